@@ -1,0 +1,42 @@
+"""Errors for the person who gets them: what was given, what is possible, what to do.
+
+Every one of them carries a single string, so that it survives the way back from a child process.
+"""
+
+from __future__ import annotations
+
+
+class BatchlabError(Exception):
+    """The root of all errors raised on purpose; the command line prints its first line."""
+
+
+class UsageError(BatchlabError, ValueError):
+    """The request itself is wrong: the command line exits with 2."""
+
+
+class BatchSizeError(UsageError):
+    """A batch size (or micro-batch size) that cannot be used with this training set."""
+
+
+class LearningRateError(UsageError):
+    """A learning rate that is not a finite number above 0."""
+
+
+class WorkloadError(BatchlabError):
+    """A workload that cannot be found, loaded or trained."""
+
+
+class DatasetError(BatchlabError):
+    """A data file that is missing, truncated, corrupt or of the wrong shape."""
+
+
+class StoreError(BatchlabError):
+    """A store that cannot be opened, read or written."""
+
+
+class BudgetError(BatchlabError):
+    """A budget too small for what was asked."""
+
+
+class TrialError(BatchlabError):
+    """A trial that could not be run at all (a trial that ended badly is a record, not this)."""

@@ -1,0 +1,34 @@
+"""Estimate: a number with its interval and count of observations, or the reason for none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A measured quantity with its 95 % interval, or the reason why it can't be told.
+
+    Attributes:
+        estimate: the value, or None when it can't be told.
+        low: lower end of the 95 % interval, or None when that bound can't be told.
+        high: upper end of the 95 % interval, or None when that bound can't be told.
+        n: the number of independent observations behind it.
+        reason: why there is no estimate; None where there is one.
+    """
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, value: float, *, interval: tuple[float | None, float | None], n: int) -> Estimate:
+        """An estimate that was made from `n` observations."""
+        return cls(estimate=value, low=interval[0], high=interval[1], n=n)
+
+    @classmethod
+    def cannot_tell(cls, reason: str, *, n: int = 0) -> Estimate:
+        """No estimate; `reason` says what was seen and what would settle it."""
+        return cls(estimate=None, low=None, high=None, n=n, reason=reason)

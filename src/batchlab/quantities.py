@@ -1,0 +1,61 @@
+"""The measured quantities: name, unit, direction and label, one row each.
+
+Report, CSV header, `--json` and docs all read these rows; a unit spelled elsewhere is a defect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantity:
+    """One measured quantity.
+
+    Attributes:
+        name: the key in records, CSV and JSON.
+        unit: its unit, "" for a pure number.
+        better: which direction is better, None where neither is.
+        label: the words on an axis or in a table header, without the unit.
+    """
+
+    name: str
+    unit: str
+    better: Better | None
+    label: str
+
+    @property
+    def axis(self) -> str:
+        """The label with its unit, as an axis or a table shows it."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+QUANTITIES = (
+    Quantity(name="batch_size", unit="examples", better=None, label="batch size"),
+    Quantity(name="learning_rate", unit="", better=None, label="learning rate"),
+    Quantity(name="epoch", unit="", better=None, label="epoch"),
+    Quantity(name="step", unit="", better=None, label="step"),
+    Quantity(name="samples", unit="examples", better=None, label="examples seen"),
+    Quantity(name="train_s", unit="s", better="lower", label="training time"),
+    Quantity(name="eval_s", unit="s", better="lower", label="evaluation time"),
+    Quantity(name="equal_time_s", unit="s", better="lower", label="training time, run alone"),
+    Quantity(name="step_s", unit="s", better="lower", label="time per step"),
+    Quantity(name="samples_per_s", unit="1/s", better="higher", label="throughput"),
+    Quantity(name="peak_bytes", unit="B", better="lower", label="peak memory"),
+    Quantity(name="gradient_norm", unit="", better=None, label="gradient norm"),
+    Quantity(name="batch_loss", unit="", better="lower", label="loss of the training batches"),
+    Quantity(name="generalization_gap", unit="", better=None, label="generalization gap"),
+    Quantity(name="loss", unit="", better="lower", label="loss"),
+    Quantity(name="error", unit="", better="lower", label="error"),
+    Quantity(name="accuracy", unit="", better="higher", label="accuracy"),
+)
+
+_BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
+
+
+def quantity(name: str) -> Quantity:
+    """The row called `name`; a user's own metric gets a row without unit or direction."""
+    return _BY_NAME.get(name) or Quantity(name=name, unit="", better=None, label=name)

@@ -1,0 +1,3 @@
+"""The version of batchlab: one place, read by the package, the wheel and the command line."""
+
+__version__ = "0.1.0"
