@@ -34,6 +34,7 @@ class WorkloadSummary:
         metrics: the metrics, the first is the one that counts; `loss` is always among them.
         batch_size: the reference batch size.
         learning_rate: the reference learning rate.
+        has_batch_norm: whether a layer of the model normalises over the batch.
         warnings: what was found odd when it was checked.
     """
 
@@ -49,6 +50,7 @@ class WorkloadSummary:
     metrics: tuple[MetricSummary, ...]
     batch_size: int
     learning_rate: float
+    has_batch_norm: bool = False
     warnings: tuple[str, ...] = ()
 
 

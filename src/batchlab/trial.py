@@ -10,6 +10,7 @@ from typing import Literal
 
 import rfc8785
 
+from batchlab.errors import UsageError
 from batchlab.quantities import Better
 
 Sampling = Literal["reshuffle", "replacement"]
@@ -73,6 +74,21 @@ class RunLength:
     steps: int | None = None
     until: Target | None = None
 
+    def last_step(self, trial: Trial) -> int:
+        """The step at which a run of `trial` ends at the latest.
+
+        Raises:
+            UsageError: neither epochs nor steps limit it.
+        """
+        limits = [] if self.epochs is None else [self.epochs * trial.steps_per_epoch]
+        limits += [] if self.steps is None else [self.steps]
+        if not limits:
+            raise UsageError(
+                "neither epochs nor steps were given: a target alone may never be reached; give "
+                "one of them as well"
+            )
+        return min(limits)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
@@ -119,7 +135,7 @@ class Trial:
 
     @property
     def batch_mode(self) -> BatchMode:
-        """full (B = N), stochastic (B = 1) or mini (between them)."""
+        """Full (B = N), stochastic (B = 1) or mini (between them)."""
         if self.batch_size == self.n_train:
             return "full"
         return "stochastic" if self.batch_size == 1 else "mini"
@@ -128,6 +144,22 @@ class Trial:
     def accumulation_steps(self) -> int:
         """Forward and backward passes per optimizer step."""
         return -(-self.batch_size // self.micro_batch_size)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its record must know about its batches."""
+        notes = []
+        rest = self.n_train % self.batch_size
+        if rest and self.drop_last:
+            notes.append(f"{rest} examples are left out of every epoch (the last, smaller batch)")
+        elif rest:
+            notes.append(f"the last batch of every epoch has {rest} examples")
+        if self.accumulation_steps > 1:
+            notes.append(
+                f"each step accumulates {self.accumulation_steps} micro-batches of at most "
+                f"{self.micro_batch_size}; layers that normalise over the batch see the micro-batch"
+            )
+        return tuple(notes)
 
     @property
     def steps_per_epoch(self) -> int:

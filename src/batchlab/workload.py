@@ -78,7 +78,7 @@ class Workload:
     model: Callable[[], nn.Module]
     train: Data
     loss: Callable[[nn.Module, Batch], Tensor]
-    validation: Data | None | Literal["split"] = "split"
+    validation: Data | Literal["split"] | None = "split"
     test: Data | None = None
     metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor]] = field(
         default_factory=lambda: MappingProxyType({})

@@ -1,1 +1,1 @@
-"""advice"""
+"""Advice: what follows from records, without torch."""

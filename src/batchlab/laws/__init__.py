@@ -1,1 +1,1 @@
-"""laws"""
+"""Laws: arithmetic on records, without torch."""

@@ -1,1 +1,1 @@
-"""measurements"""
+"""Measurements: one file a quantity, taken without leaving a trace in the caller."""

@@ -1,1 +1,26 @@
-"""report"""
+"""The report: a Study as a page, text, table or images. It reads records and nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchlab.report.csv_file import write_csv
+    from batchlab.report.html import write_html
+    from batchlab.report.images import write_images
+    from batchlab.report.text import text_report
+
+_HOME = {
+    "text_report": "text",
+    "write_csv": "csv_file",
+    "write_html": "html",
+    "write_images": "images",
+}
+__all__ = ["text_report", "write_csv", "write_html", "write_images"]
+
+
+def __getattr__(name: str) -> object:  # PEP 562: a text report loads no plotting library
+    if name not in _HOME:
+        raise AttributeError(f"batchlab.report has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"batchlab.report.{_HOME[name]}"), name)

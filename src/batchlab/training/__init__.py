@@ -1,1 +1,1 @@
-"""training"""
+"""Engines: what runs trials, and the child processes in which they run."""
