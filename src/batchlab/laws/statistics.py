@@ -1,0 +1,71 @@
+"""Statistics over seeds: means and paired differences with t intervals, the one place for both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from scipy.special import stdtrit
+
+from batchlab.errors import UsageError
+from batchlab.estimate import Estimate
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
+    """The mean of independent observations (one a seed) with its t interval.
+
+    Args:
+        values: the observations, finite, in one unit.
+        confidence: coverage of the interval, between 0 and 1.
+
+    Returns:
+        The mean in the same unit. One observation has a mean and no bounds; none has neither.
+
+    Raises:
+        UsageError: a value that is not finite; a trial that diverged is never averaged.
+    """
+    if not all(math.isfinite(value) for value in values):
+        raise UsageError(
+            "a mean over values that are not finite was asked for; leave out the trials that "
+            "diverged and name them"
+        )
+    n = len(values)
+    if n == 0:
+        return Estimate.cannot_tell("no trial ended well; run one that does")
+    mean = float(np.mean(values))
+    if n == 1:
+        return Estimate.of(mean, interval=(None, None), n=1)
+    standard_error = float(np.std(values, ddof=1)) / n**0.5
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * standard_error
+    return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
+
+
+def paired_difference(
+    first: Mapping[Key, float],
+    second: Mapping[Key, float],
+    *,
+    confidence: float = 0.95,
+) -> Estimate:
+    """The mean of first − second over what both hold (seeds), with its t interval.
+
+    Pairing takes out what the two share: the initial weights and the order of the examples.
+
+    Args:
+        first: observation by seed.
+        second: observation by seed.
+        confidence: coverage of the interval, between 0 and 1.
+
+    Returns:
+        The mean difference; its n counts the pairs. Without a common seed it can't be told.
+
+    Raises:
+        UsageError: a value that is not finite.
+    """
+    common = [seed for seed in first if seed in second]
+    if not common:
+        return Estimate.cannot_tell("no seed ended well at both; run both with the same seeds")
+    return mean_interval([first[seed] - second[seed] for seed in common], confidence=confidence)

@@ -1,0 +1,315 @@
+"""The plateau rule against curves whose noiseless truth is known."""
+
+import time
+
+import numpy as np
+import pytest
+from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
+from tests.reference.plateau import first_flat_epoch
+
+from batchlab.errors import UsageError
+from batchlab.laws.plateau import (
+    FRACTION_DELTA,
+    HORIZON_EPOCHS,
+    default_delta,
+    find_plateau,
+    plateau_of,
+)
+from batchlab.trial import Status
+
+H, DELTA = HORIZON_EPOCHS, FRACTION_DELTA
+LENGTHS = (15, 20, 30, 50, 80, 120)
+N_CURVES = 200
+
+
+def random_law(family, rng):
+    """A noiseless rise: a level, a height and a rate drawn over what training runs show."""
+    level, height = rng.uniform(0.9, 0.99), rng.uniform(0.05, 0.8)
+    if family == "exponential":
+        rate = np.exp(rng.uniform(np.log(0.02), np.log(1.0)))
+        return lambda epoch: level - height * np.exp(-rate * epoch)
+    power = rng.uniform(0.3, 2.0)
+    return lambda epoch: level - height * epoch**-power
+
+
+def random_curves(family, *, plateaus, noise, seed):
+    """N_CURVES of (epochs, values, plateau epoch), with a plateau or still rising by 2 delta."""
+    rng = np.random.default_rng(seed)
+    found = 0
+    while found < N_CURVES:
+        law, epochs = random_law(family, rng), np.arange(1.0, rng.choice(LENGTHS) + 1)
+        truth = first_flat_epoch(law, n_epochs=len(epochs), horizon_epochs=H, delta=DELTA)
+        still_rising = law(epochs[-1] + H) - law(epochs[-1]) >= 2 * DELTA
+        if (truth is not None) if plateaus else still_rising:
+            found += 1
+            yield epochs, law(epochs) + rng.normal(0.0, noise, len(epochs)), truth
+
+
+@pytest.mark.parametrize("noise", [pytest.param(DELTA / 8, marks=pytest.mark.slow), DELTA / 2])
+@pytest.mark.parametrize("family", ["exponential", "power law"])
+def test_plateau_is_right_within_two_epochs_on_95_of_100_curves(family, noise):
+    curves = list(random_curves(family, plateaus=True, noise=noise, seed=1))
+
+    plateaus = [find_plateau(t, y, better="higher", delta=DELTA) for t, y, _ in curves]
+
+    right = sum(
+        plateau.verdict == "reached" and abs(plateau.epoch - truth) <= 2
+        for plateau, (_, _, truth) in zip(plateaus, curves, strict=True)
+    )
+    assert right >= 0.95 * N_CURVES
+
+
+@pytest.mark.parametrize("noise", [pytest.param(DELTA / 8, marks=pytest.mark.slow), DELTA / 2])
+@pytest.mark.parametrize("family", ["exponential", "power law"])
+def test_curve_still_rising_by_twice_delta_is_called_reached_at_most_twice(family, noise):
+    curves = random_curves(family, plateaus=False, noise=noise, seed=2)
+
+    verdicts = [find_plateau(t, y, better="higher", delta=DELTA).verdict for t, y, _ in curves]
+
+    assert verdicts.count("reached") <= 2
+    assert verdicts.count("not_yet") >= 0.95 * N_CURVES
+
+
+@pytest.mark.parametrize("family", ["exponential", "power law"])
+def test_interval_of_the_expected_improvement_holds_the_truth_19_times_in_20(family):
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(N_CURVES):
+        law, epochs = random_law(family, rng), np.arange(1.0, 31.0)
+        values = law(epochs) + rng.normal(0.0, DELTA / 2, 30)
+        expected = find_plateau(epochs, values, better="higher", delta=DELTA).expected_improvement
+        inside += expected.low <= law(30.0 + H) - law(30.0) <= expected.high
+
+    standard_error = (0.95 * 0.05 / N_CURVES) ** 0.5
+    assert inside / N_CURVES > 0.95 - 4 * standard_error
+
+
+def test_noise_is_the_scatter_around_the_curve():
+    rng = np.random.default_rng(4)
+    epochs = np.arange(1.0, 41.0)
+    law = 0.9 - 0.5 * np.exp(-0.3 * epochs)
+
+    noises = [
+        find_plateau(epochs, law + rng.normal(0, 0.003, 40), better="higher", delta=DELTA).noise
+        for _ in range(50)
+    ]
+
+    assert np.mean(noises) == pytest.approx(0.003, abs=4 * np.std(noises) / 50**0.5)
+
+
+def test_a_falling_loss_is_judged_like_a_rising_accuracy():
+    epochs = np.arange(1.0, 41.0)
+    rise = 0.9 - 0.5 * np.exp(-0.3 * epochs)
+
+    up = find_plateau(epochs, rise, better="higher", delta=DELTA)
+    down = find_plateau(epochs, 3 - rise, better="lower", delta=DELTA)
+
+    assert down.epoch == up.epoch
+    assert up.epoch == first_flat_epoch(
+        lambda k: 0.9 - 0.5 * np.exp(-0.3 * k), n_epochs=40, horizon_epochs=H, delta=DELTA
+    )
+
+
+def test_a_longer_horizon_moves_the_plateau_later():
+    epochs = np.arange(1.0, 61.0)
+    rise = 0.9 - 0.5 * epochs**-1.5
+
+    short = find_plateau(epochs, rise, better="higher", delta=DELTA, horizon_epochs=2)
+    long = find_plateau(epochs, rise, better="higher", delta=DELTA, horizon_epochs=10)
+
+    assert short.epoch + 5 < long.epoch
+
+
+def test_a_curve_that_has_turned_has_its_plateau_at_the_peak():
+    rng = np.random.default_rng(5)
+    epochs = np.arange(1.0, 41.0)
+    values = 0.95 - 0.5 * np.exp(-0.3 * epochs) - 0.001 * epochs + rng.normal(0, 0.001, 40)
+    peak = int(epochs[np.argmax(0.95 - 0.5 * np.exp(-0.3 * epochs) - 0.001 * epochs)])
+
+    plateau = find_plateau(epochs, values, better="higher", delta=DELTA)
+
+    assert (plateau.verdict, plateau.turned) == ("reached", True)
+    assert abs(plateau.epoch - peak) <= 3
+    assert plateau.expected_improvement.estimate is None
+
+
+def test_flat_noise_has_not_turned():
+    rng = np.random.default_rng(6)
+    epochs = np.arange(1.0, 41.0)
+
+    turned = [
+        find_plateau(epochs, rng.normal(0.9, DELTA / 2, 40), better="higher", delta=DELTA).turned
+        for _ in range(60)
+    ]
+
+    assert sum(turned) <= 3
+
+
+def test_a_flat_curve_is_at_its_plateau_from_the_first_epoch():
+    plateau = find_plateau(np.arange(1.0, 21.0), np.full(20, 0.9), better="higher", delta=DELTA)
+
+    assert (plateau.verdict, plateau.epoch) == ("reached", 1)
+
+
+def test_a_straight_rise_is_not_yet_at_its_plateau():
+    epochs = np.arange(1.0, 21.0)
+
+    plateau = find_plateau(epochs, 0.5 + 0.002 * epochs, better="higher", delta=DELTA)
+
+    assert plateau.verdict == "not_yet"
+    assert plateau.expected_improvement.low > DELTA
+
+
+def test_a_late_jump_starts_the_curve_anew():
+    epochs = np.arange(1.0, 41.0)
+    jump = np.where(epochs > 20, 0.03 * (1 - np.exp(-0.5 * (epochs - 20))), 0.0)
+
+    plateau = find_plateau(
+        epochs, 0.9 - 0.5 * np.exp(-0.5 * epochs) + jump, better="higher", delta=DELTA
+    )
+
+    assert plateau.verdict == "reached"
+    assert plateau.epoch > 20
+
+
+def test_five_epochs_are_too_few_to_tell():
+    plateau = find_plateau([1, 2, 3, 4, 5], [0.5, 0.7, 0.8, 0.8, 0.8], better="higher", delta=0.01)
+
+    assert plateau.verdict == "cannot_tell"
+    assert "at least 6" in plateau.reason
+
+
+def test_noise_far_above_delta_leaves_it_open():
+    rng = np.random.default_rng(7)
+    epochs = np.arange(1.0, 9.0)
+    values = 0.9 - 0.03 * epochs**-0.5 + rng.normal(0, 0.01, 8)
+
+    plateau = find_plateau(epochs, values, better="higher", delta=DELTA)
+
+    assert plateau.verdict == "cannot_tell"
+    assert plateau.expected_improvement.low < DELTA < plateau.expected_improvement.high
+
+
+def test_a_plateau_that_is_likely_but_not_safe_is_not_called_reached():
+    rng = np.random.default_rng(16)
+    epochs = np.arange(1.0, 13.0)
+    values = 0.9 - 0.1 * np.exp(-0.3 * epochs) + rng.normal(0, 5 * DELTA, 12)
+
+    plateau = find_plateau(epochs, values, better="higher", delta=DELTA)
+
+    assert plateau.expected_improvement.estimate < DELTA
+    assert plateau.expected_improvement.high > 2 * DELTA
+    assert plateau.verdict == "cannot_tell"
+
+
+def test_a_curve_of_three_thousand_epochs_is_read_in_blocks():
+    epochs = np.arange(1.0, 3001.0)
+    law = lambda k: 0.9 - 0.5 * np.exp(-0.01 * k)  # noqa: E731
+
+    plateau = find_plateau(epochs, law(epochs), better="higher", delta=DELTA)
+
+    truth = first_flat_epoch(law, n_epochs=3000, horizon_epochs=H, delta=DELTA)
+    assert abs(plateau.epoch - truth) <= 10
+
+
+def test_one_curve_takes_less_than_20_ms():
+    epochs = np.arange(1.0, 51.0)
+    values = 0.9 - 0.5 * np.exp(-0.1 * epochs) + np.random.default_rng(8).normal(0, 0.001, 50)
+    durations_s = []
+    for _ in range(9):
+        started_s = time.process_time()
+        find_plateau(epochs, values, better="higher", delta=DELTA)
+        durations_s.append(time.process_time() - started_s)
+
+    assert np.median(durations_s) < 0.020
+
+
+@pytest.mark.parametrize(
+    ("epochs", "values", "h", "delta", "says"),
+    [
+        ([1, 2], [0.5], 5, 0.1, "one length"),
+        ([1, 2], [0.5, float("nan")], 5, 0.1, "not finite"),
+        ([2, 1], [0.5, 0.6], 5, 0.1, "increase"),
+        ([1, 2], [0.5, 0.6], 0, 0.1, "at least one epoch"),
+        ([1, 2], [0.5, 0.6], 5, 0.0, "above 0"),
+    ],
+)
+def test_an_impossible_curve_is_refused(epochs, values, h, delta, says):
+    with pytest.raises(UsageError, match=says):
+        find_plateau(epochs, values, better="higher", horizon_epochs=h, delta=delta)
+
+
+def test_delta_is_absolute_for_fractions_and_a_hundredth_of_the_level_of_a_loss():
+    assert default_delta("accuracy", [0.1, 0.5, 0.9]) == FRACTION_DELTA
+    assert default_delta("loss", [9.0, 2.0, 2.0, 2.0, 2.0, 2.0]) == pytest.approx(0.02)
+    assert default_delta("loss", [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]) == pytest.approx(0.003)
+
+
+def test_a_trial_is_judged_on_its_validation_curve_at_epoch_ends():
+    curves = made_up_curves(validation=0.97, rate=0.5)
+    record = made_up_record(curves=curves, epochs=25, evaluations_per_epoch=4)
+
+    plateau = plateau_of(record, metric="accuracy", better="higher")
+
+    truth = first_flat_epoch(
+        curves["validation", "accuracy"], n_epochs=25, horizon_epochs=H, delta=DELTA
+    )
+    assert plateau.verdict == "reached"
+    assert abs(plateau.epoch - truth) <= 1
+
+
+def test_scores_within_an_epoch_do_not_count():
+    curves = made_up_curves(validation=0.97)
+    smooth = curves["validation", "accuracy"]
+    curves["validation", "accuracy"] = lambda e: smooth(e) - (0.3 if e % 1 else 0.0)
+
+    whole = made_up_record(curves=curves, evaluations_per_epoch=1)
+    parts = made_up_record(curves=curves, evaluations_per_epoch=4)
+
+    assert plateau_of(parts, metric="accuracy", better="higher") == plateau_of(
+        whole, metric="accuracy", better="higher"
+    )
+
+
+def test_test_scores_do_not_change_the_plateau():
+    record = made_up_record(curves=made_up_curves(test=0.97))
+    other = made_up_record(curves=made_up_curves(test=0.2))
+
+    assert plateau_of(record, metric="accuracy", better="higher") == plateau_of(
+        other, metric="accuracy", better="higher"
+    )
+
+
+def test_without_validation_data_it_says_so():
+    record = made_up_record(curves=made_up_curves(has_validation=False))
+
+    plateau = plateau_of(record, metric="accuracy", better="higher")
+
+    assert plateau.verdict == "cannot_tell"
+    assert "validation" in plateau.reason
+
+
+@pytest.mark.parametrize("status", [Status.DIVERGED, Status.NAN])
+def test_a_trial_that_diverged_has_no_plateau(status):
+    plateau = plateau_of(made_up_record(status=status), metric="accuracy", better="higher")
+
+    assert plateau.verdict == "cannot_tell"
+    assert status.value in plateau.reason
+
+
+def test_a_run_that_has_not_begun_to_learn_is_not_at_its_plateau():
+    flat = {("validation", "accuracy"): lambda epoch: 0.1 + 0.0001 * epoch}
+    record = made_up_record(trial=made_up_trial(batch_size=4096), curves=flat, epochs=20)
+
+    plateau = plateau_of(record, metric="accuracy", better="higher")
+
+    assert plateau.verdict == "cannot_tell"
+    assert "untrained" in plateau.reason
+
+
+def test_a_small_rise_from_a_good_start_counts_when_it_exceeds_ten_deltas():
+    curves = {("validation", "accuracy"): approach(0.97, start=0.9)}
+
+    plateau = plateau_of(made_up_record(curves=curves), metric="accuracy", better="higher")
+
+    assert plateau.verdict == "reached"

@@ -1,0 +1,263 @@
+"""Made-up trial records and studies: curves given by functions, everything else by defaults.
+
+Nothing here trains. A curve is a function of the epoch (0 is the untrained model), so a test says
+in one line what the record shows and can therefore say in one line what must be concluded from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from batchlab.quantities import Better
+from batchlab.study import MetricSummary, Study, WorkloadSummary
+from batchlab.timing import StepTiming
+from batchlab.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
+
+Curve = Callable[[float], float | None]
+Curves = Mapping[tuple[Split, str], Curve]
+Cell = tuple[int, float, int]  # batch size, learning rate, seed
+
+METRICS: tuple[tuple[str, Better], ...] = (("accuracy", "higher"), ("loss", "lower"))
+
+
+def approach(final: float, *, start: float = 0.1, rate: float = 0.5) -> Curve:
+    """A curve from `start` towards `final`, the distance shrinking by exp(-rate) an epoch."""
+    return lambda epoch: final - (final - start) * math.exp(-rate * epoch)
+
+
+def made_up_curves(
+    *,
+    train: float = 0.99,
+    validation: float = 0.97,
+    test: float = 0.97,
+    rate: float = 0.5,
+    has_validation: bool = True,
+) -> dict[tuple[Split, str], Curve]:
+    """Healthy curves of accuracy and loss; the three numbers are the accuracies they approach."""
+    finals: dict[Split, float] = {"train": train, "validation": validation, "test": test}
+    if not has_validation:
+        del finals["validation"]
+    curves: dict[tuple[Split, str], Curve] = {}
+    for split, final in finals.items():
+        curves[split, "accuracy"] = approach(final, rate=rate)
+        curves[split, "loss"] = approach(2.5 * (1 - final), start=2.3, rate=rate)
+    return curves
+
+
+def seeded_curves(
+    batch_size: int, learning_rate: float, seed: int
+) -> dict[tuple[Split, str], Curve]:
+    """Healthy curves, each seed a little off; slower for larger batches, as at one fixed rate."""
+    offset = np.random.default_rng([batch_size, seed]).normal(0.0, 0.001, 3)
+    train, validation, test = (np.array([0.99, 0.97, 0.97]) + offset).tolist()
+    return made_up_curves(
+        train=train, validation=validation, test=test, rate=min(2.0, 6.0 / batch_size**0.5)
+    )
+
+
+def made_up_trial(
+    *,
+    batch_size: int = 64,
+    learning_rate: float = 0.01,
+    seed: int = 0,
+    n_train: int = 4096,
+    workload: str = "made-up",
+    workload_id: str = "made-up-id",
+    micro_batch_size: int | None = None,
+    scaling_rule: str = "none",
+) -> Trial:
+    """A trial; `micro_batch_size` is the batch size unless given."""
+    return Trial(
+        workload_id=workload_id,
+        workload=workload,
+        settings=(),
+        n_train=n_train,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size or batch_size,
+        sampling="reshuffle",
+        drop_last=False,
+        learning_rate=learning_rate,
+        scaling_rule=scaling_rule,
+        horizon_steps=None,
+        device="cpu",
+        seed=seed,
+    )
+
+
+def made_up_record(
+    *,
+    trial: Trial | None = None,
+    curves: Curves | None = None,
+    epochs: int = 20,
+    evaluations_per_epoch: int = 1,
+    batch_loss: Curve | None = None,
+    gradient_norm: Curve | None = None,
+    step_s: float = 0.001,
+    eval_s: float = 0.01,
+    status: Status | None = Status.OK,
+    reason: str | None = None,
+    target: Target | None = None,
+    peak_bytes: int | None = 50_000_000,
+    notes: tuple[str, ...] = (),
+) -> TrialRecord:
+    """A record whose scores follow `curves`; train and test are scored at epoch ends only.
+
+    A curve may return None or a number that is not finite: the score is then unknown.
+    `batch_loss` is the training loss curve, and `gradient_norm` is 1, where they are not given.
+    """
+    trial = trial or made_up_trial()
+    curves = made_up_curves() if curves is None else curves
+    batch_loss = batch_loss or curves.get(("train", "loss"), lambda epoch: 1.0)
+    gradient_norm = gradient_norm or (lambda epoch: 1.0)
+    steps = sorted(
+        {0}
+        | {
+            epoch * trial.steps_per_epoch
+            + -(-trial.steps_per_epoch * part // evaluations_per_epoch)
+            for epoch in range(epochs)
+            for part in range(1, evaluations_per_epoch + 1)
+        }
+    )
+    evaluations = []
+    for number, step in enumerate(steps):
+        epoch = step / trial.steps_per_epoch
+        evaluations.append(
+            Evaluation(
+                step=step,
+                samples=round(epoch * trial.n_train),
+                train_s=step * step_s,
+                eval_s=number * eval_s,
+                batch_loss=None if step == 0 else _finite(batch_loss(epoch)),
+                gradient_norm=None if step == 0 else _finite(gradient_norm(epoch)),
+                scores=tuple(
+                    Score(split=split, metric=metric, value=_finite(curve(epoch)))
+                    for (split, metric), curve in curves.items()
+                    if split == "validation" or step % trial.steps_per_epoch == 0
+                ),
+            )
+        )
+    return TrialRecord(
+        trial=trial,
+        status=status,
+        reason=reason,
+        engine="plain",
+        threads=1,
+        versions=(("python", "3.11"), ("torch", "2.13.0")),
+        target=target,
+        evaluations=tuple(evaluations),
+        peak_bytes=peak_bytes,
+        notes=notes,
+    )
+
+
+def made_up_timing(
+    batch_size: int, *, step_s: float, workload_id: str = "made-up-id"
+) -> StepTiming:
+    """Five equal blocks of ten steps."""
+    return StepTiming(
+        workload_id=workload_id,
+        batch_size=batch_size,
+        micro_batch_size=batch_size,
+        device="cpu",
+        threads=1,
+        warmup_s=(20 * step_s,),
+        block_s=(10 * step_s,) * 5,
+        block_steps=10,
+        peak_bytes=30_000_000 + 1000 * batch_size,
+    )
+
+
+def made_up_study(
+    *,
+    batch_sizes: Sequence[int] = (64, 256, 1024),
+    learning_rates: Sequence[float] = (0.01,),
+    seeds: int = 1,
+    curves: Callable[[int, float, int], Curves] = seeded_curves,
+    epochs: int = 20,
+    evaluations_per_epoch: int = 1,
+    n_train: int = 4096,
+    n_validation: int = 1000,
+    n_test: int = 1000,
+    metrics: Sequence[tuple[str, Better]] = METRICS,
+    step_s: Callable[[int], float] = lambda batch_size: 5e-4 + 2e-6 * batch_size,
+    timed: bool = True,
+    endings: Mapping[Cell, tuple[Status, str, int]] | None = None,
+) -> Study:
+    """A study of every batch size × learning rate × seed, its curves from `curves(b, rate, seed)`.
+
+    Args:
+        batch_sizes: examples per step.
+        learning_rates: the rates, the same for every batch size.
+        seeds: how many seeds, counted from 0.
+        curves: gives the curves of one cell.
+        epochs: length of every trial that is not in `endings`.
+        evaluations_per_epoch: how often validation is scored.
+        n_train: examples in the training set.
+        n_validation: validation examples; 0 leaves the validation curves out.
+        n_test: test examples; 0 leaves the test curves out.
+        metrics: names and directions; the first one counts.
+        step_s: seconds a step of a batch size takes.
+        timed: whether the study holds step times measured alone.
+        endings: (batch size, rate, seed) -> (status, reason, epochs) of trials that ended badly.
+    """
+    absent = {split for split, n in (("validation", n_validation), ("test", n_test)) if n == 0}
+    records = []
+    for batch_size in batch_sizes:
+        for learning_rate in learning_rates:
+            for seed in range(seeds):
+                ending = (endings or {}).get((batch_size, learning_rate, seed))
+                status, reason, length = ending or (Status.OK, None, epochs)
+                records.append(
+                    made_up_record(
+                        trial=made_up_trial(
+                            batch_size=batch_size,
+                            learning_rate=learning_rate,
+                            seed=seed,
+                            n_train=n_train,
+                        ),
+                        curves={
+                            key: curve
+                            for key, curve in curves(batch_size, learning_rate, seed).items()
+                            if key[0] not in absent
+                        },
+                        epochs=length,
+                        evaluations_per_epoch=evaluations_per_epoch,
+                        step_s=step_s(batch_size),
+                        status=status,
+                        reason=reason,
+                    )
+                )
+    return Study(
+        study_id="made-up-study",
+        command="batchlab sweep made-up",
+        created_at="2026-01-01T00:00:00Z",
+        workload=WorkloadSummary(
+            workload_id="made-up-id",
+            name="made-up",
+            reference="made-up",
+            settings=(),
+            n_train=n_train,
+            n_validation=n_validation,
+            n_test=n_test,
+            n_train_evaluated=min(n_train, 1000),
+            n_parameters=1234,
+            metrics=tuple(MetricSummary(name=name, better=better) for name, better in metrics),
+            batch_size=64,
+            learning_rate=0.01,
+        ),
+        environment=(("python", "3.11"), ("cores", "2")),
+        records=tuple(records),
+        timings=tuple(
+            made_up_timing(batch_size, step_s=step_s(batch_size)) for batch_size in batch_sizes
+        )
+        if timed
+        else (),
+        spent_s=12.5,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
