@@ -1,0 +1,284 @@
+"""Workload check: can it be trained, is its loss a mean, do its splits keep apart?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from batchlab.batching import n_examples, on_device
+from batchlab.error_place import told
+from batchlab.errors import BatchlabError, WorkloadError
+from batchlab.measurements.memory import is_out_of_memory
+from batchlab.training.children import Line
+from batchlab.training.evaluator import as_metric, size_of, weight_of
+from batchlab.training.parcel import Parcel
+from batchlab.training.random_state import seed_everything
+from batchlab.training.stepper import default_optimizer
+from batchlab.workload import Batch, Workload
+from batchlab.workload_split import tensors_of
+
+_EXAMPLES = 8  # enough to tell a sum from a mean, few enough for any model
+_SEED = 0
+# Two computations of the same mean in float32 differ by rounding; a sum is off by a factor of 2.
+_TOLERANCE = 1e-3
+_IGNORED_LABEL = -100  # PyTorch's ignore_index
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkloadFacts:
+    """What the check found out.
+
+    Attributes:
+        n_parameters: trainable parameters.
+        has_batch_norm: whether a layer normalises over the batch, so that its size changes the
+            function that is trained.
+        warnings: what is odd but can be trained.
+    """
+
+    n_parameters: int
+    has_batch_norm: bool
+    warnings: tuple[str, ...]
+
+
+def check_workload(line: Line, parcel: Parcel, device: str) -> WorkloadFacts:
+    """Make the model, look at its loss on a few examples, compare the splits.
+
+    Args:
+        line: the connection to the parent, unused.
+        parcel: the workload.
+        device: the PyTorch device.
+
+    Returns:
+        The facts, with warnings.
+
+    Raises:
+        WorkloadError: it cannot be trained as it is; the message says what to change.
+    """
+    workload = parcel.unpack()
+    seed_everything(_SEED)
+    model = _made(workload).to(torch.device(device))
+    parameters = [part for part in model.parameters() if part.requires_grad]
+    if not parameters:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
+            f"return an nn.Module with some"
+        )
+    _check_optimizer(workload, parameters)
+    _check_labels(workload, model, torch.device(device))
+    loss_warnings = _loss_warnings(workload, model, torch.device(device))
+    _check_metrics(workload, model, torch.device(device))
+    return WorkloadFacts(
+        n_parameters=sum(part.numel() for part in parameters),
+        has_batch_norm=any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
+        ),
+        warnings=(*loss_warnings, *_equal_row_warnings(workload)),
+    )
+
+
+@contextmanager
+def _asking(workload: Workload, what: str) -> Iterator[None]:
+    """Context: an exception of the user's function is told in one line, with its place."""
+    try:
+        yield
+    except BatchlabError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise WorkloadError(f"workload {workload.name!r}: {what} raised {told(error)}") from error
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Context: the model in eval mode, without its dropout."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+
+
+def _made(workload: Workload) -> nn.Module:
+    with _asking(workload, "`model`"):
+        model = workload.model()
+    if not isinstance(model, nn.Module):
+        raise WorkloadError(
+            f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected an "
+            f"nn.Module"
+        )
+    return model
+
+
+def _check_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> None:
+    make = workload.optimizer or default_optimizer
+    with _asking(workload, "`optimizer`"):
+        optimizer = make(parameters, workload.learning_rate)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise WorkloadError(
+            f"workload {workload.name!r}: `optimizer` returned a {type(optimizer).__name__}; "
+            f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
+        )
+
+
+def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:
+    """The first `n` training examples, each `copies` times, as a batch."""
+    return _batch_of(workload, range(min(n, size_of(workload.train))), copies=copies)
+
+
+def _batch_of(workload: Workload, chosen: range, *, copies: int = 1) -> Batch:
+    if isinstance(workload.train, tuple):
+        return tuple(
+            torch.cat([part[chosen.start : chosen.stop]] * copies) for part in workload.train
+        )
+    collate = workload.collate or default_collate
+    with _asking(workload, "fetching and collating examples of train"):
+        return collate([workload.train[index] for index in chosen] * copies)
+
+
+def _loss_tensor(workload: Workload, model: nn.Module, batch: Batch, *, seed: int) -> Tensor:
+    seed_everything(seed)
+    with _asking(workload, "`loss`"):
+        loss = workload.loss(model, batch)
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        found = (
+            f"a tensor of shape {tuple(loss.shape)}"
+            if isinstance(loss, Tensor)
+            else f"a {type(loss).__name__}"
+        )
+        raise WorkloadError(
+            f"workload {workload.name!r}: `loss` returned {found}; expected a tensor with one "
+            f"number, the mean over the batch (loss.mean() makes one)"
+        )
+    return loss
+
+
+def _loss_of(workload: Workload, model: nn.Module, batch: Batch, *, seed: int = _SEED) -> float:
+    return float(_loss_tensor(workload, model, batch, seed=seed).detach())
+
+
+def _loss_warnings(workload: Workload, model: nn.Module, device: torch.device) -> tuple[str, ...]:
+    """Double a batch in eval mode with the same random numbers: a mean stays, a sum doubles."""
+    batch = on_device(first_batch(workload, _EXAMPLES), device)
+    doubled = on_device(first_batch(workload, _EXAMPLES, copies=2), device)
+    with _evaluating(model):
+        if not _loss_tensor(workload, model, batch, seed=_SEED).requires_grad:
+            raise WorkloadError(
+                f"workload {workload.name!r}: its loss does not depend on the model's parameters; "
+                f"`loss` must return a tensor with a gradient (no .item(), no .detach())"
+            )
+        with torch.no_grad():
+            loss = _loss_of(workload, model, batch)
+            other_draw = _loss_of(workload, model, batch, seed=_SEED + 1)
+            twice = _loss_of(workload, model, doubled)
+            halves = _mean_of_halves(workload, model, device)
+    if not (math.isfinite(loss) and math.isfinite(twice)):
+        return (f"the untrained model's loss on the first examples is {loss:g}",)
+    scale = max(abs(loss), 1e-12)
+    if abs(other_draw - loss) > _TOLERANCE * scale:
+        return (
+            f"the loss draws random numbers ({loss:.4g} and {other_draw:.4g} for the same "
+            f"examples), so it could not be checked that it is a mean over the batch",
+        )
+    if abs(twice - 2 * loss) <= _TOLERANCE * scale and abs(loss) > 1e-12:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its loss is a sum over the batch ({loss:.4g} for "
+            f"{n_examples(batch)} examples, {twice:.4g} for the same examples twice); expected "
+            f"the mean (divide by the number of examples), else the learning rate means something "
+            f"else at every batch size"
+        )
+    if abs(twice - loss) > _TOLERANCE * scale or abs(halves - loss) > _TOLERANCE * scale:
+        return (
+            f"the loss couples examples: {loss:.4g} for the first {n_examples(batch)}, {twice:.4g} "
+            f"for the same twice, {halves:.4g} as the mean of two halves; micro-batches then train "
+            f"on another loss than the whole batch",
+        )
+    return ()
+
+
+def _mean_of_halves(workload: Workload, model: nn.Module, device: torch.device) -> float:
+    n = min(_EXAMPLES, size_of(workload.train))
+    weighted = 0.0
+    weights = 0.0
+    for chosen in (range(n // 2), range(n // 2, n)):
+        if not chosen:
+            continue
+        half = on_device(_batch_of(workload, chosen), device)
+        weight = weight_of(workload, half)
+        weighted += weight * _loss_of(workload, model, half)
+        weights += weight
+    return weighted / weights
+
+
+def _check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
+    batch = on_device(first_batch(workload, _EXAMPLES), device)
+    with _evaluating(model), torch.no_grad():
+        for name in workload.metrics:
+            metric = as_metric(workload, name)
+            assert metric.count is not None
+            with _asking(workload, f"metric {name!r}"):
+                total, count = metric.sum(model, batch), float(metric.count(batch))
+                if metric.finalise is None:
+                    float(total) / count
+                else:
+                    float(metric.finalise(total, count))
+
+
+def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:
+    """Labels beyond the model's classes would otherwise end a trial in the middle of an epoch."""
+    if len(tensors_of(workload.train)) != 2:
+        return
+    inputs, labels = tensors_of(workload.train)
+    if labels.ndim != 1 or labels.dtype not in (torch.int64, torch.int32):
+        return
+    try:
+        with _evaluating(model), torch.no_grad():
+            output = model(inputs[:1].to(device))
+    except Exception:  # the model is not called with the inputs alone: nothing to compare with
+        return
+    if not (isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1):
+        return
+    n_classes = output.shape[1]
+    for split in ("train", "validation", "test"):
+        data = tensors_of(getattr(workload, split))
+        if len(data) != 2:
+            continue
+        wrong = ((data[1] < 0) & (data[1] != _IGNORED_LABEL)) | (data[1] >= n_classes)
+        if bool(wrong.any()):
+            position = int(wrong.nonzero()[0])
+            raise WorkloadError(
+                f"workload {workload.name!r}: label {int(data[1][position])} at position "
+                f"{position} of {split}; the model gives {n_classes} scores, so labels go from 0 "
+                f"to {n_classes - 1}"
+            )
+
+
+def _equal_row_warnings(workload: Workload) -> tuple[str, ...]:
+    """Examples of train that are in another split too make the other look better than it is."""
+    known: set[int] = set()
+    warnings: list[str] = []
+    for split in ("validation", "test"):
+        data = tensors_of(getattr(workload, split))
+        if not data or not tensors_of(workload.train):
+            continue
+        known = known or set(_row_hashes(tensors_of(workload.train)))
+        equal = sum(row in known for row in _row_hashes(data))
+        if equal:
+            warnings.append(
+                f"{equal} of {len(data[0])} examples of {split} are equal to examples of train"
+            )
+    return tuple(warnings)
+
+
+def _row_hashes(data: tuple[Tensor, ...]) -> Iterator[int]:
+    """A hash of each example's bytes, all of its tensors together: the rows stay where they are."""
+    parts = [part.detach().cpu().contiguous().reshape(len(part), -1) for part in data]
+    arrays = [part.view(torch.uint8).numpy() for part in parts if part.numel()]
+    for row in zip(*arrays, strict=True):
+        yield hash(b"".join(part.tobytes() for part in row))

@@ -1,0 +1,250 @@
+"""Checkpoint: everything a trial needs to go on as if it had never stopped.
+
+One safetensors file: tensors as tensors, the rest as JSON in its header. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from batchlab.errors import StoreError, WorkloadError
+from batchlab.training.random_state import RandomState
+from batchlab.trial import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a trial is, besides its tensors.
+
+    Attributes:
+        step: optimizer steps done.
+        samples: examples processed.
+        train_s: seconds of training so far.
+        eval_s: seconds of evaluation so far.
+        loss_sum: sum over steps since the last evaluation of batch loss times examples.
+        loss_examples: examples of those steps.
+        evaluations: all evaluations up to `step`.
+        versions: the library versions it ran with.
+        engine: the engine that ran it.
+        threads: the threads it computed with.
+        resumed_from_steps: checkpoints from which it was taken up before.
+    """
+
+    step: int
+    samples: int
+    train_s: float
+    eval_s: float
+    loss_sum: float
+    loss_examples: int
+    evaluations: tuple[Evaluation, ...]
+    versions: tuple[tuple[str, str], ...]
+    engine: str
+    threads: int
+    resumed_from_steps: tuple[int, ...] = ()
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """The JSON half of a checkpoint file; `optimizer` and `random` are packed."""
+
+    progress: Progress
+    optimizer: Any
+    random: Any
+
+
+# What reading a file that is damaged, foreign or from another model can raise on its way.
+_UNREADABLE = (
+    OSError,
+    SafetensorError,
+    msgspec.MsgspecError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+)
+
+
+def save_checkpoint(
+    path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write the checkpoint whole or not at all (temporary file, fsync, rename).
+
+    Raises:
+        StoreError: the disk is full or the file cannot be written.
+        WorkloadError: the optimizer keeps something that is neither a tensor nor JSON.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in _state_of(model).items()}
+    randomness = RandomState.now()
+    streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
+    header = _Header(
+        progress=progress,
+        optimizer=_packed(optimizer.state_dict(), tensors, "optimizer"),
+        random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
+    )
+    # A tensor that shares memory with another (tied weights) would be refused: copies don't.
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    metadata = {"batchlab": msgspec.json.encode(header).decode()}
+    _write_whole(path, copies, metadata)
+
+
+def _write_whole(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        for left_by_a_kill in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+            left_by_a_kill.unlink(missing_ok=True)
+        save_file(tensors, temporary, metadata=metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"{path}: the checkpoint could not be written ({error}); free some space or choose "
+            f"another place with --store, then run the same command again"
+        ) from error
+
+
+def peek_checkpoint(path: Path) -> Progress | None:
+    """How far the checkpoint at `path` is; None where there is none or it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _header(file.metadata()).progress
+    except _UNREADABLE:
+        return None
+
+
+def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put model, optimizer and random streams back to where the checkpoint was written.
+
+    Raises:
+        StoreError: the file is damaged or belongs to another model or optimizer.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = _header(file.metadata())
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        _restore_model(model, tensors)
+        _restore_optimizer(optimizer, _unpacked(header.optimizer, tensors))
+        RandomState(**_unpacked(header.random, tensors)).restore()
+    except _UNREADABLE as error:
+        raise StoreError(
+            f"{path}: this checkpoint cannot be used ({error}); delete it to start the trial anew"
+        ) from error
+    return header.progress
+
+
+def _header(metadata: dict[str, str]) -> _Header:
+    return msgspec.json.decode(metadata["batchlab"], type=_Header)
+
+
+def _state_of(model: nn.Module) -> dict[str, Tensor]:
+    # Buffers that are not in the state dict count too: without them a resumed run would differ.
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return parameters | dict(model.named_buffers(remove_duplicate=False))
+
+
+def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    saved = {
+        name.removeprefix("model."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("model.")
+    }
+    state = _state_of(model)
+    if _kinds(saved) != _kinds(state):
+        odd = sorted(name for name, _ in _kinds(saved).items() ^ _kinds(state).items())
+        raise ValueError(f"it was written for another model: {odd[0]!r} is different")
+    with torch.no_grad():
+        for name, tensor in state.items():
+            tensor.copy_(saved[name])
+
+
+def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    # `copy_` would stretch a shape and convert a type without a word.
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    optimizer.load_state_dict(state)
+    # It gives every state the type of its parameter (some keep more bits, or counts), and takes
+    # texts apart; it knows best only on which device each belongs.
+    parameters = [part for group in optimizer.param_groups for part in group["params"]]
+    for key, entries in state["state"].items():
+        owner = parameters[key] if isinstance(key, int) else key
+        optimizer.state[owner] = _placed(entries, optimizer.state[owner])
+
+
+def _placed(value: Any, held: Any) -> Any:
+    """`value`, its tensors copied to where those of `held` are.
+
+    Copied, because those of a file lie anywhere in it, and a product of such differs in its last
+    bits from one of tensors that begin on a boundary.
+    """
+    if isinstance(value, Tensor):
+        return value.to(held.device, copy=True)
+    if isinstance(value, dict):
+        return {key: _placed(part, held[key]) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_placed(part, twin) for part, twin in zip(value, held, strict=True))
+    return value
+
+
+def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
+    """`value` as JSON; its tensors go into `tensors`, under names that begin with `name`."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    unique = f"{name}.{len(tensors)}"
+    if isinstance(value, Tensor):
+        tensors[unique] = value
+        return {"tensor": unique}
+    if isinstance(value, np.ndarray):
+        # As bytes: NumPy's unsigned integers (its random state) are foreign to older torch.
+        tensors[unique] = torch.from_numpy(value.view(np.uint8).copy())
+        return {"array": unique, "dtype": value.dtype.str}
+    if isinstance(value, (tuple, list)):
+        parts = [_packed(part, tensors, f"{name}.{index}") for index, part in enumerate(value)]
+        return {"tuple": parts} if isinstance(value, tuple) else parts
+    if isinstance(value, dict):
+        return {
+            "dict": [
+                [_packed(key, tensors, name), _packed(part, tensors, f"{name}.{key}")]
+                for key, part in value.items()
+            ]
+        }
+    raise WorkloadError(
+        f"{name}: a checkpoint can hold tensors, numbers, texts, and lists and dicts of them, not "
+        f"a {type(value).__name__}; choose an optimizer that keeps only those in its state"
+    )
+
+
+def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `_packed` was given."""
+    if isinstance(packed, list):
+        return [_unpacked(part, tensors) for part in packed]
+    if not isinstance(packed, dict):
+        return packed
+    if "float" in packed:
+        return float(packed["float"])
+    if "tensor" in packed:
+        return tensors[packed["tensor"]]
+    if "array" in packed:
+        return tensors[packed["array"]].numpy().view(np.dtype(packed["dtype"]))
+    if "tuple" in packed:
+        return tuple(_unpacked(packed["tuple"], tensors))
+    return {_unpacked(key, tensors): _unpacked(part, tensors) for key, part in packed["dict"]}

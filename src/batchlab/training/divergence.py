@@ -1,0 +1,48 @@
+"""Divergence: when a trial is beyond hope, told from its evaluations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchlab.trial import Evaluation
+
+# A loss ten times that of the untrained model at three evaluations in a row does not come back to
+# anything useful; a single spike may.
+FACTOR = 10.0
+EVALUATIONS = 3
+
+
+def divergence(evaluations: Sequence[Evaluation]) -> str | None:
+    """Why the trial has diverged, or None.
+
+    A trial has diverged when its loss was above `FACTOR` times the untrained model's, or not a
+    finite number, at each of the last `EVALUATIONS` evaluations. The loss is the validation loss
+    where there is one, else that of the training batches.
+
+    Args:
+        evaluations: by step, beginning with step 0.
+
+    Returns:
+        One line with the losses seen, or None.
+    """
+    if len(evaluations) <= EVALUATIONS:
+        return None
+    first = _loss(evaluations[0])
+    if first is None or first <= 0:
+        return None
+    last = [_loss(evaluation) for evaluation in evaluations[-EVALUATIONS:]]
+    if any(loss is not None and loss <= FACTOR * first for loss in last):
+        return None
+    seen = ", ".join("not finite" if loss is None else f"{loss:.3g}" for loss in last)
+    return (
+        f"the loss at the last {EVALUATIONS} evaluations was {seen}, more than {FACTOR:g} times "
+        f"the untrained model's {first:.3g}; try a smaller learning rate"
+    )
+
+
+def _loss(evaluation: Evaluation) -> float | None:
+    if any(score.split == "validation" for score in evaluation.scores):
+        return evaluation.score("validation", "loss")
+    if evaluation.step == 0:
+        return evaluation.score("train", "loss")
+    return evaluation.batch_loss

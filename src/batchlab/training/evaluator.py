@@ -1,0 +1,244 @@
+"""Evaluator: a workload's metrics on its splits, without leaving a trace in the training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from batchlab.batching import derived_seed, n_examples, on_device
+from batchlab.errors import WorkloadError
+from batchlab.training.random_state import seed_everything, untouched_randomness
+from batchlab.trial import Score, Split
+from batchlab.workload import Batch, Data, Metric, Workload
+
+# Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
+EVALUATION_BATCH = 1000
+# The train metric is taken over so many training examples, drawn once by a fixed seed: as many as
+# MNIST's validation and test sets hold, so that the three are equally noisy there.
+TRAIN_EXAMPLES_EVALUATED = 10_000
+
+
+def n_train_evaluated(n_train: int) -> int:
+    """How many training examples the train metric is taken over."""
+    return min(n_train, TRAIN_EXAMPLES_EVALUATED)
+
+
+class Evaluator:
+    """Evaluates the metrics of one workload; the splits stay on the device."""
+
+    def __init__(self, workload: Workload, device: torch.device) -> None:
+        """Choose the fixed subset of the training set that stands for it.
+
+        Raises:
+            WorkloadError: the validation set has not been split off the training set yet.
+        """
+        self._workload = workload
+        self._device = device
+        n_train = size_of(workload.train)
+        chosen = None
+        if n_train > n_train_evaluated(n_train):
+            generator = torch.Generator().manual_seed(derived_seed("train metric"))
+            chosen = torch.randperm(n_train, generator=generator)[: n_train_evaluated(n_train)]
+            chosen = chosen.sort().values
+        self._batches: dict[Split, list[Batch] | _Fetched] = {}
+        for split in ("train", "validation", "test"):
+            data = getattr(workload, split)
+            if data is None:
+                continue
+            if isinstance(data, str):
+                raise WorkloadError(
+                    f"workload {workload.name!r}: {split}={data!r} stands for data that are not "
+                    f"there yet; pass it through with_validation first, or give it {split}=None"
+                )
+            subset = chosen if split == "train" else None
+            if isinstance(data, tuple):
+                self._batches[split] = _tensor_batches(data, subset, device)
+            else:
+                self._batches[split] = _Fetched(workload, data, subset)
+
+    def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
+        """All metrics of `splits`, in eval mode, without gradients; random streams untouched.
+
+        What draws random numbers (a Dataset, a loss with random masks) draws the same ones each
+        time, so that two evaluations differ by the model alone. A metric that is not a finite
+        number has the value None.
+
+        Raises:
+            WorkloadError: a metric has written into the examples it was given.
+        """
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            with torch.no_grad(), untouched_randomness(), forward_remembered(model):
+                return tuple(
+                    score
+                    for split in splits
+                    if split in self._batches
+                    for score in self._scores_of(model, split)
+                )
+        finally:
+            for module, was_training in modes:
+                module.training = was_training
+
+    def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
+        names = self._workload.metric_names
+        metrics = [as_metric(self._workload, name) for name in names]
+        sums: list[Tensor | None] = [None] * len(metrics)
+        counts = [0.0] * len(metrics)
+        seed_everything(derived_seed("evaluation"))
+        for kept in self._batches[split]:
+            batch = on_device(kept, self._device)
+            versions = _versions(batch)
+            for position, metric in enumerate(metrics):
+                part = torch.as_tensor(metric.sum(model, batch)).detach()
+                if part.is_floating_point():
+                    part = part.double()
+                held = sums[position]
+                sums[position] = part if held is None else held + part
+                assert metric.count is not None
+                counts[position] += float(metric.count(batch))
+            if versions != _versions(batch):
+                raise WorkloadError(
+                    f"workload {self._workload.name!r}: a metric or the loss writes into the "
+                    f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
+                    f"x /= 255)"
+                )
+        for name, metric, total, count in zip(names, metrics, sums, counts, strict=True):
+            value = math.nan
+            if total is not None and count > 0:
+                value = (
+                    float(metric.finalise(total, count))
+                    if metric.finalise is not None
+                    else float(total) / count
+                )
+            yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
+
+
+class _Fetched:
+    """The batches of a map-style Dataset, fetched anew each time."""
+
+    def __init__(self, workload: Workload, data: Data, chosen: Tensor | None) -> None:
+        self._collate = workload.collate or default_collate
+        self._data = data
+        self._indices = list(range(len(data))) if chosen is None else chosen.tolist()
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self._indices), EVALUATION_BATCH):
+            yield self._collate(
+                [self._data[index] for index in self._indices[start : start + EVALUATION_BATCH]]
+            )
+
+
+def _tensor_batches(
+    data: tuple[Tensor, ...], chosen: Tensor | None, device: torch.device
+) -> list[Batch]:
+    if chosen is not None:
+        data = tuple(part.index_select(0, chosen.to(part.device)) for part in data)
+    parts = (part.to(device).split(EVALUATION_BATCH) for part in data)
+    return list(zip(*parts, strict=True))
+
+
+def size_of(data: Data) -> int:
+    """The number of examples of a split; None counts as 0."""
+    if data is None:
+        return 0
+    return len(data[0]) if isinstance(data, tuple) else len(data)
+
+
+def weight_of(workload: Workload, batch: Batch) -> float:
+    """Over how many units the loss of this batch is the mean."""
+    return float(n_examples(batch) if workload.weight is None else workload.weight(batch))
+
+
+def as_metric(workload: Workload, name: str) -> Metric:
+    """The metric called `name`, a function of means turned into sums and counts."""
+    given = workload.metrics.get(name)
+    if given is None:  # `loss`, where the workload lists no metric of that name
+        given = workload.loss
+
+    def count(batch: Batch) -> float:
+        return weight_of(workload, batch)
+
+    if isinstance(given, Metric):
+        if given.count is not None:
+            return given
+        return Metric(sum=given.sum, count=count, finalise=given.finalise, better=given.better)
+    mean: Callable[[nn.Module, Batch], Tensor] = given
+
+    def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
+        weight = count(batch)
+        # The mean over nothing (a batch of padding) is not a number, but it has no part in this.
+        if weight == 0:
+            return torch.zeros((), dtype=torch.float64)
+        return torch.as_tensor(mean(model, batch)).double() * weight
+
+    return Metric(sum=sum_of_means, count=count, better=workload.better(name))
+
+
+@contextmanager
+def forward_remembered(model: nn.Module) -> Iterator[None]:
+    """Context: `model(x)` asked twice in a row for the very same `x` is computed once.
+
+    Loss and accuracy each call the model on the same batch; in eval mode without gradients the
+    second pass would only repeat the first. Where `x` or the output has been written into since,
+    or is of a kind that does not tell, it is computed again.
+    """
+    if isinstance(model, torch.jit.ScriptModule):  # its forward cannot be replaced
+        yield
+        return
+    compute = model.forward
+    # torch.compile and others give a module a forward of its own, which must come back.
+    own = vars(model).get("forward")
+    asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    output: Any = None
+    versions: list[int | None] = []
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        nonlocal asked, output, versions
+        if (
+            asked is None
+            or not _the_very_same(asked, (args, kwargs))
+            or None in versions
+            or versions != _versions((args, kwargs, output))
+        ):
+            output = compute(*args, **kwargs)
+            asked, versions = (args, kwargs), _versions((args, kwargs, output))
+        return output
+
+    model.forward = forward
+    try:
+        yield
+    finally:
+        del model.forward
+        if own is not None:
+            model.forward = own
+
+
+def _the_very_same(
+    one: tuple[tuple[Any, ...], dict[str, Any]], other: tuple[tuple[Any, ...], dict[str, Any]]
+) -> bool:
+    return (
+        len(one[0]) == len(other[0])
+        and one[1].keys() == other[1].keys()
+        and all(a is b for a, b in zip(one[0], other[0], strict=True))
+        and all(one[1][name] is other[1][name] for name in one[1])
+    )
+
+
+def _versions(value: Any) -> list[int | None]:
+    """How often each tensor in `value` has been written into; None for what does not tell."""
+    if isinstance(value, Tensor):
+        return [None if value.is_inference() else value._version]
+    if isinstance(value, (int, float, bool, str, type(None))):
+        return []
+    if isinstance(value, (tuple, list)):
+        return [version for part in value for version in _versions(part)]
+    if isinstance(value, Mapping):
+        return [version for part in value.values() for version in _versions(part)]
+    return [None]

@@ -1,0 +1,296 @@
+"""The plain engine: ordinary PyTorch, an ordinary loop. It is the meaning of a trial.
+
+What it spares the textbook loop is only what computes nothing: examples are gathered from resident
+tensors by the thousand instead of collated one by one, and losses are read in blocks (`batching`,
+`stepper`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from batchlab.cadence import Pause, pauses
+from batchlab.errors import TrialError
+from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from batchlab.training.divergence import divergence
+from batchlab.training.evaluator import Evaluator, size_of
+from batchlab.training.stepper import Stepper
+from batchlab.trial import Evaluation, RunLength, Split, Status, Trial
+from batchlab.workload import Batch, Workload
+
+ENGINE = "plain"
+
+# Between two looks at the clock, the losses and the wish to stop: at most so many steps, seconds.
+_BLOCK_STEPS = 256
+_BLOCK_S = 0.05
+# A checkpoint may cost this part of the time; one is written at most every so many seconds.
+_CHECKPOINT_FRACTION = 0.02
+_CHECKPOINT_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A trial to run, how far, and where.
+
+    Attributes:
+        trial: what to train.
+        length: how far.
+        device: the PyTorch device, such as "cpu" or "cuda:1".
+        threads: threads to compute with.
+        checkpoint: where to keep the checkpoint; None: nowhere.
+        resume: whether to go on from the checkpoint that is there.
+        versions: library versions, stored with the trial.
+    """
+
+    trial: Trial
+    length: RunLength
+    device: str
+    threads: int
+    checkpoint: Path | None
+    resume: bool
+    versions: tuple[tuple[str, str], ...]
+
+    @property
+    def last_step(self) -> int:
+        """The step at which the run ends at the latest."""
+        return self.length.last_step(self.trial)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a run ended: a status, or None when it was asked to stop; and why."""
+
+    status: Status | None
+    reason: str | None = None
+
+
+def train(
+    workload: Workload,
+    task: Task,
+    *,
+    emit: Callable[[Sequence[Evaluation]], None],
+    stop: Callable[[], bool],
+) -> Outcome:
+    """Run one trial in this process, from its checkpoint or from the beginning.
+
+    Args:
+        workload: what to train.
+        task: the trial and how far.
+        emit: takes every evaluation as it happens; those of a checkpoint first.
+        stop: asked every few hundredths of a second; True makes the run write its checkpoint
+            and end without a status.
+
+    Returns:
+        The outcome. Errors of the user's own code are raised as they are.
+
+    Raises:
+        StoreError: the checkpoint could not be written or read.
+        TrialError: the trial was made for a training set of another size.
+    """
+    if size_of(workload.train) != task.trial.n_train:
+        raise TrialError(
+            f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
+            f"trial says {task.trial.n_train}; make the trial for this workload as it is"
+        )
+    return _Run(workload, task, emit).until_done(stop)
+
+
+class _Run:
+    """One trial under way."""
+
+    def __init__(
+        self, workload: Workload, task: Task, emit: Callable[[Sequence[Evaluation]], None]
+    ) -> None:
+        self._workload = workload
+        self._task = task
+        self._trial = task.trial
+        self._emit = emit
+        device = torch.device(task.device)
+        self._evaluator = Evaluator(workload, device)
+        self._stepper = Stepper(workload, task.trial, device)
+        self._checkpoint_due_s = _CHECKPOINT_EVERY_S
+        self._checkpoint_at_s = time.perf_counter()
+        self._progress = self._begin()
+
+    def _begin(self) -> Progress:
+        task = self._task
+        if task.resume and task.checkpoint is not None:
+            progress = load_checkpoint(
+                task.checkpoint, model=self._stepper.model, optimizer=self._stepper.optimizer
+            )
+            progress = replace(
+                progress, resumed_from_steps=(*progress.resumed_from_steps, progress.step)
+            )
+            self._emit(progress.evaluations)
+            return progress
+        progress = Progress(
+            step=0,
+            samples=0,
+            train_s=0.0,
+            eval_s=0.0,
+            loss_sum=0.0,
+            loss_examples=0,
+            evaluations=(),
+            versions=task.versions,
+            engine=ENGINE,
+            threads=task.threads,
+        )
+        return self._evaluated(progress, Pause(step=0, epoch_end=True))
+
+    def until_done(self, stop: Callable[[], bool]) -> Outcome:
+        """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
+        outcome = self._verdict(self._progress)
+        coming = pauses(
+            steps_per_epoch=self._trial.steps_per_epoch,
+            batch_size=self._trial.batch_size,
+            n_train=self._trial.n_train,
+            last_step=self._task.last_step,
+            after_step=self._progress.step,
+        )
+        stream = self._stepper.stream(self._progress.step)
+        block_steps = 1
+        for pause in coming:
+            while outcome is None and self._progress.step < pause.step:
+                if stop():
+                    outcome = Outcome(status=None)
+                    break
+                wanted = min(block_steps, pause.step - self._progress.step)
+                started_s = time.perf_counter()
+                self._progress, outcome = self._trained(self._progress, stream, wanted)
+                if time.perf_counter() - started_s < _BLOCK_S:
+                    block_steps = min(_BLOCK_STEPS, 2 * block_steps)
+                elif block_steps > 1:
+                    block_steps //= 2
+                # Not at the pause itself, where a run taken up again would miss its evaluation, and
+                # not after a bad end, which it would then report at another step.
+                if outcome is None and self._progress.step < pause.step:
+                    self._keep_if_due()
+            if outcome is not None:
+                break
+            self._progress = self._evaluated(self._progress, pause)
+            outcome = self._verdict(self._progress)
+            if outcome is not None:
+                break
+            self._keep_if_due()
+        if outcome is None or outcome.status is None or outcome.status.ended_well:
+            self._keep()
+        return outcome or Outcome(status=Status.OK)
+
+    def _trained(
+        self, progress: Progress, stream: Iterator[Sequence[Batch]], steps: int
+    ) -> tuple[Progress, Outcome | None]:
+        started_s = time.perf_counter()
+        values, sizes = self._stepper.steps(stream, steps, first_step=progress.step)
+        train_s = time.perf_counter() - started_s
+        loss_sum = progress.loss_sum
+        outcome = None
+        # One by one: the sum must not depend on where a run was interrupted.
+        for offset, (value, size) in enumerate(zip(values, sizes, strict=True)):
+            loss_sum += value * size
+            if not math.isfinite(loss_sum):
+                outcome = _not_finite(value, progress.step + offset + 1)
+                break
+        progress = replace(
+            progress,
+            step=progress.step + steps,
+            samples=progress.samples + sum(sizes),
+            train_s=progress.train_s + train_s,
+            loss_sum=loss_sum,
+            loss_examples=progress.loss_examples + sum(sizes),
+        )
+        return progress, outcome
+
+    def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
+        started_s = time.perf_counter()
+        splits: tuple[Split, ...] = (
+            ("train", "validation", "test") if pause.epoch_end else ("validation",)
+        )
+        scores = self._evaluator.scores(self._stepper.model, splits)
+        trained = progress.loss_examples > 0
+        eval_s = progress.eval_s + time.perf_counter() - started_s
+        evaluation = Evaluation(
+            step=progress.step,
+            samples=progress.samples,
+            train_s=progress.train_s,
+            eval_s=eval_s,
+            batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
+            gradient_norm=self._stepper.gradient_norm() if trained else None,
+            scores=scores,
+        )
+        self._emit((evaluation,))
+        return replace(
+            progress,
+            eval_s=eval_s,
+            loss_sum=0.0,
+            loss_examples=0,
+            evaluations=(*progress.evaluations, evaluation),
+        )
+
+    def _verdict(self, progress: Progress) -> Outcome | None:
+        last = progress.evaluations[-1]
+        if last.step == progress.step and progress.step > 0:
+            losses = {score.split: score.value for score in last.scores if score.metric == "loss"}
+            losses.pop("test", None)  # nothing is decided by test data
+            if None in losses.values():
+                return Outcome(
+                    status=Status.NAN,
+                    reason=f"the loss at the evaluation after step {last.step} is not a finite "
+                    f"number; try a smaller learning rate",
+                )
+        reason = divergence(progress.evaluations)
+        if reason is not None:
+            return Outcome(status=Status.DIVERGED, reason=reason)
+        if self._task.length.until is not None and _target_settled(
+            progress.evaluations, self._task.length
+        ):
+            return Outcome(status=Status.TARGET_REACHED)
+        return None
+
+    def _keep_if_due(self) -> None:
+        if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._task.checkpoint is None:
+            return
+        started_s = time.perf_counter()
+        save_checkpoint(
+            self._task.checkpoint,
+            model=self._stepper.model,
+            optimizer=self._stepper.optimizer,
+            progress=self._progress,
+        )
+        self._checkpoint_at_s = time.perf_counter()
+        cost_s = self._checkpoint_at_s - started_s
+        self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
+
+
+def _target_settled(evaluations: Sequence[Evaluation], length: RunLength) -> bool:
+    """Whether the target was met at an evaluation before the last one.
+
+    One evaluation more is made after the crossing, so that the record can say whether it held.
+    """
+    target = length.until
+    assert target is not None
+    return any(
+        target.met_by(evaluation.score("validation", target.metric))
+        for evaluation in evaluations[:-1]
+    )
+
+
+def _not_finite(value: float, step: int) -> Outcome:
+    if math.isnan(value):
+        return Outcome(
+            status=Status.NAN,
+            reason=f"the loss of step {step} is not a number; try a smaller learning rate",
+        )
+    return Outcome(
+        status=Status.DIVERGED,
+        reason=f"the loss of step {step} is infinite or near it; try a smaller learning rate",
+    )

@@ -1,0 +1,76 @@
+"""A whole run of the plain engine, and everything about it that can be looked at afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from batchlab.training.plain import Outcome, Task, train
+from batchlab.trial import Evaluation, RunLength, Trial
+from batchlab.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRun:
+    """What a run said and what it left behind.
+
+    Attributes:
+        outcome: how it ended.
+        evaluations: what it emitted, without its times: those are never the same.
+        tensors: model, optimizer and random streams at its end; empty without a checkpoint.
+    """
+
+    outcome: Outcome
+    evaluations: tuple[Evaluation, ...]
+    tensors: dict[str, Tensor]
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The model's parameters and buffers."""
+        return {
+            name.removeprefix("model."): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith("model.")
+        }
+
+
+class StopAfter:
+    """A wish to stop that comes at the n-th time it is asked for; None: never."""
+
+    def __init__(self, n: int | None) -> None:
+        self._left = n
+
+    def __call__(self) -> bool:
+        if self._left is None:
+            return False
+        self._left -= 1
+        return self._left < 0
+
+
+def run_engine(
+    workload: Workload,
+    trial: Trial,
+    length: RunLength,
+    *,
+    checkpoint: Path | None = None,
+    stop_after: int | None = None,
+) -> EngineRun:
+    """Run `trial` through the plain engine; from `checkpoint` where there is one."""
+    emitted: list[Evaluation] = []
+    task = Task(
+        trial=trial,
+        length=length,
+        device="cpu",
+        threads=1,
+        checkpoint=checkpoint,
+        resume=checkpoint is not None and checkpoint.exists(),
+        versions=(("torch", "any"),),
+    )
+    outcome = train(workload, task, emit=emitted.extend, stop=StopAfter(stop_after))
+    return EngineRun(
+        outcome=outcome,
+        evaluations=tuple(replace(each, train_s=0.0, eval_s=0.0) for each in emitted),
+        tensors=load_file(checkpoint) if checkpoint is not None and checkpoint.exists() else {},
+    )

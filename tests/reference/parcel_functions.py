@@ -1,0 +1,31 @@
+"""What the tests of parcels run in child processes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from batchlab.training.children import Line
+from batchlab.training.parcel import Parcel
+
+
+def first_loss(line: Line, parcel: Parcel) -> float:
+    workload = parcel.unpack()
+    torch.manual_seed(0)
+    return float(workload.loss(workload.model(), workload.train).detach())
+
+
+def private_bytes(line: Line, parcel: Parcel) -> tuple[float, int]:
+    """The sum of the first column, so that every page is read; then this process's own memory."""
+    before = _private_bytes()
+    total = float(parcel.unpack().train[0][:, 0].sum(dtype=torch.float64))
+    return total, _private_bytes() - before
+
+
+def _private_bytes() -> int:
+    """Memory that is this process's own and no mapping of shared memory."""
+    found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    assert found is not None
+    return 1024 * int(found[1])

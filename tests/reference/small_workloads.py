@@ -1,0 +1,194 @@
+"""Workloads so small that a whole run takes milliseconds, and one that has everything in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from tests.reference.made_up import made_up_trial
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from batchlab.trial import Sampling, Trial
+from batchlab.workload import Workload
+
+FEATURES, CLASSES = 6, 3
+
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
+
+
+def points(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """`n` points in three overlapping clouds, and the cloud of each."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (n,), generator=generator)
+    x = torch.randn(n, FEATURES, generator=generator, dtype=dtype)
+    x[torch.arange(n), labels] += 2.0
+    return x, labels
+
+
+def momentum_sgd(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
+
+
+def small_mlp(*, dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(FEATURES, 8, dtype=dtype),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(8, CLASSES, dtype=dtype),
+    )
+
+
+def cross_entropy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    return functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def accuracy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    return (model(batch[0]).argmax(1) == batch[1]).double().mean()
+
+
+def small_workload(
+    *,
+    n: int = 40,
+    optimizer: MakeOptimizer = momentum_sgd,
+    dropout: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+) -> Workload:
+    """A classifier of points with two layers; 20 points each for validation and test."""
+    return Workload(
+        name="small",
+        model=lambda: small_mlp(dropout=dropout, dtype=dtype),
+        train=points(n, dtype=dtype),
+        validation=points(20, seed=1, dtype=dtype),
+        test=points(20, seed=2, dtype=dtype),
+        loss=cross_entropy,
+        metrics={"accuracy": accuracy},
+        optimizer=optimizer,
+    )
+
+
+def small_trial(
+    workload: Workload,
+    *,
+    batch_size: int,
+    micro_batch_size: int | None = None,
+    learning_rate: float = 0.05,
+    sampling: Sampling = "reshuffle",
+    drop_last: bool = False,
+    horizon_steps: int | None = None,
+    seed: int = 0,
+) -> Trial:
+    """A trial of `workload`."""
+    n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
+    return replace(
+        made_up_trial(
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            learning_rate=learning_rate,
+            n_train=n,
+            seed=seed,
+        ),
+        sampling=sampling,
+        drop_last=drop_last,
+        horizon_steps=horizon_steps,
+    )
+
+
+class Everything(nn.Module):
+    """Dropout, BatchNorm, tied weights, and a buffer that is in no state dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(FEATURES, FEATURES)
+        self.second = nn.Linear(FEATURES, FEATURES)
+        self.second.weight = self.first.weight
+        self.norm = nn.BatchNorm1d(FEATURES)
+        self.dropout = nn.Dropout(0.3)
+        self.last = nn.Linear(FEATURES, CLASSES)
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(FEATURES), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.centre.mul_(0.9).add_(0.1 * x.detach().mean(0))
+        hidden = self.norm(torch.relu(self.first(x - self.centre)))
+        return self.last(self.dropout(torch.relu(self.second(hidden))))
+
+
+def jitter(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Noise from each of the three global random streams; it writes into the batch it is given."""
+    x, labels = batch
+    x += 0.1 * torch.randn(x.shape)
+    x *= 1 + 0.1 * random.random()
+    x += 0.1 * float(np.random.standard_normal())
+    return x, labels
+
+
+def cosine(fraction: float) -> float:
+    """The user's own shape, with NumPy, as many write it."""
+    shape: float = 0.5 * (1 + np.cos(np.pi * fraction))
+    return shape
+
+
+def adam(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=learning_rate)
+
+
+def everything_workload(*, n: int = 40) -> Workload:
+    """All that a resumed run could lose: five random streams, buffers, moments, a rate's shape."""
+    return replace(
+        small_workload(n=n),
+        name="everything",
+        model=Everything,
+        optimizer=adam,
+        schedule=cosine,
+        augment=jitter,
+    )
+
+
+class CroppedPoints(Dataset[tuple[Tensor, Tensor]]):
+    """Points that are changed at random, from three random streams, each time they are fetched."""
+
+    def __init__(self, n: int) -> None:
+        self.x, self.labels = points(n)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        shift = torch.rand(()) + random.random() + float(np.random.random())
+        return self.x[index] + shift, self.labels[index]
+
+
+class PlainPoints(CroppedPoints):
+    """The same points as they are."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.x[index], self.labels[index]
+
+
+def plus_one(examples: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """A `collate` of the user's own: another container, other numbers, and a random draw."""
+    return {
+        "x": torch.stack([x for x, _ in examples]) + 1 + torch.rand(()),
+        "y": torch.stack([y for _, y in examples]),
+    }
+
+
+def cropped_workload(*, n: int = 40, workers: int = 0) -> Workload:
+    """A Dataset with random crops and a `collate` of its own."""
+    return Workload(
+        name="cropped",
+        model=small_mlp,
+        train=CroppedPoints(n),
+        validation=PlainPoints(20),
+        loss=lambda model, batch: functional.cross_entropy(model(batch["x"]), batch["y"]),
+        optimizer=momentum_sgd,
+        collate=plus_one,
+        workers=workers,
+    )

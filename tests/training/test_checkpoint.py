@@ -1,0 +1,344 @@
+"""Checkpoint: whatever an optimizer, a model or a random stream remembers comes back exactly."""
+
+from __future__ import annotations
+
+import errno
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.reference.small_workloads import Everything, cross_entropy, points, small_mlp
+from torch import nn
+
+from batchlab.errors import StoreError, WorkloadError
+from batchlab.training import checkpoint
+from batchlab.training.checkpoint import (
+    Progress,
+    load_checkpoint,
+    peek_checkpoint,
+    save_checkpoint,
+)
+from batchlab.trial import Evaluation, Score
+
+
+class Remembering(torch.optim.SGD):
+    """Keeps more bits than its parameters have, a count, bytes, text, nothing, and a list."""
+
+    def step(self, closure: Any = None) -> Any:
+        for parameter in self.param_groups[0]["params"]:
+            state = self.state[parameter]
+            state["precise"] = state.get("precise", 0) + parameter.grad.double() / 3
+            state["count"] = state.get("count", torch.zeros((), dtype=torch.int64)) + 1
+            state["bytes"] = state["precise"].sign().to(torch.int8)
+            state["kind"] = {"last": "kept", "none": None, "inf": float("-inf")}
+            state["history"] = [*state.get("history", []), parameter.grad.mean().clone()]
+            state["scale"] = np.float64(0.5)
+            parameter.grad += 0.01 * state["precise"].to(parameter.dtype) * state["scale"]
+        return super().step(closure)
+
+
+OPTIMIZERS = {
+    name: getattr(torch.optim, name)
+    for name in (
+        *("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS"),
+        *("NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
+    )
+} | {
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "fused Adam": partial(torch.optim.Adam, fused=True),
+    "amsgrad": partial(torch.optim.Adam, amsgrad=True),
+    "tensor rate": lambda parameters, lr: torch.optim.Adam(parameters, lr=torch.tensor(lr)),
+    "remembering": Remembering,
+}
+
+X, LABELS = points(30)
+
+
+def made(name: str = "Adam", *, model: nn.Module | None = None) -> tuple[nn.Module, Any]:
+    torch.manual_seed(0)
+    model = Everything() if model is None else model
+    return model, OPTIMIZERS[name](list(model.parameters()), lr=0.01)
+
+
+def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    """Steps that draw from all random streams."""
+    for _ in range(steps):
+        x = X + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal())
+
+        def closure(x: torch.Tensor = x) -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = cross_entropy(model, (x, LABELS))
+            loss.backward()
+            return loss
+
+        closure()
+        optimizer.step(closure if isinstance(optimizer, torch.optim.LBFGS) else None)
+
+
+def progress(step: int = 5) -> Progress:
+    scores = (
+        Score(split="validation", metric="loss", value=0.1),
+        Score(split="validation", metric="accuracy", value=None),
+    )
+    evaluation = Evaluation(
+        step=3,
+        samples=90,
+        train_s=0.1,
+        eval_s=1 / 3,
+        batch_loss=2.0**-1074,
+        gradient_norm=None,
+        scores=scores,
+    )
+    return Progress(
+        step=step,
+        samples=150,
+        train_s=0.1 + 0.2,
+        eval_s=1e-300,
+        loss_sum=1 / 3,
+        loss_examples=60,
+        evaluations=(evaluation,),
+        versions=(("torch", "2.13.0"),),
+        engine="plain",
+        threads=1,
+        resumed_from_steps=(1, 4),
+    )
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A checkpoint after five steps of Adam."""
+    model, optimizer = made()
+    trained(model, optimizer, 5)
+    path = tmp_path / "trial.safetensors"
+    save_checkpoint(path, model=model, optimizer=optimizer, progress=progress())
+    return path
+
+
+def assert_same_state(one: Any, other: Any) -> None:
+    """Equal values of equal types, all the way down."""
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same_state(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for part, twin in zip(one, other, strict=True):
+            assert_same_state(part, twin)
+    else:
+        assert one == other
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize("steps_before", [0, 4])
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_it_is_as_if_there_had_been_no_break(
+        self, name: str, steps_before: int, tmp_path: Path
+    ) -> None:
+        model, optimizer = made(name)
+        random.seed(3)
+        np.random.seed(3)
+        trained(model, optimizer, steps_before)
+        save_checkpoint(tmp_path / "c", model=model, optimizer=optimizer, progress=progress())
+        trained(model, optimizer, 4)
+        expected = {**model.state_dict(), "centre": model.centre}
+
+        fresh, its_optimizer = made(name)
+        torch.manual_seed(99)
+        random.seed(99)
+        np.random.seed(99)
+        load_checkpoint(tmp_path / "c", model=fresh, optimizer=its_optimizer)
+        trained(fresh, its_optimizer, 4)
+
+        found = {**fresh.state_dict(), "centre": fresh.centre}
+        assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+        if name != "remembering":  # NumPy's numbers become plain ones
+            assert_same_state(its_optimizer.state_dict(), optimizer.state_dict())
+
+    def test_progress_comes_back_to_the_last_bit(self, written: Path) -> None:
+        model, optimizer = made()
+
+        found = load_checkpoint(written, model=model, optimizer=optimizer)
+
+        assert found == progress()
+        assert peek_checkpoint(written) == progress()
+
+    def test_tied_weights_stay_tied(self, written: Path) -> None:
+        model, optimizer = made()
+
+        load_checkpoint(written, model=model, optimizer=optimizer)
+
+        assert model.second.weight is model.first.weight
+
+    def test_the_state_of_an_optimizer_keeps_its_types(self, tmp_path: Path) -> None:
+        model, optimizer = made("remembering")
+        trained(model, optimizer, 2)
+        save_checkpoint(tmp_path / "c", model=model, optimizer=optimizer, progress=progress())
+        fresh, its_optimizer = made("remembering")
+
+        load_checkpoint(tmp_path / "c", model=fresh, optimizer=its_optimizer)
+
+        state = its_optimizer.state[next(fresh.parameters())]
+        assert state["precise"].dtype == torch.float64
+        assert (state["count"].dtype, int(state["count"])) == (torch.int64, 2)
+        assert state["bytes"].dtype == torch.int8
+        assert state["kind"] == {"last": "kept", "none": None, "inf": float("-inf")}
+        assert len(state["history"]) == 2
+
+    def test_a_state_that_is_not_data_is_refused(self, tmp_path: Path) -> None:
+        model, optimizer = made()
+        trained(model, optimizer, 1)
+        optimizer.state[next(model.parameters())]["cache"] = object()
+
+        with pytest.raises(WorkloadError, match=r"tensors, numbers, texts.*not a object"):
+            save_checkpoint(tmp_path / "c", model=model, optimizer=optimizer, progress=progress())
+
+
+class TestRefusal:
+    def test_where_there_is_no_file_there_is_nothing_to_see(self, tmp_path: Path) -> None:
+        assert peek_checkpoint(tmp_path / "none") is None
+        assert peek_checkpoint(tmp_path) is None
+
+    @pytest.mark.parametrize("left", [0, 1, 7, 8, 100, 3000, -1])
+    def test_a_truncated_file_is_refused(self, written: Path, left: int) -> None:
+        written.write_bytes(written.read_bytes()[:left])
+
+        assert peek_checkpoint(written) is None
+        assert_refused(written)
+
+    def test_noise_is_refused(self, written: Path) -> None:
+        written.write_bytes(np.random.default_rng(0).bytes(5000))
+
+        assert peek_checkpoint(written) is None
+        assert_refused(written)
+
+    @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"batchlab": "{}"}])
+    def test_a_safetensors_file_of_something_else_is_refused(
+        self, written: Path, metadata: dict[str, str] | None
+    ) -> None:
+        save_file({"weight": torch.zeros(3)}, written, metadata=metadata)
+
+        assert peek_checkpoint(written) is None
+        assert_refused(written)
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            small_mlp(),
+            Everything().double(),
+            nn.Sequential(Everything()),
+        ],
+    )
+    def test_the_checkpoint_of_another_model_is_refused(
+        self, written: Path, model: nn.Module
+    ) -> None:
+        assert_refused(written, model=model)
+
+    def test_a_shape_that_could_be_stretched_is_refused(self, tmp_path: Path) -> None:
+        one = nn.Linear(1, 1)
+        save_checkpoint(
+            tmp_path / "c", model=one, optimizer=made(model=one)[1], progress=progress()
+        )
+
+        assert_refused(tmp_path / "c", model=nn.Linear(5, 3))
+
+    def test_an_optimizer_with_other_groups_is_refused(self, written: Path) -> None:
+        model, _ = made()
+        groups = [{"params": [parameter]} for parameter in model.parameters()]
+
+        with pytest.raises(StoreError, match="this checkpoint cannot be used"):
+            load_checkpoint(written, model=model, optimizer=torch.optim.Adam(groups, lr=0.1))
+
+
+def assert_refused(path: Path, *, model: nn.Module | None = None) -> None:
+    model, optimizer = made(model=model)
+    with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
+        load_checkpoint(path, model=model, optimizer=optimizer)
+
+
+class TestWriting:
+    def test_nothing_else_is_left_beside_it(self, written: Path) -> None:
+        assert [path.name for path in written.parent.iterdir()] == ["trial.safetensors"]
+
+    def test_what_a_kill_left_half_written_is_cleared_away(self, written: Path) -> None:
+        half = written.with_name(f"{written.name}.123.tmp")
+        half.write_bytes(b"half")
+        other = written.with_name("other.safetensors.123.tmp")
+        other.write_bytes(b"of another trial")
+        model, optimizer = made()
+
+        save_checkpoint(written, model=model, optimizer=optimizer, progress=progress(9))
+
+        assert not half.exists()
+        assert other.exists()
+        assert peek_checkpoint(written) == progress(9)
+
+    @pytest.mark.parametrize("half_written", [False, True])
+    def test_a_full_disk_leaves_the_old_one_whole(
+        self, written: Path, half_written: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = written.read_bytes()
+
+        def full(tensors: object, path: Path, metadata: object) -> None:
+            if half_written:
+                path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(checkpoint, "save_file", full)
+        model, optimizer = made()
+
+        with pytest.raises(StoreError, match=r"could not be written .*No space left.*free some"):
+            save_checkpoint(written, model=model, optimizer=optimizer, progress=progress(9))
+
+        assert written.read_bytes() == before
+        assert list(written.parent.iterdir()) == [written]
+
+    def test_a_folder_that_is_gone_is_reported(self, tmp_path: Path) -> None:
+        model, optimizer = made()
+
+        with pytest.raises(StoreError, match="could not be written"):
+            save_checkpoint(
+                tmp_path / "gone" / "c", model=model, optimizer=optimizer, progress=progress()
+            )
+
+    def test_a_disk_that_is_really_full_leaves_the_old_one_whole(self, small_disk: Path) -> None:
+        path = small_disk / "trial.safetensors"
+        model, optimizer = made()
+        save_checkpoint(path, model=model, optimizer=optimizer, progress=progress())
+        before = path.read_bytes()
+        large = nn.Linear(1000, 1000)
+
+        with pytest.raises(StoreError, match="could not be written"):
+            save_checkpoint(path, model=large, optimizer=made(model=large)[1], progress=progress(9))
+
+        assert path.read_bytes() == before
+        assert list(small_disk.iterdir()) == [path]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None or (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+            capture_output=True,
+            check=False,
+        ).returncode
+        != 0
+    ):
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

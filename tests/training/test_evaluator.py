@@ -1,0 +1,424 @@
+"""Evaluator: exact means over whatever batches, and no trace of it in the training."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.small_workloads import (
+    CLASSES,
+    FEATURES,
+    CroppedPoints,
+    Everything,
+    accuracy,
+    cropped_workload,
+    cross_entropy,
+    small_workload,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+
+from batchlab.errors import WorkloadError
+from batchlab.training import evaluator
+from batchlab.training.evaluator import Evaluator, forward_remembered, n_train_evaluated, size_of
+from batchlab.trial import Split
+from batchlab.workload import Metric, Workload
+
+ALL: tuple[Split, ...] = ("train", "validation", "test")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def batches_of_seven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 examples are then evaluated as 7, 7 and 6."""
+    monkeypatch.setattr(evaluator, "EVALUATION_BATCH", 7)
+
+
+def model_of(workload: Workload) -> nn.Module:
+    torch.manual_seed(0)
+    return workload.model()
+
+
+def scores_of(
+    workload: Workload, model: nn.Module | None = None, splits: tuple[Split, ...] = ALL
+) -> dict[tuple[str, str], float | None]:
+    model = model_of(workload) if model is None else model
+    scores = Evaluator(workload, CPU).scores(model, splits)
+    return {(score.split, score.metric): score.value for score in scores}
+
+
+def with_metric(metric: Any, **changes: Any) -> Workload:
+    workload = small_workload(dtype=torch.float64)
+    return replace(workload, metrics={"measured": metric}, **changes)
+
+
+def measured(workload: Workload) -> float | None:
+    return scores_of(workload, splits=("validation",))["validation", "measured"]
+
+
+@pytest.mark.usefixtures("batches_of_seven")
+class TestMeans:
+    def test_ragged_batches_give_the_mean_over_all_examples(self) -> None:
+        workload = small_workload(dtype=torch.float64)
+        model = model_of(workload)
+
+        found = scores_of(workload, model)
+
+        for split in ALL:
+            x, labels = getattr(workload, split)
+            with torch.no_grad():
+                logits = model(x)
+            right = [int(logits[i].argmax()) == int(labels[i]) for i in range(len(x))]
+            losses = [-float(logits[i].log_softmax(0)[labels[i]]) for i in range(len(x))]
+            assert found[split, "accuracy"] == pytest.approx(sum(right) / len(x), rel=1e-14)
+            assert found[split, "loss"] == pytest.approx(sum(losses) / len(x), rel=1e-14)
+
+    def test_tokens_and_not_sequences_weigh(self) -> None:
+        """Padded sequences: the mean over a batch is one over its tokens."""
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(20, 5, FEATURES, dtype=torch.float64, generator=generator)
+        labels = torch.randint(CLASSES, (20, 5), generator=generator)
+        labels[torch.arange(5) >= torch.randint(0, 6, (20, 1), generator=generator)] = -1
+        labels[14:] = -1  # the last batch is nothing but padding
+
+        def token_loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            return functional.cross_entropy(
+                model(batch[0]).flatten(0, 1), batch[1].flatten(), ignore_index=-1
+            )
+
+        workload = replace(
+            small_workload(dtype=torch.float64),
+            validation=(x, labels),
+            loss=token_loss,
+            metrics={},
+            weight=lambda batch: (batch[1] != -1).sum(),
+        )
+        model = model_of(workload)
+
+        found = scores_of(workload, model, ("validation",))
+
+        with torch.no_grad():
+            expected = float(token_loss(model, (x, labels)))
+        assert found == {("validation", "loss"): pytest.approx(expected, rel=1e-14)}
+
+    def test_a_metric_of_sums_is_finalised_once_over_all(self) -> None:
+        """F1 of class 2: it is no mean over batches."""
+
+        def counts(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            said, true = model(batch[0]).argmax(1) == 2, batch[1] == 2
+            return torch.stack([(said & true).sum(), said.sum(), true.sum()])
+
+        workload = with_metric(
+            Metric(
+                sum=counts,
+                finalise=lambda total, count: 2 * float(total[0]) / float(total[1] + total[2]),
+                better="higher",
+            )
+        )
+
+        found = measured(workload)
+
+        x, labels = workload.validation
+        said = model_of(workload)(x).argmax(1)
+        hits = sum(int(a) == int(b) == 2 for a, b in zip(said, labels, strict=True))
+        precision = hits / int((said == 2).sum())
+        recall = hits / int((labels == 2).sum())
+        assert found == pytest.approx(2 * precision * recall / (precision + recall), rel=1e-14)
+
+    def test_a_metric_of_sums_counts_in_its_own_units(self) -> None:
+        """Perplexity by character where an example has two of them."""
+        workload = with_metric(
+            Metric(
+                sum=lambda model, batch: functional.cross_entropy(
+                    model(batch[0]), batch[1], reduction="sum"
+                ),
+                count=lambda batch: 2 * len(batch[1]),
+                finalise=lambda total, count: float(torch.exp(total / count)),
+                better="lower",
+            )
+        )
+
+        found = measured(workload)
+
+        loss = float(cross_entropy(model_of(workload), workload.validation).detach())
+        assert found == pytest.approx(np.exp(loss / 2), rel=1e-14)
+
+    def test_without_finalise_it_is_the_sum_over_the_weight(self) -> None:
+        workload = with_metric(
+            Metric(sum=lambda model, batch: batch[1].double().sum(), better="lower")
+        )
+
+        assert measured(workload) == pytest.approx(float(workload.validation[1].double().mean()))
+
+    def test_sums_of_small_floats_lose_nothing(self) -> None:
+        """3.5 more make no difference to 7 x 2^24 in float32, where steps are 8 wide."""
+        numbers = torch.tensor([2.0**24] * 7 + [0.5] * 14)
+        workload = with_metric(
+            Metric(sum=lambda model, batch: batch[0].sum(), better="lower"),
+            validation=(numbers,),
+            loss=lambda model, batch: batch[0].mean(),
+        )
+
+        assert measured(workload) == (7 * 2.0**24 + 7) / 21
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_what_is_not_a_finite_number_is_none(self, value: float) -> None:
+        workload = with_metric(
+            Metric(sum=lambda model, batch: torch.tensor(value), better="higher")
+        )
+
+        found = scores_of(workload, splits=("validation",))
+
+        assert found["validation", "measured"] is None
+        assert found["validation", "loss"] is not None
+
+    def test_a_dataset_gives_the_same_as_its_tensors(self) -> None:
+        tensors = small_workload(dtype=torch.float64)
+        dataset = replace(
+            tensors,
+            **{split: torch.utils.data.TensorDataset(*getattr(tensors, split)) for split in ALL},
+        )
+
+        assert scores_of(dataset) == scores_of(tensors)
+
+    def test_splits_that_are_not_there_or_not_asked_for_have_no_score(self) -> None:
+        workload = replace(small_workload(), test=None)
+
+        assert {split for split, _ in scores_of(workload)} == {"train", "validation"}
+        assert {split for split, _ in scores_of(workload, splits=("train",))} == {"train"}
+
+    def test_a_validation_set_that_is_only_a_word_is_refused(self) -> None:
+        with pytest.raises(WorkloadError, match="validation='split' stands for data that are not"):
+            Evaluator(replace(small_workload(), validation="split"), CPU)
+
+
+class TestTrainSubset:
+    def test_of_a_large_training_set_a_fixed_part_is_evaluated(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 10)
+        numbers = torch.arange(40, dtype=torch.float64)
+        seen: list[list[float]] = []
+
+        def watch(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            seen.append(batch[0].tolist())
+            return batch[0].mean()
+
+        workload = replace(small_workload(), train=(numbers,), loss=watch, metrics={})
+
+        for _ in range(2):
+            scores_of(workload, splits=("train",))
+
+        assert n_train_evaluated(40) == 10
+        assert seen[0] == seen[1]
+        assert len(set(seen[0])) == 10
+        assert max(seen[0]) > 10  # not simply the first ones
+
+    def test_sizes(self) -> None:
+        assert size_of(None) == 0
+        assert size_of((torch.zeros(3), torch.zeros(3))) == 3
+        assert size_of(CroppedPoints(5)) == 5
+        assert n_train_evaluated(5) == 5
+
+
+class TestNoTrace:
+    def test_it_leaves_parameters_buffers_gradients_and_modes_alone(self) -> None:
+        workload = replace(small_workload(), model=Everything)
+        model = model_of(workload)
+        cross_entropy(model, workload.train).backward()
+        model.norm.eval()  # a layer that the user keeps frozen
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        centre = model.centre.clone()
+        gradients = [parameter.grad.clone() for parameter in model.parameters()]
+
+        scores_of(workload, model)
+
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+        assert torch.equal(model.centre, centre)
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            assert torch.equal(parameter.grad, gradient)
+        assert model.training
+        assert model.dropout.training
+        assert not model.norm.training
+        assert "forward" not in vars(model)
+
+    def test_it_evaluates_in_eval_mode_without_gradients(self) -> None:
+        seen: list[tuple[bool, bool]] = []
+
+        def watch(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            seen.append((model.training, torch.is_grad_enabled()))
+            return torch.zeros(())
+
+        scores_of(replace(small_workload(), loss=watch, metrics={}))
+
+        assert set(seen) == {(False, False)}
+
+    def test_random_streams_go_on_as_if_it_had_not_been(self) -> None:
+        def drawn() -> tuple[float, float, float]:
+            return random.random(), float(np.random.random()), float(torch.rand(()))
+
+        workload = replace(cropped_workload(), validation=CroppedPoints(20))
+        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
+            stream_seed(5)
+        expected = drawn()
+        model = model_of(workload)
+        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
+            stream_seed(5)
+
+        scores_of(workload, model)
+
+        assert drawn() == expected
+
+    def test_an_exception_restores_as_well(self) -> None:
+        def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            raise ZeroDivisionError
+
+        workload = replace(small_workload(), loss=broken, metrics={})
+        model = model_of(workload)
+        model.train()
+
+        with pytest.raises(ZeroDivisionError):
+            scores_of(workload, model)
+
+        assert model.training
+        assert "forward" not in vars(model)
+
+    def test_what_is_random_in_a_metric_is_the_same_each_time(self) -> None:
+        """A loss with random masks: two evaluations differ by the model alone."""
+        workload = replace(
+            small_workload(),
+            loss=lambda model, batch: (model(batch[0]) * torch.rand(len(batch[0]), 1)).mean(),
+            metrics={},
+        )
+        model = model_of(workload)
+        torch.manual_seed(1)
+        first = scores_of(workload, model)
+        torch.rand(3)
+
+        assert scores_of(workload, model) == first
+
+    def test_random_crops_of_a_dataset_are_the_same_each_time(self) -> None:
+        workload = replace(cropped_workload(), validation=CroppedPoints(20))
+        model = model_of(workload)
+        first = scores_of(workload, model)
+        torch.rand(3)
+
+        assert scores_of(workload, model) == first
+
+    def test_a_metric_that_writes_into_the_examples_is_refused(self) -> None:
+        def divided(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            batch[0].div_(2)
+            return batch[0].mean()
+
+        workload = replace(small_workload(), loss=divided, metrics={})
+
+        with pytest.raises(WorkloadError, match="writes into the examples of validation"):
+            scores_of(workload, splits=("validation",))
+
+
+class Counting(nn.Module):
+    """Adds one, and counts how often it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor, *, times: int = 1) -> Tensor:
+        self.calls += 1
+        return x + times
+
+
+class TestForwardRemembered:
+    def test_each_batch_goes_through_the_model_once_for_all_metrics(self) -> None:
+        model = Counting()
+        workload = replace(
+            small_workload(),
+            loss=lambda model, batch: model(batch[0]).mean(),
+            metrics={"accuracy": lambda model, batch: model(batch[0]).sum()},
+        )
+
+        scores_of(workload, model, ("validation",))
+
+        assert model.calls == 1
+
+    def test_other_arguments_are_computed_anew(self) -> None:
+        model, x = Counting(), torch.zeros(2)
+
+        with forward_remembered(model):
+            outputs = [model(x), model(x), model(x + 0), model(x), model(x, times=3)]
+
+        assert [float(output[0]) for output in outputs] == [1, 1, 1, 1, 3]
+        assert model.calls == 4
+
+    def test_an_input_that_was_written_into_is_computed_anew(self) -> None:
+        model, x = Counting(), torch.zeros(2)
+
+        with forward_remembered(model):
+            model(x)
+            x += 5
+            second = model(x)
+
+        assert second.tolist() == [6, 6]
+
+    def test_an_output_that_was_written_into_is_computed_anew(self) -> None:
+        model, x = Counting(), torch.zeros(2)
+
+        with forward_remembered(model):
+            model(x).mul_(100)
+            second = model(x)
+
+        assert second.tolist() == [1, 1]
+
+    def test_an_output_that_does_not_tell_is_computed_anew(self) -> None:
+        class Boxed(Counting):
+            def forward(self, x: Tensor) -> Any:
+                return {"logits": super().forward(x), "cache": object()}
+
+        model, x = Boxed(), torch.zeros(2)
+
+        with forward_remembered(model):
+            model(x)
+            model(x)
+
+        assert model.calls == 2
+
+    def test_a_dict_of_tensors_is_remembered(self) -> None:
+        class Named(Counting):
+            def forward(self, x: Tensor) -> Any:
+                return {"logits": super().forward(x), "loss": None}
+
+        model, x = Named(), torch.zeros(2)
+
+        with forward_remembered(model):
+            assert model(x) is model(x)
+
+        assert model.calls == 1
+
+    def test_a_forward_of_the_module_itself_comes_back(self) -> None:
+        """As torch.compile and others put it there."""
+        model, x = Counting(), torch.zeros(2)
+
+        def own(x: Tensor) -> Tensor:
+            return x + 7
+
+        model.forward = own
+
+        with forward_remembered(model):
+            assert model(x).tolist() == [7, 7]
+
+        assert model.forward is own
+
+    def test_a_scripted_model_is_evaluated_as_it_is(self) -> None:
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # newer releases of PyTorch advise against it
+            scripted = torch.jit.trace(nn.Linear(FEATURES, CLASSES), torch.zeros(2, FEATURES))
+        workload = replace(small_workload(), metrics={"accuracy": accuracy})
+
+        assert scores_of(workload, scripted)["validation", "loss"] is not None

@@ -1,0 +1,591 @@
+"""The plain engine: whole runs, however they are cut, end in the same numbers."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.engine_run import EngineRun, StopAfter, run_engine
+from tests.reference.small_workloads import (
+    accuracy,
+    cosine,
+    cropped_workload,
+    cross_entropy,
+    everything_workload,
+    jitter,
+    points,
+    small_trial,
+    small_workload,
+)
+from tests.reference.textbook_loop import cut_into_steps, train_by_the_textbook
+from torch import Tensor, nn
+
+from batchlab.batching import epoch_order
+from batchlab.cadence import pauses
+from batchlab.errors import StoreError, TrialError, UsageError
+from batchlab.training import checkpoint, plain
+from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.training.plain import Task, train
+from batchlab.trial import Evaluation, RunLength, Status, Target, Trial
+from batchlab.workload import Workload
+
+
+@pytest.fixture
+def one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine then asks before every single step whether to stop."""
+    monkeypatch.setattr(plain, "_BLOCK_STEPS", 1)
+
+
+def everything_trial(workload: Workload, **changes: Any) -> Trial:
+    given = {"batch_size": 6, "learning_rate": 0.02, "horizon_steps": 28, "seed": 4}
+    return small_trial(workload, **{**given, **changes})
+
+
+def assert_same_end(one: EngineRun, other: EngineRun) -> None:
+    """The same model, optimizer and random streams, bit for bit, and the same evaluations."""
+    assert one.outcome == other.outcome
+    assert one.tensors.keys() == other.tensors.keys()
+    assert one.tensors
+    for name, tensor in one.tensors.items():
+        assert torch.equal(tensor, other.tensors[name]), name
+    assert one.evaluations == other.evaluations
+
+
+class TestTextbook:
+    @pytest.mark.parametrize("batch_size", [1, 7, 40])
+    def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(
+        self, batch_size: int, tmp_path: Path
+    ) -> None:
+        """Its evaluations, of a model with dropout, have left no trace."""
+        workload = small_workload(dropout=0.3)
+        trial = small_trial(workload, batch_size=batch_size, seed=2)
+
+        run = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
+
+        orders = [
+            epoch_order(40, seed=2, epoch=epoch, sampling="reshuffle").tolist()
+            if batch_size < 40
+            else list(range(40))
+            for epoch in range(3)
+        ]
+        textbook = train_by_the_textbook(
+            workload,
+            [
+                step
+                for order in orders
+                for step in cut_into_steps(order, batch_size, drop_last=False)
+            ],
+            learning_rate=trial.learning_rate,
+            seed=2,
+        )
+        assert run.outcome.status is Status.OK
+        for name, parameter in textbook.model.named_parameters():
+            assert torch.equal(run.parameters()[name], parameter)
+
+    def test_its_evaluations_say_what_was_seen(self) -> None:
+        workload = small_workload(dtype=torch.float64)
+        trial = small_trial(workload, batch_size=16)
+
+        run = run_engine(workload, trial, RunLength(epochs=2))
+
+        order = [epoch_order(40, seed=0, epoch=e, sampling="reshuffle").tolist() for e in (0, 1)]
+        steps = [step for each in order for step in cut_into_steps(each, 16, drop_last=False)]
+        for evaluation in run.evaluations:
+            textbook = train_by_the_textbook(
+                workload, steps[: evaluation.step], learning_rate=trial.learning_rate, seed=0
+            )
+            model = textbook.model.eval()
+            assert evaluation.samples == sum(map(len, steps[: evaluation.step]))
+            with torch.no_grad():
+                loss = cross_entropy(model, workload.validation).item()
+                assert evaluation.score("validation", "loss") == pytest.approx(loss, rel=1e-13)
+                right = accuracy(model, workload.validation).item()
+            assert evaluation.score("validation", "accuracy") == pytest.approx(right)
+            if evaluation.step > 0:
+                assert evaluation.batch_loss == pytest.approx(textbook.losses[-1], rel=1e-13)
+        assert [evaluation.step for evaluation in run.evaluations] == [0, 1, 2, 3, 4, 5, 6]
+
+    def test_the_batch_loss_is_the_mean_over_the_examples_since_the_evaluation_before(self) -> None:
+        workload = small_workload(dtype=torch.float64)
+        trial = small_trial(workload, batch_size=3, learning_rate=1e-30)
+
+        run = run_engine(workload, trial, RunLength(epochs=4))
+
+        order = [
+            number
+            for epoch in range(4)
+            for number in epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
+        ]
+        torch.manual_seed(0)
+        model = workload.model()
+        x, labels = workload.train
+        for before, after in pairwise(run.evaluations):
+            seen = order[before.samples : after.samples]
+            expected = cross_entropy(model, (x[seen], labels[seen])).item()
+            assert after.batch_loss == pytest.approx(expected, rel=1e-12)
+
+    def test_evaluations_come_at_the_cadence_and_all_splits_at_epoch_ends(self) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=3)
+
+        run = run_engine(workload, trial, RunLength(epochs=3))
+
+        expected = [(0, True)] + [
+            (pause.step, pause.epoch_end)
+            for pause in pauses(steps_per_epoch=14, batch_size=3, n_train=40, last_step=42)
+        ]
+        found = [
+            (evaluation.step, {score.split for score in evaluation.scores})
+            for evaluation in run.evaluations
+        ]
+        assert found == [
+            (step, {"train", "validation", "test"} if epoch_end else {"validation"})
+            for step, epoch_end in expected
+        ]
+
+    def test_times_add_up(self) -> None:
+        evaluations: list[Evaluation] = []
+        workload = small_workload()
+        task = Task(
+            trial=small_trial(workload, batch_size=4),
+            length=RunLength(epochs=2),
+            device="cpu",
+            threads=1,
+            checkpoint=None,
+            resume=False,
+            versions=(),
+        )
+
+        train(workload, task, emit=evaluations.extend, stop=StopAfter(None))
+
+        assert evaluations[0].train_s == 0
+        for before, after in pairwise(evaluations):
+            assert after.train_s > before.train_s
+            assert after.eval_s > before.eval_s
+
+
+@pytest.mark.usefixtures("one_step_at_a_time")
+class TestStopAndGoOn:
+    """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
+
+    @pytest.mark.parametrize("micro_batch_size", [6, 4])
+    def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
+        self, micro_batch_size: int, tmp_path: Path
+    ) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload, micro_batch_size=micro_batch_size)
+        length = RunLength(epochs=4)
+        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+
+        for stop_after in range(28):
+            path = tmp_path / f"stopped at {stop_after}"
+            first = run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+            assert first.outcome.status is None
+            assert peek(path).step == stop_after
+            second = run_engine(workload, trial, length, checkpoint=path)
+
+            assert_same_end(second, whole)
+            assert peek(path).resumed_from_steps == (stop_after,)
+
+    def test_stopped_many_times_it_ends_as_if_it_had_not_been(self, tmp_path: Path) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload)
+        length = RunLength(epochs=4)
+        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+        rng = np.random.default_rng(0)
+
+        for attempt in range(5):
+            path = tmp_path / f"attempt {attempt}"
+            run = run_engine(workload, trial, length, checkpoint=path, stop_after=0)
+            while run.outcome.status is None:
+                stop_after = int(rng.integers(1, 8))
+                run = run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+
+            assert_same_end(run, whole)
+            assert len(peek(path).resumed_from_steps) > 3
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_dataset_with_random_crops_does_so_too(self, workers: int, tmp_path: Path) -> None:
+        workload = cropped_workload(workers=workers)
+        trial = small_trial(workload, batch_size=7)
+        length = RunLength(epochs=2)
+        whole = run_engine(cropped_workload(), trial, length, checkpoint=tmp_path / "whole")
+
+        for stop_after in (3, 8):
+            path = tmp_path / f"stopped at {stop_after}"
+            run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+            again = run_engine(workload, trial, length, checkpoint=path)
+
+            assert_same_end(again, whole)
+
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_asked_for_more_epochs_it_ends_as_a_longer_run(
+        self, sampling: Any, tmp_path: Path
+    ) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload, sampling=sampling)
+        whole = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "whole")
+
+        run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
+        longer = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "c")
+
+        assert_same_end(longer, whole)
+
+    def test_a_kill_right_after_a_checkpoint_costs_no_evaluation(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Killed at each checkpoint of a run that writes one whenever it may."""
+        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
+        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
+        workload = everything_workload()
+        trial = everything_trial(workload)
+        length = RunLength(epochs=2)
+        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+        n_written = 0
+        for n_kill in range(1, 100):
+            path = tmp_path / f"killed after {n_kill}"
+            with monkeypatch.context() as patch:
+                patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
+                try:
+                    run_engine(workload, trial, length, checkpoint=path)
+                except KeyboardInterrupt:
+                    n_written += 1
+                else:
+                    break
+
+            assert_same_end(run_engine(workload, trial, length, checkpoint=path), whole)
+        assert n_written >= 14
+
+    def test_the_steps_between_two_looks_make_no_difference(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload)
+        single = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "single")
+
+        monkeypatch.setattr(plain, "_BLOCK_STEPS", 256)
+        blocks = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "blocks")
+
+        assert_same_end(blocks, single)
+
+    def test_stopped_before_the_first_step_it_has_the_untrained_models_scores(
+        self, tmp_path: Path
+    ) -> None:
+        workload = small_workload()
+
+        run = run_engine(
+            workload,
+            small_trial(workload, batch_size=4),
+            RunLength(epochs=1),
+            checkpoint=tmp_path / "c",
+            stop_after=0,
+        )
+
+        (first,) = run.evaluations
+        assert first.step == 0
+        assert first.batch_loss is None
+        assert first.gradient_norm is None
+        assert {score.split for score in first.scores} == {"train", "validation", "test"}
+
+
+class KilledAfter:
+    """Writes checkpoints, and does not come back from the n-th."""
+
+    def __init__(self, n: int) -> None:
+        self._left = n
+
+    def __call__(self, path: Path, **state: Any) -> None:
+        checkpoint.save_checkpoint(path, **state)
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+def peek(path: Path) -> checkpoint.Progress:
+    progress = peek_checkpoint(path)
+    assert progress is not None
+    return progress
+
+
+class TestSchedule:
+    def test_the_shape_is_followed_exactly_across_a_stop(
+        self, tmp_path: Path, one_step_at_a_time: None
+    ) -> None:
+        rates: list[float] = []
+
+        def watched(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+            optimizer = torch.optim.Adam(parameters, lr=rate)
+            optimizer.register_step_pre_hook(
+                lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
+            )
+            return optimizer
+
+        workload = replace(small_workload(optimizer=watched), schedule=cosine)
+        trial = small_trial(workload, batch_size=10, learning_rate=0.3, horizon_steps=12)
+
+        for stop_after in (5, 4, None):
+            run_engine(
+                workload,
+                trial,
+                RunLength(epochs=3),
+                checkpoint=tmp_path / "c",
+                stop_after=stop_after,
+            )
+
+        assert rates == [0.3 * cosine(step / 12) for step in range(12)]
+
+
+class TestAugmentation:
+    def test_it_changes_training_batches_and_no_others(self) -> None:
+        seen: dict[bool, set[float]] = {True: set(), False: set()}
+
+        def marked(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+            return torch.full_like(batch[0], 77.0), batch[1]
+
+        def watch(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            seen[torch.is_grad_enabled()].update(batch[0].flatten().tolist())
+            return cross_entropy(model, batch)
+
+        workload = replace(small_workload(), augment=marked, loss=watch)
+
+        run_engine(workload, small_trial(workload, batch_size=8), RunLength(epochs=2))
+
+        assert seen[True] == {77.0}
+        assert 77.0 not in seen[False]
+
+    def test_one_that_writes_changes_a_full_batch_run_no_more_than_any_other(self) -> None:
+        workload = replace(small_workload(), augment=jitter)
+        before = workload.train[0].clone()
+
+        run_engine(workload, small_trial(workload, batch_size=40), RunLength(epochs=3))
+
+        assert torch.equal(workload.train[0], before)
+
+
+def broken_at(step: int, value: float) -> Callable[[nn.Module, Sequence[Tensor]], Tensor]:
+    """A loss that is `value` at one training step (counted from 1), and fine at evaluations."""
+    n_steps = 0
+
+    def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        nonlocal n_steps
+        plain_loss = cross_entropy(model, batch)
+        if torch.is_grad_enabled():
+            n_steps += 1
+            if n_steps == step:
+                return plain_loss + value
+        return plain_loss
+
+    return loss
+
+
+class TestBadEnds:
+    @pytest.mark.parametrize(
+        ("value", "status", "reason"),
+        [
+            (float("nan"), Status.NAN, "the loss of step 13 is not a number; try a smaller"),
+            (float("inf"), Status.DIVERGED, "the loss of step 13 is infinite or near it; try a"),
+        ],
+    )
+    def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_step(
+        self, value: float, status: Status, reason: str, tmp_path: Path
+    ) -> None:
+        workload = replace(small_workload(n=400), loss=broken_at(13, value))
+        trial = small_trial(workload, batch_size=2)
+
+        run = run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
+
+        assert run.outcome.status is status
+        assert run.outcome.reason is not None
+        assert run.outcome.reason.startswith(reason)
+        assert run.evaluations[-1].step < 13
+
+    def test_no_checkpoint_is_written_past_a_bad_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_step_at_a_time: None
+    ) -> None:
+        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
+        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
+        workload = replace(small_workload(n=400), loss=broken_at(12, float("nan")))
+
+        run_engine(
+            workload,
+            small_trial(workload, batch_size=2),
+            RunLength(epochs=1),
+            checkpoint=tmp_path / "c",
+        )
+
+        assert peek(tmp_path / "c").step == 11
+
+    def test_losses_too_large_to_add_up_are_no_number_in_a_record(self) -> None:
+        """In float64 a diverging loss can be finite where its sum over a batch is not."""
+        workload = replace(small_workload(dtype=torch.float64), loss=broken_at(2, 1e308))
+        trial = small_trial(workload, batch_size=20)
+
+        run = run_engine(workload, trial, RunLength(epochs=3))
+
+        assert run.outcome.status is Status.DIVERGED
+        assert all(
+            evaluation.batch_loss is None or np.isfinite(evaluation.batch_loss)
+            for evaluation in run.evaluations
+        )
+
+    def test_a_growing_loss_ends_the_trial(self) -> None:
+        x = torch.linspace(-1, 1, 40, dtype=torch.float64).unsqueeze(1)
+        workload = replace(
+            small_workload(optimizer=lambda parameters, rate: torch.optim.SGD(parameters, lr=rate)),
+            model=lambda: nn.Linear(1, 1, dtype=torch.float64),
+            train=(x, 3 * x),
+            validation=(x, 3 * x),
+            test=None,
+            loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
+            metrics={},
+        )
+        trial = small_trial(workload, batch_size=40, learning_rate=6.0)
+
+        run = run_engine(workload, trial, RunLength(epochs=100))
+
+        assert run.outcome.status is Status.DIVERGED
+        assert "more than 10 times the untrained model's" in str(run.outcome.reason)
+        assert 3 <= run.evaluations[-1].step < 10
+
+    @pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])
+    def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
+        self, split: str, status: Status
+    ) -> None:
+        def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            return torch.where(batch[0].amax() > 1e6, torch.nan, cross_entropy(model, batch))
+
+        x, labels = points(20)
+        workload = replace(
+            small_workload(), loss=loss, **{split: (torch.full_like(x, 1e7), labels)}
+        )
+
+        run = run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
+
+        assert run.outcome.status is status
+        if status is Status.NAN:
+            assert "evaluation after step 1 is not a finite number" in str(run.outcome.reason)
+
+    def test_an_error_of_the_users_own_code_is_raised_as_it_is(self) -> None:
+        def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            raise ZeroDivisionError("mine")
+
+        workload = replace(small_workload(), loss=broken)
+
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
+
+    def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=10)
+        run_engine(workload, trial, RunLength(epochs=1), checkpoint=tmp_path / "c")
+        whole = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "whole")
+
+        def full(*given: object, **more: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save_file", full)
+            with pytest.raises(StoreError, match="No space left on device"):
+                run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
+
+        assert peek(tmp_path / "c").step == 4
+        again = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
+        assert_same_end(again, whole)
+
+
+class TestTarget:
+    def test_a_target_reached_ends_the_trial_one_evaluation_later(self) -> None:
+        workload = small_workload(n=200)
+        trial = small_trial(workload, batch_size=4)
+        whole = run_engine(workload, trial, RunLength(epochs=5))
+        target = Target(metric="loss", value=0.7, better="lower")
+        met = [
+            number
+            for number, evaluation in enumerate(whole.evaluations)
+            if target.met_by(evaluation.score("validation", "loss"))
+        ]
+
+        run = run_engine(workload, trial, RunLength(epochs=5, until=target))
+
+        assert run.outcome.status is Status.TARGET_REACHED
+        assert len(run.evaluations) == met[0] + 2
+        assert run.evaluations[:-1] == whole.evaluations[: met[0] + 1]
+
+    def test_a_target_that_is_not_reached_leaves_the_trial_ok(self) -> None:
+        workload = small_workload()
+
+        run = run_engine(
+            workload,
+            small_trial(workload, batch_size=4),
+            RunLength(epochs=1, until=Target(metric="accuracy", value=1.1, better="higher")),
+        )
+
+        assert run.outcome.status is Status.OK
+
+    def test_a_target_met_only_at_the_last_step_leaves_the_trial_ok(self) -> None:
+        """No evaluation after it could say whether it held; a longer run can."""
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=40)
+        last = run_engine(workload, trial, RunLength(steps=3)).evaluations[-1]
+        value = last.score("validation", "loss")
+        assert value is not None
+
+        run = run_engine(
+            workload,
+            trial,
+            RunLength(steps=3, until=Target(metric="loss", value=value, better="lower")),
+        )
+
+        assert run.outcome.status is Status.OK
+
+    def test_a_target_already_met_by_a_checkpoint_needs_no_more_steps(self, tmp_path: Path) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=4)
+        done = run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
+        easy = Target(metric="loss", value=100.0, better="lower")
+
+        run = run_engine(
+            workload, trial, RunLength(epochs=9, until=easy), checkpoint=tmp_path / "c"
+        )
+
+        assert run.outcome.status is Status.TARGET_REACHED
+        assert run.evaluations == done.evaluations
+
+
+class TestTask:
+    def test_a_run_is_as_long_as_the_shorter_of_its_limits(self) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=10)
+        ends = [
+            run_engine(workload, trial, length).evaluations[-1].step
+            for length in (
+                RunLength(epochs=2),
+                RunLength(steps=3),
+                RunLength(epochs=2, steps=3),
+                RunLength(epochs=2, steps=30),
+            )
+        ]
+
+        assert ends == [8, 3, 3, 8]
+
+    def test_a_target_alone_is_no_length(self) -> None:
+        workload = small_workload()
+        target = Target(metric="loss", value=0.1, better="lower")
+
+        with pytest.raises(UsageError, match="neither epochs nor steps were given"):
+            run_engine(workload, small_trial(workload, batch_size=10), RunLength(until=target))
+
+    def test_a_trial_for_another_training_set_is_refused(self) -> None:
+        trial = small_trial(small_workload(n=40), batch_size=10)
+
+        with pytest.raises(TrialError, match="has 50 training examples, the trial says 40"):
+            run_engine(small_workload(n=50), trial, RunLength(epochs=1))

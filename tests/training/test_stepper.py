@@ -1,0 +1,440 @@
+"""Stepper: it is the textbook loop, bit for bit, and accumulates the whole batch's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.small_workloads import (
+    CLASSES,
+    FEATURES,
+    adam,
+    cosine,
+    cross_entropy,
+    momentum_sgd,
+    points,
+    small_mlp,
+    small_trial,
+    small_workload,
+)
+from tests.reference.textbook_loop import (
+    cut_into_steps,
+    train_by_the_textbook,
+    weighted_gradient,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from batchlab.batching import epoch_order
+from batchlab.errors import WorkloadError
+from batchlab.training.stepper import Stepper, asks_for_closure, default_optimizer, step_function
+from batchlab.trial import Trial
+from batchlab.workload import Workload
+
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9, weight_decay=0.01),
+    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
+    """A stepper after `n_steps` steps, and their losses."""
+    stepper = Stepper(workload, trial, torch.device("cpu"))
+    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    return stepper, losses
+
+
+def order_of(trial: Trial, *, epochs: int) -> list[list[int]]:
+    """The examples of every step; a full batch takes them as they lie."""
+    steps = []
+    for epoch in range(epochs):
+        order = epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
+        if trial.batch_mode == "full" and trial.sampling == "reshuffle":
+            order = torch.arange(trial.n_train)
+        steps += cut_into_steps(order.tolist(), trial.batch_size, drop_last=trial.drop_last)
+    return steps
+
+
+def assert_bit_for_bit(model: nn.Module, other: nn.Module) -> None:
+    for parameter, twin in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(parameter, twin)
+
+
+class TestTextbook:
+    @pytest.mark.parametrize("fused", [False, True])
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    @pytest.mark.parametrize("batch_size", [1, 7, 40])
+    def test_every_optimizer_takes_the_very_same_steps(
+        self, name: str, fused: bool, batch_size: int
+    ) -> None:
+        optimizer = partial(OPTIMIZERS[name], fused=fused)
+        workload = small_workload(
+            optimizer=lambda parameters, rate: optimizer(parameters, lr=rate), dropout=0.3
+        )
+        trial = small_trial(workload, batch_size=batch_size, seed=3)
+
+        stepper, losses = taken(workload, trial, 3 * trial.steps_per_epoch)
+
+        textbook = train_by_the_textbook(
+            workload, order_of(trial, epochs=3), learning_rate=trial.learning_rate, seed=3
+        )
+        assert losses == textbook.losses
+        assert_bit_for_bit(stepper.model, textbook.model)
+
+    @pytest.mark.parametrize("drop_last", [False, True])
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    @pytest.mark.parametrize("batch_size", [1, 19, 20, 39, 40])
+    def test_every_way_to_batch_does(self, batch_size: int, sampling: Any, drop_last: bool) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=batch_size, sampling=sampling, drop_last=drop_last)
+
+        stepper, losses = taken(workload, trial, 2 * trial.steps_per_epoch)
+
+        textbook = train_by_the_textbook(
+            workload, order_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0
+        )
+        assert losses == textbook.losses
+        assert_bit_for_bit(stepper.model, textbook.model)
+
+    def test_wide_layers_do_so_too(self) -> None:
+        """Kernels of matrices are chosen by size, and can differ by where the batch lies."""
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(300, 100, generator=generator)
+        workload = replace(
+            small_workload(),
+            model=lambda: nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
+            train=(x, points(300)[1]),
+        )
+        trial = small_trial(workload, batch_size=64)
+
+        stepper, _ = taken(workload, trial, 2 * trial.steps_per_epoch)
+
+        textbook = train_by_the_textbook(
+            workload, order_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0
+        )
+        assert_bit_for_bit(stepper.model, textbook.model)
+
+    def test_an_optimizer_that_asks_for_the_loss_again_gets_it(self) -> None:
+        workload = small_workload(
+            optimizer=lambda parameters, rate: torch.optim.LBFGS(parameters, lr=rate)
+        )
+        trial = small_trial(workload, batch_size=40, learning_rate=0.5)
+
+        stepper, losses = taken(workload, trial, 4)
+
+        textbook = train_by_the_textbook(
+            workload, order_of(trial, epochs=4), learning_rate=0.5, seed=0
+        )
+        assert losses == textbook.losses
+        assert losses[-1] < 0.5 * losses[0]
+        assert_bit_for_bit(stepper.model, textbook.model)
+
+    @pytest.mark.parametrize(
+        ("make", "asks"), [(torch.optim.LBFGS, True), (torch.optim.SGD, False)]
+    )
+    def test_only_such_an_optimizer_is_asked_in_that_way(
+        self, make: Callable[..., torch.optim.Optimizer], asks: bool
+    ) -> None:
+        assert asks_for_closure(make([nn.Parameter(torch.zeros(1))], lr=0.1)) is asks
+
+    def test_the_number_of_steps_asked_for_at_a_time_makes_no_difference(self) -> None:
+        workload = small_workload(dropout=0.3)
+        trial = small_trial(workload, batch_size=7)
+        whole, losses = taken(workload, trial, 12)
+
+        stepper = Stepper(workload, trial, torch.device("cpu"))
+        stream = stepper.stream(0)
+        parts = [stepper.steps(stream, n, first_step=0)[0] for n in (1, 4, 7)]
+
+        assert [loss for part in parts for loss in part] == losses
+        assert_bit_for_bit(stepper.model, whole.model)
+
+    def test_the_same_seed_means_the_same_initial_weights_at_every_batch_size(self) -> None:
+        workload = small_workload()
+        steppers = [
+            Stepper(workload, small_trial(workload, batch_size=size, seed=5), torch.device("cpu"))
+            for size in (1, 8, 40)
+        ]
+
+        assert_bit_for_bit(steppers[0].model, steppers[1].model)
+        assert_bit_for_bit(steppers[0].model, steppers[2].model)
+
+
+def padded_sequences(n: int) -> tuple[Tensor, Tensor]:
+    """Sequences of 1 to 5 tokens padded to 5; a label of -1 is padding. The last one is empty."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 5, FEATURES, dtype=torch.float64, generator=generator)
+    labels = torch.randint(CLASSES, (n, 5), generator=generator)
+    lengths = torch.randint(1, 6, (n,), generator=generator)
+    lengths[-1] = 0
+    labels[torch.arange(5) >= lengths[:, None]] = -1
+    return x, labels
+
+
+def token_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return functional.cross_entropy(
+        model(batch[0]).flatten(0, 1), batch[1].flatten(), ignore_index=-1
+    )
+
+
+def n_tokens(batch: tuple[Tensor, Tensor]) -> float:
+    return float((batch[1] != -1).sum())
+
+
+def token_workload(n: int) -> Workload:
+    return replace(
+        small_workload(),
+        model=lambda: small_mlp(dtype=torch.float64),
+        train=padded_sequences(n),
+        loss=token_loss,
+        weight=n_tokens,
+    )
+
+
+class TestAccumulation:
+    @pytest.mark.parametrize("micro_batch_size", [1, 3, 5, 7, 19, 20])
+    def test_it_leaves_the_gradient_of_the_whole_batch(self, micro_batch_size: int) -> None:
+        workload = small_workload(n=20, dtype=torch.float64)
+        whole = small_trial(workload, batch_size=20)
+
+        cut, losses = taken(workload, replace(whole, micro_batch_size=micro_batch_size), 1)
+
+        plain, expected = taken(workload, whole, 1)
+        assert losses == pytest.approx(expected, rel=1e-14)
+        assert_close_gradients(gradients(cut.model), gradients(plain.model))
+
+    @pytest.mark.parametrize("micro_batch_size", [2, 3, 5])
+    def test_over_many_steps_it_trains_as_the_whole_batch_does(self, micro_batch_size: int) -> None:
+        workload = small_workload(n=40, dtype=torch.float64, optimizer=adam)
+        whole = small_trial(workload, batch_size=13)
+
+        cut, _ = taken(workload, replace(whole, micro_batch_size=micro_batch_size), 30)
+
+        plain, _ = taken(workload, whole, 30)
+        assert_close_gradients(
+            [part.detach() for part in cut.model.parameters()],
+            [part.detach() for part in plain.model.parameters()],
+            tolerance=1e-11,
+        )
+
+    @pytest.mark.parametrize("micro_batch_size", [1, 2, 5, 8, 12])
+    def test_tokens_and_not_sequences_weigh(self, micro_batch_size: int) -> None:
+        workload = token_workload(12)
+        trial = small_trial(workload, batch_size=12, micro_batch_size=micro_batch_size)
+        x, labels = workload.train
+        torch.manual_seed(0)
+        model = workload.model()
+        expected = weighted_gradient(
+            workload,
+            model,
+            list(zip(x, labels, strict=True)),
+            [n_tokens((x, row)) for row in labels],
+        )
+
+        stepper, losses = taken(workload, trial, 1)
+
+        assert_close_gradients(gradients(stepper.model), expected)
+        assert losses == pytest.approx([token_loss(model, (x, labels)).item()], rel=1e-13)
+
+    def test_a_step_of_nothing_but_padding_is_refused(self) -> None:
+        workload = token_workload(4)
+        workload.train[1].fill_(-1)
+
+        with pytest.raises(WorkloadError, match="of all 2 micro-batches of a step is 0"):
+            taken(workload, small_trial(workload, batch_size=4, micro_batch_size=2), 1)
+
+    def test_augmentation_meets_every_training_micro_batch_once(self) -> None:
+        seen: list[int] = []
+
+        def watch(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            seen.append(len(batch[0]))
+            return batch
+
+        workload = replace(small_workload(), augment=watch)
+
+        taken(workload, small_trial(workload, batch_size=16, micro_batch_size=6), 3)
+
+        assert seen == [6, 6, 4, 6, 6, 4, 6, 2]
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [part.grad for part in model.parameters() if part.grad is not None]
+
+
+def assert_close_gradients(
+    found: list[Tensor], expected: list[Tensor], *, tolerance: float = 1e-14
+) -> None:
+    for part, twin in zip(found, expected, strict=True):
+        assert torch.allclose(part, twin, rtol=tolerance, atol=tolerance)
+
+
+class TestSchedule:
+    def test_every_step_is_taken_at_its_own_rate(self) -> None:
+        rates: list[tuple[float, float]] = []
+
+        def watched(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+            groups = [
+                {"params": parameters[:1], "lr": rate},
+                {"params": parameters[1:], "lr": 2 * rate},
+            ]
+            optimizer = torch.optim.SGD(groups, lr=rate)
+            optimizer.register_step_pre_hook(
+                lambda optimizer, args, kwargs: rates.append(
+                    (optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"])
+                )
+            )
+            return optimizer
+
+        workload = replace(small_workload(optimizer=watched), schedule=cosine)
+        trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=12)
+
+        taken(workload, trial, 12)
+
+        expected = [0.1 * cosine(step / 12) for step in range(12)]
+        assert [first for first, _ in rates] == expected
+        assert [second for _, second in rates] == pytest.approx([2 * rate for rate in expected])
+        assert all(type(first) is float for first, _ in rates)
+
+    def test_without_a_shape_the_rate_stays(self) -> None:
+        workload = small_workload()
+
+        stepper, _ = taken(workload, small_trial(workload, batch_size=8, learning_rate=0.1), 12)
+
+        assert [group["lr"] for group in stepper.optimizer.param_groups] == [0.1]
+
+
+class TestGradientNorm:
+    def test_it_is_that_of_all_parameters_together(self) -> None:
+        workload = small_workload(dtype=torch.float64)
+        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
+
+        flat = torch.cat([part.flatten() for part in gradients(stepper.model)])
+        assert stepper.gradient_norm() == pytest.approx(float(flat.square().sum().sqrt()))
+
+    def test_before_the_first_step_there_is_none(self) -> None:
+        workload = small_workload()
+        stepper = Stepper(workload, small_trial(workload, batch_size=8), torch.device("cpu"))
+
+        assert stepper.gradient_norm() is None
+
+    def test_one_that_is_not_finite_is_none(self) -> None:
+        workload = small_workload()
+        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
+
+        gradients(stepper.model)[0][0] = torch.inf
+
+        assert stepper.gradient_norm() is None
+
+    def test_a_sparse_gradient_counts_each_row_once(self) -> None:
+        words = torch.tensor([0, 2, 2, 1])
+        workload = replace(
+            small_workload(optimizer=lambda parameters, rate: torch.optim.SGD(parameters, lr=rate)),
+            model=lambda: nn.Embedding(4, 2, sparse=True),
+            train=(words, torch.zeros(4)),
+            loss=lambda model, batch: model(batch[0]).square().sum(1).mean(),
+        )
+        stepper, _ = taken(workload, small_trial(workload, batch_size=4), 1)
+
+        dense = gradients(stepper.model)[0].to_dense()
+        assert stepper.gradient_norm() == pytest.approx(float(dense.square().sum().sqrt()))
+
+
+@pytest.fixture
+def every_optimizer_watched() -> Iterator[list[object]]:
+    """A hook on the steps of all optimizers of this process, and what it has seen."""
+    seen: list[object] = []
+    handle = register_optimizer_step_post_hook(
+        lambda optimizer, args, kwargs: seen.append(optimizer)
+    )
+    yield seen
+    handle.remove()
+
+
+def one_parameter(make: Callable[..., torch.optim.Optimizer]) -> tuple[nn.Parameter, Any]:
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+    parameter.grad = torch.tensor([0.3, 0.5])
+    return parameter, make([parameter], lr=0.1)
+
+
+class TestStepFunction:
+    @pytest.mark.parametrize("fused", [False, True])
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_it_does_what_step_does(self, name: str, fused: bool) -> None:
+        make = partial(OPTIMIZERS[name], fused=fused)
+        (bare, quick), (plain, optimizer) = one_parameter(make), one_parameter(make)
+
+        for _ in range(3):
+            step_function(quick)()
+            optimizer.step()
+
+        assert torch.equal(bare, plain)
+        assert not torch.equal(bare, torch.tensor([1.0, -2.0]))
+
+    def test_it_leaves_out_the_profiler_record_of_a_plain_optimizer(self) -> None:
+        _, optimizer = one_parameter(torch.optim.SGD)
+
+        with torch.profiler.profile() as profile:
+            step_function(optimizer)()
+
+        assert not any("Optimizer.step" in event.key for event in profile.key_averages())
+
+    @pytest.mark.parametrize("when", ["pre", "post"])
+    def test_hooks_of_the_optimizer_are_kept(self, when: str) -> None:
+        _, optimizer = one_parameter(torch.optim.SGD)
+        seen: list[str] = []
+        register = getattr(optimizer, f"register_step_{when}_hook")
+        register(lambda optimizer, args, kwargs: seen.append(when))
+
+        step_function(optimizer)()
+
+        assert seen == [when]
+
+    def test_hooks_of_all_optimizers_are_kept(self, every_optimizer_watched: list[object]) -> None:
+        _, optimizer = one_parameter(torch.optim.SGD)
+
+        step_function(optimizer)()
+
+        assert every_optimizer_watched == [optimizer]
+
+    def test_a_step_put_on_the_one_optimizer_is_kept(self) -> None:
+        _, optimizer = one_parameter(torch.optim.SGD)
+        called: list[bool] = []
+        optimizer.step = lambda: called.append(True)
+
+        step_function(optimizer)()
+
+        assert called == [True]
+
+    def test_a_step_of_a_class_of_the_users_is_kept(self) -> None:
+        class Signs(torch.optim.SGD):
+            def step(self, closure: Any = None) -> Any:
+                for group in self.param_groups:
+                    for parameter in group["params"]:
+                        parameter.grad.sign_()
+                return super().step(closure)
+
+        parameter, optimizer = one_parameter(Signs)
+
+        step_function(optimizer)()
+
+        assert parameter.tolist() == pytest.approx([0.9, -2.1])
+
+
+def test_the_default_optimizer_is_sgd_with_momentum() -> None:
+    workload = replace(small_workload(), optimizer=None)
+    trial = small_trial(workload, batch_size=8)
+
+    stepper, _ = taken(workload, trial, 10)
+
+    named, _ = taken(small_workload(optimizer=momentum_sgd), trial, 10)
+    assert_bit_for_bit(stepper.model, named.model)
+    assert default_optimizer([nn.Parameter(torch.zeros(1))], 0.1).defaults["momentum"] == 0.9
+    assert workload.loss is cross_entropy
