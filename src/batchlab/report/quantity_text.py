@@ -1,0 +1,54 @@
+"""Quantity text: a measured number as people read it, with the unit of its quantity."""
+
+from __future__ import annotations
+
+from batchlab.quantities import quantity
+
+UNKNOWN = "–"
+_SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
+_SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def quantity_text(name: str, value: float | str | None) -> str:
+    """`value` of the quantity called `name` in three or four significant digits, with its unit.
+
+    Args:
+        name: a name of `batchlab.quantities`, or a user's own metric.
+        value: in that quantity's unit; None: not known. Words are returned as they are.
+    """
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, str):
+        return value
+    unit = quantity(name).unit
+    if unit == "s":
+        return _seconds_text(value)
+    if unit in ("B", "1/s"):
+        return _si_text(value, unit)
+    if isinstance(value, int):
+        return str(value)
+    if name in ("learning_rate", "epoch"):
+        return f"{value:.6g}"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
+
+
+def range_text(name: str, low: float, high: float) -> str:
+    """The range of a quantity over seeds, "0.961 to 0.972"."""
+    return f"{quantity_text(name, low)} to {quantity_text(name, high)}"
+
+
+def _seconds_text(value_s: float) -> str:
+    if value_s == 0:
+        return "0 s"
+    for limit, factor, unit in _SMALLER_THAN_S:
+        if abs(value_s) < limit:
+            return f"{value_s * factor:.3g} {unit}"
+    return f"{value_s / 3600:.3g} h"
+
+
+def _si_text(value: float, unit: str) -> str:
+    after = "/s" if unit == "1/s" else unit
+    for limit, prefix in _SI:
+        if abs(value) >= limit:
+            return f"{value / limit:.3g} {prefix}{after}"
+    return f"{value:.3g} {after}" if unit == "B" else f"{value:.3g}{after}"

@@ -1,0 +1,30 @@
+"""Sentence: one thing that a study has shown, or could not show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Verdict = Literal["held", "did_not_hold", "cannot_tell"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sentence:
+    """One finding in plain words.
+
+    Attributes:
+        topic: what it is about, a few words.
+        text: the finding with its numbers.
+        verdict: of a claim that was tested; None where nothing was claimed.
+    """
+
+    topic: str
+    text: str
+    verdict: Verdict | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def with_note(self, note: str) -> Sentence:
+        """The same finding with one more sentence of text."""
+        return replace(self, text=f"{self.text} {note}")
