@@ -1,0 +1,121 @@
+"""Values of the command line: what a flag's text means, refused with what would be possible."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import click
+
+from batchlab.errors import UsageError
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def batch_sizes(text: str) -> tuple[int | Literal["full"], ...]:
+    """`64,256,full` as batch sizes.
+
+    Raises:
+        UsageError: something that is neither a whole number above 0 nor `full`.
+    """
+    sizes: list[int | Literal["full"]] = []
+    for part in _parts(text):
+        if part == "full":
+            sizes.append("full")
+        elif re.fullmatch(r"\d{1,18}", part) and int(part) > 0:
+            sizes.append(int(part))
+        else:
+            raise UsageError(
+                f"batch size {part!r}: expected whole numbers of at least 1, or the word full for "
+                f"the whole training set, such as 64,256,full"
+            )
+    return tuple(sizes)
+
+
+def learning_rates(text: str) -> tuple[float, ...]:
+    """`0.01,0.1` as learning rates.
+
+    Raises:
+        UsageError: something that is not a finite number above 0.
+    """
+    rates = []
+    for part in _parts(text):
+        rate = _number(part)
+        if rate is None or rate <= 0:
+            raise UsageError(
+                f"learning rate {part!r}: expected finite numbers above 0, such as 0.01,0.1"
+            )
+        rates.append(rate)
+    return tuple(rates)
+
+
+def target(text: str) -> tuple[str, float]:
+    """`accuracy=0.97` as a metric and its value.
+
+    Raises:
+        UsageError: no such pair.
+    """
+    metric, equals, value = text.partition("=")
+    number = _number(value)
+    if not (metric and equals) or number is None:
+        raise UsageError(f"target {text!r}: expected METRIC=VALUE, such as accuracy=0.97")
+    return metric.strip(), number
+
+
+def setting(text: str) -> tuple[str, str]:
+    """`width=1024` as a name and its value's text.
+
+    Raises:
+        UsageError: no such pair.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UsageError(f"setting {text!r}: expected KEY=VALUE, such as width=1024")
+    return name.strip(), value.strip()
+
+
+def seconds(text: str) -> float:
+    """`90s`, `5m` or `2h` in seconds.
+
+    Raises:
+        UsageError: something else, or no time at all.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    value = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if value <= 0:
+        raise UsageError(f"budget {text!r}: expected a time above 0, such as 90s, 5m or 2h")
+    return value
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+class Parsed(click.ParamType[object]):
+    """A flag's type made from one of the functions above; `name` is what `--help` shows."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        """Show `name`, read with `parse`."""
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: object, param: object, ctx: object) -> object:
+        """A text is read; anything else is a default and stays."""
+        return self._parse(value) if isinstance(value, str) else value
+
+
+BATCH_SIZES = Parsed("64,256,full", batch_sizes)
+LEARNING_RATES = Parsed("0.01,0.1", learning_rates)
+TARGET = Parsed("METRIC=VALUE", target)
+SETTING = Parsed("KEY=VALUE", setting)
+SECONDS = Parsed("90s|5m|2h", seconds)

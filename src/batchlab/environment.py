@@ -1,0 +1,42 @@
+"""Environment: the place and the versions that a study was made with."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from batchlab.measurements.step_time import thread_choices
+from batchlab.version import __version__
+
+
+def library_versions() -> tuple[tuple[str, str], ...]:
+    """The libraries whose version can change a trial's numbers."""
+    return (("batchlab", __version__), ("numpy", np.__version__), ("torch", str(torch.__version__)))
+
+
+def environment() -> tuple[tuple[str, str], ...]:
+    """The place of a study: versions, processor, cores, system."""
+    return (
+        *library_versions(),
+        ("python", platform.python_version()),
+        ("system", f"{platform.system()} {platform.release()}"),
+        ("processor", _processor()),
+        ("cores", str(max(thread_choices("cpu")))),
+        *(
+            (f"cuda:{index}", torch.cuda.get_device_name(index))
+            for index in range(torch.cuda.device_count())
+        ),
+    )
+
+
+def _processor() -> str:
+    try:
+        for text in Path("/proc/cpuinfo").read_text().splitlines():
+            if text.startswith("model name"):
+                return text.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

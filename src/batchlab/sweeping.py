@@ -1,0 +1,382 @@
+"""Sweep: batch sizes × learning rates × seeds into a store, whatever happens on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from batchlab.environment import environment, library_versions
+from batchlab.errors import BudgetError, UsageError
+from batchlab.listener import Listener, Silent
+from batchlab.measurements.step_time import measure_step_time, thread_choices
+from batchlab.store import Store
+from batchlab.study import Study
+from batchlab.sweep_request import (
+    check_batch_norm,
+    checked_request,
+    checked_target,
+    plan_trials,
+)
+from batchlab.sweep_work import BOOKS_S, SweepWork
+from batchlab.time_left import TimeLeft
+from batchlab.timing import StepTiming
+from batchlab.training.checkpoint import Progress, peek_checkpoint
+from batchlab.training.children import run_in_child
+from batchlab.training.plain import ENGINE, Task
+from batchlab.training.side_by_side import Answer, TrialEnd, run_side_by_side
+from batchlab.trial import Evaluation, Sampling, Setting, Trial, TrialRecord
+from batchlab.workload import Workload
+from batchlab.workload_reference import live_workload, load_workload
+
+_TIMING_TIMEOUT_S = 600.0
+_LOOK_EVERY_S = 0.25
+
+
+def sweep(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    learning_rates: Sequence[float] | None = None,
+    seeds: int = 1,
+    epochs: int | None = None,
+    steps: int | None = None,
+    target: tuple[str, float] | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    scaling_rule: str = "none",
+    sampling: Sampling = "reshuffle",
+    drop_last: bool = False,
+    micro_batch_size: int | None = None,
+    device: str = "cpu",
+    budget_s: float | None = None,
+    store: str | Path = "batchlab.db",
+    command: str | None = None,
+    listener: Listener | None = None,
+) -> Study:
+    """Train `workload` at every batch size, learning rate and seed, and return what was seen.
+
+    What the store already holds is not trained again; an interrupted trial goes on from its
+    checkpoint, and one that was asked for more epochs than before goes on from its end.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 64, 256, 1024 as far
+            as they are below N, and "full".
+        learning_rates: each > 0; None: the workload's reference rate.
+        seeds: trials per cell, with the seeds 0 to seeds - 1; >= 1.
+        epochs: passes over the training set; 10 where neither epochs nor steps are given.
+        steps: optimizer steps; with `epochs` too, whichever ends first.
+        target: (metric, value) on validation data at which a trial ends.
+        settings: of the workload or its optimizer.
+        scaling_rule: "none", or how the rates, taken as right for the workload's reference batch
+            size, follow the batch size: "linear" or "sqrt".
+        sampling: "reshuffle" (each epoch a new permutation) or "replacement".
+        drop_last: leave out a smaller last batch of an epoch.
+        micro_batch_size: examples per forward and backward pass; None: the whole batch.
+        device: "cpu", "cuda" or "cuda:1".
+        budget_s: a ceiling in seconds for the whole call; what is not done by then can go on.
+        store: the SQLite file; made if missing.
+        command: the command line to be stored with the study; None: a description of the call.
+        listener: told how it gets on.
+
+    Returns:
+        The study with the records of its trials in the order of seeds, rates, batch sizes.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded or trained.
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for one trial.
+        KeyboardInterrupt: after everything has been stored.
+    """
+    started_s = time.monotonic()
+    listener = listener or Silent()
+    if budget_s is not None and not budget_s > 0:
+        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
+    request = checked_request(
+        batch_sizes=batch_sizes,
+        learning_rates=learning_rates,
+        seeds=seeds,
+        epochs=epochs,
+        steps=steps,
+        scaling_rule=scaling_rule,
+        sampling=sampling,
+        drop_last=drop_last,
+        micro_batch_size=micro_batch_size,
+        device=device,
+    )
+    if isinstance(workload, str):
+        loaded = load_workload(workload, settings or {})
+    else:
+        loaded = live_workload(workload, settings or {})
+    if target is not None:
+        request = replace(
+            request, length=replace(request.length, until=checked_target(loaded.workload, target))
+        )
+    trials = plan_trials(loaded, request)
+    work = SweepWork(loaded, request, trials, listener, started_s=started_s, budget_s=budget_s)
+    summary = work.summary(Path(store))
+    for text in summary.warnings:
+        listener.warning(f"workload {summary.name!r}: {text}")
+    check_batch_norm(summary, trials)
+    # Only now: a request that is refused leaves no file behind.
+    with Store(store) as opened:
+        opened.put_workload(summary)
+        described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
+        return _Sweep(opened, work).carried_out(described)
+
+
+class _Sweep:
+    """One sweep under way; it keeps the books for the trials it runs (a `Watcher`)."""
+
+    def __init__(self, store: Store, work: SweepWork) -> None:
+        self._store = store
+        self._work = work
+        self._request = work.request
+        self._trials = work.trials
+        self._listener = work.listener
+        self._workload_id = work.loaded.workload_id
+        self._claims: dict[str, ExitStack] = {}
+        self._steps_done: dict[str, int] = {}
+        self._step_s: dict[int, float] = {}
+        self._threads = 1
+
+    def carried_out(self, command: str) -> Study:
+        """Time, train; then read the study back from the store."""
+        left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
+        if left:
+            self._measure_step_times(left)
+            self._check_budget(left)
+        study_id = _study_id(self._trials)
+        self._store.put_study(
+            study_id=study_id,
+            command=command,
+            workload_id=self._workload_id,
+            environment=environment(),
+            trial_ids=[trial.trial_id for trial in self._trials],
+        )
+        try:
+            if left:
+                self._train(left)
+        finally:
+            for claim in self._claims.values():
+                claim.close()
+            self._store.add_spent(study_id, time.monotonic() - self._work.started_s)
+        self._say_what_is_left()
+        return self._store.study(study_id)
+
+    def _say_what_is_left(self) -> None:
+        left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
+        if left:
+            self._listener.warning(
+                f"{len(left)} of {len(self._trials)} trials are not finished; the same command "
+                f"goes on with them"
+            )
+
+    # ---- before training
+
+    def _measure_step_times(self, left: list[Trial]) -> None:
+        # Of two sweeps started at once, one times the steps and the other takes them from it.
+        with self._alone("step-times"):
+            known = self._store.timings(self._workload_id, self._trials[0].device)
+            for trial in sorted(left, key=lambda trial: trial.batch_size):
+                if not any(_times(timing, trial) for timing in known):
+                    known = (*known, *self._timed(trial))
+        for timing in known:
+            self._step_s[timing.batch_size] = timing.step_s
+        # One trial alone takes the threads that served its batch size best.
+        alone = len(left) == 1
+        threads = [timing.threads for timing in known if _times(timing, left[0])]
+        self._threads = threads[0] if alone and threads else 1
+
+    def _timed(self, trial: Trial) -> tuple[StepTiming, ...]:
+        doing = f"timing the steps of batch size {trial.batch_size}, alone"
+        self._listener.phase(doing)
+        ended = run_in_child(
+            measure_step_time,
+            self._work.parcel,
+            trial,
+            self._request.device,
+            timeout_s=self._work.time_limit_s(_TIMING_TIMEOUT_S),
+        )
+        if ended.status is not None:
+            self._work.refuse_if_out_of_time(doing)
+            # The trial itself will meet the same and be kept with its reason.
+            self._listener.warning(
+                f"the steps of batch size {trial.batch_size} could not be timed: {ended.reason}"
+            )
+            return ()
+        timing = ended.value
+        assert isinstance(timing, StepTiming)
+        self._store.put_timing(timing)
+        return (timing,)
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        while True:
+            with self._store.claim(what) as is_ours:
+                if is_ours:
+                    yield
+                    return
+            self._work.refuse_if_out_of_time(f"another sweep on this store was doing its {what}")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _expected_s(self, trial: Trial) -> float:
+        steps = self._request.length.last_step(trial) - self._steps_done.get(trial.trial_id, 0)
+        return max(0, steps) * self._step_s.get(trial.batch_size, 1.0)
+
+    def _check_budget(self, left: list[Trial]) -> None:
+        if self._work.deadline_s is None:
+            return
+        for trial in left:
+            progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
+            self._steps_done[trial.trial_id] = 0 if progress is None else progress.step
+        self._work.refuse_if_out_of_time("timing steps")
+        if any(self._steps_done.values()) or self._request.length.until is not None:
+            return
+        timed = [trial for trial in left if trial.batch_size in self._step_s]
+        shortest_s = min((self._expected_s(trial) for trial in timed), default=0.0)
+        left_s = self._work.time_limit_s(math.inf)
+        if shortest_s > left_s:
+            raise BudgetError(
+                f"budget {self._work.budget_s:g} s: the shortest trial needs about "
+                f"{shortest_s:.1f} s of training and {left_s:.1f} s are left; give a larger "
+                f"--budget, or fewer --epochs"
+            )
+
+    # ---- training
+
+    def _train(self, left: list[Trial]) -> None:
+        cuda = self._trials[0].device == "cuda"
+        n_workers = 1 if cuda else max(thread_choices("cpu"))
+        self._listener.phase(
+            f"training {len(left)} of {len(self._trials)} trials, {min(n_workers, len(left))} at a "
+            f"time"
+        )
+        deadline_s = self._work.deadline_s
+        self._clock = TimeLeft({t.trial_id: self._expected_s(t) for t in left})
+        run_side_by_side(
+            self._work.parcel,
+            sorted(left, key=self._expected_s, reverse=True),
+            self,
+            n_workers=n_workers,
+            deadline_s=None if deadline_s is None else deadline_s - BOOKS_S,
+        )
+
+    def begin(self, trial: Trial) -> Task | Answer:
+        """Claim the trial, decide where it starts, write that down."""
+        claim = ExitStack()
+        if not claim.enter_context(self._store.claim(trial.trial_id)):
+            claim.close()
+            return Answer.HELD_BY_ANOTHER_PROCESS
+        record = self._record(trial)
+        if self._is_done(record):
+            claim.close()
+            return Answer.NOTHING_TO_DO
+        self._claims[trial.trial_id] = claim
+        path = self._store.checkpoint_path(trial.trial_id)
+        progress = peek_checkpoint(path)
+        resume = progress is not None and progress.versions == library_versions()
+        threads = progress.threads if progress is not None and resume else self._threads
+        if record is not None and not resume:
+            self._store.restart_trial(trial.trial_id)
+        if resume and progress is not None:
+            self._store.drop_evaluations_after(trial.trial_id, progress.step)
+        self._store.begin_trial(self._opening_record(trial, threads, progress if resume else None))
+        return Task(
+            trial=trial,
+            length=self._request.length,
+            device=self._request.device,
+            threads=threads,
+            checkpoint=path,
+            resume=resume,
+            versions=library_versions(),
+        )
+
+    def evaluated(self, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
+        """Store them at once."""
+        self._store.put_evaluations(trial.trial_id, evaluations)
+        if not evaluations:
+            return
+        last = evaluations[-1]
+        fraction = last.step / self._request.length.last_step(trial)
+        self._tell(trial, fraction)
+
+    def ended(self, end: TrialEnd) -> None:
+        """Store the end; an interrupted trial stays open."""
+        trial_id = end.trial.trial_id
+        if end.status is not None:
+            self._store.finish_trial(
+                trial_id,
+                status=end.status,
+                reason=end.reason,
+                traceback=end.traceback,
+                peak_bytes=end.peak_bytes,
+                notes=end.trial.notes,
+            )
+            if not end.status.ended_well:
+                self._listener.warning(
+                    f"batch size {end.trial.batch_size}, learning rate "
+                    f"{end.trial.learning_rate:g}, seed {end.trial.seed}: {end.status} "
+                    f"({end.reason})"
+                )
+        self._claims.pop(trial_id).close()
+        self._tell(end.trial, 1.0)
+
+    def _tell(self, trial: Trial, fraction: float) -> None:
+        done, left_s = self._clock.at(trial.trial_id, fraction)
+        self._listener.progress(
+            done_fraction=done,
+            left_s=left_s,
+            text=f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
+            f"{trial.seed}: {fraction:.0%}",
+        )
+
+    def _opening_record(self, trial: Trial, threads: int, progress: Progress | None) -> TrialRecord:
+        resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
+        return TrialRecord(
+            trial=trial,
+            status=None,
+            engine=ENGINE,
+            threads=threads,
+            versions=library_versions(),
+            target=self._request.length.until,
+            evaluations=(),
+            peak_bytes=None,
+            resumed_from_steps=resumed,
+            notes=trial.notes,
+        )
+
+    def _record(self, trial: Trial) -> TrialRecord | None:
+        return self._store.record(trial.trial_id)
+
+    def _is_done(self, record: TrialRecord | None) -> bool:
+        """Whether the store already answers: trained as far as asked, or a bad end that lasts."""
+        if record is None or record.status is None or record.status.may_go_on:
+            return False
+        if not record.status.ended_well:
+            return True
+        until = self._request.length.until
+        if until is not None:
+            crossing = record.crossing(until)
+            if crossing is not None and crossing.held_at_next is not None:
+                return True
+        return record.steps >= self._request.length.last_step(record.trial)
+
+
+def _times(timing: StepTiming, trial: Trial) -> bool:
+    return (
+        timing.batch_size == trial.batch_size
+        and timing.micro_batch_size == trial.micro_batch_size
+        and timing.device == trial.device
+    )
+
+
+def _study_id(trials: Iterable[Trial]) -> str:
+    ids = " ".join(sorted(trial.trial_id for trial in trials))
+    return hashlib.sha256(ids.encode()).hexdigest()[:16]

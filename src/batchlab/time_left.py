@@ -1,0 +1,28 @@
+"""TimeLeft: how much of the expected training is done, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+
+class TimeLeft:
+    """How much of the expected training is done, and how long the rest will take."""
+
+    def __init__(self, expected_s: Mapping[str, float]) -> None:
+        """The seconds that each trial is expected to need from where it is now."""
+        self._expected_s = dict(expected_s)
+        self._fraction: dict[str, float] = {}
+        self._first: dict[str, float] = {}
+        self._started_s = time.monotonic()
+
+    def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
+        """The fraction of all work done, and the seconds left (None: too early to say)."""
+        self._first.setdefault(trial_id, fraction)
+        self._fraction[trial_id] = fraction
+        total = sum(self._expected_s.values()) or 1.0
+        done = sum(self._expected_s[name] * part for name, part in self._fraction.items())
+        since = done - sum(self._expected_s[name] * part for name, part in self._first.items())
+        elapsed_s = time.monotonic() - self._started_s
+        left_s = elapsed_s * (total - done) / since if since > 0.02 * total else None
+        return done / total, left_s

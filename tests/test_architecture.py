@@ -1,0 +1,211 @@
+"""The rooms: what may import what, and what no room may do; read from the source and from a run."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import batchlab
+
+SOURCE = Path(batchlab.__file__).parent
+
+# A room holds what its pattern matches; data flows one way, so no room imports a later one.
+MUST_NOT_IMPORT = {
+    "**/*.py": ("batchlab.cli",),
+    "trial.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
+    "study.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
+    "store*.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
+    "laws/**/*.py": (
+        "torch",
+        "batchlab.workload",
+        "batchlab.workloads",
+        "batchlab.training",
+        "batchlab.advice",
+        "batchlab.report",
+    ),
+    "advice/**/*.py": ("torch", "batchlab.training", "batchlab.report"),
+    "training/**/*.py": ("batchlab.advice", "batchlab.report"),
+    "report/**/*.py": ("torch", "batchlab.training"),
+}
+
+# Rooms whose modules, all imported into one clean interpreter, load none of these.
+MUST_NOT_LOAD = {
+    "__init__.py": ("torch", "altair", "matplotlib", "numpy", "scipy"),
+    "trial.py": ("torch",),
+    "study.py": ("torch",),
+    "store*.py": ("torch",),
+    "laws/**/*.py": ("torch",),
+    "advice/**/*.py": ("torch",),
+    "report/**/*.py": ("torch", "batchlab.training"),
+}
+
+
+def matching(pattern: str) -> list[Path]:
+    """The source files of a pattern; a room that was renamed would otherwise pass unseen."""
+    files = sorted(SOURCE.glob(pattern))
+    assert files, f"no file of the package matches {pattern!r}: was that room renamed?"
+    return files
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of every import, also inside functions and through import_module."""
+    package = (
+        module_name(file) if file.name == "__init__.py" else module_name(file).rpartition(".")[0]
+    )
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    yield node.lineno, alias.name
+            case ast.ImportFrom():
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                start = ".".join(parents) if node.level else ""
+                base = ".".join(part for part in (start, node.module) if part)
+                yield node.lineno, base
+                for alias in node.names:  # `from batchlab import cli` names a module, too
+                    yield node.lineno, f"{base}.{alias.name}"
+            case ast.Call(
+                func=ast.Name(id="import_module" | "__import__")
+                | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str() as name), *_],
+            ):
+                yield node.lineno, name
+
+
+def calls_of(file: Path) -> Iterator[tuple[int, str, ast.Call]]:
+    """Line, dotted name and node of every call of a plain name or attribute."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            yield node.lineno, ast.unparse(node.func), node
+
+
+def is_inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("pattern", MUST_NOT_IMPORT)
+def test_a_room_does_not_import_what_lies_behind_it(pattern: str) -> None:
+    found = [
+        f"{file}:{line} imports {name}"
+        for file in matching(pattern)
+        for line, name in imports_of(file)
+        if any(is_inside(name, package) for package in MUST_NOT_IMPORT[pattern])
+    ]
+
+    assert not found
+
+
+@pytest.mark.parametrize("pattern", MUST_NOT_LOAD)
+def test_a_room_loads_without_what_it_must_not_need(pattern: str) -> None:
+    rooms = [module_name(file) for file in matching(pattern)]
+    code = (
+        "import sys, importlib\n"
+        f"for room in {rooms!r}: importlib.import_module(room)\n"
+        f"print(*(name for name in {MUST_NOT_LOAD[pattern]!r} if name in sys.modules))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_importing_batchlab_takes_less_than_150_ms() -> None:
+    code = (
+        "import time; start = time.perf_counter(); import batchlab\n"
+        "print(time.perf_counter() - start)"
+    )
+
+    # The best of three: the machine may be busy, and a slow import is slow every time.
+    import_s = min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    )
+
+    assert import_s < 0.150
+
+
+def test_nothing_evaluates_text_or_unpickles_from_a_file() -> None:
+    never = {
+        "eval",
+        "pickle.load",
+        "pickle.Unpickler",
+        "cloudpickle.load",
+        "torch.load",
+        "joblib.load",
+        "shelve.open",
+    }
+
+    found = [
+        f"{file}:{line} calls {name}"
+        for file in matching("**/*.py")
+        for line, name, _ in calls_of(file)
+        if name in never
+    ]
+
+    assert not found
+
+
+def test_no_array_file_is_read_with_pickle_allowed() -> None:
+    found = [
+        f"{file}:{line} {name}(allow_pickle=...)"
+        for file in matching("**/*.py")
+        for line, name, call in calls_of(file)
+        for keyword in call.keywords
+        if keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False"
+    ]
+
+    assert not found
+
+
+def test_nothing_reaches_for_the_network() -> None:
+    clients = ("urllib.request", "http.client", "requests", "httpx", "ftplib", "torch.hub")
+
+    found = [
+        f"{file}:{line} imports {name}"
+        for file in matching("**/*.py")
+        for line, name in imports_of(file)
+        if any(is_inside(name, client) for client in clients)
+    ]
+
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import torch.nn as nn", "torch.nn"),
+        ("def later():\n    from torch import nn", "torch"),
+        ("from batchlab import cli", "batchlab.cli"),
+        ("from .. import cli", "batchlab.cli"),
+        ("from ..training.plain import run", "batchlab.training.plain"),
+        ("from importlib import import_module\nimport_module('torch')", "torch"),
+    ],
+)
+def test_every_way_of_importing_is_seen(
+    source: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "batchlab" / "laws"
+    room.mkdir(parents=True)
+    file = room / "noun.py"
+    file.write_text(source)
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", tmp_path / "batchlab")
+
+    seen = [found for _, found in imports_of(file)]
+
+    assert name in seen
+
+
+def test_a_room_that_is_not_there_is_not_passed_over() -> None:
+    with pytest.raises(AssertionError, match="was that room renamed"):
+        matching("no_such_room/*.py")
