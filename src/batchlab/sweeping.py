@@ -36,6 +36,8 @@ from batchlab.workload_reference import live_workload, load_workload
 
 _TIMING_TIMEOUT_S = 600.0
 _LOOK_EVERY_S = 0.25
+# Blocks of steps on a quiet machine lie within a few percent of one another.
+_UNSTEADY_FRACTION = 0.3
 
 
 def sweep(
@@ -214,6 +216,12 @@ class _Sweep:
         timing = ended.value
         assert isinstance(timing, StepTiming)
         self._store.put_timing(timing)
+        if timing.unsteadiness_fraction > _UNSTEADY_FRACTION:
+            self._listener.warning(
+                f"the machine was busy while the steps of batch size {trial.batch_size} were "
+                f"timed: half of the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its "
+                f"place in the view by time is as uncertain"
+            )
         return (timing,)
 
     @contextmanager

@@ -41,3 +41,10 @@ class StepTiming:
     def samples_per_s(self) -> float:
         """Examples per second at the median step time."""
         return self.batch_size / self.step_s
+
+    @property
+    def unsteadiness_fraction(self) -> float:
+        """The blocks' interquartile range over their median: large on a busy machine."""
+        ordered = sorted(self.block_s)
+        quarter = len(ordered) // 4
+        return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)

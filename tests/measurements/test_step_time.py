@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,13 +17,6 @@ from batchlab.trial import Trial
 from batchlab.workload import Workload
 
 STEP_S = 0.004
-
-
-class Line:
-    """Stands for the connection to a parent that never asks to stop."""
-
-    def asked_to_stop(self) -> bool:
-        return False
 
 
 def slow_workload() -> Workload:
@@ -58,7 +52,7 @@ def trial(batch_size: int) -> Trial:
 def timing() -> StepTiming:
     threads = torch.get_num_threads()
     try:
-        return measure_step_time(Line(), Parcel(slow_workload()), trial(10), "cpu")  # type: ignore[arg-type]
+        return measure_step_time(None, Parcel(slow_workload()), trial(10), "cpu")  # type: ignore[arg-type]
     finally:
         torch.set_num_threads(threads)
 
@@ -94,3 +88,11 @@ def test_more_threads_are_chosen_where_they_pay() -> None:
 
 def test_on_a_gpu_one_thread_feeds_it() -> None:
     assert thread_choices("cuda:0") == (1,)
+
+
+def test_blocks_that_lie_apart_tell_of_a_busy_machine(timing: StepTiming) -> None:
+    quiet = replace(timing, block_s=(1.0, 1.01, 1.02, 1.0, 0.99, 1.0, 1.01, 1.0))
+    busy = replace(timing, block_s=(1.0, 1.9, 1.02, 3.0, 0.99, 1.0, 2.5, 1.0))
+
+    assert quiet.unsteadiness_fraction == pytest.approx(0.01, abs=0.005)
+    assert busy.unsteadiness_fraction > 0.5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import statistics
 import time
 
 import torch
@@ -14,15 +16,13 @@ from batchlab.training.parcel import Parcel
 from batchlab.training.stepper import Stepper
 from batchlab.trial import Trial
 
-# About a second a batch size: a fifth of it chooses the threads, the rest is timed in blocks.
-_CHOOSE_S = 0.1
-_CHOOSE_ROUNDS = 2
+# About a second a batch size, in blocks of steps; more where a single step takes long.
+_TIMED_S = 1.0
+_ROUNDS = 8
+_FEWEST_ROUNDS = 3
 # More threads must pay: they are chosen if they are this much faster, for they also suffer most
 # from whatever else runs on the machine later.
 _THREADS_MUST_GAIN = 1.1
-_TIMED_S = 0.8
-_BLOCKS = 8
-_FEWEST_BLOCKS = 3
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
@@ -34,11 +34,13 @@ def thread_choices(device: str) -> tuple[int, ...]:
 def measure_step_time(line: Line, parcel: Parcel, trial: Trial, device: str) -> StepTiming:
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
-    Every number of threads of `thread_choices` is tried for a tenth of a second, the fastest is
-    timed in blocks of steps. Fetching and copying of batches count.
+    The numbers of threads of `thread_choices` take turns, block of steps by block; the one with the
+    best median is reported. So a moment in which something else ran falls on all of them, and
+    threads that wait for one another on a busy machine are not chosen. Fetching and copying of
+    batches count.
 
     Args:
-        line: the connection to the parent; asked whether to stop.
+        line: the connection to the parent, unused.
         parcel: the workload.
         trial: gives the batch size and how it is cut; nothing is stored under its name.
         device: the PyTorch device.
@@ -48,25 +50,27 @@ def measure_step_time(line: Line, parcel: Parcel, trial: Trial, device: str) -> 
     """
     workload = parcel.unpack()
     memory = PeakMemory(torch.device(device))
-    stepper = Stepper(workload, trial, torch.device(device))
-    timer = _Timer(stepper)
+    timer = _Timer(Stepper(workload, trial, torch.device(device)))
+    choices = thread_choices(device)
     # The first steps at a new shape pick kernels and fill the allocator: they are kept apart.
-    warmup_s = [timer.block(1)]
-    rates: dict[int, float] = {}
-    for threads in thread_choices(device) * _CHOOSE_ROUNDS:
+    warmup_s = []
+    fastest_s = math.inf
+    for threads in choices * 2:
         torch.set_num_threads(threads)
         warmup_s.append(timer.block(1))
-        seen_s = timer.step_s_within(_CHOOSE_S / _CHOOSE_ROUNDS)
-        rates[threads] = min(seen_s, rates.get(threads, seen_s))
-    best = _fewest_threads_as_good(rates)
-    torch.set_num_threads(best)
-    block_steps = max(1, round(_TIMED_S / _BLOCKS / rates[best]))
-    warmup_s.append(timer.block(block_steps))
-    block_s: list[float] = []
-    while len(block_s) < _FEWEST_BLOCKS or (sum(block_s) < _TIMED_S and len(block_s) < 4 * _BLOCKS):
-        if line.asked_to_stop():
+        fastest_s = min(fastest_s, warmup_s[-1])
+    block_steps = max(1, round(_TIMED_S / (_ROUNDS * len(choices)) / fastest_s))
+    block_s: dict[int, list[float]] = {threads: [] for threads in choices}
+    started_s = time.perf_counter()
+    for done in range(_ROUNDS):
+        if done >= _FEWEST_ROUNDS and time.perf_counter() - started_s > _TIMED_S:
             break
-        block_s.append(timer.block(block_steps))
+        for threads in choices:
+            torch.set_num_threads(threads)
+            block_s[threads].append(timer.block(block_steps))
+    best = _fewest_threads_as_good(
+        {threads: statistics.median(blocks) for threads, blocks in block_s.items()}
+    )
     return StepTiming(
         workload_id=trial.workload_id,
         batch_size=trial.batch_size,
@@ -74,7 +78,7 @@ def measure_step_time(line: Line, parcel: Parcel, trial: Trial, device: str) -> 
         device=trial.device,
         threads=best,
         warmup_s=tuple(warmup_s),
-        block_s=tuple(block_s),
+        block_s=tuple(block_s[best]),
         block_steps=block_steps,
         peak_bytes=memory.bytes(),
     )
@@ -103,13 +107,3 @@ class _Timer:
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
         return time.perf_counter() - started_s
-
-    def step_s_within(self, seconds: float) -> float:
-        """Seconds a step, from the fastest of the blocks that fit into `seconds` (one at least)."""
-        n_steps, best = 1, float("inf")
-        ends_s = time.perf_counter() + seconds
-        while True:
-            best = min(best, self.block(n_steps) / n_steps)
-            if time.perf_counter() >= ends_s:
-                return best
-            n_steps = max(1, min(2 * n_steps, round(seconds / 4 / best)))
