@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from tests.reference.made_up import made_up_timing
 from tests.reference.user_file import write_user_file
 from torch import nn
+from torch.utils.data import Dataset
 
 import batchlab
 from batchlab import store_file, sweeping
@@ -30,6 +32,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
+from batchlab.report.document import sweep_document
 from batchlab.store import Store
 from batchlab.study import Study
 from batchlab.training.children import Child
@@ -202,6 +205,75 @@ def test_a_trial_ends_at_its_target(lab: Path) -> None:
     assert record.target is not None
     assert record.crossing(record.target) is not None
     assert record.epochs < 100
+
+
+def test_the_target_counts_for_trials_that_were_finished_before_it_was_asked_for(
+    lab: Path, children: list[str]
+) -> None:
+    run(lab, batch_sizes=(20,), epochs=20)
+    children.clear()
+
+    easy = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.4))
+    hard = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.7))
+
+    assert children == []
+    steps = [steps_to_target(study) for study in (easy, hard)]
+    assert steps[0] <= steps[1]
+    for study, value, step in zip((easy, hard), (0.4, 0.7), steps, strict=True):
+        curve = list(study.records[0].curve("validation", "accuracy"))
+        assert step == next(e.step for e, accuracy in curve if accuracy >= value)
+
+
+def steps_to_target(study: Study) -> int:
+    document = json.loads(sweep_document(study, store=Path("lab.db"), report=None))
+    return int(document["trials"][0]["steps_to_target"])
+
+
+@pytest.mark.usefixtures("step_times_at_once")
+@pytest.mark.parametrize("loss", ["checkpoint", "versions"])
+def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
+    lab: Path, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(lab, batch_sizes=(20,), epochs=1)
+    if loss == "checkpoint":
+        shutil.rmtree(f"{lab}.checkpoints")
+    else:
+        monkeypatch.setattr(sweeping, "library_versions", lambda: (("torch", "0.1"),))
+
+    with pytest.raises(StoreError, match="another --store to train it anew"):
+        run(lab, batch_sizes=(20,), epochs=2)
+
+    with Store.existing(lab) as store:
+        assert store.study().records == before.records
+
+
+class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Points with fresh noise at each look, as an augmenting Dataset gives them."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(4) + index % 3, torch.tensor(index % 3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("step_times_at_once")
+def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
+    lab: Path, tmp_path: Path
+) -> None:
+    numbers = []
+    for workers, store in ((0, lab), (2, tmp_path / "other.db")):
+        workload = tiny(train=Noisy(60), validation=Noisy(20), test=None, workers=workers)
+        study = batchlab.sweep(workload, batch_sizes=(20,), epochs=2, store=store)
+        numbers.append([record.status for record in study.records])
+        numbers.append(curves(study.records[0]))
+
+    assert numbers[0] == [Status.OK]
+    assert numbers[:2] == numbers[2:]
 
 
 def test_a_schedule_spans_the_length_that_was_asked_for(lab: Path) -> None:
@@ -633,6 +705,7 @@ import sys, time
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import Dataset
 import batchlab
 from batchlab import sweeping
 from tests.reference.made_up import made_up_timing
@@ -701,6 +774,7 @@ FULL_DISK = """
 import sys
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 import batchlab
 
 x = torch.randn(400, 50)

@@ -236,6 +236,9 @@ class DatasetBatches:
             batch_size=1,
             collate_fn=_only,
             num_workers=self._workload.workers,
+            # A trial's process comes from a fork server, which its workers would inherit: they
+            # would get the user's functions by plain pickle, which cannot carry them.
+            multiprocessing_context="fork" if self._workload.workers else None,
             generator=generator,
             pin_memory=self._device.type == "cuda",
         )

@@ -124,11 +124,11 @@ def sweep(
     from batchlab.progress import progress_on_stderr
     from batchlab.training.fork_server import start_early
 
-    start_early()  # it imports torch while the next line does
-    from batchlab.sweeping import sweep as run_sweep
-
-    # What the user's own code prints is no result: a script reads those.
+    # What the user's own code prints is no result, here or in a child: a script reads those.
     with _stdout_to_stderr(), progress_on_stderr() as progress:
+        start_early()  # it imports torch while the next line does
+        from batchlab.sweeping import sweep as run_sweep
+
         study = run_sweep(
             workload,
             batch_sizes=batch_sizes,

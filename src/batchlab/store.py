@@ -131,6 +131,7 @@ class Store:
         workload_id: str,
         environment: tuple[tuple[str, str], ...],
         trial_ids: Sequence[str],
+        target: Target | None = None,
     ) -> None:
         """Store that a study was asked for; it becomes the latest.
 
@@ -143,6 +144,7 @@ class Store:
             workload_id: of a workload that is in the store.
             environment: names and values.
             trial_ids: the trials in the order asked for; they need not have begun.
+            target: the target asked for.
         """
         what = f"study {study_id!r}"
         values = (
@@ -150,16 +152,18 @@ class Store:
             workload_id,
             _PAIRS.encoded(environment, f"environment of {what}"),
             _TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
+            None if target is None else _TARGET.encoded(target, f"target of {what}"),
         )
         with self._writing() as connection:
             self._require_workload(connection, workload_id, what)
             connection.execute(
                 "INSERT INTO studies (study_id, asked, created_at, command, workload_id, "
-                "environment, trial_ids) "
-                "VALUES (?, (SELECT coalesce(max(asked), 0) + 1 FROM studies), ?, ?, ?, ?, ?) "
+                "environment, trial_ids, target) "
+                "VALUES (?, (SELECT coalesce(max(asked), 0) + 1 FROM studies), ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (study_id) DO UPDATE SET asked = excluded.asked, "
                 "command = excluded.command, workload_id = excluded.workload_id, "
-                "environment = excluded.environment, trial_ids = excluded.trial_ids",
+                "environment = excluded.environment, trial_ids = excluded.trial_ids, "
+                "target = excluded.target",
                 (study_id, _now(), *values),
             )
 
@@ -188,13 +192,15 @@ class Store:
         with self._reading() as connection:
             row = connection.execute(
                 "SELECT study_id, command, created_at, workload_id, environment, trial_ids, "
-                "spent_s FROM studies WHERE ?1 IS NULL OR study_id = ?1 "
+                "spent_s, target FROM studies WHERE ?1 IS NULL OR study_id = ?1 "
                 "ORDER BY asked DESC LIMIT 1",
                 (study_id,),
             ).fetchone()
             if row is None:
                 raise self._no_study(connection, study_id)
-            found_id, command, created_at, workload_id, environment, trial_ids, spent_s = row
+            found_id, command, created_at, workload_id, environment, trial_ids, spent_s, target = (
+                row
+            )
             what = f"study {found_id}"
             workload = self._workload(connection, workload_id)
             if workload is None:  # foreign keys hold against us, not against other programs
@@ -212,6 +218,7 @@ class Store:
                 records=records,
                 timings=tuple(self._timings_of(connection, workload_id, records)),
                 spent_s=spent_s,
+                target=None if target is None else _TARGET.decoded(target, what),
             )
 
     def studies(self) -> tuple[tuple[str, str, str], ...]:

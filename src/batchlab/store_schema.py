@@ -28,6 +28,7 @@ _VERSION_1 = (
         environment TEXT NOT NULL,
         trial_ids TEXT NOT NULL,
         spent_s REAL NOT NULL DEFAULT 0,
+        target TEXT,
         decisions TEXT NOT NULL DEFAULT '[]'
     )
     """,

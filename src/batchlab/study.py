@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchlab.quantities import Better
 from batchlab.timing import StepTiming
-from batchlab.trial import Setting, TrialRecord
+from batchlab.trial import Setting, Target, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +67,7 @@ class Study:
         records: the trials, in the order they were asked for.
         timings: step times measured alone, one per batch size where there are any.
         spent_s: seconds spent on it so far, over all its sessions.
+        target: the target asked for, by which `steps_to_target` counts; None: none.
     """
 
     study_id: str
@@ -77,6 +78,7 @@ class Study:
     records: tuple[TrialRecord, ...]
     timings: tuple[StepTiming, ...]
     spent_s: float
+    target: Target | None = None
 
     def timing(self, batch_size: int) -> StepTiming | None:
         """The step time of `batch_size` measured alone, None if there is none."""

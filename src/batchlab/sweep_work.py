@@ -93,7 +93,7 @@ class SweepWork:
         """Raise a BudgetError if the budget ended before any training."""
         if self.time_limit_s(math.inf) <= 0:
             raise BudgetError(
-                f"budget {self.budget_s:g} s: it ended while {doing}, before any training; give "
+                f"budget {self.budget_s:.3g} s: it ended while {doing}, before any training; give "
                 f"a larger --budget"
             )
 

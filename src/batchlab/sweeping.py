@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from batchlab.environment import environment, library_versions
-from batchlab.errors import BudgetError, UsageError
+from batchlab.errors import BudgetError, StoreError, UsageError
 from batchlab.listener import Listener, Silent
 from batchlab.measurements.step_time import measure_step_time, thread_choices
 from batchlab.store import Store
@@ -35,6 +35,8 @@ from batchlab.workload import Workload
 from batchlab.workload_reference import live_workload, load_workload
 
 _TIMING_TIMEOUT_S = 600.0
+_TIMING_LEAST_S = 5.0
+_TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
 _LOOK_EVERY_S = 0.25
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
@@ -152,6 +154,7 @@ class _Sweep:
         """Time, train; then read the study back from the store."""
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
+            self._refuse_to_train_over(left)
             self._measure_step_times(left)
             self._check_budget(left)
         study_id = _study_id(self._trials)
@@ -161,6 +164,7 @@ class _Sweep:
             workload_id=self._workload_id,
             environment=environment(),
             trial_ids=[trial.trial_id for trial in self._trials],
+            target=self._request.length.until,
         )
         try:
             if left:
@@ -182,6 +186,29 @@ class _Sweep:
 
     # ---- before training
 
+    def _refuse_to_train_over(self, left: list[Trial]) -> None:
+        """A finished trial whose checkpoint cannot be used could only go on by being lost first.
+
+        Raises:
+            StoreError: naming the trial and the ways out.
+        """
+        for trial in left:
+            record = self._record(trial)
+            if record is None or record.status is None or not record.status.ended_well:
+                continue
+            progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
+            if progress is not None and progress.versions == library_versions():
+                continue
+            what = "its checkpoint is missing or damaged"
+            if progress is not None:
+                made_with = ", ".join(" ".join(pair) for pair in progress.versions)
+                what = f"it was made with {made_with}, and the numbers of two versions don't mix"
+            raise StoreError(
+                f"{self._store.path}: the trial at batch size {trial.batch_size}, learning rate "
+                f"{trial.learning_rate:g}, seed {trial.seed} has {record.steps} steps and cannot "
+                f"go on: {what}; give another --store to train it anew"
+            )
+
     def _measure_step_times(self, left: list[Trial]) -> None:
         # Of two sweeps started at once, one times the steps and the other takes them from it.
         with self._alone("step-times"):
@@ -189,8 +216,10 @@ class _Sweep:
             for trial in sorted(left, key=lambda trial: trial.batch_size):
                 if not any(_times(timing, trial) for timing in known):
                     known = (*known, *self._timed(trial))
-        for timing in known:
-            self._step_s[timing.batch_size] = timing.step_s
+        for trial in left:
+            for timing in known:
+                if _times(timing, trial):
+                    self._step_s[trial.batch_size] = timing.step_s
         # One trial alone takes the threads that served its batch size best.
         alone = len(left) == 1
         threads = [timing.threads for timing in known if _times(timing, left[0])]
@@ -204,7 +233,7 @@ class _Sweep:
             self._work.parcel,
             trial,
             self._request.device,
-            timeout_s=self._work.time_limit_s(_TIMING_TIMEOUT_S),
+            timeout_s=self._timing_limit_s(),
         )
         if ended.status is not None:
             self._work.refuse_if_out_of_time(doing)
@@ -223,6 +252,13 @@ class _Sweep:
                 f"place in the view by time is as uncertain"
             )
         return (timing,)
+
+    def _timing_limit_s(self) -> float:
+        """A batch size whose steps take long must not use up the budget before any training."""
+        left_s = self._work.time_limit_s(_TIMING_TIMEOUT_S)
+        if self._work.deadline_s is None:
+            return left_s
+        return min(left_s, max(_TIMING_LEAST_S, _TIMING_SHARE * left_s))
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:
@@ -252,7 +288,7 @@ class _Sweep:
         left_s = self._work.time_limit_s(math.inf)
         if shortest_s > left_s:
             raise BudgetError(
-                f"budget {self._work.budget_s:g} s: the shortest trial needs about "
+                f"budget {self._work.budget_s:.3g} s: the shortest trial needs about "
                 f"{shortest_s:.1f} s of training and {left_s:.1f} s are left; give a larger "
                 f"--budget, or fewer --epochs"
             )

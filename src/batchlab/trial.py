@@ -293,9 +293,12 @@ class TrialRecord:
                 yield evaluation, value
 
     def final(self, split: Split, metric: str) -> float | None:
-        """The last known value of `metric` on `split`, None if it never was."""
-        values = [value for _, value in self.curve(split, metric)]
-        return values[-1] if values else None
+        """The value of `metric` on `split` at the last evaluation, None if it is not known there.
+
+        A trial that ended well was evaluated on all splits then. One that was stopped may not have
+        been: an older value beside a newer one would compare two different models.
+        """
+        return self.evaluations[-1].score(split, metric) if self.evaluations else None
 
     def crossing(self, target: Target) -> Crossing | None:
         """The first evaluation that met `target` on validation data, None if none did."""

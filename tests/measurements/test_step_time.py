@@ -64,7 +64,7 @@ def test_the_time_of_a_step_is_what_the_step_takes(timing: StepTiming) -> None:
 
 def test_enough_blocks_are_timed_to_tell_how_quiet_the_machine_was(timing: StepTiming) -> None:
     assert len(timing.block_s) >= 3
-    assert sum(timing.block_s) >= 0.5
+    assert timing.block_steps * len(timing.block_s) >= 10
 
 
 def test_warm_up_is_kept_apart(timing: StepTiming) -> None:

@@ -69,3 +69,7 @@ def count_until_asked_to_stop(line: Line) -> str:
         number += 1
         time.sleep(0.01)
     return "stopped"
+
+
+def blocked_signals(line: Line) -> list[int]:
+    return [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_study
 
@@ -76,7 +78,7 @@ def test_the_gap_is_taken_to_test_else_to_validation(n_validation, n_test, split
     assert held_out_split(study) == split
 
 
-def test_a_gap_is_train_less_test_at_the_last_place_that_knows_both():
+def test_a_gap_is_that_of_one_model_and_unknown_where_the_last_evaluation_lacks_a_split():
     record = made_up_record(
         curves={
             ("train", "accuracy"): approach(0.9),
@@ -84,6 +86,9 @@ def test_a_gap_is_train_less_test_at_the_last_place_that_knows_both():
         },
         epochs=3,
     )
+    stopped_at_2 = replace(record, evaluations=record.evaluations[:3])
     train_at_2 = record.evaluations[2].score("train", "accuracy")
 
-    assert final_gap(record, "test", "accuracy") == pytest.approx(train_at_2 - 0.5)
+    assert final_gap(stopped_at_2, "test", "accuracy") == pytest.approx(train_at_2 - 0.5)
+    assert record.final("test", "accuracy") is None
+    assert final_gap(record, "test", "accuracy") is None

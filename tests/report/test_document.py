@@ -111,7 +111,7 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
     target = Target(metric="accuracy", value=0.9, better="higher")
     record = replace(study.records[0], target=target, status=Status.TARGET_REACHED)
 
-    trial = document_of(replace(study, records=(record,)))["trials"][0]
+    trial = document_of(replace(study, records=(record,), target=target))["trials"][0]
 
     crossing = record.crossing(target)
     assert crossing is not None

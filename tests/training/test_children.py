@@ -213,3 +213,24 @@ def test_a_line_says_what_it_is_given() -> None:
 
     assert child.receive() == "a word"
     assert child.wait().value is None
+
+
+def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child = Child(child_functions.product, 6, 7)
+    join = child._process.join
+
+    def interrupted() -> None:
+        monkeypatch.setattr(child._process, "join", join)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child._process, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        child.receive()
+
+    assert child.wait().value == 42
+
+
+def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from() -> None:
+    assert ended(child_functions.blocked_signals).value == [signal.SIGINT]

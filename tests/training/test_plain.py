@@ -520,6 +520,18 @@ class TestTarget:
         assert len(run.evaluations) == met[0] + 2
         assert run.evaluations[:-1] == whole.evaluations[: met[0] + 1]
 
+    def test_a_trial_that_ends_at_its_target_ends_with_the_scores_of_all_splits(self) -> None:
+        workload = small_workload(n=200)
+        target = Target(metric="loss", value=0.7, better="lower")
+
+        run = run_engine(
+            workload, small_trial(workload, batch_size=4), RunLength(epochs=5, until=target)
+        )
+
+        last = run.evaluations[-1]
+        assert last.step % 50 != 0, "this target should be met within an epoch"
+        assert {score.split for score in last.scores} == {"train", "validation", "test"}
+
     def test_a_target_that_is_not_reached_leaves_the_trial_ok(self) -> None:
         workload = small_workload()
 

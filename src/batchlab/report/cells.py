@@ -78,13 +78,9 @@ class Cell:
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
-    """Train metric less held-out metric at the last evaluation that knows both, or None."""
-    for evaluation in reversed(record.evaluations):
-        train = evaluation.score("train", metric)
-        other = evaluation.score(held_out, metric)
-        if train is not None and other is not None:
-            return train - other
-    return None
+    """Train metric less held-out metric at the last evaluation; None if it does not know both."""
+    train, other = record.final("train", metric), record.final(held_out, metric)
+    return None if train is None or other is None else train - other
 
 
 def cells(study: Study) -> tuple[Cell, ...]:

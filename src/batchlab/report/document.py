@@ -135,7 +135,7 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
     trial, metric = record.trial, study.workload.metrics[0]
     held_out = held_out_split(study)
     plateau = plateau_of(record, metric=metric.name, better=metric.better)
-    crossing = None if record.target is None else record.crossing(record.target)
+    crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(trial.batch_size)
     return TrialDocument(
         trial_id=trial.trial_id,
@@ -158,7 +158,7 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
         eval_s=record.eval_s,
         peak_bytes=record.peak_bytes,
         step_s=None if timing is None else timing.step_s,
-        target=record.target,
+        target=study.target,
         steps_to_target=None if crossing is None else crossing.step,
         samples_to_target=None if crossing is None else crossing.samples,
         crossing=crossing,

@@ -55,7 +55,9 @@ def paper_image(figure: Figure, image_format: str) -> bytes:
     import vl_convert
 
     plots = [panel.plot(canvas=PAPER).properties(title=panel.title) for panel in figure.panels]
-    rows = [alt.hconcat(*plots[start : start + 3]) for start in range(0, len(plots), 3)]
+    # Train, validation and test side by side; four panels are two metrics without validation.
+    in_a_row = 2 if len(plots) == 4 else 3
+    rows = [alt.hconcat(*plots[i : i + in_a_row]) for i in range(0, len(plots), in_a_row)]
     chart = alt.vconcat(*rows).properties(title=f"({figure.key}) {figure.title}")
     spec = specification(chart, PAPER) | {"datasets": {figure.data: list(figure.rows)}}
     if image_format == "svg":

@@ -14,7 +14,7 @@ from typing import Any
 
 from batchlab.errors import BatchlabError
 from batchlab.measurements.memory import is_out_of_memory, kills_for_memory
-from batchlab.training.fork_server import context, no_main_module
+from batchlab.training.fork_server import context, sheltered
 from batchlab.trial import Status
 
 
@@ -78,7 +78,7 @@ class Child:
         self._kills_before = kills_for_memory()
         # Not a daemon: those may have no children, and a DataLoader's workers are some.
         self._process = context().Process(target=_serve, args=(theirs, function, arguments))
-        with no_main_module():
+        with sheltered():
             self._process.start()
         theirs.close()
         self._ended: Ended | None = None
@@ -97,15 +97,18 @@ class Child:
 
     def receive(self) -> Any | Ended:
         """The next message, or how the child ended. Blocks until there is one."""
-        try:
-            kind, payload = self._connection.recv()
-        except (EOFError, OSError):
-            return self._died()
-        if kind == "said":
-            return payload
+        if self._ended is None:
+            try:
+                kind, payload = self._connection.recv()
+            except (EOFError, OSError):
+                return self._died()
+            if kind == "said":
+                return payload
+            # Kept at once: an interrupt of what follows must not lose how it ended.
+            self._ended = payload
         self._process.join()
         self._connection.close()
-        return payload
+        return self._ended
 
     def ask_to_stop(self) -> None:
         """Ask the child to stop at its next convenience."""

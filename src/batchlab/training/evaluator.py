@@ -14,11 +14,12 @@ from torch.utils.data import default_collate
 from batchlab.batching import derived_seed, n_examples, on_device
 from batchlab.errors import WorkloadError
 from batchlab.training.random_state import seed_everything, untouched_randomness
-from batchlab.trial import Score, Split
+from batchlab.trial import Score, Split, Trial
 from batchlab.workload import Batch, Data, Metric, Workload
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
-EVALUATION_BATCH = 1000
+MOST_EVALUATED_AT_ONCE = 1000
+FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric is taken over so many training examples, drawn once by a fixed seed: as many as
 # MNIST's validation and test sets hold, so that the three are equally noisy there.
 TRAIN_EXAMPLES_EVALUATED = 10_000
@@ -29,11 +30,26 @@ def n_train_evaluated(n_train: int) -> int:
     return min(n_train, TRAIN_EXAMPLES_EVALUATED)
 
 
+def evaluation_batch(trial: Trial) -> int:
+    """Examples per forward pass of an evaluation of `trial`.
+
+    Twice the micro-batch, which without gradients takes less memory than training does; at least
+    64, so that the evaluations of small batches are not slow, and at most 1000.
+    """
+    at_least = max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size)
+    return min(MOST_EVALUATED_AT_ONCE, at_least)
+
+
 class Evaluator:
     """Evaluates the metrics of one workload; the splits stay on the device."""
 
-    def __init__(self, workload: Workload, device: torch.device) -> None:
+    def __init__(self, workload: Workload, device: torch.device, *, batch_size: int) -> None:
         """Choose the fixed subset of the training set that stands for it.
+
+        Args:
+            workload: with its splits.
+            device: where they are evaluated.
+            batch_size: examples per forward pass.
 
         Raises:
             WorkloadError: the validation set has not been split off the training set yet.
@@ -58,9 +74,9 @@ class Evaluator:
                 )
             subset = chosen if split == "train" else None
             if isinstance(data, tuple):
-                self._batches[split] = _tensor_batches(data, subset, device)
+                self._batches[split] = _tensor_batches(data, subset, device, batch_size)
             else:
-                self._batches[split] = _Fetched(workload, data, subset)
+                self._batches[split] = _Fetched(workload, data, subset, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """All metrics of `splits`, in eval mode, without gradients; random streams untouched.
@@ -123,24 +139,26 @@ class Evaluator:
 class _Fetched:
     """The batches of a map-style Dataset, fetched anew each time."""
 
-    def __init__(self, workload: Workload, data: Data, chosen: Tensor | None) -> None:
+    def __init__(
+        self, workload: Workload, data: Data, chosen: Tensor | None, batch_size: int
+    ) -> None:
+        self._batch_size = batch_size
         self._collate = workload.collate or default_collate
         self._data = data
         self._indices = list(range(len(data))) if chosen is None else chosen.tolist()
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self._indices), EVALUATION_BATCH):
-            yield self._collate(
-                [self._data[index] for index in self._indices[start : start + EVALUATION_BATCH]]
-            )
+        for start in range(0, len(self._indices), self._batch_size):
+            chosen = self._indices[start : start + self._batch_size]
+            yield self._collate([self._data[index] for index in chosen])
 
 
 def _tensor_batches(
-    data: tuple[Tensor, ...], chosen: Tensor | None, device: torch.device
+    data: tuple[Tensor, ...], chosen: Tensor | None, device: torch.device, batch_size: int
 ) -> list[Batch]:
     if chosen is not None:
         data = tuple(part.index_select(0, chosen.to(part.device)) for part in data)
-    parts = (part.to(device).split(EVALUATION_BATCH) for part in data)
+    parts = (part.to(device).split(batch_size) for part in data)
     return list(zip(*parts, strict=True))
 
 

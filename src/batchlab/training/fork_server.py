@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 
@@ -29,7 +31,7 @@ def start_early() -> None:
     if context().get_start_method() == "forkserver":
         from multiprocessing import forkserver
 
-        with no_main_module():
+        with sheltered():
             forkserver.ensure_running()
 
 
@@ -43,16 +45,21 @@ def context() -> ForkServerContext | SpawnContext:
 
 
 @contextmanager
-def no_main_module() -> Iterator[None]:
-    """Context: children do not import the caller's script again.
+def sheltered() -> Iterator[None]:
+    """Context to start processes in: they don't import the caller's script, nor hear Ctrl-C.
 
-    `multiprocessing` would run it anew in every child, so that a script that calls batchlab
+    `multiprocessing` would run the script anew in every child, so that one that calls batchlab
     outside an `if __name__ == "__main__"` block would start itself without end. What children need
-    from that module travels by value.
+    from that module travels by value. Ctrl-C goes to every process of a terminal; the server would
+    answer it with a traceback while it still imports, so it starts with that signal blocked.
     """
+    # Starting multiprocessing's own tracker, as the server does first, would unblock the signal.
+    resource_tracker.ensure_running()
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

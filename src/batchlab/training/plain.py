@@ -19,7 +19,7 @@ from batchlab.cadence import Pause, pauses
 from batchlab.errors import TrialError
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
-from batchlab.training.evaluator import Evaluator, size_of
+from batchlab.training.evaluator import Evaluator, evaluation_batch, size_of
 from batchlab.training.stepper import Stepper
 from batchlab.trial import Evaluation, RunLength, Split, Status, Trial
 from batchlab.workload import Batch, Workload
@@ -112,7 +112,7 @@ class _Run:
         self._trial = task.trial
         self._emit = emit
         device = torch.device(task.device)
-        self._evaluator = Evaluator(workload, device)
+        self._evaluator = Evaluator(workload, device, batch_size=evaluation_batch(task.trial))
         self._stepper = Stepper(workload, task.trial, device)
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
@@ -208,9 +208,9 @@ class _Run:
 
     def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
         started_s = time.perf_counter()
-        splits: tuple[Split, ...] = (
-            ("train", "validation", "test") if pause.epoch_end else ("validation",)
-        )
+        # After a target was met, this evaluation is the last one: a trial ends with all splits.
+        whole = pause.epoch_end or self._target_met(progress.evaluations)
+        splits: tuple[Split, ...] = ("train", "validation", "test") if whole else ("validation",)
         scores = self._evaluator.scores(self._stepper.model, splits)
         trained = progress.loss_examples > 0
         eval_s = progress.eval_s + time.perf_counter() - started_s
@@ -246,11 +246,17 @@ class _Run:
         reason = divergence(progress.evaluations)
         if reason is not None:
             return Outcome(status=Status.DIVERGED, reason=reason)
-        if self._task.length.until is not None and _target_settled(
-            progress.evaluations, self._task.length
-        ):
+        # One evaluation more is made after the crossing, so that the record can say if it held.
+        if self._target_met(progress.evaluations[:-1]):
             return Outcome(status=Status.TARGET_REACHED)
         return None
+
+    def _target_met(self, evaluations: Sequence[Evaluation]) -> bool:
+        target = self._task.length.until
+        return target is not None and any(
+            target.met_by(evaluation.score("validation", target.metric))
+            for evaluation in evaluations
+        )
 
     def _keep_if_due(self) -> None:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
@@ -269,19 +275,6 @@ class _Run:
         self._checkpoint_at_s = time.perf_counter()
         cost_s = self._checkpoint_at_s - started_s
         self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
-
-
-def _target_settled(evaluations: Sequence[Evaluation], length: RunLength) -> bool:
-    """Whether the target was met at an evaluation before the last one.
-
-    One evaluation more is made after the crossing, so that the record can say whether it held.
-    """
-    target = length.until
-    assert target is not None
-    return any(
-        target.met_by(evaluation.score("validation", target.metric))
-        for evaluation in evaluations[:-1]
-    )
 
 
 def _not_finite(value: float, step: int) -> Outcome:
