@@ -17,7 +17,7 @@ from batchlab.workload import Batch, Workload
 
 # Examples gathered by one index_select: enough that its cost vanishes beside the steps, few enough
 # that the copy stays in the cache.
-_GATHER_EXAMPLES = 1024
+_GATHER_EXAMPLES = 512
 # Where PyTorch begins every tensor of its own.
 _BOUNDARY_BYTES = 64
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from batchlab import errors
@@ -62,6 +63,15 @@ class SweepWork:
                     f"that use them"
                 ) from error
         return self._parcel
+
+    def let_go_of_data(self) -> None:
+        """From here on the data are needed in shared memory only, not once more in this process.
+
+        They stay where the caller holds them too.
+        """
+        assert self.parcel is not None
+        without = replace(self.loaded.workload, train=(), validation=None, test=None)
+        self.loaded = replace(self.loaded, workload=without)
 
     def summary(self, store: Path) -> WorkloadSummary:
         """What is known of the workload: from the store, or from a look at it in a child."""

@@ -123,7 +123,9 @@ def sweep(
             request, length=replace(request.length, until=checked_target(loaded.workload, target))
         )
     trials = plan_trials(loaded, request)
+    described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
     work = SweepWork(loaded, request, trials, listener, started_s=started_s, budget_s=budget_s)
+    del loaded, workload  # so that the data can go once they are in shared memory
     summary = work.summary(Path(store))
     for text in summary.warnings:
         listener.warning(f"workload {summary.name!r}: {text}")
@@ -131,7 +133,6 @@ def sweep(
     # Only now: a request that is refused leaves no file behind.
     with Store(store) as opened:
         opened.put_workload(summary)
-        described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
         return _Sweep(opened, work).carried_out(described)
 
 
@@ -154,6 +155,7 @@ class _Sweep:
         """Time, train; then read the study back from the store."""
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
+            self._work.let_go_of_data()
             self._refuse_to_train_over(left)
             self._measure_step_times(left)
             self._check_budget(left)

@@ -368,3 +368,14 @@ def test_values_between_evaluations_lie_on_the_line_between_them():
 
     # 40 steps: the end at 1024, and 40 of 64 steps into the first epoch at 64.
     assert "0.3000 at batch size 1024, 0.1125 at batch size 64" in text(study, "equal steps")
+
+
+def test_a_comparison_at_chosen_rates_says_that_the_best_of_several_looks_better_than_it_is() -> (
+    None
+):
+    several = sentences(made_up_study(learning_rates=(0.01, 0.1), seeds=2))
+    one = sentences(made_up_study(learning_rates=(0.01,), seeds=2))
+
+    caveat = "the best of several looks better than it is"
+    assert any(caveat in sentence.text for sentence in several)
+    assert not any(caveat in sentence.text for sentence in one)

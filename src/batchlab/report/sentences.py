@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from batchlab.laws.plateau import plateau_of
 from batchlab.laws.statistics import mean_interval
-from batchlab.report.cells import Cell, cells, chosen_cells, held_out_split
+from batchlab.report.cells import Cell, cells, chosen_cells, deciding_split, held_out_split
 from batchlab.report.claims import (
     Evidence,
     batch_text,
@@ -64,6 +64,12 @@ def _basis(evidence: Evidence) -> Sentence:
     )
     if max(n_seeds) == 1:
         text += "; one seed gives no interval, so no order of batch sizes is certain"
+    tried = cells(study)
+    if len(tried) > len({cell.batch_size for cell in tried}):
+        text += (
+            f". On the {deciding_split(study)} data and seeds by which a rate was chosen, the best "
+            f"of several looks better than it is"
+        )
     return Sentence(topic="what was compared", text=f"Compared: {text}.")
 
 

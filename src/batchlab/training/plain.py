@@ -1,7 +1,7 @@
 """The plain engine: ordinary PyTorch, an ordinary loop. It is the meaning of a trial.
 
 What it spares the textbook loop is only what computes nothing: examples are gathered from resident
-tensors by the thousand instead of collated one by one, and losses are read in blocks (`batching`,
+tensors by the hundred instead of collated one by one, and losses are read in blocks (`batching`,
 `stepper`).
 """
 
