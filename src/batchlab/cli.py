@@ -143,7 +143,8 @@ def sweep(
             drop_last=drop_last,
             micro_batch_size=micro_batch_size,
             device=device,
-            budget_s=_training_budget(budget, report),
+            budget_s=budget,
+            reserved_s=0.0 if budget is None else _reserved_s(budget, report),
             store=store,
             command=command_line,
             listener=progress,
@@ -209,11 +210,10 @@ def _stdout_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _training_budget(budget_s: float | None, report: Path | None) -> float | None:
-    if budget_s is None:
-        return None
-    reserve_s = _TEXT_RESERVE_S if report is None else min(_REPORT_RESERVE_S, 0.5 * budget_s)
-    return max(0.1, budget_s - (time.monotonic() - _STARTED_S) - reserve_s)
+def _reserved_s(budget_s: float, report: Path | None) -> float:
+    """What of a budget is gone already, and what showing the results will take."""
+    to_show_s = _TEXT_RESERVE_S if report is None else min(_REPORT_RESERVE_S, 0.5 * budget_s)
+    return time.monotonic() - _STARTED_S + to_show_s
 
 
 def _write_report(study: Study, path: Path) -> None:

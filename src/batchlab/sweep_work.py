@@ -39,6 +39,7 @@ class SweepWork:
         *,
         started_s: float,
         budget_s: float | None,
+        reserved_s: float,
     ) -> None:
         """`started_s` is the `time.monotonic()` from which the budget counts."""
         self.loaded = loaded
@@ -47,7 +48,7 @@ class SweepWork:
         self.listener = listener
         self.started_s = started_s
         self.budget_s = budget_s
-        self.deadline_s = None if budget_s is None else started_s + budget_s
+        self.deadline_s = None if budget_s is None else started_s + budget_s - reserved_s
         self._parcel: Parcel | None = None
 
     @property

@@ -58,6 +58,7 @@ def sweep(
     micro_batch_size: int | None = None,
     device: str = "cpu",
     budget_s: float | None = None,
+    reserved_s: float = 0.0,
     store: str | Path = "batchlab.db",
     command: str | None = None,
     listener: Listener | None = None,
@@ -84,6 +85,7 @@ def sweep(
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
         device: "cpu", "cuda" or "cuda:1".
         budget_s: a ceiling in seconds for the whole call; what is not done by then can go on.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
         listener: told how it gets on.
@@ -124,7 +126,15 @@ def sweep(
         )
     trials = plan_trials(loaded, request)
     described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
-    work = SweepWork(loaded, request, trials, listener, started_s=started_s, budget_s=budget_s)
+    work = SweepWork(
+        loaded,
+        request,
+        trials,
+        listener,
+        started_s=started_s,
+        budget_s=budget_s,
+        reserved_s=reserved_s,
+    )
     del loaded, workload  # so that the data can go once they are in shared memory
     summary = work.summary(Path(store))
     for text in summary.warnings:
@@ -291,8 +301,8 @@ class _Sweep:
         if shortest_s > left_s:
             raise BudgetError(
                 f"budget {self._work.budget_s:.3g} s: the shortest trial needs about "
-                f"{shortest_s:.1f} s of training and {left_s:.1f} s are left; give a larger "
-                f"--budget, or fewer --epochs"
+                f"{shortest_s:.1f} s of training and {left_s:.1f} s of the budget are left for "
+                f"it; give a larger --budget, or fewer --epochs"
             )
 
     # ---- training
