@@ -17,15 +17,12 @@ def first_loss(line: Line, parcel: Parcel) -> float:
     return float(workload.loss(workload.model(), workload.train).detach())
 
 
-def private_bytes(line: Line, parcel: Parcel) -> tuple[float, int]:
-    """The sum of the first column, so that every page is read; then this process's own memory."""
-    before = _private_bytes()
+def own_bytes(line: Line, parcel: Parcel) -> tuple[float, int]:
+    """The sum of the first column, so that every page is read; then this process's own memory.
+
+    Its own is what is no mapping of shared memory.
+    """
     total = float(parcel.unpack().train[0][:, 0].sum(dtype=torch.float64))
-    return total, _private_bytes() - before
-
-
-def _private_bytes() -> int:
-    """Memory that is this process's own and no mapping of shared memory."""
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
     assert found is not None
-    return 1024 * int(found[1])
+    return total, 1024 * int(found[1])
