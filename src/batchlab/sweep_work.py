@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlab import errors
-from batchlab.error_place import told
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.listener import Listener
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
@@ -55,14 +54,7 @@ class SweepWork:
     def parcel(self) -> Parcel:
         """The workload, packed when it is first needed."""
         if self._parcel is None:
-            try:
-                self._parcel = Parcel(self.loaded.workload)
-            except Exception as error:
-                raise WorkloadError(
-                    f"workload {self.loaded.reference!r} cannot be handed to child processes: "
-                    f"{told(error)}; make open files, locks and connections inside the functions "
-                    f"that use them"
-                ) from error
+            self._parcel = Parcel(self.loaded.workload)
         return self._parcel
 
     def let_go_of_data(self) -> None:

@@ -206,7 +206,7 @@ class _Sweep:
         """
         for trial in left:
             record = self._record(trial)
-            if record is None or record.status is None or not record.status.ended_well:
+            if record is None or not record.ended_well:
                 continue
             progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
             if progress is not None and progress.versions == library_versions():

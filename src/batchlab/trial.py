@@ -257,6 +257,11 @@ class TrialRecord:
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def ended_well(self) -> bool:
+        """Whether it has ended, and its numbers may be averaged with those of other trials."""
+        return self.status is not None and self.status.ended_well
+
+    @property
     def steps(self) -> int:
         """Optimizer steps done at the last evaluation."""
         return self.evaluations[-1].step if self.evaluations else 0

@@ -57,12 +57,12 @@ class Cell:
     @property
     def ended_well(self) -> tuple[TrialRecord, ...]:
         """The trials whose numbers may be averaged."""
-        return tuple(r for r in self.records if r.status is not None and r.status.ended_well)
+        return tuple(record for record in self.records if record.ended_well)
 
     @property
     def others(self) -> tuple[TrialRecord, ...]:
         """The trials that ended badly or have not ended: shown one by one, never averaged."""
-        return tuple(r for r in self.records if r.status is None or not r.status.ended_well)
+        return tuple(record for record in self.records if not record.ended_well)
 
     def final(self, split: Split, metric: str) -> Spread | None:
         """The last known `metric` of every trial that ended well, None where none has one."""

@@ -19,7 +19,7 @@ from batchlab.report.comparison import difference_text
 from batchlab.report.equal_budget import NAMES, EqualBudget, budget_split, metric_text
 from batchlab.report.quantity_text import quantity_text
 from batchlab.report.sentence import Sentence, Verdict
-from batchlab.report.trial_ending import ended_well, trial_words
+from batchlab.report.trial_ending import trial_words
 from batchlab.study import Study
 from batchlab.trial import Split
 
@@ -297,7 +297,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 def _failed(study: Study) -> Iterator[Sentence]:
     """The trials that are in no mean, each by name."""
     for record in study.records:
-        if ended_well(record):
+        if record.ended_well:
             continue
         rate = quantity_text("learning_rate", record.trial.learning_rate)
         reason = f": {record.reason}" if record.reason else ""

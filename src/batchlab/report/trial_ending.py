@@ -8,11 +8,6 @@ from batchlab.study import Study
 from batchlab.trial import TrialRecord
 
 
-def ended_well(record: TrialRecord) -> bool:
-    """Whether the numbers of a trial may be averaged with those of others."""
-    return record.status is not None and record.status.ended_well
-
-
 def status_text(record: TrialRecord) -> str:
     """The status of a trial, "unfinished" while it has none."""
     return "unfinished" if record.status is None else str(record.status)

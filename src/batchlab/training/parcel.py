@@ -22,6 +22,7 @@ import cloudpickle
 import torch
 from torch import Tensor, nn
 
+from batchlab.error_place import told
 from batchlab.errors import WorkloadError
 from batchlab.workload import Workload
 
@@ -64,11 +65,11 @@ class Parcel:
         packer = _Packer(buffer)
         try:
             packer.dump(_plain(workload))
-        except (TypeError, pickle.PicklingError, AttributeError, RecursionError) as error:
+        except Exception as error:  # whatever the pickling of the user's own objects raises
             raise WorkloadError(
-                f"workload {workload.name!r} cannot be sent to a child process ({error}); make it "
-                f"in a function in a file, named file.py:name, without locks, open files or "
-                f"generators around it"
+                f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
+                f"make open files, locks and connections inside the functions that use them, in a "
+                f"notebook as in file.py:name"
             ) from error
         self._blob = buffer.getvalue()
         self._places, self._n_bytes = _placed(packer.tensors)
