@@ -1,0 +1,259 @@
+"""Advice: the answer, with its interval, its evidence and what it does not know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from batchlab.estimate import Estimate
+from batchlab.trial import Setting, Target
+
+Objective = Literal["time", "samples", "quality"]
+Verdict = Literal["recommend", "indifferent", "cannot_tell"]
+TargetOrigin = Literal["given", "pilot", "easier"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """What to set in a training script.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        micro_batch_size: examples per forward and backward pass.
+        learning_rate: the rate.
+        settings: other optimizer settings that must move with it (betas, eps), by name.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+    settings: tuple[tuple[str, Setting], ...] = ()
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward and backward passes per optimizer step."""
+        return -(-self.batch_size // self.micro_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What a configuration is expected to take to the target, each with a 95 % interval."""
+
+    time_to_target_s: Estimate
+    steps_to_target: Estimate
+    samples_to_target: Estimate
+    epochs_to_target: Estimate
+    peak_bytes: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateTried:
+    """One run of the search for a batch size's learning rate, or of its valuation.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: the rate tried.
+        seed: its seed.
+        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify".
+        status: how the run ended.
+        steps: optimizer steps it ran.
+        steps_to_target: middle of the interval in which it met the target; None: it did not.
+    """
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    purpose: Literal["pilot", "tune", "value", "verify"]
+    status: str
+    steps: int
+    steps_to_target: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One batch size that was in question.
+
+    Attributes:
+        batch_size: examples per step.
+        micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
+        fits: whether it ran within the memory limit.
+        learning_rate: its tuned rate; None: it was not trained.
+        n_runs: valuation runs behind its figures (runs that chose the rate are not among them).
+        step_s: seconds per step, measured alone.
+        steps_to_target: at its tuned rate.
+        time_to_target_s: steps times step time.
+        samples_to_target: steps times batch size.
+        score: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
+            the metric's distance from perfect.
+        relative: that figure over the best candidate's; `high` is the simultaneous upper bound by
+            which a batch size is inside the flat interval.
+        in_flat_interval: whether it is.
+        peak_bytes: peak memory of a step above an idle process; None: not reported.
+        rule_learning_rates: what each scaling rule would have set from the reference
+            configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
+        note: why it was not trained, or what is odd about it; empty: nothing.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    fits: bool
+    learning_rate: float | None
+    n_runs: int
+    step_s: Estimate
+    steps_to_target: Estimate
+    time_to_target_s: Estimate
+    samples_to_target: Estimate
+    score: Estimate
+    relative: Estimate
+    in_flat_interval: bool
+    peak_bytes: int | None
+    rule_learning_rates: tuple[tuple[str, float], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Laws:
+    """The fitted laws, as far as they could be told; `b_crit` belongs to the target.
+
+    Attributes:
+        s_min: steps to target in the limit of large batches.
+        e_min: examples to target in the limit of small ones.
+        b_crit: critical batch size, e_min / s_min.
+        exponent: of the generalised law S = s_min (1 + (b_crit / B)^exponent).
+        lack_of_fit: p value of the test of the law against the scatter of the seeds.
+        learning_rate_exponent: p of the tuned rate ~ B^p.
+        fixed_bytes: memory at batch size 0.
+        bytes_per_example: memory that each further example of a batch takes.
+        curve: (batch size, steps to target) along the fitted law or the interpolation used, each
+            with its interval.
+        law_holds: whether the law of steps to target was used; False: interpolation.
+    """
+
+    s_min: Estimate
+    e_min: Estimate
+    b_crit: Estimate
+    exponent: Estimate
+    lack_of_fit: Estimate
+    learning_rate_exponent: Estimate
+    fixed_bytes: Estimate
+    bytes_per_example: Estimate
+    curve: tuple[tuple[int, Estimate], ...] = ()
+    law_holds: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadToHead:
+    """The verification on fresh seeds: each configuration's figure, seed by seed.
+
+    Attributes:
+        seeds: the seeds, fresh for all three.
+        recommended: the objective's figure of the recommended configuration, by seed.
+        reference: of the reference configuration; None: it missed the target.
+        reference_tuned: of the reference batch size at its own tuned rate.
+        reference_bounds: where the reference missed: the figure it had not reached the target by.
+    """
+
+    seeds: tuple[int, ...]
+    recommended: tuple[float | None, ...]
+    reference: tuple[float | None, ...]
+    reference_tuned: tuple[float | None, ...]
+    reference_bounds: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetAnswer:
+    """The decision at another target, from the same runs."""
+
+    target: Target
+    which: Literal["easier", "harder"]
+    verdict: Verdict
+    reason: str
+    batch_size: int | None
+    flat_interval: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing the advice did, and why; `--explain` prints them."""
+
+    spent_s: float
+    did: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """The answer to "which batch size should I use?".
+
+    Attributes:
+        verdict: "recommend", "indifferent" (it does not matter within the flat interval; the
+            recommendation takes the least memory) or "cannot_tell".
+        reason: one sentence that says why.
+        objective: what was asked to be best.
+        target: the level that counts as trained; None: objective quality, or none could be set.
+        target_origin: "given", "pilot" (the plateau of the reference), "easier" (the budget did not
+            reach for more).
+        delta: the tolerance of the flat interval, a fraction.
+        recommendation: what to set; None where it cannot be told.
+        flat_interval: smallest and largest batch size inside it.
+        expected: what the recommendation takes.
+        gain: the reference configuration's figure over the recommendation's, measured on fresh
+            seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound.
+        gain_from_batch_size: the same over the reference batch size at its own tuned rate.
+        reference: the workload's own configuration.
+        reference_tuned: the reference batch size at its own tuned rate; None: not tuned.
+        candidates: all batch sizes in question, ascending.
+        laws: fitted laws; None where nothing could be fitted.
+        tried: every training run, in the order they were asked.
+        head_to_head: the verification; None where there was none.
+        other_targets: the decision at an easier and a harder target.
+        missing: where it cannot be told: what was missing; None otherwise.
+        more_budget_s: about how much more budget would settle it; None: not known or not needed.
+        proposed_target: a target that the runs did reach, where the one given was not.
+        caveats: what limits the answer, in sentences.
+        steps: what was done and why, in order.
+        n_trials: training runs.
+        spent_s: seconds spent.
+        budget_s: seconds allowed.
+        pay_back_runs: after how many full training runs the study has paid for itself; None:
+            nothing is saved, or it is not known.
+    """
+
+    verdict: Verdict
+    reason: str
+    objective: Objective
+    target: Target | None
+    target_origin: TargetOrigin
+    delta: float
+    recommendation: Configuration | None
+    flat_interval: tuple[int, int] | None
+    expected: Expected | None
+    gain: Estimate
+    gain_from_batch_size: Estimate
+    reference: Configuration
+    reference_tuned: Configuration | None
+    candidates: tuple[Candidate, ...]
+    laws: Laws | None
+    tried: tuple[RateTried, ...]
+    head_to_head: HeadToHead | None
+    other_targets: tuple[TargetAnswer, ...] = ()
+    missing: str | None = None
+    more_budget_s: float | None = None
+    proposed_target: Target | None = None
+    caveats: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    n_trials: int
+    spent_s: float
+    budget_s: float
+    pay_back_runs: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON: tuples as lists, records as objects."""
+        return asdict(self)
+
+    def candidate(self, batch_size: int) -> Candidate | None:
+        """The candidate of `batch_size`, None if it was not in question."""
+        for candidate in self.candidates:
+            if candidate.batch_size == batch_size:
+                return candidate
+        return None
