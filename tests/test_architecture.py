@@ -20,6 +20,7 @@ MUST_NOT_IMPORT = {
     "trial.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
     "study.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
     "store*.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
+    "profile_*.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
     "laws/**/*.py": (
         "torch",
         "batchlab.workload",
@@ -39,6 +40,7 @@ MUST_NOT_LOAD = {
     "trial.py": ("torch",),
     "study.py": ("torch",),
     "store*.py": ("torch",),
+    "profile_*.py": ("torch",),
     "laws/**/*.py": ("torch",),
     "advice/**/*.py": ("torch",),
     "report/**/*.py": ("torch", "batchlab.training"),

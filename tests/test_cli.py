@@ -17,24 +17,39 @@ import click
 import jsonschema
 import pytest
 from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import advice_study, made_up_advice
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.user_file import write_user_file
 from tests.test_store import put_study
 
-from batchlab import cli
+from batchlab import advising, cli
+from batchlab.advised import Advised
+from batchlab.journal import Journal
+from batchlab.profile_record import Profile
 from batchlab.store import Store
 from batchlab.version import __version__
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "docs" / "schema" / "sweep.json"
+PROFILE_SCHEMA = ROOT / "docs" / "schema" / "profile.json"
 
 # A frozen list: a new option is a decision, taken here.
 HELP = {"--help", "-h"}
 OPTIONS = {
+    "advise": {
+        *("--objective", "--target", "--budget", "--batch-sizes", "--epochs", "--memory-limit"),
+        *("--profile", "--set", "--sampling", "--drop-last", "--device", "--store", "--report"),
+        *("--json", "--explain"),
+    },
     "sweep": {
         *("--batch-sizes", "--learning-rates", "--seeds", "--epochs", "--steps", "--target"),
         *("--set", "--scaling-rule", "--sampling", "--drop-last", "--micro-batch-size"),
         *("--budget", "--store", "--report", "--json", "--device"),
     },
+    "profile": {
+        *("--batch-sizes", "--set", "--memory-limit", "--budget", "--store", "--json", "--device"),
+    },
+    "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
     "report": {"--store", "--study", "--format", "--report"},
     "workloads": {"--json"},
     "completion": set(),
@@ -61,9 +76,11 @@ class Done:
 
 
 @pytest.fixture
-def do(capsys: pytest.CaptureFixture[str]) -> Any:
+def do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     def do(*arguments: str) -> Done:
         capsys.readouterr()
+        # A budget counts from the start of the process, which here ran other tests before.
+        monkeypatch.setattr(cli, "_STARTED_S", time.monotonic())
         code = cli._exit_code(list(arguments))
         return Done(code, *capsys.readouterr())
 
@@ -215,6 +232,24 @@ def test_the_completion_of_bash_knows_commands_and_options() -> None:
         ("sweep mine.py:workload --report lab.db", "--report lab.db is the store"),
         ("sweep mnist-mpl", "unknown workload 'mnist-mpl'; did you mean 'mnist-mlp'?"),
         ("sweep mine.py", "give mine.py:NAME"),
+        ("profile mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
+        ("profile mine.py:workload --memory-limit 2", "memory limit '2': expected a size above 0"),
+        ("profile mine.py:workload --memory-limit 0GB", "memory limit '0GB': expected a size"),
+        ("profile mine.py:workload --budget 5", "budget '5': expected a time above 0"),
+        ("profile mine.py:workload --device tpu", "device 'tpu': expected cpu, cuda or cuda:N"),
+        ("profile mine.py:workload --set momentun=0.9", "did you mean 'momentum'?"),
+        ("profile mnist-mpl", "unknown workload 'mnist-mpl'; did you mean 'mnist-mlp'?"),
+        ("advise mine.py:workload --objective speed", "'speed' is not one of 'time', 'samples'"),
+        ("advise mine.py:workload --budget 5", "budget '5': expected a time above 0"),
+        ("advise mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
+        ("advise mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
+        ("advise mine.py:workload --epochs 0", "'--epochs': 0 is not in the range x>=1"),
+        ("advise mine.py:workload --memory-limit 2", "memory limit '2': expected a size"),
+        ("advise mine.py:workload --report lab.db", "--report lab.db is the store"),
+        (
+            "advise mine.py:workload --objective quality --target accuracy=0.9",
+            "target accuracy=0.9 with objective quality",
+        ),
         ("report --format pdf", "'pdf' is not one of 'html', 'text'"),
         ("completion ksh", "'ksh' is not one of 'bash', 'zsh', 'fish'"),
     ],
@@ -224,7 +259,7 @@ def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
 ) -> None:
     write_user_file(tmp_path)
     given = arguments.split()
-    if given[0] == "sweep":
+    if given[0] in ("advise", "profile", "sweep"):
         given += ["--store", "lab.db"]
 
     done = do(*given)
@@ -326,6 +361,101 @@ def test_a_message_of_many_lines_is_cut_to_its_first(do: Any, monkeypatch: Any) 
     assert do("workloads").err == "error: what happened\n"
 
 
+# advise
+
+
+@pytest.fixture
+def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `advise` was called with; nothing is trained, the answer is made up."""
+    asked: dict[str, Any] = {}
+
+    def answered(workload: str, **named: Any) -> Advised:
+        asked.update(named, workload=workload)
+        advice = made_up_advice()
+        return Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
+
+    monkeypatch.setattr(advising, "advise_with_evidence", answered)
+    return asked
+
+
+def test_advise_answers_on_one_screen_and_writes_its_report(
+    do: Any, advised: dict[str, Any], tmp_path: Path
+) -> None:
+    done = do("advise")
+
+    assert done.code == 0
+    assert len(done.out.splitlines()) <= 40
+    assert "batch size" in done.out
+    assert "batchlab-report.html" in done.out
+    assert (tmp_path / "batchlab-report.html").read_text().startswith("<!")
+    assert (advised["workload"], advised["objective"]) == ("mnist-mlp", "time")
+    assert advised["budget_s"] == 150.0
+
+
+def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:
+    do(
+        *("advise", "mine.py:workload", "--objective", "samples", "--target", "accuracy=0.97"),
+        *("--budget", "5m", "--batch-sizes", "16,full", "--epochs", "3", "--memory-limit", "2GiB"),
+        *("--profile", "gpu.json", "--set", "width=64", "--sampling", "replacement"),
+        *("--drop-last", "--device", "cuda:1", "--store", "lab.db", "--report", "page.html"),
+    )
+
+    assert (advised["workload"], advised["objective"]) == ("mine.py:workload", "samples")
+    assert (advised["target"], advised["budget_s"]) == (("accuracy", 0.97), 300.0)
+    assert (advised["batch_sizes"], advised["epochs"]) == ((16, "full"), 3)
+    assert (advised["memory_limit_bytes"], advised["profile"]) == (2 * 2**30, Path("gpu.json"))
+    assert (advised["settings"], advised["sampling"]) == ({"width": "64"}, "replacement")
+    assert (advised["drop_last"], advised["device"]) == (True, "cuda:1")
+    assert advised["store"] == Path("lab.db")
+    assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
+    assert 12.0 <= advised["reserved_s"] < 60.0  # the report's own time, and what is gone
+
+
+def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict[str, Any]) -> None:
+    done = do("advise", "--json")
+
+    document = json.loads(done.out)
+    assert (document["command"], document["verdict"]) == ("advise", "recommend")
+    assert document["report"] == "batchlab-report.html"
+
+
+def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any]) -> None:
+    first = made_up_advice().steps[0]
+
+    assert f"{first.did}: {first.why}" in do("advise", "--explain").out
+    assert f"{first.did}: {first.why}" not in do("advise").out
+
+
+@pytest.mark.parametrize("output_format", ["text", "json", "html"])
+def test_the_report_of_an_advise_study_is_its_advice(
+    output_format: str, do: Any, tmp_path: Path
+) -> None:
+    advice = made_up_advice()
+    study = advice_study(advice)
+    with Store(tmp_path / "batchlab.db") as store:
+        store.put_workload(study.workload)
+        store.put_study(
+            study_id="advised",
+            command=study.command,
+            workload_id=study.workload.workload_id,
+            environment=(),
+            trial_ids=(),
+        )
+        journal = Journal(store, "advised")
+        journal.begin(profile=made_up_profile().to_json(), budget_s=100.0, spent_s=1.0)
+        journal.put_advice(advice)
+
+    done = do("report", "--format", output_format)
+
+    said = done.out
+    if output_format == "html":
+        said = (tmp_path / "batchlab-report.html").read_text()
+    assert done.code == 0, done.err
+    assert advice.recommendation is not None
+    assert str(advice.recommendation.batch_size) in said
+    assert "steps_to_target" in said if output_format == "json" else "learning rate" in said
+
+
 def test_an_interrupt_says_how_to_go_on(do: Any, monkeypatch: Any) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -341,7 +471,73 @@ def test_an_interrupt_says_how_to_go_on(do: Any, monkeypatch: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--memory-limit 1MB", "memory limit 1 MB: workload 'mine' needs"),
+        ("--budget 0.1s", "give a larger --budget"),
+    ],
+)
+def test_a_profile_that_cannot_be_made_is_told_in_one_line(
+    options: str, told: str, do: Any, tmp_path: Path
+) -> None:
+    write_user_file(tmp_path)
+
+    done = do("profile", "mine.py:workload", *options.split())
+
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 1
+    assert done.out == ""
+    assert len(lines) == 1
+    assert told in lines[0]
+
+
 # Results
+
+
+@pytest.fixture
+def quick_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    from batchlab import profile_search
+
+    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+
+
+@pytest.mark.usefixtures("quick_profile")
+def test_a_profile_as_json_is_one_document_that_can_be_read_elsewhere(
+    do: Any, tmp_path: Path
+) -> None:
+    write_user_file(tmp_path)
+
+    done = do("profile", "mine.py:workload", "--batch-sizes", "8,full", "--json")
+
+    assert done.code == 0
+    jsonschema.validate(json.loads(done.out), json.loads(PROFILE_SCHEMA.read_text()))
+    made = Profile.from_json(done.out)
+    assert [point.batch_size for point in made.points] == [8, 200]
+    assert not Path("batchlab.db").exists()
+
+
+@pytest.mark.usefixtures("quick_profile")
+def test_a_profile_as_text_has_a_table_and_says_what_fits(do: Any, tmp_path: Path) -> None:
+    write_user_file(tmp_path)
+
+    done = do("profile", "mine.py:workload", "--batch-sizes", "8,64,full", "--memory-limit", "2GiB")
+
+    assert done.code == 0
+    assert "200 (full)" in done.out
+    assert "All 200 training examples fit in one batch within 2.15 GB" in done.out
+
+
+def test_an_interrupted_profile_does_not_claim_to_be_stored(do: Any, monkeypatch: Any) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.batchlab, "main", interrupt)
+
+    done = do("profile", "mine.py:workload")
+
+    assert done.code == 130
+    assert done.err == "interrupted. To go on: batchlab profile mine.py:workload\n"
 
 
 def test_the_workloads_are_listed_with_their_settings(do: Any) -> None:

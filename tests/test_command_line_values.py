@@ -6,6 +6,7 @@ from batchlab.command_line_values import (
     SECONDS,
     batch_sizes,
     learning_rates,
+    n_bytes,
     seconds,
     setting,
     target,
@@ -87,3 +88,25 @@ def test_another_budget_is_refused_with_what_is_possible(text: str) -> None:
 
 def test_a_default_that_is_no_text_passes_as_it_is() -> None:
     assert SECONDS.convert(5.0, None, None) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2GiB", 2 * 2**30),
+        ("2gb", 2 * 10**9),
+        ("1.5 GB", 1_500_000_000),
+        ("500MB", 500_000_000),
+        ("64KiB", 65536),
+        ("1TiB", 2**40),
+        ("4096B", 4096),
+    ],
+)
+def test_a_memory_limit_is_a_number_with_its_unit(text: str, found: int) -> None:
+    assert n_bytes(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "2", "2G", "GiB", "-2GiB", "0GB", "0.5B", "2 PB", "9" * 400])
+def test_another_memory_limit_is_refused_with_what_is_possible(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a size above 0, such as 2GiB"):
+        n_bytes(text)

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import batchlab
-from batchlab import store_file, sweeping
+from batchlab import store_file, sweeping, trial_books
 from batchlab.errors import (
     BatchSizeError,
     BudgetError,
@@ -238,7 +238,7 @@ def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
     if loss == "checkpoint":
         shutil.rmtree(f"{lab}.checkpoints")
     else:
-        monkeypatch.setattr(sweeping, "library_versions", lambda: (("torch", "0.1"),))
+        monkeypatch.setattr(trial_books, "library_versions", lambda: (("torch", "0.1"),))
 
     with pytest.raises(StoreError, match="another --store to train it anew"):
         run(lab, batch_sizes=(20,), epochs=2)

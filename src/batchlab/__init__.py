@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
+    from batchlab.advice.advice import Advice, Configuration
+    from batchlab.advising import advise
     from batchlab.errors import BatchlabError
     from batchlab.estimate import Estimate
+    from batchlab.fitting import PointsFit, fit
+    from batchlab.profile_record import Profile, ProfilePoint
+    from batchlab.profiling import profile
     from batchlab.store import Store
     from batchlab.study import Study
     from batchlab.sweeping import sweep
@@ -21,10 +26,15 @@ if TYPE_CHECKING:
     from batchlab.workload import Metric, Workload
 
 __all__ = [
+    "Advice",
     "BatchlabError",
+    "Configuration",
     "Estimate",
     "Evaluation",
     "Metric",
+    "PointsFit",
+    "Profile",
+    "ProfilePoint",
     "Status",
     "Store",
     "Study",
@@ -33,14 +43,22 @@ __all__ = [
     "TrialRecord",
     "Workload",
     "__version__",
+    "advise",
+    "fit",
+    "profile",
     "sweep",
 ]
 
 _HOME = {
+    "Advice": "advice.advice",
     "BatchlabError": "errors",
+    "Configuration": "advice.advice",
     "Estimate": "estimate",
     "Evaluation": "trial",
     "Metric": "workload",
+    "PointsFit": "fitting",
+    "Profile": "profile_record",
+    "ProfilePoint": "profile_record",
     "Status": "trial",
     "Store": "store",
     "Study": "study",
@@ -48,6 +66,9 @@ _HOME = {
     "Trial": "trial",
     "TrialRecord": "trial",
     "Workload": "workload",
+    "advise": "advising",
+    "fit": "fitting",
+    "profile": "profiling",
     "sweep": "sweeping",
 }
 

@@ -21,6 +21,7 @@ import click
 
 from batchlab.command_line_values import (
     BATCH_SIZES,
+    BYTES,
     LEARNING_RATES,
     SECONDS,
     SETTING,
@@ -30,6 +31,7 @@ from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
+    from batchlab.advised import Advised
     from batchlab.study import Study
 
 # A budget is a ceiling for the whole command: it began when Python loaded this file.
@@ -38,7 +40,12 @@ _STARTED_S = time.monotonic()
 # machine and 9 s on a busy one, the text alone a fraction of a second.
 _REPORT_RESERVE_S = 12.0
 _TEXT_RESERVE_S = 0.7
+# The last probe of a profile may have to be ended, and a busy machine takes its time.
+_PROBE_END_S = 1.0
 _DEFAULT_STORE = "batchlab.db"
+_DEFAULT_REPORT = "batchlab-report.html"
+# Two to three minutes is what people wait for a first answer.
+_ADVISE_BUDGET_S = 150.0
 
 # Heavy modules (torch, plotting) are imported inside the commands: `--help` must be instant.
 
@@ -47,6 +54,124 @@ _DEFAULT_STORE = "batchlab.db"
 @click.version_option(__version__, message="batchlab %(version)s")
 def batchlab() -> None:
     """Which batch size should I use? Measured on your own model and machine."""
+
+
+@batchlab.command()
+@click.argument("workload", default="mnist-mlp")
+@click.option(
+    "--objective",
+    type=click.Choice(["time", "samples", "quality"]),
+    default="time",
+    show_default=True,
+    help="Least time to the target, the largest batch that needs hardly more examples to it, or "
+    "the best validation metric after --epochs.",
+)
+@click.option(
+    "--target", type=TARGET, help="Validation level that counts as trained. Default: a pilot's."
+)
+@click.option(
+    "--budget",
+    type=SECONDS,
+    default=_ADVISE_BUDGET_S,
+    help="Ceiling on the time of the whole command. Default: 150s.",
+)
+@click.option(
+    "--batch-sizes",
+    type=BATCH_SIZES,
+    help="The candidates, beside the workload's own; full is the whole training set. Default: "
+    "powers of two from 8.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="No run goes further. Default: as the budget allows; 10 for quality, or with a schedule.",
+)
+@click.option(
+    "--memory-limit", type=BYTES, help="Judge as if there were no more. Default: what there is."
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="Step times and memory of another machine, from batchlab profile --json there.",
+)
+@click.option(
+    "--set", "settings", type=SETTING, multiple=True, help="A setting of the workload. Repeatable."
+)
+@click.option(
+    "--sampling",
+    type=click.Choice(["reshuffle", "replacement"]),
+    default="reshuffle",
+    show_default=True,
+)
+@click.option("--drop-last", is_flag=True, help="Leave out a smaller last batch of an epoch.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--store", type=click.Path(path_type=Path), default=_DEFAULT_STORE, show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=_DEFAULT_REPORT,
+    show_default=True,
+    help="Write the report to this file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.option("--explain", is_flag=True, help="Print too what was done and why, step by step.")
+@click.pass_obj
+def advise(
+    command_line: str,
+    workload: str,
+    objective: Literal["time", "samples", "quality"],
+    target: tuple[str, float] | None,
+    budget: float,
+    batch_sizes: tuple[int | Literal["full"], ...] | None,
+    epochs: int | None,
+    memory_limit: int | None,
+    profile: Path | None,
+    settings: tuple[tuple[str, str], ...],
+    sampling: Literal["reshuffle", "replacement"],
+    drop_last: bool,
+    device: str,
+    store: Path,
+    report: Path,
+    as_json: bool,
+    explain: bool,
+) -> None:
+    """Tell which batch size to train WORKLOAD with, and what to set with it.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    The batch sizes are profiled, the learning rate is tuned where it may win, the answer is
+    verified on fresh seeds. Interrupted by Ctrl-C or worse, the same command goes on; once it has
+    answered, it gives the same answer at once.
+    """
+    _check_output(report, store)
+    from batchlab.progress import progress_on_stderr
+    from batchlab.training.fork_server import start_early
+
+    with _stdout_to_stderr(), progress_on_stderr() as progress:
+        start_early()  # it imports torch while the next line does
+        from batchlab.advising import advise_with_evidence
+
+        advised = advise_with_evidence(
+            workload,
+            objective=objective,
+            target=target,
+            budget_s=budget,
+            batch_sizes=batch_sizes,
+            epochs=epochs,
+            memory_limit_bytes=memory_limit,
+            profile=profile,
+            settings=_settings(settings),
+            sampling=sampling,
+            drop_last=drop_last,
+            device=device,
+            store=store,
+            command=command_line,
+            listener=progress,
+            reserved_s=_reserved_s(budget, report),
+        )
+        progress.phase("writing the report")
+        _write_advice_report(advised, report)
+    _show_advice(advised, store, report, as_json=as_json, explain=explain)
 
 
 @batchlab.command()
@@ -222,6 +347,27 @@ def _write_report(study: Study, path: Path) -> None:
     write_html(study, path)
 
 
+def _write_advice_report(advised: Advised, path: Path) -> None:
+    from batchlab.report.advice_html import write_advice_html
+
+    write_advice_html(advised.advice, advised.study, advised.profile, path)
+
+
+def _show_advice(
+    advised: Advised, store: Path, report: Path | None, *, as_json: bool, explain: bool = False
+) -> None:
+    if as_json:
+        from batchlab.report.advice_document import advice_document
+
+        print(advice_document(advised.advice, advised.study, store=store, report=report))
+        return
+    from batchlab.report.advice_text import advice_text, explain_text
+
+    print(advice_text(advised.advice, workload=advised.study.workload, report=report), end="")
+    if explain:
+        print(f"\n{explain_text(advised.advice)}", end="")
+
+
 def _show(study: Study, store: Path, report: Path | None, *, as_json: bool) -> None:
     if as_json:
         from batchlab.report.document import sweep_document
@@ -234,6 +380,132 @@ def _show(study: Study, store: Path, report: Path | None, *, as_json: bool) -> N
     print(f"\nThe store: {store}")
     if report is not None:
         print(f"The report: {report}")
+
+
+@batchlab.command()
+@click.argument("workload", default="mnist-mlp")
+@click.option(
+    "--batch-sizes",
+    type=BATCH_SIZES,
+    help="Examples per optimizer step; full is the whole training set. Default: 1, 2, 4, ... full, "
+    "and the workload's own.",
+)
+@click.option(
+    "--set", "settings", type=SETTING, multiple=True, help="A setting of the workload. Repeatable."
+)
+@click.option(
+    "--memory-limit", type=BYTES, help="Judge as if there were no more. Default: what there is."
+)
+@click.option(
+    "--budget",
+    type=SECONDS,
+    default="60s",
+    show_default=True,
+    help="Ceiling on the time of the whole command.",
+)
+@click.option(
+    "--store", type=click.Path(path_type=Path), help="Keep the step times here, for sweeps."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+def profile(
+    workload: str,
+    batch_sizes: tuple[int | Literal["full"], ...] | None,
+    settings: tuple[tuple[str, str], ...],
+    memory_limit: int | None,
+    budget: float,
+    store: Path | None,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Measure step time and memory by batch size, and find the largest that fits.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    Every batch size is tried in a process of its own: one that runs out of memory, crashes or hangs
+    ends that process and nothing else. What --json prints can be read on another machine.
+    """
+    from batchlab.progress import progress_on_stderr
+    from batchlab.training.fork_server import start_early
+
+    with _stdout_to_stderr(), progress_on_stderr() as progress:
+        start_early()  # it imports torch while the next line does
+        from batchlab.profiling import profile as run_profile
+        from batchlab.report.profile_text import profile_text  # now, while there is time
+
+        made = run_profile(
+            workload,
+            batch_sizes=batch_sizes,
+            settings=_settings(settings),
+            device=device,
+            memory_limit_bytes=memory_limit,
+            budget_s=budget,
+            reserved_s=_reserved_s(budget, None) + _PROBE_END_S,
+            store=store,
+            listener=progress,
+        )
+    if as_json:
+        print(made.to_json())
+        return
+    print(profile_text(made), end="")
+
+
+@batchlab.command()
+@click.argument("points", type=click.Path(path_type=Path))
+@click.option(
+    "--group-by",
+    multiple=True,
+    metavar="COLUMN",
+    help="One law for each of its values. Repeatable.",
+)
+@click.option(
+    "--across",
+    metavar="COLUMN",
+    help="Fit B_crit and the batch size at the overhead as powers of this column of numbers.",
+)
+@click.option(
+    "--overhead",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Share of samples to target above the reference's that a larger batch may cost.",
+)
+@click.option(
+    "--reference-batch-size",
+    type=click.IntRange(min=1),
+    help="What the overhead is counted from. Default: the smallest measured batch size.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def fit(
+    points: Path,
+    group_by: tuple[str, ...],
+    across: str | None,
+    overhead: float,
+    reference_batch_size: int | None,
+    as_json: bool,
+) -> None:
+    """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to POINTS, a CSV file.
+
+    Its columns: batch_size, and steps_to_target or samples_to_target. Optional: seed;
+    learning_rate (the best of each batch size in the mean over seeds counts); step_s; after_steps
+    (a run that never reached its target has no steps and says here how many it went); grouping
+    columns. The fit is least squares on log steps.
+    """
+    from batchlab.fitting import fit as fit_points
+
+    found = fit_points(
+        points,
+        group_by=group_by,
+        across=across,
+        overhead_fraction=overhead,
+        reference_batch_size=reference_batch_size,
+    )
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        return
+    from batchlab.report.fit_text import fit_text
+
+    print(fit_text(found), end="")
 
 
 @batchlab.command()
@@ -253,14 +525,21 @@ def _show(study: Study, store: Path, report: Path | None, *, as_json: bool) -> N
 )
 def report(store: Path, study_id: str | None, output_format: str, report: Path | None) -> None:
     """Show a study of the store as a page, text, tables or images."""
+    from batchlab.advised import advice_of
     from batchlab.store import Store
 
     with Store.existing(store) as opened:
         study = opened.study(_study_id(opened.studies(), study_id, store))
+        advised = advice_of(opened, study)
     path = report or Path(f"batchlab-report.{output_format}")
     if output_format not in ("text", "json"):
         _check_output(path, store)
-    if output_format == "text":
+    if advised is not None and output_format in ("text", "json"):
+        _show_advice(advised, store, None, as_json=output_format == "json")
+    elif advised is not None and output_format == "html":
+        _write_advice_report(advised, path)
+        print(path)
+    elif output_format == "text":
         from batchlab.report import text_report
 
         print(text_report(study), end="")
@@ -355,9 +634,9 @@ def _exit_code(arguments: list[str]) -> int:
     except BatchlabError as error:
         return _refused(_one_line(str(error)), 1)
     except (KeyboardInterrupt, click.Abort):
-        print(
-            f"interrupted; everything so far is stored. To go on: {command_line}", file=sys.stderr
-        )
+        # A profile is measured in one go: nothing of it is kept.
+        kept = "" if arguments[:1] == ["profile"] else "; everything so far is stored"
+        print(f"interrupted{kept}. To go on: {command_line}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `batchlab ... | head`: what is left in the buffer has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -89,6 +89,24 @@ def seconds(text: str) -> float:
     return value
 
 
+def n_bytes(text: str) -> int:
+    """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes.
+
+    Raises:
+        UsageError: something else, or no memory at all.
+    """
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt])(i?))?b", text.strip().lower())
+    value = 0
+    if found:
+        base = 1024 if found[3] else 1000
+        value = int(float(found[1]) * base ** (" kmgt".index(found[2] or " ")))
+    if value <= 0:
+        raise UsageError(
+            f"memory limit {text!r}: expected a size above 0, such as 2GiB, 1.5GB or 500MB"
+        )
+    return value
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
@@ -119,3 +137,4 @@ LEARNING_RATES = Parsed("0.01,0.1", learning_rates)
 TARGET = Parsed("METRIC=VALUE", target)
 SETTING = Parsed("KEY=VALUE", setting)
 SECONDS = Parsed("90s|5m|2h", seconds)
+BYTES = Parsed("2GiB", n_bytes)

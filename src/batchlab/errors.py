@@ -40,3 +40,11 @@ class BudgetError(BatchlabError):
 
 class TrialError(BatchlabError):
     """A trial that could not be run at all (a trial that ended badly is a record, not this)."""
+
+
+class ProfileError(BatchlabError):
+    """A file that is no profile, or one that is damaged."""
+
+
+class FitError(BatchlabError):
+    """Points that a law cannot be fitted to: too few, not finite, not positive."""

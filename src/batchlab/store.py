@@ -183,6 +183,31 @@ class Store:
             if not changed.rowcount:
                 raise self._no_study(connection, study_id)
 
+    def put_decisions(self, study_id: str, decisions: str) -> None:
+        """Store what a study decided so far; it replaces what was stored before.
+
+        Args:
+            study_id: a study in the store.
+            decisions: a JSON list; `journal` says of what.
+        """
+        with self._writing() as connection:
+            changed = connection.execute(
+                "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
+            )
+            if not changed.rowcount:
+                raise self._no_study(connection, study_id)
+
+    def decisions(self, study_id: str) -> str | None:
+        """What a study decided so far, as `put_decisions` was given it; None: no such study.
+
+        A study that decides nothing has an empty list.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT decisions FROM studies WHERE study_id = ?", (study_id,)
+            ).fetchone()
+            return None if row is None else str(row[0])
+
     def study(self, study_id: str | None = None) -> Study:
         """A study with its records; without an id the one asked for last.
 

@@ -12,7 +12,7 @@ import torch
 
 from batchlab.batching import check_batch_size
 from batchlab.errors import BatchSizeError, LearningRateError, UsageError
-from batchlab.scaling import scaled_learning_rate
+from batchlab.scaling import SDE_ADAM, scaled_learning_rate
 from batchlab.study import WorkloadSummary
 from batchlab.training.evaluator import size_of
 from batchlab.trial import RunLength, Sampling, Target, Trial
@@ -71,6 +71,11 @@ def checked_request(
     """
     if sampling not in ("reshuffle", "replacement"):
         raise UsageError(f"sampling {sampling!r}: expected reshuffle or replacement")
+    if scaling_rule == SDE_ADAM:
+        raise UsageError(
+            f"scaling rule {SDE_ADAM}: it moves Adam's betas and eps with the batch size, and a "
+            f"sweep moves the learning rate alone; use sqrt, or sweep each batch size with --set"
+        )
     _check_device(device)
     return SweepRequest(
         batch_sizes=None if batch_sizes is None else _checked_batch_sizes(batch_sizes),

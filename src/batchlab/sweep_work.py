@@ -66,15 +66,11 @@ class SweepWork:
         without = replace(self.loaded.workload, train=(), validation=None, test=None)
         self.loaded = replace(self.loaded, workload=without)
 
-    def summary(self, store: Path) -> WorkloadSummary:
+    def summary(self, store: Path | None) -> WorkloadSummary:
         """What is known of the workload: from the store, or from a look at it in a child."""
-        folder = store.absolute().parent
-        # The place of a new store is looked at without making it, any other store is opened.
-        if store.exists() or not (folder.is_dir() and os.access(folder, os.W_OK)):
-            with Store(store) as opened:
-                known = opened.workload(self.loaded.workload_id)
-            if known is not None:
-                return known
+        known = None if store is None else self._stored_summary(store)
+        if known is not None:
+            return known
         self.listener.phase("checking the workload")
         ended = run_in_child(
             check_workload,
@@ -85,6 +81,14 @@ class SweepWork:
         self.refuse_if_out_of_time("checking the workload")
         facts = _value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
         return _summary_of(self.loaded, facts)
+
+    def _stored_summary(self, store: Path) -> WorkloadSummary | None:
+        folder = store.absolute().parent
+        # The place of a new store is looked at without making it, any other store is opened.
+        if not store.exists() and folder.is_dir() and os.access(folder, os.W_OK):
+            return None
+        with Store(store) as opened:
+            return opened.workload(self.loaded.workload_id)
 
     def time_limit_s(self, at_most_s: float) -> float:
         """`at_most_s`, or what is left of the budget."""

@@ -6,13 +6,13 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from batchlab.environment import environment, library_versions
-from batchlab.errors import BudgetError, StoreError, UsageError
+from batchlab.environment import environment
+from batchlab.errors import BudgetError, UsageError
 from batchlab.listener import Listener, Silent
 from batchlab.measurements.step_time import measure_step_time, thread_choices
 from batchlab.store import Store
@@ -24,13 +24,12 @@ from batchlab.sweep_request import (
     plan_trials,
 )
 from batchlab.sweep_work import BOOKS_S, SweepWork
-from batchlab.time_left import TimeLeft
 from batchlab.timing import StepTiming
-from batchlab.training.checkpoint import Progress, peek_checkpoint
+from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.children import run_in_child
-from batchlab.training.plain import ENGINE, Task
-from batchlab.training.side_by_side import Answer, TrialEnd, run_side_by_side
-from batchlab.trial import Evaluation, Sampling, Setting, Trial, TrialRecord
+from batchlab.training.side_by_side import run_side_by_side
+from batchlab.trial import Sampling, Setting, Trial, TrialRecord
+from batchlab.trial_books import TrialBooks, is_trained, refuse_to_train_over
 from batchlab.workload import Workload
 from batchlab.workload_reference import live_workload, load_workload
 
@@ -147,7 +146,7 @@ def sweep(
 
 
 class _Sweep:
-    """One sweep under way; it keeps the books for the trials it runs (a `Watcher`)."""
+    """One sweep under way."""
 
     def __init__(self, store: Store, work: SweepWork) -> None:
         self._store = store
@@ -156,7 +155,6 @@ class _Sweep:
         self._trials = work.trials
         self._listener = work.listener
         self._workload_id = work.loaded.workload_id
-        self._claims: dict[str, ExitStack] = {}
         self._steps_done: dict[str, int] = {}
         self._step_s: dict[int, float] = {}
         self._threads = 1
@@ -166,7 +164,7 @@ class _Sweep:
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
             self._work.let_go_of_data()
-            self._refuse_to_train_over(left)
+            refuse_to_train_over(self._store, left)
             self._measure_step_times(left)
             self._check_budget(left)
         study_id = _study_id(self._trials)
@@ -182,8 +180,6 @@ class _Sweep:
             if left:
                 self._train(left)
         finally:
-            for claim in self._claims.values():
-                claim.close()
             self._store.add_spent(study_id, time.monotonic() - self._work.started_s)
         self._say_what_is_left()
         return self._store.study(study_id)
@@ -197,29 +193,6 @@ class _Sweep:
             )
 
     # ---- before training
-
-    def _refuse_to_train_over(self, left: list[Trial]) -> None:
-        """A finished trial whose checkpoint cannot be used could only go on by being lost first.
-
-        Raises:
-            StoreError: naming the trial and the ways out.
-        """
-        for trial in left:
-            record = self._record(trial)
-            if record is None or not record.ended_well:
-                continue
-            progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
-            if progress is not None and progress.versions == library_versions():
-                continue
-            what = "its checkpoint is missing or damaged"
-            if progress is not None:
-                made_with = ", ".join(" ".join(pair) for pair in progress.versions)
-                what = f"it was made with {made_with}, and the numbers of two versions don't mix"
-            raise StoreError(
-                f"{self._store.path}: the trial at batch size {trial.batch_size}, learning rate "
-                f"{trial.learning_rate:g}, seed {trial.seed} has {record.steps} steps and cannot "
-                f"go on: {what}; give another --store to train it anew"
-            )
 
     def _measure_step_times(self, left: list[Trial]) -> None:
         # Of two sweeps started at once, one times the steps and the other takes them from it.
@@ -315,114 +288,28 @@ class _Sweep:
             f"time"
         )
         deadline_s = self._work.deadline_s
-        self._clock = TimeLeft({t.trial_id: self._expected_s(t) for t in left})
-        run_side_by_side(
-            self._work.parcel,
-            sorted(left, key=self._expected_s, reverse=True),
-            self,
-            n_workers=n_workers,
-            deadline_s=None if deadline_s is None else deadline_s - BOOKS_S,
-        )
-
-    def begin(self, trial: Trial) -> Task | Answer:
-        """Claim the trial, decide where it starts, write that down."""
-        claim = ExitStack()
-        if not claim.enter_context(self._store.claim(trial.trial_id)):
-            claim.close()
-            return Answer.HELD_BY_ANOTHER_PROCESS
-        record = self._record(trial)
-        if self._is_done(record):
-            claim.close()
-            return Answer.NOTHING_TO_DO
-        self._claims[trial.trial_id] = claim
-        path = self._store.checkpoint_path(trial.trial_id)
-        progress = peek_checkpoint(path)
-        resume = progress is not None and progress.versions == library_versions()
-        threads = progress.threads if progress is not None and resume else self._threads
-        if record is not None and not resume:
-            self._store.restart_trial(trial.trial_id)
-        if resume and progress is not None:
-            self._store.drop_evaluations_after(trial.trial_id, progress.step)
-        self._store.begin_trial(self._opening_record(trial, threads, progress if resume else None))
-        return Task(
-            trial=trial,
-            length=self._request.length,
+        books = TrialBooks(
+            self._store,
+            {trial.trial_id: self._request.length for trial in left},
+            self._listener,
             device=self._request.device,
-            threads=threads,
-            checkpoint=path,
-            resume=resume,
-            versions=library_versions(),
+            threads=self._threads,
+            expected_s={trial.trial_id: self._expected_s(trial) for trial in left},
         )
-
-    def evaluated(self, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
-        """Store them at once."""
-        self._store.put_evaluations(trial.trial_id, evaluations)
-        if not evaluations:
-            return
-        last = evaluations[-1]
-        fraction = last.step / self._request.length.last_step(trial)
-        self._tell(trial, fraction)
-
-    def ended(self, end: TrialEnd) -> None:
-        """Store the end; an interrupted trial stays open."""
-        trial_id = end.trial.trial_id
-        if end.status is not None:
-            self._store.finish_trial(
-                trial_id,
-                status=end.status,
-                reason=end.reason,
-                traceback=end.traceback,
-                peak_bytes=end.peak_bytes,
-                notes=end.trial.notes,
+        with books:
+            run_side_by_side(
+                self._work.parcel,
+                sorted(left, key=self._expected_s, reverse=True),
+                books,
+                n_workers=n_workers,
+                deadline_s=None if deadline_s is None else deadline_s - BOOKS_S,
             )
-            if not end.status.ended_well:
-                self._listener.warning(
-                    f"batch size {end.trial.batch_size}, learning rate "
-                    f"{end.trial.learning_rate:g}, seed {end.trial.seed}: {end.status} "
-                    f"({end.reason})"
-                )
-        self._claims.pop(trial_id).close()
-        self._tell(end.trial, 1.0)
-
-    def _tell(self, trial: Trial, fraction: float) -> None:
-        done, left_s = self._clock.at(trial.trial_id, fraction)
-        self._listener.progress(
-            done_fraction=done,
-            left_s=left_s,
-            text=f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
-            f"{trial.seed}: {fraction:.0%}",
-        )
-
-    def _opening_record(self, trial: Trial, threads: int, progress: Progress | None) -> TrialRecord:
-        resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
-        return TrialRecord(
-            trial=trial,
-            status=None,
-            engine=ENGINE,
-            threads=threads,
-            versions=library_versions(),
-            target=self._request.length.until,
-            evaluations=(),
-            peak_bytes=None,
-            resumed_from_steps=resumed,
-            notes=trial.notes,
-        )
 
     def _record(self, trial: Trial) -> TrialRecord | None:
         return self._store.record(trial.trial_id)
 
     def _is_done(self, record: TrialRecord | None) -> bool:
-        """Whether the store already answers: trained as far as asked, or a bad end that lasts."""
-        if record is None or record.status is None or record.status.may_go_on:
-            return False
-        if not record.status.ended_well:
-            return True
-        until = self._request.length.until
-        if until is not None:
-            crossing = record.crossing(until)
-            if crossing is not None and crossing.held_at_next is not None:
-                return True
-        return record.steps >= self._request.length.last_step(record.trial)
+        return is_trained(record, self._request.length)
 
 
 def _times(timing: StepTiming, trial: Trial) -> bool:

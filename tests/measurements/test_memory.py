@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.reference import profiled_workloads
 
 from batchlab.measurements import memory
-from batchlab.measurements.memory import PeakMemory, is_out_of_memory, kills_for_memory
+from batchlab.measurements.memory import (
+    PeakMemory,
+    available_bytes,
+    is_out_of_memory,
+    kills_for_memory,
+    limit_memory,
+)
+from batchlab.training.children import run_in_child
+from batchlab.trial import Status
 
 MEGABYTE = 1024**2
 
@@ -69,6 +78,72 @@ def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(
     error: Exception, expected: bool
 ) -> None:
     assert is_out_of_memory(error) is expected
+
+
+def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
+    within = run_in_child(
+        profiled_workloads.allocate_within, 200 * MEGABYTE, 100 * MEGABYTE, timeout_s=60
+    )
+    beyond = run_in_child(
+        profiled_workloads.allocate_within, 200 * MEGABYTE, 300 * MEGABYTE, timeout_s=60
+    )
+
+    assert within.value[0] == 100 * MEGABYTE
+    assert beyond.status is Status.OOM
+    assert "smaller" in str(beyond.reason)
+
+
+def _files(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    groups = ((tmp_path / "memory.max", tmp_path / "memory.current"),)
+    monkeypatch.setattr(memory, "_GROUPS", groups)
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    _files(tmp_path, meminfo="MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    cpu = torch.device("cpu")
+
+    of_machine = available_bytes(cpu)
+    _files(
+        tmp_path,
+        memory__max="2048000\n",
+        memory__current="1000000\n",
+        memory__stat="anon 1\ninactive_file 400000\n",
+    )
+    of_group = available_bytes(cpu)
+    _files(tmp_path, memory__max="max\n")
+    without_limit = available_bytes(cpu)
+
+    assert of_machine == without_limit == 4000 * 1024
+    assert of_group == 2_048_000 - 1_000_000 + 400_000
+
+
+def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("_STATUS", "_MEMINFO"):
+        monkeypatch.setattr(memory, name, tmp_path / "no" / name)
+    monkeypatch.setattr(memory, "_GROUPS", ())
+
+    limit_memory(torch.device("cpu"), 1)  # this very process: it would not survive it
+
+    assert available_bytes(torch.device("cpu")) is None
+    assert torch.ones(MEGABYTE).sum() == MEGABYTE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_peak_on_cuda_counts_what_the_driver_holds_too() -> None:
+    torch.ones(1, device="cuda")
+
+    seen = PeakMemory(torch.device("cuda")).bytes()
+
+    assert seen is not None
+    assert seen > torch.cuda.max_memory_reserved() + 50 * MEGABYTE
 
 
 @pytest.mark.gpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -76,11 +77,7 @@ def test_the_number_of_threads_is_one_that_was_tried(timing: StepTiming) -> None
     assert timing.threads in thread_choices("cpu")
 
 
-def test_one_thread_serves_where_more_gain_little(timing: StepTiming) -> None:
-    assert timing.threads == 1
-
-
-def test_more_threads_are_chosen_where_they_pay() -> None:
+def test_more_threads_are_chosen_only_where_they_pay() -> None:
     assert step_time._fewest_threads_as_good({1: 1.0, 2: 0.6}) == 2
     assert step_time._fewest_threads_as_good({1: 1.0, 2: 0.95}) == 1
     assert step_time._fewest_threads_as_good({1: 1.0, 2: 0.8, 4: 0.78}) == 2
@@ -96,3 +93,86 @@ def test_blocks_that_lie_apart_tell_of_a_busy_machine(timing: StepTiming) -> Non
 
     assert quiet.unsteadiness_fraction == pytest.approx(0.01, abs=0.005)
     assert busy.unsteadiness_fraction > 0.5
+
+
+def test_a_shorter_timing_is_shorter() -> None:
+    short = timed(slow_workload(), timed_s=0.1)
+
+    assert sum(short.block_s) < 0.5
+    assert len(short.block_s) >= 3
+
+
+def test_steps_that_take_longer_than_the_timing_are_taken_a_few_times_only() -> None:
+    def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
+        steps.append(1)
+        time.sleep(0.2)
+        return model(batch[0]).mean()
+
+    steps: list[int] = []
+    measured = timed(workload_with(loss), timed_s=0.02)
+
+    # A warm-up for each number of threads, and a block for each until four times the timing is up.
+    n_choices = len(thread_choices("cpu"))
+    assert len(steps) == 2 * n_choices
+    assert measured.block_steps == 1
+
+
+def test_a_number_of_threads_that_is_much_slower_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
+        steps.append(torch.get_num_threads())
+        time.sleep(0.05 if torch.get_num_threads() == 2 else 0.002)
+        return model(batch[0]).mean()
+
+    steps: list[int] = []
+    monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
+    measured = timed(workload_with(loss), timed_s=0.2)
+
+    assert measured.threads == 1
+    assert steps.count(2) <= 2 + measured.block_steps  # two warm-ups and one block
+
+
+def test_the_whole_training_set_is_in_memory_before_the_first_step() -> None:
+    x = torch.ones(2_000_000, 4)
+    workload = Workload(name="large", model=lambda: nn.Linear(4, 1), train=(x,), loss=mean_loss)
+
+    measured = timed(workload, timed_s=0.01)
+
+    # A few batches of ten examples are used of it; all of its 32 MB count.
+    assert measured.peak_bytes is not None
+    assert measured.peak_bytes > 30_000_000
+
+
+def mean_loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
+    return model(batch[0]).mean()
+
+
+def workload_with(loss: Callable[..., torch.Tensor]) -> Workload:
+    return replace(slow_workload(), loss=loss)
+
+
+class _Packed:
+    """A parcel that is not packed, so that its loss can write into this process's lists."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+
+    def unpack(self) -> Workload:
+        return self._workload
+
+
+def timed(workload: Workload, *, timed_s: float) -> StepTiming:
+    threads = torch.get_num_threads()
+    n_train = len(workload.train[0])
+    parcel = Parcel(workload) if n_train > 100 else _Packed(workload)
+    try:
+        return measure_step_time(
+            None,  # type: ignore[arg-type]
+            parcel,  # type: ignore[arg-type]
+            replace(trial(10), n_train=n_train),
+            "cpu",
+            timed_s,
+        )
+    finally:
+        torch.set_num_threads(threads)

@@ -11,6 +11,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 
 from batchlab.errors import BatchlabError
+from batchlab.report import download as download_module
 from batchlab.report import html as html_module
 from batchlab.report import write_html
 from batchlab.report.html import html_page
@@ -152,9 +153,9 @@ def test_the_raw_data_can_be_taken_out_without_a_script(page):
 
 def test_data_too_large_for_an_address_are_packed(monkeypatch):
     table = observations_table(STUDY)
-    monkeypatch.setattr(html_module, "MOST_ADDRESS_CHARACTERS", 10_000)
+    monkeypatch.setattr(download_module, "MOST_ADDRESS_CHARACTERS", 10_000)
 
-    download = html_module._download("data.csv", "rows", table)
+    download = download_module.download("data.csv", "rows", table)
 
     packed = download.address.partition(",")[2]
     assert download.name == "data.csv.gz"
@@ -162,9 +163,9 @@ def test_data_too_large_for_an_address_are_packed(monkeypatch):
 
 
 def test_data_too_large_even_packed_are_not_embedded(monkeypatch):
-    monkeypatch.setattr(html_module, "MOST_ADDRESS_CHARACTERS", 100)
+    monkeypatch.setattr(download_module, "MOST_ADDRESS_CHARACTERS", 100)
 
-    assert html_module._download("data.csv", "rows", observations_table(STUDY)).address is None
+    assert download_module.download("data.csv", "rows", observations_table(STUDY)).address is None
 
 
 def test_text_of_a_user_is_never_markup():

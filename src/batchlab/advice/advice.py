@@ -58,6 +58,7 @@ class RateTried:
         status: how the run ended.
         steps: optimizer steps it ran.
         steps_to_target: middle of the interval in which it met the target; None: it did not.
+        best_value: the best validation value of the metric; None: it was never evaluated.
     """
 
     batch_size: int
@@ -67,6 +68,7 @@ class RateTried:
     status: str
     steps: int
     steps_to_target: float | None
+    best_value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,8 +126,13 @@ class Laws:
         learning_rate_exponent: p of the tuned rate ~ B^p.
         fixed_bytes: memory at batch size 0.
         bytes_per_example: memory that each further example of a batch takes.
+        step_overhead_s: time of the smallest step.
+        step_s_per_example: time that each further example takes once the machine is full.
+        knee_batch_size: step_overhead_s / step_s_per_example, where the two are equal: far above
+            it larger batches no longer save time.
         curve: (batch size, steps to target) along the fitted law or the interpolation used, each
             with its interval.
+        step_curve: (batch size, seconds per step) along the law of the step time.
         law_holds: whether the law of steps to target was used; False: interpolation.
     """
 
@@ -137,7 +144,11 @@ class Laws:
     learning_rate_exponent: Estimate
     fixed_bytes: Estimate
     bytes_per_example: Estimate
+    step_overhead_s: Estimate
+    step_s_per_example: Estimate
+    knee_batch_size: Estimate
     curve: tuple[tuple[int, Estimate], ...] = ()
+    step_curve: tuple[tuple[int, Estimate], ...] = ()
     law_holds: bool = False
 
 
@@ -195,6 +206,8 @@ class Advice:
             reach for more).
         delta: the tolerance of the flat interval, a fraction.
         recommendation: what to set; None where it cannot be told.
+        provisional: where it cannot be told: the best of what was tried, for who must choose now;
+            nothing says that others are not better.
         flat_interval: smallest and largest batch size inside it.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, measured on fresh
@@ -226,6 +239,7 @@ class Advice:
     target_origin: TargetOrigin
     delta: float
     recommendation: Configuration | None
+    provisional: Configuration | None = None
     flat_interval: tuple[int, int] | None
     expected: Expected | None
     gain: Estimate
@@ -250,6 +264,12 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON: tuples as lists, records as objects."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """The answer as a notebook shows it."""
+        from batchlab.notebook import notebook_html
+
+        return notebook_html(self)
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """The candidate of `batch_size`, None if it was not in question."""

@@ -1,15 +1,27 @@
-"""Peak memory of this process, and whether the kernel killed a process for memory."""
+"""Memory of this process: its peak, its limit, and whether the kernel killed a process for it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+try:
+    import resource
+except ImportError:  # there is none outside Unix
+    resource = None  # type: ignore[assignment]
+
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _VMSTAT = Path("/proc/vmstat")
+_MEMINFO = Path("/proc/meminfo")
+_GROUP = Path("/sys/fs/cgroup")
+_GROUPS = (  # of version 2, of version 1: the limit and what is used of it
+    (_GROUP / "memory.max", _GROUP / "memory.current"),
+    (_GROUP / "memory" / "memory.limit_in_bytes", _GROUP / "memory" / "memory.usage_in_bytes"),
+)
 
 
 class PeakMemory:
@@ -17,7 +29,8 @@ class PeakMemory:
 
     On the CPU it is the kernel's own mark of resident memory, reset at construction (Linux); pages
     shared with other processes count as soon as they are touched. On CUDA it is the largest amount
-    the allocator reserved.
+    the allocator reserved, plus what of the device is taken beside it: by the driver for this
+    process, and by whatever else runs there.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,7 +43,9 @@ class PeakMemory:
     def bytes(self) -> int | None:
         """Bytes above the baseline so far; None where this system does not report it."""
         if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_reserved(self._device))
+            free, total = torch.cuda.mem_get_info(self._device)
+            beside = total - free - torch.cuda.memory_reserved(self._device)
+            return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
         mark = _from_status("VmHWM")
         if mark is None or self._baseline_bytes is None:
             return None
@@ -51,6 +66,63 @@ def _from_status(field: str) -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """What memory a new process can get: free, or held by caches that give way; None: not known.
+
+    On the CPU that of the machine or of its control group, whichever is less; on CUDA all of the
+    device, for what is taken of it counts in a peak.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    known = [value for value in (_machine_available(), *_group_available()) if value is not None]
+    return min(known, default=None)
+
+
+def limit_memory(device: torch.device, limit_bytes: int) -> None:
+    """From now on this process gets no more than about `limit_bytes` above what it holds.
+
+    A wall against running away, not a measure: on the CPU the kernel counts what is asked for,
+    touched or not. Beyond it, asking for memory is an error of this process, where it would
+    otherwise make the kernel kill some process, perhaps another one.
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        room = max(0, limit_bytes - (total - free))
+        torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), device)
+        return
+    held_bytes = _from_status("VmData")
+    if resource is None or held_bytes is None:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held_bytes + limit_bytes
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _machine_available() -> int | None:
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
+
+def _group_available() -> Iterator[int]:
+    """What the control group of this process leaves, where it has one with a limit."""
+    for limit, used in _GROUPS:
+        try:
+            text = limit.read_text().strip()
+            if text != "max":
+                # Caches count as used until something needs their memory.
+                cached = re.search(
+                    r"^inactive_file (\d+)$", (limit.parent / "memory.stat").read_text(), re.M
+                )
+                given_back = int(cached[1]) if cached else 0
+                yield max(0, int(text) - int(used.read_text()) + given_back)
+        except (OSError, ValueError):
+            continue
 
 
 def kills_for_memory() -> int | None:

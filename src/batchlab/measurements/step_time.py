@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import time
 
 import torch
 
-from batchlab.measurements.memory import PeakMemory
+from batchlab.measurements.memory import PeakMemory, limit_memory
 from batchlab.timing import StepTiming
 from batchlab.training.children import Line
 from batchlab.training.parcel import Parcel
 from batchlab.training.stepper import Stepper
 from batchlab.trial import Trial
+from batchlab.workload import Workload
 
 # About a second a batch size, in blocks of steps; more where a single step takes long.
 _TIMED_S = 1.0
@@ -23,6 +23,12 @@ _FEWEST_ROUNDS = 3
 # More threads must pay: they are chosen if they are this much faster, for they also suffer most
 # from whatever else runs on the machine later.
 _THREADS_MUST_GAIN = 1.1
+# Steps that alone take longer than was asked for get fewer rounds, once those have taken so many
+# times as long. A number of threads so many times slower than the best is not timed any further.
+_MOST_TIMES_LONGER = 4.0
+_HOPELESS_WARM_UP = 1.5
+_HOPELESS_BLOCK = 3.0
+_PAGE_BYTES = 4096
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
@@ -31,7 +37,9 @@ def thread_choices(device: str) -> tuple[int, ...]:
     return (1,) if device.startswith("cuda") or cores in (None, 1) else (1, int(cores or 1))
 
 
-def measure_step_time(line: Line, parcel: Parcel, trial: Trial, device: str) -> StepTiming:
+def measure_step_time(
+    line: Line, parcel: Parcel, trial: Trial, device: str, timed_s: float = _TIMED_S
+) -> StepTiming:
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
     The numbers of threads of `thread_choices` take turns, block of steps by block; the one with the
@@ -44,30 +52,42 @@ def measure_step_time(line: Line, parcel: Parcel, trial: Trial, device: str) -> 
         parcel: the workload.
         trial: gives the batch size and how it is cut; nothing is stored under its name.
         device: the PyTorch device.
+        timed_s: about how long to time, in seconds, warm-up not counted.
 
     Returns:
         The blocks' times, with warm-up blocks apart.
     """
     workload = parcel.unpack()
     memory = PeakMemory(torch.device(device))
+    _touch(workload)
     timer = _Timer(Stepper(workload, trial, torch.device(device)))
-    choices = thread_choices(device)
+    # All cores first: they get through the first step of all, which fills the allocator, soonest.
+    choices = thread_choices(device)[::-1]
     # The first steps at a new shape pick kernels and fill the allocator: they are kept apart.
-    warmup_s = []
-    fastest_s = math.inf
+    warmup_s: list[float] = []
+    latest_s: dict[int, float] = {}
     for threads in choices * 2:
+        if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
+            choices = _not_hopeless(latest_s, _HOPELESS_WARM_UP)
+            break
         torch.set_num_threads(threads)
         warmup_s.append(timer.block(1))
-        fastest_s = min(fastest_s, warmup_s[-1])
-    block_steps = max(1, round(_TIMED_S / (_ROUNDS * len(choices)) / fastest_s))
+        latest_s[threads] = warmup_s[-1]
+    fastest_s = min(warmup_s)
+    block_steps = max(1, round(timed_s / (_ROUNDS * len(choices)) / fastest_s))
     block_s: dict[int, list[float]] = {threads: [] for threads in choices}
     started_s = time.perf_counter()
     for done in range(_ROUNDS):
-        if done >= _FEWEST_ROUNDS and time.perf_counter() - started_s > _TIMED_S:
+        elapsed_s = time.perf_counter() - started_s
+        is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
+        if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
             break
         for threads in choices:
             torch.set_num_threads(threads)
             block_s[threads].append(timer.block(block_steps))
+        # Threads that wait for one another on a busy machine would take most of the time there is.
+        shortest_s = {threads: min(block_s[threads]) for threads in choices}
+        choices = _not_hopeless(shortest_s, _HOPELESS_BLOCK)
     best = _fewest_threads_as_good(
         {threads: statistics.median(blocks) for threads, blocks in block_s.items()}
     )
@@ -82,6 +102,43 @@ def measure_step_time(line: Line, parcel: Parcel, trial: Trial, device: str) -> 
         block_steps=block_steps,
         peak_bytes=memory.bytes(),
     )
+
+
+def measure_step_time_within(
+    line: Line, parcel: Parcel, trial: Trial, device: str, timed_s: float, wall_bytes: int | None
+) -> StepTiming:
+    """`measure_step_time` in a process that may ask for no more than `wall_bytes` of memory.
+
+    Args:
+        line: the connection to the parent, unused.
+        parcel: the workload.
+        trial: gives the batch size and how it is cut.
+        device: the PyTorch device.
+        timed_s: about how long to time.
+        wall_bytes: what it may ask for above what it holds; None: what there is.
+    """
+    if wall_bytes is not None:
+        limit_memory(torch.device(device), wall_bytes)
+    return measure_step_time(line, parcel, trial, device, timed_s)
+
+
+def _touch(workload: Workload) -> None:
+    """Read a byte of every page of the training tensors.
+
+    They belong to the peak of every batch size alike. Untouched, each would count only the examples
+    that its own few steps happen to meet, and memory would seem to grow with what was timed.
+    """
+    if not isinstance(workload.train, tuple):
+        return
+    for part in workload.train:
+        if part.device.type == "cpu" and part.is_contiguous() and part.numel():
+            part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
+
+
+def _not_hopeless(seen_s: dict[int, float], factor: float) -> tuple[int, ...]:
+    """The numbers of threads that took at most `factor` times as long as the best of them."""
+    enough = factor * min(seen_s.values())
+    return tuple(threads for threads, value_s in seen_s.items() if value_s <= enough)
 
 
 def _fewest_threads_as_good(step_s: dict[int, float]) -> int:

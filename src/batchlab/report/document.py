@@ -95,7 +95,7 @@ def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
         batchlab=__version__,
         command_line=study.command,
         study=study.study_id,
-        workload=_workload(study),
+        workload=workload_document(study),
         environment=dict(study.environment),
         store=str(store),
         report=None if report is None else str(report),
@@ -112,7 +112,8 @@ def json_schema() -> str:
     return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
 
 
-def _workload(study: Study) -> WorkloadDocument:
+def workload_document(study: Study) -> WorkloadDocument:
+    """What was trained, as every document tells it."""
     summary = study.workload
     return WorkloadDocument(
         workload_id=summary.workload_id,

@@ -71,7 +71,10 @@ def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
             light, dark = _OTHERS[n_others % len(_OTHERS)]
             # Five dashes and four colours have no common divisor: 20 batch sizes differ.
             dash = _OTHER_DASHES[n_others % len(_OTHER_DASHES)]
-            shape = _OTHER_SHAPES[n_others % len(_OTHER_SHAPES)]
+            # As many shapes as colours: moved on by one at each turn, so that a batch size of the
+            # same colour has another shape.
+            turn = n_others // len(_OTHERS)
+            shape = _OTHER_SHAPES[(n_others + turn) % len(_OTHER_SHAPES)]
             n_others += 1
         found.append(
             Look(

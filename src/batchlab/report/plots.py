@@ -76,7 +76,7 @@ def curve_plot(
     import altair as alt
 
     base = alt.Chart(alt.NamedData(name=data)).transform_filter(
-        f"datum.split == '{split}' && datum.metric == {_literal(metric)} && isValid(datum.{view})"
+        f"datum.split == '{split}' && datum.metric == {literal(metric)} && isValid(datum.{view})"
         " && datum.step > 0"
     )
     first, last = places
@@ -84,9 +84,9 @@ def curve_plot(
         x_scale = alt.Scale(domain=[first, last + 0.02 * (last - first)], nice=False)
     else:
         x_scale = alt.Scale(type="log", domain=[first, last * (last / first) ** 0.02], nice=False)
-    x = alt.X(f"{view}:Q").scale(x_scale).axis(_axis(view, grid=False, ticks=5))
-    y = alt.Y("mean:Q").scale(_value_scale(domain)).axis(_value_axis(metric, domain))
-    base = base.encode(x=x, y=y, color=_colour(looks, canvas))
+    x = alt.X(f"{view}:Q").scale(x_scale).axis(quantity_axis(view, grid=False, ticks=5))
+    y = alt.Y("mean:Q").scale(value_scale(domain)).axis(value_axis(metric, domain))
+    base = base.encode(x=x, y=y, color=batch_colour(looks, canvas))
     layers = []
     if "mean" in runs:
         layers += _mean_layers(base.transform_filter("datum.run == 'mean'"), looks, canvas)
@@ -94,17 +94,17 @@ def curve_plot(
         layers += _lone_layers(base.transform_filter("datum.run != 'mean'"))
     if canvas.in_page:
         layers.append(_probe(base, _curve_tooltip(metric)))
-    return _sized(canvas, alt.layer(*layers))
+    return sized(canvas, alt.layer(*layers))
 
 
 def _mean_layers(base: alt.Chart, looks: Sequence[Look], canvas: Canvas) -> list[alt.Chart]:
     """The band over the seeds, the line of their means and the points that tell lines apart."""
     return [
         base.mark_area(opacity=0.18, clip=True).encode(y="low:Q", y2="high:Q"),
-        base.mark_line(strokeWidth=2, clip=True).encode(strokeDash=_dash(looks, canvas)),
+        base.mark_line(strokeWidth=2, clip=True).encode(strokeDash=batch_dash(looks, canvas)),
         base.transform_filter("datum.marked")
         .mark_point(filled=True, size=46, opacity=1)
-        .encode(shape=_shape(looks, canvas)),
+        .encode(shape=batch_shape(looks, canvas)),
     ]
 
 
@@ -160,21 +160,10 @@ def batch_size_plot(
     """
     import altair as alt
 
-    base = alt.Chart(alt.NamedData(name=data)).transform_filter(f"datum.panel == {_literal(panel)}")
-    sizes = [look.batch_size for look in looks]
-    x = (
-        alt.X("batch_size:Q")
-        .scale(type="log", base=2, domain=_padded_sizes(sizes), nice=False)
-        .axis(
-            title=quantity("batch_size").axis,
-            values=_spaced_sizes(sizes),
-            format="d",
-            grid=False,
-        )
-    )
-    y = alt.Y("mean:Q").scale(_value_scale(domain)).axis(_value_axis(name, domain))
-    base = base.encode(x=x, y=y)
-    coloured = base.encode(color=_colour(looks, canvas))
+    base = alt.Chart(alt.NamedData(name=data)).transform_filter(f"datum.panel == {literal(panel)}")
+    y = alt.Y("mean:Q").scale(value_scale(domain)).axis(value_axis(name, domain))
+    base = base.encode(x=batch_size_x(looks), y=y)
+    coloured = base.encode(color=batch_colour(looks, canvas))
     whole, single = "datum.whole", "!datum.whole"
     series_dash = alt.StrokeDash("series:N").scale(
         domain=list(series), range=[[1, 0], [4, 3]][: len(series)]
@@ -187,12 +176,12 @@ def batch_size_plot(
         coloured.transform_filter(single).mark_point(size=22, opacity=0.7, strokeWidth=1),
         coloured.transform_filter(whole)
         .mark_point(filled=True, size=110, opacity=1)
-        .encode(shape=_shape(looks, canvas), tooltip=_size_tooltip(name, len(series) > 1)),
+        .encode(shape=batch_shape(looks, canvas), tooltip=_size_tooltip(name, len(series) > 1)),
     ]
     if zero_line:
         zero = alt.Chart(alt.NamedData(name=data)).mark_rule(color=canvas.text, opacity=0.5)
         layers.insert(0, zero.encode(y=alt.datum(0)))
-    return _sized(canvas, alt.layer(*layers))
+    return sized(canvas, alt.layer(*layers))
 
 
 def rate_plot(
@@ -219,11 +208,11 @@ def rate_plot(
     """
     import altair as alt
 
-    x_axis = _axis("learning_rate", grid=False, ticks=6)
+    x_axis = quantity_axis("learning_rate", grid=False, ticks=6)
     x_axis.values = list(rates)
     x = alt.X("learning_rate:Q").scale(type="log", nice=False, padding=18).axis(x_axis)
-    base = alt.Chart(alt.NamedData(name=data)).encode(x=x, color=_colour(looks, canvas))
-    y = alt.Y("mean:Q").scale(_value_scale(domain)).axis(_value_axis(metric, domain))
+    base = alt.Chart(alt.NamedData(name=data)).encode(x=x, color=batch_colour(looks, canvas))
+    y = alt.Y("mean:Q").scale(value_scale(domain)).axis(value_axis(metric, domain))
     averaged = base.transform_filter("datum.run == 'mean'").encode(y=y)
     cell = [
         alt.Tooltip("batch:N", title=quantity("batch_size").label),
@@ -231,12 +220,12 @@ def rate_plot(
     ]
     layers = [
         averaged.mark_area(opacity=0.18).encode(y="low:Q", y2="high:Q"),
-        averaged.mark_line(strokeWidth=2).encode(strokeDash=_dash(looks, canvas)),
+        averaged.mark_line(strokeWidth=2).encode(strokeDash=batch_dash(looks, canvas)),
         averaged.transform_filter("datum.chosen").mark_point(
             size=190, strokeWidth=1.5, shape="circle"
         ),
         averaged.mark_point(filled=True, size=70, opacity=1).encode(
-            shape=_shape(looks, canvas), tooltip=[*cell, *_spread_tooltip(metric)]
+            shape=batch_shape(looks, canvas), tooltip=[*cell, *_spread_tooltip(metric)]
         ),
         base.transform_filter("datum.run != 'mean'")
         .mark_text(
@@ -251,17 +240,36 @@ def rate_plot(
             tooltip=[*cell, alt.Tooltip("run:N", title="trial")],
         ),
     ]
-    return _sized(canvas, alt.layer(*layers))
+    return sized(canvas, alt.layer(*layers))
 
 
-def _colour(looks: Sequence[Look], canvas: Canvas) -> alt.Color:
+def batch_size_x(looks: Sequence[Look]) -> alt.X:
+    """The horizontal axis of batch sizes, in powers of two."""
+    import altair as alt
+
+    sizes = [look.batch_size for look in looks]
+    return (
+        alt.X("batch_size:Q")
+        .scale(type="log", base=2, domain=padded_sizes(sizes), nice=False)
+        .axis(
+            title=quantity("batch_size").axis,
+            values=spaced_sizes(sizes),
+            format="d",
+            grid=False,
+        )
+    )
+
+
+def batch_colour(looks: Sequence[Look], canvas: Canvas) -> alt.Color:
+    """The colour of each batch size."""
     import altair as alt
 
     colours = [canvas.of(look) for look in looks]
     return alt.Color("batch:N").legend(_legend(canvas)).scale(_scale(looks, colours))
 
 
-def _dash(looks: Sequence[Look], canvas: Canvas) -> alt.StrokeDash:
+def batch_dash(looks: Sequence[Look], canvas: Canvas) -> alt.StrokeDash:
+    """The dash of each batch size's lines."""
     import altair as alt
 
     # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
@@ -269,7 +277,8 @@ def _dash(looks: Sequence[Look], canvas: Canvas) -> alt.StrokeDash:
     return alt.StrokeDash("batch:N").legend(_legend(canvas)).scale(_scale(looks, dashes))
 
 
-def _shape(looks: Sequence[Look], canvas: Canvas) -> alt.Shape:
+def batch_shape(looks: Sequence[Look], canvas: Canvas) -> alt.Shape:
+    """The shape of each batch size's points."""
     import altair as alt
 
     shapes = [look.shape for look in looks]
@@ -294,7 +303,8 @@ def _spans_magnitudes(domain: tuple[float, float]) -> bool:
     return domain[0] > 0 and domain[1] / domain[0] > 30
 
 
-def _value_scale(domain: tuple[float, float]) -> alt.Scale:
+def value_scale(domain: tuple[float, float]) -> alt.Scale:
+    """The scale of a quantity: logarithmic where its values span magnitudes."""
     import altair as alt
 
     if _spans_magnitudes(domain):
@@ -303,9 +313,9 @@ def _value_scale(domain: tuple[float, float]) -> alt.Scale:
     return alt.Scale(domain=list(domain), type="linear", nice=True, zero=False)
 
 
-def _value_axis(name: str, domain: tuple[float, float]) -> alt.Axis:
+def value_axis(name: str, domain: tuple[float, float]) -> alt.Axis:
     """The axis of a quantity; a logarithmic one has a grid line at 1, 2 and 5 of a decade."""
-    axis = _axis(name, ticks=5)
+    axis = quantity_axis(name, ticks=5)
     if _spans_magnitudes(domain):
         decades = range(math.floor(math.log10(domain[0])), math.ceil(math.log10(domain[1])))
         digits = (1, 2, 5) if len(decades) <= 2 else (1,)
@@ -318,7 +328,7 @@ def _value_axis(name: str, domain: tuple[float, float]) -> alt.Axis:
     return axis
 
 
-def _axis(name: str, *, ticks: int, grid: bool = True) -> alt.Axis:
+def quantity_axis(name: str, *, ticks: int, grid: bool = True) -> alt.Axis:
     """The axis of a quantity. Where labels carry the unit (2 ms, 30 MB) the title does not."""
     import altair as alt
 
@@ -377,13 +387,13 @@ def _spread_tooltip(name: str) -> list[alt.Tooltip]:
     ]
 
 
-def _padded_sizes(sizes: Sequence[int]) -> list[float]:
+def padded_sizes(sizes: Sequence[int]) -> list[float]:
     """Room of half an octave, more where the range is wide, on both sides of the batch sizes."""
     ratio = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
     return [sizes[0] / ratio, sizes[-1] * ratio]
 
 
-def _spaced_sizes(sizes: Sequence[int]) -> list[int]:
+def spaced_sizes(sizes: Sequence[int]) -> list[int]:
     """The batch sizes whose labels fit beside each other on a logarithmic axis."""
     kept: list[int] = []
     step = max(1.3, (sizes[-1] / sizes[0]) ** (1 / 8))
@@ -393,7 +403,7 @@ def _spaced_sizes(sizes: Sequence[int]) -> list[int]:
     return kept
 
 
-def _sized(
+def sized(
     canvas: Canvas, chart: alt.LayerChart | alt.FacetChart
 ) -> alt.LayerChart | alt.FacetChart:
     """On the page a panel fits its box; on paper the frames of all panels are equal."""
@@ -405,6 +415,6 @@ def _sized(
     return chart.properties(width=SIZE[0], height=SIZE[1], autosize=fit)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A Vega string literal: names of metrics are a user's text."""
     return json.dumps(text)

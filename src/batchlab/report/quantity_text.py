@@ -6,6 +6,8 @@ from batchlab.quantities import quantity
 
 UNKNOWN = "–"
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
+# Counts that are estimates: three digits are all that is known of them.
+_COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -25,10 +27,14 @@ def quantity_text(name: str, value: float | str | None) -> str:
         return _seconds_text(value)
     if unit in ("B", "1/s"):
         return _si_text(value, unit)
+    if name in _COUNTS:
+        return _count_text(value)
     if isinstance(value, int):
         return str(value)
     if name in ("learning_rate", "epoch"):
         return f"{value:.6g}"
+    if name in ("epochs_to_target", "ratio"):
+        return f"{value:.3g}"
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
 
@@ -44,6 +50,10 @@ def _seconds_text(value_s: float) -> str:
         if abs(value_s) < limit:
             return f"{value_s * factor:.3g} {unit}"
     return f"{value_s / 3600:.3g} h"
+
+
+def _count_text(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _si_text(value: float, unit: str) -> str:

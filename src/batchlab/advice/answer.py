@@ -1,0 +1,515 @@
+"""Answer: the advice that the findings support, put together as a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.advice.advice import (
+    Advice,
+    Candidate,
+    Configuration,
+    Expected,
+    Laws,
+    TargetAnswer,
+    TargetOrigin,
+    Verdict,
+)
+from batchlab.advice.decision import Decision
+from batchlab.advice.findings import Findings
+from batchlab.advice.question import Option
+from batchlab.advice.scoring import score
+from batchlab.advice.settle import decision_of
+from batchlab.advice.target_level import easier, neighbours
+from batchlab.advice.verification import Verification
+from batchlab.estimate import Estimate
+from batchlab.laws.lack_of_fit import LackOfFit
+from batchlab.laws.memory import fit_memory
+from batchlab.laws.power_law import fit_power_law
+from batchlab.laws.step_time import StepTimeFit, fit_step_time
+from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.trial import Target
+
+Array = NDArray[np.float64]
+_NOT_TRAINED = "it was not trained"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How the study ended: with a decision and its verification, or with what stopped it."""
+
+    decision: Decision | None = None
+    verification: Verification | None = None
+    reason: str = ""
+
+
+def answered(findings: Findings, outcome: Outcome, *, origin: TargetOrigin) -> Advice:
+    """The advice."""
+    return _Answer(findings, outcome, origin).advice()
+
+
+class _Answer:
+    def __init__(self, findings: Findings, outcome: Outcome, origin: TargetOrigin) -> None:
+        self._findings = findings
+        self._question = findings.question
+        self._ledger = findings.ledger
+        self._origin = origin
+        self._decision = outcome.decision
+        self._verification = outcome.verification
+        self._stopped = outcome.reason
+        self._scores = score(findings) if outcome.decision is not None else None
+
+    def advice(self) -> Advice:
+        verdict, reason, missing = self._verdict()
+        decision, question = self._decision, self._question
+        size = decision.batch_size if decision and verdict != "cannot_tell" else None
+        none = Estimate.cannot_tell(self._stopped or "there is no recommendation to compare")
+        gain = gain_from_batch_size = none
+        if self._verification is not None and size is not None:
+            gain = self._verification.gain
+            gain_from_batch_size = self._verification.gain_from_batch_size
+        reference_cell = self._findings.cell(question.reference.batch_size)
+        return Advice(
+            verdict=verdict,
+            reason=reason,
+            objective=question.objective,
+            target=self._ledger.until,
+            target_origin=self._origin,
+            delta=question.delta,
+            recommendation=None if size is None else self._configuration(size),
+            provisional=self._provisional() if size is None else None,
+            flat_interval=None if decision is None or size is None else decision.flat_interval,
+            expected=None if size is None else self._expected(size),
+            gain=gain,
+            gain_from_batch_size=gain_from_batch_size,
+            reference=question.reference,
+            reference_tuned=None
+            if reference_cell is None
+            else self._configuration(reference_cell[0]),
+            candidates=tuple(self._candidate(option) for option in question.options),
+            laws=self._laws(),
+            tried=self._ledger.tried(self._ledger.until),
+            head_to_head=None
+            if self._verification is None or size is None
+            else self._verification.head_to_head,
+            other_targets=self._other_targets() if self._scores is not None else (),
+            missing=missing,
+            more_budget_s=self._more_budget_s() if verdict == "cannot_tell" else None,
+            proposed_target=self._proposed_target(),
+            caveats=tuple(self._caveats(verdict)),
+            steps=tuple(self._ledger.steps),
+            n_trials=len(self._ledger.records),
+            spent_s=self._ledger.engine.spent_s(),
+            budget_s=question.budget_s,
+            pay_back_runs=None if size is None else self._pay_back_runs(),
+        )
+
+    # ---- verdict
+
+    def _verdict(self) -> tuple[Verdict, str, str | None]:
+        decision = self._decision
+        if decision is None:
+            return "cannot_tell", self._stopped, self._stopped
+        verification = self._verification
+        if decision.verdict != "cannot_tell" and verification is not None and verification.missed:
+            why = (
+                f"batch size {decision.batch_size} missed the target on {verification.missed} of "
+                f"{verification.n + verification.missed} fresh seeds, after it had looked best"
+            )
+            return "cannot_tell", why, why
+        within = _percent(self._question.delta)
+        what = {"time": "time to target", "samples": "examples to target", "quality": "distance"}[
+            self._question.objective
+        ]
+        flat = decision.flat_interval
+        if decision.verdict == "indifferent" and flat is not None:
+            why = (
+                f"all batch sizes from {flat[0]} to {flat[1]} are within {within} of the best in "
+                f"{what}; {decision.batch_size} takes the least memory"
+            )
+            return "indifferent", why, None
+        if decision.verdict == "recommend" and flat is not None:
+            why = f"batch size {decision.batch_size} has the least {what} of those tried"
+            if self._question.objective == "samples":
+                why = (
+                    f"batch size {decision.batch_size} is the largest whose {what} are within "
+                    f"{within} of the least"
+                )
+            return "recommend", why, None
+        high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
+        missing = (
+            f"batch size {decision.contender} may be up to {_percent(high - 1)} worse than "
+            f"{_other(decision)}, more than the {within} allowed: more runs would tell"
+        )
+        return "cannot_tell", f"the runs leave it open: {missing}", missing
+
+    def _more_budget_s(self) -> float | None:
+        """About how much more would settle it: intervals shrink with the root of the runs."""
+        decision = self._decision
+        if decision is None:
+            return None
+        index = decision.batch_sizes.index(decision.contender)
+        over = math.log(decision.high[index]) / math.log1p(self._question.delta)
+        return max(0.5, min(over**2 - 1, 20.0)) * self._ledger.engine.spent_s()
+
+    def _proposed_target(self) -> Target | None:
+        if self._ledger.until is None or self._scores is not None:
+            return None
+        level = easier(self._question, list(self._ledger.records.values()), why="")
+        if level is None or level.target == self._ledger.until:
+            return None
+        return level.target
+
+    def _caveats(self, verdict: Verdict) -> list[str]:
+        caveats = []
+        if self._origin == "easier" and self._ledger.until is not None:
+            asked = self._question.target
+            at = f"{self._ledger.until.metric} {self._ledger.until.value:.4g}"
+            wanted = "the reference's plateau" if asked is None else f"{asked.value:g}"
+            caveats.append(
+                f"this answers for {at}, an easier target than {wanted}: the budget does not "
+                f"reach further; the critical batch size belongs to this target and usually "
+                f"grows with a harder one"
+            )
+        if self._verification is not None and self._verification.head_to_head is None:
+            caveats.append(
+                "the recommendation was not verified on fresh seeds: what it is expected to take "
+                "comes from the runs that chose it"
+            )
+        unfinished = [size for size, tuned in self._findings.tuned.items() if not tuned.finished]
+        if unfinished:
+            sizes = ", ".join(map(str, sorted(unfinished)))
+            caveats.append(
+                f"the search for the learning rate was cut at batch size {sizes}: a better rate "
+                f"may lie beside the one found"
+            )
+        flips = [other for other in self._other_targets_if_any() if _differs(other, self._decision)]
+        caveats += [
+            f"at the {other.which} target {other.target.metric} {other.target.value:.4g} the "
+            f"decision is another: batch size {other.batch_size}"
+            for other in flips
+        ]
+        return caveats
+
+    # ---- parts
+
+    def _configuration(self, batch_size: int) -> Configuration:
+        cell = self._findings.cell(batch_size)
+        assert cell is not None
+        return Configuration(
+            batch_size=batch_size,
+            micro_batch_size=self._question.option(batch_size).micro_batch_size,
+            learning_rate=cell[1],
+        )
+
+    def _provisional(self) -> Configuration | None:
+        best = self._findings.best()
+        return None if best is None else self._configuration(best)
+
+    def _expected(self, batch_size: int) -> Expected:
+        question = self._question
+        option = question.option(batch_size)
+        peak = Estimate.cannot_tell("this device does not report it")
+        if option.peak_bytes is not None:
+            peak = Estimate.of(
+                option.peak_bytes, interval=(option.peak_bytes, option.peak_bytes), n=1
+            )
+        if question.objective == "quality":
+            steps = self._findings.horizon_steps(batch_size)
+            steps_estimate = Estimate.of(steps, interval=(steps, steps), n=1)
+        else:
+            steps_estimate = self._verified_steps(batch_size)
+        return Expected(
+            time_to_target_s=_times(steps_estimate, option.step_s),
+            steps_to_target=steps_estimate,
+            samples_to_target=_scaled(steps_estimate, batch_size),
+            epochs_to_target=_scaled(steps_estimate, batch_size / question.n_train),
+            peak_bytes=peak,
+        )
+
+    def _verified_steps(self, batch_size: int) -> Estimate:
+        verified = self._verification
+        if verified is not None and verified.log_merit is not None:
+            half = verified.half_width
+            assert half is not None
+            middle = verified.log_merit
+            return Estimate.of(
+                math.exp(middle),
+                interval=(math.exp(middle - half), math.exp(middle + half)),
+                n=verified.n,
+            )
+        return self._merit(batch_size)
+
+    def _merit(self, batch_size: int) -> Estimate:
+        """Steps to target (quality: shortfall) of a batch size from its valuation runs."""
+        scores = self._scores
+        if scores is None or batch_size not in scores.batch_sizes:
+            return Estimate.cannot_tell(self._findings.ruled_out.get(batch_size, _NOT_TRAINED))
+        i = scores.batch_sizes.index(batch_size)
+        return _exp(scores.log_merit[i], scores.merit_draws[:, i], self._n(batch_size))
+
+    def _n(self, batch_size: int) -> int:
+        return len(self._findings.merits(batch_size))
+
+    def _candidate(self, option: Option) -> Candidate:
+        size = option.batch_size
+        cell = self._findings.cell(size)
+        merit = self._merit(size)
+        steps = merit
+        if self._question.objective == "quality":
+            horizon = self._findings.horizon_steps(size) if option.runs else None
+            steps = (
+                Estimate.cannot_tell(option.note)
+                if horizon is None
+                else Estimate.of(horizon, interval=(horizon, horizon), n=1)
+            )
+        time_s, samples = _times(steps, option.step_s), _scaled(steps, size)
+        figure = {"time": time_s, "samples": samples, "quality": merit}[self._question.objective]
+        relative, inside = self._relative(option)
+        return Candidate(
+            batch_size=size,
+            micro_batch_size=option.micro_batch_size,
+            fits=option.runs,
+            learning_rate=None if cell is None else cell[1],
+            n_runs=self._n(size),
+            step_s=option.step_s,
+            steps_to_target=steps,
+            time_to_target_s=time_s,
+            samples_to_target=samples,
+            score=figure,
+            relative=relative,
+            in_flat_interval=inside,
+            peak_bytes=option.peak_bytes,
+            rule_learning_rates=self._rules(size),
+            note=option.note or self._findings.ruled_out.get(size, ""),
+        )
+
+    def _relative(self, option: Option) -> tuple[Estimate, bool]:
+        decision, size = self._decision, option.batch_size
+        if decision is not None and size in decision.batch_sizes:
+            i = decision.batch_sizes.index(size)
+            estimate = Estimate.of(
+                decision.relative[i],
+                interval=(decision.low[i], decision.high[i]),
+                n=self._n(size),
+            )
+            return estimate, decision.inside[i]
+        if not option.runs:
+            return Estimate.cannot_tell(option.note), False
+        reason = self._findings.ruled_out.get(size, _NOT_TRAINED)
+        best = self._findings.best()
+        bound = self._findings.optimistic_log_score(size)
+        if best is None or bound is None:
+            return Estimate.cannot_tell(reason), False
+        best_score = self._findings.log_score(best)
+        assert best_score is not None
+        low = math.exp(bound - best_score)
+        return Estimate(
+            estimate=None,
+            low=low if low > 1 else None,
+            high=None,
+            n=0,
+            reason=f"{reason}; larger batches need no fewer examples and smaller ones no fewer "
+            f"steps, which bounds it",
+        ), False
+
+    def _rules(self, batch_size: int) -> tuple[tuple[str, float], ...]:
+        tuned = self._findings.cell(self._question.reference.batch_size)
+        if tuned is None:
+            return ()
+        factors = dict(self._question.rules).get(batch_size, ())
+        return tuple((rule, factor * tuned[1]) for rule, factor in factors)
+
+    def _laws(self) -> Laws | None:
+        scores = self._scores
+        if scores is None or scores.fit is None:
+            return None
+        fit = scores.fit
+        memory = [
+            (option.batch_size, option.peak_bytes)
+            for option in self._findings.options()
+            if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
+        ]
+        memory_fit = fit_memory(memory) if len(memory) >= 3 else None
+        none = Estimate.cannot_tell("memory was measured at fewer than 3 batch sizes")
+        time_fit = self._step_time()
+        untimed = Estimate.cannot_tell("steps were timed in one piece at fewer than 3 batch sizes")
+        return Laws(
+            s_min=fit.s_min,
+            e_min=fit.e_min,
+            b_crit=fit.b_crit,
+            exponent=fit.exponent,
+            lack_of_fit=_p_value(fit.lack_of_fit, n=len(fit.observations)),
+            learning_rate_exponent=self._rate_exponent(),
+            fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
+            bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
+            step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
+            step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
+            knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
+            step_curve=()
+            if time_fit is None
+            else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
+            curve=_curve(fit, _places(scores.batch_sizes)),
+            law_holds=fit.law_holds,
+        )
+
+    def _step_time(self) -> StepTimeFit | None:
+        """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
+        times = [
+            (option.batch_size, option.step_s)
+            for option in self._findings.options()
+            if option.micro_batch_size == option.batch_size and option.step_s.estimate is not None
+        ]
+        # The full batch gathers nothing and so takes less: it is used where others tell too little.
+        partial = [(size, time) for size, time in times if size < self._question.n_train]
+        used = partial if len(partial) >= 3 else times
+        return fit_step_time(used) if len(used) >= 3 else None
+
+    def _rate_exponent(self) -> Estimate:
+        cells = [self._findings.cell(size) for size in self._findings.scored()]
+        points = [cell for cell in cells if cell is not None]
+        if len(points) < 3:
+            return Estimate.cannot_tell(
+                f"rates were tuned at {len(points)} batch sizes; 3 are needed", n=len(points)
+            )
+        return fit_power_law(
+            [float(size) for size, _ in points], [rate for _, rate in points]
+        ).exponent
+
+    # ---- other targets
+
+    def _other_targets(self) -> tuple[TargetAnswer, ...]:
+        return self._other_targets_if_any()
+
+    def _other_targets_if_any(self) -> tuple[TargetAnswer, ...]:
+        target = self._ledger.until
+        if target is None or self._scores is None:
+            return ()
+        records = list(self._findings.values(self._question.reference.batch_size).values())
+        pair = neighbours(target, records)
+        if pair is None:
+            return ()
+        return (self._at(pair[0], "easier"), self._at(pair[1], "harder"))
+
+    def _at(self, target: Target, which: str) -> TargetAnswer:
+        scores = score(self._findings, target=target)
+        decision = None
+        if scores is not None and (which == "easier" or self._reaches(target)):
+            decision = decision_of(self._findings, scores)
+        if decision is None:
+            return TargetAnswer(
+                target=target,
+                which="harder",
+                verdict="cannot_tell",
+                reason="the runs end at the target: none was followed so far",
+                batch_size=None,
+                flat_interval=None,
+            )
+        return TargetAnswer(
+            target=target,
+            which="easier" if which == "easier" else "harder",
+            verdict=decision.verdict,
+            reason="decided on the same runs"
+            if decision.verdict != "cannot_tell"
+            else "the same runs leave it open at this target",
+            batch_size=decision.batch_size,
+            flat_interval=decision.flat_interval if decision.batch_size is not None else None,
+        )
+
+    def _reaches(self, target: Target) -> bool:
+        """Whether every valuation run was followed to this target."""
+        return all(
+            record.crossing(target) is not None
+            for size in self._findings.scored()
+            for record in self._findings.values(size).values()
+        )
+
+    # ---- pay-back
+
+    def _pay_back_runs(self) -> float | None:
+        """After how many runs the study has saved what it cost, for objective time."""
+        verified = self._verification
+        if self._question.objective != "time" or verified is None or verified.log_merit is None:
+            return None
+        gain = verified.gain.estimate or verified.gain.low
+        decision = self._decision
+        if gain is None or gain <= 1 or decision is None or decision.batch_size is None:
+            return None
+        weight = self._findings.log_weight(decision.batch_size)
+        saved_s = (gain - 1) * math.exp(verified.log_merit + weight)
+        return self._ledger.engine.spent_s() / saved_s
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
+
+
+def _other(decision: Decision) -> str:
+    """What the contender's bound is set by, in words."""
+    if decision.blocking == decision.contender:
+        return "a batch size that was not tried"
+    return f"batch size {decision.blocking}"
+
+
+def _differs(other: TargetAnswer, decision: Decision | None) -> bool:
+    """Whether the other target's recommendation lies outside this one's flat interval."""
+    if other.batch_size is None or decision is None or decision.flat_interval is None:
+        return False
+    low, high = decision.flat_interval
+    return not low <= other.batch_size <= high
+
+
+def _exp(middle: float, draws: Array, n: int) -> Estimate:
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Estimate.of(math.exp(middle), interval=(math.exp(low), math.exp(high)), n=n)
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    if estimate.estimate is None:
+        return estimate
+    low, high = (None if b is None else b * factor for b in (estimate.low, estimate.high))
+    return Estimate.of(estimate.estimate * factor, interval=(low, high), n=estimate.n)
+
+
+def _times(first: Estimate, second: Estimate) -> Estimate:
+    """The product of two independent positive estimates; errors add as squares on a log scale."""
+    if first.estimate is None or second.estimate is None:
+        return first if first.estimate is None else second
+    value = first.estimate * second.estimate
+    halves = [_log_half(first), _log_half(second)]
+    if None in halves:
+        return Estimate.of(value, interval=(None, None), n=first.n)
+    half = math.sqrt(sum(half**2 for half in halves if half is not None))
+    return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
+
+
+def _log_half(estimate: Estimate) -> float | None:
+    if estimate.low is None or estimate.high is None or estimate.low <= 0:
+        return None
+    return math.log(estimate.high / estimate.low) / 2
+
+
+def _curve(fit: StepsToTargetFit, sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
+    """The law with its band; where it does not hold, the interpolated measurements."""
+    line, draws = fit.line(), fit.line_draws()
+    if line is None or draws is None:
+        return tuple((size, fit.steps(size)) for size in sizes)
+    middle, spread = line.log_steps(sizes)[0], draws.log_steps(sizes)
+    n = len(fit.observations)
+    return tuple((size, _exp(float(middle[i]), spread[:, i], n)) for i, size in enumerate(sizes))
+
+
+def _p_value(test: LackOfFit, *, n: int) -> Estimate:
+    if test.p_value is None:
+        return Estimate.cannot_tell(test.reason or "no batch size was run twice", n=n)
+    return Estimate.of(test.p_value, interval=(None, None), n=n)
+
+
+def _places(batch_sizes: Sequence[int]) -> list[int]:
+    """Batch sizes for a smooth curve: steps of a half octave."""
+    n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
+    return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

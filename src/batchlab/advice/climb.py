@@ -1,0 +1,140 @@
+"""Climb: which batch sizes are worth tuning, from the reference outwards in factors of four."""
+
+from __future__ import annotations
+
+import math
+
+from batchlab.advice.findings import Findings
+
+_STRIDE = 4.0
+# A neighbour this much worse than the best ends the climb on its side: beyond it lies worse.
+_MUCH_WORSE = 1.3
+# Towards smaller batches fewer examples may still be needed, in ever smaller shares: the climb ends
+# where a factor of four in batch size gains less than this.
+_WORTH_GOING_ON = 1.03
+# A run of a new batch size is cut where its score would be this much worse than the best.
+_CUT_AT = 2.0
+_CONTENDER = 1.5
+_RUNS_A_VISIT = 5
+
+
+def climb(findings: Findings) -> None:
+    """Tune the reference batch size, then its neighbours outwards as long as they can be better."""
+    reference = findings.question.reference.batch_size
+    sides = {"larger": _anchors(findings, +1), "smaller": _anchors(findings, -1)}
+    order = ["larger", "smaller"]
+    if _promise(findings, sides["smaller"]) < _promise(findings, sides["larger"]):
+        order.reverse()
+    for side in order:
+        before = findings.log_score(reference)
+        for size in sides[side]:
+            if not _can_win(findings, size):
+                break
+            if not visit(findings, size, why=f"a {side} batch may be better"):
+                break
+            score, best = findings.log_score(size), findings.best()
+            if score is None or best is None:
+                break
+            best_score = findings.log_score(best)
+            assert best_score is not None
+            if score > best_score + math.log(_MUCH_WORSE):
+                break
+            if before is not None and side == "smaller" and findings.question.objective != "time":
+                if before - score < math.log(_WORTH_GOING_ON):
+                    break
+            before = score
+
+
+def visit(findings: Findings, batch_size: int, *, why: str) -> bool:
+    """Tune a batch size and value it once, twice where it is among the best.
+
+    Returns:
+        Whether it was tuned; False: the budget did not reach for it.
+    """
+    limit = cut_steps(findings, batch_size)
+    if not _pays(findings, batch_size, limit):
+        return False
+    likely = findings.rate_start(batch_size)
+    findings.ledger.note(
+        f"tune batch size {batch_size}",
+        f"{why}; rates from 2^{likely:.1f} times the reference's, at most {limit} steps a run",
+    )
+    tuned = findings.tune(batch_size, limit_steps=limit)
+    if not tuned.records:
+        del findings.tuned[batch_size]
+        return False
+    if tuned.learning_rate is None:
+        findings.ruled_out[batch_size] = _why_none(findings, batch_size, limit)
+        findings.ledger.note(f"batch size {batch_size} is out", findings.ruled_out[batch_size])
+        return True
+    score, best = findings.log_score(batch_size), findings.best()
+    assert score is not None
+    assert best is not None
+    best_score = findings.log_score(best)
+    assert best_score is not None
+    findings.value(batch_size, 2 if score <= best_score + math.log(_CONTENDER) else 1)
+    return True
+
+
+def cut_steps(findings: Findings, batch_size: int) -> int:
+    """At how many steps a run of this batch size cannot win any more; some other one has met it."""
+    if findings.ledger.until is None:
+        return findings.horizon_steps(batch_size)
+    best = findings.best()
+    assert best is not None
+    best_score, best_merit = findings.log_score(best), findings.log_merit(best)
+    assert best_score is not None
+    assert best_merit is not None
+    steps = _CUT_AT * math.exp(best_score - findings.log_weight(batch_size))
+    # Nor can a batch of B need more steps than the best at a smaller batch does, or more examples.
+    steps = min(steps, _CUT_AT * math.exp(best_merit) * max(1.0, best / batch_size))
+    return max(1, math.ceil(steps))
+
+
+def _pays(findings: Findings, batch_size: int, limit: int) -> bool:
+    """Whether a search and its valuation fit into what is left: three rates and two seeds."""
+    usual = limit if findings.ledger.until is None else math.ceil(limit / _CUT_AT)
+    engine = findings.ledger.engine
+    one_s = engine.expected_s(batch_size, usual)
+    return _RUNS_A_VISIT * one_s / min(engine.n_workers, _RUNS_A_VISIT) <= findings.ledger.left_s()
+
+
+def _anchors(findings: Findings, sign: int) -> list[int]:
+    """The batch sizes at factors of about four from the reference, the last one the outermost."""
+    reference = findings.question.reference.batch_size
+    sizes = sorted(
+        (option.batch_size for option in findings.options()),
+        reverse=sign < 0,
+    )
+    sizes = [size for size in sizes if (size - reference) * sign > 0]
+    anchors: list[int] = []
+    here: float = reference
+    for i, size in enumerate(sizes):
+        far = max(size / here, here / size)
+        if far >= _STRIDE * 0.75 or i == len(sizes) - 1:
+            anchors.append(size)
+            here = size
+    return anchors
+
+
+def _promise(findings: Findings, anchors: list[int]) -> float:
+    if not anchors:
+        return math.inf
+    bound = findings.optimistic_log_score(anchors[0])
+    return 0.0 if bound is None else bound
+
+
+def _can_win(findings: Findings, batch_size: int) -> bool:
+    bound, best = findings.optimistic_log_score(batch_size), findings.best()
+    if bound is None or best is None:
+        return True
+    best_score = findings.log_score(best)
+    assert best_score is not None
+    return bound <= best_score + math.log1p(findings.question.delta)
+
+
+def _why_none(findings: Findings, batch_size: int, limit: int) -> str:
+    tuned = findings.tuned[batch_size]
+    if tuned.failed == len(tuned.records):
+        return f"all {tuned.failed} rates tried diverged or failed"
+    return f"no rate tried met the target within {limit} steps"

@@ -1,0 +1,155 @@
+"""Decision: which batch sizes are as good as the best, with a bound that holds for all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.advice.advice import Objective, Verdict
+
+Array = NDArray[np.float64]
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the scores say.
+
+    Attributes:
+        batch_sizes: those compared, ascending.
+        relative: each one's score over the best one's, estimated (>= 1 but for the best: 1).
+        low: 95 % lower bound of that ratio, for each alone.
+        high: simultaneous 95 % upper bound.
+        inside: whether `high` is at most 1 + delta.
+        verdict: "recommend", "indifferent" or "cannot_tell".
+        batch_size: the one to take; None where it cannot be told.
+        contender: where it cannot be told: the batch size whose upper bound is the lowest.
+        blocking: the batch size that the bound of `contender` is set by.
+    """
+
+    batch_sizes: tuple[int, ...]
+    relative: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    inside: tuple[bool, ...]
+    verdict: Verdict
+    batch_size: int | None
+    contender: int
+    blocking: int
+
+    @property
+    def flat_interval(self) -> tuple[int, int] | None:
+        """The smallest and largest batch size inside, None where there is none."""
+        inside = [size for size, is_in in zip(self.batch_sizes, self.inside, strict=True) if is_in]
+        return (inside[0], inside[-1]) if inside else None
+
+
+def decide(
+    batch_sizes: Sequence[int],
+    log_scores: Array,
+    draws: Array,
+    *,
+    delta: float,
+    objective: Objective,
+    may_recommend: Sequence[bool],
+    all_compared: bool,
+    peak_bytes: Sequence[int | None],
+    bounds: Sequence[float] = (),
+) -> Decision:
+    """Compare the scores of batch sizes; smaller is better.
+
+    The upper bound of a batch size's score over the best is the largest of its bounds against each
+    other one; the critical value against each is that at which the bounds of all batch sizes
+    against it hold at once in 95 % of the draws. Whichever is truly the best, the bounds against it
+    are among them.
+
+    Args:
+        batch_sizes: ascending, shape (k,).
+        log_scores: estimated log scores, shape (k,).
+        draws: resampled log scores, shape (n, k); their spread is that of the estimates' errors.
+        delta: tolerance, a fraction > 0.
+        objective: for "samples" the largest batch size inside is taken, else the best one.
+        may_recommend: which of them were trained enough to be recommended, shape (k,).
+        all_compared: whether these are all the batch sizes that fit; only then can it be all the
+            same which one is taken.
+        peak_bytes: memory of each, shape (k,); the least decides where it is all the same.
+        bounds: of batch sizes that are not among them: the least that their log score can be.
+
+    Source: Hsu 1984, Annals of Statistics 12(3), multiple comparisons with the best; Dunnett 1955.
+    """
+    k = len(batch_sizes)
+    upper, blockers = _upper_bounds(log_scores, draws)
+    if bounds:
+        upper = np.maximum(upper, log_scores - min(bounds))
+    best = int(np.argmin(log_scores))
+    relative = np.exp(log_scores - log_scores[best])
+    spread = draws - draws.min(axis=1, keepdims=True)
+    low = np.exp(np.quantile(spread, 1 - _CONFIDENCE, axis=0)) if k > 1 else np.ones(1)
+    high = np.exp(upper)
+    tolerance = np.log1p(delta)
+    inside = [bool(bound <= tolerance) for bound in upper]
+    inside = _around(inside, log_scores)
+    eligible = [i for i in range(k) if inside[i] and may_recommend[i]]
+    verdict: Verdict = "cannot_tell"
+    chosen: int | None = None
+    if eligible:
+        verdict = "recommend"
+        chosen = min(eligible, key=lambda i: (log_scores[i], batch_sizes[i]))
+        if objective == "samples":
+            chosen = max(eligible)
+        elif all_compared and all(inside):
+            verdict = "indifferent"
+            chosen = min(eligible, key=lambda i: (_or_inf(peak_bytes[i]), batch_sizes[i]))
+    contender = int(np.argmin(upper))
+    return Decision(
+        batch_sizes=tuple(batch_sizes),
+        relative=tuple(map(float, relative)),
+        low=tuple(map(float, np.minimum(low, relative))),
+        high=tuple(map(float, np.maximum(high, relative))),
+        inside=tuple(inside),
+        verdict=verdict,
+        batch_size=None if chosen is None else batch_sizes[chosen],
+        contender=batch_sizes[contender],
+        blocking=batch_sizes[blockers[contender]],
+    )
+
+
+def _upper_bounds(log_scores: Array, draws: Array) -> tuple[Array, list[int]]:
+    """For each batch size the simultaneous bound of its log ratio to the best, and who sets it."""
+    k = len(log_scores)
+    upper = np.zeros(k)
+    blockers = list(range(k))
+    for j in range(k):
+        others = [i for i in range(k) if i != j]
+        if not others:
+            break
+        error = (draws[:, others] - draws[:, [j]]) - (log_scores[others] - log_scores[j])
+        spread = np.sqrt(np.mean(error**2, axis=0))
+        # Two batch sizes that the draws tie together exactly differ by what they differ by.
+        scaled = np.divide(-error, spread, out=np.zeros_like(error), where=spread > 0)
+        critical = float(np.quantile(scaled.max(axis=1), _CONFIDENCE))
+        bound = log_scores[others] - log_scores[j] + critical * spread
+        for i, value in zip(others, bound, strict=True):
+            if value > upper[i] or (blockers[i] == i and value > 0):
+                upper[i], blockers[i] = value, j
+    return upper, blockers
+
+
+def _around(inside: list[bool], log_scores: Array) -> list[bool]:
+    """Keep what is joined to the best of those inside: an interval has no holes."""
+    if not any(inside):
+        return inside
+    best = min((i for i, is_in in enumerate(inside) if is_in), key=lambda i: log_scores[i])
+    first = last = best
+    while first > 0 and inside[first - 1]:
+        first -= 1
+    while last + 1 < len(inside) and inside[last + 1]:
+        last += 1
+    return [first <= i <= last for i in range(len(inside))]
+
+
+def _or_inf(value: int | None) -> float:
+    return float("inf") if value is None else float(value)

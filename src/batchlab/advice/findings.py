@@ -1,0 +1,289 @@
+"""Findings: what the runs so far say of each batch size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from batchlab.advice.ledger import Ledger, Wish
+from batchlab.advice.question import Option, Question
+from batchlab.advice.tuning import RateSearch, merit_of
+from batchlab.trial import TrialRecord
+
+# Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
+# Between the rules "sqrt" and "linear" for SGD, above what was measured for Adam.
+_PRIOR_EXPONENT = 0.5
+_PRIOR_WEIGHT = 2.0  # in squared octaves of batch size: a factor of 4 between two sizes counts 2
+_LARGEST_EXPONENT = 1.2
+# A valuation may take so much longer than the run that chose its rate before it is cut.
+_VALUE_LIMIT = 3.0
+# And usually takes no longer than this times the mean of its other seeds.
+_USUALLY_WITHIN = 1.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedPlan:
+    """Which seeds choose the rate, which value the choice, which verify the recommendation.
+
+    The best of many noisy runs looks better than it is, so no seed does two of these.
+    """
+
+    tune: tuple[int, ...]
+    value: tuple[int, ...]
+    verify: tuple[int, ...]
+
+    @classmethod
+    def of(cls, n_seeds: int | None) -> SeedPlan:
+        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
+        if n_seeds is None:
+            return cls(tune=(0, 1), value=tuple(range(10, 42)), verify=tuple(range(50, 60)))
+        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
+        return cls(
+            tune=tuple(range(n_tune)),
+            value=tuple(range(n_tune, n_seeds - n_verify)),
+            verify=tuple(range(n_seeds - n_verify, n_seeds)),
+        )
+
+
+@dataclass
+class Findings:
+    """The state of a study: what was tuned, and what each tuned batch size scores."""
+
+    ledger: Ledger
+    seeds: SeedPlan
+    tuned: dict[int, RateSearch] = field(default_factory=dict)
+    ruled_out: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        return self.ledger.question
+
+    def options(self) -> tuple[Option, ...]:
+        """The batch sizes that ran on this machine."""
+        return tuple(option for option in self.question.options if option.runs)
+
+    # ---- scores
+
+    def log_weight(self, batch_size: int) -> float:
+        """What the objective multiplies the steps to target with, on a log scale."""
+        if self.question.objective == "time":
+            step_s = self.question.option(batch_size).step_s.estimate
+            assert step_s is not None
+            return math.log(step_s)
+        return math.log(batch_size) if self.question.objective == "samples" else 0.0
+
+    def cell(self, batch_size: int) -> tuple[int, float] | None:
+        """The batch size with its tuned rate, None where it has none."""
+        tuned = self.tuned.get(batch_size)
+        if tuned is None or tuned.learning_rate is None:
+            return None
+        return batch_size, tuned.learning_rate
+
+    def values(self, batch_size: int) -> dict[int, TrialRecord]:
+        """The valuation runs of a tuned batch size, by seed."""
+        cell = self.cell(batch_size)
+        return {} if cell is None else self.ledger.of_cell(cell, "value")
+
+    def merits(self, batch_size: int) -> list[float]:
+        """Steps to target (or shortfall) of the valuation runs that have one."""
+        found = (merit_of(self.ledger, record) for record in self.values(batch_size).values())
+        return [merit for merit in found if merit is not None]
+
+    def log_merit(self, batch_size: int) -> float | None:
+        """Mean log merit: of the valuation runs, else of the run that chose the rate."""
+        merits = self.merits(batch_size)
+        if merits:
+            return sum(map(math.log, merits)) / len(merits)
+        tuned = self.tuned.get(batch_size)
+        return None if tuned is None or tuned.merit is None else math.log(tuned.merit)
+
+    def log_score(self, batch_size: int) -> float | None:
+        """The objective's figure on a log scale, None where it is not known."""
+        merit = self.log_merit(batch_size)
+        return None if merit is None else merit + self.log_weight(batch_size)
+
+    def scored(self) -> list[int]:
+        """The tuned batch sizes that met the target, ascending."""
+        return sorted(size for size in self.tuned if self.log_merit(size) is not None)
+
+    def best(self) -> int | None:
+        """The batch size with the best score so far."""
+        scores = {size: self.log_score(size) for size in self.scored()}
+        known = {size: score for size, score in scores.items() if score is not None}
+        return min(known, key=lambda size: (known[size], size)) if known else None
+
+    def optimistic_log_score(self, batch_size: int) -> float | None:
+        """The least that the score can be if larger batches need no more steps, nor fewer examples.
+
+        From the neighbours: S does not rise with B, and B S does not fall. None for quality, of
+        which neither is known.
+        """
+        if self.question.objective == "quality" or not self.scored():
+            return None
+        bounds = []
+        for known in self.scored():
+            merit = self.log_merit(known)
+            assert merit is not None
+            bounds.append(merit - max(0.0, math.log(batch_size / known)))
+        return max(bounds) + self.log_weight(batch_size)
+
+    # ---- rates
+
+    def rate_start(self, batch_size: int) -> float:
+        """Where to begin the search for the rate: octaves above the reference rate."""
+        slope, intercept = self.rate_line()
+        return intercept + slope * math.log2(batch_size / self.question.reference.batch_size)
+
+    def rate_line(self) -> tuple[float, float]:
+        """Slope and height at the reference batch size of the tuned rates, in octaves."""
+        points = list(self._rate_points())
+        if not points:
+            return _PRIOR_EXPONENT, 0.0
+        mean_x = sum(x for x, _ in points) / len(points)
+        mean_y = sum(y for _, y in points) / len(points)
+        above = sum((x - mean_x) * (y - mean_y) for x, y in points)
+        below = sum((x - mean_x) ** 2 for x, _ in points)
+        slope = (above + _PRIOR_WEIGHT * _PRIOR_EXPONENT) / (below + _PRIOR_WEIGHT)
+        slope = min(max(slope, 0.0), _LARGEST_EXPONENT)
+        return slope, mean_y - slope * mean_x
+
+    def _rate_points(self) -> Iterator[tuple[float, float]]:
+        reference = self.question.reference
+        for size in self.scored():
+            rate = self.tuned[size].learning_rate
+            if rate is not None:
+                yield (
+                    math.log2(size / reference.batch_size),
+                    math.log2(rate / reference.learning_rate),
+                )
+
+    # ---- runs
+
+    def tune(
+        self, batch_size: int, *, limit_steps: int, strides: tuple[int, ...] = (1,)
+    ) -> RateSearch:
+        """Search for the rate of a batch size."""
+        search = RateSearch(ledger=self.ledger, batch_size=batch_size)
+        search.run(
+            start=self.rate_start(batch_size),
+            limit_steps=limit_steps,
+            seed=self.seeds.tune[0],
+            strides=strides,
+        )
+        self.tuned[batch_size] = search
+        return search
+
+    def confirm(self, batch_size: int) -> bool:
+        """Ask a second seed about the rate of a batch size; False: none left, or no budget."""
+        search = self.tuned[batch_size]
+        if self.is_confirmed(batch_size) or search.merit is None:
+            return False
+        seed = self.seeds.tune[len(search.seeds)]
+        before = search.learning_rate
+        if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
+            return False
+        self.ledger.note(
+            f"asked a second seed for the rate of batch size {batch_size}",
+            "one seed chose it, and this batch size matters to the decision",
+        )
+        if search.learning_rate != before and search.learning_rate is not None:
+            self.ledger.note(
+                f"batch size {batch_size}: rate {search.learning_rate:.3g} instead of {before:.3g}",
+                "a second seed's runs move the lowest point there",
+            )
+        return True
+
+    def is_confirmed(self, batch_size: int) -> bool:
+        """Whether every tuning seed was asked about its rate."""
+        return len(self.tuned[batch_size].seeds) >= len(self.seeds.tune)
+
+    def value(self, batch_size: int, n: int, *, why: str = "") -> bool:
+        """Run the tuned rate with seeds that had no part in choosing it, until there are `n`.
+
+        A rate that fails on a fresh seed is too high: the next lower one takes its place.
+
+        Returns:
+            Whether there are as many now; False: the budget, the seeds or the rates ran out.
+        """
+        while True:
+            search = self.tuned[batch_size]
+            cell = self.cell(batch_size)
+            if cell is None:
+                return False
+            done = self.values(batch_size)
+            if any(read_failed(record) for record in done.values()):
+                search.step_down()
+                self.ledger.note(
+                    f"batch size {batch_size}: a lower rate, {search.learning_rate or 'of none'}",
+                    "a fresh seed did not survive the rate chosen before",
+                )
+                continue
+            if len(done) >= n:
+                return True
+            fresh = [seed for seed in self.seeds.value if seed not in done][: n - len(done)]
+            wishes = [
+                Wish(
+                    batch_size=batch_size,
+                    learning_rate=cell[1],
+                    seed=seed,
+                    steps=self.value_limit(batch_size),
+                )
+                for seed in fresh
+            ]
+            if not wishes or self.expected_s(wishes) > self.ledger.left_s():
+                return False
+            self.ledger.note(
+                f"value batch size {batch_size} at rate {cell[1]:.3g} with {len(wishes)} seeds",
+                why or "the seed that chose the rate flatters it",
+            )
+            self.ledger.run(wishes, "value")
+
+    def value_limit(self, batch_size: int) -> int:
+        """At how many steps a valuation is cut."""
+        if self.ledger.until is None:
+            return self.horizon_steps(batch_size)
+        merit = self.tuned[batch_size].merit
+        assert merit is not None
+        return math.ceil(_VALUE_LIMIT * merit)
+
+    def horizon_steps(self, batch_size: int) -> int:
+        """Objective quality: the steps that a run of this batch size is given."""
+        question = self.question
+        if question.longest_s is not None:
+            step_s = question.option(batch_size).step_s.estimate
+            assert step_s is not None
+            return max(1, int(question.longest_s / step_s))
+        assert question.longest_epochs is not None
+        return max(1, math.ceil(question.longest_epochs * question.steps_per_epoch(batch_size)))
+
+    def expected_s(self, wishes: list[Wish]) -> float:
+        """What the runs are expected to cost, given where the target was met before."""
+        likely = []
+        for wish in wishes:
+            steps = wish.steps
+            known = self._steps_seen(wish)
+            if known is not None:
+                steps = min(steps, math.ceil(_USUALLY_WITHIN * known))
+            likely.append(replace(wish, steps=steps))
+        return self.ledger.expected_s(likely)
+
+    def _steps_seen(self, wish: Wish) -> float | None:
+        """Steps to the target of other seeds of the same cell; None: it was never met there."""
+        if self.ledger.until is None:
+            return None
+        others = self.ledger.of_cell(wish.cell, "pilot", "tune", "value", "verify").values()
+        found = [merit for merit in (merit_of(self.ledger, r) for r in others) if merit is not None]
+        return sum(found) / len(found) if found else None
+
+
+def read_failed(record: TrialRecord) -> bool:
+    """Whether a run diverged or ended badly (not: was cut)."""
+    return record.status is not None and str(record.status) in (
+        "diverged",
+        "nan",
+        "oom",
+        "killed",
+        "error",
+    )

@@ -1,0 +1,158 @@
+"""Ledger: every training run the advice asked for, what came back, and what the budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from batchlab.advice.advice import RateTried, Step
+from batchlab.advice.engine import Ask, Engine
+from batchlab.advice.objective import best_value
+from batchlab.advice.question import Question
+from batchlab.trial import RunLength, Status, Target, TrialRecord
+
+_MOST_STEPS = 10**9
+Purpose = Literal["pilot", "tune", "value", "verify"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """A run to ask for: at most `steps` steps, or until the target where there is one."""
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    steps: int
+
+    @property
+    def cell(self) -> tuple[int, float]:
+        """Batch size and learning rate."""
+        return self.batch_size, self.learning_rate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What a run says of one target: between which steps it was first met.
+
+    Attributes:
+        after_steps: not met at this many steps.
+        steps: met by then; None: not while it ran.
+        failed: it diverged or ended badly, so its length is no bound for a longer run.
+    """
+
+    after_steps: int
+    steps: int | None
+    failed: bool
+
+    @property
+    def middle(self) -> float | None:
+        """The middle of the interval, None where the target was not met."""
+        return None if self.steps is None else (self.after_steps + self.steps) / 2
+
+
+def read(record: TrialRecord, target: Target) -> Reading:
+    """The crossing of `target` in a record."""
+    crossing = record.crossing(target)
+    if crossing is not None:
+        return Reading(after_steps=crossing.after_step, steps=crossing.step, failed=False)
+    failed = record.status not in (Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
+    return Reading(after_steps=record.steps, steps=None, failed=failed)
+
+
+@dataclass
+class Ledger:
+    """Asks the engine, keeps what came back, and knows what may still be spent."""
+
+    question: Question
+    engine: Engine
+    until: Target | None
+    records: dict[tuple[int, float, int], TrialRecord] = field(default_factory=dict)
+    purposes: dict[tuple[int, float, int], Purpose] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    reserved_s: float = 0.0
+
+    def note(self, did: str, why: str) -> None:
+        """Write down what is done next, and why."""
+        self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
+
+    def left_s(self) -> float:
+        """What the budget leaves after what is reserved."""
+        return self.question.budget_s - self.engine.spent_s() - self.reserved_s
+
+    def expected_s(self, wishes: Sequence[Wish]) -> float:
+        """About what the runs cost of the budget, side by side where the engine can."""
+        costs = []
+        for wish in wishes:
+            costs.append(self.engine.expected_s(wish.batch_size, self._new_steps(wish)))
+        if not costs:
+            return 0.0
+        return max(max(costs), sum(costs) / self.engine.n_workers)
+
+    def _new_steps(self, wish: Wish) -> int:
+        """Steps that are not in the records yet; none where the run has met its target."""
+        known = self.records.get((*wish.cell, wish.seed))
+        if known is None:
+            return wish.steps
+        if self.until is not None and known.crossing(self.until) is not None:
+            return 0
+        return max(0, wish.steps - known.steps)
+
+    def affordable_steps(self, batch_size: int, seconds: float) -> int:
+        """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
+        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
+        low, high = 1, 2
+        while high < _MOST_STEPS and self.engine.expected_s(batch_size, high) <= seconds:
+            low, high = high, 2 * high
+        while high - low > max(1, low // 100):
+            middle = (low + high) // 2
+            if self.engine.expected_s(batch_size, middle) <= seconds:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def run(self, wishes: Iterable[Wish], purpose: Purpose) -> list[TrialRecord]:
+        """Run them; a record is kept under its cell and seed, the purpose is that of the first."""
+        wishes = list(wishes)
+        asks = [
+            Ask(
+                trial=self.engine.trial(
+                    batch_size=wish.batch_size, learning_rate=wish.learning_rate, seed=wish.seed
+                ),
+                length=RunLength(steps=max(1, wish.steps), until=self.until),
+            )
+            for wish in wishes
+        ]
+        records = list(self.engine.run(asks))
+        for wish, record in zip(wishes, records, strict=True):
+            if not record.evaluations:
+                continue  # it never began: nothing is known of it
+            key = (*wish.cell, wish.seed)
+            self.records[key] = record
+            self.purposes.setdefault(key, purpose)
+        return records
+
+    def of_cell(self, cell: tuple[int, float], *purposes: Purpose) -> dict[int, TrialRecord]:
+        """The records of a batch size and rate with one of the purposes, by seed."""
+        return {
+            key[2]: record
+            for key, record in self.records.items()
+            if key[:2] == cell and self.purposes[key] in purposes
+        }
+
+    def tried(self, target: Target | None) -> tuple[RateTried, ...]:
+        """Every run in the order asked, read against `target`."""
+        return tuple(
+            RateTried(
+                batch_size=key[0],
+                learning_rate=key[1],
+                seed=key[2],
+                purpose=self.purposes[key],
+                status=str(record.status),
+                steps=record.steps,
+                steps_to_target=None if target is None else read(record, target).middle,
+                best_value=best_value(record, self.question.metric, self.question.better),
+            )
+            for key, record in self.records.items()
+        )

@@ -1,0 +1,28 @@
+"""Objective: what a run is worth to the question asked."""
+
+from __future__ import annotations
+
+from batchlab.quantities import Better
+from batchlab.trial import TrialRecord
+
+
+def best_value(record: TrialRecord, metric: str, better: Better) -> float | None:
+    """The best validation value of the metric after the first step; None: there is none."""
+    values = [
+        value for evaluation, value in record.curve("validation", metric) if evaluation.step > 0
+    ]
+    if not values:
+        return None
+    return max(values) if better == "higher" else min(values)
+
+
+def shortfall(record: TrialRecord, metric: str, better: Better) -> float | None:
+    """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
+
+    None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
+    """
+    value = best_value(record, metric, better)
+    if value is None:
+        return None
+    distance = 1 - value if better == "higher" else value
+    return distance if distance > 0 else None

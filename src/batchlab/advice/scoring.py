@@ -1,0 +1,153 @@
+"""Scores: the objective's figure of each batch size with joint draws of its error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.advice.findings import Findings
+from batchlab.advice.ledger import read
+from batchlab.advice.tuning import merit_of
+from batchlab.errors import FitError
+from batchlab.laws.steps_to_target import (
+    StepsObservation,
+    StepsToTargetFit,
+    fit_steps_to_target,
+)
+from batchlab.trial import Target
+
+Array = NDArray[np.float64]
+N_DRAWS = 999
+# Where no batch size was run twice nothing is known of the seeds' scatter but what is usual.
+_USUAL_SD = 0.15
+_Z = 1.959964
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """The figures that a decision is made on.
+
+    Attributes:
+        batch_sizes: ascending, shape (k,).
+        log_scores: estimates, shape (k,).
+        draws: the estimates as they might have come out, shape (n, k).
+        log_merit: the part that learning gives: log steps to target (quality: log shortfall).
+        merit_draws: the same for it, shape (n, k).
+        fit: the law of the steps to target; None: too few batch sizes, or objective quality.
+    """
+
+    batch_sizes: tuple[int, ...]
+    log_scores: Array
+    draws: Array
+    log_merit: Array
+    merit_draws: Array
+    fit: StepsToTargetFit | None
+
+
+def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
+    """Scores of every batch size that was valued, and of those that the law reaches.
+
+    Args:
+        findings: the runs.
+        target: read the runs against this one instead of the study's own.
+
+    Returns:
+        None where no batch size was valued.
+    """
+    target = target or findings.ledger.until
+    fit = None if target is None else _fitted(findings, target)
+    if fit is not None:
+        valued = fit.batch_sizes
+        sizes = tuple(
+            option.batch_size
+            for option in findings.options()
+            if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
+            and option.batch_size not in findings.ruled_out
+        )
+        merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
+    else:
+        means = _means(findings, target)
+        if means is None:
+            return None
+        sizes, merit, draws = means
+    weight = np.array([findings.log_weight(size) for size in sizes])
+    noise = np.random.default_rng(1).standard_normal(draws.shape)
+    weight_sd = np.array([_weight_sd(findings, size) for size in sizes])
+    return Scores(
+        batch_sizes=sizes,
+        log_scores=merit + weight,
+        draws=draws + weight + noise * weight_sd,
+        log_merit=merit,
+        merit_draws=draws,
+        fit=fit,
+    )
+
+
+def observations(findings: Findings, target: Target) -> list[StepsObservation]:
+    """The valuation runs as observations for the law."""
+    seen = []
+    for size in sorted(findings.tuned):
+        for record in findings.values(size).values():
+            reading = read(record, target)
+            if reading.failed or (reading.steps is None and reading.after_steps == 0):
+                continue
+            seen.append(
+                StepsObservation(
+                    batch_size=size, after_steps=reading.after_steps, steps=reading.steps
+                )
+            )
+    return seen
+
+
+def _fitted(findings: Findings, target: Target) -> StepsToTargetFit | None:
+    try:
+        fit = fit_steps_to_target(observations(findings, target), n_resamples=N_DRAWS)
+    except FitError:
+        return None
+    return fit if fit.no_draws_reason is None else None
+
+
+def _means(
+    findings: Findings, target: Target | None
+) -> tuple[tuple[int, ...], Array, Array] | None:
+    """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
+    logs: dict[int, list[float]] = {}
+    for size in sorted(findings.tuned):
+        merits = [
+            merit_of(findings.ledger, record) if target is None else read(record, target).middle
+            for record in findings.values(size).values()
+        ]
+        found = [math.log(merit) for merit in merits if merit is not None]
+        if found:
+            logs[size] = found
+    if not logs:
+        return None
+    sd, degrees = pooled_sd(list(logs.values()))
+    rng = np.random.default_rng(0)
+    mean = np.array([sum(values) / len(values) for values in logs.values()])
+    count = np.array([len(values) for values in logs.values()])
+    # Student's t for all at once: one common draw of the variance, one normal for each mean.
+    common = np.sqrt(degrees / rng.chisquare(degrees, size=(N_DRAWS, 1)))
+    errors = common * sd * rng.standard_normal((N_DRAWS, len(mean))) / np.sqrt(count)
+    return tuple(logs), mean, mean + errors
+
+
+def pooled_sd(groups: list[list[float]]) -> tuple[float, int]:
+    """Standard deviation within groups and its degrees of freedom; a usual one for want of any."""
+    degrees = sum(len(values) - 1 for values in groups)
+    if degrees == 0:
+        return _USUAL_SD, 3
+    squares = sum((value - sum(values) / len(values)) ** 2 for values in groups for value in values)
+    return math.sqrt(squares / degrees), degrees
+
+
+def _weight_sd(findings: Findings, batch_size: int) -> float:
+    if findings.question.objective != "time":
+        return 0.0
+    step_s = findings.question.option(batch_size).step_s
+    if step_s.low is None or step_s.high is None or step_s.low <= 0:
+        return 0.0
+    return math.log(step_s.high / step_s.low) / (2 * _Z)

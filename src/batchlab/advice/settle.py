@@ -1,0 +1,179 @@
+"""Settle: spend what is left where the decision is least certain, until it is clear."""
+
+from __future__ import annotations
+
+import math
+
+from batchlab.advice.climb import visit
+from batchlab.advice.decision import Decision, decide
+from batchlab.advice.findings import Findings
+from batchlab.advice.scoring import Scores, score
+
+# More runs of one batch size than this settle nothing that fewer did not.
+_MOST_VALUES = 16
+_FEWEST_VALUES = 2
+_ENOUGH_VALUES = 6
+_NEAR = 1.25  # what --explain lists beside the best
+
+
+def decision_of(findings: Findings, scores: Scores) -> Decision:
+    """The decision that the scores so far support."""
+    sizes = scores.batch_sizes
+    options = {option.batch_size: option for option in findings.options()}
+    return decide(
+        sizes,
+        scores.log_scores,
+        scores.draws,
+        delta=findings.question.delta,
+        objective=findings.question.objective,
+        may_recommend=[len(findings.merits(size)) >= _FEWEST_VALUES for size in sizes],
+        all_compared=set(sizes) == set(options),
+        bounds=[
+            bound
+            for size in options
+            if size not in sizes and size not in findings.ruled_out
+            if (bound := findings.optimistic_log_score(size)) is not None
+        ],
+        peak_bytes=[options[size].peak_bytes for size in sizes],
+    )
+
+
+def settle(findings: Findings) -> Decision | None:
+    """Add runs until the decision is clear or the budget has no more for them.
+
+    Returns:
+        The last decision; None where no batch size met the target.
+    """
+    while True:
+        scores = score(findings)
+        if scores is None:
+            return None
+        decision = decision_of(findings, scores)
+        if _is_clear(findings, decision):
+            size = decision.batch_size
+            assert size is not None
+            # The recommendation is only as good as its rate, which one seed chose.
+            if len(findings.tuned[size].seeds) == 1 and findings.confirm(size):
+                findings.value(size, _FEWEST_VALUES)
+                continue
+            findings.ledger.note(
+                f"the decision is clear: {decision.verdict}, batch size {decision.batch_size}",
+                _bounds_of(decision),
+            )
+            return decision
+        if not _next_runs(findings, decision):
+            findings.ledger.note("no more runs", "what is left would not pay for another")
+            return decision
+
+
+def _is_clear(findings: Findings, decision: Decision) -> bool:
+    if decision.verdict in ("cannot_tell", "indifferent"):
+        return decision.verdict == "indifferent"
+    return not _may_not_matter(findings, decision) and _next_larger(findings, decision) is None
+
+
+def _next_larger(findings: Findings, decision: Decision) -> int | None:
+    """Objective samples: the next larger batch size, where it may be within delta as well."""
+    if findings.question.objective != "samples" or decision.batch_size is None:
+        return None
+    for size, low in zip(decision.batch_sizes, decision.low, strict=True):
+        if size > decision.batch_size:
+            open_yet = low <= 1 + findings.question.delta
+            return size if open_yet and len(findings.values(size)) < _ENOUGH_VALUES else None
+    return None
+
+
+def _may_not_matter(findings: Findings, decision: Decision) -> bool:
+    """Whether every batch size may be as good as the best: then more runs tell if they are."""
+    tolerance = 1 + findings.question.delta
+    all_there = len(decision.batch_sizes) == len(findings.options())
+    return all_there and all(ratio <= tolerance for ratio in decision.relative)
+
+
+def _next_runs(findings: Findings, decision: Decision) -> bool:
+    """Do the runs that promise to tell most; False: none can be paid for."""
+    for size, why in _wanted(findings, decision):
+        if findings.cell(size) is None:
+            if size not in findings.tuned and visit(findings, size, why=why):
+                return True
+            continue
+        # Choosing the rate and valuing it take turns: neither pays without the other.
+        rounds = len(findings.tuned[size].seeds)
+        if len(findings.values(size)) >= _FEWEST_VALUES * rounds and findings.confirm(size):
+            findings.value(size, _FEWEST_VALUES)
+            return True
+        before = len(findings.values(size))
+        goal = before + findings.ledger.engine.n_workers
+        if before >= _MOST_VALUES:
+            continue
+        findings.value(size, goal, why=why)
+        if len(findings.values(size)) > before:
+            return True
+    return False
+
+
+def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
+    """Batch sizes to spend runs on, the most telling first."""
+    sizes = decision.batch_sizes
+    best = min(zip(decision.relative, sizes, strict=True))[1]
+    wanted: list[tuple[int, str]] = []
+
+    def runs(size: int) -> int:
+        return len(findings.merits(size))
+
+    if runs(best) < _FEWEST_VALUES:
+        wanted.append((best, "it is the best so far and has too few runs"))
+    wanted += [
+        (size, "no law reaches it, and its neighbours do not rule out that it is the best")
+        for size in _unbounded(findings, decision)
+    ]
+    larger = _next_larger(findings, decision)
+    if larger is not None:
+        wanted.append((larger, "the largest batch size within delta is asked for"))
+    elif decision.verdict != "cannot_tell" or _may_not_matter(findings, decision):
+        high, widest = max(zip(decision.high, sizes, strict=True))
+        wanted.append((widest, f"all may be the same, but for {widest} up to x{high:.2f} is open"))
+    rivals = sorted((decision.contender, decision.blocking), key=runs)
+    why = (
+        f"{decision.contender} against {decision.blocking} is what keeps the decision open "
+        f"({_bounds_of(decision)})"
+    )
+    wanted += [(size, why) for size in rivals]
+    # Then whatever may still be the best, the least known first.
+    open_sizes = [
+        size
+        for size, low, high in zip(sizes, decision.low, decision.high, strict=True)
+        if low <= 1 + findings.question.delta and high > 1 + findings.question.delta
+    ]
+    wanted += [(size, "it may be as good as the best") for size in sorted(open_sizes, key=runs)]
+    return list(dict.fromkeys(wanted))
+
+
+def _unbounded(findings: Findings, decision: Decision) -> list[int]:
+    """Batch sizes without a score that may yet be more than delta better, most promising first."""
+    best = findings.best()
+    promise = {
+        option.batch_size: findings.optimistic_log_score(option.batch_size)
+        for option in findings.options()
+        if option.batch_size not in decision.batch_sizes
+        and option.batch_size not in findings.ruled_out
+        and option.batch_size not in findings.tuned
+    }
+    limit = None if best is None else findings.log_score(best)
+    if limit is None:
+        return []
+    known = {size: bound for size, bound in promise.items() if bound is not None}
+    limit -= math.log1p(findings.question.delta)
+    return sorted((size for size in known if known[size] < limit), key=lambda size: known[size])
+
+
+def _bounds_of(decision: Decision) -> str:
+    """The bounds of those that matter, in words."""
+    near = [
+        f"{size} (at most x{high:.2f})"
+        for size, relative, high in zip(
+            decision.batch_sizes, decision.relative, decision.high, strict=True
+        )
+        if relative <= _NEAR or size == decision.contender
+    ]
+    return f"near the best: {', '.join(near)}"

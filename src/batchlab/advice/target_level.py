@@ -1,0 +1,143 @@
+"""TargetLevel: the level that counts as trained, where none was given or the one given is too far.
+
+Source: design §6.7: the plateau of a pilot run of the reference configuration, less one standard
+error; an easier level where the budget does not reach for it, labelled so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchlab.advice.advice import TargetOrigin
+from batchlab.advice.question import Question
+from batchlab.laws.plateau import plateau_of
+from batchlab.trial import Evaluation, Target, TrialRecord
+
+# The last part of a curve that its level is taken from.
+_LEVEL_SHARE = 0.25
+# Where a target is out of reach: the level that the best curve had after this part of its run, so
+# that slower batch sizes and rates can meet it too in the time that there is.
+_EASIER_PLACE = 0.6
+# The decision is repeated at the level of the reference's curve this far along the way.
+_EASIER_REPEAT_PLACE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetLevel:
+    """A target with where it comes from, and why."""
+
+    target: Target
+    origin: TargetOrigin
+    why: str
+
+
+def from_pilot(question: Question, records: Sequence[TrialRecord]) -> TargetLevel | None:
+    """The level that pilot runs of the reference configuration set; None: they learned nothing.
+
+    Where the first run has reached its plateau: the level there less one standard error. Else the
+    level at `_EASIER_PLACE` of the best run, called easier.
+    """
+    plateau = plateau_of(records[0], metric=question.metric, better=question.better)
+    if plateau.verdict != "reached":
+        return easier(question, records, why=f"the pilot has no plateau yet: {plateau.reason}")
+    tail = _tail(records[0], question.metric)
+    mean = sum(tail) / len(tail)
+    error = 0.0
+    if len(tail) > 1:
+        error = math.sqrt(sum((value - mean) ** 2 for value in tail) / (len(tail) - 1))
+    value = mean - error if question.better == "higher" else mean + error
+    return TargetLevel(
+        target=Target(metric=question.metric, value=value, better=question.better),
+        origin="pilot",
+        why=f"the level of the reference's plateau ({mean:.4g}) less the scatter of its last "
+        f"{len(tail)} evaluations",
+    )
+
+
+def easier(question: Question, records: Sequence[TrialRecord], *, why: str) -> TargetLevel | None:
+    """A level that the best of these runs met after `_EASIER_PLACE` of its way, or None.
+
+    None where no run got better than the untrained model.
+    """
+    best: float | None = None
+    for record in records:
+        level = level_at(record, question.metric, question.better, _EASIER_PLACE * record.samples)
+        if level is None or not _learned(record, question.metric, question.better, level):
+            continue
+        if best is None or _is_better(level, best, question):
+            best = level
+    if best is None:
+        return None
+    target = Target(metric=question.metric, value=best, better=question.better)
+    return TargetLevel(target=target, origin="easier", why=why)
+
+
+def level_at(record: TrialRecord, metric: str, better: str, samples: float) -> float | None:
+    """The best value of the metric within so many samples; None: it was not evaluated by then."""
+    values = [
+        value
+        for evaluation, value in record.curve("validation", metric)
+        if 0 < evaluation.step and evaluation.samples <= samples
+    ]
+    if not values:
+        return None
+    return max(values) if better == "higher" else min(values)
+
+
+def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, Target] | None:
+    """An easier and a harder target: the curves' level at 0.6 of the way, and as far beyond / 2.
+
+    Args:
+        target: the one decided at.
+        records: runs that met it.
+
+    Returns:
+        (easier, harder), or None where the curves are flat there.
+    """
+    levels = []
+    for record in records:
+        crossing = record.crossing(target)
+        if crossing is None:
+            continue
+        level = level_at(
+            record, target.metric, target.better, _EASIER_REPEAT_PLACE * crossing.samples
+        )
+        if level is not None:
+            levels.append(level)
+    if not levels:
+        return None
+    level = sorted(levels)[len(levels) // 2]
+    if target.met_by(level):
+        return None
+    beyond = target.value + (target.value - level) / 2
+    return (
+        Target(metric=target.metric, value=level, better=target.better),
+        Target(metric=target.metric, value=beyond, better=target.better),
+    )
+
+
+def untrained_value(record: TrialRecord, metric: str) -> float | None:
+    """The metric before the first step."""
+    first: Evaluation | None = record.evaluations[0] if record.evaluations else None
+    if first is None or first.step != 0:
+        return None
+    return first.score("validation", metric)
+
+
+def _tail(record: TrialRecord, metric: str) -> list[float]:
+    curve = [(e.samples, value) for e, value in record.curve("validation", metric) if e.step > 0]
+    from_samples = (1 - _LEVEL_SHARE) * record.samples
+    return [value for samples, value in curve if samples >= from_samples]
+
+
+def _is_better(level: float, best: float, question: Question) -> bool:
+    return level > best if question.better == "higher" else level < best
+
+
+def _learned(record: TrialRecord, metric: str, better: str, level: float) -> bool:
+    start = untrained_value(record, metric)
+    if start is None:
+        return True
+    return level > start if better == "higher" else level < start

@@ -1,0 +1,238 @@
+"""Tuning: the search for one batch size's learning rate, on a lattice of octaves.
+
+Coarse to fine around a start that the neighbours' rates suggest: the best rate so far is compared
+with both its neighbours until it beats them, so a best at the edge of what was tried widens the
+range. A rate that is slower than the best so far by `_CANNOT_WIN` is stopped there. All rates see
+the same seed, so that what they share cancels.
+
+The choice is the lowest point of a parabola through the best rate and its two neighbours, which is
+narrow enough for the basin's lopsidedness not to pull it away.
+
+Source: the plan was measured against tree-structured Parzen estimators on synthetic curves: it is
+as good from 12 evaluations on and better with fewer (docs/advise.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from batchlab.advice.ledger import Ledger, Wish, read
+from batchlab.advice.objective import best_value, shortfall
+from batchlab.trial import TrialRecord
+
+# A run that has not met the target after this multiple of the best steps so far is stopped: with
+# 10 % of scatter between seeds it lies three standard deviations behind.
+CANNOT_WIN = 1.35
+_MOST_RUNS = 10
+
+
+@dataclass(kw_only=True)
+class RateSearch:
+    """The search at one batch size: `run` finds a rate, `confirm` asks a second seed.
+
+    Attributes:
+        ledger: asked for the runs.
+        batch_size: examples per step.
+        learning_rate: the rate chosen; None: no rate met the target in the steps allowed.
+        merit: its figure on the tuning seeds (steps to target, or shortfall for quality).
+        finished: whether the best rate was compared with both its neighbours.
+        seeds: the seeds asked so far.
+    """
+
+    ledger: Ledger
+    batch_size: int
+    learning_rate: float | None = None
+    merit: float | None = None
+    finished: bool = False
+    seeds: list[int] = field(default_factory=list)
+    _records: dict[tuple[int, int], TrialRecord] = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Every run of the search."""
+        return list(self._records.values())
+
+    def run(
+        self, *, start: float, limit_steps: int, seed: int, strides: Iterable[int] = (1,)
+    ) -> None:
+        """Search from `start` (octaves above the reference rate) with each stride in turn."""
+        self.seeds.append(seed)
+        here = self._nearest(start)
+        for stride in strides:
+            first = [here]
+            if self.ledger.engine.n_workers > 1:
+                first.append(self._nearest(here + stride))
+            if not self._evaluate(first, limit_steps):
+                break
+            here = self._climb(stride, limit_steps)
+        self._choose()
+
+    def confirm(self, *, limit_steps: int, seed: int) -> bool:
+        """Ask one more seed about the best rate and its neighbours, and choose by all seeds.
+
+        Returns:
+            False: the budget did not reach for it.
+        """
+        if not self._merits():
+            return False
+        self.seeds.append(seed)
+        here = self._best()
+        octaves = [here, self._nearest(here + 1), self._nearest(here - 1)]
+        if not self._evaluate(octaves, limit_steps):
+            self.seeds.pop()
+            return False
+        self._choose()
+        return True
+
+    def step_down(self) -> None:
+        """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
+        assert self.learning_rate is not None
+        chosen = math.log2(self.learning_rate / self.ledger.question.reference.learning_rate)
+        lower = {o: merit for o, merit in self._merits().items() if o < chosen - 0.25}
+        self.learning_rate = self.merit = None
+        if lower:
+            self._take(max(lower), lower[max(lower)])
+
+    @property
+    def failed(self) -> int:
+        """How many runs diverged or ended badly."""
+        return sum(not record.ended_well for record in self._records.values())
+
+    def _climb(self, stride: int, limit_steps: int) -> int:
+        while True:
+            here = self._best()
+            missing = [
+                octave
+                for octave in (self._nearest(here + stride), self._nearest(here - stride))
+                if (octave, self.seeds[-1]) not in self._records
+            ]
+            if not missing:
+                self.finished = True
+                return here
+            # One worker looks at one side first: where that is better, the other is known already.
+            at_a_time = max(1, self.ledger.engine.n_workers)
+            self.finished = False
+            too_many = len(self._records) >= _MOST_RUNS
+            if too_many or not self._evaluate(missing[:at_a_time], limit_steps):
+                return here
+
+    def _evaluate(self, octaves: Iterable[int], limit_steps: int) -> bool:
+        """Run what is new on the last seed; False if the budget does not reach for it."""
+        seed, steps = self.seeds[-1], limit_steps
+        if self.ledger.until is not None and self._merits():
+            steps = min(steps, math.ceil(CANNOT_WIN * min(self._merits().values())))
+        new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
+        wishes = [
+            Wish(
+                batch_size=self.batch_size, learning_rate=self.rate(octave), seed=seed, steps=steps
+            )
+            for octave in new
+        ]
+        if self.ledger.expected_s(wishes) > self.ledger.left_s():
+            return False
+        for octave, record in zip(new, self.ledger.run(wishes, "tune"), strict=True):
+            if record.evaluations:
+                self._records[octave, seed] = record
+        return any((octave, seed) in self._records for octave in new) or not new
+
+    def rate(self, octave: float) -> float:
+        """The rate so many octaves above the reference rate."""
+        return self.ledger.question.reference.learning_rate * math.exp2(octave)
+
+    def _nearest(self, octave: float) -> int:
+        known = self._available()
+        if known is None:
+            return round(octave)
+        return min(known, key=lambda other: (abs(other - octave), other))
+
+    def _available(self) -> list[int] | None:
+        """The octaves that the engine has; None: any."""
+        rates = self.ledger.engine.learning_rates(self.batch_size)
+        if rates is None:
+            return None
+        reference = self.ledger.question.reference.learning_rate
+        return sorted({round(math.log2(rate / reference)) for rate in rates})
+
+    # ---- what the runs say
+
+    def _log_merits(self, octave: int) -> dict[int, float | None]:
+        """By seed: the log merit of a rate; None: it missed the target or failed."""
+        found = {}
+        for (other, seed), record in self._records.items():
+            if other == octave:
+                merit = merit_of(self.ledger, record)
+                found[seed] = None if merit is None else math.log(merit)
+        return found
+
+    def _merits(self) -> dict[int, float]:
+        """Geometric mean merit of the rates that met the target on every seed they were given."""
+        merits = {}
+        for octave in {octave for octave, _ in self._records}:
+            logs = list(self._log_merits(octave).values())
+            known = [value for value in logs if value is not None]
+            if len(known) == len(logs):
+                merits[octave] = math.exp(sum(known) / len(known))
+        return merits
+
+    def _best(self) -> int:
+        merits = self._merits()
+        if merits:
+            # A rate seen by more seeds is preferred to one that had a single lucky one.
+            n = {octave: len(self._log_merits(octave)) for octave in merits}
+            return min(merits, key=lambda octave: (-n[octave], merits[octave], octave))
+        # None met the target: the one that came nearest to it, a failed one last.
+        return min(self._records, key=self._distance)[0]
+
+    def _distance(self, key: tuple[int, int]) -> tuple[bool, float, tuple[int, int]]:
+        question, record = self.ledger.question, self._records[key]
+        value = best_value(record, question.metric, question.better)
+        if value is None:
+            return True, math.inf, key
+        return not record.ended_well, -value if question.better == "higher" else value, key
+
+    def _choose(self) -> None:
+        """Take the lowest point of the parabola through the best rate and its neighbours.
+
+        Half an octave is as fine as one seed tells rates apart, a quarter where there are more; an
+        engine that has certain rates only gets the nearest of them. A neighbour that was cut or
+        failed lies at least where it was cut: that pushes the lowest point away from it.
+        """
+        merits = self._merits()
+        if not merits:
+            return
+        here = self._best()
+        below, above = (self._height(here + side, here) for side in (-1, +1))
+        offset = 0.0
+        if below is not None and above is not None and below + above > 0:
+            offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
+        if self._available() is not None:
+            self._take(self._nearest(here + offset), merits[here])
+        else:
+            parts = 2 if len(self.seeds) == 1 else 4
+            self._take(here + round(parts * offset) / parts, merits[here])
+
+    def _take(self, octave: float, merit: float) -> None:
+        self.learning_rate, self.merit = self.rate(octave), merit
+
+    def _height(self, octave: int, here: int) -> float | None:
+        """Log merit of a rate above that of the best, over the seeds of both; None: not tried."""
+        mine, best = self._log_merits(octave), self._log_merits(here)
+        heights = []
+        for seed, log_merit in mine.items():
+            centre = best.get(seed)
+            if centre is not None:
+                # Cut or failed: worse than CANNOT_WIN, by how much is not known.
+                worse = math.log(CANNOT_WIN) if log_merit is None else log_merit - centre
+                heights.append(worse)
+        return sum(heights) / len(heights) if heights else None
+
+
+def merit_of(ledger: Ledger, record: TrialRecord) -> float | None:
+    """Steps to the target, or for quality the shortfall; None: missed, or it ended badly."""
+    if ledger.until is not None:
+        return read(record, ledger.until).middle or None  # 0: met untrained, so it measures nothing
+    if not record.ended_well:
+        return None
+    return shortfall(record, ledger.question.metric, ledger.question.better)

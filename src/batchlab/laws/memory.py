@@ -1,0 +1,93 @@
+"""Memory: the law M(B) = fixed + per example × B through peaks that were measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from batchlab.errors import UsageError
+from batchlab.estimate import Estimate
+
+_TOO_FEW = "peaks at {n} batch sizes; a line needs two, and three for an interval: profile more"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryFit:
+    """Peak memory as a straight line over the batch size.
+
+    Attributes:
+        fixed_bytes: what any batch size takes: weights, gradients, optimizer state, data.
+        bytes_per_example: what each example of a batch adds: its activations and its copy.
+    """
+
+    fixed_bytes: Estimate
+    bytes_per_example: Estimate
+
+    def predicted_bytes(self, batch_size: int) -> float | None:
+        """The peak at `batch_size` on the fitted line, in bytes; None: it can't be told."""
+        fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
+        return None if fixed is None or each is None else fixed + each * batch_size
+
+    def largest_batch_size(self, limit_bytes: int) -> int | None:
+        """The largest batch size whose predicted peak is within the limit; nothing was run.
+
+        Args:
+            limit_bytes: the memory there is.
+
+        Returns:
+            In examples; 0 where not even one fits, None where it can't be told: there is no line,
+            or one that does not rise.
+        """
+        fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
+        if fixed is None or each is None or each <= 0:
+            return None
+        return max(0, math.floor((limit_bytes - fixed) / each))
+
+
+def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
+    """Fit the line by least squares.
+
+    Args:
+        points: (batch size in examples, peak in bytes), in any order.
+
+    Returns:
+        Both coefficients with Student's 95 % intervals from the residuals; without bounds from
+        two batch sizes, and none from fewer.
+
+    Raises:
+        UsageError: a batch size below 1 or a peak below 0.
+    """
+    for batch_size, peak_bytes in points:
+        if batch_size < 1 or peak_bytes < 0:
+            raise UsageError(
+                f"a peak of {peak_bytes} bytes at batch size {batch_size}: expected a batch size "
+                f"of at least 1 and a peak of at least 0"
+            )
+    n = len(points)
+    n_distinct = len({batch_size for batch_size, _ in points})
+    if n_distinct < 2:
+        untold = Estimate.cannot_tell(_TOO_FEW.format(n=n_distinct), n=n)
+        return MemoryFit(fixed_bytes=untold, bytes_per_example=untold)
+    sizes, peaks = np.asarray(points, dtype=float).T
+    centred = sizes - sizes.mean()
+    spread = float(centred @ centred)
+    each = float(centred @ peaks) / spread
+    fixed = float(peaks.mean()) - each * float(sizes.mean())
+    if n < 3:
+        return MemoryFit(
+            fixed_bytes=Estimate.of(fixed, interval=(None, None), n=n),
+            bytes_per_example=Estimate.of(each, interval=(None, None), n=n),
+        )
+    residuals = peaks - fixed - each * sizes
+    scatter = math.sqrt(float(residuals @ residuals) / (n - 2))
+    factor = float(stdtrit(n - 2, 0.975)) * scatter
+    half_each = factor / math.sqrt(spread)
+    half_fixed = factor * math.sqrt(1 / n + float(sizes.mean()) ** 2 / spread)
+    return MemoryFit(
+        fixed_bytes=Estimate.of(fixed, interval=(fixed - half_fixed, fixed + half_fixed), n=n),
+        bytes_per_example=Estimate.of(each, interval=(each - half_each, each + half_each), n=n),
+    )

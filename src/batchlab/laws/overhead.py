@@ -1,0 +1,84 @@
+"""Overhead: the largest batch size whose samples to target are a given share above a reference's.
+
+On the law E(B) = E_min + S_min B the samples grow in a straight line, so that batch size has a
+closed form. It is another quantity than B_crit: as the reference goes to 0 it becomes
+overhead × B_crit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from batchlab.errors import UsageError
+from batchlab.estimate import Estimate
+from batchlab.laws.steps_to_target import StepsToTargetFit
+
+
+def batch_at_overhead(
+    fit: StepsToTargetFit,
+    *,
+    overhead_fraction: float = 0.2,
+    reference_batch_size: float | None = None,
+) -> Estimate:
+    """The largest B with E(B) <= (1 + overhead) E(reference), on the fitted curve, in examples.
+
+    Args:
+        fit: the law; where it does not hold there is no such number.
+        overhead_fraction: how many more samples than the reference's are accepted, > 0.
+        reference_batch_size: in examples, >= 1; None: the smallest measured one.
+
+    Returns:
+        (1 + overhead) reference + overhead × B_crit, not rounded; a bound alone where
+        B_crit is one.
+
+    Raises:
+        UsageError: an overhead or a reference that is not a finite number in its range.
+    Source: Zhang et al. 2024, arXiv:2410.21676 (20 % over linear scaling from B = 256).
+    """
+    reference = float(fit.batch_sizes[0] if reference_batch_size is None else reference_batch_size)
+    check_overhead(overhead_fraction, reference)
+    n = len(fit.observations)
+    point, draws = fit.line(), fit.line_draws()
+    if point is None or draws is None:
+        return Estimate.cannot_tell(
+            fit.b_crit.reason or "no law was fitted; use the measured points", n=n
+        )
+
+    def at(b_crit: float) -> float:
+        return (1 + overhead_fraction) * reference + overhead_fraction * b_crit
+
+    value = at(float(point.b_crit[0]))
+    low, high = (at(float(q)) for q in np.quantile(draws.b_crit, (0.025, 0.975), method="nearest"))
+    if math.isfinite(value) and math.isfinite(high):
+        return Estimate.of(value, interval=(low, high), n=n)
+    # Some of the curves that fit never level off: then only a lower bound is known, one-sided.
+    low = at(float(np.quantile(draws.b_crit, 0.05, method="nearest")))
+    low = low if math.isfinite(low) else at(float(fit.batch_sizes[-1]))
+    if math.isfinite(value):
+        return Estimate.of(value, interval=(low, None), n=n)
+    return Estimate(
+        estimate=None,
+        low=low,
+        high=None,
+        n=n,
+        reason=f"the samples to target do not grow up to batch size {fit.batch_sizes[-1]}: at "
+        f"least {low:.4g}; larger batch sizes would tell",
+    )
+
+
+def check_overhead(overhead_fraction: float, reference_batch_size: float | None) -> None:
+    """Refuse an overhead that is not above 0 and a reference below 1.
+
+    Raises:
+        UsageError: naming it and what is possible.
+    """
+    if not (math.isfinite(overhead_fraction) and overhead_fraction > 0):
+        raise UsageError(
+            f"overhead {overhead_fraction}: expected a finite share above 0, such as 0.2 for 20 %"
+        )
+    if reference_batch_size is not None and not (
+        math.isfinite(reference_batch_size) and reference_batch_size >= 1
+    ):
+        raise UsageError(f"reference batch size {reference_batch_size}: expected at least 1")

@@ -1,0 +1,432 @@
+"""StepTimeFit: the law of seconds per step, flat while the machine is not full, then linear."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.errors import FitError
+from batchlab.estimate import Estimate
+
+__all__ = ["StepTimeFit", "fit_step_time"]
+
+Array = NDArray[np.float64]
+
+_SIZES_FOR_A_LAW = 3
+# Roundness of the knee, 1/p: 1 is a sum (one thread waits for overhead, then computes), towards 0
+# the larger of the two alone (a device that hides one behind the other). Beyond 1: small batches
+# that slow down before the machine is full, as caches and vector units have it.
+_ROUNDNESS = (0.1, 1.6)
+# How far the knee is looked for beyond the measured batch sizes, as a logarithm. The prior falls
+# in proportion there, so that the reach itself does not matter.
+_REACH = 7.0
+# Single batch sizes lie off every smooth law: kernels and caches change with the shape. Half-Cauchy
+# with this median: it holds where few points could not tell their scatter from nothing.
+_OFF_THE_LAW = 0.03
+_OFF_LIMITS = (1e-3, 1.0)
+_CELLS = {"knee": 61, "round": 25, "off": 18}
+_N_DRAWS = 4000
+# Each zoom narrows the search to three of its cells.
+_ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
+_NORMAL_95 = 1.959964
+# Half of the 95 % quantile of chi squared with one degree: by how much a log likelihood may fall.
+_LOG_LIKELIHOOD_95 = 1.92
+# A bound alone is the same end of the interval, not a 95 % quantile of its own: whether a knee
+# counts as outside is decided by the same times, so that such a bound would hold 89 times in 100.
+_BOTH = (0.025, 0.975)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Curves:
+    """One curve or many of the law, a row each."""
+
+    log_overhead: Array
+    log_knee: Array
+    roundness: Array
+
+    def log_s(self, batch_sizes: Sequence[int]) -> Array:
+        """Log seconds per step, shape (curves, batch sizes)."""
+        rise = _log_rise(np.log(batch_sizes), self.log_knee, self.roundness)
+        return np.asarray(self.log_overhead[:, None] + rise)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTimeFit:
+    """Seconds per step by batch size: t(B) = (overhead^p + (per example × B)^p)^(1/p).
+
+    Attributes:
+        batch_sizes: those that were measured, ascending.
+        overhead_s: time of the smallest step: what any step takes however few its examples are.
+        s_per_example: what each further example adds once the machine is full.
+        knee_batch_size: overhead_s / s_per_example, where the two are equal: below it larger
+            batches cost little more time, far above it nothing is gained. A bound outside the
+            measured range.
+        sharpness: p; 1 is a straight line, large is flat up to the knee and straight from it on.
+        off_the_law_fraction: standard deviation of single batch sizes from the law, beyond what
+            the intervals of their own times explain.
+        residuals: log of the measured time less the law's, one a batch size.
+    """
+
+    batch_sizes: tuple[int, ...]
+    overhead_s: Estimate
+    s_per_example: Estimate
+    knee_batch_size: Estimate
+    sharpness: Estimate
+    off_the_law_fraction: float
+    residuals: tuple[float, ...]
+    _point: _Curves = field(repr=False, compare=False)
+    _draws: _Curves = field(repr=False, compare=False)
+
+    @property
+    def max_residual_fraction(self) -> float:
+        """How far the time of the worst batch size lies from the law's, as a share of it."""
+        return max(abs(math.expm1(away)) for away in self.residuals)
+
+    def step_s(self, batch_size: int) -> Estimate:
+        """Seconds per step on the law, with the interval of the curve (not of a further point).
+
+        Args:
+            batch_size: examples per step, >= 1; outside the measured ones it is extrapolated.
+
+        Raises:
+            FitError: a batch size below 1.
+        """
+        if batch_size < 1:
+            raise FitError(f"the step time of batch size {batch_size}: expected at least 1")
+        value = math.exp(float(self._point.log_s([batch_size])[0, 0]))
+        drawn = np.exp(self._draws.log_s([batch_size])[:, 0])
+        return Estimate.of(value, interval=_around(value, drawn), n=len(self.batch_sizes))
+
+
+def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
+    """Fit t(B) = (overhead^p + (per example × B)^p)^(1/p) to measured step times.
+
+    The point is least squares on log times. A batch size weighs by the interval of its own time
+    and by how far single batch sizes lie from the law, which is estimated with it. The 95 %
+    intervals are of the posterior of all parameters together, summed on a grid: flat in the
+    logarithm of the overhead and in 1/p from 0.1 to 1.6, flat in the logarithm of the knee within
+    the measured range and proportional to its distance beyond, half-Cauchy for the deviations.
+
+    Args:
+        points: (batch size, seconds per step), at least three batch sizes, each once, in any
+            order; a bound that is None counts as exactly known and leaves the deviations alone.
+
+    Raises:
+        FitError: fewer than three batch sizes, one given twice, or a number that is impossible.
+    Source: Qiao et al. 2021 (Pollux), arXiv:2008.12260, section 3.2, for the form; Gelman 2006,
+        "Prior distributions for variance parameters in hierarchical models", for the deviations.
+    """
+    checked = sorted(_checked(points), key=lambda point: point[0])
+    log_sizes = np.log([float(size) for size, _ in checked])
+    log_s = np.log([float(time.estimate or 0.0) for _, time in checked])
+    own_sq = np.array([_log_sd(time) ** 2 for _, time in checked])
+    grid = _Grid.of(log_sizes, log_s, own_sq)
+    draws = grid.draw(np.random.default_rng([0, len(checked)]))
+    off = grid.typical_off()
+    point = _least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
+    sizes = tuple(size for size, _ in checked)
+    residuals = log_s - point.log_s(sizes)[0]
+    return StepTimeFit(
+        batch_sizes=sizes,
+        **_parameters(point, draws, sizes, no_overhead=grid.no_overhead, no_slope=grid.no_slope),
+        off_the_law_fraction=off,
+        residuals=tuple(residuals.tolist()),
+        _point=point,
+        _draws=draws,
+    )
+
+
+def _checked(points: Sequence[tuple[int, Estimate]]) -> Sequence[tuple[int, Estimate]]:
+    for batch_size, time in points:
+        given = f"a step time of {time.estimate} s ({time.low} to {time.high}) at {batch_size}"
+        if batch_size < 1:
+            raise FitError(f"{given}: expected a batch size of at least 1")
+        numbers = [n for n in (time.low, time.estimate, time.high) if n is not None]
+        if time.estimate is None or not all(math.isfinite(n) and n > 0 for n in numbers):
+            raise FitError(f"{given}: expected finite seconds above 0; leave out what did not run")
+        # Times that are all the same have an interval that rounding can put beside them.
+        if any(later < (1 - 1e-9) * earlier for earlier, later in pairwise(numbers)):
+            raise FitError(f"{given}: expected an interval around the time")
+    sizes = sorted(batch_size for batch_size, _ in points)
+    for size in sizes:
+        if sizes.count(size) > 1:
+            raise FitError(f"batch size {size} is given {sizes.count(size)} times: give it once")
+    if len(sizes) < _SIZES_FOR_A_LAW:
+        named = ", ".join(map(str, sizes)) or "none"
+        raise FitError(
+            f"step times at {len(sizes)} batch sizes ({named}); the law needs at least "
+            f"{_SIZES_FOR_A_LAW}: profile more"
+        )
+    return points
+
+
+def _log_sd(time: Estimate) -> float:
+    """Standard deviation of the log of a measured time, from the interval; 0 without one."""
+    if time.low is None or time.high is None:
+        return 0.0
+    return math.log(time.high / time.low) / (2 * _NORMAL_95)
+
+
+def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
+    """Log of the law over its overhead: log (1 + (B/knee)^p) / p, a row for each knee."""
+    away = (log_sizes - log_knee[..., None]) / roundness[..., None]
+    return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
+
+
+def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
+    """Log overhead of least squares for each row of `rise`, and its sum of squares."""
+    away = log_s - rise
+    total = weight.sum(axis=-1)
+    level = (weight * away).sum(axis=-1) / total
+    return level, (weight * (away - level[..., None]) ** 2).sum(axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Axis:
+    """Cells along one parameter, fine around the point of least squares and coarse far from it."""
+
+    edges: Array
+
+    @classmethod
+    def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
+        """`n` cells from limit to limit; those within `fine` of the centre are the narrowest."""
+        low, high = (math.asinh((limit - centre) / fine) for limit in limits)
+        return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
+
+    @property
+    def centres(self) -> Array:
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+    @property
+    def widths(self) -> Array:
+        return np.diff(self.edges)
+
+    def drawn(self, places: NDArray[np.intp], generator: np.random.Generator) -> Array:
+        """A value anywhere within the cell at each of `places`."""
+        return np.asarray(self.edges[places] + generator.random(len(places)) * self.widths[places])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Grid:
+    """The posterior of knee, roundness and deviation, cell by cell.
+
+    Attributes:
+        knee: of the logarithm of the knee.
+        round: of the roundness.
+        off: of the logarithm of the deviation.
+        weight: probability of each cell, shape (knee, round, off).
+        no_overhead: whether a line through the origin (a knee at 0) is as good as can be told.
+        no_slope: whether a constant (a knee at infinity) is.
+    """
+
+    log_sizes: Array
+    log_s: Array
+    own_sq: Array
+    knee: _Axis
+    round: _Axis
+    off: _Axis
+    weight: Array
+    no_overhead: bool
+    no_slope: bool
+
+    @classmethod
+    def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Grid:
+        middle = _least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
+        knee = _Axis.around(
+            float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
+        )
+        round_ = _Axis.around(float(middle.roundness[0]), _ROUNDNESS, fine=0.02, n=_CELLS["round"])
+        least, most = map(math.log, _OFF_LIMITS)
+        off = _Axis(edges=np.linspace(least, most, _CELLS["off"] + 1))
+        density = _log_likelihood(
+            log_sizes, log_s, own_sq, knee.centres, round_.centres, off.centres
+        ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
+        weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
+        by_knee = weight.sum(axis=(1, 2))
+        # A knee so far out that it is none, at the ends of its axis, against the best one.
+        seen = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
+        beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
+            log_sizes[-1] - knee.centres, 0
+        )
+        weight *= (knee.widths * np.exp(beyond))[:, None, None]
+        return cls(
+            log_sizes=log_sizes,
+            log_s=log_s,
+            own_sq=own_sq,
+            knee=knee,
+            round=round_,
+            off=off,
+            weight=weight / weight.sum(),
+            no_overhead=bool(by_knee[0] > seen),
+            no_slope=bool(by_knee[-1] > seen),
+        )
+
+    def typical_off(self) -> float:
+        """The deviation of single batch sizes: its geometric mean over the posterior."""
+        return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
+
+    def draw(self, generator: np.random.Generator) -> _Curves:
+        """Curves of the law that the times leave possible."""
+        # Evenly spaced shares of the cells' sum: as random ones, with less noise in the quantiles.
+        shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
+        cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
+        places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
+        knee = self.knee.drawn(places[0], generator)
+        roundness = self.round.drawn(places[1], generator)
+        off_log = self.off.drawn(places[2], generator)
+        weight = 1 / (np.exp(2 * off_log)[:, None] + self.own_sq)
+        level, _ = _level(self.log_s, _log_rise(self.log_sizes, knee, roundness), weight)
+        noise = generator.standard_normal(_N_DRAWS) / np.sqrt(weight.sum(axis=1))
+        return _Curves(log_overhead=level + noise, log_knee=knee, roundness=roundness)
+
+
+def _knee_limits(log_sizes: Array) -> tuple[float, float]:
+    return float(log_sizes[0]) - _REACH, float(log_sizes[-1]) + _REACH
+
+
+def _log_likelihood(
+    log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
+) -> Array:
+    """Of each cell, with the overhead summed over: shape (knee, round, off)."""
+    knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
+    rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
+    weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
+    _, square = _level(log_s, rise, weight)
+    scale = np.log(weight).sum(axis=-1) - np.log(weight.sum(axis=-1))
+    return np.asarray(0.5 * (scale - square))
+
+
+def _least_squares(log_sizes: Array, log_s: Array, weight: Array) -> _Curves:
+    """The curve of least squares: the best knee for each roundness, and the best of those."""
+    ends = _ROUNDNESS
+    for _ in range(_ZOOMS):
+        roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
+        knee, level, square = _best_knees(log_sizes, log_s, weight, roundness)
+        best = int(np.argmin(square))
+        half = 1.5 * (roundness[1] - roundness[0])
+        ends = (
+            max(_ROUNDNESS[0], float(roundness[best] - half)),
+            min(_ROUNDNESS[1], float(roundness[best] + half)),
+        )
+    one = slice(best, best + 1)
+    return _Curves(log_overhead=level[one], log_knee=knee[one], roundness=roundness[one])
+
+
+def _best_knees(
+    log_sizes: Array, log_s: Array, weight: Array, roundness: Array
+) -> tuple[Array, Array, Array]:
+    """For each roundness the log knee of least squares, its log overhead and sum of squares.
+
+    Searched apart from the roundness: the two trade along a bent valley, in which a search over
+    both at once stops short.
+    """
+    low, high = _knee_limits(log_sizes)
+    centre = np.full(len(roundness), (low + high) / 2)
+    half = (high - low) / 2
+    rows = np.arange(len(roundness))
+    for _ in range(_ZOOMS):
+        knees = np.clip(centre[:, None] + half * np.linspace(-1, 1, _KNEES_A_ZOOM), low, high)
+        rounds = np.broadcast_to(roundness[:, None], knees.shape)
+        level, square = _level(log_s, _log_rise(log_sizes, knees, rounds), weight)
+        best = np.argmin(square, axis=1)
+        centre = knees[rows, best]
+        half *= 3 / (_KNEES_A_ZOOM - 1)
+    return centre, level[rows, best], square[rows, best]
+
+
+def _around(value: float, draws: Array) -> tuple[float, float]:
+    """The 95 % interval; least squares may lie outside the bulk of few wide draws, so it is in."""
+    low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
+    return min(low, value), max(high, value)
+
+
+def _parameters(
+    point: _Curves, draws: _Curves, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
+) -> dict[str, Estimate]:
+    """The parameters with their intervals, one-sided where one side can't be told."""
+    n = len(sizes)
+    overhead = math.exp(float(point.log_overhead[0]))
+    knee = math.exp(float(point.log_knee[0]))
+    below, above = knee < sizes[0], knee > sizes[-1]
+    return {
+        "overhead_s": _positive(
+            overhead,
+            np.exp(draws.log_overhead),
+            n=n,
+            untold=no_overhead,
+            outside=below,
+            why=f"the time of a step grows with the batch from batch size {sizes[0]} on, so what a "
+            f"step takes without examples cannot be told from 0; smaller batch sizes would tell",
+        ),
+        "s_per_example": _positive(
+            overhead / knee,
+            np.exp(draws.log_overhead - draws.log_knee),
+            n=n,
+            untold=no_slope,
+            outside=above,
+            why=f"the time of a step is flat up to batch size {sizes[-1]}, so what an example "
+            f"takes cannot be told from 0; larger batch sizes would tell",
+        ),
+        "knee_batch_size": _knee(
+            knee, np.exp(draws.log_knee), sizes, no_overhead=no_overhead, no_slope=no_slope
+        ),
+        "sharpness": Estimate.of(
+            1 / float(point.roundness[0]),
+            interval=_around(1 / float(point.roundness[0]), 1 / draws.roundness),
+            n=n,
+        ),
+    }
+
+
+def _positive(
+    value: float, draws: Array, *, n: int, untold: bool, outside: bool, why: str
+) -> Estimate:
+    """Overhead or slope; where it can't be told from 0 its upper bound alone."""
+    if not untold:
+        return Estimate.of(value, interval=_around(value, draws), n=n)
+    high = float(np.quantile(draws, _BOTH[1]))
+    if outside:
+        return Estimate(estimate=None, low=None, high=high, n=n, reason=why)
+    return Estimate.of(value, interval=(None, max(high, value)), n=n)
+
+
+def _knee(
+    value: float, draws: Array, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
+) -> Estimate:
+    """The knee, or its bound where it lies outside the measured batch sizes."""
+    n, smallest, largest = len(sizes), sizes[0], sizes[-1]
+    if no_overhead and no_slope:
+        return Estimate.cannot_tell(
+            f"the step times between batch size {smallest} and {largest} scatter too much to tell "
+            f"where they begin to grow; a quieter machine or a wider range would tell",
+            n=n,
+        )
+    low, high = _around(value, draws)
+    if value > largest:
+        return Estimate(
+            estimate=None,
+            low=low,
+            high=None,
+            n=n,
+            reason=f"the knee lies beyond the largest measured batch size, {largest}: it is at "
+            f"least {low:.4g}; larger batch sizes would tell",
+        )
+    if value < smallest:
+        return Estimate(
+            estimate=None,
+            low=None,
+            high=high,
+            n=n,
+            reason=f"the knee lies below the smallest measured batch size, {smallest}: it is at "
+            f"most {high:.4g}; smaller batch sizes would tell",
+        )
+    if no_slope:
+        return Estimate.of(value, interval=(low, None), n=n)
+    if no_overhead:
+        return Estimate.of(value, interval=(None, high), n=n)
+    return Estimate.of(value, interval=(low, high), n=n)

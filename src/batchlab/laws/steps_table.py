@@ -1,0 +1,164 @@
+"""StepsTable: the observations of steps to target by batch size, as arrays on a log scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.errors import FitError
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+# An interval narrower than this share of the scatter is as good as its middle.
+_NARROW = 1.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepsObservation:
+    """When one run reached its target, as far as its evaluations tell.
+
+    Attributes:
+        batch_size: examples per step, >= 1.
+        after_steps: the last evaluation at which the target was not reached (0: unknown).
+        steps: the first evaluation at which it was, None: never until the run ended at
+            `after_steps`. Equal to `after_steps`, or with `after_steps` 0, it is exact.
+    """
+
+    batch_size: int
+    after_steps: float
+    steps: float | None
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can have given.
+
+        Raises:
+            FitError: a number that is not finite or not positive, or an interval of no length.
+        """
+        numbers = [self.batch_size, self.after_steps] + [self.steps] * (self.steps is not None)
+        if not all(math.isfinite(number) for number in numbers if number is not None):
+            raise FitError(f"{self}: every number of a point must be finite; leave this run out")
+        if self.batch_size < 1 or self.after_steps < 0:
+            raise FitError(f"{self}: batch_size must be at least 1 and after_steps at least 0")
+        if self.steps is None and self.after_steps == 0:
+            raise FitError(
+                f"{self}: a run that never reached its target says for how many steps it did not; "
+                f"give them as after_steps"
+            )
+        if self.steps is not None and not max(self.after_steps, 1e-300) <= self.steps:
+            raise FitError(f"{self}: steps must be above 0 and not below after_steps")
+
+    @property
+    def censored(self) -> bool:
+        """Whether the target was not reached: the steps are more than `after_steps`."""
+        return self.steps is None
+
+    @property
+    def log_middle(self) -> float:
+        """The logarithm of the steps: of the geometric middle where only an interval is known."""
+        if self.steps is None:
+            return math.log(self.after_steps)
+        if self.after_steps == 0:
+            return math.log(self.steps)
+        return 0.5 * (math.log(self.after_steps) + math.log(self.steps))
+
+    @property
+    def log_width(self) -> float:
+        """The length of the interval on the log scale; infinite for a run that never got there."""
+        if self.steps is None:
+            return math.inf
+        return math.log(self.steps / self.after_steps) if self.after_steps > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepsTable:
+    """n observations at k batch sizes; `open` ones have to be imputed, the rest are numbers.
+
+    Attributes:
+        batch_size: the distinct batch sizes, ascending, shape (k,).
+        group: place of each observation's batch size, shape (n,).
+        count: observations of each batch size, shape (k,).
+        log_steps: log of the (middle) steps; of the bound where never reached, shape (n,).
+        open: whether an observation is a bound, or an interval wide against the scatter, (n,).
+        low: lower end of what is known, log, shape (n,).
+        high: upper end, log, infinite for a bound, shape (n,).
+        rounding_sq: variance that a narrow interval's middle adds, shape (n,).
+    """
+
+    batch_size: Array
+    group: Index
+    count: Array
+    log_steps: Array
+    open: NDArray[np.bool_]
+    low: Array
+    high: Array
+    rounding_sq: Array
+
+    @classmethod
+    def of(cls, observations: Sequence[StepsObservation]) -> StepsTable:
+        """The table of these observations, in their order."""
+        batch_size, group = np.unique(
+            np.array([float(seen.batch_size) for seen in observations]), return_inverse=True
+        )
+        middle = np.array([seen.log_middle for seen in observations])
+        width = np.array([seen.log_width for seen in observations])
+        count = np.bincount(group).astype(float)
+        reached = np.isfinite(width)
+        wide = width > max(_NARROW * _scatter(middle[reached], group[reached]), 1e-12)
+        # One interval is its middle as well as any other guess, unless a law says more: intervals
+        # of 5 % stay middles even where the seeds agree better than that.
+        is_open = ~reached | (wide & (width > 0.06))
+        half = np.where(reached, width / 2, 0.0)
+        return cls(
+            batch_size=batch_size,
+            group=group,
+            count=count,
+            log_steps=middle,
+            open=is_open,
+            low=middle - half,
+            high=np.where(reached, middle + half, np.inf),
+            rounding_sq=np.where(is_open, 0.0, width) ** 2 / 12,
+        )
+
+    @property
+    def n(self) -> int:
+        """Observations."""
+        return len(self.group)
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the scatter within batch sizes."""
+        return len(self.group) - len(self.batch_size)
+
+    def means(self, log_steps: Array) -> Array:
+        """Mean by batch size of observations, shape (..., n) to (..., k)."""
+        return np.asarray((log_steps @ self._members) / self.count)
+
+    def scatter_sum(self, log_steps: Array) -> Array:
+        """Sum of squares around the means of the batch sizes, shape (..., n) to (...)."""
+        around = log_steps - self.means(log_steps)[..., self.group]
+        return np.asarray(np.sum(around**2, axis=-1))
+
+    def never_reached(self) -> NDArray[np.bool_]:
+        """Batch sizes at which no run reached the target, shape (k,)."""
+        reached = np.bincount(self.group, np.isfinite(self.high), minlength=len(self.count))
+        return np.asarray(reached == 0)
+
+    @property
+    def _members(self) -> Array:
+        return np.asarray(self.group[:, None] == np.arange(len(self.batch_size)), dtype=float)
+
+
+def _scatter(log_steps: Array, group: Index) -> float:
+    """Standard deviation within groups, 0 where nothing was repeated."""
+    if len(group) == 0:
+        return 0.0
+    count = np.bincount(group)
+    mean = np.bincount(group, log_steps) / np.maximum(count, 1)
+    degrees = len(group) - int(np.count_nonzero(count))
+    square = float(np.sum((log_steps - mean[group]) ** 2))
+    return math.sqrt(square / degrees) if degrees else 0.0

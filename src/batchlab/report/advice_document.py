@@ -1,0 +1,148 @@
+"""AdviceDocument: what `batchlab advise --json` prints, described by docs/schema/advise.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from batchlab.advice.advice import (
+    Advice,
+    Candidate,
+    Configuration,
+    Expected,
+    HeadToHead,
+    Laws,
+    RateTried,
+    Step,
+    TargetAnswer,
+)
+from batchlab.estimate import Estimate
+from batchlab.report.document import WorkloadDocument, workload_document
+from batchlab.study import Study
+from batchlab.trial import Target
+from batchlab.version import __version__
+
+SCHEMA = 1
+
+
+class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What to set in a training script."""
+
+    batch_size: int
+    micro_batch_size: int
+    accumulation_steps: int
+    learning_rate: float
+    settings: dict[str, str | int | float | bool | None]
+
+
+class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have."""
+
+    schema: int
+    command: str
+    batchlab: str
+    command_line: str
+    study: str
+    workload: WorkloadDocument
+    environment: dict[str, str]
+    store: str
+    report: str | None
+    verdict: str
+    reason: str
+    objective: str
+    target: Target | None
+    target_origin: str
+    delta: float
+    recommendation: ConfigurationDocument | None
+    flat_interval: tuple[int, int] | None
+    expected: Expected | None
+    gain: Estimate
+    gain_from_batch_size: Estimate
+    reference: ConfigurationDocument
+    reference_tuned: ConfigurationDocument | None
+    candidates: tuple[Candidate, ...]
+    laws: Laws | None
+    head_to_head: HeadToHead | None
+    other_targets: tuple[TargetAnswer, ...]
+    missing: str | None
+    more_budget_s: float | None
+    proposed_target: Target | None
+    caveats: tuple[str, ...]
+    steps: tuple[Step, ...]
+    trials: tuple[RateTried, ...]
+    n_trials: int
+    spent_s: float
+    budget_s: float
+    pay_back_runs: float | None
+
+
+def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
+    """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    document = AdviceDocument(
+        schema=SCHEMA,
+        command="advise",
+        batchlab=__version__,
+        command_line=study.command,
+        study=study.study_id,
+        workload=workload_document(study),
+        environment=dict(study.environment),
+        store=str(store),
+        report=None if report is None else str(report),
+        verdict=advice.verdict,
+        reason=advice.reason,
+        objective=advice.objective,
+        target=advice.target,
+        target_origin=advice.target_origin,
+        delta=advice.delta,
+        recommendation=_configuration(advice.recommendation),
+        flat_interval=advice.flat_interval,
+        expected=advice.expected,
+        gain=advice.gain,
+        gain_from_batch_size=advice.gain_from_batch_size,
+        reference=_described(advice.reference),
+        reference_tuned=_configuration(advice.reference_tuned),
+        candidates=advice.candidates,
+        laws=advice.laws,
+        head_to_head=advice.head_to_head,
+        other_targets=advice.other_targets,
+        missing=advice.missing,
+        more_budget_s=advice.more_budget_s,
+        proposed_target=advice.proposed_target,
+        caveats=advice.caveats,
+        steps=advice.steps,
+        trials=advice.tried,
+        n_trials=advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+        pay_back_runs=advice.pay_back_runs,
+    )
+    text = msgspec.json.encode(document, enc_hook=_plain_float)
+    return msgspec.json.format(text, indent=2).decode()
+
+
+def _plain_float(value: object) -> float:
+    if isinstance(value, float):  # NumPy's float64 is one, which msgspec does not see
+        return float(value)
+    raise TypeError(value)
+
+
+def json_schema() -> str:
+    """The JSON Schema of the document, ended by a newline: docs/schema/advise.json holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema |= msgspec.json.schema(AdviceDocument)
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+def _configuration(found: Configuration | None) -> ConfigurationDocument | None:
+    return None if found is None else _described(found)
+
+
+def _described(found: Configuration) -> ConfigurationDocument:
+    return ConfigurationDocument(
+        batch_size=found.batch_size,
+        micro_batch_size=found.micro_batch_size,
+        accumulation_steps=found.accumulation_steps,
+        learning_rate=found.learning_rate,
+        settings=dict(found.settings),
+    )

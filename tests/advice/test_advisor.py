@@ -1,0 +1,210 @@
+"""The advisor on engines whose truth is known: verdicts, budget, honesty about its seeds."""
+
+import math
+
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
+
+from batchlab.advice.advisor import advise
+from batchlab.errors import UsageError
+
+TRUTH = Truth()
+
+
+def reference_s(step_s, truth=TRUTH):
+    """Seconds of one tuned training at the reference batch size."""
+    return truth.best_steps(64) * step_s(64)
+
+
+def advised(*, step_s=None, truth=TRUTH, trainings=60.0, engine=None, **changes):
+    step_s = step_s or knee(1024)
+    engine = engine or SimulatedEngine(truth=truth, step_s=step_s)
+    budget_s = trainings * reference_s(step_s, truth)
+    return advise(question(step_s, budget_s=budget_s, **changes), engine), engine
+
+
+@pytest.mark.parametrize("at", [16, 256, 1024, 8192])
+def test_the_recommendation_is_in_the_true_flat_set(at):
+    step_s = knee(at)
+
+    advice, _ = advised(step_s=step_s)
+
+    times = {size: TRUTH.best_steps(size) * step_s(size) for size in BATCH_SIZES}
+    flat = [size for size in BATCH_SIZES if times[size] <= 1.1 * min(times.values())]
+    assert advice.verdict == "recommend"
+    assert advice.recommendation.batch_size in flat
+    assert advice.flat_interval[0] <= advice.recommendation.batch_size <= advice.flat_interval[1]
+
+
+def test_the_same_answers_and_clock_give_the_same_advice():
+    assert advised()[0] == advised()[0]
+
+
+@pytest.mark.parametrize("trainings", [4, 10, 30, 60])
+def test_the_budget_is_a_ceiling(trainings):
+    advice, engine = advised(trainings=trainings, truth=Truth(noise=0.1))
+
+    # A run is cut at its expected length times three: the last one may pass the end by that much.
+    assert engine.spent_s() <= advice.budget_s * 1.05
+
+
+def test_no_seed_both_chooses_and_values_and_verifies():
+    advice, _ = advised()
+
+    seeds = {
+        purpose: {run.seed for run in advice.tried if run.purpose == purpose}
+        for purpose in ("tune", "value", "verify")
+    }
+    assert all(seeds.values())
+    assert not seeds["tune"] & seeds["value"]
+    assert not seeds["tune"] & seeds["verify"]
+    assert not seeds["value"] & seeds["verify"]
+
+
+def test_the_gain_is_the_one_measured_on_fresh_seeds():
+    step_s = knee(1024)
+
+    advice, _ = advised(step_s=step_s)
+
+    pairs = zip(advice.head_to_head.reference, advice.head_to_head.recommended, strict=True)
+    ratios = [math.log(reference / mine) for reference, mine in pairs]
+    assert advice.gain.estimate == pytest.approx(math.exp(sum(ratios) / len(ratios)))
+    assert advice.gain.n == len(advice.head_to_head.seeds)
+
+
+def test_a_tuned_rate_is_not_taken_for_a_better_batch_size():
+    # Every step takes as long as its examples: the reference batch size is among the best.
+    advice, _ = advised(
+        step_s=knee(1), truth=Truth(b_crit=5000.0, s_min=20.0, best_rate=0.16), trainings=100
+    )
+
+    assert advice.gain.estimate > 1.5
+    assert advice.gain_from_batch_size.estimate < 1.3
+
+
+def test_a_reference_that_misses_the_target_gives_a_lower_bound_of_the_gain():
+    advice, _ = advised(truth=Truth(best_rate=0.6, left=0.2), trainings=150)
+
+    assert advice.gain.estimate is None
+    assert advice.gain.low > 2
+    assert "missed" in advice.gain.reason
+
+
+def test_b_crit_is_told_with_an_interval_that_holds_the_truth():
+    advice, _ = advised()
+
+    assert advice.laws.b_crit.low <= TRUTH.b_crit <= advice.laws.b_crit.high
+
+
+def test_the_law_of_the_step_time_is_told_with_its_knee():
+    advice, _ = advised(step_s=knee(1024))
+
+    assert advice.laws.step_overhead_s.estimate == pytest.approx(1e-3, rel=0.05)
+    assert advice.laws.step_s_per_example.estimate == pytest.approx(1e-3 / 1024, rel=0.05)
+    assert advice.laws.knee_batch_size.low <= 1024 * 1.05
+    assert advice.laws.knee_batch_size.high >= 1024 / 1.05
+    assert dict(advice.laws.step_curve)[8192].estimate == pytest.approx(8e-3, rel=0.05)
+
+
+def test_where_every_batch_size_takes_the_same_time_it_says_so():
+    truth = Truth(noise=0.03)
+
+    advice, _ = advised(
+        step_s=lambda size: 2.0 / truth.best_steps(size), truth=truth, trainings=250
+    )
+
+    assert advice.verdict == "indifferent"
+    assert advice.recommendation.batch_size == 8
+    assert advice.flat_interval == (8, 8192)
+
+
+def test_too_small_a_budget_for_a_decision_is_said_with_what_would_settle_it():
+    advice, _ = advised(trainings=12, truth=Truth(noise=0.12), step_s=knee(48))
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.recommendation is None
+    assert advice.missing
+    assert advice.more_budget_s > 0
+
+
+def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so():
+    advice, _ = advised(trainings=3)
+
+    assert advice.target_origin == "easier"
+    assert advice.target.value < 0.97
+    assert any("easier target" in caveat for caveat in advice.caveats)
+
+
+def test_without_a_target_a_pilot_sets_one():
+    advice, _ = advised(target=None)
+
+    assert advice.target is not None
+    assert advice.target_origin in ("pilot", "easier")
+    assert advice.steps[0].did.startswith("pilot")
+
+
+def test_a_target_met_by_the_untrained_model_is_refused():
+    with pytest.raises(UsageError, match="before the first step"):
+        advised(target=0.05)
+
+
+def test_where_every_rate_diverges_it_says_so():
+    advice, _ = advised(truth=Truth(best_rate=1e-9))
+
+    assert advice.verdict == "cannot_tell"
+    assert "diverged" in advice.reason
+
+
+def test_batch_sizes_that_did_not_run_are_neither_trained_nor_recommended():
+    step_s = knee(8192)
+    options = tuple(
+        option(size, step_s(size), note="out of memory" if size > 512 else "")
+        for size in BATCH_SIZES
+    )
+
+    advice, engine = advised(step_s=step_s, options=options)
+
+    assert max(ask.trial.batch_size for ask in engine.asked) <= 512
+    assert advice.recommendation.batch_size <= 512
+    assert not advice.candidate(1024).fits
+
+
+def test_samples_takes_the_largest_batch_size_within_delta_of_the_fewest_examples():
+    truth = Truth(b_crit=2000.0, s_min=50.0)
+
+    advice, _ = advised(objective="samples", truth=truth, step_s=knee(256), trainings=300)
+
+    # E(B) = E_min (1 + B / B_crit): within 10 % of E(8) up to B = 200 or so.
+    assert advice.verdict == "recommend"
+    assert 32 <= advice.recommendation.batch_size <= 256
+
+
+def test_quality_compares_after_the_same_number_of_epochs():
+    advice, engine = advised(
+        objective="quality", target=None, longest_epochs=5.0, step_s=knee(64), trainings=200
+    )
+
+    assert advice.verdict in ("recommend", "indifferent", "cannot_tell")
+    epochs = {round(ask.length.steps * ask.trial.batch_size / 20_000) for ask in engine.asked}
+    assert epochs == {5}
+    # The noise is on the steps: the shortfall after a given number of them is E(B)^1/2.
+    assert advice.candidates[0].relative.estimate is None or advice.flat_interval is not None
+
+
+def test_what_was_done_is_told_in_order():
+    advice, _ = advised()
+
+    spent = [step.spent_s for step in advice.steps]
+    assert spent == sorted(spent)
+    assert advice.steps[0].did.startswith("tune batch size 64")
+    assert advice.steps[-1].did.startswith("verify")
+
+
+def test_habits_are_always_among_the_candidates():
+    advice, _ = advised()
+
+    assert {16, 32, 64, 128} <= {candidate.batch_size for candidate in advice.candidates}
+    for size in (16, 32, 64, 128):
+        relative = advice.candidate(size).relative
+        assert relative.estimate is not None or relative.reason

@@ -1,0 +1,105 @@
+"""The decision: upper bounds that hold all at once, and the verdicts they lead to."""
+
+import numpy as np
+import pytest
+
+from batchlab.advice.decision import decide
+
+SIZES = (16, 32, 64, 128)
+
+
+def draws_around(log_scores, spread, *, n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.array(log_scores) + spread * rng.standard_normal((n, len(log_scores)))
+
+
+def decided(log_scores, spread, **changes):
+    log_scores = np.array(log_scores)
+    given = {
+        "delta": 0.1,
+        "objective": "time",
+        "may_recommend": [True] * len(log_scores),
+        "all_compared": True,
+        "peak_bytes": [1000 + size for size in SIZES],
+    }
+    return decide(SIZES, log_scores, draws_around(log_scores, spread), **(given | changes))
+
+
+def test_a_clear_best_is_recommended_with_a_flat_interval_of_itself():
+    decision = decided(np.log([2.0, 1.5, 1.0, 1.4]), 0.02)
+
+    assert (decision.verdict, decision.batch_size) == ("recommend", 64)
+    assert decision.flat_interval == (64, 64)
+    assert decision.relative == pytest.approx((2.0, 1.5, 1.0, 1.4))
+
+
+def test_a_neighbour_within_delta_for_sure_is_in_the_flat_interval():
+    decision = decided(np.log([2.0, 1.03, 1.0, 1.4]), 0.005)
+
+    assert decision.flat_interval == (32, 64)
+
+
+def test_what_the_draws_leave_open_is_not_decided():
+    decision = decided(np.log([2.0, 1.02, 1.0, 1.4]), 0.1)
+
+    assert (decision.verdict, decision.batch_size) == ("cannot_tell", None)
+    assert {decision.contender, decision.blocking} == {32, 64}
+
+
+def test_where_all_are_the_same_the_one_with_the_least_memory_is_taken():
+    decision = decided(np.log([1.01, 1.02, 1.0, 1.01]), 0.003)
+
+    assert (decision.verdict, decision.batch_size) == ("indifferent", 16)
+    assert decision.flat_interval == (16, 128)
+
+
+def test_it_is_not_all_the_same_while_a_batch_size_that_fits_was_not_compared():
+    decision = decided(np.log([1.01, 1.02, 1.0, 1.01]), 0.003, all_compared=False)
+
+    assert (decision.verdict, decision.batch_size) == ("recommend", 64)
+
+
+def test_for_samples_the_largest_batch_size_inside_is_taken():
+    decision = decided(np.log([1.0, 1.02, 1.04, 1.6]), 0.003, objective="samples")
+
+    assert (decision.verdict, decision.batch_size) == ("recommend", 64)
+
+
+def test_one_that_was_not_trained_enough_is_not_recommended():
+    decision = decided(
+        np.log([1.6, 1.0, 1.03, 1.6]), 0.003, may_recommend=[True, False, True, True]
+    )
+
+    assert decision.batch_size == 64
+
+
+def test_a_flat_interval_has_no_holes():
+    decision = decided(np.log([1.0, 1.5, 1.02, 1.5]), 0.003)
+
+    assert decision.flat_interval == (16, 16)
+
+
+def test_the_upper_bounds_hold_all_at_once_in_95_of_100_studies():
+    rng = np.random.default_rng(0)
+    n_studies, held = 600, 0
+    spread = np.array([0.05, 0.03, 0.08, 0.04])
+    for _ in range(n_studies):
+        truth = rng.normal(0.0, 0.05, 4)
+        seen = truth + spread * rng.standard_normal(4)
+        draws = seen + spread * rng.standard_normal((600, 4))
+        decision = decide(
+            SIZES,
+            seen,
+            draws,
+            delta=0.1,
+            objective="time",
+            may_recommend=[True] * 4,
+            all_compared=True,
+            peak_bytes=[None] * 4,
+        )
+        held += bool(np.all(np.exp(truth - truth.min()) <= np.array(decision.high)))
+
+    standard_error = (0.95 * 0.05 / n_studies) ** 0.5
+    # Whichever is the best, its bounds hold; against the others they may be wider than need be.
+    assert held / n_studies >= 0.95 - 4 * standard_error
+    assert held / n_studies < 1

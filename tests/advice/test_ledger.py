@@ -1,0 +1,76 @@
+"""The ledger: what was run is kept once, what it cost is known, what is left is what is left."""
+
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.ledger import Ledger, Wish, read
+from batchlab.trial import Target
+
+
+def ledger(*, n_workers=1, budget_s=10.0):
+    asked = question(knee(64), budget_s=budget_s)
+    engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64), n_workers=n_workers)
+    return Ledger(question=asked, engine=engine, until=asked.target)
+
+
+def wish(seed=0, steps=1000, rate=0.04, size=64):
+    return Wish(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
+
+
+def test_runs_side_by_side_cost_what_the_slowest_worker_takes():
+    two = [wish(seed=0), wish(seed=1)]
+
+    assert ledger().expected_s(two) == 2.0
+    assert ledger(n_workers=2).expected_s(two) == 1.0
+    assert ledger(n_workers=2).expected_s([wish()]) == 1.0
+
+
+def test_what_was_run_is_not_paid_for_again():
+    books = ledger()
+    books.run([wish(steps=600)], "tune")
+
+    assert books.expected_s([wish(steps=1000)]) == 0.4
+
+
+def test_a_run_that_met_its_target_costs_nothing_more():
+    books = ledger()
+    books.run([wish(steps=10_000)], "tune")
+
+    assert books.expected_s([wish(steps=20_000)]) == 0.0
+
+
+def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
+    books = ledger()
+    books.run([wish()], "tune")
+    books.run([wish(steps=2000)], "verify")
+
+    assert list(books.of_cell((64, 0.04), "tune")) == [0]
+    assert books.of_cell((64, 0.04), "verify") == {}
+
+
+def test_what_is_reserved_is_not_left():
+    books = ledger(budget_s=10.0)
+    books.reserved_s = 3.0
+    books.run([wish(steps=1000)], "tune")
+
+    assert books.left_s() == 6.0
+
+
+def test_a_run_that_was_cut_is_a_bound_and_one_that_diverged_is_none():
+    books = ledger()
+    cut, failed = books.run([wish(steps=100), wish(rate=10.0)], "tune")
+    target = Target(metric="accuracy", value=0.97, better="higher")
+
+    assert (read(cut, target).after_steps, read(cut, target).steps) == (100, None)
+    assert not read(cut, target).failed
+    assert read(failed, target).failed
+
+
+def test_a_crossing_lies_between_two_evaluations():
+    books = ledger()
+    (record,) = books.run([wish(steps=100_000)], "tune")
+
+    reading = read(record, books.until)
+
+    assert reading.after_steps < Truth().best_steps(64) <= reading.steps
+    assert reading.after_steps < reading.middle < reading.steps

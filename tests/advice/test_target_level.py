@@ -1,0 +1,78 @@
+"""Target levels: from a pilot's plateau, easier ones, and the neighbours of a target."""
+
+import pytest
+from tests.reference.made_up import approach, made_up_curves, made_up_record
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.engine import Ask
+from batchlab.advice.target_level import easier, from_pilot, level_at, neighbours
+from batchlab.trial import RunLength, Target
+
+ASKED = question(knee(64), budget_s=100.0, target=None)
+TARGET = Target(metric="accuracy", value=0.97, better="higher")
+
+
+def simulated(steps, *, until=None, rate=0.04):
+    engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64))
+    trial = engine.trial(batch_size=64, learning_rate=rate, seed=0)
+    return engine.run([Ask(trial=trial, length=RunLength(steps=steps, until=until))])[0]
+
+
+def curve_to(level, *, epochs=25):
+    curves = made_up_curves()
+    curves["validation", "accuracy"] = approach(level, rate=1.0)
+    return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=4)
+
+
+def test_a_pilot_with_a_plateau_sets_its_level_less_the_scatter():
+    level = from_pilot(ASKED, [curve_to(0.9)])
+
+    assert level.origin == "pilot"
+    assert 0.89 <= level.target.value <= 0.9
+
+
+def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():
+    record = simulated(1000)
+
+    level = from_pilot(ASKED, [record])
+
+    assert level.origin == "easier"
+    assert record.crossing(level.target).samples <= 0.6 * record.samples
+
+
+def test_of_several_runs_the_best_sets_the_easier_level():
+    slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
+
+    both = easier(ASKED, [slow, fast], why="").target.value
+
+    assert both == easier(ASKED, [fast], why="").target.value
+    assert both > easier(ASKED, [slow], why="").target.value
+
+
+def test_runs_that_learned_nothing_set_no_level():
+    diverged = simulated(1000, rate=10.0)
+
+    assert easier(ASKED, [diverged], why="") is None
+
+
+def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():
+    record = simulated(10_000, until=TARGET)
+
+    easy, hard = neighbours(TARGET, [record])
+
+    assert record.crossing(easy).samples < record.crossing(TARGET).samples
+    assert hard.value - TARGET.value == pytest.approx((TARGET.value - easy.value) / 2)
+
+
+def test_without_a_run_that_met_the_target_there_are_no_neighbours():
+    assert neighbours(TARGET, [simulated(100)]) is None
+
+
+def test_the_level_at_some_samples_looks_no_further():
+    record = simulated(1000)
+
+    early = level_at(record, "accuracy", "higher", 0.3 * record.samples)
+
+    assert early < level_at(record, "accuracy", "higher", record.samples)
+    assert level_at(record, "accuracy", "higher", 0) is None

@@ -1,0 +1,118 @@
+"""The search for a learning rate: it finds the basin, widens its range, survives divergence."""
+
+import math
+
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.ledger import Ledger
+from batchlab.advice.tuning import CANNOT_WIN, RateSearch
+
+STEP_S = knee(64)
+
+
+def search(*, truth=None, start=0.0, strides=(1,), limit=10**6, budget_s=1e9, **engine):
+    truth = truth or Truth(noise=0.0)
+    simulated = SimulatedEngine(truth=truth, step_s=STEP_S, **engine)
+    asked = question(STEP_S, budget_s=budget_s)
+    found = RateSearch(
+        ledger=Ledger(question=asked, engine=simulated, until=asked.target), batch_size=64
+    )
+    found.run(start=start, limit_steps=limit, seed=0, strides=strides)
+    return found, simulated
+
+
+@pytest.mark.parametrize("start", [-4.0, 0.0, 2.0, 3.9])
+@pytest.mark.parametrize("strides", [(1,), (2, 1)])
+def test_the_rate_found_lies_within_half_an_octave_wherever_the_search_begins(start, strides):
+    found, _ = search(start=start, strides=strides)
+
+    assert abs(math.log2(found.learning_rate / 0.04)) <= 0.5
+    assert found.finished
+
+
+def test_a_start_beyond_the_cliff_is_come_back_from():
+    found, _ = search(start=6.0)
+
+    assert abs(math.log2(found.learning_rate / 0.04)) <= 0.5
+    assert found.failed > 0
+
+
+def test_a_rate_between_two_octaves_is_found_between_them():
+    truth = Truth(noise=0.0, best_rate=0.01 * 2**1.5, left=0.1, right=0.1)
+
+    found, _ = search(truth=truth)
+
+    assert math.log2(found.learning_rate / 0.01) == 1.5
+
+
+def test_an_engine_with_certain_rates_is_asked_for_no_other():
+    class Gridded(SimulatedEngine):
+        def learning_rates(self, batch_size):
+            return [0.01, 0.02, 0.04]
+
+    asked = question(STEP_S, budget_s=1e9)
+    engine = Gridded(truth=Truth(noise=0.0, best_rate=0.1), step_s=STEP_S)
+    found = RateSearch(
+        ledger=Ledger(question=asked, engine=engine, until=asked.target), batch_size=64
+    )
+
+    found.run(start=0.0, limit_steps=10**6, seed=0)
+
+    assert found.learning_rate == 0.04
+    assert {ask.trial.learning_rate for ask in engine.asked} <= {0.01, 0.02, 0.04}
+
+
+def test_a_rate_that_cannot_win_is_stopped():
+    _, engine = search(truth=Truth(noise=0.0, left=0.5, right=0.5))
+
+    steps = [ask.length.steps for ask in engine.asked]
+    assert max(steps[3:]) < 10**6
+    best = Truth(noise=0.0).best_steps(64)
+    assert min(steps) <= math.ceil(1.1 * CANNOT_WIN * best)
+
+
+def test_no_rate_is_chosen_where_none_meets_the_target_in_the_steps_allowed():
+    found, _ = search(limit=100)
+
+    assert found.learning_rate is None
+    assert found.records
+
+
+def test_a_second_seed_is_asked_about_the_best_rate_and_its_neighbours():
+    found, engine = search(truth=Truth(noise=0.05))
+    before = len(engine.asked)
+
+    assert found.confirm(limit_steps=10**6, seed=1)
+
+    seeds = [ask.trial.seed for ask in engine.asked[before:]]
+    assert seeds == [1, 1, 1]
+
+
+def test_two_seeds_find_better_rates_than_one():
+    truth = Truth(noise=0.12, left=0.06, right=0.12)
+    one, two = [], []
+    for salt in range(60):
+        found, _ = search(truth=truth, salt=salt)
+        one.append(math.log(truth.steps(64, found.learning_rate) / truth.best_steps(64)))
+        found.confirm(limit_steps=10**6, seed=1)
+        two.append(math.log(truth.steps(64, found.learning_rate) / truth.best_steps(64)))
+
+    assert sum(two) < sum(one)
+
+
+def test_a_rate_that_fails_later_gives_way_to_the_next_lower_one():
+    found, _ = search()
+    before = found.learning_rate
+
+    found.step_down()
+
+    assert found.learning_rate <= before / 1.4
+
+
+def test_nothing_is_run_that_the_budget_does_not_reach_for():
+    found, engine = search(budget_s=1e-6)
+
+    assert engine.asked == []
+    assert found.records == []

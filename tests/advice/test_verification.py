@@ -1,0 +1,82 @@
+"""Verification: paired fresh seeds, intervals that hold the truth, bounds where a run missed."""
+
+import math
+
+import numpy as np
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.findings import Findings, SeedPlan
+from batchlab.advice.ledger import Ledger
+from batchlab.advice.verification import verify
+
+STEP_S = knee(512)
+
+
+def verified(*, truth, salt=0, budget_s=1e6):
+    engine = SimulatedEngine(truth=truth, step_s=STEP_S, salt=salt)
+    asked = question(STEP_S, budget_s=budget_s)
+    books = Ledger(question=asked, engine=engine, until=asked.target)
+    findings = Findings(ledger=books, seeds=SeedPlan.of(None))
+    for size in (64, 512):
+        findings.tune(size, limit_steps=10**6)
+        findings.value(size, 3)
+    return verify(findings, 512), findings
+
+
+@pytest.mark.slow
+def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100():
+    truth = Truth(noise=0.08)
+    n_studies, held = 200, 0
+    for salt in range(n_studies):
+        verification, findings = verified(truth=truth, salt=salt)
+        rate = findings.cell(512)[1]
+        true_gain = truth.steps(64, 0.01) * STEP_S(64) / (truth.steps(512, rate) * STEP_S(512))
+        held += verification.gain.low <= true_gain <= verification.gain.high
+
+    standard_error = (0.95 * 0.05 / n_studies) ** 0.5
+    assert abs(held / n_studies - 0.95) <= 4 * standard_error
+
+
+def test_what_is_expected_of_the_recommendation_comes_from_fresh_seeds_alone():
+    verification, findings = verified(truth=Truth(noise=0.1))
+
+    fresh = findings.ledger.of_cell(findings.cell(512), "verify")
+    steps = [
+        findings.ledger.until and record.crossing(findings.ledger.until)
+        for record in fresh.values()
+    ]
+    middles = [(crossing.after_step + crossing.step) / 2 for crossing in steps]
+    assert verification.log_merit == np.mean(np.log(middles))
+    assert verification.n == 3
+
+
+def test_a_reference_that_missed_gives_a_bound_from_how_long_it_was_followed():
+    verification, _ = verified(truth=Truth(noise=0.02, best_rate=0.5, left=0.3))
+
+    assert verification.gain.estimate is None
+    assert verification.gain.high is None
+    bounds = verification.head_to_head.reference_bounds
+    ratios = [
+        math.log(bound / mine)
+        for bound, mine in zip(bounds, verification.head_to_head.recommended, strict=True)
+    ]
+    assert verification.gain.low <= math.exp(np.mean(ratios))
+
+
+def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
+    truth = Truth()
+    engine = SimulatedEngine(truth=truth, step_s=STEP_S)
+    asked = question(STEP_S, budget_s=1e6)
+    books = Ledger(question=asked, engine=engine, until=asked.target)
+    findings = Findings(ledger=books, seeds=SeedPlan.of(None))
+    for size in (64, 512):
+        findings.tune(size, limit_steps=10**6)
+        findings.value(size, 2)
+    engine.elapsed_s = 1e6
+
+    verification = verify(findings, 512)
+
+    assert verification.head_to_head is None
+    assert verification.gain.reason

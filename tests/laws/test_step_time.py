@@ -1,0 +1,244 @@
+"""The law of the step time: known laws come back, intervals hold the truth, bounds say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.reference.step_time import STUDIES, fit_by_search, holds, law
+
+from batchlab.errors import FitError
+from batchlab.estimate import Estimate
+from batchlab.laws.step_time import StepTimeFit, fit_step_time
+
+SIZES = tuple(2**power for power in range(14))
+CPU, GPU = STUDIES["a CPU, 14 sizes"], STUDIES["a GPU, 14 sizes"]
+
+
+def exactly(
+    sizes: Sequence[int], *, overhead_s: float = 1e-3, each_s: float = 1e-5, sharpness: float = 1
+) -> list[tuple[int, Estimate]]:
+    return [
+        (
+            size,
+            known(law(size, overhead_s=overhead_s, s_per_example=each_s, sharpness=sharpness)),
+        )
+        for size in sizes
+    ]
+
+
+def known(seconds: float) -> Estimate:
+    return Estimate.of(seconds, interval=(None, None), n=1)
+
+
+@pytest.mark.parametrize("sharpness", [0.75, 1, 2, 5])
+def test_a_law_without_scatter_comes_back(sharpness: float) -> None:
+    fit = fit_step_time(exactly(SIZES, sharpness=sharpness))
+
+    assert fit.overhead_s.estimate == pytest.approx(1e-3, rel=1e-6)
+    assert fit.s_per_example.estimate == pytest.approx(1e-5, rel=1e-6)
+    assert fit.knee_batch_size.estimate == pytest.approx(100, rel=1e-6)
+    assert fit.sharpness.estimate == pytest.approx(sharpness, rel=1e-5)
+    assert fit.max_residual_fraction < 1e-6
+
+
+def test_the_order_of_the_points_does_not_matter() -> None:
+    points = CPU.draw(np.random.default_rng(1))
+
+    assert fit_step_time(points[::-1]) == fit_step_time(points)
+
+
+def test_at_the_knee_a_straight_law_takes_twice_the_overhead() -> None:
+    fit = fit_step_time(exactly(SIZES))
+
+    assert fit.step_s(100).estimate == pytest.approx(2 * 1e-3, rel=1e-6)
+    assert fit.step_s(100_000).estimate == pytest.approx(1.001, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_point_is_the_weighted_least_squares_of_a_general_search(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    points = replace(CPU, sizes=SIZES[: 6 + 2 * seed]).draw(random)
+    fit = fit_step_time(points)
+
+    weights = [
+        1 / (fit.off_the_law_fraction**2 + (math.log(t.high / t.low) / 3.919928) ** 2)
+        for _, t in points
+        if t.low and t.high
+    ]
+    searched = fit_by_search([(size, t.estimate or 0) for size, t in points], weights)
+
+    assert fit.overhead_s.estimate == pytest.approx(searched[0], rel=1e-4)
+    assert fit.s_per_example.estimate == pytest.approx(searched[1], rel=1e-4)
+    assert fit.sharpness.estimate == pytest.approx(searched[2], rel=1e-3)
+
+
+def test_a_wide_interval_counts_less() -> None:
+    points = exactly(SIZES)
+    size, time = points[6]
+    assert time.estimate is not None
+    off = 2 * time.estimate
+    unsure = Estimate.of(off, interval=(off / 4, off * 4), n=8)
+    sure = Estimate.of(off, interval=(off * 0.999, off * 1.001), n=8)
+
+    away = [
+        abs(
+            math.log(
+                (fit_step_time([*points[:6], (size, one), *points[7:]]).step_s(size).estimate or 0)
+                / time.estimate
+            )
+        )
+        for one in (unsure, sure)
+    ]
+
+    assert away[0] < 0.2 * away[1]
+
+
+def test_the_residuals_are_logarithms_in_the_order_of_the_batch_sizes() -> None:
+    points = exactly(SIZES)
+    points[3] = (8, known(1.3 * (points[3][1].estimate or 0)))
+
+    fit = fit_step_time(points)
+
+    assert fit.batch_sizes == SIZES
+    assert fit.residuals[3] == max(fit.residuals)
+    assert 0.15 < fit.max_residual_fraction < 0.3
+    on_law = fit.step_s(8).estimate or 0
+    assert fit.residuals[3] == pytest.approx(math.log((points[3][1].estimate or 0) / on_law))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> None:
+    study, random, n_draws = STUDIES[name], np.random.default_rng(3), 150
+    middle = study.sizes[len(study.sizes) // 2]
+    held = dict.fromkeys(("overhead_s", "s_per_example", "knee_batch_size", "step_s"), 0)
+    for _ in range(n_draws):
+        fit = fit_step_time(study.draw(random))
+        held["overhead_s"] += holds(fit.overhead_s, study.overhead_s)
+        held["s_per_example"] += holds(fit.s_per_example, study.s_per_example)
+        held["knee_batch_size"] += holds(fit.knee_batch_size, study.knee_batch_size)
+        held["step_s"] += holds(fit.step_s(middle), study.step_s(middle))
+
+    low = 0.92 - 3 * math.sqrt(0.92 * 0.08 / n_draws)
+    assert {name: count / n_draws for name, count in held.items() if count / n_draws < low} == {}
+
+
+def test_intervals_are_as_narrow_as_the_scatter_allows() -> None:
+    loud, quiet = (
+        fit_step_time(replace(CPU, off_the_law=off).draw(np.random.default_rng(5)))
+        for off in (0.1, 0.01)
+    )
+
+    assert width(loud) > 2 * width(quiet)
+    assert width(quiet) < 0.15
+
+
+def width(fit: StepTimeFit) -> float:
+    knee = fit.knee_batch_size
+    assert knee.low is not None
+    assert knee.high is not None
+    return math.log(knee.high / knee.low)
+
+
+def test_a_step_time_that_never_grows_bounds_the_knee_from_below() -> None:
+    fit = fit_step_time(replace(GPU, sizes=SIZES[:8]).draw(np.random.default_rng(0)))
+
+    assert fit.knee_batch_size.estimate is None
+    assert fit.knee_batch_size.high is None
+    assert fit.knee_batch_size.low is not None
+    assert 64 < fit.knee_batch_size.low < 1000
+    assert "larger batch sizes would tell" in str(fit.knee_batch_size.reason)
+    assert fit.s_per_example.estimate is None
+    assert fit.s_per_example.high is not None
+    assert fit.s_per_example.high > 1e-6
+    assert holds(fit.overhead_s, 1e-3)
+
+
+def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_above() -> None:
+    fit = fit_step_time(
+        replace(CPU, sizes=SIZES[4:], overhead_s=1e-7).draw(np.random.default_rng(0))
+    )
+
+    assert fit.knee_batch_size.estimate is None
+    assert fit.knee_batch_size.low is None
+    assert fit.knee_batch_size.high is not None
+    assert fit.knee_batch_size.high < 32
+    assert "smaller batch sizes would tell" in str(fit.knee_batch_size.reason)
+    assert fit.overhead_s.estimate is None
+    assert holds(fit.s_per_example, 1e-6)
+
+
+def test_scatter_that_hides_the_knee_leaves_it_untold() -> None:
+    times = (1.0, 3.0, 0.7, 2.5)
+    fit = fit_step_time(
+        [
+            (size, Estimate.of(t, interval=(t / 5, 5 * t), n=3))
+            for size, t in zip((1, 2, 4, 8), times, strict=True)
+        ]
+    )
+
+    assert fit.knee_batch_size.estimate is None
+    assert (fit.knee_batch_size.low, fit.knee_batch_size.high) == (None, None)
+    assert "scatter too much" in str(fit.knee_batch_size.reason)
+
+
+def test_every_interval_holds_its_estimate() -> None:
+    random = np.random.default_rng(7)
+    hard_knee = [(size, known(max(1e-3, 1e-5 * size))) for size in SIZES]
+    for points in (hard_knee, *(STUDIES["3 sizes"].draw(random) for _ in range(9))):
+        fit = fit_step_time(points)
+        told = (fit.overhead_s, fit.s_per_example, fit.knee_batch_size, fit.sharpness)
+        for each in (*told, fit.step_s(64)):
+            assert each.estimate is None or holds(each, each.estimate)
+
+
+def test_the_same_times_give_the_same_fit() -> None:
+    points = CPU.draw(np.random.default_rng(2))
+
+    assert fit_step_time(points) == fit_step_time(points)
+
+
+@pytest.mark.parametrize("points", [[], exactly((8, 16))])
+def test_fewer_than_three_batch_sizes_are_refused(points: list[tuple[int, Estimate]]) -> None:
+    with pytest.raises(FitError, match="needs at least 3"):
+        fit_step_time(points)
+
+
+def test_a_batch_size_given_twice_is_refused() -> None:
+    with pytest.raises(FitError, match="batch size 16 is given 2 times"):
+        fit_step_time(exactly((8, 16, 16, 32)))
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ((0, known(1.0)), "batch size of at least 1"),
+        ((4, known(0.0)), "finite seconds above 0"),
+        ((4, known(-1.0)), "finite seconds above 0"),
+        ((4, known(math.nan)), "finite seconds above 0"),
+        ((4, known(math.inf)), "finite seconds above 0"),
+        ((4, Estimate.cannot_tell("it did not run")), "leave out what did not run"),
+        ((4, Estimate.of(1.0, interval=(0.0, 2.0), n=8)), "finite seconds above 0"),
+        ((4, Estimate.of(1.0, interval=(0.5, math.inf), n=8)), "finite seconds above 0"),
+        ((4, Estimate.of(1.0, interval=(2.0, 3.0), n=8)), "an interval around the time"),
+    ],
+)
+def test_impossible_points_are_refused(point: tuple[int, Estimate], expected: str) -> None:
+    with pytest.raises(FitError, match=expected):
+        fit_step_time([*exactly((8, 16, 32)), point])
+
+
+def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
+    bound = math.nextafter(1.0, 2.0)
+    time = Estimate.of(1.0, interval=(bound, bound), n=2)
+
+    assert fit_step_time([(1, time), (2, time), (4, time)]).step_s(2).estimate == pytest.approx(1)
+
+
+def test_a_batch_size_below_1_has_no_step_time() -> None:
+    with pytest.raises(FitError, match="expected at least 1"):
+        fit_step_time(exactly(SIZES)).step_s(0)

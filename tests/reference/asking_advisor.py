@@ -1,0 +1,106 @@
+"""An advisor for tests: it asks in a plain order, as far as the clock says, and recommends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from batchlab.advice.advice import Advice, RateTried, Step
+from batchlab.advice.engine import Ask, Engine
+from batchlab.advice.question import Question
+from batchlab.estimate import Estimate
+from batchlab.trial import RunLength, TrialRecord
+
+NOT_ASKED = Estimate.cannot_tell("this advisor does not look")
+
+
+@dataclass
+class AskingAdvisor:
+    """Trains every batch size at two rates, longer and longer, while the budget lasts.
+
+    What it asks depends on the clock, on the expected times and on the records: whatever is not
+    replayed as it was shows in its asks.
+    """
+
+    before_ask: Callable[[int], None] = lambda n: None
+    longest_steps: int = 24
+    asked: list[tuple[int, float, int, int]] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    engines: list[Engine] = field(default_factory=list)
+
+    def __call__(self, question: Question, engine: Engine) -> Advice:
+        self.questions.append(question)
+        self.engines.append(engine)
+        steps: list[Step] = []
+        tried: dict[str, TrialRecord] = {}
+        length = 6
+        while length <= self.longest_steps:
+            for option in (option for option in question.options if option.runs):
+                spent_s = engine.spent_s()
+                expected_s = engine.expected_s(option.batch_size, length)
+                if spent_s + expected_s > question.budget_s:
+                    continue
+                steps.append(Step(spent_s=spent_s, did="train", why=f"{expected_s:.6g} s"))
+                for record in self._run(question, engine, option.batch_size, length, len(steps)):
+                    tried[record.trial.trial_id] = record
+            length *= 2
+        return self._advice(question, tuple(steps), list(tried.values()), engine.spent_s())
+
+    def _run(
+        self, question: Question, engine: Engine, batch_size: int, length: int, n: int
+    ) -> list[TrialRecord]:
+        self.before_ask(n)
+        asks = [
+            Ask(
+                trial=engine.trial(batch_size=batch_size, learning_rate=rate, seed=n % 2),
+                length=RunLength(steps=length, until=question.target),
+            )
+            for rate in (question.reference.learning_rate, 2 * question.reference.learning_rate)
+        ]
+        self.asked += [
+            (batch_size, ask.trial.learning_rate, ask.trial.seed, length) for ask in asks
+        ]
+        return list(engine.run(asks))
+
+    def _advice(
+        self,
+        question: Question,
+        steps: tuple[Step, ...],
+        records: list[TrialRecord],
+        spent_s: float,
+    ) -> Advice:
+        return Advice(
+            verdict="recommend",
+            reason="it was asked",
+            objective=question.objective,
+            target=question.target,
+            target_origin=question.target_origin,
+            delta=question.delta,
+            recommendation=question.reference,
+            flat_interval=None,
+            expected=None,
+            gain=NOT_ASKED,
+            gain_from_batch_size=NOT_ASKED,
+            reference=question.reference,
+            reference_tuned=None,
+            candidates=(),
+            laws=None,
+            tried=tuple(
+                RateTried(
+                    batch_size=record.trial.batch_size,
+                    learning_rate=record.trial.learning_rate,
+                    seed=record.trial.seed,
+                    purpose="tune",
+                    status=str(record.status),
+                    steps=record.steps,
+                    steps_to_target=None,
+                )
+                for record in records
+            ),
+            head_to_head=None,
+            caveats=("the advisor's own",),
+            steps=steps,
+            n_trials=len(records),
+            spent_s=spent_s,
+            budget_s=question.budget_s,
+        )

@@ -1,0 +1,448 @@
+"""Made-up advice: the records an advice would hold if the laws were exactly these.
+
+Nothing here trains or decides well. Steps to target follow S_min (1 + B_crit / B) with a fixed
+scatter, step times a line, tuned rates a power; a test changes one of them, or one field by
+`dataclasses.replace`, and says what the words must be then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from tests.reference.made_up import approach, made_up_record, made_up_study, made_up_trial
+
+from batchlab.advice.advice import (
+    Advice,
+    Candidate,
+    Configuration,
+    Expected,
+    HeadToHead,
+    Laws,
+    RateTried,
+    Step,
+    TargetAnswer,
+)
+from batchlab.estimate import Estimate
+from batchlab.study import Study
+from batchlab.trial import Status, Target, TrialRecord
+
+N_TRAIN = 4096
+SIZES = (16, 32, 64, 128, 256, 512, 1024, 4096)
+TARGET = Target(metric="accuracy", value=0.95, better="higher")
+UNTOLD = Estimate.cannot_tell("no run reached the target")
+S_MIN, B_CRIT = 300.0, 500.0
+
+
+def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
+    """An estimate whose interval reaches `share` of the value to both sides."""
+    return Estimate.of(value, interval=(value * (1 - share), value * (1 + share)), n=n)
+
+
+def law(batch_size: float) -> float:
+    """Steps to target of a workload that gains from larger batches up to some hundreds."""
+    return S_MIN * (1 + B_CRIT / batch_size)
+
+
+def flat_machine(batch_size: float) -> float:
+    """A step time that is flat to about 1,000 examples and grows after it."""
+    return 2e-3 * (1 + (batch_size / 1000) ** 2) ** 0.5
+
+
+def same_time_machine(batch_size: float) -> float:
+    """A step time under which every batch size takes the same time to the target."""
+    return 4.0 / law(batch_size)
+
+
+def tuned_rate(batch_size: float) -> float:
+    """The best learning rate, growing slower than the linear rule."""
+    return float(f"{0.05 * (batch_size / 64) ** 0.6:.2g}")
+
+
+def made_up_advice(
+    *,
+    sizes: Sequence[int] = SIZES,
+    steps: Callable[[float], float] = law,
+    step_s: Callable[[float], float] = flat_machine,
+    objective: str = "time",
+    spread: float = 0.05,
+    scatter: float = 0.03,
+    reference: Configuration | None = None,
+    reference_factor: float = 2.5,
+    reference_misses: bool = False,
+    does_not_fit: Sequence[int] = (),
+) -> Advice:
+    """The advice of a study in which everything was measured.
+
+    Args:
+        sizes: batch sizes in question.
+        steps: steps to target by batch size, at its tuned rate.
+        step_s: seconds per step by batch size.
+        objective: "time", "samples" or "quality".
+        spread: half width of the intervals, a fraction.
+        scatter: standard deviation of the log of a run's steps.
+        reference: the workload's own configuration.
+        reference_factor: the reference's steps as a multiple of those at its tuned rate.
+        reference_misses: whether the reference missed the target on every fresh seed.
+        does_not_fit: batch sizes that run only in micro-batches of a quarter.
+    """
+    reference = reference or Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
+    figures = {size: _figure(objective, size, steps(size), step_s(size)) for size in sizes}
+    least = min(figures.values())
+    candidates = tuple(
+        _candidate(
+            size,
+            steps=steps(size),
+            step_s=step_s(size),
+            figure=figures[size],
+            least=least,
+            spread=spread,
+            fits=size not in does_not_fit,
+        )
+        for size in sizes
+    )
+    flat = [c for c in candidates if c.in_flat_interval]
+    alike = len(flat) == len(candidates)
+    best = flat[0] if alike else min(flat, key=lambda c: figures[c.batch_size])
+    if objective == "samples" and not alike:
+        best = flat[-1]
+    recommendation = _configuration(best)
+    tuned = next(c for c in candidates if c.batch_size == reference.batch_size)
+    gain = reference_factor * figures[tuned.batch_size] / figures[best.batch_size]
+    return Advice(
+        verdict="indifferent" if alike else "recommend",
+        reason=(
+            "every batch size that fits is within 10 % of the best"
+            if alike
+            else "the simultaneous upper bounds hold only these within 10 % of the best"
+        ),
+        objective=objective,
+        target=None if objective == "quality" else TARGET,
+        target_origin="pilot",
+        delta=0.1,
+        recommendation=recommendation,
+        flat_interval=(flat[0].batch_size, flat[-1].batch_size),
+        expected=_expected(best, spread),
+        gain=(
+            Estimate(estimate=None, low=1.8, high=None, n=4, reason="the reference missed it")
+            if reference_misses
+            else around(gain, spread, 4)
+        ),
+        gain_from_batch_size=around(
+            figures[tuned.batch_size] / figures[best.batch_size], spread, 4
+        ),
+        reference=reference,
+        reference_tuned=_configuration(tuned),
+        candidates=candidates,
+        laws=_laws(sizes, steps),
+        tried=(
+            *_tried(sizes, steps, scatter),
+            *_verified(recommendation, tuned, reference, steps, reference_factor, reference_misses),
+        ),
+        head_to_head=_head_to_head(
+            figures[best.batch_size],
+            figures[tuned.batch_size],
+            factor=reference_factor,
+            misses=reference_misses,
+        ),
+        other_targets=(
+            TargetAnswer(
+                target=replace(TARGET, value=0.93),
+                which="easier",
+                verdict="recommend",
+                reason="the same interval",
+                batch_size=best.batch_size,
+                flat_interval=(flat[0].batch_size, flat[-1].batch_size),
+            ),
+            TargetAnswer(
+                target=replace(TARGET, value=0.96),
+                which="harder",
+                verdict="cannot_tell",
+                reason="3 of 8 batch sizes did not reach it",
+                batch_size=None,
+                flat_interval=None,
+            ),
+        ),
+        caveats=(
+            "The answer holds for a constant learning rate; a schedule may move it.",
+            "Step times were measured on this machine; another one has others.",
+        ),
+        steps=(
+            Step(spent_s=4.2, did="profiled 8 batch sizes", why="step time and memory decide"),
+            Step(spent_s=31.0, did="ran the reference", why="its plateau sets the target"),
+            Step(spent_s=95.5, did="tuned 8 learning rates", why="each size at its own best"),
+        ),
+        n_trials=len(sizes) * 8,
+        spent_s=118.4,
+        budget_s=300.0,
+        pay_back_runs=None if alike else 21.6,
+    )
+
+
+def cannot_tell_advice() -> Advice:
+    """The budget was too small: wide bounds, no recommendation."""
+    advice = made_up_advice(spread=0.4, scatter=0.3)
+    return replace(
+        advice,
+        verdict="cannot_tell",
+        reason="the 95 % bounds of 16 to 1024 overlap by more than 10 %",
+        recommendation=None,
+        flat_interval=None,
+        expected=None,
+        gain=Estimate.cannot_tell("no verification was run"),
+        gain_from_batch_size=Estimate.cannot_tell("no verification was run"),
+        candidates=tuple(replace(c, in_flat_interval=False) for c in advice.candidates),
+        laws=replace(
+            advice.laws,
+            b_crit=Estimate.cannot_tell("the law does not fit: p = 0.003, exponent 0.7 to 0.85"),
+            law_holds=False,
+            lack_of_fit=around(0.003, 0.0, 24),
+            exponent=around(0.78, 0.08, 24),
+        ),
+        head_to_head=None,
+        other_targets=(),
+        missing="runs of 3 more seeds at batch sizes 128, 256 and 512",
+        more_budget_s=420.0,
+        pay_back_runs=None,
+    )
+
+
+def nothing_reached_advice() -> Advice:
+    """No trial reached the target; one that was reached is proposed."""
+    advice = cannot_tell_advice()
+    return replace(
+        advice,
+        reason="no trial reached validation accuracy 0.999; the best reached 0.951",
+        target=replace(TARGET, value=0.999),
+        target_origin="given",
+        candidates=tuple(
+            replace(
+                c,
+                n_runs=0,
+                learning_rate=None,
+                steps_to_target=UNTOLD,
+                time_to_target_s=UNTOLD,
+                samples_to_target=UNTOLD,
+                score=UNTOLD,
+                relative=UNTOLD,
+                note="no rate reached the target",
+            )
+            for c in advice.candidates
+        ),
+        laws=None,
+        tried=tuple(replace(run, steps_to_target=None, status="ok") for run in advice.tried),
+        missing="a target that can be reached",
+        more_budget_s=None,
+        proposed_target=replace(TARGET, value=0.94),
+    )
+
+
+def one_sided_advice() -> Advice:
+    """B_crit lies above the measured range: a lower bound."""
+    advice = made_up_advice(steps=lambda b: 200_000 / b + 2)
+    bound = Estimate(
+        estimate=None, low=9000.0, high=None, n=24, reason="beyond the largest batch size, 4096"
+    )
+    return replace(advice, laws=replace(advice.laws, b_crit=bound, s_min=UNTOLD))
+
+
+KINDS: dict[str, Callable[[], Advice]] = {
+    "recommend": made_up_advice,
+    "indifferent": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
+    "cannot_tell": cannot_tell_advice,
+    "quality": lambda: made_up_advice(objective="quality"),
+    "samples": lambda: made_up_advice(objective="samples"),
+    "reference_missed": lambda: made_up_advice(reference_misses=True, does_not_fit=(1024, 4096)),
+    "one_sided": one_sided_advice,
+    "nothing_reached": nothing_reached_advice,
+}
+
+
+def advice_study(advice: Advice) -> Study:
+    """A study with a record for every run of `advice`, crossing the target where it says so."""
+    base = made_up_study(batch_sizes=(64,), epochs=1, n_train=N_TRAIN)
+    return replace(
+        base,
+        command="batchlab advise made-up --budget 5m",
+        records=tuple(_record(run) for run in advice.tried),
+        target=advice.target,
+    )
+
+
+def _record(run: RateTried) -> TrialRecord:
+    per_epoch = math.ceil(N_TRAIN / run.batch_size)
+    epochs = max(1, math.ceil(run.steps / per_epoch))
+    at = (run.steps_to_target or 3 * run.steps) / per_epoch
+    rate = math.log((0.97 - 0.1) / (0.97 - TARGET.value)) / at
+    curves = {("validation", "accuracy"): approach(0.97, rate=rate)}
+    return made_up_record(
+        trial=made_up_trial(
+            batch_size=run.batch_size,
+            learning_rate=run.learning_rate,
+            seed=run.seed,
+            n_train=N_TRAIN,
+        ),
+        curves=curves,
+        epochs=min(epochs, 150),
+        step_s=flat_machine(run.batch_size),
+        status=Status(run.status),
+        reason=None if Status(run.status).ended_well else "the loss grew a thousandfold",
+        target=TARGET,
+    )
+
+
+def _figure(objective: str, size: int, steps: float, step_s: float) -> float:
+    """Time, samples, or for quality a distance that grows with the batch size."""
+    return {
+        "time": steps * step_s,
+        "samples": steps * size,
+        "quality": 0.03 * (1 + (size / 600) ** 0.7),
+    }[objective]
+
+
+def _candidate(
+    size: int,
+    *,
+    steps: float,
+    step_s: float,
+    figure: float,
+    least: float,
+    spread: float,
+    fits: bool,
+) -> Candidate:
+    relative = figure / least
+    high = relative * (1 + spread)
+    return Candidate(
+        batch_size=size,
+        micro_batch_size=size if fits else size // 4,
+        fits=fits,
+        learning_rate=tuned_rate(size),
+        n_runs=3,
+        step_s=around(step_s, 0.02, 5),
+        steps_to_target=around(steps, spread, 3),
+        time_to_target_s=around(steps * step_s, spread, 3),
+        samples_to_target=around(steps * size, spread, 3),
+        score=around(figure, spread, 3),
+        relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
+        in_flat_interval=high <= 1.1 or figure == least,
+        peak_bytes=30_000_000 + 40_000 * (size if fits else size // 4),
+        rule_learning_rates=tuple(
+            (rule, tuned_rate(64) * (size / 64) ** power)
+            for rule, power in (("none", 0.0), ("linear", 1.0), ("sqrt", 0.5))
+        ),
+        note="" if fits else "does not fit whole: run in 4 micro-batches",
+    )
+
+
+def _configuration(candidate: Candidate) -> Configuration:
+    assert candidate.learning_rate is not None
+    return Configuration(
+        batch_size=candidate.batch_size,
+        micro_batch_size=candidate.micro_batch_size,
+        learning_rate=candidate.learning_rate,
+    )
+
+
+def _expected(candidate: Candidate, spread: float) -> Expected:
+    samples = candidate.samples_to_target.estimate
+    assert samples is not None
+    assert candidate.peak_bytes is not None
+    return Expected(
+        time_to_target_s=candidate.time_to_target_s,
+        steps_to_target=candidate.steps_to_target,
+        samples_to_target=candidate.samples_to_target,
+        epochs_to_target=around(samples / N_TRAIN, spread, 3),
+        peak_bytes=Estimate.of(float(candidate.peak_bytes), interval=(None, None), n=1),
+    )
+
+
+def _laws(sizes: Sequence[int], steps: Callable[[float], float]) -> Laws:
+    octaves = np.arange(math.log2(sizes[0]), math.log2(sizes[-1]) + 0.01, 0.5)
+    return Laws(
+        s_min=around(S_MIN, 0.06, 24),
+        e_min=around(S_MIN * B_CRIT, 0.08, 24),
+        b_crit=around(B_CRIT, 0.12, 24),
+        exponent=around(1.0, 0.05, 24),
+        lack_of_fit=Estimate.of(0.41, interval=(None, None), n=24),
+        learning_rate_exponent=around(0.6, 0.1, 8),
+        fixed_bytes=around(30_000_000, 0.02, 8),
+        bytes_per_example=around(40_000, 0.02, 8),
+        step_overhead_s=around(2e-3, 0.02, 8),
+        step_s_per_example=around(2e-6, 0.02, 8),
+        knee_batch_size=around(1000, 0.03, 8),
+        curve=tuple((round(2**octave), around(steps(2**octave), 0.04, 24)) for octave in octaves),
+        step_curve=tuple(
+            (round(2**octave), around(flat_machine(2**octave), 0.02, 8)) for octave in octaves
+        ),
+        law_holds=True,
+    )
+
+
+def _tried(
+    sizes: Sequence[int], steps: Callable[[float], float], scatter: float
+) -> Iterator[RateTried]:
+    """Five rates of a basin, its upper end diverging or missing, then three fresh seeds."""
+    random = np.random.default_rng(0)
+    for size in sizes:
+        for octave in (-3, -1.5, 0, 1.5, 3):
+            taken = steps(size) * 2 ** (0.25 * octave**2) * math.exp(random.normal(0, scatter))
+            missed = octave == -3 and size >= 256
+            ended = "diverged" if octave == 3 else "ok" if missed else "target_reached"
+            met = ended == "target_reached"
+            yield RateTried(
+                batch_size=size,
+                learning_rate=float(f"{tuned_rate(size) * 2**octave:.3g}"),
+                seed=0,
+                purpose="tune",
+                status=ended,
+                steps=round(taken if met else 1.5 * steps(size)),
+                steps_to_target=taken if met else None,
+            )
+        for seed in (1, 2, 3):
+            taken = steps(size) * math.exp(random.normal(0, scatter))
+            yield RateTried(
+                batch_size=size,
+                learning_rate=tuned_rate(size),
+                seed=seed,
+                purpose="value",
+                status="target_reached",
+                steps=round(taken),
+                steps_to_target=taken,
+            )
+
+
+def _verified(
+    best: Configuration,
+    tuned: Candidate,
+    reference: Configuration,
+    steps: Callable[[float], float],
+    factor: float,
+    misses: bool,
+) -> Iterator[RateTried]:
+    """The runs of the head-to-head: three configurations on four fresh seeds."""
+    for found, times in ((best, 1.0), (_configuration(tuned), 1.0), (reference, factor)):
+        missed = misses and found == reference
+        taken = times * steps(found.batch_size)
+        for seed in (100, 101, 102, 103):
+            yield RateTried(
+                batch_size=found.batch_size,
+                learning_rate=found.learning_rate,
+                seed=seed,
+                purpose="verify",
+                status="ok" if missed else "target_reached",
+                steps=round(0.6 * taken if missed else taken),
+                steps_to_target=None if missed else taken,
+            )
+
+
+def _head_to_head(best: float, tuned: float, *, factor: float, misses: bool) -> HeadToHead:
+    own = (0.97, 1.02, 1.0, 1.01)
+    return HeadToHead(
+        seeds=(100, 101, 102, 103),
+        recommended=tuple(best * share for share in own),
+        reference=tuple(None if misses else factor * tuned * share for share in own),
+        reference_tuned=tuple(tuned * share for share in reversed(own)),
+        reference_bounds=tuple(2 * tuned for _ in own) if misses else (),
+    )

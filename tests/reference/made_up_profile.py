@@ -1,0 +1,125 @@
+"""Made-up profiles, and a made-up machine to search: times and peaks given by functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from batchlab.profile_record import Profile, ProfilePoint
+from batchlab.timing import StepTiming
+from batchlab.trial import Status
+
+FIXED_BYTES, BYTES_PER_EXAMPLE = 50_000_000, 100_000
+# A few per cent around the median, in an order without a trend.
+SCATTER = (1.0, 1.02, 0.99, 1.01, 0.98, 1.03, 0.97, 1.0)
+
+
+def step_s(batch_size: int) -> float:
+    """1 ms and 10 µs an example: throughput grows to about 1000 examples."""
+    return 1e-3 + 1e-5 * batch_size
+
+
+def peak_bytes(micro_batch_size: int) -> int:
+    return FIXED_BYTES + BYTES_PER_EXAMPLE * micro_batch_size
+
+
+def made_up_point(
+    batch_size: int,
+    *,
+    micro_batch_size: int | None = None,
+    status: Status = Status.OK,
+    reason: str | None = None,
+    scatter: Sequence[float] = SCATTER,
+    median_s: float | None = None,
+) -> ProfilePoint:
+    """A point that ran as `step_s` and `peak_bytes` say, or one that did not."""
+    micro = micro_batch_size or batch_size
+    n_pieces = -(-batch_size // micro)
+    alone_s = n_pieces * step_s(micro) if median_s is None else median_s
+    if status is not Status.OK:
+        return ProfilePoint(
+            batch_size=batch_size, micro_batch_size=micro, status=status, reason=reason
+        )
+    timing = StepTiming(
+        workload_id="made-up",
+        batch_size=batch_size,
+        micro_batch_size=micro,
+        device="cpu",
+        threads=1,
+        warmup_s=(2 * alone_s, alone_s),
+        block_s=tuple(10 * alone_s * factor for factor in scatter),
+        block_steps=10,
+        peak_bytes=peak_bytes(micro),
+    )
+    return ProfilePoint(
+        batch_size=batch_size,
+        micro_batch_size=micro,
+        status=Status.OK,
+        timing=timing,
+        peak_bytes=timing.peak_bytes,
+    )
+
+
+def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None) -> Profile:
+    """A profile of `points`; without any, of 1, 2, 4, ... 1024 and all 2000 examples."""
+    sizes = (*(2**power for power in range(11)), 2000)
+    return Profile(
+        workload_id="made-up",
+        workload="made up",
+        n_train=2000,
+        reference_batch_size=64,
+        device="cpu",
+        device_name="a processor",
+        memory_limit_bytes=memory_limit_bytes,
+        environment=(("torch", "2.13.0"), ("processor", "a processor")),
+        created_at="2026-01-01T00:00:00+00:00",
+        points=points or tuple(made_up_point(size) for size in sizes),
+    )
+
+
+class MadeUpMachine:
+    """A `Probe` with a clock of its own: what fits, what it takes and what goes wrong is given."""
+
+    def __init__(
+        self,
+        *,
+        room_bytes: int | None = None,
+        seconds: Callable[[int], float] = step_s,
+        goes_wrong: Callable[[int], Status | None] = lambda size: None,
+        budget_s: float = 1000.0,
+    ) -> None:
+        self.probed: list[tuple[int, int]] = []
+        self.timed_s: list[float] = []
+        self.clock_s = 0.0
+        self.cut_off = 0  # probes that were begun and had not the time to end
+        self._room_bytes = room_bytes
+        self._seconds = seconds
+        self._goes_wrong = goes_wrong
+        self._budget_s = budget_s
+
+    def left_s(self) -> float:
+        return self._budget_s - self.clock_s
+
+    def __call__(
+        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
+    ) -> ProfilePoint:
+        self.probed.append((batch_size, micro_batch_size))
+        self.timed_s.append(timed_s)
+        n_pieces = -(-batch_size // micro_batch_size)
+        alone_s = n_pieces * self._seconds(micro_batch_size)
+        wrong = self._goes_wrong(batch_size)
+        needed_s = 0.2 + max(timed_s, 3 * alone_s) + 2 * alone_s
+        self.cut_off += wrong is None and needed_s > limit_s
+        if wrong is Status.TIMEOUT or needed_s > limit_s:
+            self.clock_s += limit_s
+            return self._bad(batch_size, micro_batch_size, Status.TIMEOUT)
+        self.clock_s += needed_s
+        if wrong is not None:
+            return self._bad(batch_size, micro_batch_size, wrong)
+        if self._room_bytes is not None and peak_bytes(micro_batch_size) > self._room_bytes:
+            return self._bad(batch_size, micro_batch_size, Status.OOM)
+        return made_up_point(batch_size, micro_batch_size=micro_batch_size, median_s=alone_s)
+
+    def _bad(self, batch_size: int, micro_batch_size: int, status: Status) -> ProfilePoint:
+        return made_up_point(
+            batch_size, micro_batch_size=micro_batch_size, status=status, reason="made up to fail"
+        )

@@ -1,0 +1,121 @@
+"""Workloads that hang, crash or take memory at one batch size; importable in child processes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from tests.reference.small_workloads import CLASSES, FEATURES, cross_entropy, points
+from torch import Tensor, nn
+
+from batchlab.measurements.memory import limit_memory
+from batchlab.training.children import Line
+from batchlab.workload import Workload
+
+MEGABYTE = 2**20
+
+Batch = tuple[Tensor, Tensor]
+
+
+def linear() -> nn.Module:
+    return nn.Linear(FEATURES, CLASSES)
+
+
+def with_batch_norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+
+
+def workload(
+    *,
+    n: int = 40,
+    model: Callable[[], nn.Module] = linear,
+    loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
+) -> Workload:
+    return Workload(
+        name="probed",
+        model=model,
+        train=points(n),
+        validation=points(20, seed=1),
+        loss=loss,
+        batch_size=8,
+    )
+
+
+def that_does(
+    action: Callable[[], object], *, at: int | None, n: int = 40, at_least: bool = False
+) -> Workload:
+    """One whose training step does `action` at batch size `at` (None: at every one)."""
+    return workload(n=n, loss=partial(_loss_with, action, at, at_least))
+
+
+def _loss_with(
+    action: Callable[[], object], at: int | None, at_least: bool, model: nn.Module, batch: Batch
+) -> Tensor:
+    size = len(batch[0])
+    if model.training and (at is None or size == at or (at_least and size >= at)):
+        action()
+    return cross_entropy(model, batch)
+
+
+def hungry(*, megabytes_per_example: int, n: int = 64) -> Workload:
+    """One whose step holds so much memory for each example of a micro-batch."""
+    return workload(n=n, loss=partial(_hungry_loss, megabytes_per_example))
+
+
+def _hungry_loss(megabytes: int, model: nn.Module, batch: Batch) -> Tensor:
+    held = None
+    if model.training:
+        held = torch.ones(len(batch[0]) * megabytes * MEGABYTE, dtype=torch.uint8)
+    loss = cross_entropy(model, batch)
+    del held
+    return loss
+
+
+def take(megabytes: int) -> None:
+    torch.ones(megabytes * MEGABYTE, dtype=torch.uint8)
+
+
+def allocate_within(line: Line, limit_bytes: int, n_bytes: int) -> tuple[int, int]:
+    """Runs in a child: the length of what was got within a limit, and the limit that was set."""
+    limit_memory(torch.device("cpu"), limit_bytes)
+    got = len(torch.ones(n_bytes, dtype=torch.uint8))
+    return got, resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+
+def hang() -> None:
+    time.sleep(3600)
+
+
+def crash() -> None:
+    os._exit(3)
+
+
+def kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail() -> None:
+    raise ValueError("this model does not like you")
+
+
+def speak_of_memory() -> None:
+    raise RuntimeError("CUDA out of memory, says a message of the user's own")
+
+
+def meet_its_own_limit() -> None:
+    """Ask for more address space than this process may have."""
+    limit = 64 * 1024 * MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    torch.zeros(2 * limit, dtype=torch.uint8)
+
+
+def be_killed_by_the_kernel(group: str) -> None:
+    """Take more memory than the control group allows."""
+    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+    torch.ones(2048 * MEGABYTE, dtype=torch.uint8)

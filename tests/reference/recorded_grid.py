@@ -1,0 +1,68 @@
+"""Grids on a disk: made of whole runs of the plain engine, or of curves that are known by heart."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = tuple[int, float, int, str, Sequence[tuple[int, float | None]]]
+"""Batch size, learning rate, seed, status, and (step, value) of every evaluation."""
+
+HEADER: Mapping[str, Any] = {
+    "workload": "made-up",
+    "n_train": 1024,
+    "metric": "loss",
+    "better": "lower",
+    "target": 0.5,
+    "easier": 0.6,
+    "harder": 0.4,
+    "reference_batch_size": 16,
+    "reference_learning_rate": 0.1,
+    "cut": 3.5,
+    "step_s": {"16": 0.001, "32": 0.001, "64": 0.002},
+}
+
+
+def write_grid(folder: Path, rows: Iterable[Row], **header: Any) -> Path:
+    """A grid of these rows; its path."""
+    lines = ["batch_size,learning_rate,seed,status,steps,curve"]
+    for batch_size, learning_rate, seed, status, curve in rows:
+        points = ";".join(f"{step}:{'' if value is None else value}" for step, value in curve)
+        lines.append(f"{batch_size},{learning_rate},{seed},{status},{curve[-1][0]},{points}")
+    path = folder / "made-up.csv.gz"
+    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+    (folder / "made-up.json").write_text(json.dumps({**HEADER, **header}))
+    return path
+
+
+def line_to(steps: int, *, every: int = 1, last: int | None = None) -> list[tuple[int, float]]:
+    """A curve that begins at 1 and falls evenly, so that 0.5 is met after `steps` steps.
+
+    Args:
+        steps: where the made-up target is met.
+        every: steps between evaluations.
+        last: the last evaluation; None: where it is 0.4.
+    """
+    end = last if last is not None else steps * 12 // 10
+    return [(step, round(1 - 0.5 * step / steps, 6)) for step in range(0, end + 1, every)]
+
+
+def made_up_rows(n_seeds: int = 10, *, far_seeds: int = 5) -> list[Row]:
+    """Three batch sizes with three rates each; the middle rate is the best, seeds differ a little.
+
+    Steps to target: 100 at batch size 16, 60 at 32, 40 at 64, each with 2 more for every seed;
+    half the best rate takes twice as many; four times the best rate diverges after 10 steps.
+    """
+    rows: list[Row] = []
+    for batch_size, rate, steps in ((16, 0.2, 100), (32, 0.2, 60), (64, 0.4, 40)):
+        for seed in range(n_seeds):
+            best = steps + 2 * seed
+            rows.append((batch_size, rate, seed, "target_reached", line_to(best)))
+            if seed < far_seeds:
+                rows.append((batch_size, rate / 2, seed, "ok", line_to(2 * best, last=2 * best)))
+                curve = [(step, 1.0 + step) for step in range(11)]
+                rows.append((batch_size, 4 * rate, seed, "diverged", curve))
+    return rows

@@ -1,0 +1,171 @@
+"""An engine whose truth is known: S(B, learning rate) in closed form, seeds' noise, a cadence."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from batchlab.advice.engine import Ask
+from batchlab.trial import Evaluation, Score, Status, Trial, TrialRecord
+
+N_TRAIN = 20_000
+METRIC = "accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is true of a simulated workload.
+
+    Attributes:
+        s_min, b_crit: of the law of the steps to the target at the best rate.
+        best_rate: the best learning rate at batch size 64.
+        rate_exponent: the best rate goes with (B / 64) to this power.
+        target: the level of accuracy that the law is for.
+        noise: standard deviation of a seed's log steps.
+        left, right: how the log steps rise with squared octaves below and above the best rate.
+        cliff_octaves: from so many octaves above the best rate on, training diverges.
+        exponent: of the generalised law; 1 is the law.
+        override: the steps at the best rate by batch size, instead of the law.
+    """
+
+    s_min: float = 500.0
+    b_crit: float = 200.0
+    best_rate: float = 0.04
+    rate_exponent: float = 0.7
+    target: float = 0.97
+    noise: float = 0.06
+    left: float = 0.06
+    right: float = 0.12
+    cliff_octaves: float = 2.6
+    exponent: float = 1.0
+    override: Callable[[int], float] | None = None
+
+    def best_steps(self, batch_size: int) -> float:
+        """Steps to target at the best rate, without noise."""
+        if self.override is not None:
+            return self.override(batch_size)
+        return self.s_min * (1 + (self.b_crit / batch_size) ** self.exponent)
+
+    def steps(self, batch_size: int, learning_rate: float) -> float:
+        """Steps to target at this rate, without noise; infinite beyond the cliff."""
+        best = self.best_rate * (batch_size / 64) ** self.rate_exponent
+        octaves = math.log2(learning_rate / best)
+        if octaves > self.cliff_octaves:
+            return math.inf
+        slope = self.left if octaves < 0 else self.right
+        return self.best_steps(batch_size) * math.exp(slope * octaves**2)
+
+
+@dataclass
+class SimulatedEngine:
+    """Answers trials from a `Truth`; its clock counts steps times the step time.
+
+    The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at every
+    5 % more samples; a seed's steps to target are log-normal around the truth.
+    """
+
+    truth: Truth
+    step_s: Callable[[int], float]
+    n_workers: int = 1
+    n_seeds: int | None = None
+    salt: int = 0
+    elapsed_s: float = 0.0
+    asked: list[Ask] = field(default_factory=list)
+    _done: dict[str, int] = field(default_factory=dict)
+
+    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+        return None
+
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+        return Trial(
+            workload_id="simulated",
+            workload="simulated",
+            settings=(),
+            n_train=N_TRAIN,
+            batch_size=batch_size,
+            micro_batch_size=batch_size,
+            sampling="reshuffle",
+            drop_last=False,
+            learning_rate=learning_rate,
+            scaling_rule="none",
+            horizon_steps=None,
+            device="cpu",
+            seed=seed,
+        )
+
+    def expected_s(self, batch_size: int, steps: int) -> float:
+        return steps * self.step_s(batch_size)
+
+    def spent_s(self) -> float:
+        return self.elapsed_s
+
+    def run(self, asks: Sequence[Ask]) -> Sequence[TrialRecord]:
+        return [self._answer(ask) for ask in asks]
+
+    def _answer(self, ask: Ask) -> TrialRecord:
+        self.asked.append(ask)
+        trial = ask.trial
+        limit = ask.length.last_step(trial)
+        mean = self.truth.steps(trial.batch_size, trial.learning_rate)
+        if math.isinf(mean):
+            record = _record(trial, Status.DIVERGED, "the loss grew", ((0, 0.1), (5, 0.05)))
+        else:
+            steps = mean * math.exp(self._seeds_noise(trial))
+            curve = [(0, 0.1)]
+            status = Status.OK
+            for step in _marks(steps, limit):
+                value = 1 - (1 - self.truth.target) * (steps / step) ** 0.5
+                curve.append((step, value))
+                if ask.length.until is not None and ask.length.until.met_by(value):
+                    status = Status.TARGET_REACHED
+                    break
+            record = _record(trial, status, None, tuple(curve))
+        before = self._done.get(trial.trial_id, 0)
+        self._done[trial.trial_id] = max(before, record.steps)
+        self.elapsed_s += max(0, record.steps - before) * self.step_s(trial.batch_size)
+        return record
+
+    def _seeds_noise(self, trial: Trial) -> float:
+        text = f"{self.salt} {trial.batch_size} {trial.learning_rate:.6g} {trial.seed}"
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        return float(np.random.default_rng(number).normal(0.0, self.truth.noise))
+
+
+def _marks(steps: float, limit: int) -> list[int]:
+    """Steps of evaluation: 5 % apart from a fiftieth of the way on, never two at one step."""
+    marks = []
+    place = max(1.0, steps / 50)
+    while place < limit:
+        marks.append(round(place))
+        place = max(place * 1.05, place + 1)
+    return [*marks, limit]
+
+
+def _record(
+    trial: Trial, status: Status, reason: str | None, curve: tuple[tuple[int, float], ...]
+) -> TrialRecord:
+    return TrialRecord(
+        trial=trial,
+        status=status,
+        reason=reason,
+        engine="simulated",
+        threads=1,
+        versions=(),
+        peak_bytes=None,
+        evaluations=tuple(
+            Evaluation(
+                step=step,
+                samples=step * trial.batch_size,
+                train_s=0.0,
+                eval_s=0.0,
+                batch_loss=None,
+                gradient_norm=None,
+                scores=(Score(split="validation", metric=METRIC, value=value),),
+            )
+            for step, value in curve
+        ),
+    )

@@ -1,0 +1,113 @@
+"""The step-time law's oracles: a general search for its curve, and times made up from one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from batchlab.estimate import Estimate
+
+
+def law(batch_size: float, *, overhead_s: float, s_per_example: float, sharpness: float) -> float:
+    """The law as it is written."""
+    linear_s = s_per_example * batch_size
+    return float((overhead_s**sharpness + linear_s**sharpness) ** (1 / sharpness))
+
+
+def fit_by_search(
+    points: Sequence[tuple[int, float]], weights: Sequence[float]
+) -> tuple[float, float, float]:
+    """Overhead, seconds per example and sharpness of weighted least squares on log times."""
+
+    def square(unknown: Sequence[float]) -> float:
+        overhead_s, s_per_example = math.exp(unknown[0]), math.exp(unknown[1])
+        total = 0.0
+        for (batch_size, seconds), weight in zip(points, weights, strict=True):
+            on_law = law(
+                batch_size,
+                overhead_s=overhead_s,
+                s_per_example=s_per_example,
+                sharpness=1 / unknown[2],
+            )
+            total += weight * (math.log(seconds) - math.log(on_law)) ** 2
+        return total
+
+    options = {"xatol": 1e-11, "fatol": 1e-18, "maxiter": 8000, "maxfev": 8000}
+    least_s = min(seconds for _, seconds in points)
+    per_example_s = points[-1][1] / points[-1][0]
+    found = [
+        minimize(
+            square,
+            (math.log(share * least_s), math.log(per_example_s / share), roundness),
+            method="Nelder-Mead",
+            bounds=((None, None), (None, None), (0.1, 1.6)),
+            options=options,
+        )
+        for share in (0.5, 1.0)
+        for roundness in (0.3, 0.7, 1.2)
+    ]
+    best = min(found, key=lambda one: float(one.fun))
+    return math.exp(best.x[0]), math.exp(best.x[1]), 1 / best.x[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUpTimes:
+    """A machine whose step times follow the law, but for the scatter of sizes and of blocks."""
+
+    sizes: tuple[int, ...] = tuple(2**power for power in range(14))
+    overhead_s: float = 1e-4
+    s_per_example: float = 1e-6
+    sharpness: float = 1.0
+    off_the_law: float = 0.05
+    block_sd: float = 0.03
+
+    @property
+    def knee_batch_size(self) -> float:
+        return self.overhead_s / self.s_per_example
+
+    def step_s(self, batch_size: int) -> float:
+        return law(
+            batch_size,
+            overhead_s=self.overhead_s,
+            s_per_example=self.s_per_example,
+            sharpness=self.sharpness,
+        )
+
+    def draw(self, random: np.random.Generator) -> list[tuple[int, Estimate]]:
+        """Times as a profile has them: the median of eight blocks between least and largest."""
+        made = []
+        for batch_size in self.sizes:
+            own_s = self.step_s(batch_size) * math.exp(random.normal(0, self.off_the_law))
+            blocks = sorted(own_s * math.exp(random.normal(0, self.block_sd)) for _ in range(8))
+            median_s = statistics.median(blocks)
+            made.append((batch_size, Estimate.of(median_s, interval=(blocks[0], blocks[-1]), n=8)))
+        return made
+
+
+_TO_512 = tuple(2**power for power in range(10))
+_FROM_16 = tuple(2**power for power in range(4, 14))
+_GPU = MadeUpTimes(overhead_s=1e-3, sharpness=4.0, off_the_law=0.03, block_sd=0.01)
+STUDIES = {
+    "a CPU, 14 sizes": MadeUpTimes(),
+    "a GPU, 14 sizes": _GPU,
+    "a quiet machine": MadeUpTimes(off_the_law=0.005, block_sd=0.003),
+    "a busy machine": MadeUpTimes(off_the_law=0.1, block_sd=0.2),
+    "rounder than a line": MadeUpTimes(sharpness=0.75),
+    "5 sizes": MadeUpTimes(sizes=(16, 64, 256, 1024, 4096)),
+    "3 sizes": MadeUpTimes(sizes=(16, 128, 1024)),
+    "knee 20 times above the range": replace(_GPU, sizes=_TO_512, s_per_example=1e-7),
+    "knee at the range's upper end": replace(_GPU, sizes=_TO_512, s_per_example=2e-6),
+    "knee 16 times below the range": MadeUpTimes(sizes=_FROM_16, overhead_s=1e-6),
+}
+
+
+def holds(estimate: Estimate, truth: float) -> bool:
+    """Whether the interval, or the one bound that is told, holds the truth."""
+    return (estimate.low is None or estimate.low <= truth) and (
+        estimate.high is None or truth <= estimate.high
+    )

@@ -1,0 +1,167 @@
+"""The law's oracles: slow and obvious, and studies made up from a known truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq, minimize
+from scipy.stats import norm
+
+from batchlab.estimate import Estimate
+from batchlab.laws.steps_to_target import StepsObservation
+
+
+def fit_by_search(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """S_min and E_min of least squares on log steps, by a general search from many starts."""
+
+    def square(logs: Sequence[float]) -> float:
+        s_min, e_min = math.exp(logs[0]), math.exp(logs[1])
+        return sum((math.log(steps) - math.log(s_min + e_min / b)) ** 2 for b, steps in points)
+
+    steps = [steps for _, steps in points]
+    samples = [b * steps for b, steps in points]
+    starts = [
+        (math.log(min(steps) * share), math.log(min(samples) * share)) for share in (0.3, 0.7, 1.0)
+    ]
+    options = {"xatol": 1e-11, "fatol": 1e-16, "maxiter": 5000, "maxfev": 5000}
+    found = [minimize(square, start, method="Nelder-Mead", options=options) for start in starts]
+    best = min(found, key=lambda one: one.fun)
+    return math.exp(best.x[0]), math.exp(best.x[1])
+
+
+def fit_with_bounds_by_search(
+    reached: Sequence[tuple[float, float]], never: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """S_min and E_min of greatest likelihood; `never` are (batch size, lower bound)."""
+
+    def surprise(logs: Sequence[float]) -> float:
+        s_min, e_min, sigma = map(math.exp, logs)
+        total = 0.0
+        for b, steps in reached:
+            total -= norm.logpdf(math.log(steps), math.log(s_min + e_min / b), sigma)
+        for b, after in never:
+            total -= norm.logsf(math.log(after), math.log(s_min + e_min / b), sigma)
+        return total
+
+    start = [*(math.log(x) for x in fit_by_search([*reached, *never])), math.log(0.3)]
+    options = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 5000, "maxfev": 5000}
+    best = minimize(surprise, start, method="Nelder-Mead", options=options)
+    return math.exp(best.x[0]), math.exp(best.x[1])
+
+
+def batch_at_overhead_by_search(
+    s_min: float, e_min: float, *, overhead: float, reference: float
+) -> float:
+    """Where linear scaling from the reference, (1 + overhead) dearer, meets the curve."""
+
+    def steps(b: float) -> float:
+        return s_min + e_min / b
+
+    def excess(b: float) -> float:
+        return steps(b) - (1 + overhead) * steps(reference) * reference / b
+
+    return float(brentq(excess, reference, 1e12, xtol=1e-12, rtol=1e-14))
+
+
+def f_statistic(points: Sequence[tuple[float, float]], s_min: float, e_min: float) -> float:
+    """Mean square of the batch sizes around the curve over that of the seeds around their mean."""
+    logs: dict[float, list[float]] = {}
+    for b, steps in points:
+        logs.setdefault(b, []).append(math.log(steps))
+    between = within = 0.0
+    for b, values in logs.items():
+        mean = sum(values) / len(values)
+        between += len(values) * (mean - math.log(s_min + e_min / b)) ** 2
+        within += sum((value - mean) ** 2 for value in values)
+    return (between / (len(logs) - 2)) / (within / (len(points) - len(logs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeUpStudy:
+    """How studies are made up.
+
+    Attributes:
+        sizes: the batch sizes.
+        b_crit: the truth.
+        seeds: runs at each batch size.
+        sigma: standard deviation of log steps between seeds.
+        tau: standard deviation of a batch size as a whole.
+        cadence: evaluations are so far apart, as a share of the steps to target (0: every step).
+        stopped: the two largest batch sizes end so many sigma beyond the law, None: never.
+        exponent: of the generalised law.
+        s_min: the truth.
+    """
+
+    sizes: tuple[int, ...]
+    b_crit: float
+    seeds: int
+    sigma: float
+    tau: float = 0.0
+    cadence: float = 0.05
+    stopped: float | None = None
+    exponent: float = 1.0
+    s_min: float = 1000.0
+
+    def draw(self, rng: np.random.Generator) -> tuple[list[StepsObservation], dict[int, float]]:
+        """One study, and the log of the median steps of each batch size as tuned."""
+        seen, truth = [], {}
+        for b in self.sizes:
+            law = self.s_min * (1 + (self.b_crit / b) ** self.exponent)
+            truth[b] = math.log(law) + self.tau * rng.normal()
+            last = math.inf
+            if self.stopped is not None and b in self.sizes[-2:]:
+                last = law * math.exp(self.sigma * self.stopped)
+            for _ in range(self.seeds):
+                steps = math.exp(truth[b] + self.sigma * rng.normal())
+                after = 0.0
+                if self.cadence:
+                    spacing = self.cadence * law
+                    steps = math.ceil(steps / spacing) * spacing
+                    after = steps - spacing
+                if steps > last:
+                    seen.append(StepsObservation(batch_size=b, after_steps=last, steps=None))
+                else:
+                    seen.append(StepsObservation(batch_size=b, after_steps=after, steps=steps))
+        return seen, truth
+
+
+def holds(estimate: Estimate, truth: float) -> bool:
+    """Whether the interval, or the one bound, of an estimate has the truth inside."""
+    return (estimate.low is None or estimate.low <= truth) and (
+        estimate.high is None or truth <= estimate.high
+    )
+
+
+WIDE = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+FIVE = (16, 64, 256, 1024, 4096)
+NARROW = (32, 64, 128, 256, 512)
+# One row a line of the coverage table in docs/laws.md.
+STUDIES = {
+    "9 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=3, sigma=0.06),
+    "9 sizes, 1 seed, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=1, sigma=0.06),
+    "9 sizes, 3 seeds, 3 %, tau 4 %": MadeUpStudy(
+        sizes=WIDE, b_crit=120, seeds=3, sigma=0.03, tau=0.04
+    ),
+    "5 sizes, 2 seeds, 6 %": MadeUpStudy(sizes=FIVE, b_crit=250, seeds=2, sigma=0.06),
+    "5 sizes, 1 seed, 3 %, tau 3 %": MadeUpStudy(
+        sizes=FIVE, b_crit=250, seeds=1, sigma=0.03, tau=0.03
+    ),
+    "5 sizes, 3 seeds, 3 %, tau 4 %": MadeUpStudy(
+        sizes=FIVE, b_crit=250, seeds=3, sigma=0.03, tau=0.04
+    ),
+    "5 sizes, 2 seeds, 15 %, tau 3 %": MadeUpStudy(
+        sizes=FIVE, b_crit=250, seeds=2, sigma=0.15, tau=0.03
+    ),
+    "B_crit 10 times above the range": MadeUpStudy(sizes=NARROW, b_crit=5000, seeds=2, sigma=0.06),
+    "B_crit 10 times above, tau 3 %": MadeUpStudy(
+        sizes=NARROW, b_crit=5000, seeds=2, sigma=0.06, tau=0.03
+    ),
+    "B_crit 8 times below the range": MadeUpStudy(sizes=NARROW, b_crit=4, seeds=2, sigma=0.06),
+    "B_crit at the range's upper end": MadeUpStudy(sizes=NARROW, b_crit=500, seeds=2, sigma=0.06),
+    "a third of two sizes stopped early": MadeUpStudy(
+        sizes=WIDE, b_crit=120, seeds=3, sigma=0.06, stopped=0.4
+    ),
+}

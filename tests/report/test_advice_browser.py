@@ -1,0 +1,113 @@
+"""The page of an advice in a real browser: every chart drawn, no word on the console, any width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up_advice import KINDS, advice_study
+from tests.report import test_browser
+from tests.report.test_browser import CONTRASTS, Browser
+
+from batchlab.report.advice_html import write_advice_html
+
+pytestmark = test_browser.pytestmark
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("advice")
+
+    def page(kind: str) -> Path:
+        path = folder / f"{kind}.html"
+        if not path.exists():
+            advice = KINDS[kind]()
+            write_advice_html(advice, advice_study(advice), None, path)
+        return path
+
+    return page
+
+
+@pytest.fixture
+def open_page(pages, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+    opened: list[Browser] = []
+
+    def start(kind: str = "recommend", *, width=1200, dark=False, scripts=True) -> Browser:
+        profile = tmp_path / f"profile-{len(opened)}"
+        opened.append(Browser(pages(kind), profile, width=width, dark=dark, scripts=scripts))
+        return opened[-1]
+
+    yield start
+    for browser in opened:
+        browser.driver.quit()
+
+
+def panels(browser: Browser) -> list[str]:
+    return browser.ask("[...document.querySelectorAll('.plot')].map(p => p.id)")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_chart_becomes_live_without_a_word_on_the_console(open_page, kind):
+    browser = open_page(kind)
+
+    for panel in panels(browser):
+        browser.live(panel)
+
+    assert browser.ask("Object.keys(batchlabViews).length") == len(panels(browser)) > 1
+    browser.assert_quiet()
+
+
+@pytest.mark.parametrize("kind", ["recommend", "cannot_tell", "reference_missed"])
+def test_a_phone_never_scrolls_sideways(open_page, kind):
+    browser = open_page(kind, width=380)
+    for panel in panels(browser):
+        browser.live(panel)
+
+    browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+
+    assert browser.ask("document.documentElement.scrollWidth") <= 380
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_all_text_stands_out_from_its_ground(open_page, dark):
+    browser = open_page(dark=dark)
+    for panel in panels(browser):
+        browser.live(panel)
+
+    n_texts, worst = browser.ask(CONTRASTS.replace('["", "×"]', '["", "×", "↑"]'))
+
+    assert n_texts > 100
+    assert worst[0] >= 4.5, worst
+
+
+def test_with_scripts_blocked_charts_and_tables_are_there(open_page):
+    browser = open_page(scripts=False)
+
+    for panel in panels(browser):
+        width = f"document.querySelector('#{panel} .still svg').getBoundingClientRect().width"
+        assert browser.ask(width) > 250
+    assert browser.ask("document.querySelectorAll('#table-tried tbody tr').length") > 50
+
+
+def test_the_pointer_over_a_batch_size_shows_its_numbers(open_page):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    browser = open_page()
+    browser.live("a-objective")
+    point = browser.driver.execute_script(
+        "return [...document.querySelectorAll('#a-objective .live .mark-symbol path')]"
+        ".find(p => p.__data__.datum.kind === 'point' && p.__data__.datum.batch === '256')"
+    )
+
+    ActionChains(browser.driver).move_to_element(point).perform()
+
+    browser.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
+    cells = browser.ask(
+        "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
+    )
+    shown = dict(zip(cells[::2], cells[1::2], strict=True))
+    assert shown["batch size"] == "256"
+    assert float(shown["time to target (s)"]) == pytest.approx(1.83, abs=0.01)
+    assert "undefined" not in cells
+    browser.assert_quiet()

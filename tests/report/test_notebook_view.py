@@ -1,0 +1,134 @@
+"""What a notebook shows of a record: its answer and numbers, with everything in it escaped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from tests.reference.made_up_advice import KINDS, made_up_advice
+from tests.reference.made_up_profile import made_up_point, made_up_profile
+
+from batchlab.fitting import PointsFit, fit
+from batchlab.report.notebook_view import notebook_view
+from batchlab.trial import Status
+
+SCRIPT = "<script>alert('a')</script>"
+
+
+def points_fit(group: str = "small") -> PointsFit:
+    return fit(
+        [
+            {"batch_size": size, "steps_to_target": 300 * (1 + 500 / size), "model": group}
+            for size in (16, 64, 256, 1024)
+        ],
+        group_by=["model"],
+    )
+
+
+class Shape(HTMLParser):
+    """The tags that are open, and the words that are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += f"{data} "
+
+
+def shape(html: str) -> Shape:
+    parsed = Shape()
+    parsed.feed(html)
+    assert parsed.open == []
+    return parsed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_advice_has_a_view(kind: str) -> None:
+    advice = KINDS[kind]()
+
+    seen = shape(advice._repr_html_())
+
+    assert {"p", "table"} <= seen.seen
+    for candidate in advice.candidates:
+        assert re.search(rf"\b{candidate.batch_size}\b", seen.words)
+
+
+def test_an_advice_is_shown_with_its_verdict_and_what_to_set() -> None:
+    advice = made_up_advice()
+    found = advice.recommendation
+    assert found is not None
+
+    words = shape(advice._repr_html_()).words
+
+    assert f"Recommended: batch size {found.batch_size}, learning rate" in words
+    assert f"learning rate {found.learning_rate:g}" in words
+    assert "within 10 % of the best: 512 to 1024" in words
+    assert "Gain over the configuration as it is, on fresh seeds (ratio): 10.4 (95 %:" in words
+    assert "time to target" in words
+    assert all(caveat.rstrip(".")[1:] in words for caveat in advice.caveats)
+
+
+def test_an_advice_that_cannot_tell_says_so_and_what_is_missing() -> None:
+    advice = KINDS["cannot_tell"]()
+
+    words = shape(advice._repr_html_()).words
+
+    assert "Can't tell" in words
+    assert "Recommended" not in words
+    assert str(advice.missing) in words
+
+
+def test_a_profile_is_shown_with_every_batch_size_and_its_laws() -> None:
+    words = shape(made_up_profile()._repr_html_()).words
+
+    assert "made up on a processor" in words
+    assert "All 2000 training examples fit in one batch" in words
+    assert "Step time: about 1 ms" in words
+    assert "1.64 ms" in words
+
+
+def test_a_fit_is_shown_with_each_group_and_its_critical_batch_size() -> None:
+    words = shape(points_fit()._repr_html_()).words
+
+    assert "model small" in words
+    assert "critical batch size B_crit: 500" in words
+
+
+def test_whatever_is_in_a_name_is_escaped() -> None:
+    advice = replace(
+        made_up_advice(),
+        reason=SCRIPT,
+        caveats=(SCRIPT,),
+        missing=SCRIPT + "2",
+        verdict="recommend",
+    )
+    broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)
+    profile = replace(made_up_profile(broken, made_up_point(2)), workload=SCRIPT)
+
+    for shown in (advice, profile, points_fit(SCRIPT)):
+        html = shown._repr_html_()
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+        assert "script" not in shape(html).seen
+
+
+def test_a_view_fetches_and_runs_nothing() -> None:
+    for shown in (made_up_advice(), made_up_profile(), points_fit()):
+        assert not re.search(r"https?:|src=|href=|<style|<link|onload|@import", shown._repr_html_())
+
+
+def test_what_has_no_view_is_refused() -> None:
+    with pytest.raises(TypeError, match="a str has no view"):
+        notebook_view("words")  # type: ignore[arg-type]
