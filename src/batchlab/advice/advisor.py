@@ -22,6 +22,7 @@ from batchlab.trial import Target, TrialRecord
 # Some 30 to 40 runs make a decision.
 _PILOT_SHARE = 1 / 30
 _SEARCH_SHARE = 1 / 8
+_VERIFIED_AT_LEAST = 1 / 3
 # A level given by the user is searched for in steps of four octaves: the reference rate may be far.
 _COARSE = (2, 1)
 
@@ -53,6 +54,10 @@ class _Advisor:
         climb(self._findings)
         reserve(self._findings)
         decision = settle(self._findings)
+        if decision is not None and decision.verdict == "cannot_tell":
+            # Without a recommendation there is little to verify: better spend it on finding one.
+            self._ledger.reserved_s *= _VERIFIED_AT_LEAST
+            decision = settle(self._findings)
         if decision is None:
             return self._answer(
                 Outcome(
@@ -60,9 +65,8 @@ class _Advisor:
                 )
             )
         verification = None
-        size = decision.batch_size or self._findings.best()
-        if size is not None and self._findings.cell(size) is not None:
-            verification = verify(self._findings, size)
+        if decision.batch_size is not None:
+            verification = verify(self._findings, decision.batch_size)
         return self._answer(Outcome(decision=decision, verification=verification))
 
     def _answer(self, outcome: Outcome) -> Advice:

@@ -109,8 +109,9 @@ class Findings:
         return sorted(size for size in self.tuned if self.log_merit(size) is not None)
 
     def best(self) -> int | None:
-        """The batch size with the best score so far."""
-        scores = {size: self.log_score(size) for size in self.scored()}
+        """The batch size with the best score so far, of those valued if there are any."""
+        valued = [size for size in self.scored() if self.merits(size)]
+        scores = {size: self.log_score(size) for size in valued or self.scored()}
         known = {size: score for size, score in scores.items() if score is not None}
         return min(known, key=lambda size: (known[size], size)) if known else None
 
@@ -202,7 +203,8 @@ class Findings:
     def value(self, batch_size: int, n: int, *, why: str = "") -> bool:
         """Run the tuned rate with seeds that had no part in choosing it, until there are `n`.
 
-        A rate that fails on a fresh seed is too high: the next lower one takes its place.
+        A rate that fails on a fresh seed, or is three times as slow there as on the seed that chose
+        it, was luck: the next lower one takes its place.
 
         Returns:
             Whether there are as many now; False: the budget, the seeds or the rates ran out.
@@ -213,7 +215,7 @@ class Findings:
             if cell is None:
                 return False
             done = self.values(batch_size)
-            if any(read_failed(record) for record in done.values()):
+            if any(self._was_luck(batch_size, record) for record in done.values()):
                 search.step_down()
                 self.ledger.note(
                     f"batch size {batch_size}: a lower rate, {search.learning_rate or 'of none'}",
@@ -239,6 +241,12 @@ class Findings:
                 why or "the seed that chose the rate flatters it",
             )
             self.ledger.run(wishes, "value")
+
+    def _was_luck(self, batch_size: int, record: TrialRecord) -> bool:
+        if read_failed(record):
+            return True
+        missed = self.ledger.until is not None and merit_of(self.ledger, record) is None
+        return missed and record.steps >= self.value_limit(batch_size)
 
     def value_limit(self, batch_size: int) -> int:
         """At how many steps a valuation is cut."""

@@ -62,7 +62,7 @@ def settle(findings: Findings) -> Decision | None:
             )
             return decision
         if not _next_runs(findings, decision):
-            findings.ledger.note("no more runs", "what is left would not pay for another")
+            findings.ledger.note("no more runs", "neither budget nor seeds are left for another")
             return decision
 
 
