@@ -19,8 +19,8 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.trial import Target, TrialRecord
 
 # One run to the target may take so much of what the budget buys; else an easier target is taken.
-# Some 30 to 40 runs make a decision.
-_PILOT_SHARE = 1 / 30
+# Some 40 runs make a decision.
+_PILOT_SHARE = 1 / 40
 _SEARCH_SHARE = 1 / 8
 _VERIFIED_AT_LEAST = 1 / 3
 # A level given by the user is searched for in steps of four octaves: the reference rate may be far.

@@ -13,7 +13,7 @@ _MUCH_WORSE = 1.3
 # where a factor of four in batch size gains less than this.
 _WORTH_GOING_ON = 1.03
 # A run of a new batch size is cut where its score would be this much worse than the best.
-_CUT_AT = 2.0
+_CUT_AT = 1.6
 _CONTENDER = 1.5
 _RUNS_A_VISIT = 5
 
