@@ -414,6 +414,35 @@ def test_a_model_that_fits_into_no_memory_is_told(lab: Path) -> None:
         advise(lab, memory_limit_bytes=1000)
 
 
+def without(made: Profile, *sizes: int) -> Profile:
+    """The same profile, but at these batch sizes the model raised an error."""
+    return replace(
+        made,
+        points=tuple(
+            replace(point, status=Status.ERROR, reason="it raised", timing=None, peak_bytes=None)
+            if point.batch_size in sizes
+            else point
+            for point in made.points
+        ),
+    )
+
+
+def test_a_reference_that_does_not_run_is_told_with_the_sizes_that_do(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = tiny().batch_size
+    monkeypatch.setattr(
+        advice_session,
+        "measure_profile",
+        lambda parcel, request, **named: without(profile_of(request), reference),
+    )
+
+    with pytest.raises(
+        WorkloadError, match=rf"batch size {reference}, .* on here: it raised; .* such as 10, 50"
+    ):
+        advise(lab)
+
+
 # What the workload is like
 
 
@@ -495,6 +524,16 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
 def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload="other"))
+
+
+def test_a_profile_in_which_the_reference_did_not_run_is_refused_before_any_measurement(
+    lab: Path, gpu: Profile, profiled: list[ProfileRequest]
+) -> None:
+    for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
+        with pytest.raises(WorkloadError, match="cannot be had on a GPU"):
+            advise(lab, profile=elsewhere)
+
+    assert profiled == []
 
 
 def test_a_damaged_profile_is_told_with_its_file(lab: Path, tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_ten_thousand_points_in_a_hundred_groups_take_less_than_5_s(tmp_path: Pa
 
 
 @pytest.mark.parametrize("column", ["batch_size", "steps_to_target", "learning_rate", "step_s"])
-@pytest.mark.parametrize("bad", ["nan", "inf", "0", "-3", "many"])
+@pytest.mark.parametrize("bad", ["nan", "inf", "0", "-3", "many", "1e300", "1e-300"])
 def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
     column: str,
     bad: str,
@@ -238,6 +238,26 @@ def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
     assert (code, out) == (1, "")
     assert f"line 4: {column}=" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_value_over_several_lines_is_refused_in_one_that_says_what_is_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text('batch_size,steps_to_target\n8,"100\n16,70\n32,50\n')  # a quote left open
+
+    code = cli._exit_code(["fit", str(file)])
+
+    assert code == 1
+    assert "steps_to_target=100 16,70 32,50; expected a finite number" in capsys.readouterr().err
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text("batch_size,steps_to_target,batch_size\n8,100,9\n16,70,17\n32,50,33\n")
+
+    with pytest.raises(FitError, match="has the column batch_size twice"):
+        fit(file)
 
 
 def test_too_few_batch_sizes_are_refused_with_the_groups_name(command) -> None:  # type: ignore[no-untyped-def]

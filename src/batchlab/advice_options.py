@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchlab.advice.question import Option
+from batchlab.errors import WorkloadError
 from batchlab.estimate import Estimate
 from batchlab.profile_record import Profile, ProfilePoint, Stopped
 
@@ -43,6 +44,29 @@ def options_of(profile: Profile, batch_sizes: Sequence[int]) -> tuple[Option, ..
     law: so a profile made elsewhere need not hold the very same sizes.
     """
     return tuple(_option(profile, batch_size) for batch_size in sorted(set(batch_sizes)))
+
+
+def reference_of(options: Sequence[Option], batch_size: int, *, device_name: str) -> Option:
+    """The option of the workload's own batch size, without which there is nothing to compare with.
+
+    Args:
+        options: the batch sizes in question, the workload's own among them.
+        batch_size: the workload's own.
+        device_name: where they were profiled, for people.
+
+    Raises:
+        WorkloadError: it did not run there; the message says why, and which sizes did.
+    """
+    reference = next(option for option in options if option.batch_size == batch_size)
+    if reference.runs:
+        return reference
+    others = ", ".join(str(option.batch_size) for option in options if option.runs)
+    what = f"one that runs there, such as {others}" if others else "one that runs there"
+    raise WorkloadError(
+        f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
+        f"{reference.note.rstrip('.')}; the answer is measured against it, so give the workload as "
+        f"its batch_size {what}"
+    )
 
 
 def _option(profile: Profile, batch_size: int) -> Option:

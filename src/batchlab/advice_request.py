@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from batchlab.advice.advice import Objective
-from batchlab.advice_options import candidate_batch_sizes
+from batchlab.advice_options import candidate_batch_sizes, options_of, reference_of
 from batchlab.errors import ProfileError, UsageError
 from batchlab.profile_record import Profile
 from batchlab.profiling import ProfileRequest, profile_request
@@ -136,6 +136,7 @@ def advice_request(
     Raises:
         UsageError: a value outside what is possible; the message says what is.
         ProfileError: the profile is of another workload.
+        WorkloadError: in the profile the workload's own batch size did not run.
     """
     workload = loaded.workload
     if workload.validation is None:
@@ -167,6 +168,10 @@ def advice_request(
         _check_same_workload(elsewhere, reference)
         if memory_limit_bytes is not None:
             elsewhere = replace(elsewhere, memory_limit_bytes=memory_limit_bytes)
+        # Now, before anything is measured on this machine.
+        reference_of(
+            options_of(elsewhere, sizes), workload.batch_size, device_name=elsewhere.device_name
+        )
     return AdviceRequest(
         loaded=loaded,
         objective=objective,

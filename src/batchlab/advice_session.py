@@ -11,7 +11,7 @@ from dataclasses import replace
 from batchlab.advice.advice import Advice, Configuration
 from batchlab.advice.engine import Engine
 from batchlab.advice.question import Option, Question
-from batchlab.advice_options import options_of
+from batchlab.advice_options import options_of, reference_of
 from batchlab.advice_request import AdviceRequest
 from batchlab.advised import Advised, advice_of
 from batchlab.environment import environment
@@ -114,10 +114,10 @@ class AdviceSession:
         budget_s = self._budget_s if journal.budget_s is None else journal.budget_s
         shown = self._asked.elsewhere or here
         options = self._without_batches_of_one(options_of(shown, self._asked.batch_sizes))
+        reference = reference_of(options, self._summary.batch_size, device_name=shown.device_name)
         engine = self._engine(journal, here, options, budget_s)
         if journal.profile is None:
             journal.begin(profile=here.to_json(), budget_s=budget_s, spent_s=engine.elapsed_s())
-        reference = next(o for o in options if o.batch_size == self._summary.batch_size)
         question = Question(
             objective=self._asked.objective,
             metric=metric,

@@ -12,6 +12,8 @@ from batchlab.errors import FitError, UsageError
 from batchlab.laws.steps_table import StepsObservation
 
 MEASURES = ("steps_to_target", "samples_to_target")
+# Beyond it, and below its inverse, no training was ever measured, and a law overflows.
+_MOST = 1e15
 OWN_COLUMNS = ("batch_size", *MEASURES, "after_steps", "seed", "learning_rate", "step_s")
 
 
@@ -60,7 +62,10 @@ def read_points(
     listing = ", ".join(columns) or "none"
     if "batch_size" not in columns or not any(measure in columns for measure in MEASURES):
         missing = "batch_size" if "batch_size" not in columns else " or ".join(MEASURES)
-        raise FitError(f"{name} has no column {missing}; it has {listing}")
+        raise FitError(
+            f"{name} has no column {missing}; it has {listing}; name them so in the first line, "
+            f"with commas between"
+        )
     for column in group_by:
         if column not in columns:
             raise UsageError(f"{name} has no column {column!r} to group by; it has {listing}")
@@ -76,12 +81,21 @@ def _rows(
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
+            _check_each_once(reader.fieldnames or (), path)
             found = [(f"line {reader.line_num}", row) for row in reader]
     except FileNotFoundError:
         raise FitError(f"there is no file {path}; give a CSV file with the points") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FitError(f"{path} cannot be read as CSV: {error}; give a text file") from None
     return str(path), [(where, _trimmed(row, path, where)) for where, row in found]
+
+
+def _check_each_once(columns: Sequence[str], path: Path) -> None:
+    """Of two columns with one name only the last would be read."""
+    names = [column.strip() for column in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise FitError(f"{path} has the column {name} twice; rename one, or leave it out")
 
 
 def _trimmed(row: Mapping[str | None, object], path: Path, where: str) -> Mapping[str, object]:
@@ -130,7 +144,7 @@ def _number(
     """The number of a column, None where it is empty or not there.
 
     Raises:
-        FitError: it is no finite number above 0 (or at least 0, with `zero`).
+        FitError: it is no finite number above 0 (or 0, with `zero`), or beyond all measure.
     """
     given = row.get(column)
     if given is None or given == "":
@@ -139,9 +153,10 @@ def _number(
         value = float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         value = math.nan
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not (value == 0 and zero) and not 1 / _MOST <= value <= _MOST:
+        shown = " ".join(str(given).split())  # a quote left open makes a value of many lines
         raise FitError(
-            f"{where}: {column}={given}; expected a finite number above 0; mend that point or "
-            f"leave it out"
+            f"{where}: {column}={shown}; expected a finite number above 0, {1 / _MOST:g} to "
+            f"{_MOST:g}; mend that point or leave it out"
         )
     return value

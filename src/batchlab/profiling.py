@@ -330,8 +330,9 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
             f"smaller model"
         )
     reason = (first.reason or str(first.status)).rstrip(".")
+    longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
     raise WorkloadError(
-        f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}"
+        f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
     )
 
 

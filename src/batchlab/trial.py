@@ -309,7 +309,8 @@ class TrialRecord:
         """The first evaluation that met `target` on validation data, None if none did."""
         before = 0
         curve = list(self.curve("validation", target.metric))
-        for (evaluation, value), following in zip(curve, [*curve[1:], None], strict=True):
+        after = [*curve[1:], None][: len(curve)]
+        for (evaluation, value), following in zip(curve, after, strict=True):
             if target.met_by(value):
                 return Crossing(
                     after_step=before,

@@ -1,6 +1,7 @@
 """The advisor on engines whose truth is known: verdicts, budget, honesty about its seeds."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
@@ -8,6 +9,7 @@ from tests.reference.simulated_question import BATCH_SIZES, knee, option, questi
 
 from batchlab.advice.advisor import advise
 from batchlab.errors import UsageError
+from batchlab.trial import Status
 
 TRUTH = Truth()
 
@@ -192,13 +194,26 @@ def test_quality_compares_after_the_same_number_of_epochs():
     assert advice.candidates[0].relative.estimate is None or advice.flat_interval is not None
 
 
+def test_the_decision_is_repeated_at_an_easier_and_a_harder_target():
+    advice, _ = advised(trainings=100)
+
+    easier, harder = advice.other_targets
+    assert (easier.which, harder.which) == ("easier", "harder")
+    assert easier.target.value < advice.target.value < harder.target.value
+    # The law's shape is the same at all targets here, so the answer is too, where it can be told.
+    assert easier.batch_size == advice.recommendation.batch_size
+    assert harder.batch_size in (advice.recommendation.batch_size, None)
+    assert "not followed" not in harder.reason
+
+
 def test_what_was_done_is_told_in_order():
     advice, _ = advised()
 
     spent = [step.spent_s for step in advice.steps]
     assert spent == sorted(spent)
     assert advice.steps[0].did.startswith("tune batch size 64")
-    assert advice.steps[-1].did.startswith("verify")
+    assert advice.steps[-2].did.startswith("verify")
+    assert advice.steps[-1].did.startswith("follow")
 
 
 def test_habits_are_always_among_the_candidates():
@@ -208,3 +223,89 @@ def test_habits_are_always_among_the_candidates():
     for size in (16, 32, 64, 128):
         relative = advice.candidate(size).relative
         assert relative.estimate is not None or relative.reason
+
+
+def test_no_run_goes_further_than_the_epochs_allowed():
+    advice, engine = advised(longest_epochs=2.0)
+
+    for ask in engine.asked:
+        assert ask.length.steps <= 2 * ask.trial.steps_per_epoch
+    assert advice.verdict in ("recommend", "cannot_tell")
+
+
+class Failing(SimulatedEngine):
+    """Runs at the batch sizes of `broken` end in an error before the first evaluation."""
+
+    broken = frozenset(BATCH_SIZES)
+
+    def run(self, asks):
+        records = []
+        for ask in asks:
+            (record,) = super().run([ask])
+            if ask.trial.batch_size in self.broken:
+                record = replace(record, status=Status.ERROR, reason="no such file", evaluations=())
+            records.append(record)
+        return records
+
+
+def test_runs_that_all_end_in_an_error_end_the_study_with_its_reason():
+    engine = Failing(truth=TRUTH, step_s=knee(1024))
+
+    advice, _ = advised(engine=engine)
+
+    assert advice.verdict == "cannot_tell"
+    assert "no such file" in advice.reason
+    assert len(engine.asked) < 20
+
+
+def test_a_batch_size_that_ends_in_errors_is_left_out_and_the_rest_goes_on():
+    engine = Failing(truth=TRUTH, step_s=knee(1024))
+    engine.broken = frozenset({256})
+
+    advice, _ = advised(engine=engine, trainings=100)
+
+    assert advice.verdict == "recommend"
+    assert "failed" in advice.candidate(256).note
+    assert len([ask for ask in engine.asked if ask.trial.batch_size == 256]) < 12
+
+
+def test_a_reference_that_cannot_be_run_is_told():
+    step_s = knee(64)
+    options = tuple(
+        option(size, step_s(size), note="out of memory" if size == 64 else "")
+        for size in BATCH_SIZES
+    )
+
+    advice, engine = advised(options=options)
+
+    assert advice.verdict == "cannot_tell"
+    assert "out of memory" in advice.reason
+    assert engine.asked == []
+
+
+def test_a_metric_without_a_distance_from_perfect_has_no_quality():
+    class Percent(SimulatedEngine):
+        def run(self, asks):
+            return [in_percent(record) for record in super().run(asks)]
+
+    engine = Percent(truth=TRUTH, step_s=knee(64))
+
+    advice, _ = advised(engine=engine, objective="quality", target=None, longest_epochs=2.0)
+
+    assert advice.verdict == "cannot_tell"
+    assert "between 0 and 1" in advice.reason
+
+
+def in_percent(record):
+    return replace(
+        record,
+        evaluations=tuple(
+            replace(
+                evaluation,
+                scores=tuple(
+                    replace(score, value=100 * score.value) for score in evaluation.scores
+                ),
+            )
+            for evaluation in record.evaluations
+        ),
+    )

@@ -1,5 +1,7 @@
 """The ledger: what was run is kept once, what it cost is known, what is left is what is left."""
 
+from dataclasses import replace
+
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -74,3 +76,10 @@ def test_a_crossing_lies_between_two_evaluations():
 
     assert reading.after_steps < Truth().best_steps(64) <= reading.steps
     assert reading.after_steps < reading.middle < reading.steps
+
+
+def test_a_run_without_evaluations_met_nothing():
+    books = ledger()
+    (record,) = books.run([wish()], "tune")
+
+    assert replace(record, evaluations=()).crossing(books.until) is None

@@ -1,11 +1,12 @@
 """Verification: paired fresh seeds, intervals that hold the truth, bounds where a run missed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import knee, question
+from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
 from batchlab.advice.findings import Findings, SeedPlan
 from batchlab.advice.ledger import Ledger
@@ -14,9 +15,9 @@ from batchlab.advice.verification import verify
 STEP_S = knee(512)
 
 
-def verified(*, truth, salt=0, budget_s=1e6):
+def verified(*, truth, salt=0, budget_s=1e6, **changes):
     engine = SimulatedEngine(truth=truth, step_s=STEP_S, salt=salt)
-    asked = question(STEP_S, budget_s=budget_s)
+    asked = question(STEP_S, budget_s=budget_s, **changes)
     books = Ledger(question=asked, engine=engine, until=asked.target)
     findings = Findings(ledger=books, seeds=SeedPlan.of(None))
     for size in (64, 512):
@@ -80,3 +81,23 @@ def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
 
     assert verification.head_to_head is None
     assert verification.gain.reason
+
+
+def test_the_error_of_the_step_times_is_in_the_gain_of_another_batch_size():
+    sure = [option(size, STEP_S(size)) for size in BATCH_SIZES]
+    unsure = [
+        replace(
+            known,
+            step_s=replace(
+                known.step_s,
+                low=0.8 * known.step_s.estimate,
+                high=1.25 * known.step_s.estimate,
+            ),
+        )
+        for known in sure
+    ]
+    exact, _ = verified(truth=Truth(), options=tuple(sure))
+
+    inexact, _ = verified(truth=Truth(), options=tuple(unsure))
+
+    assert inexact.gain.high / inexact.gain.low > 1.3 * exact.gain.high / exact.gain.low

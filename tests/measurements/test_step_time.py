@@ -117,7 +117,7 @@ def test_steps_that_take_longer_than_the_timing_are_taken_a_few_times_only() -> 
     assert measured.block_steps == 1
 
 
-def test_a_number_of_threads_that_is_much_slower_is_given_up(
+def test_a_number_of_threads_that_is_much_slower_is_given_up_after_a_few_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
@@ -130,7 +130,8 @@ def test_a_number_of_threads_that_is_much_slower_is_given_up(
     measured = timed(workload_with(loss), timed_s=0.2)
 
     assert measured.threads == 1
-    assert steps.count(2) <= 2 + measured.block_steps  # two warm-ups and one block
+    assert measured.block_steps > 3
+    assert steps.count(2) == 3  # two warm-ups and one look, not a whole block
 
 
 def test_the_whole_training_set_is_in_memory_before_the_first_step() -> None:

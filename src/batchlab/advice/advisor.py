@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 from batchlab.advice.advice import Advice
 from batchlab.advice.answer import Outcome, answered
 from batchlab.advice.climb import climb
 from batchlab.advice.engine import Engine
-from batchlab.advice.findings import Findings, SeedPlan, read_failed
-from batchlab.advice.ledger import Ledger, Wish
+from batchlab.advice.findings import Findings, SeedPlan
+from batchlab.advice.further import follow_further
+from batchlab.advice.ledger import Ledger, Wish, has_failed
 from batchlab.advice.question import Question
 from batchlab.advice.settle import settle
-from batchlab.advice.target_level import TargetLevel, easier, from_pilot, untrained_value
+from batchlab.advice.target_level import (
+    TargetLevel,
+    easier,
+    from_pilot,
+    nearest_to_target,
+    untrained_value,
+)
 from batchlab.advice.verification import reserve, verify
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
@@ -47,8 +52,11 @@ class _Advisor:
         self._origin = question.target_origin
 
     def advice(self) -> Advice:
-        stopped = self._tune_reference()
-        if stopped is not None:
+        reference = self._question.option(self._question.reference.batch_size)
+        stopped = f"the reference batch size {reference.batch_size} cannot be run: {reference.note}"
+        if not reference.note:
+            stopped = self._tune_reference() or ""
+        if stopped:
             return self._answer(Outcome(reason=stopped))
         reserve(self._findings)
         climb(self._findings)
@@ -67,6 +75,7 @@ class _Advisor:
         verification = None
         if decision.batch_size is not None:
             verification = verify(self._findings, decision.batch_size)
+            follow_further(self._findings, decision)
         return self._answer(Outcome(decision=decision, verification=verification))
 
     def _answer(self, outcome: Outcome) -> Advice:
@@ -86,8 +95,7 @@ class _Advisor:
                 stopped = self._pilot()
                 if stopped is not None:
                     return stopped
-        if question.longest_epochs is not None and question.objective != "quality":
-            limit = min(limit, math.ceil(question.longest_epochs * question.steps_per_epoch(size)))
+        limit = min(limit, self._ledger.longest_steps(size))
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
             left_s = self._ledger.left_s() * self._ledger.engine.n_workers / 4
@@ -102,10 +110,12 @@ class _Advisor:
         if not tuned.records:
             return "the budget ended before the reference configuration had been trained once"
         if tuned.learning_rate is None:
-            stopped = self._take_easier_target(tuned.records, limit)
+            stopped = self._nothing_met(tuned.records, limit)
             if stopped is not None:
                 return stopped
         findings.value(size, 2)
+        if findings.cell(size) is None:
+            return f"at batch size {size}, the reference, {findings.ruled_out[size]}"
         return None
 
     def _share_steps(self, share: float) -> int:
@@ -119,18 +129,20 @@ class _Advisor:
         question, ledger = self._question, self._ledger
         reference = question.reference
         limit = self._share_steps(_PILOT_SHARE)
-        per_epoch = question.steps_per_epoch(reference.batch_size)
+        limit = min(limit, ledger.longest_steps(reference.batch_size))
+        per_epoch = ledger.steps_per_epoch(reference.batch_size)
         # A faster rate beside it costs nothing where two runs fit side by side, and its level may
         # be the higher one.
         rates = [reference.learning_rate]
-        if ledger.engine.n_workers > 1:
+        any_rate = ledger.engine.learning_rates(reference.batch_size) is None
+        if ledger.engine.n_workers > 1 and any_rate:
             rates.append(reference.learning_rate * 4)
         ledger.note(
             f"pilot: train the reference for up to {limit / per_epoch:.1f} epochs",
             "no target was given: its plateau sets one",
         )
         records: list[TrialRecord] = []
-        steps = math.ceil(4 * per_epoch)
+        steps = 4 * per_epoch
         while True:
             steps = min(steps, limit)
             records = ledger.run(
@@ -146,12 +158,12 @@ class _Advisor:
                 "pilot",
             )
             plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-            if plateau.verdict == "reached" or steps >= limit or read_failed(records[0]):
+            if plateau.verdict == "reached" or steps >= limit or has_failed(records[0]):
                 break
             steps *= 2
         level = from_pilot(question, records)
         if level is None:
-            if all(read_failed(record) for record in records):
+            if all(has_failed(record) for record in records):
                 return f"every pilot run failed: {records[0].reason}"
             return (
                 f"the pilot learned nothing in {records[0].steps} steps, as far as its share of "
@@ -165,27 +177,31 @@ class _Advisor:
         self._origin = level.origin
         self._ledger.note(f"target: {level.target.metric} {level.target.value:.4g}", level.why)
 
-    def _take_easier_target(self, records: list[TrialRecord], limit: int) -> str | None:
-        """The target given was met by no run: take one that can be, or say why not."""
+    def _nothing_met(self, records: list[TrialRecord], limit: int) -> str | None:
+        """No run met the target: take one that can be met, or say why not."""
         question = self._question
         target = self._ledger.until
-        if all(read_failed(record) for record in records):
+        if all(has_failed(record) for record in records):
             return (
                 f"every rate tried at batch size {question.reference.batch_size} diverged or "
                 f"failed: {records[0].reason}"
             )
-        assert target is not None
+        if target is None:
+            return (
+                f"no run has a validation {question.metric} between 0 and 1 (or, for a loss, above "
+                f"0), so it has no distance from perfect that could be compared"
+            )
         why = (
             f"no run of the reference batch size met {target.metric} {target.value:g} within "
             f"{limit} steps, its share of the budget"
         )
-        for record in records:
-            plateau = plateau_of(record, metric=question.metric, better=question.better)
-            if plateau.verdict == "reached" and not read_failed(record):
-                return (
-                    f"{why}, and the run with rate {record.trial.learning_rate:g} has reached its "
-                    f"plateau below it"
-                )
+        best = nearest_to_target(records, question)
+        plateau = plateau_of(best, metric=question.metric, better=question.better)
+        if plateau.verdict == "reached":
+            return (
+                f"{why}, and the best of them, with rate {best.trial.learning_rate:g}, has reached "
+                f"its plateau below it"
+            )
         level = easier(question, records, why=f"{why}; this one the best of them met")
         if level is None:
             return f"{why}, and none got better than the untrained model"

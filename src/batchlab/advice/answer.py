@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decision import Decision
 from batchlab.advice.findings import Findings
+from batchlab.advice.further import near_the_best, other_targets
 from batchlab.advice.question import Option
 from batchlab.advice.scoring import score
 from batchlab.advice.settle import decision_of
-from batchlab.advice.target_level import easier, neighbours
+from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
 from batchlab.estimate import Estimate
 from batchlab.laws.lack_of_fit import LackOfFit
@@ -141,6 +143,12 @@ class _Answer:
                 )
             return "recommend", why, None
         high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
+        if high <= 1 + self._question.delta or math.isinf(high):
+            missing = (
+                f"batch size {decision.contender} looks best, but too little was run for it or "
+                f"beside it; more runs would tell"
+            )
+            return "cannot_tell", f"the runs leave it open: {missing}", missing
         missing = (
             f"batch size {decision.contender} may be up to {_percent(high - 1)} worse than "
             f"{_other(decision)}, more than the {within} allowed: more runs would tell"
@@ -154,6 +162,8 @@ class _Answer:
             return None
         index = decision.batch_sizes.index(decision.contender)
         over = math.log(decision.high[index]) / math.log1p(self._question.delta)
+        if math.isinf(over):
+            return None
         return max(0.5, min(over**2 - 1, 20.0)) * self._ledger.engine.spent_s()
 
     def _proposed_target(self) -> Target | None:
@@ -292,9 +302,10 @@ class _Answer:
         decision, size = self._decision, option.batch_size
         if decision is not None and size in decision.batch_sizes:
             i = decision.batch_sizes.index(size)
+            high = decision.high[i]
             estimate = Estimate.of(
                 decision.relative[i],
-                interval=(decision.low[i], decision.high[i]),
+                interval=(decision.low[i], high if math.isfinite(high) else None),
                 n=self._n(size),
             )
             return estimate, decision.inside[i]
@@ -386,16 +397,12 @@ class _Answer:
         return self._other_targets_if_any()
 
     def _other_targets_if_any(self) -> tuple[TargetAnswer, ...]:
-        target = self._ledger.until
-        if target is None or self._scores is None:
-            return ()
-        records = list(self._findings.values(self._question.reference.batch_size).values())
-        pair = neighbours(target, records)
+        pair = None if self._scores is None else other_targets(self._findings)
         if pair is None:
             return ()
         return (self._at(pair[0], "easier"), self._at(pair[1], "harder"))
 
-    def _at(self, target: Target, which: str) -> TargetAnswer:
+    def _at(self, target: Target, which: Literal["easier", "harder"]) -> TargetAnswer:
         scores = score(self._findings, target=target)
         decision = None
         if scores is not None and (which == "easier" or self._reaches(target)):
@@ -403,15 +410,15 @@ class _Answer:
         if decision is None:
             return TargetAnswer(
                 target=target,
-                which="harder",
+                which=which,
                 verdict="cannot_tell",
-                reason="the runs end at the target: none was followed so far",
+                reason="the runs were not followed so far",
                 batch_size=None,
                 flat_interval=None,
             )
         return TargetAnswer(
             target=target,
-            which="easier" if which == "easier" else "harder",
+            which=which,
             verdict=decision.verdict,
             reason="decided on the same runs"
             if decision.verdict != "cannot_tell"
@@ -421,10 +428,11 @@ class _Answer:
         )
 
     def _reaches(self, target: Target) -> bool:
-        """Whether every valuation run was followed to this target."""
+        """Whether every run near the best was followed to this target."""
+        assert self._decision is not None
         return all(
             record.crossing(target) is not None
-            for size in self._findings.scored()
+            for size in near_the_best(self._decision)
             for record in self._findings.values(size).values()
         )
 

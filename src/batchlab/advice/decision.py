@@ -83,7 +83,9 @@ def decide(
     k = len(batch_sizes)
     upper, blockers = _upper_bounds(log_scores, draws)
     if bounds:
-        upper = np.maximum(upper, log_scores - min(bounds))
+        open_yet = log_scores - min(bounds)
+        blockers = [i if open_yet[i] > upper[i] else blockers[i] for i in range(k)]
+        upper = np.maximum(upper, open_yet)
     best = int(np.argmin(log_scores))
     relative = np.exp(log_scores - log_scores[best])
     spread = draws - draws.min(axis=1, keepdims=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.ledger import Ledger, Wish
+from batchlab.advice.ledger import Ledger, Wish, has_failed
 from batchlab.advice.question import Option, Question
 from batchlab.advice.tuning import RateSearch, merit_of
 from batchlab.trial import TrialRecord
@@ -221,6 +221,8 @@ class Findings:
                     f"batch size {batch_size}: a lower rate, {search.learning_rate or 'of none'}",
                     "a fresh seed did not survive the rate chosen before",
                 )
+                if search.learning_rate is None:
+                    self.ruled_out[batch_size] = "no rate tried held on a fresh seed"
                 continue
             if len(done) >= n:
                 return True
@@ -241,9 +243,11 @@ class Findings:
                 why or "the seed that chose the rate flatters it",
             )
             self.ledger.run(wishes, "value")
+            if len(self.values(batch_size)) == len(done):
+                return False  # their turn never came
 
     def _was_luck(self, batch_size: int, record: TrialRecord) -> bool:
-        if read_failed(record):
+        if has_failed(record):
             return True
         missed = self.ledger.until is not None and merit_of(self.ledger, record) is None
         return missed and record.steps >= self.value_limit(batch_size)
@@ -264,7 +268,7 @@ class Findings:
             assert step_s is not None
             return max(1, int(question.longest_s / step_s))
         assert question.longest_epochs is not None
-        return max(1, math.ceil(question.longest_epochs * question.steps_per_epoch(batch_size)))
+        return self.ledger.longest_steps(batch_size)
 
     def expected_s(self, wishes: list[Wish]) -> float:
         """What the runs are expected to cost, given where the target was met before."""
@@ -284,14 +288,3 @@ class Findings:
         others = self.ledger.of_cell(wish.cell, "pilot", "tune", "value", "verify").values()
         found = [merit for merit in (merit_of(self.ledger, r) for r in others) if merit is not None]
         return sum(found) / len(found) if found else None
-
-
-def read_failed(record: TrialRecord) -> bool:
-    """Whether a run diverged or ended badly (not: was cut)."""
-    return record.status is not None and str(record.status) in (
-        "diverged",
-        "nan",
-        "oom",
-        "killed",
-        "error",
-    )

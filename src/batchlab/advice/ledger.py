@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from batchlab.advice.advice import RateTried, Step
@@ -56,8 +57,12 @@ def read(record: TrialRecord, target: Target) -> Reading:
     crossing = record.crossing(target)
     if crossing is not None:
         return Reading(after_steps=crossing.after_step, steps=crossing.step, failed=False)
-    failed = record.status not in (Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
-    return Reading(after_steps=record.steps, steps=None, failed=failed)
+    return Reading(after_steps=record.steps, steps=None, failed=has_failed(record))
+
+
+def has_failed(record: TrialRecord) -> bool:
+    """Whether a run diverged or ended badly; one that was cut, or ran out of time, has not."""
+    return record.status not in (None, Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
 
 
 @dataclass
@@ -91,12 +96,26 @@ class Ledger:
 
     def _new_steps(self, wish: Wish) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
+        steps = min(wish.steps, self.longest_steps(wish.batch_size))
         known = self.records.get((*wish.cell, wish.seed))
         if known is None:
-            return wish.steps
+            return steps
         if self.until is not None and known.crossing(self.until) is not None:
             return 0
-        return max(0, wish.steps - known.steps)
+        return max(0, steps - known.steps)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Optimizer steps in one pass over the training set, as the engine's trials have it."""
+        rate = self.question.reference.learning_rate
+        trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
+        return trial.steps_per_epoch
+
+    def longest_steps(self, batch_size: int) -> int:
+        """The steps of the longest run that the question allows."""
+        if self.question.longest_epochs is None:
+            return _MOST_STEPS
+        per_epoch = self.steps_per_epoch(batch_size)
+        return max(1, math.ceil(self.question.longest_epochs * per_epoch))
 
     def affordable_steps(self, batch_size: int, seconds: float) -> int:
         """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
@@ -112,22 +131,30 @@ class Ledger:
                 high = middle
         return low
 
-    def run(self, wishes: Iterable[Wish], purpose: Purpose) -> list[TrialRecord]:
-        """Run them; a record is kept under its cell and seed, the purpose is that of the first."""
-        wishes = list(wishes)
+    def run(
+        self, wishes: Iterable[Wish], purpose: Purpose, *, until: Target | None = None
+    ) -> list[TrialRecord]:
+        """Run them, `until` the study's target unless another is given.
+
+        A record is kept under its cell and seed; the purpose is the one it was first run for.
+        """
+        wishes = [
+            replace(wish, steps=min(wish.steps, self.longest_steps(wish.batch_size)))
+            for wish in wishes
+        ]
         asks = [
             Ask(
                 trial=self.engine.trial(
                     batch_size=wish.batch_size, learning_rate=wish.learning_rate, seed=wish.seed
                 ),
-                length=RunLength(steps=max(1, wish.steps), until=self.until),
+                length=RunLength(steps=max(1, wish.steps), until=until or self.until),
             )
             for wish in wishes
         ]
         records = list(self.engine.run(asks))
         for wish, record in zip(wishes, records, strict=True):
-            if not record.evaluations:
-                continue  # it never began: nothing is known of it
+            if not record.evaluations and not has_failed(record):
+                continue  # its turn never came: nothing is known of it
             key = (*wish.cell, wish.seed)
             self.records[key] = record
             self.purposes.setdefault(key, purpose)

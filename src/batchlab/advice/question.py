@@ -73,7 +73,3 @@ class Question:
     def option(self, batch_size: int) -> Option:
         """The option of `batch_size`; it is one of them."""
         return next(option for option in self.options if option.batch_size == batch_size)
-
-    def steps_per_epoch(self, batch_size: int) -> float:
-        """Steps in one pass over the training set, not rounded."""
-        return self.n_train / batch_size

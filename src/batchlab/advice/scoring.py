@@ -75,11 +75,11 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
         sizes, merit, draws = means
     weight = np.array([findings.log_weight(size) for size in sizes])
     noise = np.random.default_rng(1).standard_normal(draws.shape)
-    weight_sd = np.array([_weight_sd(findings, size) for size in sizes])
+    spread = np.array([weight_sd(findings, size) for size in sizes])
     return Scores(
         batch_sizes=sizes,
         log_scores=merit + weight,
-        draws=draws + weight + noise * weight_sd,
+        draws=draws + weight + noise * spread,
         log_merit=merit,
         merit_draws=draws,
         fit=fit,
@@ -92,8 +92,8 @@ def observations(findings: Findings, target: Target) -> list[StepsObservation]:
     for size in sorted(findings.tuned):
         for record in findings.values(size).values():
             reading = read(record, target)
-            if reading.failed or (reading.steps is None and reading.after_steps == 0):
-                continue
+            if reading.failed or not (reading.steps or reading.after_steps):
+                continue  # met untrained at an easier target, or never begun: it measures nothing
             seen.append(
                 StepsObservation(
                     batch_size=size, after_steps=reading.after_steps, steps=reading.steps
@@ -120,7 +120,7 @@ def _means(
             merit_of(findings.ledger, record) if target is None else read(record, target).middle
             for record in findings.values(size).values()
         ]
-        found = [math.log(merit) for merit in merits if merit is not None]
+        found = [math.log(merit) for merit in merits if merit]
         if found:
             logs[size] = found
     if not logs:
@@ -144,7 +144,8 @@ def pooled_sd(groups: list[list[float]]) -> tuple[float, int]:
     return math.sqrt(squares / degrees), degrees
 
 
-def _weight_sd(findings: Findings, batch_size: int) -> float:
+def weight_sd(findings: Findings, batch_size: int) -> float:
+    """How uncertain the log of what the steps are multiplied with is: that of the step time."""
     if findings.question.objective != "time":
         return 0.0
     step_s = findings.question.option(batch_size).step_s

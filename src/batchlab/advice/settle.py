@@ -28,14 +28,36 @@ def decision_of(findings: Findings, scores: Scores) -> Decision:
         objective=findings.question.objective,
         may_recommend=[len(findings.merits(size)) >= _FEWEST_VALUES for size in sizes],
         all_compared=set(sizes) == set(options),
-        bounds=[
-            bound
-            for size in options
-            if size not in sizes and size not in findings.ruled_out
-            if (bound := findings.optimistic_log_score(size)) is not None
-        ],
+        bounds=_bounds_of_others(findings, scores),
         peak_bytes=[options[size].peak_bytes for size in sizes],
     )
+
+
+def _bounds_of_others(findings: Findings, scores: Scores) -> list[float]:
+    """The least that the scores can be of batch sizes that have none."""
+    others = [
+        option.batch_size
+        for option in findings.options()
+        if option.batch_size not in scores.batch_sizes
+        and option.batch_size not in findings.ruled_out
+    ]
+    if findings.question.objective == "quality":
+        # Nothing bounds them, but next to the best one nothing may be left untried.
+        return [-math.inf for size in others if size in _beside_the_best(findings, scores)]
+    bounds = [findings.optimistic_log_score(size) for size in others]
+    return [bound for bound in bounds if bound is not None]
+
+
+def _beside_the_best(findings: Findings, scores: Scores) -> set[int]:
+    """The batch sizes next to the one with the best score, in the order of those that ran."""
+    best = scores.batch_sizes[int(scores.log_scores.argmin())]
+    sizes = [
+        option.batch_size
+        for option in findings.options()
+        if option.batch_size not in findings.ruled_out
+    ]
+    place = sizes.index(best)
+    return set(sizes[max(0, place - 1) : place + 2]) - {best}
 
 
 def settle(findings: Findings) -> Decision | None:
@@ -61,7 +83,10 @@ def settle(findings: Findings) -> Decision | None:
                 _bounds_of(decision),
             )
             return decision
+        n_before = len(findings.ledger.records)
         if not _next_runs(findings, decision):
+            if len(findings.ledger.records) > n_before:
+                continue  # what was run changed a rate, though it did not bring what it was for
             findings.ledger.note("no more runs", "neither budget nor seeds are left for another")
             return decision
 
@@ -159,6 +184,10 @@ def _unbounded(findings: Findings, decision: Decision) -> list[int]:
         and option.batch_size not in findings.ruled_out
         and option.batch_size not in findings.tuned
     }
+    if findings.question.objective == "quality":
+        scores = score(findings)
+        beside = set() if scores is None else _beside_the_best(findings, scores)
+        return sorted(size for size in promise if size in beside)
     limit = None if best is None else findings.log_score(best)
     if limit is None:
         return []

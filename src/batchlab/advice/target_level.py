@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.advice.advice import TargetOrigin
+from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
 from batchlab.trial import Evaluation, Target, TrialRecord
@@ -84,6 +85,18 @@ def level_at(record: TrialRecord, metric: str, better: str, samples: float) -> f
     if not values:
         return None
     return max(values) if better == "higher" else min(values)
+
+
+def nearest_to_target(records: Sequence[TrialRecord], question: Question) -> TrialRecord:
+    """The run whose best validation value is the best of all."""
+
+    def distance(record: TrialRecord) -> float:
+        value = best_value(record, question.metric, question.better)
+        if value is None:
+            return math.inf
+        return -value if question.better == "higher" else value
+
+    return min(records, key=distance)
 
 
 def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, Target] | None:

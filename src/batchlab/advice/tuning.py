@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchlab.advice.ledger import Ledger, Wish, read
+from batchlab.advice.ledger import Ledger, Wish, has_failed, read
 from batchlab.advice.objective import best_value, shortfall
 from batchlab.trial import TrialRecord
 
@@ -98,7 +98,7 @@ class RateSearch:
     @property
     def failed(self) -> int:
         """How many runs diverged or ended badly."""
-        return sum(not record.ended_well for record in self._records.values())
+        return sum(has_failed(record) for record in self._records.values())
 
     def _climb(self, stride: int, limit_steps: int) -> int:
         while True:
@@ -133,7 +133,7 @@ class RateSearch:
         if self.ledger.expected_s(wishes) > self.ledger.left_s():
             return False
         for octave, record in zip(new, self.ledger.run(wishes, "tune"), strict=True):
-            if record.evaluations:
+            if record.evaluations or has_failed(record):
                 self._records[octave, seed] = record
         return any((octave, seed) in self._records for octave in new) or not new
 
@@ -190,7 +190,7 @@ class RateSearch:
         value = best_value(record, question.metric, question.better)
         if value is None:
             return True, math.inf, key
-        return not record.ended_well, -value if question.better == "higher" else value, key
+        return has_failed(record), -value if question.better == "higher" else value, key
 
     def _choose(self) -> None:
         """Take the lowest point of the parabola through the best rate and its neighbours.

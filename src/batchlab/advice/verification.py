@@ -13,8 +13,8 @@ from scipy.special import stdtrit
 
 from batchlab.advice.advice import HeadToHead
 from batchlab.advice.findings import Findings
-from batchlab.advice.ledger import Purpose, Wish
-from batchlab.advice.scoring import pooled_sd
+from batchlab.advice.ledger import Purpose, Wish, has_failed
+from batchlab.advice.scoring import pooled_sd, weight_sd
 from batchlab.advice.tuning import merit_of
 from batchlab.estimate import Estimate
 
@@ -119,7 +119,7 @@ def _read(
         log_merit=sum(mine) / len(mine) - weight if mine else None,
         half_width=quantile * sd / math.sqrt(len(mine)) if mine else None,
         n=len(mine),
-        missed=len(seeds) - len(mine),
+        missed=sum(_missed(findings, chosen, seed) for seed in seeds),
         gain=_gain(findings, chosen, reference, seeds, sd=sd, quantile=quantile),
         gain_from_batch_size=Estimate.cannot_tell(
             "the reference batch size has no tuned rate: none met the target"
@@ -157,6 +157,9 @@ def _gain(
         return Estimate.cannot_tell("on no fresh seed did both give a figure", n=0)
     mean = sum(ratios) / len(ratios)
     half = quantile * sd * math.sqrt(2 / len(ratios))
+    if chosen[0] != other[0]:  # else both have the same step time, which cancels
+        weights = (weight_sd(findings, chosen[0]), weight_sd(findings, other[0]))
+        half = math.hypot(half, quantile * weights[0], quantile * weights[1])
     if is_bound:
         return Estimate(
             estimate=None,
@@ -185,9 +188,17 @@ def _bound(findings: Findings, cell: Cell, seed: int) -> float | None:
     record = findings.ledger.records.get((*cell, seed))
     if record is None or findings.ledger.until is None or record.steps == 0:
         return None
-    if merit_of(findings.ledger, record) is not None or not record.ended_well:
+    if merit_of(findings.ledger, record) is not None or has_failed(record):
         return None
     return math.exp(math.log(record.steps) + findings.log_weight(cell[0]))
+
+
+def _missed(findings: Findings, cell: Cell, seed: int) -> bool:
+    """Whether a run failed or was followed to its limit in vain; out of time is not in vain."""
+    record = findings.ledger.records.get((*cell, seed))
+    if record is None or merit_of(findings.ledger, record) is not None:
+        return False
+    return has_failed(record) or record.steps >= _limit(findings, cell)
 
 
 def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -74,7 +75,14 @@ def measure_step_time(
         warmup_s.append(timer.block(1))
         latest_s[threads] = warmup_s[-1]
     fastest_s = min(warmup_s)
-    block_steps = max(1, round(timed_s / (_ROUNDS * len(choices)) / fastest_s))
+    share_s = timed_s / (_ROUNDS * len(choices))
+    block_steps = max(1, round(share_s / fastest_s))
+    if block_steps > 1 and len(choices) > 1:
+        looked_s = {
+            threads: _looked_at(timer, threads, most_steps=block_steps // 2, most_s=share_s)
+            for threads in choices
+        }
+        choices = _not_hopeless(looked_s, _HOPELESS_BLOCK)
     block_s: dict[int, list[float]] = {threads: [] for threads in choices}
     started_s = time.perf_counter()
     for done in range(_ROUNDS):
@@ -133,6 +141,23 @@ def _touch(workload: Workload) -> None:
     for part in workload.train:
         if part.device.type == "cpu" and part.is_contiguous() and part.numel():
             part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
+
+
+def _looked_at(timer: _Timer, threads: int, *, most_steps: int, most_s: float) -> float:
+    """Seconds of a step with so many threads, from a few: the least of growing blocks.
+
+    A whole block of it may take many seconds: on a busy machine threads wait for one another a
+    thousand times as long as one thread takes alone.
+    """
+    torch.set_num_threads(threads)
+    n_steps, least_s = 1, math.inf
+    while n_steps <= most_steps:
+        took_s = timer.block(n_steps)
+        least_s = min(least_s, took_s / n_steps)
+        if took_s > most_s:
+            break
+        n_steps *= 2
+    return least_s
 
 
 def _not_hopeless(seen_s: dict[int, float], factor: float) -> tuple[int, ...]:
