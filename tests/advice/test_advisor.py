@@ -146,6 +146,14 @@ def test_without_a_target_a_pilot_sets_one():
     assert advice.steps[0].did.startswith("pilot")
 
 
+def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
+    advice, _ = advised(target=None, truth=Truth(best_rate=0.0004), trainings=100)
+
+    assert advice.target is not None
+    assert advice.verdict == "recommend"
+    assert any("other rates" in step.did for step in advice.steps)
+
+
 def test_a_target_met_by_the_untrained_model_is_refused():
     with pytest.raises(UsageError, match="before the first step"):
         advised(target=0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from batchlab.advice.advice import Advice
 from batchlab.advice.answer import Outcome, answered
 from batchlab.advice.climb import climb
@@ -27,6 +29,9 @@ from batchlab.trial import Target, TrialRecord
 # Some 40 runs make a decision.
 _PILOT_SHARE = 1 / 40
 _SEARCH_SHARE = 1 / 8
+# Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
+# nothing, the rate is far off, on either side.
+_PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 _VERIFIED_AT_LEAST = 1 / 3
 # A level given by the user is searched for in steps of four octaves: the reference rate may be far.
 _COARSE = (2, 1)
@@ -131,46 +136,51 @@ class _Advisor:
         limit = self._share_steps(_PILOT_SHARE)
         limit = min(limit, ledger.longest_steps(reference.batch_size))
         per_epoch = ledger.steps_per_epoch(reference.batch_size)
-        # A faster rate beside it costs nothing where two runs fit side by side, and its level may
-        # be the higher one.
-        rates = [reference.learning_rate]
-        any_rate = ledger.engine.learning_rates(reference.batch_size) is None
-        if ledger.engine.n_workers > 1 and any_rate:
-            rates.append(reference.learning_rate * 4)
         ledger.note(
             f"pilot: train the reference for up to {limit / per_epoch:.1f} epochs",
             "no target was given: its plateau sets one",
         )
+        any_rate = ledger.engine.learning_rates(reference.batch_size) is None
         records: list[TrialRecord] = []
-        steps = 4 * per_epoch
+        for octaves in _PILOT_OCTAVES if any_rate else ((0,),):
+            # A faster rate beside it costs nothing where two runs fit side by side, and its level
+            # may be the higher one.
+            rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
+            records = self._until_plateau(rates[: ledger.engine.n_workers], 4 * per_epoch, limit)
+            level = from_pilot(question, records)
+            if level is not None:
+                self._findings.first_octave = octaves[0]
+                self._take(level)
+                return None
+            if ledger.left_s() < question.budget_s / 2:
+                break
+            ledger.note("pilot at other rates", f"at {rates[0]:.3g} nothing was learned")
+        if all(has_failed(record) for record in records):
+            return f"every pilot run failed: {records[0].reason}"
+        return (
+            f"no pilot run learned anything in {records[0].steps} steps, as far as their share of "
+            f"the budget went; a larger --budget or another learning rate in the workload may help"
+        )
+
+    def _until_plateau(self, rates: list[float], steps: int, limit: int) -> list[TrialRecord]:
+        """Runs of the reference batch size, doubled in length until the first has a plateau."""
+        question = self._question
         while True:
             steps = min(steps, limit)
-            records = ledger.run(
-                [
-                    Wish(
-                        batch_size=reference.batch_size,
-                        learning_rate=rate,
-                        seed=self._findings.seeds.tune[0],
-                        steps=steps,
-                    )
-                    for rate in rates
-                ],
-                "pilot",
-            )
+            wishes = [
+                Wish(
+                    batch_size=question.reference.batch_size,
+                    learning_rate=rate,
+                    seed=self._findings.seeds.tune[0],
+                    steps=steps,
+                )
+                for rate in rates
+            ]
+            records = self._ledger.run(wishes, "pilot")
             plateau = plateau_of(records[0], metric=question.metric, better=question.better)
             if plateau.verdict == "reached" or steps >= limit or has_failed(records[0]):
-                break
+                return records
             steps *= 2
-        level = from_pilot(question, records)
-        if level is None:
-            if all(has_failed(record) for record in records):
-                return f"every pilot run failed: {records[0].reason}"
-            return (
-                f"the pilot learned nothing in {records[0].steps} steps, as far as its share of "
-                f"the budget went"
-            )
-        self._take(level)
-        return None
 
     def _take(self, level: TargetLevel) -> None:
         self._ledger.until = level.target

@@ -24,7 +24,7 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.findings import Findings
 from batchlab.advice.further import near_the_best, other_targets
 from batchlab.advice.question import Option
-from batchlab.advice.scoring import score
+from batchlab.advice.scoring import score, weight_sd
 from batchlab.advice.settle import decision_of
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
@@ -151,9 +151,18 @@ class _Answer:
             return "cannot_tell", f"the runs leave it open: {missing}", missing
         missing = (
             f"batch size {decision.contender} may be up to {_percent(high - 1)} worse than "
-            f"{_other(decision)}, more than the {within} allowed: more runs would tell"
+            f"{_other(decision)}, more than the {within} allowed: {self._what_would_tell()}"
         )
         return "cannot_tell", f"the runs leave it open: {missing}", missing
+
+    def _what_would_tell(self) -> str:
+        decision = self._decision
+        assert decision is not None
+        pair = {decision.contender, decision.blocking}
+        unsure = max(weight_sd(self._findings, size) for size in pair)
+        if unsure > math.log1p(self._question.delta) / 2:
+            return "their step times were unsteady; a machine that does nothing else would tell"
+        return "more runs would tell"
 
     def _more_budget_s(self) -> float | None:
         """About how much more would settle it: intervals shrink with the root of the runs."""
@@ -170,8 +179,8 @@ class _Answer:
         if self._ledger.until is None or self._scores is not None:
             return None
         level = easier(self._question, list(self._ledger.records.values()), why="")
-        if level is None or level.target == self._ledger.until:
-            return None
+        if level is None or self._ledger.until.met_by(level.target.value):
+            return None  # no easier than the one that was missed
         return level.target
 
     def _caveats(self, verdict: Verdict) -> list[str]:

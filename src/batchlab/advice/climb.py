@@ -136,5 +136,6 @@ def _can_win(findings: Findings, batch_size: int) -> bool:
 def _why_none(findings: Findings, batch_size: int, limit: int) -> str:
     tuned = findings.tuned[batch_size]
     if tuned.failed == len(tuned.records):
-        return f"all {tuned.failed} rates tried diverged or failed"
+        why = tuned.records[0].reason or tuned.records[0].status
+        return f"all {tuned.failed} rates tried diverged or failed: {why}"
     return f"no rate tried met the target within {limit} steps"

@@ -18,6 +18,8 @@ _PRIOR_WEIGHT = 2.0  # in squared octaves of batch size: a factor of 4 between t
 _LARGEST_EXPONENT = 1.2
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
+# A rate that takes so much longer on the same fresh seeds (a log ratio) is not kept.
+_CLEARLY_WORSE = 0.03
 # And usually takes no longer than this times the mean of its other seeds.
 _USUALLY_WITHIN = 1.2
 
@@ -54,6 +56,7 @@ class Findings:
     seeds: SeedPlan
     tuned: dict[int, RateSearch] = field(default_factory=dict)
     ruled_out: dict[int, str] = field(default_factory=dict)
+    first_octave: float = 0.0  # where the first search begins, above the reference rate
 
     @property
     def question(self) -> Question:
@@ -141,7 +144,7 @@ class Findings:
         """Slope and height at the reference batch size of the tuned rates, in octaves."""
         points = list(self._rate_points())
         if not points:
-            return _PRIOR_EXPONENT, 0.0
+            return _PRIOR_EXPONENT, self.first_octave
         mean_x = sum(x for x, _ in points) / len(points)
         mean_y = sum(y for _, y in points) / len(points)
         above = sum((x - mean_x) * (y - mean_y) for x, y in points)
@@ -182,7 +185,7 @@ class Findings:
         if self.is_confirmed(batch_size) or search.merit is None:
             return False
         seed = self.seeds.tune[len(search.seeds)]
-        before = search.learning_rate
+        before, merit_before = search.learning_rate, search.merit
         if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
             return False
         self.ledger.note(
@@ -190,6 +193,8 @@ class Findings:
             "one seed chose it, and this batch size matters to the decision",
         )
         if search.learning_rate != before and search.learning_rate is not None:
+            assert before is not None
+            search.former.append((before, merit_before))
             self.ledger.note(
                 f"batch size {batch_size}: rate {search.learning_rate:.3g} instead of {before:.3g}",
                 "a second seed's runs move the lowest point there",
@@ -222,9 +227,12 @@ class Findings:
                     "a fresh seed did not survive the rate chosen before",
                 )
                 if search.learning_rate is None:
-                    self.ruled_out[batch_size] = "no rate tried held on a fresh seed"
+                    failed = [record.reason for record in done.values() if record.reason]
+                    why = f": {failed[0]}" if failed else ""
+                    self.ruled_out[batch_size] = f"no rate tried held on a fresh seed{why}"
                 continue
             if len(done) >= n:
+                self._keep_the_better_rate(batch_size)
                 return True
             fresh = [seed for seed in self.seeds.value if seed not in done][: n - len(done)]
             wishes = [
@@ -245,6 +253,26 @@ class Findings:
             self.ledger.run(wishes, "value")
             if len(self.values(batch_size)) == len(done):
                 return False  # their turn never came
+
+    def _keep_the_better_rate(self, batch_size: int) -> None:
+        """Where a second seed moved the rate and fresh seeds speak against it, move it back."""
+        search = self.tuned[batch_size]
+        assert search.learning_rate is not None
+        for rate, merit in search.former:
+            here = self.ledger.of_cell((batch_size, search.learning_rate), "value")
+            there = self.ledger.of_cell((batch_size, rate), "value")
+            pairs = [
+                (merit_of(self.ledger, here[seed]), merit_of(self.ledger, there[seed]))
+                for seed in here
+                if seed in there
+            ]
+            logs = [math.log(new / old) for new, old in pairs if new and old]
+            if len(logs) == len(pairs) > 1 and sum(logs) / len(logs) > _CLEARLY_WORSE:
+                self.ledger.note(
+                    f"batch size {batch_size}: back to rate {rate:.3g}",
+                    "on the same fresh seeds it took fewer steps",
+                )
+                search.learning_rate, search.merit = rate, merit
 
     def _was_luck(self, batch_size: int, record: TrialRecord) -> bool:
         if has_failed(record):

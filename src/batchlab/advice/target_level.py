@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.advice.advice import TargetOrigin
+from batchlab.advice.ledger import has_failed
 from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
@@ -64,6 +65,8 @@ def easier(question: Question, records: Sequence[TrialRecord], *, why: str) -> T
     """
     best: float | None = None
     for record in records:
+        if has_failed(record):
+            continue
         level = level_at(record, question.metric, question.better, _EASIER_PLACE * record.samples)
         if level is None or not _learned(record, question.metric, question.better, level):
             continue

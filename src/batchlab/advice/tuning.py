@@ -39,6 +39,7 @@ class RateSearch:
         merit: its figure on the tuning seeds (steps to target, or shortfall for quality).
         finished: whether the best rate was compared with both its neighbours.
         seeds: the seeds asked so far.
+        former: rates chosen before a further seed moved the choice, each with its merit.
     """
 
     ledger: Ledger
@@ -47,6 +48,7 @@ class RateSearch:
     merit: float | None = None
     finished: bool = False
     seeds: list[int] = field(default_factory=list)
+    former: list[tuple[float, float]] = field(default_factory=list)
     _records: dict[tuple[int, int], TrialRecord] = field(default_factory=dict)
 
     @property

@@ -1,0 +1,80 @@
+"""Findings: seeds with one purpose each, rates that give way, bounds for what was not run."""
+
+import math
+
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.findings import Findings, SeedPlan
+from batchlab.advice.ledger import Ledger
+
+STEP_S = knee(512)
+
+
+def found(*, truth=None, salt=0, **changes):
+    engine = SimulatedEngine(truth=truth or Truth(noise=0.05), step_s=STEP_S, salt=salt)
+    asked = question(STEP_S, budget_s=1e6, **changes)
+    books = Ledger(question=asked, engine=engine, until=asked.target)
+    return Findings(ledger=books, seeds=SeedPlan.of(None))
+
+
+@pytest.mark.parametrize("n_seeds", [4, 5, 6, 10, 20, None])
+def test_no_seed_has_two_purposes(n_seeds):
+    plan = SeedPlan.of(n_seeds)
+
+    seeds = [*plan.tune, *plan.value, *plan.verify]
+    assert len(seeds) == len(set(seeds))
+    assert plan.tune
+    assert plan.value
+    assert plan.verify
+    assert n_seeds is None or set(seeds) == set(range(n_seeds))
+
+
+def test_the_bound_of_a_batch_size_not_run_is_below_the_truth():
+    findings = found(truth=Truth(noise=0.0))
+    for size in (64, 512):
+        findings.tune(size, limit_steps=10**6)
+        findings.value(size, 1)
+
+    for size in (8, 16, 128, 256, 1024, 8192):
+        truth = math.log(Truth().best_steps(size) * STEP_S(size))
+        # A tuned rate is half an octave off at most, which costs a few percent.
+        assert findings.optimistic_log_score(size) <= truth + 0.05
+
+
+def test_the_search_at_a_new_batch_size_begins_where_the_others_point():
+    findings = found(truth=Truth(noise=0.0, rate_exponent=1.0))
+    for size in (64, 256, 1024):
+        findings.tune(size, limit_steps=10**6)
+        findings.value(size, 1)
+
+    best = math.log2(0.04 * (4096 / 64) ** 1.0 / 0.01)
+    assert abs(findings.rate_start(4096) - best) <= 1.0
+
+
+def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
+    findings = found(truth=Truth(noise=0.0, right=0.3))
+    search = findings.tune(64, limit_steps=10**6)
+    good, merit = search.learning_rate, search.merit
+    findings.value(64, 3)
+    # As if a second seed had moved it an octave up.
+    search.former.append((good, merit))
+    search.learning_rate, search.merit = 2 * good, merit
+
+    findings.value(64, 3)
+
+    assert search.learning_rate == good
+    assert len(findings.values(64)) == 3
+
+
+def test_a_rate_that_takes_about_as_long_on_fresh_seeds_is_kept():
+    findings = found(truth=Truth(noise=0.0, left=0.01, right=0.01))
+    search = findings.tune(64, limit_steps=10**6)
+    findings.value(64, 3)
+    search.former.append((search.learning_rate, search.merit))
+    search.learning_rate *= 2
+
+    findings.value(64, 3)
+
+    assert search.learning_rate == 2 * search.former[0][0]

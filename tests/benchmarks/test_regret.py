@@ -1,0 +1,315 @@
+"""The record of regret: chosen on some seeds, valued on others; and the grids are whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from benchmarks.regret.habits import HABITS
+from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
+from benchmarks.regret.workloads import mlp_narrow
+from tests.reference.engine_run import run_engine
+from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
+from tests.reference.small_workloads import small_trial
+
+from batchlab.training.recorded_grid import RecordedGrid
+from batchlab.trial import RunLength
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
+FAST = (64, 0.4)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Situation:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(20)))
+    return situation(grid, "cpu", split=0)
+
+
+@pytest.fixture(scope="module")
+def harness() -> ModuleType:
+    """benchmarks/regret.py, which is a script beside the folder of the same name."""
+    spec = importlib.util.spec_from_file_location("regret_script", BENCHMARKS / "regret.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["regret_script"] = module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        spec.loader.exec_module(module)
+    return module
+
+
+# ---- the recorded grids
+
+
+def test_at_least_six_workloads_are_recorded() -> None:
+    assert len(RECORDED) >= 6
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+class TestGrid:
+    def test_it_is_small_and_holds_enough_seeds_near_the_optimum(self, path: Path) -> None:
+        grid = RecordedGrid.read(path)
+
+        assert path.stat().st_size <= 2_000_000
+        for batch_size in grid.batch_sizes:
+            best = min(
+                (statistics.fmean(steps), cell)
+                for cell in ((batch_size, rate) for rate in grid.learning_rates(batch_size))
+                if (steps := _steps(grid, cell))
+            )[1]
+            assert len(grid.cells[best]) >= 8, best
+
+    def test_its_rates_are_octaves_of_the_reference_rate_without_a_gap(self, path: Path) -> None:
+        grid = RecordedGrid.read(path)
+
+        for batch_size in grid.batch_sizes:
+            octaves = [
+                math.log2(rate / grid.header.reference_learning_rate)
+                for rate in grid.learning_rates(batch_size)
+            ]
+            first = round(octaves[0])
+            assert octaves == pytest.approx(list(range(first, first + len(octaves))))
+
+    def test_the_reference_configuration_reaches_the_target(self, path: Path) -> None:
+        drawn = situation(RecordedGrid.read(path), "cpu", split=0)
+
+        assert math.isfinite(drawn.reference_s)
+        assert math.isfinite(drawn.regret(drawn.reference))
+
+    def test_every_profile_times_every_batch_size(self, path: Path) -> None:
+        grid = RecordedGrid.read(path)
+
+        for profile in PROFILES:
+            times = step_times(grid, profile)
+            assert sorted(times) == list(grid.batch_sizes)
+            assert min(times.values()) > 0
+
+
+def _steps(grid: RecordedGrid, cell: tuple[int, float]) -> list[float]:
+    """Steps to target of the runs of a cell, empty where one missed it."""
+    found = [grid.runs[*cell, seed].steps_to(grid.target) for seed in grid.cells[cell]]
+    met = [steps for steps in found if steps is not None]
+    return met if len(met) == len(found) else []
+
+
+@pytest.mark.slow
+def test_a_recorded_run_is_what_training_gives_again() -> None:
+    grid = RecordedGrid.read(BENCHMARKS / "regret" / "mlp-narrow.csv.gz")
+    run = grid.runs[64, 0.16, 0]
+    workload = mlp_narrow()
+    trial = small_trial(workload, batch_size=64, learning_rate=0.16)
+
+    again = run_engine(workload, trial, RunLength(steps=run.curve[12][0]))
+
+    # Another processor adds in another order: what differs grows with the steps.
+    curve = [(each.step, each.score("validation", "accuracy")) for each in again.evaluations]
+    for (step, value), (recorded_step, recorded) in zip(curve, run.curve[:13], strict=True):
+        assert step == recorded_step
+        assert value == pytest.approx(recorded, abs=0.01)
+
+
+# ---- what is worth what
+
+
+@pytest.mark.parametrize("split", range(20))
+def test_what_is_seen_is_not_what_values(drawn: Situation, split: int) -> None:
+    other = situation(drawn.grid, "cpu", split=split)
+
+    assert not set(other.seen) & set(other.held_back)
+    assert sorted(other.seen + other.held_back) == list(range(20))
+    assert len(other.seen) == 10
+    # Every cell has seeds of both kinds: those up to 4 are everywhere.
+    assert {seed < 5 for seed in other.seen} == {True, False}
+    assert any(seed < 5 for seed in other.held_back)
+
+
+def test_draws_differ(drawn: Situation) -> None:
+    assert len({situation(drawn.grid, "cpu", split=split).seen for split in range(20)}) > 15
+
+
+def test_the_seeds_that_every_cell_has_are_met_first(drawn: Situation) -> None:
+    everywhere = [seed < 5 for seed in drawn.seen]
+
+    assert everywhere == sorted(everywhere, reverse=True)
+
+
+def test_the_best_cell_has_no_regret(drawn: Situation) -> None:
+    # 32 steps of 1 ms each are fewer milliseconds than 40 of 2 ms: 64 loses by its step time.
+    assert drawn.best(drawn.grid.cells) == (32, 0.2)
+    assert drawn.regret((32, 0.2)) == 0.0
+
+
+def test_regret_is_the_share_of_time_lost_on_seeds_held_back(drawn: Situation) -> None:
+    mean = statistics.fmean(drawn.held_back)
+    lost = (100 + 2 * mean - 0.5) / (60 + 2 * mean - 0.5) - 1
+
+    assert drawn.regret((16, 0.2)) == pytest.approx(lost)
+
+
+def test_what_fails_or_was_not_recorded_has_infinite_regret(drawn: Situation) -> None:
+    assert drawn.regret((16, 0.8)) == math.inf
+    assert drawn.regret(None) == math.inf
+
+
+def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
+    # Two rates: one is faster on the seeds that are seen, the other on those held back.
+    rows = [
+        (16, rate, seed, "ok", line_to(20 if (seed in (0, 1, 2)) == (rate == 0.1) else 10))
+        for rate in (0.1, 0.2)
+        for seed in range(6)
+    ]
+    grid = RecordedGrid.read(write_grid(tmp_path, rows))
+    drawn = Situation(
+        grid=grid, profile="cpu", step_s={16: 1.0}, seen=(0, 1, 2), held_back=(3, 4, 5)
+    )
+
+    assert drawn.best(grid.cells) == (16, 0.2)
+    assert drawn.regret((16, 0.1)) == pytest.approx(9.5 / 19.5 - 1)
+
+
+def test_a_run_that_misses_counts_as_cut(tmp_path: Path) -> None:
+    rows = [(16, 0.1, seed, "ok", line_to(10, last=12)) for seed in range(6)]
+    rows += [(16, 0.2, seed, "ok", line_to(10, last=12)) for seed in range(5)]
+    rows += [(16, 0.2, 5, "diverged", [(0, 1.0), (1, 2.0), (2, 4.0)])]
+    grid = RecordedGrid.read(write_grid(tmp_path, rows))
+    drawn = Situation(grid=grid, profile="cpu", step_s={16: 1.0}, seen=(0,), held_back=(4, 5))
+
+    assert drawn.seconds_to_target((16, 0.2), (4, 5)) == pytest.approx((9.5 + 3.5 * 9.5) / 2)
+    assert drawn.seconds_to_target((16, 0.2), (5,)) == math.inf
+
+
+def test_flat_step_times_are_flat_and_then_linear(tmp_path: Path) -> None:
+    rows = [(size, 0.1, 0, "ok", line_to(10)) for size in (64, 256, 512, 2048)]
+    grid = RecordedGrid.read(write_grid(tmp_path, rows))
+
+    times = step_times(grid, "flat to 256")
+
+    assert [times[size] / times[64] for size in (64, 256, 512, 2048)] == [1, 1, 2, 8]
+
+
+def test_the_search_costs_what_is_seen_of_it(drawn: Situation) -> None:
+    half = replace(drawn, seen=drawn.seen[:1])
+    everything = replace(drawn, seen=drawn.grid.seeds)
+
+    seed = drawn.seen[0]
+    steps = {
+        size: sum(
+            run.steps for key, run in drawn.grid.runs.items() if key[0] == size and key[2] == seed
+        )
+        for size in (16, 32, 64)
+    }
+    assert half.search_cost_s == pytest.approx(
+        0.001 * steps[16] + 0.001 * steps[32] + 0.002 * steps[64]
+    )
+    assert drawn.search_cost_s < everything.search_cost_s
+
+
+# ---- habits
+
+
+def test_tuned_habits_choose_on_seeds_that_are_seen(drawn: Situation) -> None:
+    assert HABITS["32, tuned rate"](drawn, 1.0, 0) == (32, 0.2)
+
+
+def test_linear_scaling_off_the_grid_is_no_cell(drawn: Situation) -> None:
+    # The reference is 16 at 0.1: four times the batch size asks for 0.4, which is there.
+    assert HABITS["largest, linear scaling"](drawn, 1.0, 0) == FAST
+    header = drawn.grid.header
+    other = type(header)(
+        **{name: getattr(header, name) for name in header.__struct_fields__}
+        | {"reference_learning_rate": 0.8}
+    )
+
+    far = replace(drawn, grid=RecordedGrid(header=other, runs=drawn.grid.runs))
+
+    assert HABITS["largest, linear scaling"](far, 1.0, 0) is None
+
+
+def test_random_search_finds_the_best_cell_given_enough(drawn: Situation) -> None:
+    assert HABITS["random search"](drawn, 1e9, 0) == (32, 0.2)
+
+
+def test_random_search_without_a_budget_finds_nothing(drawn: Situation) -> None:
+    assert HABITS["random search"](drawn, 0.0, 0) is None
+    assert HABITS["random search"](drawn, 0.01, 0) is None
+
+
+# ---- the table
+
+
+def test_a_quantile_is_an_observed_value_and_takes_infinity(harness: ModuleType) -> None:
+    values = [0.3, 0.1, math.inf, 0.2]
+
+    assert harness.quantile(values, 0.5) == 0.2
+    assert harness.quantile(values, 0.9) == math.inf
+    assert harness.quantile([0.1] * 18 + [0.5] * 2, 0.9) == 0.1
+
+
+def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
+    harness: ModuleType, drawn: Situation
+) -> None:
+    budget_s = 0.5 * drawn.search_cost_s
+
+    advised = harness.advised(drawn, budget_s)
+
+    assert advised.problem == ""
+    assert advised.verdict in ("recommend", "indifferent", "cannot_tell")
+    assert 0 < advised.spent <= 1
+    assert advised.cell in drawn.grid.cells
+    told = advised.verdict != "cannot_tell"
+    assert advised.only_recommended == (advised.cell if told else drawn.reference)
+
+
+def test_the_table_shows_regret_beside_habits_and_where_habits_win(harness: ModuleType) -> None:
+    who = {"advise": (0.3, 0.4), "32, tuned rate": (0.1, 0.2), "128, default rate": (math.inf, 0.5)}
+    answers = [
+        harness.Answer(
+            workload="mlp-narrow",
+            profile="cpu",
+            budget=0.1,
+            draw=draw,
+            who=name,
+            batch_size=16,
+            learning_rate=0.1,
+            verdict="recommend" if name == "advise" else "",
+            regret=who.get(name, (1.0, 1.0))[draw],
+            spent=0.5,
+            reference_trainings=12.0,
+            tuned_trainings=50.0,
+        )
+        for draw in (0, 1)
+        for name in ("advise", *harness.COLUMNS)
+    ]
+
+    text = harness.table(answers)
+
+    row = next(line for line in text.splitlines() if line.startswith("| mlp-narrow"))
+    assert row.startswith("| mlp-narrow\\*, cpu | 12 (50 tuned) | 30 % / 40 % |")
+    assert "| 10 % / 20 % |" in row
+    assert "| 50 % / fails |" in row
+    assert "- mlp-narrow, cpu: 20 points worse than 32, tuned rate" in text
+    assert "2 recommend. Spent: 50 % of the budget" in text
+
+
+def test_half_of_the_workloads_had_no_part_in_fixing_the_constants(harness: ModuleType) -> None:
+    names = {path.name.removesuffix(".csv.gz") for path in RECORDED}
+
+    assert 2 * len(names & set(harness.CONSTANTS_FIXED_ON)) <= len(names) + 1
+
+
+def test_the_question_is_that_of_the_grid(harness: ModuleType, drawn: Situation) -> None:
+    question = harness.question_of(drawn, 2.5)
+
+    assert question.target == drawn.grid.target
+    assert [option.batch_size for option in question.options] == [16, 32, 64]
+    assert question.option(64).step_s.estimate == 0.002
+    assert (question.reference.batch_size, question.reference.learning_rate) == (16, 0.1)
+    assert question.budget_s == 2.5
