@@ -363,6 +363,9 @@ def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_m
         ({"objective": "quality", "target": ("accuracy", 0.9)}, UsageError, "leave --target out"),
         ({"batch_sizes": (101,)}, BatchSizeError, "expected 1 to 100"),
         ({"epochs": 0}, UsageError, "at least 1"),
+        ({"train_s": 5.0}, UsageError, "it is for objective quality"),
+        ({"train_s": 0.0, "objective": "quality"}, UsageError, "expected more than 0"),
+        ({"train_s": 5.0, "objective": "quality", "epochs": 3}, UsageError, "one of the two"),
         ({"device": "tpu"}, UsageError, "expected cpu, cuda"),
         ({"memory_limit_bytes": 0}, UsageError, "memory limit 0"),
         ({"profile": "nowhere.json"}, ProfileError, "nowhere.json: it cannot be read"),
@@ -465,6 +468,16 @@ def test_quality_compares_after_ten_epochs_unless_told_otherwise(
     advise(lab, objective="quality", epochs=3)
 
     assert [question.longest_epochs for question in advisor.questions] == [10, 3]
+
+
+def test_quality_can_be_compared_after_seconds_of_training(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    advise(lab, objective="quality", train_s=5.0)
+
+    (question,) = advisor.questions
+    assert (question.longest_epochs, question.longest_s) == (None, 5.0)
 
 
 def test_the_workloads_own_target_counts_as_given(lab: Path, advisor: AskingAdvisor) -> None:

@@ -37,8 +37,17 @@ PROFILE_SCHEMA = ROOT / "docs" / "schema" / "profile.json"
 HELP = {"--help", "-h"}
 OPTIONS = {
     "advise": {
-        *("--objective", "--target", "--budget", "--batch-sizes", "--epochs", "--memory-limit"),
-        *("--profile", "--set", "--sampling", "--drop-last", "--device", "--store", "--report"),
+        *("--objective", "--target", "--budget", "--batch-sizes", "--epochs", "--train-time"),
+        *(
+            "--memory-limit",
+            "--profile",
+            "--set",
+            "--sampling",
+            "--drop-last",
+            "--device",
+            "--store",
+            "--report",
+        ),
         *("--json", "--explain"),
     },
     "sweep": {

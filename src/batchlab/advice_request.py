@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -16,6 +17,7 @@ from batchlab.profiling import ProfileRequest, profile_request
 from batchlab.sweep_request import SweepRequest, checked_target, plan_trials
 from batchlab.trial import Target, Trial
 from batchlab.version import __version__
+from batchlab.workload import Workload
 from batchlab.workload_reference import LoadedWorkload
 
 _DEFAULT_EPOCHS = 10
@@ -33,6 +35,7 @@ class AdviceRequest:
         trial: the workload's own configuration, with seed 0.
         budget_s: seconds for the whole call.
         epochs: no run goes further; None: as the budget allows.
+        train_s: with quality, the seconds of training that all get instead; None: `epochs`.
         memory_limit_bytes: the memory to judge by; None: what the device has.
         elsewhere: a profile of another machine.
         to_profile: what to measure on this one.
@@ -46,6 +49,7 @@ class AdviceRequest:
     trial: Trial
     budget_s: float
     epochs: int | None
+    train_s: float | None
     memory_limit_bytes: int | None
     elsewhere: Profile | None
     to_profile: ProfileRequest
@@ -68,6 +72,7 @@ class AdviceRequest:
             "batch_sizes": self.batch_sizes,
             "budget_s": self.budget_s,
             "epochs": self.epochs,
+            "train_s": self.train_s,
             "memory_limit_bytes": self.memory_limit_bytes,
             "profile": None if self.elsewhere is None else self.elsewhere.to_json(),
             "device": self.device,
@@ -117,6 +122,7 @@ def advice_request(
     objective: Objective,
     target: tuple[str, float] | None,
     epochs: int | None,
+    train_s: float | None,
     budget_s: float,
     memory_limit_bytes: int | None,
     elsewhere: Profile | None,
@@ -129,6 +135,7 @@ def advice_request(
         objective: what is to be best.
         target: (metric, value) that counts as trained; None: the workload's own, if it has one.
         epochs: as far as runs go; 10 for quality and for a learning rate with a shape.
+        train_s: with quality, seconds of training for all instead of epochs.
         budget_s: seconds for the whole call.
         memory_limit_bytes: of the device that the step times come from.
         elsewhere: a profile of another machine.
@@ -149,7 +156,8 @@ def advice_request(
             f"target {target[0]}={target[1]} with objective quality: quality is compared after the "
             f"same number of epochs for all; leave --target out, or ask for objective time"
         )
-    if workload.schedule is not None or objective == "quality":
+    _check_train_s(train_s, workload, objective=objective, epochs=epochs)
+    if workload.schedule is not None or (objective == "quality" and train_s is None):
         epochs = epochs or _DEFAULT_EPOCHS
     if target is None and workload.target is not None and objective != "quality":
         target = (workload.target.metric, workload.target.value)
@@ -180,6 +188,7 @@ def advice_request(
         trial=reference,
         budget_s=budget_s,
         epochs=epochs,
+        train_s=train_s,
         memory_limit_bytes=memory_limit_bytes,
         elsewhere=elsewhere,
         to_profile=profile_request(
@@ -191,6 +200,28 @@ def advice_request(
         ),
         device=request.device,
     )
+
+
+def _check_train_s(
+    train_s: float | None, workload: Workload, *, objective: Objective, epochs: int | None
+) -> None:
+    if train_s is None:
+        return
+    given = f"train time {train_s:g} s"
+    if not (math.isfinite(train_s) and train_s > 0):
+        raise UsageError(f"{given}: expected more than 0, such as 60s")
+    if objective != "quality":
+        raise UsageError(
+            f"{given} with objective {objective}: it is for objective quality; leave it out, or "
+            f"limit runs by --epochs"
+        )
+    if epochs is not None:
+        raise UsageError(f"{given} and {epochs} epochs: quality is compared after one of the two")
+    if workload.schedule is not None:
+        raise UsageError(
+            f"{given}: workload {workload.name!r} has a learning rate with a shape of its own, "
+            f"which spans epochs; give --epochs instead"
+        )
 
 
 def _check_same_workload(profile: Profile, trial: Trial) -> None:

@@ -133,6 +133,7 @@ class AdviceSession:
             n_train=self._summary.n_train,
             budget_s=budget_s,
             longest_epochs=self._asked.epochs,
+            longest_s=self._asked.train_s,
             rules=rules,
         )
         advice = _decided(question, engine)

@@ -33,6 +33,7 @@ def advise(
     budget_s: float = 150.0,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
+    train_s: float | None = None,
     memory_limit_bytes: int | None = None,
     profile: Profile | str | Path | None = None,
     settings: Mapping[str, Setting] | None = None,
@@ -53,7 +54,8 @@ def advise(
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
-            hardly more examples) or "quality" (the best validation metric after `epochs`).
+            hardly more examples) or "quality" (the best validation metric after `epochs` or
+            `train_s`).
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
         budget_s: a ceiling in seconds for the whole call.
@@ -61,6 +63,8 @@ def advise(
             powers of two from 8.
         epochs: no run goes further than this many passes, >= 1; None: as the budget allows. For
             quality, and where the learning rate has a shape of its own, 10 unless given.
+        train_s: with quality: compare after so many seconds of training (steps times the step time
+            measured alone) instead of `epochs`, > 0.
         memory_limit_bytes: answer as if the device had no more, in bytes; None: what it has.
         profile: of another machine, or the file of one: step times and memory from there, steps to
             the target from here.
@@ -91,6 +95,7 @@ def advise(
         budget_s=budget_s,
         batch_sizes=batch_sizes,
         epochs=epochs,
+        train_s=train_s,
         memory_limit_bytes=memory_limit_bytes,
         profile=profile,
         settings=settings,
@@ -112,6 +117,7 @@ def advise_with_evidence(
     budget_s: float,
     batch_sizes: Sequence[int | Literal["full"]] | None,
     epochs: int | None,
+    train_s: float | None,
     memory_limit_bytes: int | None,
     profile: Profile | str | Path | None,
     settings: Mapping[str, Setting] | None,
@@ -157,6 +163,7 @@ def advise_with_evidence(
             objective=objective,
             target=target,
             epochs=epochs,
+            train_s=train_s,
             budget_s=budget_s,
             memory_limit_bytes=memory_limit_bytes,
             elsewhere=elsewhere,

@@ -64,7 +64,7 @@ def batchlab() -> None:
     default="time",
     show_default=True,
     help="Least time to the target, the largest batch that needs hardly more examples to it, or "
-    "the best validation metric after --epochs.",
+    "the best validation metric after --epochs or --train-time.",
 )
 @click.option(
     "--target", type=TARGET, help="Validation level that counts as trained. Default: a pilot's."
@@ -85,6 +85,11 @@ def batchlab() -> None:
     "--epochs",
     type=click.IntRange(min=1),
     help="No run goes further. Default: as the budget allows; 10 for quality, or with a schedule.",
+)
+@click.option(
+    "--train-time",
+    type=SECONDS,
+    help="With quality: compare after so much training, such as 60s, instead of --epochs.",
 )
 @click.option(
     "--memory-limit", type=BYTES, help="Judge as if there were no more. Default: what there is."
@@ -124,6 +129,7 @@ def advise(
     budget: float,
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     epochs: int | None,
+    train_time: float | None,
     memory_limit: int | None,
     profile: Path | None,
     settings: tuple[tuple[str, str], ...],
@@ -158,6 +164,7 @@ def advise(
             budget_s=budget,
             batch_sizes=batch_sizes,
             epochs=epochs,
+            train_s=train_time,
             memory_limit_bytes=memory_limit,
             profile=profile,
             settings=_settings(settings),

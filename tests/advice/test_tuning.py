@@ -1,6 +1,7 @@
 """The search for a learning rate: it finds the basin, widens its range, survives divergence."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
@@ -88,6 +89,16 @@ def test_a_second_seed_is_asked_about_the_best_rate_and_its_neighbours():
 
     seeds = [ask.trial.seed for ask in engine.asked[before:]]
     assert seeds == [1, 1, 1]
+
+
+def test_a_second_seed_that_is_slower_at_all_rates_changes_nothing():
+    found, engine = search(truth=Truth(noise=0.0, left=0.2, right=0.2), start=-4, strides=(2, 1))
+    before = found.learning_rate
+    engine.truth = replace(engine.truth, s_min=1.6 * engine.truth.s_min)
+
+    assert found.confirm(limit_steps=10**6, seed=1)
+
+    assert found.learning_rate == before
 
 
 def test_two_seeds_find_better_rates_than_one():

@@ -109,10 +109,10 @@ def _next_larger(findings: Findings, decision: Decision) -> int | None:
 
 
 def _may_not_matter(findings: Findings, decision: Decision) -> bool:
-    """Whether every batch size may be as good as the best: then more runs tell if they are."""
+    """Whether no batch size is for sure worse than delta: then more runs tell if all are alike."""
     tolerance = 1 + findings.question.delta
     all_there = len(decision.batch_sizes) == len(findings.options())
-    return all_there and all(ratio <= tolerance for ratio in decision.relative)
+    return all_there and all(low <= tolerance for low in decision.low)
 
 
 def _next_runs(findings: Findings, decision: Decision) -> bool:

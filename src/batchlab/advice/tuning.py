@@ -25,6 +25,8 @@ from batchlab.trial import TrialRecord
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
 # 10 % of scatter between seeds it lies three standard deviations behind.
 CANNOT_WIN = 1.35
+# The best of a search was lucky with its seed: on another seed it may take up to so much longer.
+_ANOTHER_SEED = 2.0
 _MOST_RUNS = 10
 
 
@@ -81,10 +83,14 @@ class RateSearch:
             return False
         self.seeds.append(seed)
         here = self._best()
-        octaves = [here, self._nearest(here + 1), self._nearest(here - 1)]
-        if not self._evaluate(octaves, limit_steps):
+        beside = [self._nearest(here + 1), self._nearest(here - 1)]
+        # Alone the best goes first: where it ends on this seed, its neighbours can be cut.
+        groups = [[here, *beside]] if self.ledger.engine.n_workers > 1 else [[here], beside]
+        if not self._evaluate(groups[0], limit_steps):
             self.seeds.pop()
             return False
+        for octaves in groups[1:]:
+            self._evaluate(octaves, limit_steps)
         self._choose()
         return True
 
@@ -123,8 +129,8 @@ class RateSearch:
     def _evaluate(self, octaves: Iterable[int], limit_steps: int) -> bool:
         """Run what is new on the last seed; False if the budget does not reach for it."""
         seed, steps = self.seeds[-1], limit_steps
-        if self.ledger.until is not None and self._merits():
-            steps = min(steps, math.ceil(CANNOT_WIN * min(self._merits().values())))
+        if self.ledger.until is not None:
+            steps = min(steps, self._cut_steps(seed, otherwise=limit_steps))
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
         wishes = [
             Wish(
@@ -138,6 +144,19 @@ class RateSearch:
             if record.evaluations or has_failed(record):
                 self._records[octave, seed] = record
         return any((octave, seed) in self._records for octave in new) or not new
+
+    def _cut_steps(self, seed: int, *, otherwise: int) -> int:
+        """Where a run of `seed` cannot win any more; seeds differ, so only its own runs tell."""
+        merits = [
+            merit
+            for (_, other), record in self._records.items()
+            if other == seed and (merit := merit_of(self.ledger, record)) is not None
+        ]
+        if merits:
+            return math.ceil(CANNOT_WIN * min(merits))
+        if self._merits():
+            return math.ceil(_ANOTHER_SEED * min(self._merits().values()))
+        return otherwise
 
     def rate(self, octave: float) -> float:
         """The rate so many octaves above the reference rate."""
