@@ -78,3 +78,15 @@ def test_a_rate_that_takes_about_as_long_on_fresh_seeds_is_kept():
     findings.value(64, 3)
 
     assert search.learning_rate == 2 * search.former[0][0]
+
+
+def test_a_batch_size_that_missed_bounds_those_beyond_it():
+    findings = found(truth=Truth(noise=0.0))
+    findings.tune(64, limit_steps=10**6)
+    findings.value(64, 1)
+    before = findings.optimistic_log_score(8)
+
+    findings.missed_at[16] = 10_000
+
+    assert findings.optimistic_log_score(8) == math.log(10_000 * STEP_S(8))
+    assert findings.optimistic_log_score(8) > before

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from batchlab.advice.findings import Findings
+from batchlab.advice.scoring import score
 
 _STRIDE = 4.0
 # A neighbour this much worse than the best ends the climb on its side: beyond it lies worse.
@@ -16,16 +19,16 @@ _WORTH_GOING_ON = 1.03
 _CUT_AT = 1.6
 _CONTENDER = 1.5
 _RUNS_A_VISIT = 5
+_UNLIKELY = 0.025
 
 
 def climb(findings: Findings) -> None:
     """Tune the reference batch size, then its neighbours outwards as long as they can be better."""
     reference = findings.question.reference.batch_size
     sides = {"larger": _anchors(findings, +1), "smaller": _anchors(findings, -1)}
-    order = ["larger", "smaller"]
-    if _promise(findings, sides["smaller"]) < _promise(findings, sides["larger"]):
-        order.reverse()
-    for side in order:
+    # Larger batches first: their runs are the cheaper ones to watch, and with three batch sizes the
+    # law says whether smaller ones are worth a visit.
+    for side in ("larger", "smaller"):
         before = findings.log_score(reference)
         for size in sides[side]:
             if not _can_win(findings, size):
@@ -65,6 +68,8 @@ def visit(findings: Findings, batch_size: int, *, why: str) -> bool:
         return False
     if tuned.learning_rate is None:
         findings.ruled_out[batch_size] = _why_none(findings, batch_size, limit)
+        if tuned.failed == 0:
+            findings.missed_at[batch_size] = limit
         findings.ledger.note(f"batch size {batch_size} is out", findings.ruled_out[batch_size])
         return True
     score, best = findings.log_score(batch_size), findings.best()
@@ -117,20 +122,24 @@ def _anchors(findings: Findings, sign: int) -> list[int]:
     return anchors
 
 
-def _promise(findings: Findings, anchors: list[int]) -> float:
-    if not anchors:
-        return math.inf
-    bound = findings.optimistic_log_score(anchors[0])
-    return 0.0 if bound is None else bound
-
-
 def _can_win(findings: Findings, batch_size: int) -> bool:
     bound, best = findings.optimistic_log_score(batch_size), findings.best()
     if bound is None or best is None:
         return True
     best_score = findings.log_score(best)
     assert best_score is not None
-    return bound <= best_score + math.log1p(findings.question.delta)
+    tolerance = math.log1p(findings.question.delta)
+    return bound <= best_score + tolerance and not _law_rules_out(findings, batch_size, tolerance)
+
+
+def _law_rules_out(findings: Findings, batch_size: int, tolerance: float) -> bool:
+    """Whether the law, as far as it is known, leaves the batch size no more than 1 in 40."""
+    scores = score(findings)
+    if scores is None or scores.fit is None or batch_size not in scores.batch_sizes:
+        return False
+    above = scores.draws - scores.draws.min(axis=1, keepdims=True)
+    place = scores.batch_sizes.index(batch_size)
+    return bool(np.quantile(above[:, place], _UNLIKELY) > tolerance)
 
 
 def _why_none(findings: Findings, batch_size: int, limit: int) -> str:

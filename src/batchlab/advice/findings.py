@@ -56,6 +56,7 @@ class Findings:
     seeds: SeedPlan
     tuned: dict[int, RateSearch] = field(default_factory=dict)
     ruled_out: dict[int, str] = field(default_factory=dict)
+    missed_at: dict[int, int] = field(default_factory=dict)  # steps in which no rate tried met it
     first_octave: float = 0.0  # where the first search begins, above the reference rate
 
     @property
@@ -121,16 +122,17 @@ class Findings:
     def optimistic_log_score(self, batch_size: int) -> float | None:
         """The least that the score can be if larger batches need no more steps, nor fewer examples.
 
-        From the neighbours: S does not rise with B, and B S does not fall. None for quality, of
+        From all that were run: S does not rise with B, and B S does not fall. None for quality, of
         which neither is known.
         """
         if self.question.objective == "quality" or not self.scored():
             return None
-        bounds = []
-        for known in self.scored():
-            merit = self.log_merit(known)
+        known = {size: math.log(steps) for size, steps in self.missed_at.items()}
+        for size in self.scored():
+            merit = self.log_merit(size)
             assert merit is not None
-            bounds.append(merit - max(0.0, math.log(batch_size / known)))
+            known[size] = merit
+        bounds = [merit - max(0.0, math.log(batch_size / size)) for size, merit in known.items()]
         return max(bounds) + self.log_weight(batch_size)
 
     # ---- rates
