@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,13 +14,14 @@ from batchlab.advice.advice import (
     Candidate,
     Configuration,
     Expected,
-    Laws,
     TargetAnswer,
     TargetOrigin,
     Verdict,
 )
+from batchlab.advice.combined_estimates import from_log_draws, product, scaled
 from batchlab.advice.decision import Decision
 from batchlab.advice.findings import Findings
+from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.further import near_the_best, other_targets
 from batchlab.advice.question import Option
 from batchlab.advice.scoring import score, weight_sd
@@ -29,11 +29,6 @@ from batchlab.advice.settle import decision_of
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
 from batchlab.estimate import Estimate
-from batchlab.laws.lack_of_fit import LackOfFit
-from batchlab.laws.memory import fit_memory
-from batchlab.laws.power_law import fit_power_law
-from batchlab.laws.step_time import StepTimeFit, fit_step_time
-from batchlab.laws.steps_to_target import StepsToTargetFit
 from batchlab.trial import Target
 
 Array = NDArray[np.float64]
@@ -93,7 +88,7 @@ class _Answer:
             if reference_cell is None
             else self._configuration(reference_cell[0]),
             candidates=tuple(self._candidate(option) for option in question.options),
-            laws=self._laws(),
+            laws=None if self._scores is None else laws_of(self._findings, self._scores),
             tried=self._ledger.tried(self._ledger.until),
             head_to_head=None
             if self._verification is None or size is None
@@ -243,10 +238,10 @@ class _Answer:
         else:
             steps_estimate = self._verified_steps(batch_size)
         return Expected(
-            time_to_target_s=_times(steps_estimate, option.step_s),
+            time_to_target_s=product(steps_estimate, option.step_s),
             steps_to_target=steps_estimate,
-            samples_to_target=_scaled(steps_estimate, batch_size),
-            epochs_to_target=_scaled(steps_estimate, batch_size / question.n_train),
+            samples_to_target=scaled(steps_estimate, batch_size),
+            epochs_to_target=scaled(steps_estimate, batch_size / question.n_train),
             peak_bytes=peak,
         )
 
@@ -269,7 +264,7 @@ class _Answer:
         if scores is None or batch_size not in scores.batch_sizes:
             return Estimate.cannot_tell(self._findings.ruled_out.get(batch_size, _NOT_TRAINED))
         i = scores.batch_sizes.index(batch_size)
-        return _exp(scores.log_merit[i], scores.merit_draws[:, i], self._n(batch_size))
+        return from_log_draws(scores.log_merit[i], scores.merit_draws[:, i], self._n(batch_size))
 
     def _n(self, batch_size: int) -> int:
         return len(self._findings.merits(batch_size))
@@ -286,7 +281,7 @@ class _Answer:
                 if horizon is None
                 else Estimate.of(horizon, interval=(horizon, horizon), n=1)
             )
-        time_s, samples = _times(steps, option.step_s), _scaled(steps, size)
+        time_s, samples = product(steps, option.step_s), scaled(steps, size)
         figure = {"time": time_s, "samples": samples, "quality": merit}[self._question.objective]
         relative, inside = self._relative(option)
         return Candidate(
@@ -343,62 +338,6 @@ class _Answer:
             return ()
         factors = dict(self._question.rules).get(batch_size, ())
         return tuple((rule, factor * tuned[1]) for rule, factor in factors)
-
-    def _laws(self) -> Laws | None:
-        scores = self._scores
-        if scores is None or scores.fit is None:
-            return None
-        fit = scores.fit
-        memory = [
-            (option.batch_size, option.peak_bytes)
-            for option in self._findings.options()
-            if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
-        ]
-        memory_fit = fit_memory(memory) if len(memory) >= 3 else None
-        none = Estimate.cannot_tell("memory was measured at fewer than 3 batch sizes")
-        time_fit = self._step_time()
-        untimed = Estimate.cannot_tell("steps were timed in one piece at fewer than 3 batch sizes")
-        return Laws(
-            s_min=fit.s_min,
-            e_min=fit.e_min,
-            b_crit=fit.b_crit,
-            exponent=fit.exponent,
-            lack_of_fit=_p_value(fit.lack_of_fit, n=len(fit.observations)),
-            learning_rate_exponent=self._rate_exponent(),
-            fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
-            bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
-            step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
-            step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
-            knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
-            step_curve=()
-            if time_fit is None
-            else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
-            curve=_curve(fit, _places(scores.batch_sizes)),
-            law_holds=fit.law_holds,
-        )
-
-    def _step_time(self) -> StepTimeFit | None:
-        """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
-        times = [
-            (option.batch_size, option.step_s)
-            for option in self._findings.options()
-            if option.micro_batch_size == option.batch_size and option.step_s.estimate is not None
-        ]
-        # The full batch gathers nothing and so takes less: it is used where others tell too little.
-        partial = [(size, time) for size, time in times if size < self._question.n_train]
-        used = partial if len(partial) >= 3 else times
-        return fit_step_time(used) if len(used) >= 3 else None
-
-    def _rate_exponent(self) -> Estimate:
-        cells = [self._findings.cell(size) for size in self._findings.scored()]
-        points = [cell for cell in cells if cell is not None]
-        if len(points) < 3:
-            return Estimate.cannot_tell(
-                f"rates were tuned at {len(points)} batch sizes; 3 are needed", n=len(points)
-            )
-        return fit_power_law(
-            [float(size) for size, _ in points], [rate for _, rate in points]
-        ).exponent
 
     # ---- other targets
 
@@ -478,55 +417,3 @@ def _differs(other: TargetAnswer, decision: Decision | None) -> bool:
         return False
     low, high = decision.flat_interval
     return not low <= other.batch_size <= high
-
-
-def _exp(middle: float, draws: Array, n: int) -> Estimate:
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Estimate.of(math.exp(middle), interval=(math.exp(low), math.exp(high)), n=n)
-
-
-def _scaled(estimate: Estimate, factor: float) -> Estimate:
-    if estimate.estimate is None:
-        return estimate
-    low, high = (None if b is None else b * factor for b in (estimate.low, estimate.high))
-    return Estimate.of(estimate.estimate * factor, interval=(low, high), n=estimate.n)
-
-
-def _times(first: Estimate, second: Estimate) -> Estimate:
-    """The product of two independent positive estimates; errors add as squares on a log scale."""
-    if first.estimate is None or second.estimate is None:
-        return first if first.estimate is None else second
-    value = first.estimate * second.estimate
-    halves = [_log_half(first), _log_half(second)]
-    if None in halves:
-        return Estimate.of(value, interval=(None, None), n=first.n)
-    half = math.sqrt(sum(half**2 for half in halves if half is not None))
-    return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
-
-
-def _log_half(estimate: Estimate) -> float | None:
-    if estimate.low is None or estimate.high is None or estimate.low <= 0:
-        return None
-    return math.log(estimate.high / estimate.low) / 2
-
-
-def _curve(fit: StepsToTargetFit, sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
-    """The law with its band; where it does not hold, the interpolated measurements."""
-    line, draws = fit.line(), fit.line_draws()
-    if line is None or draws is None:
-        return tuple((size, fit.steps(size)) for size in sizes)
-    middle, spread = line.log_steps(sizes)[0], draws.log_steps(sizes)
-    n = len(fit.observations)
-    return tuple((size, _exp(float(middle[i]), spread[:, i], n)) for i, size in enumerate(sizes))
-
-
-def _p_value(test: LackOfFit, *, n: int) -> Estimate:
-    if test.p_value is None:
-        return Estimate.cannot_tell(test.reason or "no batch size was run twice", n=n)
-    return Estimate.of(test.p_value, interval=(None, None), n=n)
-
-
-def _places(batch_sizes: Sequence[int]) -> list[int]:
-    """Batch sizes for a smooth curve: steps of a half octave."""
-    n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
-    return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

@@ -1,0 +1,100 @@
+"""Fitted laws: what the study's fits say of steps, step time, memory and learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchlab.advice.advice import Laws
+from batchlab.advice.combined_estimates import from_log_draws
+from batchlab.advice.findings import Findings
+from batchlab.advice.scoring import Scores
+from batchlab.estimate import Estimate
+from batchlab.laws.lack_of_fit import LackOfFit
+from batchlab.laws.memory import fit_memory
+from batchlab.laws.power_law import fit_power_law
+from batchlab.laws.step_time import StepTimeFit, fit_step_time
+from batchlab.laws.steps_to_target import StepsToTargetFit
+
+
+def laws_of(findings: Findings, scores: Scores) -> Laws | None:
+    """The laws of steps, step time, memory and learning rate; None: nothing could be fitted."""
+    if scores.fit is None:
+        return None
+    fit = scores.fit
+    memory = [
+        (option.batch_size, option.peak_bytes)
+        for option in findings.options()
+        if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
+    ]
+    memory_fit = fit_memory(memory) if len(memory) >= 3 else None
+    none = Estimate.cannot_tell("memory was measured at fewer than 3 batch sizes")
+    time_fit = _step_time(findings)
+    untimed = Estimate.cannot_tell("steps were timed in one piece at fewer than 3 batch sizes")
+    return Laws(
+        s_min=fit.s_min,
+        e_min=fit.e_min,
+        b_crit=fit.b_crit,
+        exponent=fit.exponent,
+        lack_of_fit=_p_value(fit.lack_of_fit, n=len(fit.observations)),
+        learning_rate_exponent=_rate_exponent(findings),
+        fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
+        bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
+        step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
+        step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
+        knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
+        step_curve=()
+        if time_fit is None
+        else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
+        curve=_curve(fit, _places(scores.batch_sizes)),
+        law_holds=fit.law_holds,
+    )
+
+
+def _step_time(findings: Findings) -> StepTimeFit | None:
+    """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
+    times = [
+        (option.batch_size, option.step_s)
+        for option in findings.options()
+        if option.micro_batch_size == option.batch_size and option.step_s.estimate is not None
+    ]
+    # The full batch gathers nothing and so takes less: it is used where others tell too little.
+    partial = [(size, time) for size, time in times if size < findings.question.n_train]
+    used = partial if len(partial) >= 3 else times
+    return fit_step_time(used) if len(used) >= 3 else None
+
+
+def _rate_exponent(findings: Findings) -> Estimate:
+    cells = [findings.cell(size) for size in findings.scored()]
+    points = [cell for cell in cells if cell is not None]
+    if len(points) < 3:
+        return Estimate.cannot_tell(
+            f"rates were tuned at {len(points)} batch sizes; 3 are needed", n=len(points)
+        )
+    return fit_power_law([float(size) for size, _ in points], [rate for _, rate in points]).exponent
+
+
+def _curve(fit: StepsToTargetFit, sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
+    """The law with its band; where it does not hold, the interpolated measurements."""
+    line, draws = fit.line(), fit.line_draws()
+    if line is None or draws is None:
+        return tuple((size, fit.steps(size)) for size in sizes)
+    middle, spread = line.log_steps(sizes)[0], draws.log_steps(sizes)
+    n = len(fit.observations)
+    return tuple(
+        (size, from_log_draws(float(middle[i]), spread[:, i], n)) for i, size in enumerate(sizes)
+    )
+
+
+def _p_value(test: LackOfFit, *, n: int) -> Estimate:
+    if test.p_value is None:
+        return Estimate.cannot_tell(test.reason or "no batch size was run twice", n=n)
+    return Estimate.of(test.p_value, interval=(None, None), n=n)
+
+
+def _places(batch_sizes: Sequence[int]) -> list[int]:
+    """Batch sizes for a smooth curve: steps of a half octave."""
+    n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
+    return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})
