@@ -284,3 +284,10 @@ def test_what_was_missing_is_not_said_twice():
     advice = replace(cannot_tell_advice(), reason="it is open: A and B", missing="A and B")
 
     assert "A and B" not in said(advice, "what would settle it")
+
+
+@pytest.mark.parametrize(("runs", "told"), [(1.66, "1.7"), (16.6, "17"), (166.0, "170")])
+def test_the_runs_that_pay_the_study_back_have_two_digits(runs: float, told: str) -> None:
+    advice = replace(made_up_advice(), pay_back_runs=runs)
+
+    assert f"about {told} full training runs" in said(advice, "pay-back")

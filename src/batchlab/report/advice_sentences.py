@@ -205,7 +205,10 @@ def critical_batch_size(told: Told) -> Sentence | None:
         text = f"The critical batch size {NOT_TOLD}: {reason}.{exponent}"
         return Sentence(topic="critical batch size", text=text, verdict="cannot_tell")
     size = estimate_text("critical_batch_size", b_crit)
-    outside = f": {_clause(b_crit.reason)}" if b_crit.estimate is None and b_crit.reason else ""
+    outside = ""
+    if b_crit.estimate is None and b_crit.reason:
+        # The reason gives the bound again, which the sentence has.
+        outside = f": {_clause(b_crit.reason).partition(': it is ')[0]}"
     text = f"The critical batch size for this target is {size}{outside}."
     return Sentence(topic="critical batch size", text=text)
 
@@ -279,7 +282,7 @@ def pay_back(told: Told) -> Sentence | None:
     cost = f"The study took {quantity_text('train_s', advice.spent_s)}"
     if advice.pay_back_runs is not None:
         runs = max(1.0, advice.pay_back_runs)
-        many = f"{runs:.2g} full training runs" if runs > 1 else "one full training run"
+        many = f"{_two_digits(runs)} full training runs" if runs > 1 else "one full training run"
         text = f"{cost}, which about {many} with the recommendation earn{_s_of(runs)} back."
     elif advice.gain.low is not None and advice.gain.low > 1 and advice.objective == "time":
         text = f"{cost}; after how many runs that is earned back is not known."
@@ -288,6 +291,11 @@ def pay_back(told: Told) -> Sentence | None:
     else:
         return None
     return Sentence(topic="pay-back", text=text)
+
+
+def _two_digits(value: float) -> str:
+    """Two digits that count: 1.7, 17, 170."""
+    return f"{float(f'{value:.2g}'):,.{1 if value < 9.95 else 0}f}"
 
 
 def missing(told: Told) -> Sentence | None:
@@ -363,7 +371,8 @@ def _compared(advice: Advice, ratio: Estimate) -> str:
     value = ratio_text(ratio.estimate)
     if ratio.low is None and ratio.high is None:
         return f"{takes.format(value)}, without an interval, so it may be chance"
-    interval = f"(95 %: {_ratio_interval(ratio)}, {ratio.n} seeds)"
+    seeds = f"{ratio.n} seed{'' if ratio.n == 1 else 's'}"
+    interval = f"(95 %: {_ratio_interval(ratio)}, {seeds})"
     if ratio.low is not None and ratio.low > 1:
         return f"{takes.format(value)} {interval}"
     if ratio.high is not None and ratio.high < 1:
@@ -430,7 +439,8 @@ def _s_of(runs: float) -> str:
 
 
 def _rate(configuration: Configuration) -> str:
-    return quantity_text("learning_rate", configuration.learning_rate)
+    # Three digits are what is read; the lines for the script have all of them.
+    return quantity_text("learning_rate", float(f"{configuration.learning_rate:.3g}"))
 
 
 def whole_sentence(text: str) -> str:
