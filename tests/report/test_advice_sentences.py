@@ -291,3 +291,13 @@ def test_the_runs_that_pay_the_study_back_have_two_digits(runs: float, told: str
     advice = replace(made_up_advice(), pay_back_runs=runs)
 
     assert f"about {told} full training runs" in said(advice, "pay-back")
+
+
+def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendation() -> None:
+    found = Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113137)
+    advice = replace(
+        made_up_advice(), verdict="cannot_tell", recommendation=None, provisional=found
+    )
+
+    assert "batch size 256 with learning rate 0.113 was the best" in said(advice, "for now")
+    assert "no recommendation" in said(advice, "for now")

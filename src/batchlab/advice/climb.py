@@ -68,7 +68,7 @@ def visit(findings: Findings, batch_size: int, *, why: str) -> bool:
         return False
     if tuned.learning_rate is None:
         findings.ruled_out[batch_size] = _why_none(findings, batch_size, limit)
-        if tuned.failed == 0:
+        if tuned.failed < len(tuned.records):
             findings.missed_at[batch_size] = limit
         findings.ledger.note(f"batch size {batch_size} is out", findings.ruled_out[batch_size])
         return True

@@ -320,10 +320,23 @@ def missing(told: Told) -> Sentence | None:
     return Sentence(topic="what would settle it", text=" ".join(parts))
 
 
+def for_now(told: Told) -> Sentence | None:
+    """Where it cannot be told: the best of what was tried, for who must choose now."""
+    found = told.advice.provisional
+    if found is None:
+        return None
+    text = (
+        f"Who must choose now: batch size {found.batch_size} with learning rate {_rate(found)} was "
+        f"the best of what was tried. It is no recommendation: others may be better."
+    )
+    return Sentence(topic="for now", text=text)
+
+
 TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
     answer,
     why,
     missing,
+    for_now,
     flat_interval,
     gain,
     gain_from_batch_size,

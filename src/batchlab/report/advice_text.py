@@ -23,6 +23,7 @@ _NO_BREAK = "\u00a0"
 _TOPICS = (
     "why",
     "what would settle it",
+    "for now",
     "also fine",
     "gain",
     "of it from the batch size",
