@@ -6,7 +6,8 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.engine import Ask
-from batchlab.advice.target_level import easier, from_pilot, level_at, neighbours
+from batchlab.advice.objective import best_value
+from batchlab.advice.target_level import easier, from_pilot, neighbours
 from batchlab.trial import RunLength, Target
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
@@ -72,7 +73,7 @@ def test_without_a_run_that_met_the_target_there_are_no_neighbours():
 def test_the_level_at_some_samples_looks_no_further():
     record = simulated(1000)
 
-    early = level_at(record, "accuracy", "higher", 0.3 * record.samples)
+    early = best_value(record, "accuracy", "higher", within_samples=0.3 * record.samples)
 
-    assert early < level_at(record, "accuracy", "higher", record.samples)
-    assert level_at(record, "accuracy", "higher", 0) is None
+    assert early < best_value(record, "accuracy", "higher")
+    assert best_value(record, "accuracy", "higher", within_samples=0) is None

@@ -59,6 +59,7 @@ class _Answer:
         self._verification = outcome.verification
         self._stopped = outcome.reason
         self._scores = score(findings) if outcome.decision is not None else None
+        self._others = self._other_targets()
 
     def advice(self) -> Advice:
         verdict, reason, missing = self._verdict()
@@ -93,11 +94,11 @@ class _Answer:
             head_to_head=None
             if self._verification is None or size is None
             else self._verification.head_to_head,
-            other_targets=self._other_targets() if self._scores is not None else (),
+            other_targets=self._others,
             missing=missing,
             more_budget_s=self._more_budget_s() if verdict == "cannot_tell" else None,
             proposed_target=self._proposed_target(),
-            caveats=tuple(self._caveats(verdict)),
+            caveats=tuple(self._caveats()),
             steps=tuple(self._ledger.steps),
             n_trials=len(self._ledger.records),
             spent_s=self._ledger.engine.spent_s(),
@@ -178,7 +179,7 @@ class _Answer:
             return None  # no easier than the one that was missed
         return level.target
 
-    def _caveats(self, verdict: Verdict) -> list[str]:
+    def _caveats(self) -> list[str]:
         caveats = []
         if self._origin == "easier" and self._ledger.until is not None:
             asked = self._question.target
@@ -201,11 +202,11 @@ class _Answer:
                 f"the search for the learning rate was cut at batch size {sizes}: a better rate "
                 f"may lie beside the one found"
             )
-        flips = [other for other in self._other_targets_if_any() if _differs(other, self._decision)]
         caveats += [
             f"at the {other.which} target {other.target.metric} {other.target.value:.4g} the "
             f"decision is another: batch size {other.batch_size}"
-            for other in flips
+            for other in self._others
+            if _differs(other, self._decision)
         ]
         return caveats
 
@@ -316,12 +317,10 @@ class _Answer:
         if not option.runs:
             return Estimate.cannot_tell(option.note), False
         reason = self._findings.ruled_out.get(size, _NOT_TRAINED)
-        best = self._findings.best()
+        best_score = self._findings.best_log_score()
         bound = self._findings.optimistic_log_score(size)
-        if best is None or bound is None:
+        if best_score is None or bound is None:
             return Estimate.cannot_tell(reason), False
-        best_score = self._findings.log_score(best)
-        assert best_score is not None
         low = math.exp(bound - best_score)
         return Estimate(
             estimate=None,
@@ -342,9 +341,6 @@ class _Answer:
     # ---- other targets
 
     def _other_targets(self) -> tuple[TargetAnswer, ...]:
-        return self._other_targets_if_any()
-
-    def _other_targets_if_any(self) -> tuple[TargetAnswer, ...]:
         pair = None if self._scores is None else other_targets(self._findings)
         if pair is None:
             return ()
@@ -355,24 +351,20 @@ class _Answer:
         decision = None
         if scores is not None and (which == "easier" or self._reaches(target)):
             decision = decision_of(self._findings, scores)
+        reason = "decided on the same runs"
         if decision is None:
-            return TargetAnswer(
-                target=target,
-                which=which,
-                verdict="cannot_tell",
-                reason="the runs were not followed so far",
-                batch_size=None,
-                flat_interval=None,
-            )
+            reason = "the runs were not followed so far"
+        elif decision.verdict == "cannot_tell":
+            reason = "the same runs leave it open at this target"
         return TargetAnswer(
             target=target,
             which=which,
-            verdict=decision.verdict,
-            reason="decided on the same runs"
-            if decision.verdict != "cannot_tell"
-            else "the same runs leave it open at this target",
-            batch_size=decision.batch_size,
-            flat_interval=decision.flat_interval if decision.batch_size is not None else None,
+            verdict="cannot_tell" if decision is None else decision.verdict,
+            reason=reason,
+            batch_size=None if decision is None else decision.batch_size,
+            flat_interval=None
+            if decision is None or decision.batch_size is None
+            else decision.flat_interval,
         )
 
     def _reaches(self, target: Target) -> bool:

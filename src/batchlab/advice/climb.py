@@ -35,11 +35,9 @@ def climb(findings: Findings) -> None:
                 break
             if not visit(findings, size, why=f"a {side} batch may be better"):
                 break
-            score, best = findings.log_score(size), findings.best()
-            if score is None or best is None:
+            score, best_score = findings.log_score(size), findings.best_log_score()
+            if score is None or best_score is None:
                 break
-            best_score = findings.log_score(best)
-            assert best_score is not None
             if score > best_score + math.log(_MUCH_WORSE):
                 break
             if before is not None and side == "smaller" and findings.question.objective != "time":
@@ -72,10 +70,8 @@ def visit(findings: Findings, batch_size: int, *, why: str) -> bool:
             findings.missed_at[batch_size] = limit
         findings.ledger.note(f"batch size {batch_size} is out", findings.ruled_out[batch_size])
         return True
-    score, best = findings.log_score(batch_size), findings.best()
+    score, best_score = findings.log_score(batch_size), findings.best_log_score()
     assert score is not None
-    assert best is not None
-    best_score = findings.log_score(best)
     assert best_score is not None
     findings.value(batch_size, 2 if score <= best_score + math.log(_CONTENDER) else 1)
     return True
@@ -87,7 +83,7 @@ def cut_steps(findings: Findings, batch_size: int) -> int:
         return findings.horizon_steps(batch_size)
     best = findings.best()
     assert best is not None
-    best_score, best_merit = findings.log_score(best), findings.log_merit(best)
+    best_score, best_merit = findings.best_log_score(), findings.log_merit(best)
     assert best_score is not None
     assert best_merit is not None
     steps = _CUT_AT * math.exp(best_score - findings.log_weight(batch_size))
@@ -123,11 +119,9 @@ def _anchors(findings: Findings, sign: int) -> list[int]:
 
 
 def _can_win(findings: Findings, batch_size: int) -> bool:
-    bound, best = findings.optimistic_log_score(batch_size), findings.best()
-    if bound is None or best is None:
+    bound, best_score = findings.optimistic_log_score(batch_size), findings.best_log_score()
+    if bound is None or best_score is None:
         return True
-    best_score = findings.log_score(best)
-    assert best_score is not None
     tolerance = math.log1p(findings.question.delta)
     return bound <= best_score + tolerance and not _law_rules_out(findings, batch_size, tolerance)
 

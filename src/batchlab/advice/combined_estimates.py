@@ -31,14 +31,15 @@ def product(first: Estimate, second: Estimate) -> Estimate:
     if first.estimate is None or second.estimate is None:
         return first if first.estimate is None else second
     value = first.estimate * second.estimate
-    halves = [_log_half(first), _log_half(second)]
+    halves = [log_half_width(first), log_half_width(second)]
     if None in halves:
         return Estimate.of(value, interval=(None, None), n=first.n)
     half = math.sqrt(sum(half**2 for half in halves if half is not None))
     return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
 
 
-def _log_half(estimate: Estimate) -> float | None:
+def log_half_width(estimate: Estimate) -> float | None:
+    """Half the width of its interval on a log scale; None: it has none, or not above 0."""
     if estimate.low is None or estimate.high is None or estimate.low <= 0:
         return None
     return math.log(estimate.high / estimate.low) / 2

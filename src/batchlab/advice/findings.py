@@ -114,10 +114,19 @@ class Findings:
 
     def best(self) -> int | None:
         """The batch size with the best score so far, of those valued if there are any."""
-        valued = [size for size in self.scored() if self.merits(size)]
-        scores = {size: self.log_score(size) for size in valued or self.scored()}
-        known = {size: score for size, score in scores.items() if score is not None}
-        return min(known, key=lambda size: (known[size], size)) if known else None
+        best = self._best()
+        return None if best is None else best[1]
+
+    def best_log_score(self) -> float | None:
+        """The score of the best batch size so far."""
+        best = self._best()
+        return None if best is None else best[0]
+
+    def _best(self) -> tuple[float, int] | None:
+        scored = self.scored()
+        sizes = [size for size in scored if self.merits(size)] or scored
+        known = ((self.log_score(size), size) for size in sizes)
+        return min(((score, size) for score, size in known if score is not None), default=None)
 
     def optimistic_log_score(self, batch_size: int) -> float | None:
         """The least that the score can be if larger batches need no more steps, nor fewer examples.
@@ -125,10 +134,11 @@ class Findings:
         From all that were run: S does not rise with B, and B S does not fall. None for quality, of
         which neither is known.
         """
-        if self.question.objective == "quality" or not self.scored():
+        scored = self.scored()
+        if self.question.objective == "quality" or not scored:
             return None
         known = {size: math.log(steps) for size, steps in self.missed_at.items()}
-        for size in self.scored():
+        for size in scored:
             merit = self.log_merit(size)
             assert merit is not None
             known[size] = merit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from batchlab.advice.advice import RateTried, Step
@@ -87,22 +87,21 @@ class Ledger:
 
     def expected_s(self, wishes: Sequence[Wish]) -> float:
         """About what the runs cost of the budget, side by side where the engine can."""
-        costs = []
-        for wish in wishes:
-            costs.append(self.engine.expected_s(wish.batch_size, self._new_steps(wish)))
-        if not costs:
-            return 0.0
-        return max(max(costs), sum(costs) / self.engine.n_workers)
+        costs = [self.engine.expected_s(wish.batch_size, self._new_steps(wish)) for wish in wishes]
+        return max(max(costs, default=0.0), sum(costs) / self.engine.n_workers)
 
     def _new_steps(self, wish: Wish) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
-        steps = min(wish.steps, self.longest_steps(wish.batch_size))
+        steps = self._allowed_steps(wish)
         known = self.records.get((*wish.cell, wish.seed))
         if known is None:
             return steps
         if self.until is not None and known.crossing(self.until) is not None:
             return 0
         return max(0, steps - known.steps)
+
+    def _allowed_steps(self, wish: Wish) -> int:
+        return min(wish.steps, self.longest_steps(wish.batch_size))
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Optimizer steps in one pass over the training set, as the engine's trials have it."""
@@ -138,16 +137,15 @@ class Ledger:
 
         A record is kept under its cell and seed; the purpose is the one it was first run for.
         """
-        wishes = [
-            replace(wish, steps=min(wish.steps, self.longest_steps(wish.batch_size)))
-            for wish in wishes
-        ]
+        wishes = list(wishes)
         asks = [
             Ask(
                 trial=self.engine.trial(
                     batch_size=wish.batch_size, learning_rate=wish.learning_rate, seed=wish.seed
                 ),
-                length=RunLength(steps=max(1, wish.steps), until=until or self.until),
+                length=RunLength(
+                    steps=max(1, self._allowed_steps(wish)), until=until or self.until
+                ),
             )
             for wish in wishes
         ]

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 from batchlab.quantities import Better
 from batchlab.trial import TrialRecord
 
 
-def best_value(record: TrialRecord, metric: str, better: Better) -> float | None:
+def best_value(
+    record: TrialRecord, metric: str, better: Better, *, within_samples: float = math.inf
+) -> float | None:
     """The best validation value of the metric after the first step; None: there is none."""
     values = [
-        value for evaluation, value in record.curve("validation", metric) if evaluation.step > 0
+        value
+        for evaluation, value in record.curve("validation", metric)
+        if evaluation.step > 0 and evaluation.samples <= within_samples
     ]
     if not values:
         return None
     return max(values) if better == "higher" else min(values)
+
+
+def distance(record: TrialRecord, metric: str, better: Better) -> float:
+    """An order of runs by their best value, the best one first; infinite: never evaluated."""
+    value = best_value(record, metric, better)
+    if value is None:
+        return math.inf
+    return -value if better == "higher" else value
 
 
 def shortfall(record: TrialRecord, metric: str, better: Better) -> float | None:

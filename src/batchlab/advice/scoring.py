@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from batchlab.advice.combined_estimates import log_half_width
 from batchlab.advice.findings import Findings
 from batchlab.advice.ledger import read
 from batchlab.advice.tuning import merit_of
@@ -148,7 +149,4 @@ def weight_sd(findings: Findings, batch_size: int) -> float:
     """How uncertain the log of what the steps are multiplied with is: that of the step time."""
     if findings.question.objective != "time":
         return 0.0
-    step_s = findings.question.option(batch_size).step_s
-    if step_s.low is None or step_s.high is None or step_s.low <= 0:
-        return 0.0
-    return math.log(step_s.high / step_s.low) / (2 * _Z)
+    return (log_half_width(findings.question.option(batch_size).step_s) or 0.0) / _Z

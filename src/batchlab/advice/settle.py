@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from batchlab.advice.climb import visit
 from batchlab.advice.decision import Decision, decide
@@ -35,29 +36,31 @@ def decision_of(findings: Findings, scores: Scores) -> Decision:
 
 def _bounds_of_others(findings: Findings, scores: Scores) -> list[float]:
     """The least that the scores can be of batch sizes that have none."""
-    others = [
-        option.batch_size
-        for option in findings.options()
-        if option.batch_size not in scores.batch_sizes
-        and option.batch_size not in findings.ruled_out
-    ]
+    others = _without_score(findings, scores.batch_sizes)
     if findings.question.objective == "quality":
         # Nothing bounds them, but next to the best one nothing may be left untried.
-        return [-math.inf for size in others if size in _beside_the_best(findings, scores)]
+        best = scores.batch_sizes[int(scores.log_scores.argmin())]
+        return [-math.inf for size in others if size in _beside(findings, best)]
     bounds = [findings.optimistic_log_score(size) for size in others]
     return [bound for bound in bounds if bound is not None]
 
 
-def _beside_the_best(findings: Findings, scores: Scores) -> set[int]:
-    """The batch sizes next to the one with the best score, in the order of those that ran."""
-    best = scores.batch_sizes[int(scores.log_scores.argmin())]
-    sizes = [
-        option.batch_size
-        for option in findings.options()
-        if option.batch_size not in findings.ruled_out
-    ]
-    place = sizes.index(best)
-    return set(sizes[max(0, place - 1) : place + 2]) - {best}
+def _without_score(findings: Findings, scored: Sequence[int]) -> list[int]:
+    """The batch sizes still in question that have none."""
+    return [size for size in _in_question(findings) if size not in scored]
+
+
+def _in_question(findings: Findings) -> list[int]:
+    """The batch sizes that ran and were not ruled out, ascending."""
+    sizes = (option.batch_size for option in findings.options())
+    return [size for size in sizes if size not in findings.ruled_out]
+
+
+def _beside(findings: Findings, batch_size: int) -> set[int]:
+    """The batch sizes next to it, of those still in question."""
+    sizes = _in_question(findings)
+    place = sizes.index(batch_size)
+    return set(sizes[max(0, place - 1) : place + 2]) - {batch_size}
 
 
 def settle(findings: Findings) -> Decision | None:
@@ -140,7 +143,7 @@ def _next_runs(findings: Findings, decision: Decision) -> bool:
 def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
     """Batch sizes to spend runs on, the most telling first."""
     sizes = decision.batch_sizes
-    best = min(zip(decision.relative, sizes, strict=True))[1]
+    best = _best_of(decision)
     wanted: list[tuple[int, str]] = []
 
     def runs(size: int) -> int:
@@ -176,24 +179,26 @@ def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
 
 def _unbounded(findings: Findings, decision: Decision) -> list[int]:
     """Batch sizes without a score that may yet be more than delta better, most promising first."""
-    best = findings.best()
-    promise = {
-        option.batch_size: findings.optimistic_log_score(option.batch_size)
-        for option in findings.options()
-        if option.batch_size not in decision.batch_sizes
-        and option.batch_size not in findings.ruled_out
-        and option.batch_size not in findings.tuned
-    }
+    untried = [
+        size
+        for size in _without_score(findings, decision.batch_sizes)
+        if size not in findings.tuned
+    ]
     if findings.question.objective == "quality":
-        scores = score(findings)
-        beside = set() if scores is None else _beside_the_best(findings, scores)
-        return sorted(size for size in promise if size in beside)
-    limit = None if best is None else findings.log_score(best)
-    if limit is None:
+        beside = _beside(findings, _best_of(decision))
+        return [size for size in untried if size in beside]
+    best_score = findings.best_log_score()
+    if best_score is None:
         return []
-    known = {size: bound for size, bound in promise.items() if bound is not None}
-    limit -= math.log1p(findings.question.delta)
-    return sorted((size for size in known if known[size] < limit), key=lambda size: known[size])
+    limit = best_score - math.log1p(findings.question.delta)
+    bounds = {size: findings.optimistic_log_score(size) for size in untried}
+    promising = [(bound, size) for size, bound in bounds.items() if bound is not None]
+    return [size for bound, size in sorted(promising) if bound < limit]
+
+
+def _best_of(decision: Decision) -> int:
+    """The batch size with the best estimate."""
+    return min(zip(decision.relative, decision.batch_sizes, strict=True))[1]
 
 
 def _bounds_of(decision: Decision) -> str:

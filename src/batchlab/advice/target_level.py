@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import TargetOrigin
 from batchlab.advice.ledger import has_failed
-from batchlab.advice.objective import best_value
+from batchlab.advice.objective import best_value, distance
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
 from batchlab.trial import Evaluation, Target, TrialRecord
@@ -67,8 +67,14 @@ def easier(question: Question, records: Sequence[TrialRecord], *, why: str) -> T
     for record in records:
         if has_failed(record):
             continue
-        level = level_at(record, question.metric, question.better, _EASIER_PLACE * record.samples)
-        if level is None or not _learned(record, question.metric, question.better, level):
+        level = best_value(
+            record,
+            question.metric,
+            question.better,
+            within_samples=_EASIER_PLACE * record.samples,
+        )
+        start = untrained_value(record, question.metric)
+        if level is None or not (start is None or _is_better(level, start, question)):
             continue
         if best is None or _is_better(level, best, question):
             best = level
@@ -78,28 +84,9 @@ def easier(question: Question, records: Sequence[TrialRecord], *, why: str) -> T
     return TargetLevel(target=target, origin="easier", why=why)
 
 
-def level_at(record: TrialRecord, metric: str, better: str, samples: float) -> float | None:
-    """The best value of the metric within so many samples; None: it was not evaluated by then."""
-    values = [
-        value
-        for evaluation, value in record.curve("validation", metric)
-        if 0 < evaluation.step and evaluation.samples <= samples
-    ]
-    if not values:
-        return None
-    return max(values) if better == "higher" else min(values)
-
-
 def nearest_to_target(records: Sequence[TrialRecord], question: Question) -> TrialRecord:
     """The run whose best validation value is the best of all."""
-
-    def distance(record: TrialRecord) -> float:
-        value = best_value(record, question.metric, question.better)
-        if value is None:
-            return math.inf
-        return -value if question.better == "higher" else value
-
-    return min(records, key=distance)
+    return min(records, key=lambda record: distance(record, question.metric, question.better))
 
 
 def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, Target] | None:
@@ -117,8 +104,11 @@ def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, 
         crossing = record.crossing(target)
         if crossing is None:
             continue
-        level = level_at(
-            record, target.metric, target.better, _EASIER_REPEAT_PLACE * crossing.samples
+        level = best_value(
+            record,
+            target.metric,
+            target.better,
+            within_samples=_EASIER_REPEAT_PLACE * crossing.samples,
         )
         if level is not None:
             levels.append(level)
@@ -148,12 +138,5 @@ def _tail(record: TrialRecord, metric: str) -> list[float]:
     return [value for samples, value in curve if samples >= from_samples]
 
 
-def _is_better(level: float, best: float, question: Question) -> bool:
-    return level > best if question.better == "higher" else level < best
-
-
-def _learned(record: TrialRecord, metric: str, better: str, level: float) -> bool:
-    start = untrained_value(record, metric)
-    if start is None:
-        return True
-    return level > start if better == "higher" else level < start
+def _is_better(level: float, other: float, question: Question) -> bool:
+    return level > other if question.better == "higher" else level < other

@@ -7,6 +7,7 @@ the recommendation, and its gain, comes from these runs alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
@@ -120,12 +121,12 @@ def _read(
         half_width=quantile * sd / math.sqrt(len(mine)) if mine else None,
         n=len(mine),
         missed=sum(_missed(findings, chosen, seed) for seed in seeds),
-        gain=_gain(findings, chosen, reference, seeds, sd=sd, quantile=quantile),
+        gain=_gain(findings, chosen, reference, figures, error=quantile * sd, quantile=quantile),
         gain_from_batch_size=Estimate.cannot_tell(
             "the reference batch size has no tuned rate: none met the target"
         )
         if tuned is None
-        else _gain(findings, chosen, tuned, seeds, sd=sd, quantile=quantile),
+        else _gain(findings, chosen, tuned, figures, error=quantile * sd, quantile=quantile),
     )
 
 
@@ -133,18 +134,20 @@ def _gain(
     findings: Findings,
     chosen: Cell,
     other: Cell,
-    seeds: tuple[int, ...],
+    figures: Mapping[Cell, Mapping[int, float | None]],
     *,
-    sd: float,
+    error: float,
     quantile: float,
 ) -> Estimate:
-    """How many times the other's figure is the chosen one's, over the seeds that both ran."""
+    """How many times the other's figure is the chosen one's, over the seeds that both ran.
+
+    `error` is the half width of one run's 95 % interval, log; `quantile` gives that of a step time.
+    """
     if chosen == other:
-        return Estimate.of(1.0, interval=(1.0, 1.0), n=len(seeds))
-    mine, theirs = (_log_figures(findings, cell, seeds) for cell in (chosen, other))
+        return Estimate.of(1.0, interval=(1.0, 1.0), n=len(figures[chosen]))
     ratios, is_bound = [], False
-    for seed in seeds:
-        own, figure = mine[seed], theirs[seed]
+    for seed, own in figures[chosen].items():
+        figure = figures[other][seed]
         if own is None:
             continue
         if figure is None:
@@ -156,7 +159,7 @@ def _gain(
     if not ratios:
         return Estimate.cannot_tell("on no fresh seed did both give a figure", n=0)
     mean = sum(ratios) / len(ratios)
-    half = quantile * sd * math.sqrt(2 / len(ratios))
+    half = error * math.sqrt(2 / len(ratios))
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
         weights = (weight_sd(findings, chosen[0]), weight_sd(findings, other[0]))
         half = math.hypot(half, quantile * weights[0], quantile * weights[1])
@@ -228,8 +231,6 @@ def _limit(findings: Findings, cell: Cell) -> int:
         return findings.horizon_steps(cell[0])
     if cell == findings.cell(cell[0]):
         return findings.value_limit(cell[0])
-    best = findings.best()
-    assert best is not None
-    score = findings.log_score(best)
-    assert score is not None
-    return max(1, math.ceil(_FOLLOW * math.exp(score - findings.log_weight(cell[0]))))
+    best_score = findings.best_log_score()
+    assert best_score is not None
+    return max(1, math.ceil(_FOLLOW * math.exp(best_score - findings.log_weight(cell[0]))))
