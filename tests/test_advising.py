@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,19 +170,15 @@ def test_the_rules_are_multiples_of_the_reference_rate(lab: Path, advisor: Askin
     assert "sde-adam" not in rules[80]  # the optimizer is not Adam
 
 
-def test_a_rule_for_adam_is_left_out_where_it_refuses(
-    lab: Path, tmp_path: Path, advisor: AskingAdvisor
-) -> None:
+def test_a_rule_for_adam_is_left_out_where_it_refuses(lab: Path, advisor: AskingAdvisor) -> None:
     advisor.longest_steps = 0
-    reference = write_user_file(
-        tmp_path, keywords="optimizer='adam'", fields="optimizer=None, batch_size=8"
-    )
+    adam = tiny(optimizer=partial(torch.optim.Adam, betas=(0.8, 0.999)))
 
-    advise(lab, workload=reference, batch_sizes=(16, 100))
+    advise(lab, workload=adam, batch_sizes=(40, 100))
 
     rules = {size: dict(each) for size, each in advisor.questions[0].rules}
-    assert rules[16]["sde-adam"] == pytest.approx(2**0.5)
-    assert "sde-adam" not in rules[100]  # beta 1 = 0.9 would not stay above 0
+    assert rules[40]["sde-adam"] == pytest.approx(2**0.5)
+    assert "sde-adam" not in rules[100]  # beta 1 = 0.8 would not stay above 0
 
 
 def test_the_advice_is_the_advisors_with_the_whole_budget_and_the_caveats_of_the_runs(
@@ -430,7 +427,7 @@ def without(made: Profile, *sizes: int) -> Profile:
     )
 
 
-def test_a_reference_that_does_not_run_is_told_with_the_sizes_that_do(
+def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = tiny().batch_size
@@ -440,10 +437,24 @@ def test_a_reference_that_does_not_run_is_told_with_the_sizes_that_do(
         lambda parcel, request, **named: without(profile_of(request), reference),
     )
 
-    with pytest.raises(
-        WorkloadError, match=rf"batch size {reference}, .* on here: it raised; .* such as 10, 50"
-    ):
-        advise(lab)
+    advice = advise(lab, batch_sizes=(10, 80))
+
+    (question,) = advisor.questions
+    assert question.reference.batch_size == 10
+    assert question.reference.learning_rate == pytest.approx(0.1 * (10 / reference) ** 0.5)
+    assert dict(question.rules)[80] == (("none", 1.0), ("linear", 8.0), ("sqrt", 8**0.5))
+    assert advice.caveats[0] == (
+        f"batch size {reference}, the workload's own, cannot be had on here: it raised; batch "
+        f"size 10 at rate 0.0707 (the rule sqrt) stands in for it as the reference"
+    )
+    assert advisor.asked[0][0] == 10
+
+
+def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvisor) -> None:
+    advice = advise(lab)
+
+    assert advisor.questions[0].reference.learning_rate == 0.1
+    assert not any("stands in" in caveat for caveat in advice.caveats)
 
 
 # What the workload is like
@@ -507,6 +518,18 @@ def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option(
     assert any("BatchNorm" in caveat for caveat in advice.caveats)
 
 
+def test_a_reference_that_leaves_batch_norm_one_example_has_a_stand_in(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    advice = advise(lab, workload=tiny(model=batch_norm, batch_size=33), batch_sizes=(10, 50))
+
+    assert advisor.questions[0].reference.batch_size == 50
+    assert "batch size 33" in advice.caveats[0]
+    assert "BatchNorm" in advice.caveats[0]
+
+
 # A profile of another machine
 
 
@@ -539,7 +562,16 @@ def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> No
         advise(lab, profile=replace(gpu, workload="other"))
 
 
-def test_a_profile_in_which_the_reference_did_not_run_is_refused_before_any_measurement(
+def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that_did(
+    lab: Path, advisor: AskingAdvisor, gpu: Profile
+) -> None:
+    advice = advise(lab, profile=without(gpu, tiny().batch_size))
+
+    assert advisor.questions[0].reference.batch_size == 10
+    assert "cannot be had on a GPU" in advice.caveats[0]
+
+
+def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
     lab: Path, gpu: Profile, profiled: list[ProfileRequest]
 ) -> None:
     for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):

@@ -12,7 +12,6 @@ from batchlab.scaling import (
     scaled,
     scaled_learning_rate,
 )
-from batchlab.sweep_request import checked_request
 
 
 @pytest.mark.parametrize(
@@ -98,19 +97,3 @@ def test_the_rules_of_sgd_leave_the_settings_alone() -> None:
     found = scaled(0.1, rule="linear", batch_size=128, reference_batch_size=64, adam=AdamSettings())
 
     assert found == Scaled(learning_rate=0.2, adam=None)
-
-
-def test_a_sweep_refuses_the_rule_whose_settings_it_would_drop() -> None:
-    with pytest.raises(UsageError, match="a sweep moves the learning rate alone; use sqrt"):
-        checked_request(
-            batch_sizes=None,
-            learning_rates=None,
-            seeds=1,
-            epochs=1,
-            steps=None,
-            scaling_rule="sde-adam",
-            sampling="reshuffle",
-            drop_last=False,
-            micro_batch_size=None,
-            device="cpu",
-        )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from batchlab.errors import (
     WorkloadError,
 )
 from batchlab.report.document import sweep_document
+from batchlab.scaling import AdamSettings, scaled
 from batchlab.store import Store
 from batchlab.study import Study
 from batchlab.training.children import Child
@@ -172,6 +174,44 @@ def test_rates_follow_the_batch_size_from_the_reference_by_the_rule(lab: Path) -
 
     rates = [record.trial.learning_rate for record in study.records]
     assert rates == pytest.approx([0.1 * 0.5**0.5, 0.1, 0.2])
+
+
+def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
+    moved = scaled(0.1, rule="sde-adam", batch_size=80, reference_batch_size=20).adam
+    assert moved is not None
+    by_rule = run(
+        lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), scaling_rule="sde-adam"
+    )
+    by_hand = run(
+        lab,
+        workload=tiny(optimizer=partial(torch.optim.Adam, betas=moved.betas, eps=moved.eps)),
+        batch_sizes=(80,),
+        learning_rates=(0.2,),
+    )
+    other_betas = run(
+        lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), learning_rates=(0.2,)
+    )
+
+    assert moved.betas == pytest.approx((0.6, 0.996))
+    assert by_rule.workload.adam == AdamSettings()  # as the store gave it back
+    assert curves(by_rule.records[0]) == curves(by_hand.records[0])
+    assert curves(by_rule.records[0]) != curves(other_betas.records[0])
+
+
+def test_sde_adam_is_refused_before_anything_runs_where_there_are_no_betas(lab: Path) -> None:
+    with pytest.raises(UsageError, match="the optimizer of workload 'tiny' does not have both"):
+        run(lab, batch_sizes=(20,), scaling_rule="sde-adam")
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_sde_adam_is_refused_before_anything_runs_where_it_does_not_reach(lab: Path) -> None:
+    adam = tiny(optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)))
+
+    with pytest.raises(UsageError, match=r"beta 1 = 0.5 would become -0.5.*sizes up to 39, use"):
+        run(lab, workload=adam, batch_sizes=(20, 60), scaling_rule="sde-adam")
+
+    assert list(lab.parent.iterdir()) == []
 
 
 def test_numbers_of_numpy_are_numbers(lab: Path) -> None:

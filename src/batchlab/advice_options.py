@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from batchlab.advice.advice import Configuration
 from batchlab.advice.question import Option
 from batchlab.errors import WorkloadError
 from batchlab.estimate import Estimate
 from batchlab.profile_record import Profile, ProfilePoint, Stopped
+from batchlab.scaling import scaled_learning_rate
 
 _SMALLEST = 8
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
@@ -19,6 +22,7 @@ _NOT_REACHED: dict[Stopped | None, str] = {
     "errors": "it was not profiled: the batch sizes before it did not run",
 }
 _UNKNOWN = "it was not profiled"
+_STAND_IN_RULE = "sqrt"
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
@@ -46,26 +50,51 @@ def options_of(profile: Profile, batch_sizes: Sequence[int]) -> tuple[Option, ..
     return tuple(_option(profile, batch_size) for batch_size in sorted(set(batch_sizes)))
 
 
-def reference_of(options: Sequence[Option], batch_size: int, *, device_name: str) -> Option:
-    """The option of the workload's own batch size, without which there is nothing to compare with.
+def reference_of(
+    options: Sequence[Option], *, batch_size: int, learning_rate: float, device_name: str
+) -> tuple[Configuration, str]:
+    """What the answer is measured against: the workload's own configuration, or a stand-in.
+
+    Where the workload's own batch size cannot be had, the nearest one that can stands in, at the
+    rate that the rule sqrt gives it.
 
     Args:
         options: the batch sizes in question, the workload's own among them.
         batch_size: the workload's own.
+        learning_rate: the workload's own, > 0.
         device_name: where they were profiled, for people.
 
+    Returns:
+        The configuration, and why it is not the workload's own (empty where it is).
+
     Raises:
-        WorkloadError: it did not run there; the message says why, and which sizes did.
+        WorkloadError: no batch size ran there; the message says why the workload's own did not.
     """
-    reference = next(option for option in options if option.batch_size == batch_size)
-    if reference.runs:
-        return reference
-    others = ", ".join(str(option.batch_size) for option in options if option.runs)
-    what = f"one that runs there, such as {others}" if others else "one that runs there"
-    raise WorkloadError(
+    own = next(option for option in options if option.batch_size == batch_size)
+    near = [option for option in options if option.runs]
+    if not near:
+        raise WorkloadError(
+            f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
+            f"{own.note.rstrip('.')}; nor can any other of those asked for"
+        )
+    chosen = min(near, key=lambda o: (abs(math.log(o.batch_size / batch_size)), o.batch_size))
+    configuration = Configuration(
+        batch_size=chosen.batch_size,
+        micro_batch_size=chosen.micro_batch_size,
+        learning_rate=scaled_learning_rate(
+            learning_rate,
+            rule=_STAND_IN_RULE,
+            batch_size=chosen.batch_size,
+            reference_batch_size=batch_size,
+        ),
+    )
+    if own.runs:
+        return configuration, ""
+    return configuration, (
         f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
-        f"{reference.note.rstrip('.')}; the answer is measured against it, so give the workload as "
-        f"its batch_size {what}"
+        f"{own.note.rstrip('.')}; batch size {chosen.batch_size} at rate "
+        f"{configuration.learning_rate:.3g} (the rule {_STAND_IN_RULE}) stands in for it as the "
+        f"reference"
     )
 
 

@@ -143,7 +143,7 @@ def advice_request(
     Raises:
         UsageError: a value outside what is possible; the message says what is.
         ProfileError: the profile is of another workload.
-        WorkloadError: in the profile the workload's own batch size did not run.
+        WorkloadError: in the profile no batch size ran.
     """
     workload = loaded.workload
     if workload.validation is None:
@@ -178,7 +178,10 @@ def advice_request(
             elsewhere = replace(elsewhere, memory_limit_bytes=memory_limit_bytes)
         # Now, before anything is measured on this machine.
         reference_of(
-            options_of(elsewhere, sizes), workload.batch_size, device_name=elsewhere.device_name
+            options_of(elsewhere, sizes),
+            batch_size=workload.batch_size,
+            learning_rate=workload.learning_rate,
+            device_name=elsewhere.device_name,
         )
     return AdviceRequest(
         loaded=loaded,

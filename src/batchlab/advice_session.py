@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from batchlab.advice.advice import Advice, Configuration
+from batchlab.advice.advice import Advice
 from batchlab.advice.engine import Engine
 from batchlab.advice.question import Option, Question
 from batchlab.advice_options import options_of, reference_of
@@ -21,7 +21,7 @@ from batchlab.listener import Silent
 from batchlab.live_engine import LiveEngine, LiveWork, StudyName
 from batchlab.profile_record import Profile
 from batchlab.profiling import measure_profile
-from batchlab.scaling import SCALING_RULES, SDE_ADAM, AdamSettings, scaled
+from batchlab.scaling import SCALING_RULES, SDE_ADAM, scaled
 from batchlab.store import Store
 from batchlab.study import WorkloadSummary
 from batchlab.sweep_request import check_batch_norm
@@ -101,7 +101,6 @@ class AdviceSession:
         )
 
     def _advise(self, journal: Journal) -> None:
-        rules = self._rules()
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
         better = self._asked.loaded.workload.better(metric)
         self._work.let_go_of_data()
@@ -114,7 +113,12 @@ class AdviceSession:
         budget_s = self._budget_s if journal.budget_s is None else journal.budget_s
         shown = self._asked.elsewhere or here
         options = self._without_batches_of_one(options_of(shown, self._asked.batch_sizes))
-        reference = reference_of(options, self._summary.batch_size, device_name=shown.device_name)
+        reference, stands_in = reference_of(
+            options,
+            batch_size=self._summary.batch_size,
+            learning_rate=self._summary.learning_rate,
+            device_name=shown.device_name,
+        )
         engine = self._engine(journal, here, options, budget_s)
         if journal.profile is None:
             journal.begin(profile=here.to_json(), budget_s=budget_s, spent_s=engine.elapsed_s())
@@ -124,23 +128,19 @@ class AdviceSession:
             better=better,
             target=self._asked.target,
             target_origin="pilot" if self._asked.target is None else "given",
-            reference=Configuration(
-                batch_size=reference.batch_size,
-                micro_batch_size=reference.micro_batch_size,
-                learning_rate=self._summary.learning_rate,
-            ),
+            reference=reference,
             options=options,
             n_train=self._summary.n_train,
             budget_s=budget_s,
             longest_epochs=self._asked.epochs,
             longest_s=self._asked.train_s,
-            rules=rules,
+            rules=self._rules(reference.batch_size),
         )
         advice = _decided(question, engine)
         advice = replace(
             advice,
             budget_s=self._asked.budget_s,
-            caveats=(*advice.caveats, *self._caveats(here)),
+            caveats=(*filter(None, [stands_in]), *advice.caveats, *self._caveats(here)),
         )
         engine.put_study(advice.target)
         journal.put_advice(advice)
@@ -255,30 +255,24 @@ class AdviceSession:
             budget_s=budget_s,
         )
 
-    def _rules(self) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
+    def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
         return tuple(
-            (batch_size, tuple(self._multiples(batch_size)))
+            (batch_size, tuple(self._multiples(batch_size, reference)))
             for batch_size in self._asked.batch_sizes
         )
 
-    def _multiples(self, batch_size: int) -> Iterator[tuple[str, float]]:
-        settings = dict(self._summary.settings)
-        has_adam = settings.get("optimizer") in ("adam", "adamw")
-        first_beta = settings.get("momentum")
-        adam = AdamSettings()
-        if isinstance(first_beta, float):
-            adam = replace(adam, betas=(first_beta, adam.betas[1]))
+    def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
         for rule in SCALING_RULES:
-            if rule == SDE_ADAM and not has_adam:
+            if rule == SDE_ADAM and self._summary.adam is None:
                 continue
             try:
                 found = scaled(
                     1.0,
                     rule=rule,
                     batch_size=batch_size,
-                    reference_batch_size=self._summary.batch_size,
-                    adam=adam,
+                    reference_batch_size=reference,
+                    adam=self._summary.adam,
                 )
             except UsageError:
                 continue  # the rule itself refuses to go so far

@@ -17,7 +17,7 @@ from batchlab.listener import Listener, Silent
 from batchlab.live_engine import StudyName
 from batchlab.profile_record import Profile
 from batchlab.store import Store
-from batchlab.sweep_request import check_batch_norm, checked_request
+from batchlab.sweep_request import checked_request
 from batchlab.sweep_work import SweepWork
 from batchlab.training.random_state import untouched_randomness
 from batchlab.trial import Sampling, Setting
@@ -181,7 +181,6 @@ def advise_with_evidence(
         summary = work.summary(Path(store))
         for text in summary.warnings:
             listener.warning(f"workload {summary.name!r}: {text}")
-        check_batch_norm(summary, [asked.trial])
         study = StudyName(study_id=asked.study_id, command=described)
         # Only now: a request that is refused leaves no file behind.
         with Store(store) as opened:

@@ -28,6 +28,7 @@ from batchlab.command_line_values import (
     TARGET,
 )
 from batchlab.errors import BatchlabError, UsageError
+from batchlab.scaling import SCALING_RULES
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
@@ -203,10 +204,11 @@ def advise(
 )
 @click.option(
     "--scaling-rule",
-    type=click.Choice(["none", "linear", "sqrt"]),
+    type=click.Choice(list(SCALING_RULES)),
     default="none",
     show_default=True,
-    help="How the rates follow the batch size from the workload's reference batch size.",
+    help="How the rates follow the batch size from the workload's reference batch size; sde-adam "
+    "moves Adam's betas and eps as well.",
 )
 @click.option(
     "--sampling",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.quantities import Better
+from batchlab.scaling import AdamSettings
 from batchlab.timing import StepTiming
 from batchlab.trial import Setting, Target, TrialRecord
 
@@ -35,6 +36,7 @@ class WorkloadSummary:
         batch_size: the reference batch size.
         learning_rate: the reference learning rate.
         has_batch_norm: whether a layer of the model normalises over the batch.
+        adam: betas and eps of its optimizer at the reference batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
     """
 
@@ -51,6 +53,7 @@ class WorkloadSummary:
     batch_size: int
     learning_rate: float
     has_batch_norm: bool = False
+    adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -12,8 +12,9 @@ import torch
 
 from batchlab.batching import check_batch_size
 from batchlab.errors import BatchSizeError, LearningRateError, UsageError
-from batchlab.scaling import SDE_ADAM, scaled_learning_rate
+from batchlab.scaling import SDE_ADAM, scaled, scaled_learning_rate
 from batchlab.study import WorkloadSummary
+from batchlab.training.adam_settings import without_adam_settings
 from batchlab.training.evaluator import size_of
 from batchlab.trial import RunLength, Sampling, Target, Trial
 from batchlab.workload import Workload
@@ -71,11 +72,6 @@ def checked_request(
     """
     if sampling not in ("reshuffle", "replacement"):
         raise UsageError(f"sampling {sampling!r}: expected reshuffle or replacement")
-    if scaling_rule == SDE_ADAM:
-        raise UsageError(
-            f"scaling rule {SDE_ADAM}: it moves Adam's betas and eps with the batch size, and a "
-            f"sweep moves the learning rate alone; use sqrt, or sweep each batch size with --set"
-        )
     _check_device(device)
     return SweepRequest(
         batch_sizes=None if batch_sizes is None else _checked_batch_sizes(batch_sizes),
@@ -244,6 +240,26 @@ def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, .
                     trial = replace(trial, horizon_steps=request.length.last_step(trial))
                 trials[trial.trial_id] = trial
     return tuple(trials.values())
+
+
+def check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> None:
+    """Refuse trials whose scaling rule moves settings that the optimizer does not have.
+
+    Raises:
+        UsageError: naming what the rule needs, or how far it goes.
+    """
+    for trial in trials:
+        if trial.scaling_rule != SDE_ADAM:
+            continue
+        if summary.adam is None:
+            raise without_adam_settings(f"the optimizer of workload {summary.name!r}")
+        scaled(
+            1.0,
+            rule=trial.scaling_rule,
+            batch_size=trial.batch_size,
+            reference_batch_size=summary.batch_size,
+            adam=summary.adam,
+        )
 
 
 def check_batch_norm(summary: WorkloadSummary, trials: Iterable[Trial]) -> None:

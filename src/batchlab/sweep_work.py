@@ -119,6 +119,7 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         n_train_evaluated=n_train_evaluated(n_train),
         n_parameters=facts.n_parameters,
         has_batch_norm=facts.has_batch_norm,
+        adam=facts.adam,
         metrics=tuple(
             MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names
         ),

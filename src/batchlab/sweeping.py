@@ -19,6 +19,7 @@ from batchlab.store import Store
 from batchlab.study import Study
 from batchlab.sweep_request import (
     check_batch_norm,
+    check_scaling_rule,
     checked_request,
     checked_target,
     plan_trials,
@@ -78,7 +79,8 @@ def sweep(
         target: (metric, value) on validation data at which a trial ends.
         settings: of the workload or its optimizer.
         scaling_rule: "none", or how the rates, taken as right for the workload's reference batch
-            size, follow the batch size: "linear" or "sqrt".
+            size, follow the batch size: "linear", "sqrt", or "sde-adam", which moves Adam's betas
+            and eps with it.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: leave out a smaller last batch of an epoch.
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
@@ -139,6 +141,7 @@ def sweep(
     for text in summary.warnings:
         listener.warning(f"workload {summary.name!r}: {text}")
     check_batch_norm(summary, trials)
+    check_scaling_rule(summary, trials)
     # Only now: a request that is refused leaves no file behind.
     with Store(store) as opened:
         opened.put_workload(summary)

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
+from batchlab.scaling import AdamSettings
 from batchlab.training.children import Line
 from batchlab.training.parcel import Parcel
 from batchlab.workload import Metric, Workload
@@ -62,10 +63,16 @@ def refusal(**fields: Any) -> str:
 def test_a_sound_workload_passes_without_a_warning() -> None:
     facts = check()
 
-    assert facts == WorkloadFacts(n_parameters=15, has_batch_norm=False, warnings=())
+    assert facts == WorkloadFacts(n_parameters=15, has_batch_norm=False, adam=None, warnings=())
 
 
 # Model and optimizer
+
+
+def test_betas_and_eps_of_the_optimizer_are_among_the_facts() -> None:
+    facts = check(optimizer=lambda parts, rate: torch.optim.Adam(parts, rate, betas=(0.8, 0.99)))
+
+    assert facts.adam == AdamSettings(betas=(0.8, 0.99), eps=1e-8)
 
 
 def test_a_model_without_parameters_is_refused() -> None:

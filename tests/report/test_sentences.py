@@ -1,6 +1,7 @@
 """The sentences follow the numbers: reversed stores reverse them."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,31 @@ def test_one_fixed_rate_is_labelled_as_such():
 
     assert "one fixed learning rate, 0.01, not tuned" in text(study, "what was compared")
     assert "one fixed learning rate" in text(study, "Larger batches generalise worse")
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("none", "one learning rate for each batch size, not tuned"),
+        ("sqrt", "one learning rate for each batch size, set by the rule sqrt, not tuned"),
+        ("sde-adam", "set by the rule sde-adam, which moves Adam's betas and eps too, not tuned"),
+    ],
+)
+def test_the_rule_that_set_the_rates_is_named(rule, told):
+    study = made_up_study(seeds=2)
+    records = tuple(
+        replace(
+            record,
+            trial=replace(
+                record.trial,
+                learning_rate=0.01 * record.trial.batch_size,
+                scaling_rule=rule,
+            ),
+        )
+        for record in study.records
+    )
+
+    assert told in text(replace(study, records=records), "what was compared")
 
 
 def test_tuned_rates_are_labelled_as_such():

@@ -15,6 +15,8 @@ from batchlab.batching import n_examples, on_device
 from batchlab.error_place import told
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.measurements.memory import is_out_of_memory
+from batchlab.scaling import AdamSettings
+from batchlab.training.adam_settings import adam_settings
 from batchlab.training.children import Line
 from batchlab.training.evaluator import as_metric, size_of, weight_of
 from batchlab.training.parcel import Parcel
@@ -38,11 +40,13 @@ class WorkloadFacts:
         n_parameters: trainable parameters.
         has_batch_norm: whether a layer normalises over the batch, so that its size changes the
             function that is trained.
+        adam: betas and eps of its optimizer; None: it does not have both.
         warnings: what is odd but can be trained.
     """
 
     n_parameters: int
     has_batch_norm: bool
+    adam: AdamSettings | None
     warnings: tuple[str, ...]
 
 
@@ -69,7 +73,7 @@ def check_workload(line: Line, parcel: Parcel, device: str) -> WorkloadFacts:
             f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
             f"return an nn.Module with some"
         )
-    _check_optimizer(workload, parameters)
+    optimizer = _made_optimizer(workload, parameters)
     _check_labels(workload, model, torch.device(device))
     loss_warnings = _loss_warnings(workload, model, torch.device(device))
     _check_metrics(workload, model, torch.device(device))
@@ -78,6 +82,7 @@ def check_workload(line: Line, parcel: Parcel, device: str) -> WorkloadFacts:
         has_batch_norm=any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         ),
+        adam=adam_settings(optimizer),
         warnings=(*loss_warnings, *_equal_row_warnings(workload)),
     )
 
@@ -116,7 +121,7 @@ def _made(workload: Workload) -> nn.Module:
     return model
 
 
-def _check_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> None:
+def _made_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     make = workload.optimizer or default_optimizer
     with _asking(workload, "`optimizer`"):
         optimizer = make(parameters, workload.learning_rate)
@@ -125,6 +130,7 @@ def _check_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> None
             f"workload {workload.name!r}: `optimizer` returned a {type(optimizer).__name__}; "
             f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
         )
+    return optimizer
 
 
 def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:

@@ -25,6 +25,7 @@ from batchlab.report.equal_budget import (
 )
 from batchlab.report.quantity_text import quantity_text
 from batchlab.report.sentence import Sentence, Verdict
+from batchlab.scaling import SDE_ADAM
 from batchlab.study import Study
 from batchlab.trial import Split
 
@@ -228,10 +229,18 @@ def rate_basis(study: Study) -> str:
         rate = quantity_text("learning_rate", distinct.pop())
         return f"at one fixed learning rate, {rate}, not tuned for each batch size"
     if all(len(own) == 1 for own in rates.values()):
-        rule = f", set by the rule {rules.pop()}" if len(rules) == 1 and rules != {"none"} else ""
-        return f"at one learning rate for each batch size{rule}, not tuned"
+        return f"at one learning rate for each batch size{_by_rule(rules)}, not tuned"
     chosen_on = "validation" if study.workload.n_validation else "training"
     return f"each at the best of its learning rates on {chosen_on} data"
+
+
+def _by_rule(rules: set[str]) -> str:
+    """The one rule that set the rates, in words; empty: there was none, or several."""
+    if len(rules) != 1 or rules == {"none"}:
+        return ""
+    (rule,) = rules
+    with_adam = ", which moves Adam's betas and eps too" if rule == SDE_ADAM else ""
+    return f", set by the rule {rule}{with_adam}"
 
 
 def _ordered(

@@ -13,6 +13,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from batchlab.batching import step_size, training_batches
 from batchlab.errors import WorkloadError
+from batchlab.training.adam_settings import move_adam_settings
 from batchlab.training.evaluator import weight_of
 from batchlab.training.random_state import seed_everything
 from batchlab.trial import Trial
@@ -36,6 +37,12 @@ class Stepper:
         self._parameters = list(self.model.parameters())
         make_optimizer = workload.optimizer or default_optimizer
         self.optimizer = make_optimizer(self._parameters, trial.learning_rate)
+        move_adam_settings(
+            self.optimizer,
+            rule=trial.scaling_rule,
+            batch_size=trial.batch_size,
+            reference_batch_size=workload.batch_size,
+        )
         self._group_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._optimizer_step = step_function(self.optimizer)
         self._asks_for_closure = asks_for_closure(self.optimizer)

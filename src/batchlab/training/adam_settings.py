@@ -1,0 +1,65 @@
+"""Betas and eps of an optimizer as it was made, and as a scaling rule moves them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from batchlab.errors import UsageError
+from batchlab.scaling import SDE_ADAM, AdamSettings, scaled
+
+
+def adam_settings(optimizer: torch.optim.Optimizer) -> AdamSettings | None:
+    """Betas and eps of the first parameter group; None: some group has no such settings."""
+    found = [_settings_of(group) for group in optimizer.param_groups]
+    return None if None in found else found[0]
+
+
+def move_adam_settings(
+    optimizer: torch.optim.Optimizer, *, rule: str, batch_size: int, reference_batch_size: int
+) -> None:
+    """Give every parameter group the betas and eps that `rule` has for `batch_size`.
+
+    The rate is not touched: a trial has it after scaling. Rules that leave betas and eps alone
+    change nothing.
+
+    Args:
+        optimizer: as the workload makes it, with the settings for its reference batch size.
+        rule: a name of `SCALING_RULES`.
+        batch_size: examples per step, >= 1.
+        reference_batch_size: examples per step, >= 1.
+
+    Raises:
+        UsageError: the rule moves what a group does not have, or further than it can go.
+    """
+    if rule != SDE_ADAM:
+        return
+    for group in optimizer.param_groups:
+        adam = _settings_of(group)
+        if adam is None:
+            raise without_adam_settings(type(optimizer).__name__)
+        moved = scaled(
+            1.0,
+            rule=rule,
+            batch_size=batch_size,
+            reference_batch_size=reference_batch_size,
+            adam=adam,
+        ).adam
+        assert moved is not None
+        group["betas"], group["eps"] = moved.betas, moved.eps
+
+
+def without_adam_settings(what: str) -> UsageError:
+    """The error where `what` has no betas and eps for the rule to move."""
+    return UsageError(
+        f"scaling rule {SDE_ADAM}: it moves betas and eps, and {what} does not have both; use an "
+        f"optimizer of Adam's kind, or the rule sqrt or linear"
+    )
+
+
+def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
+    betas, eps = group.get("betas"), group.get("eps")
+    if betas is None or eps is None or len(betas) != 2:
+        return None
+    return AdamSettings(betas=(float(betas[0]), float(betas[1])), eps=float(eps))
