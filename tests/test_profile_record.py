@@ -25,7 +25,8 @@ from tests.reference.made_up_profile import (
 )
 
 from batchlab.errors import ProfileError
-from batchlab.profile_document import json_schema
+from batchlab.json_document import schema_text
+from batchlab.profile_document import ProfileDocument
 from batchlab.profile_record import Profile
 from batchlab.trial import Status
 
@@ -294,13 +295,15 @@ def test_the_document_keeps_the_raw_blocks() -> None:
 
 
 def test_the_document_is_what_its_schema_says() -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(json_schema()))
-    jsonschema.validate(json.loads(made_up_profile().to_json()), json.loads(json_schema()))
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text(ProfileDocument)))
+    jsonschema.validate(
+        json.loads(made_up_profile().to_json()), json.loads(schema_text(ProfileDocument))
+    )
 
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == json_schema(), (
-        f"write json_schema() of batchlab.profile_document into {SCHEMA}"
+    assert SCHEMA.read_text() == schema_text(ProfileDocument), (
+        f"write schema_text(ProfileDocument) of batchlab.profile_document into {SCHEMA}"
     )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import msgspec
 
 from batchlab.estimate import Estimate
 from batchlab.fitting import METHOD, AcrossFit, BatchSizeSummary, GroupFit, PointsFit
+from batchlab.json_document import SCHEMA
 from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.version import __version__
-
-SCHEMA = 1
 
 
 class UsedPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +77,6 @@ def fit_document(found: PointsFit) -> FitDocument:
         groups=tuple(_group(group) for group in found.groups),
         across=None if found.across is None else tuple(_across(law) for law in found.across),
     )
-
-
-def json_schema() -> str:
-    """The JSON Schema of `batchlab fit --json`, as docs/schema/fit.json holds it."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema |= msgspec.json.schema(FitDocument)
-    return json.dumps(schema, indent=2) + "\n"
 
 
 def _group(group: GroupFit) -> GroupDocument:

@@ -13,12 +13,12 @@ import msgspec
 
 from batchlab.errors import ProfileError
 from batchlab.estimate import Estimate
+from batchlab.json_document import SCHEMA, json_text
 from batchlab.profile_record import Profile, ProfilePoint, Stopped
 from batchlab.timing import StepTiming
 from batchlab.trial import Status
 from batchlab.version import __version__
 
-SCHEMA = 1
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
@@ -93,16 +93,9 @@ class _Kind(msgspec.Struct):
     command: str
 
 
-def json_schema() -> str:
-    """The JSON Schema of the document, ended by a newline: docs/schema/profile.json holds it."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema |= msgspec.json.schema(ProfileDocument)
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
-
-
 def to_json(profile: Profile) -> str:
     """The document as JSON text; times in seconds, memory in bytes, unknown is null."""
-    return msgspec.json.format(msgspec.json.encode(_document(profile)), indent=2).decode()
+    return json_text(_document(profile))
 
 
 def to_dict(profile: Profile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from batchlab.errors import StoreError
+from batchlab.json_document import plain_float
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class JsonColumn(Generic[T]):
             StoreError: it holds NaN or infinity, or other types than stated.
         """
         try:
-            encoded = msgspec.json.encode(value, enc_hook=_plain_float)
+            encoded = msgspec.json.encode(value, enc_hook=plain_float)
             if self._decoder.decode(encoded) == value:
                 return encoded.decode()
         except (msgspec.ValidationError, TypeError, UnicodeEncodeError, OverflowError):
@@ -75,12 +76,6 @@ def require_finite(number: float, what: str) -> None:
             f"{what} is {number}, which a store does not keep; give None for a number that is not "
             "known, where that is possible"
         )
-
-
-def _plain_float(value: object) -> float:
-    if isinstance(value, float):  # NumPy's float64 is one, which msgspec does not see
-        return float(value)
-    raise TypeError(value)
 
 
 def _plain(value: object) -> object:

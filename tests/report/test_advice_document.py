@@ -16,7 +16,8 @@ from tests.reference.made_up_advice import (
 )
 
 from batchlab.advice.advice import Advice
-from batchlab.report.advice_document import advice_document, json_schema
+from batchlab.json_document import schema_text
+from batchlab.report.advice_document import AdviceDocument, advice_document
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 
@@ -39,13 +40,13 @@ def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]
         raise AssertionError(f"{constant} is no JSON")
 
     document: dict[str, Any] = json.loads(text, parse_constant=refuse)
-    jsonschema.validate(document, json.loads(json_schema()))
+    jsonschema.validate(document, json.loads(schema_text(AdviceDocument)))
     return document
 
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == json_schema(), (
-        f"write json_schema() of batchlab.report.advice_document into {SCHEMA}"
+    assert SCHEMA.read_text() == schema_text(AdviceDocument), (
+        f"write schema_text(AdviceDocument) of batchlab.report.advice_document into {SCHEMA}"
     )
 
 

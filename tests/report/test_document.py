@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 from tests.reference.made_up import made_up_record, made_up_study
 
-from batchlab.report.document import json_schema, sweep_document
+from batchlab.json_document import schema_text
+from batchlab.report.document import SweepDocument, sweep_document
 from batchlab.study import Study
 from batchlab.trial import Status, Target
 
@@ -32,18 +33,18 @@ def document_of(study: Study, *, report: Path | None = None) -> dict[str, Any]:
         raise AssertionError(f"{constant} is no JSON")
 
     document: dict[str, Any] = json.loads(text, parse_constant=refuse)
-    jsonschema.validate(document, json.loads(json_schema()))
+    jsonschema.validate(document, json.loads(schema_text(SweepDocument)))
     return document
 
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == json_schema(), (
-        f"write json_schema() of batchlab.report.document into {SCHEMA}"
+    assert SCHEMA.read_text() == schema_text(SweepDocument), (
+        f"write schema_text(SweepDocument) of batchlab.report.document into {SCHEMA}"
     )
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(json_schema()))
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text(SweepDocument)))
 
 
 def test_a_document_has_every_promised_name() -> None:

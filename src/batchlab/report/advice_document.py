@@ -18,12 +18,11 @@ from batchlab.advice.advice import (
     TargetAnswer,
 )
 from batchlab.estimate import Estimate
+from batchlab.json_document import SCHEMA, json_text
 from batchlab.report.document import WorkloadDocument, workload_document
 from batchlab.study import Study
 from batchlab.trial import Target
 from batchlab.version import __version__
-
-SCHEMA = 1
 
 
 class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,21 +116,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         budget_s=advice.budget_s,
         pay_back_runs=advice.pay_back_runs,
     )
-    text = msgspec.json.encode(document, enc_hook=_plain_float)
-    return msgspec.json.format(text, indent=2).decode()
-
-
-def _plain_float(value: object) -> float:
-    if isinstance(value, float):  # NumPy's float64 is one, which msgspec does not see
-        return float(value)
-    raise TypeError(value)
-
-
-def json_schema() -> str:
-    """The JSON Schema of the document, ended by a newline: docs/schema/advise.json holds it."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema |= msgspec.json.schema(AdviceDocument)
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+    return json_text(document)
 
 
 def _configuration(found: Configuration | None) -> ConfigurationDocument | None:

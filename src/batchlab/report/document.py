@@ -7,18 +7,22 @@ from pathlib import Path
 import msgspec
 
 from batchlab.advice.diagnosis import diagnose
+from batchlab.json_document import SCHEMA, json_text
 from batchlab.laws.plateau import plateau_of
 from batchlab.quantities import Better
 from batchlab.report.cells import final_gap, held_out_split
+from batchlab.scaling import AdamSettings
 from batchlab.study import Study
 from batchlab.trial import Crossing, Status, Target, TrialRecord
 from batchlab.version import __version__
 
-SCHEMA = 1
-
 
 class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What was trained; `metrics` gives the direction of each, the first is the one that counts."""
+    """What was trained.
+
+    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
+    betas and eps at `batch_size`, null where it does not have both.
+    """
 
     workload_id: str
     name: str
@@ -32,6 +36,7 @@ class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Better]
     batch_size: int
     learning_rate: float
+    adam: AdamSettings | None
     warnings: tuple[str, ...]
 
 
@@ -50,6 +55,7 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
     sampling: str
     drop_last: bool
     learning_rate: float
+    scaling_rule: str
     seed: int
     epochs: float
     steps: int
@@ -102,14 +108,7 @@ def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
         spent_s=study.spent_s,
         trials=tuple(_trial(study, record) for record in study.records),
     )
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
-
-
-def json_schema() -> str:
-    """The JSON Schema of the document, ended by a newline: docs/schema/sweep.json holds it."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema |= msgspec.json.schema(SweepDocument)
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+    return json_text(document)
 
 
 def workload_document(study: Study) -> WorkloadDocument:
@@ -128,6 +127,7 @@ def workload_document(study: Study) -> WorkloadDocument:
         metrics={metric.name: metric.better for metric in summary.metrics},
         batch_size=summary.batch_size,
         learning_rate=summary.learning_rate,
+        adam=summary.adam,
         warnings=summary.warnings,
     )
 
@@ -151,6 +151,7 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
         sampling=trial.sampling,
         drop_last=trial.drop_last,
         learning_rate=trial.learning_rate,
+        scaling_rule=trial.scaling_rule,
         seed=trial.seed,
         epochs=record.epochs,
         steps=record.steps,
