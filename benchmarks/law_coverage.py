@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from tests.reference.steps_to_target import STUDIES, MadeUpStudy, holds
+from tests.reference.steps_to_target import STUDIES, MadeUpStudy
 
 from batchlab.laws.steps_to_target import fit_steps_to_target
 
@@ -25,10 +25,10 @@ def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, floa
         hits["withheld"].append(not fit.law_holds)
         hits["rejected"].append(bool(fit.lack_of_fit.rejected))
         if fit.law_holds and (fit.b_crit.low, fit.b_crit.high) != (None, None):
-            hits["B_crit"].append(holds(fit.b_crit, study.b_crit))
+            hits["B_crit"].append(fit.b_crit.holds(study.b_crit))
             hits["a number"].append(fit.b_crit.estimate is not None)
         if fit.law_holds:
-            hits["S_min"].append(holds(fit.s_min, study.s_min))
+            hits["S_min"].append(fit.s_min.holds(study.s_min))
         log_steps = np.array(list(truth.values()))
         draws = fit.log_steps_draws(study.sizes)
         low, high = np.quantile(draws, (0.025, 0.975), axis=0)

@@ -34,19 +34,12 @@ RESULTS = Path(__file__).parent / "results" / "plain_against_textbook.json"
 
 
 def trial_of(workload: Workload, batch_size: int) -> Trial:
-    return Trial(
+    return Trial.of_whole_batches(
         workload_id="benchmark",
         workload=workload.name,
-        settings=(),
         n_train=len(workload.train[0]),
         batch_size=batch_size,
-        micro_batch_size=batch_size,
-        sampling="reshuffle",
-        drop_last=False,
         learning_rate=workload.learning_rate,
-        scaling_rule="none",
-        horizon_steps=None,
-        device="cpu",
         seed=0,
     )
 

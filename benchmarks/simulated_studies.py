@@ -188,9 +188,7 @@ def covered(estimate: Estimate, truth: float) -> bool | None:
         return None
     if estimate.low == estimate.high:
         return None  # the same configuration against itself
-    low = -math.inf if estimate.low is None else estimate.low
-    high = math.inf if estimate.high is None else estimate.high
-    return low <= truth <= high
+    return estimate.holds(truth)
 
 
 def summary(rows: list[dict[str, object]]) -> dict[str, object]:

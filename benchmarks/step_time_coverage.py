@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from tests.reference.step_time import STUDIES, MadeUpTimes, holds
+from tests.reference.step_time import STUDIES, MadeUpTimes
 
 from batchlab.laws.step_time import fit_step_time
 
@@ -23,11 +23,11 @@ def coverage(study: MadeUpTimes, *, n_studies: int, seed: int) -> dict[str, floa
     hits: dict[str, list[float]] = {name: [] for name in _COLUMNS}
     for _ in range(n_studies):
         fit = fit_step_time(study.draw(random))
-        hits["overhead"].append(holds(fit.overhead_s, study.overhead_s))
-        hits["per example"].append(holds(fit.s_per_example, study.s_per_example))
-        hits["knee"].append(holds(fit.knee_batch_size, study.knee_batch_size))
+        hits["overhead"].append(fit.overhead_s.holds(study.overhead_s))
+        hits["per example"].append(fit.s_per_example.holds(study.s_per_example))
+        hits["knee"].append(fit.knee_batch_size.holds(study.knee_batch_size))
         hits["a number"].append(fit.knee_batch_size.estimate is not None)
-        told = [holds(fit.step_s(size), study.step_s(size)) for size in study.sizes]
+        told = [fit.step_s(size).holds(study.step_s(size)) for size in study.sizes]
         hits["step"].append(float(np.mean(told)))
     return {name: float(np.mean(found)) for name, found in hits.items()}
 

@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 import os
+from typing import Any
+
+import pytest
 
 # Read by torch when it is imported, here and in the processes that tests start. Two threads each
 # on a busy machine wait for one another, and a test of a second then takes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The functions that child processes were started with, in order."""
+    from batchlab.training.children import Child  # not before the line above
+
+    started: list[str] = []
+    start = Child.__init__
+
+    def counted(self: Any, function: Any, *arguments: Any) -> None:
+        started.append(function.__name__)
+        start(self, function, *arguments)
+
+    monkeypatch.setattr(Child, "__init__", counted)
+    return started

@@ -31,7 +31,6 @@ from batchlab.pace import Pace
 from batchlab.profile_record import Profile, ProfilePoint
 from batchlab.profiling import ProfileRequest
 from batchlab.store import Store
-from batchlab.training.children import Child
 from batchlab.training.side_by_side import TrialEnd
 from batchlab.trial import Status, Target, TrialRecord
 
@@ -101,20 +100,6 @@ def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[ProfileRequest]) -> 
         advice_session, "_decided", lambda question, engine: asking(question, engine)
     )
     return asking
-
-
-@pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The functions that child processes were started with, in order."""
-    started: list[str] = []
-    start = Child.__init__
-
-    def counted(self: Child, function: Any, *arguments: Any) -> None:
-        started.append(function.__name__)
-        start(self, function, *arguments)
-
-    monkeypatch.setattr(Child, "__init__", counted)
-    return started
 
 
 def advise(lab: Path, **named: Any) -> batchlab.Advice:

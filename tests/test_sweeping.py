@@ -37,7 +37,6 @@ from batchlab.report.document import sweep_document
 from batchlab.scaling import AdamSettings, scaled
 from batchlab.store import Store
 from batchlab.study import Study
-from batchlab.training.children import Child
 from batchlab.trial import Status, TrialRecord
 
 ROOT = Path(__file__).parents[1]
@@ -99,20 +98,6 @@ def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return (timing,)
 
     monkeypatch.setattr(sweeping._Sweep, "_timed", timed)
-
-
-@pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The functions that child processes were started with, in order."""
-    started: list[str] = []
-    start = Child.__init__
-
-    def counted(self: Child, function: Any, *arguments: Any) -> None:
-        started.append(function.__name__)
-        start(self, function, *arguments)
-
-    monkeypatch.setattr(Child, "__init__", counted)
-    return started
 
 
 @pytest.fixture(autouse=True)

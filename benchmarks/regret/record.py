@@ -299,19 +299,12 @@ def _rate(workload: Workload, octave: int) -> float:
 
 
 def _trial(workload: Workload, batch_size: int, learning_rate: float, seed: int) -> Trial:
-    return Trial(
+    return Trial.of_whole_batches(
         workload_id="regret",
         workload=workload.name,
-        settings=(),
         n_train=len(workload.train[0]),
         batch_size=batch_size,
-        micro_batch_size=batch_size,
-        sampling="reshuffle",
-        drop_last=False,
         learning_rate=learning_rate,
-        scaling_rule="none",
-        horizon_steps=None,
-        device="cpu",
         seed=seed,
     )
 

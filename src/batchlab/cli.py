@@ -33,6 +33,7 @@ from batchlab.version import __version__
 
 if TYPE_CHECKING:
     from batchlab.advised import Advised
+    from batchlab.progress import ProgressBar, ProgressLines
     from batchlab.study import Study
 
 # A budget is a ceiling for the whole command: it began when Python loaded this file.
@@ -151,11 +152,7 @@ def advise(
     answered, it gives the same answer at once.
     """
     _check_output(report, store)
-    from batchlab.progress import progress_on_stderr
-    from batchlab.training.fork_server import start_early
-
-    with _stdout_to_stderr(), progress_on_stderr() as progress:
-        start_early()  # it imports torch while the next line does
+    with _at_work() as progress:
         from batchlab.advising import advise_with_evidence
 
         advised = advise_with_evidence(
@@ -255,12 +252,7 @@ def sweep(
     """
     if report is not None:
         _check_output(report, store)
-    from batchlab.progress import progress_on_stderr
-    from batchlab.training.fork_server import start_early
-
-    # What the user's own code prints is no result, here or in a child: a script reads those.
-    with _stdout_to_stderr(), progress_on_stderr() as progress:
-        start_early()  # it imports torch while the next line does
+    with _at_work() as progress:
         from batchlab.sweeping import sweep as run_sweep
 
         study = run_sweep(
@@ -328,6 +320,20 @@ def _check_output(path: Path, store: Path) -> None:
         raise UsageError(f"--report {path}: there is no folder {folder}; make it, or give another")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"--report {path}: {folder} cannot be written to; give another folder")
+
+
+@contextlib.contextmanager
+def _at_work() -> Iterator[ProgressBar | ProgressLines]:
+    """Context: a command that trains; gives what is told how it gets on.
+
+    What the user's own code prints is no result, here or in a child: a script reads those.
+    """
+    from batchlab.progress import progress_on_stderr
+    from batchlab.training.fork_server import start_early
+
+    with _stdout_to_stderr(), progress_on_stderr() as progress:
+        start_early()  # it imports torch while the lines inside do
+        yield progress
 
 
 @contextlib.contextmanager
@@ -434,11 +440,7 @@ def profile(
     Every batch size is tried in a process of its own: one that runs out of memory, crashes or hangs
     ends that process and nothing else. What --json prints can be read on another machine.
     """
-    from batchlab.progress import progress_on_stderr
-    from batchlab.training.fork_server import start_early
-
-    with _stdout_to_stderr(), progress_on_stderr() as progress:
-        start_early()  # it imports torch while the next line does
+    with _at_work() as progress:
         from batchlab.profiling import profile as run_profile
         from batchlab.report.profile_text import profile_text  # now, while there is time
 

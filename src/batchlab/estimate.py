@@ -32,3 +32,7 @@ class Estimate:
     def cannot_tell(cls, reason: str, *, n: int = 0) -> Estimate:
         """No estimate; `reason` says what was seen and what would settle it."""
         return cls(estimate=None, low=None, high=None, n=n, reason=reason)
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""
+        return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)

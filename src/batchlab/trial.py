@@ -124,6 +124,34 @@ class Trial:
     device: str
     seed: int
 
+    @classmethod
+    def of_whole_batches(
+        cls,
+        *,
+        workload_id: str,
+        workload: str,
+        n_train: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+    ) -> Trial:
+        """One in whole batches at a constant rate on the CPU, everything else as by default."""
+        return cls(
+            workload_id=workload_id,
+            workload=workload,
+            settings=(),
+            n_train=n_train,
+            batch_size=batch_size,
+            micro_batch_size=batch_size,
+            sampling="reshuffle",
+            drop_last=False,
+            learning_rate=learning_rate,
+            scaling_rule="none",
+            horizon_steps=None,
+            device="cpu",
+            seed=seed,
+        )
+
     @property
     def trial_id(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of the trial's canonical JSON.

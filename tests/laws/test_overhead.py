@@ -8,7 +8,6 @@ from tests.reference.steps_to_target import (
     MadeUpStudy,
     batch_at_overhead_by_search,
     fit_by_search,
-    holds,
 )
 
 from batchlab.errors import UsageError
@@ -57,7 +56,7 @@ def test_its_interval_holds_the_truth():
     study = MadeUpStudy(sizes=SIZES, b_crit=900, seeds=2, sigma=0.05)
     for _ in range(n_draws):
         fit = fit_steps_to_target(study.draw(rng)[0])
-        held += holds(batch_at_overhead(fit, reference_batch_size=64), 1.2 * 64 + 0.2 * 900)
+        held += batch_at_overhead(fit, reference_batch_size=64).holds(1.2 * 64 + 0.2 * 900)
 
     assert held >= 51  # 95 % of 60 less four standard errors of 1.7
 

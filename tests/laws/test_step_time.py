@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.reference.step_time import STUDIES, fit_by_search, holds, law
+from tests.reference.step_time import STUDIES, fit_by_search, law
 
 from batchlab.errors import FitError
 from batchlab.estimate import Estimate
@@ -118,10 +118,10 @@ def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> Non
     held = dict.fromkeys(("overhead_s", "s_per_example", "knee_batch_size", "step_s"), 0)
     for _ in range(n_draws):
         fit = fit_step_time(study.draw(random))
-        held["overhead_s"] += holds(fit.overhead_s, study.overhead_s)
-        held["s_per_example"] += holds(fit.s_per_example, study.s_per_example)
-        held["knee_batch_size"] += holds(fit.knee_batch_size, study.knee_batch_size)
-        held["step_s"] += holds(fit.step_s(middle), study.step_s(middle))
+        held["overhead_s"] += fit.overhead_s.holds(study.overhead_s)
+        held["s_per_example"] += fit.s_per_example.holds(study.s_per_example)
+        held["knee_batch_size"] += fit.knee_batch_size.holds(study.knee_batch_size)
+        held["step_s"] += fit.step_s(middle).holds(study.step_s(middle))
 
     low = 0.92 - 3 * math.sqrt(0.92 * 0.08 / n_draws)
     assert {name: count / n_draws for name, count in held.items() if count / n_draws < low} == {}
@@ -155,7 +155,7 @@ def test_a_step_time_that_never_grows_bounds_the_knee_from_below() -> None:
     assert fit.s_per_example.estimate is None
     assert fit.s_per_example.high is not None
     assert fit.s_per_example.high > 1e-6
-    assert holds(fit.overhead_s, 1e-3)
+    assert fit.overhead_s.holds(1e-3)
 
 
 def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_above() -> None:
@@ -169,7 +169,7 @@ def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_abov
     assert fit.knee_batch_size.high < 32
     assert "smaller batch sizes would tell" in str(fit.knee_batch_size.reason)
     assert fit.overhead_s.estimate is None
-    assert holds(fit.s_per_example, 1e-6)
+    assert fit.s_per_example.holds(1e-6)
 
 
 def test_scatter_that_hides_the_knee_leaves_it_untold() -> None:
@@ -193,7 +193,7 @@ def test_every_interval_holds_its_estimate() -> None:
         fit = fit_step_time(points)
         told = (fit.overhead_s, fit.s_per_example, fit.knee_batch_size, fit.sharpness)
         for each in (*told, fit.step_s(64)):
-            assert each.estimate is None or holds(each, each.estimate)
+            assert each.estimate is None or each.holds(each.estimate)
 
 
 def test_the_same_times_give_the_same_fit() -> None:

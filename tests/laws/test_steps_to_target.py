@@ -14,7 +14,6 @@ from tests.reference.steps_to_target import (
     f_statistic,
     fit_by_search,
     fit_with_bounds_by_search,
-    holds,
 )
 
 from batchlab.errors import FitError
@@ -169,7 +168,7 @@ def test_wide_intervals_are_used_as_intervals_and_not_as_their_middles():
 
     fit = fit_steps_to_target(seen)
 
-    assert holds(fit.b_crit, 120)
+    assert fit.b_crit.holds(120)
     assert fit.steps(64).low < 100 * (1 + 120 / 64) < fit.steps(64).high
 
 
@@ -263,7 +262,7 @@ def test_seeds_that_all_agree_leave_the_interval_to_the_distances_from_the_curve
         seen = [one for one in study.draw(rng)[0] for _ in range(3)]
         fit = fit_steps_to_target(seen, n_resamples=199)
         if fit.law_holds:
-            held.append(holds(fit.b_crit, 250))
+            held.append(fit.b_crit.holds(250))
 
     assert len(held) > 0.95 * n_draws
     assert abs(np.mean(held) - 0.95) < 4 * (0.95 * 0.05 / len(held)) ** 0.5
@@ -409,7 +408,7 @@ def test_intervals_hold_the_truth_92_to_98_times_in_100(name):
         seen, truth = study.draw(rng)
         fit = fit_steps_to_target(seen, seed=i)
         if fit.law_holds:
-            b_crit.append(holds(fit.b_crit, study.b_crit))
+            b_crit.append(fit.b_crit.holds(study.b_crit))
         draws = fit.log_steps_draws(study.sizes)
         low, high = np.quantile(draws, (0.025, 0.975), axis=0)
         log_steps = np.array(list(truth.values()))

@@ -32,19 +32,12 @@ def slow_workload() -> Workload:
 
 
 def trial(batch_size: int) -> Trial:
-    return Trial(
+    return Trial.of_whole_batches(
         workload_id="slow",
         workload="slow",
-        settings=(),
         n_train=100,
         batch_size=batch_size,
-        micro_batch_size=batch_size,
-        sampling="reshuffle",
-        drop_last=False,
         learning_rate=0.1,
-        scaling_rule="none",
-        horizon_steps=None,
-        device="cpu",
         seed=0,
     )
 

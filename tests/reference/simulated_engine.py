@@ -81,19 +81,12 @@ class SimulatedEngine:
         return None
 
     def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        return Trial(
+        return Trial.of_whole_batches(
             workload_id="simulated",
             workload="simulated",
-            settings=(),
             n_train=N_TRAIN,
             batch_size=batch_size,
-            micro_batch_size=batch_size,
-            sampling="reshuffle",
-            drop_last=False,
             learning_rate=learning_rate,
-            scaling_rule="none",
-            horizon_steps=None,
-            device="cpu",
             seed=seed,
         )
 

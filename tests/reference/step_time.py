@@ -104,10 +104,3 @@ STUDIES = {
     "knee at the range's upper end": replace(_GPU, sizes=_TO_512, s_per_example=2e-6),
     "knee 16 times below the range": MadeUpTimes(sizes=_FROM_16, overhead_s=1e-6),
 }
-
-
-def holds(estimate: Estimate, truth: float) -> bool:
-    """Whether the interval, or the one bound that is told, holds the truth."""
-    return (estimate.low is None or estimate.low <= truth) and (
-        estimate.high is None or truth <= estimate.high
-    )

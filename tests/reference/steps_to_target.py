@@ -10,7 +10,6 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.stats import norm
 
-from batchlab.estimate import Estimate
 from batchlab.laws.steps_to_target import StepsObservation
 
 
@@ -126,13 +125,6 @@ class MadeUpStudy:
                 else:
                     seen.append(StepsObservation(batch_size=b, after_steps=after, steps=steps))
         return seen, truth
-
-
-def holds(estimate: Estimate, truth: float) -> bool:
-    """Whether the interval, or the one bound, of an estimate has the truth inside."""
-    return (estimate.low is None or estimate.low <= truth) and (
-        estimate.high is None or truth <= estimate.high
-    )
 
 
 WIDE = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)

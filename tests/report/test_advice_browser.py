@@ -91,23 +91,13 @@ def test_with_scripts_blocked_charts_and_tables_are_there(open_page):
 
 
 def test_the_pointer_over_a_batch_size_shows_its_numbers(open_page):
-    from selenium.webdriver.common.action_chains import ActionChains
-
     browser = open_page()
     browser.live("a-objective")
-    point = browser.driver.execute_script(
-        "return [...document.querySelectorAll('#a-objective .live .mark-symbol path')]"
-        ".find(p => p.__data__.datum.kind === 'point' && p.__data__.datum.batch === '256')"
+
+    shown = browser.pointed_at(
+        "#a-objective .live .mark-symbol path", "datum.kind === 'point' && datum.batch === '256'"
     )
 
-    ActionChains(browser.driver).move_to_element(point).perform()
-
-    browser.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
-    cells = browser.ask(
-        "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
-    )
-    shown = dict(zip(cells[::2], cells[1::2], strict=True))
     assert shown["batch size"] == "256"
     assert float(shown["time to target (s)"]) == pytest.approx(1.83, abs=0.01)
-    assert "undefined" not in cells
     browser.assert_quiet()

@@ -96,6 +96,22 @@ class Browser:
         self.ask(f"document.getElementById('{panel}').scrollIntoView()")
         self.wait_for(f"Boolean((window.batchlabViews || {{}})['{panel}'])")
 
+    def pointed_at(self, marks: str, matching: str) -> dict[str, str]:
+        """What the tooltip shows over the first of `marks` whose `datum` is `matching`."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        point = self.driver.execute_script(
+            f"return [...document.querySelectorAll('{marks}')]"
+            f".map(mark => [mark, mark.__data__.datum]).find(([, datum]) => {matching})[0]"
+        )
+        ActionChains(self.driver).move_to_element(point).perform()
+        self.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
+        cells = self.ask(
+            "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
+        )
+        assert "undefined" not in cells
+        return dict(zip(cells[::2], cells[1::2], strict=True))
+
     def choose(self, view: str) -> None:
         self.driver.find_element("id", f"view-{view}").click()
 
@@ -192,27 +208,17 @@ def test_the_switch_shows_one_view_at_a_time_by_pointer_and_by_keyboard(open_rep
 
 
 def test_the_pointer_over_a_point_shows_its_numbers(open_report):
-    from selenium.webdriver.common.action_chains import ActionChains
-
     browser = open_report()
     browser.live("a-test-0")
-    point = browser.driver.execute_script(
-        "return [...document.querySelectorAll('#a-test-0 .live .probe_marks path')]"
-        ".find(p => p.__data__.datum.batch === '1024' && p.__data__.datum.epoch === 8)"
+
+    shown = browser.pointed_at(
+        "#a-test-0 .live .probe_marks path", "datum.batch === '1024' && datum.epoch === 8"
     )
 
-    ActionChains(browser.driver).move_to_element(point).perform()
-
-    browser.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
-    cells = browser.ask(
-        "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
-    )
-    shown = dict(zip(cells[::2], cells[1::2], strict=True))
     assert shown["batch size"] == "1024"
     assert shown["epoch"] == "8"
     assert float(shown["accuracy"]) == pytest.approx(mean_final(1024, 0.01, "test"), abs=5e-5)
     assert shown["observations"] == "3"
-    assert "undefined" not in cells
     browser.assert_quiet()
 
 

@@ -85,9 +85,8 @@ def size_plot(
     import altair as alt
 
     base = _base(data, panel).encode(x=batch_size_x(looks))
-    y = alt.Y("mean:Q").scale(_ratio_scale(domain)).axis(_ratio_axis(name, domain))
     style = _Style(name, looks, canvas)
-    layers = _layers(base, base.encode(y=y), kinds, style)
+    layers = _layers(base, base.encode(y=_ratio_y(name, domain)), kinds, style)
     return sized(canvas, alt.layer(*layers))
 
 
@@ -121,9 +120,10 @@ def basin_plot(
         .scale(type="log", nice=False, domain=[rates[0] / 1.3, rates[-1] * 1.3])
         .axis(_ratio_axis("learning_rate", (rates[0], rates[-1]), grid=False))
     )
-    y = alt.Y("mean:Q").scale(_ratio_scale(domain)).axis(_ratio_axis(name, domain))
     base = _base(data, panel).encode(x=x)
-    layers = _layers(base, base.encode(y=y), kinds, _Style(name, looks, canvas))
+    layers = _layers(
+        base, base.encode(y=_ratio_y(name, domain)), kinds, _Style(name, looks, canvas)
+    )
     return sized(canvas, alt.layer(*layers))
 
 
@@ -157,9 +157,8 @@ def seeds_plot(
         .scale(domain=list(configurations), type="point", padding=0.5)
         .axis(title=None, labelAngle=0, labelExpr="split(datum.label, '|')", labelOverlap=False)
     )
-    y = alt.Y("mean:Q").scale(_ratio_scale(domain)).axis(_ratio_axis(name, domain))
     base = _base(data, panel).encode(x=x)
-    placed = base.encode(y=y)
+    placed = base.encode(y=_ratio_y(name, domain))
     lines = placed.transform_filter("datum.kind == 'run'").mark_line(
         color=canvas.text, opacity=0.35, strokeWidth=1
     )
@@ -214,6 +213,13 @@ def progress_plot(
         .encode(detail="run:N", strokeDash=dash)
     )
     return sized(canvas, alt.layer(*_layers(base, placed, kinds, style), lines))
+
+
+def _ratio_y(name: str, domain: tuple[float, float]) -> alt.Y:
+    """The vertical axis of a quantity whose ratios count."""
+    import altair as alt
+
+    return alt.Y("mean:Q").scale(_ratio_scale(domain)).axis(_ratio_axis(name, domain))
 
 
 def _base(data: str, panel: str) -> alt.Chart:

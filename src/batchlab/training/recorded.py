@@ -98,19 +98,12 @@ class RecordedEngine:
                 f"seed {seed}: this study sees {len(self._seeds)} seeds of the grid of "
                 f"{self._grid.header.workload!r}; ask for 0 to {len(self._seeds) - 1}"
             )
-        return Trial(
+        return Trial.of_whole_batches(
             workload_id=f"recorded-{self._grid.header.workload}",
             workload=self._grid.header.workload,
-            settings=(),
             n_train=self._grid.header.n_train,
             batch_size=batch_size,
-            micro_batch_size=batch_size,
-            sampling="reshuffle",
-            drop_last=False,
             learning_rate=learning_rate,
-            scaling_rule="none",
-            horizon_steps=None,
-            device="cpu",
             seed=seed,
         )
 
