@@ -19,7 +19,13 @@ CONFIGURATIONS = [
 
 
 def all_pauses(
-    n: int, batch_size: int, *, epochs: int, drop_last: bool = False, after_step: int = 0
+    n: int,
+    batch_size: int,
+    *,
+    epochs: int,
+    drop_last: bool = False,
+    after_step: int = 0,
+    watched_from_samples: int = 0,
 ) -> list[Pause]:
     steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
     return list(
@@ -29,6 +35,7 @@ def all_pauses(
             n_train=n,
             last_step=epochs * steps_per_epoch,
             after_step=after_step,
+            watched_from_samples=watched_from_samples,
         )
     )
 
@@ -76,11 +83,40 @@ def test_small_steps_pay_for_few_evaluations() -> None:
     assert len(all_pauses(50_000, 64, epochs=30)) < 160
 
 
-@pytest.mark.parametrize("after_step", [0, 1, 5, 24, 25, 26, 74, 75])
-def test_a_run_taken_up_again_has_the_pauses_that_were_left(after_step: int) -> None:
-    everything = all_pauses(100, 4, epochs=3)
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_where_a_run_is_watched_the_pauses_are_those_of_every_run(n: int, batch_size: int) -> None:
+    everything = all_pauses(n, batch_size, epochs=9)
 
-    rest = all_pauses(100, 4, epochs=3, after_step=after_step)
+    found = all_pauses(n, batch_size, epochs=9, watched_from_samples=4 * n)
+
+    def watched(pauses: list[Pause]) -> list[Pause]:
+        return [p for p in pauses if samples_after(n, batch_size, p.step) >= 4 * n]
+
+    assert watched(found) == watched(everything)
+    assert set(found) <= set(everything)
+    assert [p for p in found if p.epoch_end] == [p for p in everything if p.epoch_end]
+
+
+def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> None:
+    found = all_pauses(10_000, 4, epochs=1, watched_from_samples=9_000)
+
+    unwatched = [4 * pause.step for pause in found if 4 * pause.step < 9_000]
+    for before, later in pairwise(unwatched):
+        # The first mark from there on: marks lie 1/64 of an epoch apart, or 5 %.
+        assert 1.5 * before <= later <= 1.5 * before + max(10_000 / 64, 0.05 * later) + 4
+    assert len(found) < 0.3 * len(all_pauses(10_000, 4, epochs=1))
+
+
+@pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
+@pytest.mark.parametrize("after_step", [0, 1, 5, 24, 25, 26, 74, 75])
+def test_a_run_taken_up_again_has_the_pauses_that_were_left(
+    after_step: int, watched_from_samples: int
+) -> None:
+    everything = all_pauses(100, 4, epochs=3, watched_from_samples=watched_from_samples)
+
+    rest = all_pauses(
+        100, 4, epochs=3, after_step=after_step, watched_from_samples=watched_from_samples
+    )
 
     assert rest == [pause for pause in everything if pause.step > after_step]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_record, made_up_trial
 
+from batchlab.cadence import pauses
 from batchlab.pace import Pace
 from batchlab.trial import TrialRecord
 
@@ -51,6 +52,32 @@ def test_a_short_run_does_not_make_long_ones_look_slow() -> None:
     pace = Pace().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
 
     assert pace.expected_s(TRIAL, 10_000, step_s=STEP_S) < 1.2 * 10_000 * STEP_S
+
+
+def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
+    pace = Pace().with_run(run(), from_step=0, wall_s=5.0, step_s=STEP_S)
+    pace = replace(pace, validations=(10, 5.0))
+
+    whole, late = (
+        pace.expected_s(TRIAL, 100, step_s=STEP_S, watched_from_samples=samples)
+        for samples in (0, 6400)
+    )
+
+    kept = [
+        sum(
+            not pause.epoch_end
+            for pause in pauses(
+                steps_per_epoch=10,
+                batch_size=64,
+                n_train=640,
+                last_step=100,
+                watched_from_samples=samples,
+            )
+        )
+        for samples in (0, 6400)
+    ]
+    assert kept[1] < kept[0]
+    assert whole - late == pytest.approx(0.5 * (kept[0] - kept[1]))
 
 
 def test_a_run_taken_up_again_counts_what_is_new() -> None:

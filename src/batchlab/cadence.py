@@ -13,6 +13,8 @@ _FARTHEST = 0.05
 _MARK_RATIO = 1.05
 # In the first part of an epoch the marks are evenly spaced instead, so many to an epoch.
 _MARKS_IN_FIRST_EPOCH = 64
+# Before a run is to be watched closely, a mark less far above the last pause is left out.
+_UNWATCHED_RATIO = 1.5
 # Epoch ends are thinned to 1 % of the epochs done: from epoch 200 on every second one, from epoch
 # 300 on every third one, ...
 _EPOCH_ENDS_KEPT = 100
@@ -57,7 +59,13 @@ class _Epoch:
 
 
 def pauses(
-    *, steps_per_epoch: int, batch_size: int, n_train: int, last_step: int, after_step: int = 0
+    *,
+    steps_per_epoch: int,
+    batch_size: int,
+    n_train: int,
+    last_step: int,
+    after_step: int = 0,
+    watched_from_samples: int = 0,
 ) -> Iterator[Pause]:
     """The pauses of a run, in order: marks at the same samples for all batch sizes, epoch ends.
 
@@ -71,6 +79,8 @@ def pauses(
         n_train: examples in the training set, N.
         last_step: the run's length in steps; always a pause, counted as an epoch end.
         after_step: leave out the pauses up to this step (where a run is taken up again).
+        watched_from_samples: marks before so many samples are left out unless the samples have
+            grown by half since the last pause: for a run whose target can't be met there yet.
 
     Yields:
         Pauses with increasing `step`, `after_step` < step <= `last_step`.
@@ -79,10 +89,15 @@ def pauses(
     marks = _steps_of_marks(epoch, last_step=last_step)
     ends = _steps_of_epoch_ends(steps_per_epoch, last_step=last_step)
     mark, end = next(marks, None), next(ends, None)
+    last_samples = 0
     while mark is not None or end is not None:
         step = min(candidate for candidate in (mark, end) if candidate is not None)
-        if step > after_step:
-            yield Pause(step=step, epoch_end=step == end)
+        samples = epoch.samples_at(step)
+        watched = samples >= min(watched_from_samples, _UNWATCHED_RATIO * last_samples)
+        if watched or step == end:
+            last_samples = samples
+            if step > after_step:
+                yield Pause(step=step, epoch_end=step == end)
         if mark == step:
             mark = next(marks, None)
         if end == step:

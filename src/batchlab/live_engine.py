@@ -127,13 +127,18 @@ class LiveEngine:
             return trial
         return replace(trial, horizon_steps=self._work.horizon_epochs * trial.steps_per_epoch)
 
-    def expected_s(self, batch_size: int, steps: int) -> float:
+    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
         """Seconds that so many new steps of a run take beside others, start and evaluations too.
 
         From the step time that was measured alone, and from what earlier runs of the study took.
         """
         trial = replace(self._work.trial, batch_size=batch_size)
-        return self._pace.expected_s(trial, steps, step_s=self._work.step_s[batch_size])
+        return self._pace.expected_s(
+            trial,
+            steps,
+            step_s=self._work.step_s[batch_size],
+            watched_from_samples=watched_from_samples,
+        )
 
     def spent_s(self) -> float:
         """Seconds of the budget spent so far, over all sessions of the study."""
@@ -288,7 +293,11 @@ class LiveEngine:
     def _expected_left_s(self, trial: Trial, length: RunLength) -> float:
         record = self._store.record(trial.trial_id)
         done = 0 if record is None else record.steps
-        return self.expected_s(trial.batch_size, max(0, length.last_step(trial) - done))
+        return self.expected_s(
+            trial.batch_size,
+            max(0, length.last_step(trial) - done),
+            watched_from_samples=length.watched_from_samples,
+        )
 
     def _learn_pace(self, books: TrialBooks) -> None:
         for trial_id, (from_step, wall_s) in sorted(books.rounds.items()):

@@ -33,16 +33,19 @@ class Pace:
     whole: tuple[int, float] = (0, 0.0)
     starts: tuple[int, float] = (0, 0.0)
 
-    def expected_s(self, trial: Trial, steps: int, *, step_s: float) -> float:
+    def expected_s(
+        self, trial: Trial, steps: int, *, step_s: float, watched_from_samples: int = 0
+    ) -> float:
         """Seconds that a run of so many new steps takes beside others.
 
         Args:
             trial: gives the batch size, and with it when there are evaluations.
             steps: new steps; a run from the beginning, where evaluations are the densest.
             step_s: seconds per step, measured alone.
+            watched_from_samples: before so many samples there are fewer evaluations.
         """
         n_validation, n_whole = _n_pauses(
-            trial.steps_per_epoch, trial.batch_size, trial.n_train, steps
+            trial.steps_per_epoch, trial.batch_size, trial.n_train, steps, watched_from_samples
         )
         return (
             self._start_s
@@ -111,7 +114,9 @@ def _mean(sums: tuple[int, float]) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _n_pauses(steps_per_epoch: int, batch_size: int, n_train: int, steps: int) -> tuple[int, int]:
+def _n_pauses(
+    steps_per_epoch: int, batch_size: int, n_train: int, steps: int, watched_from_samples: int
+) -> tuple[int, int]:
     """Evaluations of a run from the beginning: on validation data only, and on all data."""
     if steps < 1:
         return 0, 0
@@ -122,6 +127,7 @@ def _n_pauses(steps_per_epoch: int, batch_size: int, n_train: int, steps: int) -
             batch_size=batch_size,
             n_train=n_train,
             last_step=steps,
+            watched_from_samples=watched_from_samples,
         )
     ]
     return ends.count(False), ends.count(True)

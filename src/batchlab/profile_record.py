@@ -67,7 +67,7 @@ class ProfilePoint:
         """Median seconds per step over the blocks, with a 95 % interval from the blocks.
 
         From six blocks on, the interval lies between two of the ordered blocks, whatever their
-        distribution is (of eight, the smallest and the largest). With two to five it is Student's
+        distribution is (of fifteen, the fourth from either end). With two to five it is Student's
         on the blocks' logarithms; one block has no interval.
         """
         if self.timing is None:

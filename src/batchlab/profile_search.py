@@ -17,7 +17,7 @@ from batchlab.trial import Status
 # People's habits: always among the sizes, so that an answer can say how good they are here.
 _HABITS = (16, 32, 64, 128)
 # Seconds of timed steps for each batch size: what is taken where the budget allows it, and what is
-# the least that still gives eight blocks of the steps of a small model.
+# the least that still gives blocks of several steps of a small model.
 _TIMED_S = (0.6, 0.45, 0.3, 0.2, 0.1)
 # A child, its copy of the workload, its first steps (measured: 0.1 to 0.3 s).
 _OVERHEAD_S = 0.3

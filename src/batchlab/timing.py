@@ -16,7 +16,7 @@ class StepTiming:
         micro_batch_size: examples per forward and backward pass.
         device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
-        warmup_s: the untimed first blocks, kept: kernel selection shows up here.
+        warmup_s: the first blocks, which do not count, kept: kernel selection shows up here.
         block_s: seconds of each timed block of steps, in the order they ran.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, None: not reported.

@@ -68,11 +68,19 @@ class RunLength:
     """How long a trial runs: until the first of the limits given. At least one is given.
 
     It is not part of a trial's identity: asked for more, a trial goes on from its checkpoint.
+
+    Attributes:
+        epochs: passes over the training set.
+        steps: optimizer steps.
+        until: the target at which it ends.
+        watched_from_samples: before so many samples it is evaluated less often, for the target
+            can't be met there (see `batchlab.cadence`).
     """
 
     epochs: int | None = None
     steps: int | None = None
     until: Target | None = None
+    watched_from_samples: int = 0
 
     def last_step(self, trial: Trial) -> int:
         """The step at which a run of `trial` ends at the latest.

@@ -121,6 +121,20 @@ def test_where_every_batch_size_takes_the_same_time_it_says_so():
     assert advice.flat_interval == (8, 8192)
 
 
+def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
+    truth = Truth(noise=0.12)
+    step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}
+    asked = question(step_s.__getitem__, budget_s=2000.0, sizes=tuple(step_s), delta=0.08)
+
+    advice = advise(asked, SimulatedEngine(truth=truth, step_s=step_s.__getitem__))
+
+    first, _, last = (candidate.n_runs for candidate in advice.candidates)
+    assert advice.verdict == "indifferent"
+    assert min(first, last) > 16
+    assert abs(first - last) <= 1  # a ratio is known no better than its lesser known side
+    assert advice.spent_s < 1000.0
+
+
 def test_too_small_a_budget_for_a_decision_is_said_with_what_would_settle_it():
     advice, _ = advised(trainings=12, truth=Truth(noise=0.12), step_s=knee(48))
 

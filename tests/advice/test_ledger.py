@@ -41,6 +41,21 @@ def test_a_run_that_met_its_target_costs_nothing_more():
     assert books.expected_s([wish(steps=20_000)]) == 0.0
 
 
+def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
+    books = ledger()
+    assert books.watched_from_samples(64) == 0
+
+    books.tuned_steps |= {64: 1000.0, 256: 500.0}
+
+    # 128,000 examples at 256 are the fewest for larger ones, 1000 steps for smaller ones.
+    assert books.watched_from_samples(1024) == 0.4 * 128_000
+    assert books.watched_from_samples(256) == 0.4 * 128_000
+    assert books.watched_from_samples(64) == 0.4 * 64_000
+    assert books.watched_from_samples(8) == 0.4 * 8_000
+    books.run([wish(size=256)], "value")
+    assert books.engine.asked[-1].length.watched_from_samples == 0.4 * 128_000
+
+
 def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
     books = ledger()
     books.run([wish()], "tune")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,6 +67,23 @@ def test_warm_up_is_kept_apart(timing: StepTiming) -> None:
     assert not set(timing.warmup_s) & set(timing.block_s)
 
 
+def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
+        clock["now_s"] += 0.001
+        return model(batch[0]).mean()
+
+    clock = {"now_s": 0.0}
+    monkeypatch.setattr(step_time, "time", SimpleNamespace(perf_counter=lambda: clock["now_s"]))
+    monkeypatch.setattr(step_time, "thread_choices", lambda device: (1,))
+    measured = timed(workload_with(loss), timed_s=0.17)
+
+    assert measured.block_steps == 10
+    assert measured.block_s == pytest.approx([0.01] * 15)
+    assert measured.warmup_s == pytest.approx([0.001, 0.001, 0.01, 0.01])
+
+
 def test_the_number_of_threads_is_one_that_was_tried(timing: StepTiming) -> None:
     assert timing.threads in thread_choices("cpu")
 
@@ -120,7 +138,7 @@ def test_a_number_of_threads_that_is_much_slower_is_given_up_after_a_few_steps(
 
     steps: list[int] = []
     monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
-    measured = timed(workload_with(loss), timed_s=0.2)
+    measured = timed(workload_with(loss), timed_s=0.4)
 
     assert measured.threads == 1
     assert measured.block_steps > 3
@@ -138,7 +156,7 @@ def test_threads_that_begin_to_wait_for_one_another_are_not_waited_for(
 
     steps: list[int] = []
     monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
-    measured = timed(workload_with(loss), timed_s=0.5)
+    measured = timed(workload_with(loss), timed_s=1.0)
 
     assert measured.threads == 1
     assert measured.block_steps > 20

@@ -90,7 +90,7 @@ class SimulatedEngine:
             seed=seed,
         )
 
-    def expected_s(self, batch_size: int, steps: int) -> float:
+    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
         return steps * self.step_s(batch_size)
 
     def spent_s(self) -> float:

@@ -194,6 +194,30 @@ class TestStopAndGoOn:
             assert_same_end(second, whole)
             assert peek(path).resumed_from_steps == (stop_after,)
 
+    def test_watched_late_and_stopped_anywhere_it_ends_as_if_it_had_not_been(
+        self, tmp_path: Path
+    ) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload)
+        length = RunLength(epochs=4, watched_from_samples=3 * trial.n_train)
+        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+
+        for stop_after in range(28):
+            path = tmp_path / f"stopped at {stop_after}"
+            run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+            assert_same_end(run_engine(workload, trial, length, checkpoint=path), whole)
+
+    def test_watched_late_it_is_evaluated_less_and_trained_the_same(self, tmp_path: Path) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload)
+        always = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "always")
+        length = RunLength(epochs=4, watched_from_samples=3 * trial.n_train)
+        late = run_engine(workload, trial, length, checkpoint=tmp_path / "late")
+
+        scores = {e.step: e.scores for e in always.evaluations}
+        assert len(late.evaluations) < len(always.evaluations)
+        assert all(scores[e.step] == e.scores for e in late.evaluations)
+
     def test_stopped_many_times_it_ends_as_if_it_had_not_been(self, tmp_path: Path) -> None:
         workload = everything_workload()
         trial = everything_trial(workload)

@@ -95,9 +95,10 @@ def cut_steps(findings: Findings, batch_size: int) -> int:
 def _pays(findings: Findings, batch_size: int, limit: int) -> bool:
     """Whether a search and its valuation fit into what is left: three rates and two seeds."""
     usual = limit if findings.ledger.until is None else math.ceil(limit / _CUT_AT)
-    engine = findings.ledger.engine
-    one_s = engine.expected_s(batch_size, usual)
-    return _RUNS_A_VISIT * one_s / min(engine.n_workers, _RUNS_A_VISIT) <= findings.ledger.left_s()
+    ledger = findings.ledger
+    at_a_time = min(ledger.engine.n_workers, _RUNS_A_VISIT)
+    visit_s = _RUNS_A_VISIT * ledger.run_s(batch_size, usual) / at_a_time
+    return visit_s <= ledger.left_s()
 
 
 def _anchors(findings: Findings, sign: int) -> list[int]:

@@ -48,8 +48,11 @@ class Engine(Protocol):
         """The trial of these three, everything else as the question has it."""
         ...
 
-    def expected_s(self, batch_size: int, steps: int) -> float:
-        """About how many seconds of the budget so many new steps of one run cost."""
+    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
+        """About how many seconds of the budget so many new steps of one run cost.
+
+        Before `watched_from_samples` it need not be evaluated often.
+        """
         ...
 
     def run(self, asks: Sequence[Ask]) -> Sequence[TrialRecord]:

@@ -14,6 +14,9 @@ from batchlab.advice.question import Question
 from batchlab.trial import RunLength, Status, Target, TrialRecord
 
 _MOST_STEPS = 10**9
+# Of the fewest samples that a batch size can need to the target: a run is watched from there on.
+# Well below the 0.6 at which an easier target is read, and below what luck can save.
+_WATCHED_FROM = 0.4
 Purpose = Literal["pilot", "tune", "value", "verify"]
 
 
@@ -67,7 +70,18 @@ def has_failed(record: TrialRecord) -> bool:
 
 @dataclass
 class Ledger:
-    """Asks the engine, keeps what came back, and knows what may still be spent."""
+    """Asks the engine, keeps what came back, and knows what may still be spent.
+
+    Attributes:
+        question: what was asked.
+        engine: who trains.
+        until: the target of every run; None: there is none yet, or the objective has none.
+        records: what came back, by batch size, rate and seed.
+        purposes: what each was first run for.
+        steps: what was done, and why.
+        tuned_steps: steps to the target by batch size, at the rate found for it.
+        reserved_s: of the budget, for what comes last.
+    """
 
     question: Question
     engine: Engine
@@ -75,6 +89,7 @@ class Ledger:
     records: dict[tuple[int, float, int], TrialRecord] = field(default_factory=dict)
     purposes: dict[tuple[int, float, int], Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0
 
     def note(self, did: str, why: str) -> None:
@@ -87,8 +102,24 @@ class Ledger:
 
     def expected_s(self, wishes: Sequence[Wish]) -> float:
         """About what the runs cost of the budget, side by side where the engine can."""
-        costs = [self.engine.expected_s(wish.batch_size, self._new_steps(wish)) for wish in wishes]
+        costs = [self.run_s(wish.batch_size, self._new_steps(wish)) for wish in wishes]
         return max(max(costs, default=0.0), sum(costs) / self.engine.n_workers)
+
+    def run_s(self, batch_size: int, steps: int) -> float:
+        """About what one run of so many new steps costs of the budget."""
+        return self.engine.expected_s(
+            batch_size, steps, watched_from_samples=self.watched_from_samples(batch_size)
+        )
+
+    def watched_from_samples(self, batch_size: int) -> int:
+        """So many samples pass before a run may meet the target: from there on it is watched.
+
+        A larger batch size needs no fewer examples than a smaller one and no more steps: each
+        tuned batch size bounds all others so. A run that is faster all the same has been looked
+        at less often, and its crossing is the wider.
+        """
+        bounds = [steps * min(size, batch_size) for size, steps in self.tuned_steps.items()]
+        return math.floor(_WATCHED_FROM * max(bounds, default=0.0))
 
     def _new_steps(self, wish: Wish) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
@@ -120,11 +151,11 @@ class Ledger:
         """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
         # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
         low, high = 1, 2
-        while high < _MOST_STEPS and self.engine.expected_s(batch_size, high) <= seconds:
+        while high < _MOST_STEPS and self.run_s(batch_size, high) <= seconds:
             low, high = high, 2 * high
         while high - low > max(1, low // 100):
             middle = (low + high) // 2
-            if self.engine.expected_s(batch_size, middle) <= seconds:
+            if self.run_s(batch_size, middle) <= seconds:
                 low = middle
             else:
                 high = middle
@@ -144,7 +175,9 @@ class Ledger:
                     batch_size=wish.batch_size, learning_rate=wish.learning_rate, seed=wish.seed
                 ),
                 length=RunLength(
-                    steps=max(1, self._allowed_steps(wish)), until=until or self.until
+                    steps=max(1, self._allowed_steps(wish)),
+                    until=until or self.until,
+                    watched_from_samples=self.watched_from_samples(wish.batch_size),
                 ),
             )
             for wish in wishes

@@ -10,8 +10,6 @@ from batchlab.advice.decision import Decision, decide
 from batchlab.advice.findings import Findings
 from batchlab.advice.scoring import Scores, score
 
-# More runs of one batch size than this settle nothing that fewer did not.
-_MOST_VALUES = 16
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
 _NEAR = 1.25  # what --explain lists beside the best
@@ -131,10 +129,7 @@ def _next_runs(findings: Findings, decision: Decision) -> bool:
             findings.value(size, _FEWEST_VALUES)
             return True
         before = len(findings.values(size))
-        goal = before + findings.ledger.engine.n_workers
-        if before >= _MOST_VALUES:
-            continue
-        findings.value(size, goal, why=why)
+        findings.value(size, before + findings.ledger.engine.n_workers, why=why)
         if len(findings.values(size)) > before:
             return True
     return False
@@ -160,7 +155,9 @@ def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
         wanted.append((larger, "the largest batch size within delta is asked for"))
     elif decision.verdict != "cannot_tell" or _may_not_matter(findings, decision):
         high, widest = max(zip(decision.high, sizes, strict=True))
-        wanted.append((widest, f"all may be the same, but for {widest} up to x{high:.2f} is open"))
+        why = f"all may be the same, but for {widest} up to x{high:.2f} is open"
+        # The bound is that of a ratio: the side with fewer runs gains most from one more.
+        wanted += [(size, why) for size in sorted((widest, best), key=runs)]
     rivals = sorted((decision.contender, decision.blocking), key=runs)
     why = (
         f"{decision.contender} against {decision.blocking} is what keeps the decision open "

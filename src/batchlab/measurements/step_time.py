@@ -17,10 +17,15 @@ from batchlab.training.stepper import Stepper
 from batchlab.trial import Trial
 from batchlab.workload import Workload
 
-# About a second a batch size, in blocks of steps; more where a single step takes long.
+# About a second a batch size, in blocks of steps; more where a single step takes long. The median
+# of fifteen lies between the fourth from either end (95 %): three that something else got into
+# don't count.
 _TIMED_S = 1.0
-_ROUNDS = 8
+_ROUNDS = 17
 _FEWEST_ROUNDS = 3
+# Clocks and allocator take a while to settle: of so many rounds the first ones are warm-up too.
+_SETTLING_ROUNDS = 2
+_SETTLED_OF = 10
 # More threads must pay: they are chosen if they are this much faster, for they also suffer most
 # from whatever else runs on the machine later.
 _THREADS_MUST_GAIN = 1.1
@@ -106,8 +111,12 @@ def measure_step_time(
         # Threads that wait for one another on a busy machine would take most of the time there is.
         shortest_s = {threads: min(block_s[threads]) for threads in choices}
         choices = _not_hopeless(shortest_s, _HOPELESS_BLOCK)
+    if max(map(len, block_s.values())) >= _SETTLED_OF:
+        for blocks in block_s.values():
+            warmup_s += blocks[:_SETTLING_ROUNDS]
+            del blocks[:_SETTLING_ROUNDS]
     best = _fewest_threads_as_good(
-        {threads: statistics.median(blocks) for threads, blocks in block_s.items()}
+        {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
     )
     return StepTiming(
         workload_id=trial.workload_id,

@@ -152,6 +152,7 @@ class _Run:
             n_train=self._trial.n_train,
             last_step=self._task.last_step,
             after_step=self._progress.step,
+            watched_from_samples=self._task.length.watched_from_samples,
         )
         stream = self._stepper.stream(self._progress.step)
         block_steps = 1

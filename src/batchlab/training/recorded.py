@@ -107,7 +107,7 @@ class RecordedEngine:
             seed=seed,
         )
 
-    def expected_s(self, batch_size: int, steps: int) -> float:
+    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
         """Seconds that so many new steps of one run cost."""
         return steps * self._step_s[batch_size]
 
