@@ -398,7 +398,7 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
     assert "batchlab-report.html" in done.out
     assert (tmp_path / "batchlab-report.html").read_text().startswith("<!")
     assert (advised["workload"], advised["objective"]) == ("mnist-mlp", "time")
-    assert advised["budget_s"] == 165.0
+    assert advised["budget_s"] == 175.0
 
 
 def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ _PROBE_END_S = 1.0
 _DEFAULT_STORE = "batchlab.db"
 _DEFAULT_REPORT = "batchlab-report.html"
 # Two to three minutes is what people wait for a first answer.
-_ADVISE_BUDGET_S = 165.0
+_ADVISE_BUDGET_S = 175.0
 
 # Heavy modules (torch, plotting) are imported inside the commands: `--help` must be instant.
 
@@ -75,7 +75,7 @@ def batchlab() -> None:
     "--budget",
     type=SECONDS,
     default=_ADVISE_BUDGET_S,
-    help="Ceiling on the time of the whole command. Default: 165s.",
+    help="Ceiling on the time of the whole command. Default: 175s.",
 )
 @click.option(
     "--batch-sizes",

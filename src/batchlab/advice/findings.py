@@ -137,13 +137,23 @@ class Findings:
         scored = self.scored()
         if self.question.objective == "quality" or not scored:
             return None
-        known = {size: math.log(steps) for size, steps in self.missed_at.items()}
-        for size in scored:
-            merit = self.log_merit(size)
-            assert merit is not None
-            known[size] = merit
-        bounds = [merit - max(0.0, math.log(batch_size / size)) for size, merit in known.items()]
+        known = [(size, self.log_merit(size)) for size in scored]
+        bounds = [self.log_merit_not_met(batch_size)]
+        bounds += [
+            _carried_over(merit, size, batch_size) for size, merit in known if merit is not None
+        ]
         return max(bounds) + self.log_weight(batch_size)
+
+    def log_merit_not_met(self, batch_size: int) -> float:
+        """Log steps in which it can't meet the target, where others that missed it tell; or -inf.
+
+        By the same two rules as `optimistic_log_score`.
+        """
+        bounds = [
+            _carried_over(math.log(steps), size, batch_size)
+            for size, steps in self.missed_at.items()
+        ]
+        return max(bounds, default=-math.inf)
 
     # ---- rates
 
@@ -330,3 +340,8 @@ class Findings:
         others = self.ledger.of_cell(wish.cell, "pilot", "tune", "value", "verify").values()
         found = [merit for merit in (merit_of(self.ledger, r) for r in others) if merit is not None]
         return sum(found) / len(found) if found else None
+
+
+def _carried_over(log_steps: float, size: int, batch_size: int) -> float:
+    """The least log steps of a batch size if `size` needs so many: no fewer steps, or examples."""
+    return log_steps - max(0.0, math.log(batch_size / size))

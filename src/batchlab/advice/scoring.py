@@ -69,6 +69,8 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
             and option.batch_size not in findings.ruled_out
         )
         merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
+        if target == findings.ledger.until:
+            merit, draws = _not_met_before(findings, sizes, merit, draws)
     else:
         means = _means(findings, target)
         if means is None:
@@ -85,6 +87,16 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
         merit_draws=draws,
         fit=fit,
     )
+
+
+def _not_met_before(
+    findings: Findings, sizes: tuple[int, ...], merit: Array, draws: Array
+) -> tuple[Array, Array]:
+    """Raise what the law says of batch sizes not run to what those that missed the target leave."""
+    least = np.array(
+        [-np.inf if findings.merits(size) else findings.log_merit_not_met(size) for size in sizes]
+    )
+    return np.maximum(merit, least), np.maximum(draws, least)
 
 
 def observations(findings: Findings, target: Target) -> list[StepsObservation]:

@@ -27,6 +27,9 @@ CANNOT_WIN = 1.35
 # The best of a search was lucky with its seed: on another seed it may take up to so much longer.
 _ANOTHER_SEED = 2.0
 _MOST_RUNS = 10
+# A rate that was valued is given up for one that promises to save at least so much (a log ratio):
+# its runs would have to be done again.
+_WORTH_A_MOVE = 0.01
 
 
 @dataclass(kw_only=True)
@@ -96,7 +99,7 @@ class RateSearch:
     def step_down(self) -> None:
         """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
         assert self.learning_rate is not None
-        chosen = math.log2(self.learning_rate / self.ledger.question.reference.learning_rate)
+        chosen = self._octave_of(self.learning_rate)
         lower = {o: merit for o, merit in self._merits().items() if o < chosen - 0.25}
         self.learning_rate = self.merit = None
         if lower:
@@ -225,11 +228,18 @@ class RateSearch:
         offset = 0.0
         if below is not None and above is not None and below + above > 0:
             offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
+            if self.learning_rate is not None:
+                away = self._octave_of(self.learning_rate) - here - offset
+                if (below + above) / 2 * away**2 < _WORTH_A_MOVE:
+                    return
         if self._available() is not None:
             self._take(self._nearest(here + offset), merits[here])
         else:
             parts = 2 if len(self.seeds) == 1 else 4
             self._take(here + round(parts * offset) / parts, merits[here])
+
+    def _octave_of(self, learning_rate: float) -> float:
+        return math.log2(learning_rate / self.ledger.question.reference.learning_rate)
 
     def _take(self, octave: float, merit: float) -> None:
         self.learning_rate, self.merit = self.rate(octave), merit
