@@ -280,6 +280,26 @@ def test_a_habit_that_was_not_trained_is_told_as_read_off_the_curve():
     assert "not trained" not in said(ADVICE, "habit")
 
 
+def test_a_habit_that_missed_the_target_is_told_by_what_that_leaves():
+    missed = Estimate(estimate=None, low=1.7, high=None, n=0, reason="no rate tried met it")
+    untold = Estimate.cannot_tell("it was not tried")
+    advice = with_relative(ADVICE, b16=missed, b32=untold)
+    advice = replace(
+        advice,
+        candidates=tuple(
+            replace(c, learning_rate=None, n_runs=0) if c.batch_size in (16, 32) else c
+            for c in advice.candidates
+        ),
+    )
+
+    text = said(advice, "habit")
+
+    assert "with 16, 64 and 128 it takes at least 1.7, 3.9 and 2.2 times as long" in text
+    assert "for 32 that can't be told" in text
+    assert "16 has no run that met the target, only this bound" in text
+    assert "fitted curve" not in text
+
+
 def test_what_was_missing_is_not_said_twice():
     advice = replace(cannot_tell_advice(), reason="it is open: A and B", missing="A and B")
 

@@ -160,12 +160,11 @@ def habit(told: Told) -> Sentence | None:
     """How good the sizes that people take without measuring are here, each tuned."""
     advice = told.advice
     valued = [c for c in advice.candidates if c.batch_size in HABIT]
-    known = [c for c in valued if c.relative.estimate is not None]
-    if not known:
-        return None
     limit = 1 + advice.delta
-    good = [c for c in known if c.in_flat_interval]
-    worse = [(c, low) for c in known if (low := c.relative.low) is not None and low > limit]
+    good = [c for c in valued if c.in_flat_interval]
+    worse = [(c, low) for c in valued if (low := c.relative.low) is not None and low > limit]
+    if not worse and all(c.relative.estimate is None for c in valued):
+        return None
     settled = [*good, *(c for c, _ in worse)]
     open_ones = [c for c in valued if c not in settled]
     words = objective_words(advice)
@@ -179,10 +178,17 @@ def habit(told: Told) -> Sentence | None:
         parts.append(f"with {_sizes([c for c, _ in worse])} it {takes} as with the best")
     if open_ones:
         parts.append(f"for {_sizes(open_ones)} that can't be told")
-    untrained = [c for c in known if c.learning_rate is None]
-    if untrained:
-        were = "was" if len(untrained) == 1 else "were"
-        parts.append(f"{_sizes(untrained)} {were} not trained: this is read off the fitted curve")
+    untrained = [c for c in valued if c.learning_rate is None]
+    off_the_curve = [c for c in untrained if c.relative.estimate is not None]
+    if off_the_curve:
+        were = "was" if len(off_the_curve) == 1 else "were"
+        parts.append(
+            f"{_sizes(off_the_curve)} {were} not trained: this is read off the fitted curve"
+        )
+    bounded = [c for c, _ in worse if c in untrained and c not in off_the_curve]
+    if bounded:
+        have = "has" if len(bounded) == 1 else "have"
+        parts.append(f"{_sizes(bounded)} {have} no run that met the target, only this bound")
     start = "The usual 16, 32, 64 and 128, each at its own tuned learning rate"
     verdict: Verdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
     return Sentence(topic="habit", text=f"{start}: {'; '.join(parts)}.", verdict=verdict)
