@@ -70,7 +70,7 @@ def made_up_summary() -> WorkloadSummary:
 def engine_on(
     store: Store, parcel: Parcel, *, budget_s: float = 1e6, clock: Callable[[], float] | None = None
 ) -> LiveEngine:
-    sizes = (5, 10, 20, 40)
+    sizes = (1, 5, 10, 20, 40)
     engine = LiveEngine(
         store,
         LiveWork(
@@ -340,3 +340,36 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
 
         with pytest.raises(StoreError, match="another --store"):
             engine.run([ask(engine, steps=50)])
+
+
+def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
+    lab: Path, tmp_path: Path, parcel: Parcel, trained: list[Trial]
+) -> None:
+    with Store(tmp_path / "other.db") as store:
+        store.put_workload(made_up_summary())
+        engine = engine_on(store, parcel)
+        (whole,) = engine.run([ask(engine, batch_size=1, steps=160)])
+    early = whole.evaluations[12]  # of 64 marks in the first epoch of 40 steps
+    value = early.score("validation", "loss")
+    assert value is not None
+    target = Target(metric="loss", value=value, better="lower")
+    trained.clear()
+
+    with Store(lab) as store:
+        engine = engine_on(store, parcel)
+        seldom = ask(engine, batch_size=1, steps=160)
+        seldom = replace(seldom, length=replace(seldom.length, watched_from_samples=80))
+        (first,) = engine.run([seldom])
+        seldom_until = replace(seldom, length=replace(seldom.length, until=target))
+        (same,) = engine.run([seldom_until])
+        assert len(trained) == 1
+        (again,) = engine.run([ask(engine, batch_size=1, steps=160, until=target)])
+        (once_more,) = engine.run([ask(engine, batch_size=1, steps=160, until=target)])
+
+    assert len(first.evaluations) < len(whole.evaluations)
+    wide, exact, expected = (run.crossing(target) for run in (same, again, whole))
+    assert wide is not None
+    assert exact == expected
+    assert wide.step - wide.after_step > exact.step - exact.after_step
+    assert len(trained) == 2
+    assert shape(once_more) == shape(again) == shape(whole)[: len(again.evaluations)]

@@ -140,6 +140,7 @@ class AdviceSession:
         advice = replace(
             advice,
             budget_s=self._asked.budget_s,
+            stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(*filter(None, [stands_in]), *advice.caveats, *self._caveats(here)),
         )
         engine.put_study(advice.target)

@@ -36,7 +36,8 @@ class WorkloadSummary:
         batch_size: the reference batch size.
         learning_rate: the reference learning rate.
         has_batch_norm: whether a layer of the model normalises over the batch.
-        adam: betas and eps of its optimizer at the reference batch size; None: not of Adam's kind.
+        adam: the least betas of its optimizer's groups and the first one's eps, at the reference
+            batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
     """
 

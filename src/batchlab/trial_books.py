@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
+from batchlab.cadence import pauses
 from batchlab.environment import library_versions
 from batchlab.errors import StoreError
 from batchlab.listener import Listener
@@ -81,7 +82,9 @@ class TrialBooks:
         self._claims[trial_id] = claim
         path = self._store.checkpoint_path(trial_id)
         progress = peek_checkpoint(path)
-        resume = progress is not None and progress.versions == library_versions()
+        # A run that was not looked at where its target was met has to be done again from there.
+        watched = record is None or was_watched(record, self._lengths[trial_id])
+        resume = watched and progress is not None and progress.versions == library_versions()
         threads = progress.threads if progress is not None and resume else self._threads
         if record is not None and not resume:
             self._store.restart_trial(trial_id)
@@ -161,11 +164,34 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         return False
     if not record.status.ended_well:
         return True
+    if not was_watched(record, length):
+        return False
     if length.until is not None:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held_at_next is not None:
             return True
     return record.steps >= length.last_step(record.trial)
+
+
+def was_watched(record: TrialRecord, length: RunLength) -> bool:
+    """Whether it was evaluated as often as asked where it met the target asked for.
+
+    Runs of the advice are looked at seldom before they may meet theirs; an easier target may have
+    been met there.
+    """
+    crossing = None if length.until is None else record.crossing(length.until)
+    if crossing is None:
+        return True
+    trial = record.trial
+    asked = pauses(
+        steps_per_epoch=trial.steps_per_epoch,
+        batch_size=trial.batch_size,
+        n_train=trial.n_train,
+        last_step=crossing.step,
+        after_step=crossing.after_step,
+        watched_from_samples=length.watched_from_samples,
+    )
+    return next(asked).step == crossing.step
 
 
 def refuse_to_train_over(store: Store, trials: Sequence[Trial]) -> None:

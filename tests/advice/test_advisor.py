@@ -135,6 +135,18 @@ def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     assert advice.spent_s < 1000.0
 
 
+def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
+    truth = Truth(noise=0.25)
+    step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}
+    asked = question(step_s.__getitem__, budget_s=2000.0, sizes=tuple(step_s))
+
+    advice = advise(asked, SimulatedEngine(truth=truth, step_s=step_s.__getitem__, n_seeds=10))
+
+    assert advice.verdict == "cannot_tell"
+    # Of ten, two chose the rates; one would have verified a recommendation.
+    assert {run.seed for run in advice.tried if run.purpose == "value"} == {2, 3, 4, 5, 6, 8, 9}
+
+
 def test_too_small_a_budget_for_a_decision_is_said_with_what_would_settle_it():
     advice, _ = advised(trainings=12, truth=Truth(noise=0.12), step_s=knee(48))
 

@@ -6,8 +6,10 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.climb import visit
 from batchlab.advice.findings import Findings, SeedPlan
 from batchlab.advice.ledger import Ledger
+from batchlab.advice.tuning import merit_of
 
 STEP_S = knee(512)
 
@@ -78,6 +80,44 @@ def test_a_rate_that_takes_about_as_long_on_fresh_seeds_is_kept():
     findings.value(64, 3)
 
     assert search.learning_rate == 2 * search.former[0][0]
+
+
+def test_a_rate_is_kept_where_another_seed_would_move_it_by_little():
+    findings = found(truth=Truth(noise=0.0, left=0.05, right=0.06, best_rate=0.0425))
+    search = findings.tune(64, limit_steps=10**6)
+    before = search.learning_rate
+    findings.confirm(64)
+
+    assert search.learning_rate == before == 0.04
+    assert search.former == []
+
+
+def test_a_rate_that_is_kept_has_the_figure_of_all_its_seeds():
+    findings = found(truth=Truth(noise=0.25), salt=4)
+    search = findings.tune(64, limit_steps=10**6)
+    one_seed = search.merit
+    findings.confirm(64)
+
+    merits = [
+        merit_of(findings.ledger, record)
+        for key, record in findings.ledger.records.items()
+        if key[1] == search.learning_rate
+    ]
+    assert len(merits) == 2
+    assert search.former == []
+    assert search.merit == pytest.approx(math.sqrt(math.prod(merits)))
+    assert search.merit != one_seed
+
+
+def test_a_miss_says_no_more_than_the_steps_that_were_run():
+    findings = found(truth=Truth(noise=0.0), longest_epochs=9)  # 64 needs 7 of them, 256 needs 12
+    findings.tune(64, limit_steps=10**6)
+    findings.value(64, 1)
+
+    visit(findings, 256, why="a test")
+
+    assert 256 in findings.ruled_out
+    assert findings.missed_at[256] == 9 * findings.ledger.steps_per_epoch(256)
 
 
 def test_a_batch_size_that_missed_bounds_those_beyond_it():

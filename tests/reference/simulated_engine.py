@@ -65,7 +65,8 @@ class SimulatedEngine:
     """Answers trials from a `Truth`; its clock counts steps times the step time.
 
     The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at every
-    5 % more samples; a seed's steps to target are log-normal around the truth.
+    5 % more samples, and at every half as much again before a run is watched; a seed's steps to
+    target are log-normal around the truth.
     """
 
     truth: Truth
@@ -110,7 +111,8 @@ class SimulatedEngine:
             steps = mean * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
             status = Status.OK
-            for step in _marks(steps, limit):
+            watched = ask.length.watched_from_samples / trial.batch_size
+            for step in _marks(steps, limit, watched):
                 value = 1 - (1 - self.truth.target) * (steps / step) ** 0.5
                 curve.append((step, value))
                 if ask.length.until is not None and ask.length.until.met_by(value):
@@ -128,13 +130,17 @@ class SimulatedEngine:
         return float(np.random.default_rng(number).normal(0.0, self.truth.noise))
 
 
-def _marks(steps: float, limit: int) -> list[int]:
-    """Steps of evaluation: 5 % apart from a fiftieth of the way on, never two at one step."""
+def _marks(steps: float, limit: int, watched: float) -> list[int]:
+    """Steps of evaluation: 5 % apart from a fiftieth of the way on, never two at one step.
+
+    Before the step `watched` they lie half as much again apart.
+    """
     marks = []
     place = max(1.0, steps / 50)
     while place < limit:
         marks.append(round(place))
-        place = max(place * 1.05, place + 1)
+        unwatched = place * 1.5 <= watched
+        place = max(place * (1.5 if unwatched else 1.05), place + 1)
     return [*marks, limit]
 
 

@@ -17,6 +17,7 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Configuration
 from batchlab.estimate import Estimate
+from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_sentences import advice_sentences
 
 ADVICE = made_up_advice()
@@ -298,6 +299,19 @@ def test_a_habit_that_missed_the_target_is_told_by_what_that_leaves():
     assert "for 32 that can't be told" in text
     assert "16 has no run that met the target, only this bound" in text
     assert "fitted curve" not in text
+
+
+def test_a_stand_in_is_never_called_the_users_own():
+    advice = replace(ADVICE, stand_in_for=96)
+    same = replace(advice, recommendation=advice.reference, target_origin="pilot")
+
+    assert "the stand-in for your configuration (batch size 64" in said(advice, "gain")
+    assert "whose batch size 96 cannot be had" in said(same, "gain")
+    assert "a pilot run of the stand-in for your configuration" in said(same, "when to stop")
+    figures = str(advice_figures(advice, advice_study(advice), None))
+    assert "your configuration as it is" not in figures
+    assert "your batch size" not in figures
+    assert "the stand-in for your configuration" in figures
 
 
 def test_what_was_missing_is_not_said_twice():

@@ -26,6 +26,25 @@ def test_an_optimizer_without_betas_has_none(kind: type[torch.optim.Optimizer]) 
     assert adam_settings(kind([parameter()], lr=0.1)) is None  # type: ignore[call-arg]
 
 
+def test_of_several_groups_the_least_betas_count() -> None:
+    made = torch.optim.Adam(
+        [
+            {"params": [parameter()], "betas": (0.9, 0.99), "eps": 1e-6},
+            {"params": [parameter()], "betas": (0.8, 0.999)},
+        ]
+    )
+
+    assert adam_settings(made) == AdamSettings(betas=(0.8, 0.99), eps=1e-6)
+
+
+@pytest.mark.parametrize("betas", [0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b")])
+def test_settings_of_another_kind_are_none(betas: object) -> None:
+    made = torch.optim.Adam([parameter()])
+    made.param_groups[0]["betas"] = betas
+
+    assert adam_settings(made) is None
+
+
 def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
     made = torch.optim.Adam(
         [

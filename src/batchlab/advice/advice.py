@@ -213,7 +213,9 @@ class Advice:
         gain: the reference configuration's figure over the recommendation's, measured on fresh
             seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound.
         gain_from_batch_size: the same over the reference batch size at its own tuned rate.
-        reference: the workload's own configuration.
+        reference: the workload's own configuration, or what stands in for it.
+        stand_in_for: the workload's own batch size, where it cannot be had and `reference` stands
+            in for it; None: `reference` is its own.
         reference_tuned: the reference batch size at its own tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.
@@ -246,6 +248,7 @@ class Advice:
     gain_from_batch_size: Estimate
     reference: Configuration
     reference_tuned: Configuration | None
+    stand_in_for: int | None = None
     candidates: tuple[Candidate, ...]
     laws: Laws | None
     tried: tuple[RateTried, ...]

@@ -70,6 +70,8 @@ class _Advisor:
         if decision is not None and decision.verdict == "cannot_tell":
             # Without a recommendation there is little to verify: better spend it on finding one.
             self._ledger.reserved_s *= _VERIFIED_AT_LEAST
+            if self._ledger.engine.n_seeds is not None:
+                self._findings.seeds = self._findings.seeds.verifying_with_one()
             decision = settle(self._findings)
         if decision is None:
             return self._answer(

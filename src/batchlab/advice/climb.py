@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from batchlab.advice.findings import Findings
+from batchlab.advice.ledger import has_failed
 from batchlab.advice.scoring import score
 
 _STRIDE = 4.0
@@ -66,8 +67,10 @@ def visit(findings: Findings, batch_size: int, *, why: str) -> bool:
         return False
     if tuned.learning_rate is None:
         findings.ruled_out[batch_size] = _why_none(findings, batch_size, limit)
-        if tuned.failed < len(tuned.records):
-            findings.missed_at[batch_size] = limit
+        # Not `limit`: a run may end before it, at the epochs allowed or with the budget.
+        missed = [record.steps for record in tuned.records if not has_failed(record)]
+        if missed:
+            findings.missed_at[batch_size] = min(missed)
         findings.ledger.note(f"batch size {batch_size} is out", findings.ruled_out[batch_size])
         return True
     score, best_score = findings.log_score(batch_size), findings.best_log_score()

@@ -47,6 +47,10 @@ class SeedPlan:
             verify=tuple(range(n_seeds - n_verify, n_seeds)),
         )
 
+    def verifying_with_one(self) -> SeedPlan:
+        """The plan in which all but one of the seeds that verify value instead."""
+        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
+
 
 @dataclass
 class Findings:
@@ -204,7 +208,7 @@ class Findings:
         return search
 
     def confirm(self, batch_size: int) -> bool:
-        """Ask a second seed about the rate of a batch size; False: none left, or no budget."""
+        """Ask a further seed about the rate of a batch size; False: none left, or no budget."""
         search = self.tuned[batch_size]
         if self.is_confirmed(batch_size) or search.merit is None:
             return False
@@ -213,15 +217,15 @@ class Findings:
         if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
             return False
         self.ledger.note(
-            f"asked a second seed for the rate of batch size {batch_size}",
-            "one seed chose it, and this batch size matters to the decision",
+            f"asked a further seed for the rate of batch size {batch_size}",
+            f"{_seeds(len(search.seeds) - 1)} chose it, and this batch size matters",
         )
         if search.learning_rate != before and search.learning_rate is not None:
             assert before is not None
             search.former.append((before, merit_before))
             self.ledger.note(
                 f"batch size {batch_size}: rate {search.learning_rate:.3g} instead of {before:.3g}",
-                "a second seed's runs move the lowest point there",
+                f"the runs of {_seeds(len(search.seeds))} have their lowest point there",
             )
         return True
 
@@ -345,3 +349,7 @@ class Findings:
 def _carried_over(log_steps: float, size: int, batch_size: int) -> float:
     """The least log steps of a batch size if `size` needs so many: no fewer steps, or examples."""
     return log_steps - max(0.0, math.log(batch_size / size))
+
+
+def _seeds(n: int) -> str:
+    return "one seed" if n == 1 else f"{n} seeds"

@@ -58,7 +58,7 @@ def follow_further(findings: Findings, decision: Decision) -> None:
                     )
                 )
                 new_steps = math.ceil((_USUALLY - 1) * math.exp(merit))
-                cost_s += findings.ledger.engine.expected_s(size, new_steps)
+                cost_s += findings.ledger.run_s(size, new_steps)
     if wishes and cost_s / findings.ledger.engine.n_workers <= findings.ledger.left_s():
         findings.ledger.note(
             f"follow {len(wishes)} runs on to {harder.metric} {harder.value:.4g}",

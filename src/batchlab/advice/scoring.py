@@ -68,9 +68,9 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
             if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
             and option.batch_size not in findings.ruled_out
         )
-        merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
         if target == findings.ledger.until:
-            merit, draws = _not_met_before(findings, sizes, merit, draws)
+            sizes = tuple(size for size in sizes if _is_possible(findings, fit, size))
+        merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
     else:
         means = _means(findings, target)
         if means is None:
@@ -89,14 +89,14 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
     )
 
 
-def _not_met_before(
-    findings: Findings, sizes: tuple[int, ...], merit: Array, draws: Array
-) -> tuple[Array, Array]:
-    """Raise what the law says of batch sizes not run to what those that missed the target leave."""
-    least = np.array(
-        [-np.inf if findings.merits(size) else findings.log_merit_not_met(size) for size in sizes]
-    )
-    return np.maximum(merit, least), np.maximum(draws, least)
+def _is_possible(findings: Findings, fit: StepsToTargetFit, batch_size: int) -> bool:
+    """Whether those that missed the target leave what the law says of a batch size not run.
+
+    Where they don't, the bound that they give is all that is known of it.
+    """
+    if findings.merits(batch_size):
+        return True
+    return bool(findings.log_merit_not_met(batch_size) <= fit.log_steps([batch_size])[0])
 
 
 def observations(findings: Findings, target: Target) -> list[StepsObservation]:

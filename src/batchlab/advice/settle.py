@@ -75,7 +75,7 @@ def settle(findings: Findings) -> Decision | None:
         if _is_clear(findings, decision):
             size = decision.batch_size
             assert size is not None
-            # The recommendation is only as good as its rate, which one seed chose.
+            # The recommendation is only as good as its rate, and one seed's choice is not enough.
             if len(findings.tuned[size].seeds) == 1 and findings.confirm(size):
                 findings.value(size, _FEWEST_VALUES)
                 continue

@@ -34,7 +34,7 @@ _WORTH_A_MOVE = 0.01
 
 @dataclass(kw_only=True)
 class RateSearch:
-    """The search at one batch size: `run` finds a rate, `confirm` asks a second seed.
+    """The search at one batch size: `run` finds a rate, `confirm` asks a further seed.
 
     Attributes:
         ledger: asked for the runs.
@@ -231,6 +231,7 @@ class RateSearch:
             if self.learning_rate is not None:
                 away = self._octave_of(self.learning_rate) - here - offset
                 if (below + above) / 2 * away**2 < _WORTH_A_MOVE:
+                    self.merit = merits[here]
                     return
         if self._available() is not None:
             self._take(self._nearest(here + offset), merits[here])

@@ -40,7 +40,8 @@ class WorkloadFacts:
         n_parameters: trainable parameters.
         has_batch_norm: whether a layer normalises over the batch, so that its size changes the
             function that is trained.
-        adam: betas and eps of its optimizer; None: it does not have both.
+        adam: the least betas of its optimizer's groups and the first one's eps; None: it does not
+            have both.
         warnings: what is odd but can be trained.
     """
 

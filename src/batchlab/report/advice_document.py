@@ -60,6 +60,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     gain_from_batch_size: Estimate
     reference: ConfigurationDocument
     reference_tuned: ConfigurationDocument | None
+    stand_in_for: int | None
     candidates: tuple[Candidate, ...]
     laws: Laws | None
     head_to_head: HeadToHead | None
@@ -101,6 +102,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         gain_from_batch_size=advice.gain_from_batch_size,
         reference=_described(advice.reference),
         reference_tuned=_configuration(advice.reference_tuned),
+        stand_in_for=advice.stand_in_for,
         candidates=advice.candidates,
         laws=advice.laws,
         head_to_head=advice.head_to_head,

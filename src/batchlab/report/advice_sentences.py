@@ -18,6 +18,7 @@ from batchlab.report.objective_words import (
     target_text,
 )
 from batchlab.report.quantity_text import quantity_text
+from batchlab.report.reference_words import reference_words
 from batchlab.report.sentence import Sentence, Verdict
 from batchlab.study import WorkloadSummary
 
@@ -129,11 +130,10 @@ def gain(told: Told) -> Sentence | None:
     if advice.recommendation is None:
         return None
     if _is_same(advice.recommendation, advice.reference):
-        text = "It is your own configuration, so there is nothing to gain."
-        return Sentence(topic="gain", text=text)
+        return Sentence(topic="gain", text=reference_words(advice).nothing_to_gain)
     own = (
-        f"your configuration as it is (batch size {advice.reference.batch_size}, learning rate "
-        f"{_rate(advice.reference)})"
+        f"{reference_words(advice).configuration} (batch size {advice.reference.batch_size}, "
+        f"learning rate {_rate(advice.reference)})"
     )
     text = f"Against the recommendation {own} {_compared(advice, advice.gain)}{_missed(advice)}."
     return Sentence(topic="gain", text=text)
@@ -253,7 +253,7 @@ def when_to_stop(told: Told) -> Sentence | None:
         return Sentence(topic="when to stop", text=text)
     origin = {
         "given": "",
-        "pilot": " (the plateau of a pilot run of your configuration)",
+        "pilot": f" (the plateau of a pilot run of {reference_words(advice).configuration})",
         "easier": " (an easier target: the budget did not reach for the plateau)",
     }[advice.target_origin]
     text = f"At {target_text(advice.target)}{origin}"

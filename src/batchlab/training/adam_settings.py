@@ -11,9 +11,17 @@ from batchlab.scaling import SDE_ADAM, AdamSettings, scaled
 
 
 def adam_settings(optimizer: torch.optim.Optimizer) -> AdamSettings | None:
-    """Betas and eps of the first parameter group; None: some group has no such settings."""
+    """The least betas over all parameter groups, and the first one's eps.
+
+    What a rule can do with the least betas it can do with every group's. None: a group does not
+    have two betas and eps, as numbers.
+    """
     found = [_settings_of(group) for group in optimizer.param_groups]
-    return None if None in found else found[0]
+    known = [settings for settings in found if settings is not None]
+    if not known or len(known) < len(found):
+        return None
+    first, second = (min(settings.betas[place] for settings in known) for place in (0, 1))
+    return AdamSettings(betas=(first, second), eps=known[0].eps)
 
 
 def move_adam_settings(
@@ -60,6 +68,9 @@ def without_adam_settings(what: str) -> UsageError:
 
 def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
     betas, eps = group.get("betas"), group.get("eps")
-    if betas is None or eps is None or len(betas) != 2:
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
         return None
-    return AdamSettings(betas=(float(betas[0]), float(betas[1])), eps=float(eps))
+    first, second = betas
+    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
+        return None
+    return AdamSettings(betas=(float(first), float(second)), eps=float(eps or 0.0))

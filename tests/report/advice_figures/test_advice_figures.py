@@ -164,7 +164,7 @@ def test_configurations_that_are_the_same_are_compared_once():
 
     figure = figures(advice)["e"]
 
-    assert figure.absent.startswith("The recommendation is your own configuration")
+    assert figure.absent.startswith("It is your own configuration")
 
 
 def test_progress_draws_the_recommendation_beside_the_reference():

@@ -12,6 +12,7 @@ from batchlab.report.advice_rows import advice_looks, kinds_of, label_of, rows_d
 from batchlab.report.figure import Figure, Panel, Row, list_text, rounded
 from batchlab.report.objective_words import objective_words
 from batchlab.report.quantity_text import quantity_text
+from batchlab.report.reference_words import reference_words
 from batchlab.report.table import Column, Table, Value
 from batchlab.study import Study
 
@@ -75,7 +76,7 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     absent = None
     if len(found) < 2:
         absent = (
-            "The recommendation is your own configuration: there is nothing to compare."
+            reference_words(advice).nothing_to_gain
             if found
             else "No verification on fresh seeds was run."
         )

@@ -13,6 +13,7 @@ from batchlab.report.advice_rows import advice_looks, drawn_looks, kinds_of, lab
 from batchlab.report.figure import Figure, Panel, Row, rounded
 from batchlab.report.objective_words import ratio_text
 from batchlab.report.quantity_text import quantity_text
+from batchlab.report.reference_words import reference_words
 from batchlab.report.table import Column, Table, Value
 from batchlab.study import Study
 
@@ -29,7 +30,7 @@ def learning_rates_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     return Figure(
         key=key,
         title="The learning rate of each batch size",
-        notes=tuple(_notes(rows)),
+        notes=tuple(_notes(advice, rows)),
         absent=None if panels else absent,
         panels=panels,
         data="rates",
@@ -140,7 +141,7 @@ def _rule_rows(advice: Advice, study: Study) -> Iterator[Row]:
             }
 
 
-def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
+def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     kinds = kinds_of(rows)
     if "run" in kinds:
         yield (
@@ -153,8 +154,9 @@ def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
         yield "× at the top: a run that diverged or failed; at most six are drawn at one rate."
     if "rule" in kinds:
         yield (
-            "Dashed: what the scaling rules set from the tuned rate of your batch size. A rate is "
-            "tuned to about a factor of two, so points near a line do not contradict it."
+            f"Dashed: what the scaling rules set from the tuned rate of "
+            f"{reference_words(advice).batch_size}. A rate is tuned to about a factor of two, so "
+            f"points near a line do not contradict it."
         )
 
 

@@ -21,6 +21,7 @@ from batchlab.report.advice_tables import candidates_table
 from batchlab.report.estimate_text import estimate_text
 from batchlab.report.figure import Figure, Panel, Row, rounded
 from batchlab.report.objective_words import objective_words, share_text
+from batchlab.report.reference_words import reference_words
 from batchlab.study import Study
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
@@ -100,7 +101,7 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
             **base,
             "kind": "words",
             "mean": rounded(highest),
-            "text": "your configuration as it is",
+            "text": reference_words(advice).configuration,
             "side": side_of(looks, size),
         }
 
@@ -131,6 +132,7 @@ def _notes(advice: Advice) -> Iterator[str]:
         )
     head = advice.head_to_head
     if head is not None and any(value is not None for value in head.reference):
-        yield "×: your configuration as it is, at its own learning rate, one mark a fresh seed."
+        own = reference_words(advice).configuration
+        yield f"×: {own}, at its own learning rate, one mark a fresh seed."
     if head is not None and any(value is None for value in head.reference):
         yield "↑: it had not reached the target by then; the figure is larger than this."

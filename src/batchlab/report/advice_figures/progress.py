@@ -10,27 +10,24 @@ from batchlab.report.advice_plots import progress_plot
 from batchlab.report.advice_rows import advice_looks, kinds_of, label_of, rows_domain
 from batchlab.report.figure import Figure, Panel, Row, rounded
 from batchlab.report.quantity_text import quantity_text
+from batchlab.report.reference_words import reference_words
 from batchlab.report.table import Column, Table, Value
 from batchlab.study import Study
 from batchlab.trial import TrialRecord
 
 MOST_POINTS = 100  # of a line on the page
-_NAMES = {
-    "recommended": "recommended",
-    "reference, tuned": "your batch size, tuned",
-    "reference": "your configuration as it is",
-}
 
 
 def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """The metric against training time, the recommendation beside the reference."""
     metric = study.workload.metrics[0].name
+    own = reference_words(advice)
     rows = tuple(_rows(advice, study, metric))
     curves = [row for row in rows if row["kind"] == "curve"]
     panel = Panel(
         key=f"{key}-progress",
         title=f"validation {metric}",
-        alternative=_words(study, metric, curves),
+        alternative=_words(advice, metric, curves),
         plot=partial(
             progress_plot,
             "progress",
@@ -46,8 +43,8 @@ def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         key=key,
         title=f"Validation {metric} along training time",
         notes=(
-            "One line a run: solid the recommendation, dashed your batch size at its own tuned "
-            "rate, dotted your configuration as it is.",
+            f"One line a run: solid the recommendation, dashed {own.batch_size} at its own tuned "
+            f"rate, dotted {own.configuration}.",
             "Time is steps × the time of a step measured alone, not the clock of runs that shared "
             "the machine.",
         ),
@@ -55,7 +52,7 @@ def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         panels=(panel,) if curves else (),
         data="progress",
         rows=rows,
-        table=_table(study, curves, metric),
+        table=_table(advice, curves, metric),
     )
 
 
@@ -120,29 +117,35 @@ def _thinned(record: TrialRecord, metric: str) -> list[tuple[int, float]]:
     return [points[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
 
 
-def _ends(curves: list[Row]) -> Iterator[tuple[Row, str]]:
+def _ends(advice: Advice, curves: list[Row]) -> Iterator[tuple[Row, str]]:
     """The last point of every line, with the name of its configuration."""
+    own = reference_words(advice)
+    names = {
+        "recommended": "recommended",
+        "reference, tuned": f"{own.batch_size}, tuned",
+        "reference": own.configuration,
+    }
     last: dict[str, Row] = {}
     for row in curves:
         last[str(row["run"])] = row
     for row in last.values():
-        yield row, _NAMES[str(row["series"])]
+        yield row, names[str(row["series"])]
 
 
-def _words(study: Study, metric: str, curves: list[Row]) -> str:
+def _words(advice: Advice, metric: str, curves: list[Row]) -> str:
     ends = "; ".join(
         f"{name}, batch size {row['batch']}: {quantity_text(metric, row['mean'])} after "
         f"{quantity_text('equal_time_s', row['equal_time_s'])}"
-        for row, name in _ends(curves)
+        for row, name in _ends(advice, curves)
     )
     return f"Line chart of validation {metric} against training time. At the end: {ends}."
 
 
-def _table(study: Study, curves: list[Row], metric: str) -> Table:
+def _table(advice: Advice, curves: list[Row], metric: str) -> Table:
     rows: list[tuple[Value, ...]] = [
         (name, str(row["batch"]), str(row["run"]).rpartition(" ")[2], row["equal_time_s"],
          row["mean"])
-        for row, name in _ends(curves)
+        for row, name in _ends(advice, curves)
     ]  # fmt: skip
     return Table(
         caption="Where each run ended",
