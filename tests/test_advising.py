@@ -426,6 +426,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
 
     (question,) = advisor.questions
     assert question.reference.batch_size == 10
+    assert advice.stand_in_for == reference
     assert question.reference.learning_rate == pytest.approx(0.1 * (10 / reference) ** 0.5)
     assert dict(question.rules)[80] == (("none", 1.0), ("linear", 8.0), ("sqrt", 8**0.5))
     assert advice.caveats[0] == (
@@ -439,6 +440,7 @@ def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvis
     advice = advise(lab)
 
     assert advisor.questions[0].reference.learning_rate == 0.1
+    assert advice.stand_in_for is None
     assert not any("stands in" in caveat for caveat in advice.caveats)
 
 

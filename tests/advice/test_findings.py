@@ -1,6 +1,7 @@
 """Findings: seeds with one purpose each, rates that give way, bounds for what was not run."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
@@ -8,7 +9,10 @@ from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.climb import visit
 from batchlab.advice.findings import Findings, SeedPlan
+from batchlab.advice.further import follow_further
 from batchlab.advice.ledger import Ledger
+from batchlab.advice.scoring import score
+from batchlab.advice.settle import decision_of
 from batchlab.advice.tuning import merit_of
 
 STEP_S = knee(512)
@@ -83,13 +87,54 @@ def test_a_rate_that_takes_about_as_long_on_fresh_seeds_is_kept():
 
 
 def test_a_rate_is_kept_where_another_seed_would_move_it_by_little():
-    findings = found(truth=Truth(noise=0.0, left=0.05, right=0.06, best_rate=0.0425))
+    # Two seeds are asked for a quarter of an octave, where the first one was for a half.
+    flat = {"left": 0.05, "right": 0.05}
+    findings = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**2.2, **flat))
     search = findings.tune(64, limit_steps=10**6)
     before = search.learning_rate
     findings.confirm(64)
 
     assert search.learning_rate == before == 0.04
     assert search.former == []
+
+
+def test_a_rate_is_moved_where_another_seed_promises_more():
+    findings = found(truth=Truth(noise=0.0))
+    search = findings.tune(64, limit_steps=10**6)
+    search.learning_rate = 0.02  # as a misleading first seed might have chosen it
+    findings.confirm(64)
+
+    assert abs(math.log2(search.learning_rate / 0.04)) <= 0.25
+    assert [rate for rate, _ in search.former] == [0.02]
+
+
+def test_what_misses_rule_out_is_not_read_off_the_law():
+    findings = found(truth=Truth(noise=0.0))
+    for size in (64, 256, 1024):
+        findings.tune(size, limit_steps=10**6)
+        findings.value(size, 2)
+    assert set(score(findings).batch_sizes) >= {2048, 4096, 8192}
+
+    findings.missed_at[4096] = 10_000
+
+    assert set(score(findings).batch_sizes) & {1024, 2048, 4096, 8192} == {1024}
+
+
+def test_runs_go_on_to_a_harder_target_only_where_the_budget_reaches_for_it():
+    findings = found(truth=Truth(noise=0.02))
+    for size in (64, 256, 512):
+        findings.tune(size, limit_steps=10**6)
+        findings.value(size, 2)
+    decision = decision_of(findings, score(findings))
+    spent_s, before = findings.ledger.engine.spent_s(), len(findings.ledger.engine.asked)
+
+    findings.ledger.question = replace(findings.question, budget_s=spent_s + 0.1)
+    follow_further(findings, decision)
+    assert len(findings.ledger.engine.asked) == before
+
+    findings.ledger.question = replace(findings.question, budget_s=spent_s + 1000)
+    follow_further(findings, decision)
+    assert len(findings.ledger.engine.asked) > before
 
 
 def test_a_rate_that_is_kept_has_the_figure_of_all_its_seeds():
