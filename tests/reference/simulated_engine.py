@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from batchlab.advice.engine import Ask
+from batchlab.cadence import pauses
 from batchlab.trial import Evaluation, Score, Status, Trial, TrialRecord
 
 N_TRAIN = 20_000
@@ -64,9 +65,8 @@ class Truth:
 class SimulatedEngine:
     """Answers trials from a `Truth`; its clock counts steps times the step time.
 
-    The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at every
-    5 % more samples, and at every half as much again before a run is watched; a seed's steps to
-    target are log-normal around the truth.
+    The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at the
+    cadence of real runs; a seed's steps to target are log-normal around the truth.
     """
 
     truth: Truth
@@ -111,8 +111,7 @@ class SimulatedEngine:
             steps = mean * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
             status = Status.OK
-            watched = ask.length.watched_from_samples / trial.batch_size
-            for step in _marks(steps, limit, watched):
+            for step in _marks(trial, limit, watched_from=ask.length.watched_from_samples):
                 value = 1 - (1 - self.truth.target) * (steps / step) ** 0.5
                 curve.append((step, value))
                 if ask.length.until is not None and ask.length.until.met_by(value):
@@ -130,18 +129,16 @@ class SimulatedEngine:
         return float(np.random.default_rng(number).normal(0.0, self.truth.noise))
 
 
-def _marks(steps: float, limit: int, watched: float) -> list[int]:
-    """Steps of evaluation: 5 % apart from a fiftieth of the way on, never two at one step.
-
-    Before the step `watched` they lie half as much again apart.
-    """
-    marks = []
-    place = max(1.0, steps / 50)
-    while place < limit:
-        marks.append(round(place))
-        unwatched = place * 1.5 <= watched
-        place = max(place * (1.5 if unwatched else 1.05), place + 1)
-    return [*marks, limit]
+def _marks(trial: Trial, limit: int, *, watched_from: int) -> Iterator[int]:
+    """Steps of evaluation."""
+    for pause in pauses(
+        steps_per_epoch=trial.steps_per_epoch,
+        batch_size=trial.batch_size,
+        n_train=trial.n_train,
+        last_step=limit,
+        watched_from_samples=watched_from,
+    ):
+        yield pause.step
 
 
 def _record(
