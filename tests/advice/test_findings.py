@@ -88,7 +88,7 @@ def test_a_rate_that_takes_about_as_long_on_fresh_seeds_is_kept():
 def test_a_rate_is_kept_where_another_seed_would_move_it_by_little():
     # Two seeds are asked for a quarter of an octave, where the first one was for a half.
     flat = {"left": 0.05, "right": 0.05}
-    findings = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**2.2, **flat))
+    findings = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**2.25, **flat))
     search = findings.tune(64, limit_steps=10**6)
     before = search.learning_rate
     findings.confirm(64)
