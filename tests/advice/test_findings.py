@@ -114,6 +114,14 @@ def test_what_misses_rule_out_is_not_read_off_the_law():
         findings.value(size, 2)
     assert set(score(findings).batch_sizes) >= {2048, 4096, 8192}
 
+    law = score(findings).fit
+    just_below = math.exp(law.log_steps([4096])[0] - 0.01)
+    findings.missed_at[4096] = math.floor(just_below)
+    possible = score(findings)
+    drawn = possible.merit_draws[:, possible.batch_sizes.index(4096)]
+    assert drawn.min() == pytest.approx(math.log(math.floor(just_below)))
+    assert drawn.min() > law.log_steps_draws([4096]).min()
+
     findings.missed_at[4096] = 10_000
 
     assert set(score(findings).batch_sizes) & {1024, 2048, 4096, 8192} == {1024}

@@ -68,9 +68,14 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
             if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
             and option.batch_size not in findings.ruled_out
         )
+        least = {}
         if target == findings.ledger.until:
-            sizes = tuple(size for size in sizes if _is_possible(findings, fit, size))
+            least = {size: _least_log_merit(findings, size) for size in sizes}
+            # Where the law itself lies below what misses leave, their bound is all that is known.
+            points = zip(sizes, fit.log_steps(sizes), strict=True)
+            sizes = tuple(size for size, point in points if point >= least[size])
         merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
+        draws = np.maximum(draws, [least.get(size, -np.inf) for size in sizes])
     else:
         means = _means(findings, target)
         if means is None:
@@ -89,14 +94,9 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
     )
 
 
-def _is_possible(findings: Findings, fit: StepsToTargetFit, batch_size: int) -> bool:
-    """Whether those that missed the target leave what the law says of a batch size not run.
-
-    Where they don't, the bound that they give is all that is known of it.
-    """
-    if findings.merits(batch_size):
-        return True
-    return bool(findings.log_merit_not_met(batch_size) <= fit.log_steps([batch_size])[0])
+def _least_log_merit(findings: Findings, batch_size: int) -> float:
+    """What those that missed the target leave for a batch size not run; -inf where it was run."""
+    return -math.inf if findings.merits(batch_size) else findings.log_merit_not_met(batch_size)
 
 
 def observations(findings: Findings, target: Target) -> list[StepsObservation]:
