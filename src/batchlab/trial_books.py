@@ -191,7 +191,8 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
         after_step=crossing.after_step,
         watched_from_samples=length.watched_from_samples,
     )
-    return next(asked).step == crossing.step
+    first = next(asked, None)  # None: met untrained, at the evaluation before any step
+    return first is None or first.step == crossing.step
 
 
 def refuse_to_train_over(store: Store, trials: Sequence[Trial]) -> None:
