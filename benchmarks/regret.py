@@ -254,9 +254,16 @@ def _verdicts(answers: Sequence[Answer]) -> list[str]:
     counted = [f"{sum(e.verdict == verdict for e in own)} {verdict}" for verdict in verdicts]
     spent = statistics.median(each.spent for each in own)
     over = sum(each.spent > 1.0 for each in own)
+    within = (statistics.fmean(each.regret <= most for each in own) for most in (0.05, 0.15))
+    regrets = (
+        f"{verdict} {_both([each for each in own if each.verdict == verdict], 'advise')}"
+        for verdict in verdicts
+    )
     return [
         f"Verdicts at {_percent(MAIN_BUDGET)}: {', '.join(counted)}. Spent: {_percent(spent)} of "
-        f"the budget (median); more than all of it in {over} of {len(own)}."
+        f"the budget (median); more than all of it in {over} of {len(own)}. At most 5 % and 15 % "
+        f"are lost by {' and '.join(map(_percent, within))} of them. Regret by verdict: "
+        f"{', '.join(regrets)}."
     ]
 
 

@@ -589,11 +589,13 @@ def _study_id(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def workloads(as_json: bool) -> None:
     """List the built-in workloads with their settings and defaults."""
+    from batchlab.json_document import SCHEMA
     from batchlab.workload_reference import describe_workloads
 
     described = describe_workloads()
     if as_json:
-        print(json.dumps({"schema": 1, "command": "workloads", "workloads": described}, indent=2))
+        document = {"schema": SCHEMA, "command": "workloads", "workloads": described}
+        print(json.dumps(document, indent=2))
         return
     for entry in described:
         print(f"{entry['name']}\n    {entry['description']}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -70,20 +71,16 @@ def made_up_trial(
     scaling_rule: str = "none",
 ) -> Trial:
     """A trial; `micro_batch_size` is the batch size unless given."""
-    return Trial(
+    trial = Trial.of_whole_batches(
         workload_id=workload_id,
         workload=workload,
-        settings=(),
         n_train=n_train,
         batch_size=batch_size,
-        micro_batch_size=micro_batch_size or batch_size,
-        sampling="reshuffle",
-        drop_last=False,
         learning_rate=learning_rate,
-        scaling_rule=scaling_rule,
-        horizon_steps=None,
-        device="cpu",
         seed=seed,
+    )
+    return replace(
+        trial, micro_batch_size=micro_batch_size or batch_size, scaling_rule=scaling_rule
     )
 
 

@@ -283,7 +283,7 @@ class Findings:
                 return False  # their turn never came
 
     def _keep_the_better_rate(self, batch_size: int) -> None:
-        """Where a second seed moved the rate and fresh seeds speak against it, move it back."""
+        """Where a further seed moved the rate and fresh seeds speak against it, move it back."""
         search = self.tuned[batch_size]
         assert search.learning_rate is not None
         for rate, merit in search.former:

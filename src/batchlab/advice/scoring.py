@@ -68,14 +68,13 @@ def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
             if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
             and option.batch_size not in findings.ruled_out
         )
-        least = {}
-        if target == findings.ledger.until:
-            least = {size: _least_log_merit(findings, size) for size in sizes}
-            # Where the law itself lies below what misses leave, their bound is all that is known.
-            points = zip(sizes, fit.log_steps(sizes), strict=True)
-            sizes = tuple(size for size, point in points if point >= least[size])
         merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
-        draws = np.maximum(draws, [least.get(size, -np.inf) for size in sizes])
+        if target == findings.ledger.until:
+            least = np.array([_least_log_merit(findings, size) for size in sizes])
+            # Where the law itself lies below what misses leave, their bound is all that is known.
+            possible = np.flatnonzero(merit >= least)
+            sizes = tuple(sizes[place] for place in possible)
+            merit, draws = merit[possible], np.maximum(draws, least)[:, possible]
     else:
         means = _means(findings, target)
         if means is None:

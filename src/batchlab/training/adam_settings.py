@@ -67,10 +67,10 @@ def without_adam_settings(what: str) -> UsageError:
 
 
 def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
-    betas, eps = group.get("betas"), group.get("eps")
-    if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
+    betas = group.get("betas")
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
         return None
-    first, second = betas
+    (first, second), eps = betas, group["eps"]
     if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
         return None
-    return AdamSettings(betas=(float(first), float(second)), eps=float(eps or 0.0))
+    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
