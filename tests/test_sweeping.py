@@ -199,12 +199,16 @@ def test_sde_adam_is_refused_before_anything_runs_where_it_does_not_reach(lab: P
     assert list(lab.parent.iterdir()) == []
 
 
-def test_a_target_that_the_untrained_model_meets_is_answered_from_the_store(lab: Path) -> None:
+def test_a_target_that_the_untrained_model_meets_is_answered_from_the_store(
+    lab: Path, children: list[str]
+) -> None:
     met = ("accuracy", 0.0)
     first = run(lab, batch_sizes=(20,), target=met)
+    children.clear()
     again = run(lab, batch_sizes=(20,), target=met)
 
     assert curves(again.records[0]) == curves(first.records[0])
+    assert children == []
 
 
 def test_numbers_of_numpy_are_numbers(lab: Path) -> None:
