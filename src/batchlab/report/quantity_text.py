@@ -47,9 +47,14 @@ def _seconds_text(value_s: float) -> str:
     if value_s == 0:
         return "0 s"
     for limit, factor, unit in _SMALLER_THAN_S:
-        if abs(value_s) < limit:
+        if _as_shown(value_s) < limit:
             return f"{value_s * factor:.3g} {unit}"
     return f"{value_s / 3600:.3g} h"
+
+
+def _as_shown(value: float) -> float:
+    """Its size in three digits: 999.6 ms are shown as 1 s, not as 1e+03 ms."""
+    return abs(float(f"{value:.3g}"))
 
 
 def _count_text(value: float) -> str:
@@ -59,6 +64,6 @@ def _count_text(value: float) -> str:
 def _si_text(value: float, unit: str) -> str:
     after = "/s" if unit == "1/s" else unit
     for limit, prefix in _SI:
-        if abs(value) >= limit:
+        if _as_shown(value) >= limit:
             return f"{value / limit:.3g} {prefix}{after}"
     return f"{value:.3g} {after}" if unit == "B" else f"{value:.3g}{after}"
