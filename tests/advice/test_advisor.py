@@ -26,6 +26,11 @@ def advised(*, step_s=None, truth=TRUTH, trainings=60.0, engine=None, **changes)
     return advise(question(step_s, budget_s=budget_s, **changes), engine), engine
 
 
+def seeds_that_chose(advice, batch_size):
+    runs = [run for run in advice.tried if run.batch_size == batch_size and run.purpose == "tune"]
+    return {run.seed for run in runs}
+
+
 @pytest.mark.parametrize("at", [16, 256, 1024, 8192])
 def test_the_recommendation_is_in_the_true_flat_set(at):
     step_s = knee(at)
@@ -132,7 +137,23 @@ def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     assert advice.verdict == "indifferent"
     assert min(first, last) > 16
     assert abs(first - last) <= 1  # a ratio is known no better than its lesser known side
+    # To be shown alike each must be at its best, so all seeds for it were asked about its rate.
+    assert {len(seeds_that_chose(advice, size)) for size in step_s} == {4}
     assert advice.spent_s < 1000.0
+
+
+@pytest.mark.parametrize("salt", range(6))
+def test_a_rate_that_further_seeds_would_hardly_move_is_asked_about_twice_at_most(salt):
+    truth = Truth(noise=0.15, left=0.4, right=0.4)
+    weight = {64: 2.0, 128: 2.0, 256: 2.0, 512: 3.2}
+    step_s = {size: factor / truth.best_steps(size) for size, factor in weight.items()}
+    asked = question(step_s.__getitem__, budget_s=3000.0, sizes=tuple(step_s))
+
+    engine = SimulatedEngine(truth=truth, step_s=step_s.__getitem__, salt=salt)
+    advice = advise(asked, engine)
+
+    assert advice.verdict == "recommend"
+    assert all(len(seeds_that_chose(advice, size)) <= 2 for size in step_s)
 
 
 def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
@@ -214,6 +235,8 @@ def test_samples_takes_the_largest_batch_size_within_delta_of_the_fewest_example
     # E(B) = E_min (1 + B / B_crit): within 10 % of E(8) up to B = 200 or so.
     assert advice.verdict == "recommend"
     assert 32 <= advice.recommendation.batch_size <= 256
+    # Both sides of the open ratio are run: one alone would be run until its seeds are used up.
+    assert max(candidate.n_runs for candidate in advice.candidates) < 20
 
 
 def test_quality_compares_after_the_same_number_of_epochs():

@@ -6,6 +6,13 @@ import pytest
 from batchlab.advice.decision import decide
 
 SIZES = (16, 32, 64, 128)
+GIVEN = {
+    "delta": 0.1,
+    "objective": "time",
+    "may_recommend": [True] * len(SIZES),
+    "all_compared": True,
+    "peak_bytes": [1000 + size for size in SIZES],
+}
 
 
 def draws_around(log_scores, spread, *, n=2000, seed=0):
@@ -15,14 +22,7 @@ def draws_around(log_scores, spread, *, n=2000, seed=0):
 
 def decided(log_scores, spread, **changes):
     log_scores = np.array(log_scores)
-    given = {
-        "delta": 0.1,
-        "objective": "time",
-        "may_recommend": [True] * len(log_scores),
-        "all_compared": True,
-        "peak_bytes": [1000 + size for size in SIZES],
-    }
-    return decide(SIZES, log_scores, draws_around(log_scores, spread), **(given | changes))
+    return decide(SIZES, log_scores, draws_around(log_scores, spread), **(GIVEN | changes))
 
 
 def test_a_clear_best_is_recommended_with_a_flat_interval_of_itself():
@@ -44,6 +44,19 @@ def test_what_the_draws_leave_open_is_not_decided():
 
     assert (decision.verdict, decision.batch_size) == ("cannot_tell", None)
     assert {decision.contender, decision.blocking} == {32, 64}
+
+
+def test_a_batch_size_that_is_only_known_to_be_slow_does_not_widen_the_bounds_of_others():
+    log_scores = np.log([1.5, 1.2, 1.0, 1.4])
+    draws = draws_around(log_scores, 0.02)
+    slow = draws.copy()
+    slow[:, 0] = log_scores[0] + np.random.default_rng(1).exponential(1.0, len(draws))
+
+    plain = decide(SIZES, log_scores, draws, **GIVEN)
+    one_sided = decide(SIZES, log_scores, slow, **GIVEN)
+
+    assert one_sided.high[1:] == pytest.approx(plain.high[1:], rel=0.01)
+    assert one_sided.high[0] > 5 * plain.high[0]
 
 
 def test_where_all_are_the_same_the_one_with_the_least_memory_is_taken():

@@ -3,12 +3,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.ledger import Ledger
-from batchlab.advice.tuning import CANNOT_WIN, RateSearch
+from batchlab.advice.tuning import CANNOT_WIN, RateSearch, merit_of
 
 STEP_S = knee(64)
 
@@ -111,6 +112,33 @@ def test_two_seeds_find_better_rates_than_one():
         two.append(math.log(truth.steps(64, found.learning_rate) / truth.best_steps(64)))
 
     assert sum(two) < sum(one)
+
+
+def test_what_a_further_seed_saves_is_what_the_lowest_point_of_a_noisy_parabola_costs():
+    sd = 0.02
+    found, _ = search(truth=Truth(noise=0.0, best_rate=0.04, left=0.2, right=0.2))
+    middle, *beside = sorted(math.log(merit_of(found.ledger, record)) for record in found.records)
+    rise = sum(beside[:2]) / 2 - middle
+    rng = np.random.default_rng(0)
+
+    def costs(n_seeds):
+        noise = sd / math.sqrt(n_seeds) * rng.standard_normal((200_000, 3))
+        below, above = rise + noise[:, 0] - noise[:, 1], rise + noise[:, 2] - noise[:, 1]
+        lowest = (below - above) / (2 * (below + above))
+        return float(np.mean(rise * lowest**2))
+
+    assert found.further_seed_saves(sd) == pytest.approx(costs(1) - costs(2), rel=0.1)
+    found.confirm(limit_steps=10**6, seed=1)
+    assert found.further_seed_saves(sd) == pytest.approx(costs(2) - costs(3), rel=0.1)
+
+
+def test_what_a_further_seed_saves_is_open_until_both_neighbours_were_tried():
+    found, _ = search()
+    assert found.further_seed_saves(0.1) < math.inf
+    found, _ = search(limit=4000, budget_s=5.0)
+    assert 0 < len(found.records) < 3
+
+    assert found.further_seed_saves(0.1) == math.inf
 
 
 def test_a_rate_that_fails_later_gives_way_to_the_next_lower_one():

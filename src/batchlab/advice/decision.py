@@ -69,7 +69,7 @@ def decide(
     Args:
         batch_sizes: ascending, shape (k,).
         log_scores: estimated log scores, shape (k,).
-        draws: resampled log scores, shape (n, k); their spread is that of the estimates' errors.
+        draws: log scores as they may truly be, given the runs, shape (n, k).
         delta: tolerance, a fraction > 0.
         objective: for "samples" the largest batch size inside is taken, else the best one.
         may_recommend: which of them were trained enough to be recommended, shape (k,).
@@ -129,9 +129,10 @@ def _upper_bounds(log_scores: Array, draws: Array) -> tuple[Array, list[int]]:
         if not others:
             break
         error = (draws[:, others] - draws[:, [j]]) - (log_scores[others] - log_scores[j])
-        spread = np.sqrt(np.mean(error**2, axis=0))
+        # Upwards alone: draws that a bound cuts off from below are wide on the other side only.
+        spread = np.sqrt(np.mean(np.maximum(error, 0.0) ** 2, axis=0))
         # Two batch sizes that the draws tie together exactly differ by what they differ by.
-        scaled = np.divide(-error, spread, out=np.zeros_like(error), where=spread > 0)
+        scaled = np.divide(error, spread, out=np.zeros_like(error), where=spread > 0)
         critical = float(np.quantile(scaled.max(axis=1), _CONFIDENCE))
         bound = log_scores[others] - log_scores[j] + critical * spread
         for i, value in zip(others, bound, strict=True):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from batchlab.advice.ledger import Ledger, Wish, has_failed
 from batchlab.advice.question import Option, Question
-from batchlab.advice.tuning import RateSearch, merit_of
+from batchlab.advice.scatter import pooled_sd
+from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, merit_of
 from batchlab.trial import TrialRecord
 
 # Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
@@ -228,6 +229,15 @@ class Findings:
                 f"the runs of {_seeds(len(search.seeds))} have their lowest point there",
             )
         return True
+
+    def rate_in_doubt(self, batch_size: int) -> bool:
+        """Whether a further seed may move the rate to where it saves what is worth a move."""
+        sd, _ = pooled_sd(
+            [math.log(merit) for merit in merits]
+            for merits in map(self.merits, self.scored())
+            if merits
+        )
+        return self.tuned[batch_size].further_seed_saves(sd) > WORTH_A_MOVE
 
     def is_confirmed(self, batch_size: int) -> bool:
         """Whether every tuning seed was asked about its rate."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from batchlab.advice.combined_estimates import log_half_width
 from batchlab.advice.findings import Findings
 from batchlab.advice.ledger import read
+from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.tuning import merit_of
 from batchlab.errors import FitError
 from batchlab.laws.steps_to_target import (
@@ -22,8 +23,6 @@ from batchlab.trial import Target
 
 Array = NDArray[np.float64]
 N_DRAWS = 999
-# Where no batch size was run twice nothing is known of the seeds' scatter but what is usual.
-_USUAL_SD = 0.15
 _Z = 1.959964
 
 
@@ -137,7 +136,7 @@ def _means(
             logs[size] = found
     if not logs:
         return None
-    sd, degrees = pooled_sd(list(logs.values()))
+    sd, degrees = pooled_sd(logs.values())
     rng = np.random.default_rng(0)
     mean = np.array([sum(values) / len(values) for values in logs.values()])
     count = np.array([len(values) for values in logs.values()])
@@ -145,15 +144,6 @@ def _means(
     common = np.sqrt(degrees / rng.chisquare(degrees, size=(N_DRAWS, 1)))
     errors = common * sd * rng.standard_normal((N_DRAWS, len(mean))) / np.sqrt(count)
     return tuple(logs), mean, mean + errors
-
-
-def pooled_sd(groups: list[list[float]]) -> tuple[float, int]:
-    """Standard deviation within groups and its degrees of freedom; a usual one for want of any."""
-    degrees = sum(len(values) - 1 for values in groups)
-    if degrees == 0:
-        return _USUAL_SD, 3
-    squares = sum((value - sum(values) / len(values)) ** 2 for values in groups for value in values)
-    return math.sqrt(squares / degrees), degrees
 
 
 def weight_sd(findings: Findings, batch_size: int) -> float:

@@ -105,7 +105,8 @@ def _next_larger(findings: Findings, decision: Decision) -> int | None:
     for size, low in zip(decision.batch_sizes, decision.low, strict=True):
         if size > decision.batch_size:
             open_yet = low <= 1 + findings.question.delta
-            return size if open_yet and len(findings.values(size)) < _ENOUGH_VALUES else None
+            fewest = min(len(findings.values(other)) for other in (size, _best_of(decision)))
+            return size if open_yet and fewest < _ENOUGH_VALUES else None
     return None
 
 
@@ -118,6 +119,9 @@ def _may_not_matter(findings: Findings, decision: Decision) -> bool:
 
 def _next_runs(findings: Findings, decision: Decision) -> bool:
     """Do the runs that promise to tell most; False: none can be paid for."""
+    # To be shown alike, batch sizes must be at their best: a rate slightly off looks like a worse
+    # batch size. One that is the better by far needs no such care.
+    alike = _may_not_matter(findings, decision) or _next_larger(findings, decision) is not None
     for size, why in _wanted(findings, decision):
         if findings.cell(size) is None:
             if size not in findings.tuned and visit(findings, size, why=why):
@@ -125,7 +129,9 @@ def _next_runs(findings: Findings, decision: Decision) -> bool:
             continue
         # Choosing the rate and valuing it take turns: neither pays without the other.
         rounds = len(findings.tuned[size].seeds)
-        if len(findings.values(size)) >= _FEWEST_VALUES * rounds and findings.confirm(size):
+        is_its_turn = len(findings.values(size)) >= _FEWEST_VALUES * rounds
+        pays = alike or findings.rate_in_doubt(size)
+        if is_its_turn and pays and findings.confirm(size):
             findings.value(size, _FEWEST_VALUES)
             return True
         before = len(findings.values(size))
@@ -150,13 +156,14 @@ def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
         (size, "no law reaches it, and its neighbours do not rule out that it is the best")
         for size in _unbounded(findings, decision)
     ]
+    # A bound is that of a ratio: the side with fewer runs gains most from one more.
     larger = _next_larger(findings, decision)
     if larger is not None:
-        wanted.append((larger, "the largest batch size within delta is asked for"))
+        why = "the largest batch size within delta is asked for"
+        wanted += [(size, why) for size in sorted((larger, best), key=runs)]
     elif decision.verdict != "cannot_tell" or _may_not_matter(findings, decision):
         high, widest = max(zip(decision.high, sizes, strict=True))
         why = f"all may be the same, but for {widest} up to x{high:.2f} is open"
-        # The bound is that of a ratio: the side with fewer runs gains most from one more.
         wanted += [(size, why) for size in sorted((widest, best), key=runs)]
     rivals = sorted((decision.contender, decision.blocking), key=runs)
     why = (

@@ -29,7 +29,7 @@ _ANOTHER_SEED = 2.0
 _MOST_RUNS = 10
 # A rate that was valued is given up for one that promises to save at least so much (a log ratio):
 # its runs would have to be done again.
-_WORTH_A_MOVE = 0.01
+WORTH_A_MOVE = 0.01
 
 
 @dataclass(kw_only=True)
@@ -104,6 +104,23 @@ class RateSearch:
         self.learning_rate = self.merit = None
         if lower:
             self._take(max(lower), lower[max(lower)])
+
+    def further_seed_saves(self, sd: float) -> float:
+        """What one more seed is expected to save by moving the rate, as a log ratio of merits.
+
+        The lowest point of a parabola that rises by h an octave on either side is known to a
+        variance of sd^2 / (8 h^2 n) from n seeds, which costs h times that.
+
+        Args:
+            sd: scatter of log merits from seed to seed.
+        """
+        here = self._best()
+        rises = [self._height(here + side, here) for side in (-1, +1)]
+        known = [rise for rise in rises if rise is not None and rise > 0]
+        if len(known) < len(rises):
+            return math.inf
+        n = len(self.seeds)
+        return sd**2 / (4 * sum(known)) * (1 / n - 1 / (n + 1))
 
     @property
     def failed(self) -> int:
@@ -230,7 +247,7 @@ class RateSearch:
             offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
             if self.learning_rate is not None:
                 away = self._octave_of(self.learning_rate) - here - offset
-                if (below + above) / 2 * away**2 < _WORTH_A_MOVE:
+                if (below + above) / 2 * away**2 < WORTH_A_MOVE:
                     self.merit = merits[here]
                     return
         if self._available() is not None:

@@ -15,7 +15,8 @@ from scipy.special import stdtrit
 from batchlab.advice.advice import HeadToHead
 from batchlab.advice.findings import Findings
 from batchlab.advice.ledger import Purpose, Wish, has_failed
-from batchlab.advice.scoring import pooled_sd, weight_sd
+from batchlab.advice.scatter import pooled_sd
+from batchlab.advice.scoring import weight_sd
 from batchlab.advice.tuning import merit_of
 from batchlab.estimate import Estimate
 
@@ -217,7 +218,7 @@ def _scatter(findings: Findings) -> tuple[float, int]:
         merit = merit_of(findings.ledger, record)
         if findings.ledger.purposes[key] in fresh and merit is not None:
             groups.setdefault(key[:2], []).append(math.log(merit))
-    return pooled_sd(list(groups.values()))
+    return pooled_sd(groups.values())
 
 
 def _reference_cell(findings: Findings) -> Cell:
