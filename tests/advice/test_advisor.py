@@ -142,6 +142,21 @@ def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     assert advice.spent_s < 1000.0
 
 
+def bounds_alone_rule_out_its_neighbours(trainings):
+    step_s = {64: 4e-3, 128: 4e-3, 256: 1e-3, 512: 4e-3}
+    engine = SimulatedEngine(truth=TRUTH, step_s=step_s.__getitem__)
+    budget_s = trainings * reference_s(step_s.__getitem__)
+    return advise(question(step_s.__getitem__, budget_s=budget_s, sizes=tuple(step_s)), engine)
+
+
+def test_the_neighbours_of_a_clear_recommendation_are_looked_at_where_the_budget_has_room():
+    wide, tight = (bounds_alone_rule_out_its_neighbours(trainings) for trainings in (60, 12))
+
+    assert wide.recommendation.batch_size == tight.recommendation.batch_size == 256
+    assert {run.batch_size for run in wide.tried} == {64, 128, 256, 512}
+    assert {run.batch_size for run in tight.tried} == {64, 256}
+
+
 @pytest.mark.parametrize("salt", range(6))
 def test_a_rate_that_further_seeds_would_hardly_move_is_asked_about_twice_at_most(salt):
     truth = Truth(noise=0.15, left=0.4, right=0.4)

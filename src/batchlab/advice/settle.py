@@ -12,6 +12,9 @@ from batchlab.advice.scoring import Scores, score
 
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
+# What must be left of the budget for a look at the neighbours of a clear recommendation: they may
+# open the decision again, and then it takes runs to close it.
+_LOOK_BESIDE_WITH = 1 / 3
 _NEAR = 1.25  # what --explain lists beside the best
 
 
@@ -79,6 +82,8 @@ def settle(findings: Findings) -> Decision | None:
             if len(findings.tuned[size].seeds) == 1 and findings.confirm(size):
                 findings.value(size, _FEWEST_VALUES)
                 continue
+            if _look_beside(findings, decision):
+                continue
             findings.ledger.note(
                 f"the decision is clear: {decision.verdict}, batch size {decision.batch_size}",
                 _bounds_of(decision),
@@ -90,6 +95,22 @@ def settle(findings: Findings) -> Decision | None:
                 continue  # what was run changed a rate, though it did not bring what it was for
             findings.ledger.note("no more runs", "neither budget nor seeds are left for another")
             return decision
+
+
+def _look_beside(findings: Findings, decision: Decision) -> bool:
+    """Tune a neighbour of the recommendation that only bounds rule out; False: there is none.
+
+    Bounds tell that it cannot be better, not how much worse it is, and two batch sizes make no law.
+    """
+    if decision.verdict != "recommend" or decision.batch_size is None:
+        return False
+    if findings.ledger.left_s() < _LOOK_BESIDE_WITH * findings.question.budget_s:
+        return False
+    return any(
+        visit(findings, size, why=f"it lies beside {decision.batch_size}, which is clear already")
+        for size in sorted(_beside(findings, decision.batch_size), reverse=True)
+        if size not in findings.tuned
+    )
 
 
 def _is_clear(findings: Findings, decision: Decision) -> bool:
