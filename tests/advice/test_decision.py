@@ -1,5 +1,7 @@
 """The decision: upper bounds that hold all at once, and the verdicts they lead to."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ GIVEN = {
     "all_compared": True,
     "peak_bytes": [1000 + size for size in SIZES],
 }
+
+SHORTER = {"may_recommend": [True, True], "peak_bytes": [1000, 2000], "delta": 0.2}
 
 
 def draws_around(log_scores, spread, *, n=2000, seed=0):
@@ -46,17 +50,28 @@ def test_what_the_draws_leave_open_is_not_decided():
     assert {decision.contender, decision.blocking} == {32, 64}
 
 
-def test_a_batch_size_that_is_only_known_to_be_slow_does_not_widen_the_bounds_of_others():
+def test_batch_sizes_that_are_only_known_to_be_slow_do_not_widen_the_bounds_of_others():
     log_scores = np.log([1.5, 1.2, 1.0, 1.4])
     draws = draws_around(log_scores, 0.02)
     slow = draws.copy()
-    slow[:, 0] = log_scores[0] + np.random.default_rng(1).exponential(1.0, len(draws))
+    slow[:, [0, 3]] = log_scores[[0, 3]] + np.random.default_rng(1).exponential(1, (len(draws), 2))
 
     plain = decide(SIZES, log_scores, draws, **GIVEN)
     one_sided = decide(SIZES, log_scores, slow, **GIVEN)
 
-    assert one_sided.high[1:] == pytest.approx(plain.high[1:], rel=0.01)
+    assert one_sided.high[1:3] == pytest.approx(plain.high[1:3], rel=0.01)
     assert one_sided.high[0] > 5 * plain.high[0]
+
+
+def test_no_bound_lies_below_its_estimate():
+    log_scores = np.array([0.2, 0.0])
+    draws = log_scores - np.random.default_rng(0).exponential(1, (2000, 1)) * [1, 0]
+    draws[:10, 0] = 0.5
+
+    decision = decide(SIZES[:2], log_scores, draws, **(GIVEN | SHORTER))
+
+    assert decision.high[0] == pytest.approx(math.exp(0.2))
+    assert not decision.inside[0]
 
 
 def test_where_all_are_the_same_the_one_with_the_least_memory_is_taken():

@@ -26,8 +26,8 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.trial import Target, TrialRecord
 
 # One run to the target may take so much of what the budget buys; else an easier target is taken.
-# Some 40 runs make a decision where seeds scatter by 10 %, over 100 where they scatter by 20 %
-# (docs/advise.md), and a decision for an easier target is worth more than none for a harder one.
+# Some 40 runs make a decision where seeds scatter by 10 %, many more where by 20 % ("noisy" in
+# docs/advise.md), and a decision for an easier target is worth more than none for a harder one.
 _PILOT_SHARE = 1 / 100
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn

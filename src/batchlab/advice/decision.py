@@ -129,11 +129,13 @@ def _upper_bounds(log_scores: Array, draws: Array) -> tuple[Array, list[int]]:
         if not others:
             break
         error = (draws[:, others] - draws[:, [j]]) - (log_scores[others] - log_scores[j])
-        # Upwards alone: draws that a bound cuts off from below are wide on the other side only.
+        # Upwards alone: draws that a bound cuts off from below are wide on the other side only, and
+        # don't make anything else look worse.
         spread = np.sqrt(np.mean(np.maximum(error, 0.0) ** 2, axis=0))
         # Two batch sizes that the draws tie together exactly differ by what they differ by.
         scaled = np.divide(error, spread, out=np.zeros_like(error), where=spread > 0)
-        critical = float(np.quantile(scaled.max(axis=1), _CONFIDENCE))
+        # No bound lies below its estimate, even where few draws lie above it.
+        critical = max(0.0, float(np.quantile(scaled.max(axis=1), _CONFIDENCE)))
         bound = log_scores[others] - log_scores[j] + critical * spread
         for i, value in zip(others, bound, strict=True):
             if value > upper[i] or (blockers[i] == i and value > 0):

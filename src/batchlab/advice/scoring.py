@@ -33,7 +33,7 @@ class Scores:
     Attributes:
         batch_sizes: ascending, shape (k,).
         log_scores: estimates, shape (k,).
-        draws: the estimates as they might have come out, shape (n, k).
+        draws: the log scores as they may truly be, given the runs, shape (n, k).
         log_merit: the part that learning gives: log steps to target (quality: log shortfall).
         merit_draws: the same for it, shape (n, k).
         fit: the law of the steps to target; None: too few batch sizes, or objective quality.

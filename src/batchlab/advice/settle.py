@@ -57,11 +57,15 @@ def _in_question(findings: Findings) -> list[int]:
     return [size for size in sizes if size not in findings.ruled_out]
 
 
-def _beside(findings: Findings, batch_size: int) -> set[int]:
+def _beside(findings: Findings, batch_size: int) -> list[int]:
     """The batch sizes next to it, of those still in question."""
-    sizes = _in_question(findings)
+    return _next_to(batch_size, _in_question(findings))
+
+
+def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
+    """Its neighbours among ascending `sizes`."""
     place = sizes.index(batch_size)
-    return set(sizes[max(0, place - 1) : place + 2]) - {batch_size}
+    return [size for size in sizes[max(0, place - 1) : place + 2] if size != batch_size]
 
 
 def settle(findings: Findings) -> Decision | None:
@@ -106,10 +110,11 @@ def _look_beside(findings: Findings, decision: Decision) -> bool:
         return False
     if findings.ledger.left_s() < _LOOK_BESIDE_WITH * findings.question.budget_s:
         return False
+    sizes = [option.batch_size for option in findings.options()]
     return any(
         visit(findings, size, why=f"it lies beside {decision.batch_size}, which is clear already")
-        for size in sorted(_beside(findings, decision.batch_size), reverse=True)
-        if size not in findings.tuned
+        for size in reversed(_next_to(decision.batch_size, sizes))
+        if size not in findings.tuned and size not in decision.batch_sizes
     )
 
 
@@ -126,8 +131,7 @@ def _next_larger(findings: Findings, decision: Decision) -> int | None:
     for size, low in zip(decision.batch_sizes, decision.low, strict=True):
         if size > decision.batch_size:
             open_yet = low <= 1 + findings.question.delta
-            fewest = min(len(findings.values(other)) for other in (size, _best_of(decision)))
-            return size if open_yet and fewest < _ENOUGH_VALUES else None
+            return size if open_yet and len(findings.values(size)) < _ENOUGH_VALUES else None
     return None
 
 
@@ -177,6 +181,8 @@ def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
         (size, "no law reaches it, and its neighbours do not rule out that it is the best")
         for size in _unbounded(findings, decision)
     ]
+    if len(sizes) == 1:
+        return wanted  # what bounds the others follows from this one's own figure
     # A bound is that of a ratio: the side with fewer runs gains most from one more.
     larger = _next_larger(findings, decision)
     if larger is not None:
