@@ -150,13 +150,14 @@ def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     assert advice.spent_s < 1000.0
 
 
-def whose_neighbours_only_bounds_rule_out(trainings):
+def whose_neighbours_only_bounds_rule_out(trainings, n_seeds=None):
     # 128 needs no fewer steps than 256 and 512 half as many at least, which is too slow for both.
     truth = Truth(b_crit=64.0, s_min=500.0)
     step_s = {16: 1.0, 32: 1.0, 64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 1024: 1.0, 2048: 1.0}
     budget_s = trainings * reference_s(step_s.__getitem__, truth)
     asked = question(step_s.__getitem__, budget_s=budget_s, sizes=tuple(step_s))
-    advice = advise(asked, SimulatedEngine(truth=truth, step_s=step_s.__getitem__))
+    engine = SimulatedEngine(truth=truth, step_s=step_s.__getitem__, n_seeds=n_seeds)
+    advice = advise(asked, engine)
     assert advice.recommendation.batch_size == 256
     return advice
 
@@ -165,13 +166,14 @@ def valued(advice):
     return {candidate.batch_size for candidate in advice.candidates if candidate.n_runs}
 
 
-def test_the_neighbours_of_a_clear_recommendation_are_looked_at_where_the_budget_has_room():
+def test_the_neighbours_of_a_clear_recommendation_are_looked_at_where_there_is_room():
     wide, tight = map(whose_neighbours_only_bounds_rule_out, (60, 30))
+    few_seeds = whose_neighbours_only_bounds_rule_out(60, n_seeds=8)
 
     assert valued(wide) == {64, 128, 256}
     assert wide.laws is not None
     assert wide.laws.b_crit.holds(64.0)
-    assert valued(tight) == {64, 256}
+    assert valued(tight) == valued(few_seeds) == {64, 256}
     assert any("lies beside 256" in step.why for step in wide.steps)
 
 

@@ -12,8 +12,7 @@ from batchlab.advice.scoring import Scores, score
 
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
-# What must be left of the budget for a look at the neighbours of a clear recommendation: they may
-# open the decision again, and then it takes runs to close it.
+# What must be left of the budget for a look at the neighbours of a clear recommendation.
 _LOOK_BESIDE_WITH = 1 / 3
 _NEAR = 1.25  # what --explain lists beside the best
 
@@ -108,7 +107,10 @@ def _look_beside(findings: Findings, decision: Decision) -> bool:
     """
     if decision.verdict != "recommend" or decision.batch_size is None:
         return False
-    if findings.ledger.left_s() < _LOOK_BESIDE_WITH * findings.question.budget_s:
+    # They may open the decision again, and then it takes runs and seeds to close it.
+    seeds_left = len(findings.seeds.value) - len(findings.values(decision.batch_size))
+    left_s = findings.ledger.left_s()
+    if left_s < _LOOK_BESIDE_WITH * findings.question.budget_s or seeds_left < _ENOUGH_VALUES:
         return False
     sizes = [option.batch_size for option in findings.options()]
     return any(
