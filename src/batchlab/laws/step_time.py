@@ -413,8 +413,8 @@ def _knee(
             low=low,
             high=None,
             n=n,
-            reason=f"the knee lies beyond the largest measured batch size, {largest}: it is at "
-            f"least {low:.4g}; larger batch sizes would tell",
+            reason=f"the estimate of the knee lies beyond the largest measured batch size, "
+            f"{largest}: it is at least {low:.4g}; larger batch sizes would tell",
         )
     if value < smallest:
         return Estimate(
@@ -422,8 +422,8 @@ def _knee(
             low=None,
             high=high,
             n=n,
-            reason=f"the knee lies below the smallest measured batch size, {smallest}: it is at "
-            f"most {high:.4g}; smaller batch sizes would tell",
+            reason=f"the estimate of the knee lies below the smallest measured batch size, "
+            f"{smallest}: it is at most {high:.4g}; smaller batch sizes would tell",
         )
     if no_slope:
         return Estimate.of(value, interval=(low, None), n=n)

@@ -468,8 +468,8 @@ def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: i
             low=bound,
             high=None,
             n=n,
-            reason=f"B_crit lies beyond the largest measured batch size, {largest:g}: it is at "
-            f"least {bound:.4g}; larger batch sizes would tell",
+            reason=f"the estimate of B_crit lies beyond the largest measured batch size, "
+            f"{largest:g}: it is at least {bound:.4g}; larger batch sizes would tell",
         )
     if value < smallest or below:
         bound = one_high if one_high > 0 else smallest
@@ -480,8 +480,8 @@ def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: i
             low=None,
             high=bound,
             n=n,
-            reason=f"B_crit lies below the smallest measured batch size, {smallest:g}: it is at "
-            f"most {bound:.4g}; smaller batch sizes would tell",
+            reason=f"the estimate of B_crit lies below the smallest measured batch size, "
+            f"{smallest:g}: it is at most {bound:.4g}; smaller batch sizes would tell",
         )
     return Estimate.of(value, interval=(low, high), n=n)
 
