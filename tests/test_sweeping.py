@@ -41,8 +41,6 @@ from batchlab.trial import Status, TrialRecord
 
 ROOT = Path(__file__).parents[1]
 STEP_S = 1e-4
-# What a machine that other tests keep busy may add to the end of a budget.
-LATE_S = 1.0
 
 
 def tiny(**fields: Any) -> batchlab.Workload:
@@ -436,7 +434,7 @@ def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) 
     first = run(lab, **request, budget_s=2.5, listener=told)
     spent_s = time.monotonic() - started_s
 
-    assert spent_s < 2.5 + LATE_S
+    assert spent_s < 2.7
     assert {record.status for record in first.records} == {Status.TIMEOUT}
     assert told.warnings[-1].startswith("2 of 2 trials are not finished; the same command goes on")
     second = run(lab, **request, budget_s=2.5)
@@ -469,7 +467,7 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
         with pytest.raises(BudgetError, match="another sweep on this store"):
             run(lab, batch_sizes=(50,), budget_s=1.0)
 
-    assert time.monotonic() - started_s < 1.0 + LATE_S
+    assert time.monotonic() - started_s < 1.5
 
 
 # What is refused leaves nothing behind

@@ -16,8 +16,6 @@ GIVEN = {
     "peak_bytes": [1000 + size for size in SIZES],
 }
 
-SHORTER = {"may_recommend": [True, True], "peak_bytes": [1000, 2000], "delta": 0.2}
-
 
 def draws_around(log_scores, spread, *, n=2000, seed=0):
     rng = np.random.default_rng(seed)
@@ -68,7 +66,8 @@ def test_no_bound_lies_below_its_estimate():
     draws = log_scores - np.random.default_rng(0).exponential(1, (2000, 1)) * [1, 0]
     draws[:10, 0] = 0.5
 
-    decision = decide(SIZES[:2], log_scores, draws, **(GIVEN | SHORTER))
+    of_two = {"may_recommend": [True, True], "peak_bytes": [1000, 2000], "delta": 0.2}
+    decision = decide(SIZES[:2], log_scores, draws, **(GIVEN | of_two))
 
     assert decision.high[0] == pytest.approx(math.exp(0.2))
     assert not decision.inside[0]

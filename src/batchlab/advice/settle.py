@@ -157,8 +157,7 @@ def _next_runs(findings: Findings, decision: Decision) -> bool:
         # Choosing the rate and valuing it take turns: neither pays without the other.
         rounds = len(findings.tuned[size].seeds)
         is_its_turn = len(findings.values(size)) >= _FEWEST_VALUES * rounds
-        pays = alike or findings.rate_in_doubt(size)
-        if is_its_turn and pays and findings.confirm(size):
+        if is_its_turn and (alike or findings.rate_in_doubt(size)) and findings.confirm(size):
             findings.value(size, _FEWEST_VALUES)
             return True
         before = len(findings.values(size))
