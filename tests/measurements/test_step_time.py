@@ -43,6 +43,13 @@ def trial(batch_size: int) -> Trial:
     )
 
 
+def only_its_steps_take_time(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that steps set forward: how many of them make a block is then no matter of luck."""
+    clock = SimpleNamespace(now_s=0.0)
+    monkeypatch.setattr(step_time, "time", SimpleNamespace(perf_counter=lambda: clock.now_s))
+    return clock
+
+
 @pytest.fixture(scope="module")
 def timing() -> StepTiming:
     threads = torch.get_num_threads()
@@ -71,11 +78,10 @@ def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
-        clock["now_s"] += 0.001
+        clock.now_s += 0.001
         return model(batch[0]).mean()
 
-    clock = {"now_s": 0.0}
-    monkeypatch.setattr(step_time, "time", SimpleNamespace(perf_counter=lambda: clock["now_s"]))
+    clock = only_its_steps_take_time(monkeypatch)
     monkeypatch.setattr(step_time, "thread_choices", lambda device: (1,))
     measured = timed(workload_with(loss), timed_s=0.17)
 
@@ -133,10 +139,11 @@ def test_a_number_of_threads_that_is_much_slower_is_given_up_after_a_few_steps(
 ) -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
         steps.append(torch.get_num_threads())
-        time.sleep(0.05 if torch.get_num_threads() == 2 else 0.002)
+        clock.now_s += 0.05 if torch.get_num_threads() == 2 else 0.002
         return model(batch[0]).mean()
 
     steps: list[int] = []
+    clock = only_its_steps_take_time(monkeypatch)
     monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
     measured = timed(workload_with(loss), timed_s=0.4)
 
@@ -151,10 +158,11 @@ def test_threads_that_begin_to_wait_for_one_another_are_not_waited_for(
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
         steps.append(torch.get_num_threads())
         # As fast as one while they are looked at, on a machine that then gets busy.
-        time.sleep(0.1 if steps.count(2) > 17 and steps[-1] == 2 else 0.001)
+        clock.now_s += 0.1 if steps.count(2) > 17 and steps[-1] == 2 else 0.001
         return model(batch[0]).mean()
 
     steps: list[int] = []
+    clock = only_its_steps_take_time(monkeypatch)
     monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
     measured = timed(workload_with(loss), timed_s=1.0)
 

@@ -51,6 +51,11 @@ FLAGS = (
     "--disable-sync",
 )
 WAIT_S = 20.0
+# Whether the page gets a frame within a second.
+A_FRAME = """new Promise(resolve => {
+    requestAnimationFrame(() => resolve(true));
+    setTimeout(() => resolve(false), 1000);
+})"""
 
 
 class Browser:
@@ -89,7 +94,23 @@ class Browser:
         deadline = time.monotonic() + WAIT_S
         while not self.ask(expression):
             assert time.monotonic() < deadline, f"never true: {expression}"
+            self.be_awake()
             time.sleep(0.05)
+
+    def be_awake(self) -> None:
+        """See to it that the page gets frames.
+
+        On a busy machine Chromium (seen with 156) now and then stops making any, and then nothing
+        comes into sight. Hidden behind another tab and shown again, the page gets them back.
+        """
+        deadline = time.monotonic() + WAIT_S
+        while not self.tell(
+            "Runtime.evaluate", expression=A_FRAME, awaitPromise=True, returnByValue=True
+        )["result"]["value"]:
+            assert time.monotonic() < deadline, "the browser makes no frames"
+            other = self.tell("Target.createTarget", url="about:blank")["targetId"]
+            self.tell("Target.activateTarget", targetId=self.driver.current_window_handle)
+            self.tell("Target.closeTarget", targetId=other)
 
     def live(self, panel: str) -> None:
         """Bring a chart into sight and wait until the script has drawn it."""
@@ -100,6 +121,7 @@ class Browser:
         """What the tooltip shows over the first of `marks` whose `datum` is `matching`."""
         from selenium.webdriver.common.action_chains import ActionChains
 
+        self.be_awake()
         point = self.driver.execute_script(
             f"return [...document.querySelectorAll('{marks}')]"
             f".map(mark => [mark, mark.__data__.datum]).find(([, datum]) => {matching})[0]"
