@@ -56,13 +56,14 @@ def run_engine(
     *,
     checkpoint: Path | None = None,
     stop_after: int | None = None,
+    device: str = "cpu",
 ) -> EngineRun:
     """Run `trial` through the plain engine; from `checkpoint` where there is one."""
     emitted: list[Evaluation] = []
     task = Task(
         trial=trial,
         length=length,
-        device="cpu",
+        device=device,
         threads=1,
         checkpoint=checkpoint,
         resume=checkpoint is not None and checkpoint.exists(),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tests.reference.small_workloads import CLASSES, FEATURES, cross_entropy, points
@@ -69,12 +70,24 @@ def hungry(*, megabytes_per_example: int, n: int = 64) -> Workload:
 
 
 def _hungry_loss(megabytes: int, model: nn.Module, batch: Batch) -> Tensor:
-    held = None
-    if model.training:
-        held = torch.ones(len(batch[0]) * megabytes * MEGABYTE, dtype=torch.uint8)
     loss = cross_entropy(model, batch)
-    del held
-    return loss
+    if not model.training:
+        return loss
+    held: Tensor = _Holding.apply(loss, len(batch[0]) * megabytes * MEGABYTE)
+    return held
+
+
+class _Holding(torch.autograd.Function):
+    """Holds so many bytes until the backward pass, as activations do."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, n_bytes: int) -> Tensor:
+        ctx.held = torch.ones(n_bytes, dtype=torch.uint8, device=loss.device)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 def take(megabytes: int) -> None:

@@ -123,7 +123,7 @@ class Everything(nn.Module):
 def jitter(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Noise from each of the three global random streams; it writes into the batch it is given."""
     x, labels = batch
-    x += 0.1 * torch.randn(x.shape)
+    x += 0.1 * torch.randn(x.shape, device=x.device)
     x *= 1 + 0.1 * random.random()
     x += 0.1 * float(np.random.standard_normal())
     return x, labels

@@ -90,7 +90,8 @@ def limit_memory(device: torch.device, limit_bytes: int) -> None:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         room = max(0, limit_bytes - (total - free))
-        torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), index)
         return
     held_bytes = _from_status("VmData")
     if resource is None or held_bytes is None:
