@@ -1,17 +1,19 @@
-"""How often the 95 % intervals of the step-time law hold the truth, on made-up step times.
+"""How often the 95 % intervals of step times and of their law hold the truth, on made-up times.
 
     python -m benchmarks.step_time_coverage [--studies 500]
 
-Prints the table of docs/laws.md.
+Prints the tables of docs/laws.md and docs/profile.md.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
-from tests.reference.step_time import STUDIES, MadeUpTimes
+from tests.reference.step_time import PROCESSES, STUDIES, MadeUpTimes
 
+from batchlab.estimate import Estimate
 from batchlab.laws.step_time import fit_step_time
 
 _COLUMNS = ("overhead", "per example", "knee", "a number", "step")
@@ -32,6 +34,32 @@ def coverage(study: MadeUpTimes, *, n_studies: int, seed: int) -> dict[str, floa
     return {name: float(np.mean(found)) for name, found in hits.items()}
 
 
+def process_coverage(machine: MadeUpTimes, *, n_profiles: int, seed: int) -> dict[str, list[float]]:
+    """By way of looking at it: share of the batch sizes whose true time is held, and the error.
+
+    The ways: the blocks of one process, those of two, with the scatter between processes, and with
+    the law through all batch sizes. The error is the root mean square of the logarithm's.
+    """
+    random = np.random.default_rng(seed)
+    held: dict[str, list[bool]] = {}
+    squares: dict[str, list[float]] = {}
+    for _ in range(n_profiles):
+        profile, truth_s = machine.profile(random)
+        for point in profile.points:
+            true_s = truth_s[point.batch_size]
+            ways: dict[str, Estimate] = {
+                "one process": replace(point, again=()).step_s,
+                "two": point.step_s,
+                "with their scatter": profile.timed_s(point),
+                "and the law": profile.step_s(point.batch_size),
+            }
+            for way, seen in ways.items():
+                assert seen.estimate is not None
+                held.setdefault(way, []).append(seen.holds(true_s))
+                squares.setdefault(way, []).append(float(np.log(seen.estimate / true_s)) ** 2)
+    return {way: [float(np.mean(held[way])), float(np.sqrt(np.mean(squares[way])))] for way in held}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=500)
@@ -41,6 +69,13 @@ def main() -> None:
     for seed, (name, study) in enumerate(STUDIES.items()):
         found = coverage(study, n_studies=n_studies, seed=seed)
         cells = " | ".join(f"{100 * found[column]:.1f} %" for column in _COLUMNS)
+        print(f"| {name} | {cells} |", flush=True)
+    for seed, (name, machine) in enumerate(PROCESSES.items()):
+        ways = process_coverage(machine, n_profiles=n_studies, seed=seed)
+        if seed == 0:
+            print("\nHeld, and error:\n\n| machine | " + " | ".join(ways) + " |")
+            print("|---|" + "---|" * len(ways))
+        cells = " | ".join(f"{100 * h:.1f} %, {100 * e:.1f} %" for h, e in ways.values())
         print(f"| {name} | {cells} |", flush=True)
 
 

@@ -34,6 +34,27 @@ def test_a_measured_batch_size_has_its_own_time_and_memory() -> None:
     assert option.peak_bytes == peak_bytes(64)
 
 
+def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as_it_was() -> None:
+    """One process in ten takes 40 % longer; each other batch size says that it should not."""
+    points = tuple(
+        replace(
+            made_up_point(2**power, median_s=first_s),
+            again=(made_up_point(2**power, median_s=0.01).timing,),
+        )
+        for power in range(10)
+        for first_s in [0.014 if power == 6 else 0.0115]
+    )
+    profile = made_up_profile(*points)
+
+    (option,) = options_of(profile, [64])
+
+    assert option.timed_s == profile.timed_s(points[6])
+    assert option.step_s == profile.step_s(64)
+    assert option.timed_s is not None
+    assert option.timed_s.estimate == pytest.approx((0.014 * 0.01) ** 0.5)
+    assert 0.0107 < (option.step_s.estimate or 0.0) < 0.0115
+
+
 def test_a_batch_size_between_two_measured_ones_is_interpolated() -> None:
     (option,) = options_of(made_up_profile(), [90])
 

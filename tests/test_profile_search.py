@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from tests.reference.made_up_profile import (
     FIXED_BYTES,
@@ -69,13 +74,14 @@ def test_the_habits_and_the_reference_are_always_among_the_sizes() -> None:
     assert {16, 32, 64, 128, 48} <= set(default_batch_sizes(1000, reference_batch_size=48))
 
 
-def test_where_all_fit_each_is_tried_once_from_the_smallest_up() -> None:
+def test_where_all_fit_each_is_tried_from_the_smallest_up_and_then_timed_again() -> None:
     machine = MadeUpMachine()
 
     search = searched(machine, n_train=1000)
 
     tried = [size for size, _ in machine.probed]
-    assert tried == sorted(set(tried))
+    assert tried == 2 * sorted(set(tried))
+    assert all(len(point.again) == 1 for point in search.points)
     assert search.stopped is None
     assert largest(search) == 1000
 
@@ -208,7 +214,8 @@ def test_two_bad_ends_in_a_row_end_the_growth(status: Status) -> None:
 
     search = searched(machine)
 
-    assert machine.probed[-1] == (128, 128)
+    assert max(machine.probed) == (128, 128)
+    assert machine.probed.count((128, 128)) == 1
     assert search.stopped == "errors"
 
 
@@ -289,6 +296,99 @@ def test_a_large_budget_is_not_used_up() -> None:
     searched(machine, n_train=50_000)
 
     assert machine.clock_s < 25.0
+
+
+# Timed again
+
+
+def test_only_what_ran_in_one_piece_is_timed_again() -> None:
+    machine = MadeUpMachine(
+        room_bytes=peak_bytes(100),
+        goes_wrong=lambda size: Status.ERROR if size == 1 else None,
+    )
+
+    search = searched(machine, ceiling_bytes=peak_bytes(100))
+
+    for point in search.points:
+        in_one_piece = point.ran and point.micro_batch_size == point.batch_size
+        assert bool(point.again) == in_one_piece
+    assert any(point.ran and not point.again for point in search.points)
+
+
+class Wavering(MadeUpMachine):
+    """Every process takes another time, by so many per cent."""
+
+    def __init__(self, *, sd: float, **changes: Any) -> None:
+        super().__init__(**changes)
+        self._sd = sd
+        self._stream = random.Random(0)
+
+    def __call__(self, *sizes: int, **limits: float) -> ProfilePoint:
+        seen = super().__call__(*sizes, **limits)
+        assert seen.timing is not None
+        factor = math.exp(self._stream.gauss(0, self._sd))
+        blocks = tuple(factor * block for block in seen.timing.block_s)
+        return replace(seen, timing=replace(seen.timing, block_s=blocks))
+
+
+@pytest.mark.parametrize(("sd", "fewest", "most"), [(0.005, 2, 2), (0.07, 4, 12), (0.5, 12, 12)])
+def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
+    sd: float, fewest: int, most: int
+) -> None:
+    search = searched(Wavering(sd=sd))
+
+    assert {fewest <= len(point.timings) <= most for point in search.points} == {True}
+
+
+def test_what_is_done_goes_up_to_all_of_it() -> None:
+    told: list[float] = []
+
+    class Listener(Silent):
+        def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+            told.append(done_fraction)
+
+    machine = Wavering(sd=0.5)
+    search = ProfileSearch(
+        machine, n_train=N_TRAIN, ceiling_bytes=None, left_s=machine.left_s, listener=Listener()
+    )
+
+    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+
+    assert told == sorted(told)
+    assert 0.9 < told[-1] < 1.0
+
+
+def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
+    def seconds(size: int) -> float:
+        return 5e-4 * size
+
+    once = MadeUpMachine(seconds=seconds, budget_s=1000.0)
+    searched(once)
+    machine = MadeUpMachine(seconds=seconds, budget_s=0.7 * once.clock_s)
+
+    search = searched(machine)
+
+    again = [bool(point.again) for point in search.points]
+    assert again == sorted(again, reverse=True)
+    assert again[0]
+    assert not again[-1]
+    assert search.stopped is None
+    assert machine.left_s() >= 0
+
+
+def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
+    seen: list[int] = []
+
+    def goes_wrong(size: int) -> Status | None:
+        seen.append(size)
+        return Status.KILLED if size == 64 and seen.count(64) == 2 else None
+
+    search = searched(MadeUpMachine(goes_wrong=goes_wrong))
+
+    assert seen.count(64) == 2
+    assert whole(search)[64].ran
+    assert not whole(search)[64].again
+    assert whole(search)[128].again
 
 
 # Defects of other batch-size finders, held here by name

@@ -105,7 +105,8 @@ def _option(profile: Profile, batch_size: int) -> Option:
         return Option(
             batch_size=batch_size,
             micro_batch_size=best.micro_batch_size,
-            step_s=best.step_s,
+            step_s=profile.step_s(batch_size),
+            timed_s=profile.timed_s(best),
             peak_bytes=best.peak_bytes,
         )
     if tried:

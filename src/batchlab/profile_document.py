@@ -32,7 +32,7 @@ class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PointDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch size that was tried; `timing` holds the raw blocks of steps."""
+    """One batch size that was tried; `timing` and `again` hold the raw blocks of each process."""
 
     batch_size: int
     micro_batch_size: int
@@ -40,6 +40,7 @@ class PointDocument(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     timing: StepTiming | None
     peak_bytes: int | None
+    again: tuple[StepTiming, ...] = ()
     accumulation_steps: int | None = None
     threads: int | None = None
     step_s: Estimate | None = None
@@ -64,7 +65,11 @@ class StepTimeDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A profile: step time and memory by batch size on one device."""
+    """A profile: step time and memory by batch size on one device.
+
+    `process_log_sd` is how far the step times of one batch size lie apart from process to process:
+    the standard deviation of their logarithm.
+    """
 
     schema: int
     command: str
@@ -77,6 +82,7 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     points: tuple[PointDocument, ...]
     stopped: Stopped | None
+    process_log_sd: float | None = None
     largest_batch_size: int | None = None
     plateau_batch_size: int | None = None
     memory: MemoryDocument | None = None
@@ -133,7 +139,7 @@ def from_dict(document: Mapping[str, Any]) -> Profile:
 
 
 def _document(profile: Profile) -> ProfileDocument:
-    fit = profile.memory
+    fit, scatter = profile.memory, profile.process_scatter
     return ProfileDocument(
         schema=SCHEMA,
         command="profile",
@@ -149,8 +155,9 @@ def _document(profile: Profile) -> ProfileDocument:
         memory_limit_bytes=profile.memory_limit_bytes,
         environment=dict(profile.environment),
         created_at=profile.created_at,
-        points=tuple(map(_point_document, profile.points)),
+        points=tuple(_point_document(profile, point) for point in profile.points),
         stopped=profile.stopped,
+        process_log_sd=None if scatter is None else scatter.log_sd,
         largest_batch_size=profile.largest_batch_size,
         plateau_batch_size=profile.plateau_batch_size,
         memory=MemoryDocument(fixed_bytes=fit.fixed_bytes, bytes_per_example=fit.bytes_per_example),
@@ -170,7 +177,7 @@ def _step_time_document(profile: Profile) -> StepTimeDocument | None:
     )
 
 
-def _point_document(point: ProfilePoint) -> PointDocument:
+def _point_document(profile: Profile, point: ProfilePoint) -> PointDocument:
     return PointDocument(
         batch_size=point.batch_size,
         micro_batch_size=point.micro_batch_size,
@@ -178,9 +185,10 @@ def _point_document(point: ProfilePoint) -> PointDocument:
         reason=point.reason,
         timing=point.timing,
         peak_bytes=point.peak_bytes,
+        again=point.again,
         accumulation_steps=point.accumulation_steps,
         threads=None if point.timing is None else point.timing.threads,
-        step_s=point.step_s,
+        step_s=profile.timed_s(point),
         samples_per_s=point.samples_per_s,
         drifted=point.drifted,
     )
@@ -205,6 +213,7 @@ def _profile(document: ProfileDocument) -> Profile:
                 reason=point.reason,
                 timing=point.timing,
                 peak_bytes=point.peak_bytes,
+                again=point.again,
             )
             for point in document.points
         ),
@@ -258,9 +267,14 @@ def _impossible_point(point: ProfilePoint, n_train: int) -> Iterator[str]:
         yield f"peak_bytes is {point.peak_bytes}, expected at least 0"
     if point.status is Status.OK and point.timing is None:
         yield "timing is missing, though its status is ok"
+    if point.timing is None and point.again:
+        yield "again is there and timing is missing"
     if point.timing is not None:
         for found in _impossible_timing(point.timing, point):
             yield f"timing.{found}"
+    for index, timing in enumerate(point.again):
+        for found in _impossible_timing(timing, point):
+            yield f"again[{index}].{found}"
 
 
 def _impossible_timing(timing: StepTiming, point: ProfilePoint) -> Iterator[str]:

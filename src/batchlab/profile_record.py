@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchlab.estimate import Estimate
@@ -17,6 +18,7 @@ from batchlab.trial import Status
 
 if TYPE_CHECKING:
     from batchlab.laws.memory import MemoryFit
+    from batchlab.laws.process_scatter import ProcessScatter
     from batchlab.laws.step_time import StepTimeFit
 
 Stopped = Literal["memory", "time", "errors"]
@@ -41,6 +43,7 @@ class ProfilePoint:
         status: ok, oom, timeout, killed or error.
         reason: one line that says why it did not run; None where it did.
         timing: the raw blocks of steps; None where it did not run.
+        again: the blocks of further processes; empty: it was timed once.
         peak_bytes: peak memory of its process above an idle one, None: not reported. One that
             ran beyond the memory limit has a peak and the status oom.
     """
@@ -51,6 +54,12 @@ class ProfilePoint:
     reason: str | None = None
     timing: StepTiming | None = None
     peak_bytes: int | None = None
+    again: tuple[StepTiming, ...] = ()
+
+    @property
+    def timings(self) -> tuple[StepTiming, ...]:
+        """The timings there are, one of each process."""
+        return () if self.timing is None else (self.timing, *self.again)
 
     @property
     def ran(self) -> bool:
@@ -68,21 +77,21 @@ class ProfilePoint:
 
         From six blocks on, the interval lies between two of the ordered blocks, whatever their
         distribution is (of fifteen, the fourth from either end). With two to five it is Student's
-        on the blocks' logarithms; one block has no interval.
+        on the blocks' logarithms; one block has no interval. Of several processes it is the
+        geometric mean. How far processes lie apart is no matter of blocks: see `Profile.timed_s`.
         """
-        if self.timing is None:
+        each = [_of_blocks(timing) for timing in self.timings]
+        if not each:
             return Estimate.cannot_tell(
                 f"batch size {self.batch_size} did not run: {self.reason or self.status}"
             )
-        blocks = [block_s / self.timing.block_steps for block_s in self.timing.block_s]
-        return Estimate.of(
-            statistics.median(blocks), interval=_median_interval(blocks), n=len(blocks)
-        )
+        return each[0] if len(each) == 1 else _geometric_mean(each)
 
     @property
     def samples_per_s(self) -> float | None:
         """Examples per second at the median step time; None where it did not run."""
-        return None if self.timing is None else self.timing.samples_per_s
+        step_s = self.step_s.estimate
+        return None if step_s is None else self.batch_size / step_s
 
     @property
     def drifted(self) -> bool | None:
@@ -98,6 +107,24 @@ class ProfilePoint:
         apart = max(first) < min(second) or max(second) < min(first)
         ratio = statistics.median(second) / statistics.median(first)
         return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
+
+
+def _of_blocks(timing: StepTiming) -> Estimate:
+    blocks = [block_s / timing.block_steps for block_s in timing.block_s]
+    return Estimate.of(statistics.median(blocks), interval=_median_interval(blocks), n=len(blocks))
+
+
+def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
+    """Of independent times, with the interval of their mean logarithm."""
+    values = [time.estimate for time in times if time.estimate is not None]
+    middle = statistics.geometric_mean(values)
+    n = sum(time.n for time in times)
+    below = [math.log(v / t.low) for v, t in zip(values, times, strict=True) if t.low is not None]
+    above = [math.log(t.high / v) for v, t in zip(values, times, strict=True) if t.high is not None]
+    if min(len(below), len(above)) < len(times):
+        return Estimate.of(middle, interval=(None, None), n=n)
+    down, up = (math.hypot(*sides) / len(times) for sides in (below, above))
+    return Estimate.of(middle, interval=(middle * math.exp(-down), middle * math.exp(up)), n=n)
 
 
 def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
@@ -171,18 +198,28 @@ class Profile:
         return fit_memory(peaks_for_law(self.points, n_train=self.n_train))
 
     @property
+    def process_scatter(self) -> ProcessScatter | None:
+        """How far one batch size's step times lie apart from process to process; None: not seen.
+
+        Seen by every batch size that was timed in several processes.
+        """
+        from batchlab.laws.process_scatter import ProcessScatter  # it loads SciPy
+
+        return ProcessScatter.of(
+            [[timing.step_s for timing in point.timings] for point in self.points if point.ran]
+        )
+
+    @property
     def step_time(self) -> StepTimeFit | None:
         """The law of seconds per step through what ran in one piece; None: fewer than 3 did.
 
         The full batch is left out where others tell enough, as from the law of memory: a step that
         gathers nothing takes less.
         """
-        from batchlab.laws.step_time import fit_step_time
-
-        times = [(point.batch_size, point.step_s) for point in self._whole()]
+        times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
         partial = [(size, time) for size, time in times if size < self.n_train]
         used = partial if len(partial) >= _SIZES_FOR_LAW else times
-        return fit_step_time(used) if len(used) >= _SIZES_FOR_LAW else None
+        return _step_time_fit(tuple(used)) if len(used) >= _SIZES_FOR_LAW else None
 
     @property
     def plateau_batch_size(self) -> int | None:
@@ -190,11 +227,8 @@ class Profile:
 
         Where it is the largest that ran, throughput may still grow beyond it.
         """
-        speeds = {
-            point.batch_size: point.samples_per_s
-            for point in self._whole()
-            if point.samples_per_s is not None
-        }
+        known = {point.batch_size: self.step_s(point.batch_size) for point in self._whole()}
+        speeds = {size: size / step_s.estimate for size, step_s in known.items() if step_s.estimate}
         if not speeds:
             return None
         enough = max(speeds.values()) / (1 + _PLATEAU_FRACTION)
@@ -207,17 +241,30 @@ class Profile:
         ]
         return min(ran, key=_median_s, default=None)
 
+    def timed_s(self, point: ProfilePoint) -> Estimate:
+        """Seconds per step of a point as it was timed, by its processes' blocks.
+
+        The 95 % interval is for a further process: with `process_scatter`, where that was seen.
+        """
+        scatter = self.process_scatter
+        if scatter is None or not point.timings:
+            return point.step_s
+        return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
+
     def step_s(self, batch_size: int) -> Estimate:
         """Seconds per step of `batch_size`, by the fastest way that it ran.
 
-        Between two measured batch sizes the logarithm of the time is taken on a straight line over
-        the logarithm of the batch size, and so are the ends of the interval.
+        What it was timed at and what the law through all batch sizes says, each as far as it can be
+        believed (`StepTimeFit.measured_step_s`); what was accumulated, and the full batch where the
+        law leaves it out, as timed. Between two measured batch sizes the logarithm of the time is
+        taken on a straight line over the logarithm of the batch size, and so are the ends of the
+        interval.
 
         Args:
             batch_size: examples per step.
 
         Returns:
-            The estimate, from as many blocks as the less observed neighbour has; outside the
+            The estimate, from as many observations as the less observed neighbour has; outside the
             measured batch sizes it can't be told.
         """
         measured = sorted({point.batch_size for point in self.points if self._fits(point)})
@@ -230,13 +277,19 @@ class Profile:
             )
         low = max(size for size in measured if size <= batch_size)
         high = min(size for size in measured if size >= batch_size)
-        below, above = self.best_micro_batch(low), self.best_micro_batch(high)
-        assert below is not None
-        assert above is not None
+        below, above = self._known_s(low), self._known_s(high)
         if low == high:
-            return below.step_s
-        share = math.log(batch_size / low) / math.log(high / low)
-        return _between(below.step_s, above.step_s, share)
+            return below
+        return _between(below, above, math.log(batch_size / low) / math.log(high / low))
+
+    def _known_s(self, batch_size: int) -> Estimate:
+        """Seconds per step of a batch size that ran."""
+        point = self.best_micro_batch(batch_size)
+        assert point is not None
+        law = self.step_time if _is_whole(point) else None
+        if law is None or batch_size not in law.batch_sizes:
+            return self.timed_s(point)
+        return law.measured_step_s(batch_size)
 
     def to_dict(self) -> dict[str, Any]:
         """The document that `batchlab profile --json` prints, as plain dicts, lists and numbers."""
@@ -305,8 +358,16 @@ def _is_whole(point: ProfilePoint) -> bool:
 
 
 def _median_s(point: ProfilePoint) -> float:
-    assert point.timing is not None
-    return point.timing.step_s
+    step_s = point.step_s.estimate
+    assert step_s is not None
+    return step_s
+
+
+@lru_cache(maxsize=16)  # asked for every batch size of a profile, one after the other
+def _step_time_fit(times: tuple[tuple[int, Estimate], ...]) -> StepTimeFit:
+    from batchlab.laws.step_time import fit_step_time  # it loads SciPy
+
+    return fit_step_time(times)
 
 
 def _between(below: Estimate, above: Estimate, share: float) -> Estimate:

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from batchlab.laws.memory import MemoryFit, fit_memory
+from batchlab.laws.process_scatter import ProcessScatter
 from batchlab.listener import Listener
 from batchlab.profile_record import ProfilePoint, Stopped, peaks_for_law
 from batchlab.trial import Status
 
 # People's habits: always among the sizes, so that an answer can say how good they are here.
 _HABITS = (16, 32, 64, 128)
-# Seconds of timed steps for each batch size: what is taken where the budget allows it, and what is
-# the least that still gives blocks of several steps of a small model.
-_TIMED_S = (0.6, 0.45, 0.3, 0.2, 0.1)
+# Seconds of timed steps in each process: what is taken where the budget allows it, and what is the
+# least that still gives blocks of several steps of a small model.
+_TIMED_S = (0.25, 0.15, 0.1)
+# One process lies off the other by more than the blocks of either show. Two time each batch size;
+# more do where that is not enough for the usual interval, as far as the time reaches.
+_PROCESSES = 2
+_MOST_PROCESSES = 12
+_NARROW = 0.05  # half an interval, of the logarithm
 # A child, its copy of the workload, its first steps (measured: 0.1 to 0.3 s).
 _OVERHEAD_S = 0.3
 # In steps: warming up one of all cores and one of a single core, then three timed ones.
@@ -106,8 +113,11 @@ class ProfileSearch:
         )
 
     def run(self, batch_sizes: Iterable[int]) -> None:
-        """Try `batch_sizes` from the smallest up, then look for the largest that fits."""
-        sizes = sorted(set(batch_sizes))
+        """Try `batch_sizes` from the smallest up, look for the largest that fits, time again."""
+        self._find(sorted(set(batch_sizes)))
+        self._time_again()
+
+    def _find(self, sizes: Sequence[int]) -> None:
         self._grow(sizes)
         if self._too_large is None:
             return
@@ -118,6 +128,41 @@ class ProfileSearch:
         self._refine()
         self._limit_found = self.stopped == "memory"
         self._accumulate([size for size in sizes if size > self._largest])
+
+    def _time_again(self) -> None:
+        """Time what ran in one piece in further processes, until that is enough or time ends."""
+        sizes = [point.batch_size for point in self.points if point.ran and _is_whole(point)]
+        for n_before in range(1, _MOST_PROCESSES):
+            if n_before >= _PROCESSES and self._is_narrow(n_before):
+                return
+            for index, size in enumerate(sizes):
+                if not self._timed_again(size, sizes[index:], n_before + index / len(sizes)):
+                    return
+
+    def _timed_again(self, size: int, to_come: Sequence[int], n_done: float) -> bool:
+        """Whether there was time to time it in one more process."""
+        expected_s = self._expected_step_s(size)
+        if self._left_s() <= _cost_s(expected_s, _TIMED_S[-1]):
+            return False
+        self._tell(f"batch size {size} again", min(0.99, n_done / _PROCESSES), to_come)
+        timed_s = self._affordable_s(to_come)
+        limit_s = min(self._left_s(), self._limit_s(expected_s, timed_s))
+        further = self._probe(size, size, timed_s=timed_s, limit_s=limit_s)
+        known = self._found[size, size]
+        if further.ran and further.timing is not None:
+            peaks = [peak for peak in (known.peak_bytes, further.peak_bytes) if peak is not None]
+            self._found[size, size] = replace(
+                known,
+                again=(*known.again, further.timing),
+                peak_bytes=max(peaks, default=None),
+            )
+        return True
+
+    def _is_narrow(self, n_processes: int) -> bool:
+        scatter = ProcessScatter.of(
+            [[timing.step_s for timing in point.timings] for point in self.points if point.ran]
+        )
+        return scatter is None or scatter.half_width(n_processes) <= _NARROW
 
     # ---- growing
 
@@ -154,8 +199,15 @@ class ProfileSearch:
         if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
             self._say_out_of_time(batch_size)
             return None
-        self._tell(batch_size, micro_batch_size, still_to_come)
-        timed_s = self._affordable_s((batch_size, *still_to_come))
+        to_come = (batch_size, *still_to_come)
+        accumulated = "" if micro_batch_size == batch_size else f" in pieces of {micro_batch_size}"
+        n_done = len(self._found)
+        self._tell(
+            f"batch size {batch_size}{accumulated}",
+            n_done / (_PROCESSES * (n_done + len(to_come))),
+            to_come * _PROCESSES,
+        )
+        timed_s = self._affordable_s(to_come * _PROCESSES)
         limit_s = self._limit_s(expected_s, timed_s)
         point = self._probe(
             batch_size, micro_batch_size, timed_s=timed_s, limit_s=min(left_s, limit_s)
@@ -175,19 +227,10 @@ class ProfileSearch:
             f"the budget ended before batch size {batch_size} was tried; give a larger --budget"
         )
 
-    def _tell(self, batch_size: int, micro_batch_size: int, still_to_come: Sequence[int]) -> None:
-        n_done = len(self._found)
-        accumulated = "" if micro_batch_size == batch_size else f" in pieces of {micro_batch_size}"
+    def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
+        cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
         self._listener.progress(
-            done_fraction=n_done / (n_done + 1 + len(still_to_come)),
-            left_s=min(
-                max(0.0, self._left_s()),
-                sum(
-                    _cost_s(self._expected_step_s(size), _TIMED_S[0])
-                    for size in (batch_size, *still_to_come)
-                ),
-            ),
-            text=f"batch size {batch_size}{accumulated}",
+            done_fraction=done_fraction, left_s=min(max(0.0, self._left_s()), cost_s), text=text
         )
 
     # ---- time
@@ -314,6 +357,10 @@ class ProfileSearch:
             point = self._tried(size, micro, rest[index + 1 :])
             if point is None or not point.ran:
                 return
+
+
+def _is_whole(point: ProfilePoint) -> bool:
+    return point.micro_batch_size == point.batch_size
 
 
 def _median_s(point: ProfilePoint) -> float:

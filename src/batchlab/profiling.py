@@ -74,7 +74,8 @@ def profile(
     """Measure step time and peak memory of `workload` by batch size, and what is the largest.
 
     Each batch size is tried in a process of its own, from the smallest up, until one does not fit
-    into memory; then the largest that fits is looked for, and the larger ones are accumulated.
+    into memory; then the largest that fits is looked for, and the larger ones are accumulated. What
+    ran in one piece is then timed again in a second process, as far as the budget reaches.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
@@ -350,8 +351,8 @@ def _warn(made: Profile, listener: Listener) -> None:
     unsteady = [
         point
         for point in made.points
-        if point.timing is not None
-        and (point.drifted or point.timing.unsteadiness_fraction > _UNSTEADY_FRACTION)
+        if point.drifted
+        or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
     ]
     if unsteady:
         sizes = ", ".join(str(point.batch_size) for point in unsteady)

@@ -2,13 +2,18 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
+from batchlab.advice import settle
 from batchlab.advice.advisor import advise
+from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
+from batchlab.estimate import Estimate
 from batchlab.trial import Status
 
 TRUTH = Truth()
@@ -114,6 +119,37 @@ def test_the_law_of_the_step_time_is_told_with_its_knee():
     assert dict(advice.laws.step_curve)[8192].estimate == pytest.approx(8e-3, rel=0.05)
 
 
+def test_the_law_of_the_step_time_goes_through_what_was_timed():
+    """What is known of a batch size holds the law already: it would agree with itself."""
+
+    def known_better(size):
+        timed_s = 2 * knee(1024)(size)
+        timed = Estimate.of(timed_s, interval=(0.99 * timed_s, 1.01 * timed_s), n=2)
+        return replace(option(size, knee(1024)(size)), timed_s=timed)
+
+    advice, _ = advised(options=tuple(map(known_better, BATCH_SIZES)))
+
+    assert advice.laws.step_overhead_s.estimate == pytest.approx(2e-3, rel=0.05)
+    steps_s = {candidate.batch_size: candidate.step_s.estimate for candidate in advice.candidates}
+    assert steps_s[64] == pytest.approx(1e-3)
+
+
+def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
+    """Too small a budget leaves a batch size untried; how well it was timed has no part in that."""
+
+    def roughly(size):
+        step_s = knee(1024)(size)
+        interval = (step_s / 1.3, step_s * 1.3)
+        return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
+
+    advice, _ = advised(trainings=5.0, options=tuple(map(roughly, BATCH_SIZES)))
+
+    assert advice.verdict == "cannot_tell"
+    assert "a batch size that was not tried" in advice.reason
+    assert "more runs would tell" in advice.reason
+    assert advice.more_budget_s is not None
+
+
 def test_where_every_batch_size_takes_the_same_time_it_says_so():
     truth = Truth(noise=0.03)
 
@@ -132,6 +168,49 @@ def test_nothing_is_spent_on_a_batch_size_that_is_only_compared_with_itself():
     assert advice.verdict == "cannot_tell"
     assert not [step for step in advice.steps if "64 against 64" in step.why]
     assert len([run for run in advice.tried if run.purpose == "value"]) <= 4
+
+
+def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
+    """Half of the budget and more would go to seeds that can tell nothing."""
+
+    def known_to(fraction):
+        def timed(size):
+            step_s = knee(1024)(size)
+            interval = (step_s / (1 + fraction), step_s * (1 + fraction))
+            return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
+
+        advice, _ = advised(trainings=200.0, options=tuple(map(timed, BATCH_SIZES)))
+        return advice
+
+    well, badly = known_to(0.01), known_to(0.3)
+
+    assert well.verdict == "recommend"
+    assert badly.verdict == "cannot_tell"
+    assert badly.spent_s < 0.5 * badly.budget_s
+    assert "step times are not known well enough" in badly.reason
+    assert badly.more_budget_s is None
+    assert any("however many runs" in step.why for step in badly.steps)
+    runs = sorted(candidate.n_runs for candidate in badly.candidates)
+    assert runs[-2] >= 6  # few runs would tell too little of what they leave open
+
+
+def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
+    """Where it alone keeps the decision open there is no pair whose times could be compared."""
+    decision = decide(
+        (64, 128),
+        np.array([0.0, 0.02]),
+        np.random.default_rng(0).normal(0, 0.3, (999, 2)),
+        delta=0.1,
+        objective="time",
+        may_recommend=[True, True],
+        all_compared=False,
+        peak_bytes=[1, 1],
+        bounds=[-5.0],
+    )
+    findings = SimpleNamespace(merits=lambda size: [1.0] * 6)
+
+    assert (decision.verdict, decision.contender) == ("cannot_tell", decision.blocking)
+    assert settle._runs_may_tell(findings, None, decision)
 
 
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():

@@ -239,6 +239,39 @@ def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
     assert fit_step_time([(1, time), (2, time), (4, time)]).step_s(2).estimate == pytest.approx(1)
 
 
+def test_a_measured_time_without_an_interval_is_believed_as_it_is() -> None:
+    points = exactly(SIZES)
+    points[5] = (points[5][0], known(2 * (points[5][1].estimate or 0.0)))
+
+    assert fit_step_time(points).measured_step_s(SIZES[5]).estimate == pytest.approx(
+        points[5][1].estimate
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None:
+    points = replace(CPU, block_sd=0.3).draw(np.random.default_rng(seed))
+    fit = fit_step_time(points)
+
+    for size, time in points:
+        assert time.estimate is not None
+        assert time.low is not None
+        assert time.high is not None
+        own_sd = math.log(time.high / time.low) / (2 * 1.959964)
+        on_law = fit.step_s(size).estimate
+        assert on_law is not None
+        weights = 1 / own_sd**2, 1 / fit.off_the_law_fraction**2
+        expected = (weights[0] * math.log(time.estimate) + weights[1] * math.log(on_law)) / sum(
+            weights
+        )
+        assert fit.measured_step_s(size).estimate == pytest.approx(math.exp(expected))
+
+
+def test_only_a_measured_batch_size_has_a_measured_time() -> None:
+    with pytest.raises(FitError, match=r"batch size 3: expected one of 1, 2, 4"):
+        fit_step_time(exactly(SIZES)).measured_step_s(3)
+
+
 def test_a_batch_size_below_1_has_no_step_time() -> None:
     with pytest.raises(FitError, match="expected at least 1"):
         fit_step_time(exactly(SIZES)).step_s(0)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
+from tests.reference.made_up_profile import made_up_point, made_up_profile
 
 from batchlab.estimate import Estimate
+from batchlab.profile_record import Profile
 
 
 def law(batch_size: float, *, overhead_s: float, s_per_example: float, sharpness: float) -> float:
@@ -65,6 +67,7 @@ class MadeUpTimes:
     sharpness: float = 1.0
     off_the_law: float = 0.05
     block_sd: float = 0.03
+    process_sd: float = 0.0
 
     @property
     def knee_batch_size(self) -> float:
@@ -88,6 +91,23 @@ class MadeUpTimes:
             made.append((batch_size, Estimate.of(median_s, interval=(blocks[0], blocks[-1]), n=8)))
         return made
 
+    def profile(self, random: np.random.Generator) -> tuple[Profile, dict[int, float]]:
+        """A profile with each batch size timed in two processes, and what its steps truly take."""
+        truth_s, points = {}, []
+        for batch_size in self.sizes:
+            true_s = self.step_s(batch_size) * math.exp(random.normal(0, self.off_the_law))
+            truth_s[batch_size] = true_s
+            first, second = (
+                made_up_point(
+                    batch_size,
+                    median_s=true_s * math.exp(random.normal(0, self.process_sd)),
+                    scatter=np.exp(random.normal(0, self.block_sd, 15)).tolist(),
+                )
+                for _ in range(2)
+            )
+            points.append(replace(first, again=(second.timing,)))
+        return replace(made_up_profile(*points), n_train=2 * max(self.sizes)), truth_s
+
 
 _TO_512 = tuple(2**power for power in range(10))
 _FROM_16 = tuple(2**power for power in range(4, 14))
@@ -103,4 +123,21 @@ STUDIES = {
     "knee 20 times above the range": replace(_GPU, sizes=_TO_512, s_per_example=1e-7),
     "knee at the range's upper end": replace(_GPU, sizes=_TO_512, s_per_example=2e-6),
     "knee 16 times below the range": MadeUpTimes(sizes=_FROM_16, overhead_s=1e-6),
+}
+# Step times that the host's launches make, as on a large GPU with a small model (seen on an H200:
+# 12 to 18 % from process to process, 5 % by the blocks), and as on a CPU (1 %).
+PROCESSES = {
+    "launches of a GPU, 11 sizes": replace(
+        _GPU,
+        sizes=tuple(2**power for power in range(3, 14)),
+        s_per_example=1e-8,
+        block_sd=0.08,
+        process_sd=0.14,
+    ),
+    "the same, 5 sizes": replace(
+        _GPU, sizes=(16, 64, 256, 1024, 4096), s_per_example=1e-8, block_sd=0.08, process_sd=0.14
+    ),
+    "a CPU, 14 sizes": MadeUpTimes(block_sd=0.02, process_sd=0.012),
+    "a CPU whose sizes lie far off": MadeUpTimes(off_the_law=0.2, block_sd=0.02, process_sd=0.012),
+    "processes alike": MadeUpTimes(block_sd=0.02),
 }

@@ -152,18 +152,26 @@ class _Answer:
         return "cannot_tell", f"the runs leave it open: {missing}", missing
 
     def _what_would_tell(self) -> str:
+        if self._step_times_are_unsure():
+            return (
+                "their step times are not known well enough; a profile with a larger budget, or "
+                "on a quieter machine, would tell"
+            )
+        return "more runs would tell"
+
+    def _step_times_are_unsure(self) -> bool:
+        """Whether more runs would hardly help, for the step times are known to no better."""
         decision = self._decision
         assert decision is not None
-        pair = {decision.contender, decision.blocking}
-        unsure = max(weight_sd(self._findings, size) for size in pair)
-        if unsure > math.log1p(self._question.delta) / 2:
-            return "their step times were unsteady; a machine that does nothing else would tell"
-        return "more runs would tell"
+        rivals = {decision.contender, decision.blocking}
+        unsure = max(weight_sd(self._findings, size) for size in rivals)
+        # With a single one it is a batch size without runs that leaves it open.
+        return len(rivals) > 1 and unsure > math.log1p(self._question.delta) / 2
 
     def _more_budget_s(self) -> float | None:
         """About how much more would settle it: intervals shrink with the root of the runs."""
         decision = self._decision
-        if decision is None:
+        if decision is None or self._step_times_are_unsure():
             return None
         index = decision.batch_sizes.index(decision.contender)
         over = math.log(decision.high[index]) / math.log1p(self._question.delta)

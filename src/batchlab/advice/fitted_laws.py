@@ -56,7 +56,7 @@ def laws_of(findings: Findings, scores: Scores) -> Laws | None:
 def _step_time(findings: Findings) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
     times = [
-        (option.batch_size, option.step_s)
+        (option.batch_size, option.timed_s or option.step_s)
         for option in findings.options()
         if option.micro_batch_size == option.batch_size and option.step_s.estimate is not None
     ]

@@ -17,9 +17,11 @@ class Option:
     Attributes:
         batch_size: examples per optimizer step.
         micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
-        step_s: seconds per step of the user's own training, measured alone.
+        step_s: seconds per step of the user's own training, measured alone: what is known of it,
+            from this batch size's own times and from the others'.
         peak_bytes: peak memory above an idle process; None: not reported.
         note: why it cannot be had (out of memory, an error); empty: it ran.
+        timed_s: the step time by its own times alone; None: `step_s` is that.
     """
 
     batch_size: int
@@ -27,6 +29,7 @@ class Option:
     step_s: Estimate
     peak_bytes: int | None
     note: str = ""
+    timed_s: Estimate | None = None
 
     @property
     def runs(self) -> bool:

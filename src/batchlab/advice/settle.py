@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from batchlab.advice.climb import visit
 from batchlab.advice.decision import Decision, decide
@@ -17,8 +18,14 @@ _LOOK_BESIDE_WITH = 1 / 3
 _NEAR = 1.25  # what --explain lists beside the best
 
 
-def decision_of(findings: Findings, scores: Scores) -> Decision:
-    """The decision that the scores so far support."""
+def decision_of(findings: Findings, scores: Scores, *, but_bounds: bool = False) -> Decision:
+    """The decision that the scores so far support.
+
+    Args:
+        findings: the runs.
+        scores: their figures.
+        but_bounds: leave out the batch sizes of which only bounds are known.
+    """
     sizes = scores.batch_sizes
     options = {option.batch_size: option for option in findings.options()}
     return decide(
@@ -29,7 +36,7 @@ def decision_of(findings: Findings, scores: Scores) -> Decision:
         objective=findings.question.objective,
         may_recommend=[len(findings.merits(size)) >= _FEWEST_VALUES for size in sizes],
         all_compared=set(sizes) == set(options),
-        bounds=_bounds_of_others(findings, scores),
+        bounds=() if but_bounds else _bounds_of_others(findings, scores),
         peak_bytes=[options[size].peak_bytes for size in sizes],
     )
 
@@ -92,12 +99,33 @@ def settle(findings: Findings) -> Decision | None:
                 _bounds_of(decision),
             )
             return decision
+        if not _runs_may_tell(findings, scores, decision):
+            findings.ledger.note(
+                "no more runs",
+                f"the step times of {decision.contender} and {decision.blocking} are not known "
+                f"well enough to tell, however many runs there are ({_bounds_of(decision)})",
+            )
+            return decision
         n_before = len(findings.ledger.records)
         if not _next_runs(findings, decision):
             if len(findings.ledger.records) > n_before:
                 continue  # what was run changed a rate, though it did not bring what it was for
             findings.ledger.note("no more runs", "neither budget nor seeds are left for another")
             return decision
+
+
+def _runs_may_tell(findings: Findings, scores: Scores, decision: Decision) -> bool:
+    """Whether the decision would be clear if every figure of a training were known exactly.
+
+    If not, the step times alone keep it open. Not asked before both sides have runs enough.
+    """
+    rivals = {decision.contender, decision.blocking}
+    few = any(len(findings.merits(size)) < _ENOUGH_VALUES for size in rivals)
+    # With a single one it is a batch size without a score that leaves it open.
+    if few or len(rivals) == 1 or decision.verdict != "cannot_tell":
+        return True
+    known = replace(scores, draws=scores.draws - scores.merit_draws + scores.log_merit)
+    return decision_of(findings, known, but_bounds=True).verdict != "cannot_tell"
 
 
 def _look_beside(findings: Findings, decision: Decision) -> bool:

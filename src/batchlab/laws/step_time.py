@@ -81,6 +81,8 @@ class StepTimeFit:
     residuals: tuple[float, ...]
     _point: _Curves = field(repr=False, compare=False)
     _draws: _Curves = field(repr=False, compare=False)
+    _off_draws: Array = field(repr=False, compare=False)
+    _own_sq: Array = field(repr=False, compare=False)
 
     @property
     def max_residual_fraction(self) -> float:
@@ -101,6 +103,37 @@ class StepTimeFit:
         value = math.exp(float(self._point.log_s([batch_size])[0, 0]))
         drawn = np.exp(self._draws.log_s([batch_size])[:, 0])
         return Estimate.of(value, interval=_around(value, drawn), n=len(self.batch_sizes))
+
+    def measured_step_s(self, batch_size: int) -> Estimate:
+        """Seconds per step of a measured batch size, from its own time and from the law together.
+
+        Its time is believed as far as its own interval is narrow beside what single batch sizes lie
+        off the law, and the law for the rest: on a quiet machine that is what was measured, and
+        where times scatter what all batch sizes say together.
+
+        Args:
+            batch_size: one of `batch_sizes`.
+
+        Raises:
+            FitError: one that was not measured.
+        Source: Gelman et al., "Bayesian Data Analysis", 3rd ed., section 5.4 (normal means).
+        """
+        if batch_size not in self.batch_sizes:
+            raise FitError(
+                f"the measured step time of batch size {batch_size}: expected one of "
+                f"{', '.join(map(str, self.batch_sizes))}"
+            )
+        place = self.batch_sizes.index(batch_size)
+        own_sq = float(self._own_sq[place])
+        on_law = float(self._point.log_s([batch_size])[0, 0])
+        measured = on_law + self.residuals[place]
+        off_sq = self.off_the_law_fraction**2
+        value = math.exp(on_law + self.residuals[place] * off_sq / (off_sq + own_sq))
+        on_laws, off_sqs = self._draws.log_s([batch_size])[:, 0], self._off_draws**2
+        believed = off_sqs / (off_sqs + own_sq)
+        noise = np.random.default_rng([1, place]).standard_normal(len(on_laws))
+        drawn = on_laws + believed * (measured - on_laws) + np.sqrt(believed * own_sq) * noise
+        return Estimate.of(value, interval=_around(value, np.exp(drawn)), n=len(self.batch_sizes))
 
 
 def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
@@ -126,7 +159,7 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     log_s = np.log([float(time.estimate or 0.0) for _, time in checked])
     own_sq = np.array([_log_sd(time) ** 2 for _, time in checked])
     grid = _Grid.of(log_sizes, log_s, own_sq)
-    draws = grid.draw(np.random.default_rng([0, len(checked)]))
+    draws, off_draws = grid.draw(np.random.default_rng([0, len(checked)]))
     off = grid.typical_off()
     point = _least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
     sizes = tuple(size for size, _ in checked)
@@ -138,6 +171,8 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
         residuals=tuple(residuals.tolist()),
         _point=point,
         _draws=draws,
+        _off_draws=off_draws,
+        _own_sq=own_sq,
     )
 
 
@@ -270,8 +305,8 @@ class _Grid:
         """The deviation of single batch sizes: its geometric mean over the posterior."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
 
-    def draw(self, generator: np.random.Generator) -> _Curves:
-        """Curves of the law that the times leave possible."""
+    def draw(self, generator: np.random.Generator) -> tuple[_Curves, Array]:
+        """Curves of the law that the times leave possible, each with its deviation."""
         # Evenly spaced shares of the cells' sum: as random ones, with less noise in the quantiles.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
@@ -282,7 +317,8 @@ class _Grid:
         weight = 1 / (np.exp(2 * off_log)[:, None] + self.own_sq)
         level, _ = _level(self.log_s, _log_rise(self.log_sizes, knee, roundness), weight)
         noise = generator.standard_normal(_N_DRAWS) / np.sqrt(weight.sum(axis=1))
-        return _Curves(log_overhead=level + noise, log_knee=knee, roundness=roundness)
+        curves = _Curves(log_overhead=level + noise, log_knee=knee, roundness=roundness)
+        return curves, np.exp(off_log)
 
 
 def _knee_limits(log_sizes: Array) -> tuple[float, float]:

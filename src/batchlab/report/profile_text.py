@@ -13,6 +13,8 @@ from batchlab.report.table import Column, Table, Value
 WIDTH = 88
 # Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
 _FAR_OFF_FRACTION = 0.2
+# Processes that lie further apart than this deserve a word.
+_SCATTERED = 0.04
 
 
 def profile_text(profile: Profile) -> str:
@@ -43,15 +45,15 @@ def profile_table(profile: Profile) -> Table:
             Column(key="threads", quantity="threads", label="threads"),
             Column(key="status", quantity="status", label="status"),
         ),
-        rows=tuple(_row(point, profile.n_train) for point in profile.points),
+        rows=tuple(_row(profile, point) for point in profile.points),
     )
 
 
-def _row(point: ProfilePoint, n_train: int) -> tuple[Value, ...]:
-    step_s = point.step_s
+def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
+    step_s = profile.timed_s(point)
     known = step_s.low is not None and step_s.high is not None
     return (
-        _size_text(point, n_train),
+        _size_text(point, profile.n_train),
         step_s.estimate,
         range_text("step_s", step_s.low, step_s.high) if known else None,  # type: ignore[arg-type]
         point.samples_per_s,
@@ -73,6 +75,7 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     yield _largest_text(profile)
     yield _memory_text(profile)
     yield _step_time_text(profile)
+    yield from _scatter_text(profile)
     yield _throughput_text(profile)
     for point in profile.points:
         if not point.ran:
@@ -125,6 +128,16 @@ def _step_time_text(profile: Profile) -> str:
         else ""
     )
     return f"Step time: {told}.{away}"
+
+
+def _scatter_text(profile: Profile) -> Iterator[str]:
+    scatter = profile.process_scatter
+    if scatter is not None and scatter.log_sd > _SCATTERED:
+        yield (
+            f"Timed again in another process, a batch size takes another time (standard deviation "
+            f"{100 * scatter.log_sd:.0f} %): the intervals are for a further process, and single "
+            f"batch sizes tell less than the law through all of them."
+        )
 
 
 def _throughput_text(profile: Profile) -> str:

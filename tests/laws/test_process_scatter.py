@@ -1,0 +1,209 @@
+"""How far processes lie apart, and step times with intervals that a further process would hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.reference.made_up_profile import made_up_point, made_up_profile
+from tests.reference.step_time import PROCESSES, MadeUpTimes
+
+from batchlab.errors import ProfileError
+from batchlab.estimate import Estimate
+from batchlab.laws.process_scatter import ProcessScatter
+from batchlab.profile_record import Profile, ProfilePoint
+from batchlab.report.profile_text import profile_text
+
+STEADY = (1.0,) * 15
+
+
+def twice(batch_size: int, first_s: float, second_s: float) -> ProfilePoint:
+    one, other = (
+        made_up_point(batch_size, median_s=step_s, scatter=STEADY) for step_s in (first_s, second_s)
+    )
+    return replace(one, again=(other.timing,))
+
+
+def width(profile: Profile, batch_size: int) -> float:
+    (point,) = [point for point in profile.points if point.batch_size == batch_size]
+    timed = profile.timed_s(point)
+    assert timed.low is not None
+    assert timed.high is not None
+    return math.log(timed.high / timed.low)
+
+
+def test_the_scatter_is_that_of_the_normal_it_was_drawn_from() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [tuple(np.exp(rng.normal(0, 0.1, 2)).tolist()) for _ in range(4001)]
+
+    scatter = ProcessScatter.of(pairs)
+
+    assert scatter is not None
+    assert scatter.log_sd == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 9])
+def test_a_scatter_known_exactly_gives_the_interval_of_a_mean(n: int) -> None:
+    known = ProcessScatter(log_sd=0.1, degrees=1e9)
+
+    seen = known.of_size([0.01] * n, Estimate.of(0.01, interval=(None, None), n=15))
+
+    assert seen.high == pytest.approx(0.01 * math.exp(1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
+    assert seen.low == pytest.approx(0.01 * math.exp(-1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
+    assert seen.n == n
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
+    rng = np.random.default_rng(n)
+    times = [np.exp(rng.normal(0, 0.1, n)).tolist() for _ in range(3001)]
+
+    scatter = ProcessScatter.of(times)
+
+    assert scatter is not None
+    assert scatter.log_sd == pytest.approx(0.1, rel=0.06)
+
+
+def test_without_a_second_process_the_blocks_are_all_there_is() -> None:
+    profile = made_up_profile()
+
+    assert profile.process_scatter is None
+    assert [profile.timed_s(point) for point in profile.points] == [
+        point.step_s for point in profile.points
+    ]
+
+
+def test_the_time_of_two_processes_is_their_geometric_mean() -> None:
+    point = twice(64, 0.01, 0.04)
+
+    assert point.step_s.estimate == pytest.approx(0.02)
+    assert point.samples_per_s == pytest.approx(64 / 0.02)
+
+
+def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not() -> None:
+    calm = [twice(2**power, 0.01, 0.0101) for power in range(10)]
+    odd = twice(1024, 0.01, 0.016)
+
+    alone, together = made_up_profile(*calm), made_up_profile(*calm, odd)
+
+    assert width(together, 64) < 1.2 * width(alone, 64)
+    assert width(together, 1024) > 10 * width(together, 64)
+    low, high = together.timed_s(odd).low, together.timed_s(odd).high
+    assert low is not None
+    assert high is not None
+    assert low <= 0.01
+    assert high >= 0.016
+
+
+def test_a_size_that_was_timed_once_has_the_scatter_of_the_others() -> None:
+    pairs = [twice(2**power, 0.01, 0.011) for power in range(10)]
+    once = made_up_point(1024, median_s=0.01, scatter=STEADY)
+
+    profile = made_up_profile(*pairs, once)
+
+    assert width(profile, 1024) > width(profile, 64) > 0.05
+
+
+def test_blocks_that_scatter_widely_are_not_believed_because_processes_agree() -> None:
+    pairs = [twice(2**power, 0.01, 0.01001) for power in range(10)]
+    restless = made_up_point(1024, median_s=0.01, scatter=[0.5, 1.5] * 7 + [1.0])
+    point = replace(restless, again=(restless.timing,))
+
+    profile = made_up_profile(*pairs, point)
+
+    assert width(profile, 1024) > 0.3
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
+    timed, known = coverage(PROCESSES[name], n_profiles=40)
+
+    # Sizes of one profile share their scatter: as good as about 200 independent ones.
+    least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
+    assert timed > least
+    assert known > least
+
+
+def test_the_law_takes_out_most_of_what_processes_add() -> None:
+    """Twelve sizes on one flat law, each off by 14 %: together they tell more than each alone."""
+    rng = np.random.default_rng(2)
+    alone, together = [], []
+    widths: list[tuple[float, float]] = []
+    for _ in range(30):
+        profile, truth_s = PROCESSES["launches of a GPU, 11 sizes"].profile(rng)
+        for point in profile.points:
+            true_s = truth_s[point.batch_size]
+            for seen, errors in (
+                (profile.timed_s(point), alone),
+                (profile.step_s(point.batch_size), together),
+            ):
+                assert seen.estimate is not None
+                errors.append(math.log(seen.estimate / true_s) ** 2)
+            known = profile.step_s(point.batch_size)
+            assert known.low is not None
+            assert known.high is not None
+            widths.append((width(profile, point.batch_size), math.log(known.high / known.low)))
+
+    assert math.sqrt(np.mean(together)) < 0.65 * math.sqrt(np.mean(alone))
+    timed, with_law = np.mean(widths, axis=0)
+    assert with_law < 0.65 * timed
+
+
+def test_on_a_quiet_machine_a_size_off_the_law_keeps_its_own_time() -> None:
+    points = [
+        twice(size, seconds, seconds * 1.005)
+        for size in (2**power for power in range(11))
+        for seconds in [(1e-3 + 1e-5 * size) * (1.3 if size == 256 else 1.0)]
+    ]
+    profile = made_up_profile(*points)
+
+    own = profile.timed_s(next(point for point in points if point.batch_size == 256))
+    known = profile.step_s(256)
+
+    assert known.estimate == pytest.approx(own.estimate, rel=0.01)
+
+
+def test_a_profile_whose_processes_differ_says_so() -> None:
+    apart = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(10)))
+    alike = made_up_profile(*(twice(2**power, 0.01, 0.0101) for power in range(10)))
+
+    assert "Timed again in another process" in " ".join(profile_text(apart).split())
+    assert "another process" not in " ".join(profile_text(alike).split())
+
+
+def test_both_timings_travel_with_the_profile() -> None:
+    profile = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(10)))
+
+    read = Profile.from_json(profile.to_json())
+
+    assert read == profile
+    assert profile.to_dict()["process_log_sd"] == pytest.approx(
+        math.log(1.2) / (math.sqrt(2) * 0.6744898)
+    )
+
+
+def test_a_damaged_further_timing_is_refused_by_its_place() -> None:
+    document = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(4))).to_dict()
+    document["points"][2]["again"][0]["block_s"][1] = -1.0
+
+    with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s holds -1\.0"):
+        Profile.from_dict(document)
+
+
+def coverage(machine: MadeUpTimes, *, n_profiles: int) -> tuple[float, float]:
+    """Shares of the batch sizes whose true time is held: as timed, and as known."""
+    rng = np.random.default_rng(1)
+    held: list[tuple[bool, bool]] = []
+    for _ in range(n_profiles):
+        profile, truth_s = machine.profile(rng)
+        held += [
+            (
+                profile.timed_s(point).holds(truth_s[point.batch_size]),
+                profile.step_s(point.batch_size).holds(truth_s[point.batch_size]),
+            )
+            for point in profile.points
+        ]
+    timed, known = np.mean(held, axis=0)
+    return float(timed), float(known)
