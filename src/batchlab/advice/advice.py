@@ -81,7 +81,7 @@ class Candidate:
         fits: whether it ran within the memory limit.
         learning_rate: its tuned rate; None: it was not trained.
         n_runs: valuation runs behind its figures (runs that chose the rate are not among them).
-        step_s: seconds per step, measured alone.
+        step_s: seconds per step, measured alone: by its own times and by what all batch sizes show.
         steps_to_target: at its tuned rate.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.

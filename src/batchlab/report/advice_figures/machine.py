@@ -142,8 +142,8 @@ def _words(name: str, rows: tuple[Row, ...]) -> str:
 def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else f" on {profile.device_name}"
     yield (
-        f"Each batch size ran alone{where}: marks are the median of blocks of steps, bars its "
-        f"95 % interval."
+        f"Each batch size ran alone{where}: marks are its time per step, by its own blocks of "
+        f"steps and by what all batch sizes show together, bars its 95 % interval."
     )
     laws = advice.laws
     if laws is not None and laws.step_curve:
