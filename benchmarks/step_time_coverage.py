@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from tests.reference.step_time import PROCESSES, STUDIES, MadeUpTimes
+from tests.reference.step_time import ONE_UNSTEADY, PROCESSES, STUDIES, MadeUpTimes
 
 from batchlab.estimate import Estimate
 from batchlab.laws.step_time import fit_step_time
@@ -60,6 +60,18 @@ def process_coverage(machine: MadeUpTimes, *, n_profiles: int, seed: int) -> dic
     return {way: [float(np.mean(held[way])), float(np.sqrt(np.mean(squares[way])))] for way in held}
 
 
+def unsteady_coverage(machine: MadeUpTimes, *, n_profiles: int) -> tuple[float, float]:
+    """Shares held as timed: of the size that scatters ten times as much, and of the others."""
+    random = np.random.default_rng(0)
+    held: dict[bool, list[bool]] = {True: [], False: []}
+    for _ in range(n_profiles):
+        profile, truth_s = machine.profile(random)
+        for point in profile.points:
+            seen = profile.timed_s(point).holds(truth_s[point.batch_size])
+            held[point.batch_size == machine.unsteady_size].append(seen)
+    return float(np.mean(held[True])), float(np.mean(held[False]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=500)
@@ -77,6 +89,11 @@ def main() -> None:
             print("|---|" + "---|" * len(ways))
         cells = " | ".join(f"{100 * h:.1f} %, {100 * e:.1f} %" for h, e in ways.values())
         print(f"| {name} | {cells} |", flush=True)
+    odd, others = unsteady_coverage(ONE_UNSTEADY, n_profiles=n_studies)
+    print(
+        f"\nOne of {len(ONE_UNSTEADY.sizes)} sizes scatters ten times as much: held with their "
+        f"scatter {100 * odd:.1f} %, the others {100 * others:.1f} %"
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.reference.made_up_profile import (
     peak_bytes,
 )
 
-from batchlab.listener import Silent
+from batchlab.listener import Listener, Silent
 from batchlab.profile_record import ProfilePoint
 from batchlab.profile_search import ProfileSearch, default_batch_sizes
 from batchlab.trial import Status
@@ -28,13 +28,14 @@ def searched(
     *,
     ceiling_bytes: int | None = None,
     n_train: int = N_TRAIN,
+    listener: Listener | None = None,
 ) -> ProfileSearch:
     search = ProfileSearch(
         machine,
         n_train=n_train,
         ceiling_bytes=ceiling_bytes,
         left_s=machine.left_s,
-        listener=Silent(),
+        listener=listener or Silent(),
     )
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search
@@ -325,7 +326,8 @@ class Wavering(MadeUpMachine):
 
     def __call__(self, *sizes: int, **limits: float) -> ProfilePoint:
         seen = super().__call__(*sizes, **limits)
-        assert seen.timing is not None
+        if seen.timing is None:
+            return seen
         factor = math.exp(self._stream.gauss(0, self._sd))
         blocks = tuple(factor * block for block in seen.timing.block_s)
         return replace(seen, timing=replace(seen.timing, block_s=blocks))
@@ -340,16 +342,17 @@ def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
     assert {fewest <= len(point.timings) <= most for point in search.points} == {True}
 
 
-def test_what_is_done_goes_up_to_all_of_it() -> None:
+@pytest.mark.parametrize("room_bytes", [None, peak_bytes(700)])
+def test_what_is_done_only_goes_up(room_bytes: int | None) -> None:
     told: list[float] = []
 
-    class Listener(Silent):
+    class Told(Silent):
         def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
             told.append(done_fraction)
 
-    machine = Wavering(sd=0.5)
+    machine = Wavering(sd=0.5, room_bytes=room_bytes)
     search = ProfileSearch(
-        machine, n_train=N_TRAIN, ceiling_bytes=None, left_s=machine.left_s, listener=Listener()
+        machine, n_train=N_TRAIN, ceiling_bytes=room_bytes, left_s=machine.left_s, listener=Told()
     )
 
     search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
@@ -379,13 +382,20 @@ def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
 def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
     seen: list[int] = []
 
+    told: list[str] = []
+
+    class Told(Silent):
+        def warning(self, text: str) -> None:
+            told.append(text)
+
     def goes_wrong(size: int) -> Status | None:
         seen.append(size)
         return Status.KILLED if size == 64 and seen.count(64) == 2 else None
 
-    search = searched(MadeUpMachine(goes_wrong=goes_wrong))
+    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=Told())
 
     assert seen.count(64) == 2
+    assert "batch size 64, which ran before: killed" in told[0]
     assert whole(search)[64].ran
     assert not whole(search)[64].again
     assert whole(search)[128].again

@@ -119,6 +119,7 @@ def _option(profile: Profile, batch_size: int) -> Option:
         batch_size=batch_size,
         micro_batch_size=batch_size,
         step_s=between,
+        timed_s=Estimate.cannot_tell("it lies between two that were timed"),
         peak_bytes=_peak_bytes(profile, batch_size),
     )
 

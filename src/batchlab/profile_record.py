@@ -95,18 +95,23 @@ class ProfilePoint:
 
     @property
     def drifted(self) -> bool | None:
-        """Whether the second half of the blocks took another time than the first.
+        """Whether in a process the second half of the blocks took another time than the first.
 
         That is: every block of one half is slower than every block of the other, and their medians
         lie more than 5 % apart. None: fewer than six blocks, too few to tell.
         """
-        if self.timing is None or len(self.timing.block_s) < _BLOCKS_FOR_ORDER:
-            return None
-        blocks = self.timing.block_s
-        first, second = blocks[: len(blocks) // 2], blocks[-(len(blocks) // 2) :]
-        apart = max(first) < min(second) or max(second) < min(first)
-        ratio = statistics.median(second) / statistics.median(first)
-        return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
+        seen = [_drifted(timing) for timing in self.timings]
+        return next((each for each in seen if each), next(iter(seen), None))
+
+
+def _drifted(timing: StepTiming) -> bool | None:
+    if len(timing.block_s) < _BLOCKS_FOR_ORDER:
+        return None
+    blocks = timing.block_s
+    first, second = blocks[: len(blocks) // 2], blocks[-(len(blocks) // 2) :]
+    apart = max(first) < min(second) or max(second) < min(first)
+    ratio = statistics.median(second) / statistics.median(first)
+    return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
 
 
 def _of_blocks(timing: StepTiming) -> Estimate:
@@ -244,7 +249,7 @@ class Profile:
     def timed_s(self, point: ProfilePoint) -> Estimate:
         """Seconds per step of a point as it was timed, by its processes' blocks.
 
-        The 95 % interval is for a further process: with `process_scatter`, where that was seen.
+        The 95 % interval is of the mean over processes, with `process_scatter` where that was seen.
         """
         scatter = self.process_scatter
         if scatter is None or not point.timings:

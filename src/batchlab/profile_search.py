@@ -102,6 +102,7 @@ class ProfileSearch:
         self._found: dict[tuple[int, int], ProfilePoint] = {}
         self._too_large: int | None = None  # the smallest that is known or predicted not to fit
         self._limit_found = False
+        self._told_fraction = 0.0
         self._begun_with_s = left_s()
         self.stopped: Stopped | None = None
 
@@ -135,28 +136,33 @@ class ProfileSearch:
         for n_before in range(1, _MOST_PROCESSES):
             if n_before >= _PROCESSES and self._is_narrow(n_before):
                 return
-            for index, size in enumerate(sizes):
-                if not self._timed_again(size, sizes[index:], n_before + index / len(sizes)):
+            now = tuple(sizes)
+            for index, size in enumerate(now):
+                expected_s = self._expected_step_s(size)
+                if self._left_s() <= _cost_s(expected_s, _TIMED_S[-1]):
                     return
+                n_done = n_before + index / len(now)
+                self._tell(f"batch size {size} again", n_done / (n_done + 1), now[index:])
+                if not self._timed_again(size, now[index:], expected_s):
+                    sizes.remove(size)
 
-    def _timed_again(self, size: int, to_come: Sequence[int], n_done: float) -> bool:
-        """Whether there was time to time it in one more process."""
-        expected_s = self._expected_step_s(size)
-        if self._left_s() <= _cost_s(expected_s, _TIMED_S[-1]):
-            return False
-        self._tell(f"batch size {size} again", min(0.99, n_done / _PROCESSES), to_come)
-        timed_s = self._affordable_s(to_come)
-        limit_s = min(self._left_s(), self._limit_s(expected_s, timed_s))
-        further = self._probe(size, size, timed_s=timed_s, limit_s=limit_s)
+    def _timed_again(self, size: int, to_come: Sequence[int], expected_s: float) -> bool:
+        """Whether it ran in one more process; what the others saw of it stays."""
+        left_s, timed_s = self._left_s(), self._affordable_s(to_come)
+        limit_s = self._limit_s(expected_s, timed_s)
+        further = self._probe(size, size, timed_s=timed_s, limit_s=min(left_s, limit_s))
         known = self._found[size, size]
+        peaks = [peak for peak in (known.peak_bytes, further.peak_bytes) if peak is not None]
+        known = replace(known, peak_bytes=max(peaks, default=None))
         if further.ran and further.timing is not None:
-            peaks = [peak for peak in (known.peak_bytes, further.peak_bytes) if peak is not None]
-            self._found[size, size] = replace(
-                known,
-                again=(*known.again, further.timing),
-                peak_bytes=max(peaks, default=None),
+            known = replace(known, again=(*known.again, further.timing))
+        elif further.status is not Status.TIMEOUT or left_s >= limit_s:
+            self._listener.warning(
+                f"batch size {size}, which ran before: {further.status} ({further.reason}) when it "
+                f"was timed again"
             )
-        return True
+        self._found[size, size] = known
+        return further.ran
 
     def _is_narrow(self, n_processes: int) -> bool:
         scatter = ProcessScatter.of(
@@ -229,8 +235,12 @@ class ProfileSearch:
 
     def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
         cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
+        # What is found on the way adds to what is to come.
+        self._told_fraction = max(self._told_fraction, done_fraction)
         self._listener.progress(
-            done_fraction=done_fraction, left_s=min(max(0.0, self._left_s()), cost_s), text=text
+            done_fraction=self._told_fraction,
+            left_s=min(max(0.0, self._left_s()), cost_s),
+            text=text,
         )
 
     # ---- time

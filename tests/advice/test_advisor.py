@@ -194,6 +194,33 @@ def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     assert runs[-2] >= 6  # few runs would tell too little of what they leave open
 
 
+@pytest.mark.parametrize("known_to", [0.07, 0.09])
+def test_what_step_times_this_uncertain_cannot_show_to_be_alike_is_not_run_on(known_to):
+    """Some of it a side leaves ten per cent open: no runs can show that all are the same."""
+    truth = Truth(noise=0.03)
+
+    def same(size):
+        return 2.0 / truth.best_steps(size)
+
+    def roughly(size):
+        interval = (same(size) / (1 + known_to), same(size) * (1 + known_to))
+        return replace(
+            option(size, same(size)), step_s=Estimate.of(same(size), interval=interval, n=2)
+        )
+
+    advice, engine = advised(
+        step_s=same,
+        truth=truth,
+        trainings=300.0,
+        options=tuple(map(roughly, (64, 128, 256))),
+    )
+
+    assert engine.spent_s() < 0.5 * advice.budget_s
+    if advice.verdict == "cannot_tell":
+        assert "step times are not known well enough" in advice.reason
+        assert advice.more_budget_s is None
+
+
 def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
     """Where it alone keeps the decision open there is no pair whose times could be compared."""
     decision = decide(
@@ -210,7 +237,7 @@ def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
     findings = SimpleNamespace(merits=lambda size: [1.0] * 6)
 
     assert (decision.verdict, decision.contender) == ("cannot_tell", decision.blocking)
-    assert settle._runs_may_tell(findings, None, decision)
+    assert settle.runs_may_tell(findings, None, decision)
 
 
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():

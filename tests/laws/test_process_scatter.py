@@ -1,4 +1,4 @@
-"""How far processes lie apart, and step times with intervals that a further process would hold."""
+"""How far processes lie apart, and step times whose intervals take that into account."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_scatter_is_that_of_the_normal_it_was_drawn_from() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 4, 9])
 def test_a_scatter_known_exactly_gives_the_interval_of_a_mean(n: int) -> None:
-    known = ProcessScatter(log_sd=0.1, degrees=1e9)
+    known = ProcessScatter(log_sd=0.1, degrees=1e9, n_sizes=100)
 
     seen = known.of_size([0.01] * n, Estimate.of(0.01, interval=(None, None), n=15))
 
@@ -64,6 +64,24 @@ def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
 
     assert scatter is not None
     assert scatter.log_sd == pytest.approx(0.1, rel=0.06)
+
+
+def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
+    """Its difference is all there is, and counts once: t with one degree of freedom."""
+    profile = made_up_profile(twice(64, 0.01, 0.011))
+
+    seen = profile.timed_s(profile.points[0])
+
+    half = 12.706 * math.log(1.1) / 2
+    assert seen.high == pytest.approx(math.sqrt(0.01 * 0.011) * math.exp(half), rel=1e-3)
+
+
+def test_a_drift_in_any_process_is_told() -> None:
+    steady = made_up_point(64, scatter=STEADY)
+    drifting = made_up_point(64, scatter=[1.0] * 7 + [1.3] * 8)
+
+    assert not steady.drifted
+    assert replace(steady, again=(drifting.timing,)).drifted
 
 
 def test_without_a_second_process_the_blocks_are_all_there_is() -> None:
@@ -127,7 +145,7 @@ def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) 
 
 
 def test_the_law_takes_out_most_of_what_processes_add() -> None:
-    """Twelve sizes on one flat law, each off by 14 %: together they tell more than each alone."""
+    """Eleven sizes on one flat law, each off by 14 %: together they tell more than each alone."""
     rng = np.random.default_rng(2)
     alone, together = [], []
     widths: list[tuple[float, float]] = []

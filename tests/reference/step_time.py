@@ -68,6 +68,7 @@ class MadeUpTimes:
     off_the_law: float = 0.05
     block_sd: float = 0.03
     process_sd: float = 0.0
+    unsteady_size: int | None = None  # its processes lie ten times as far apart
 
     @property
     def knee_batch_size(self) -> float:
@@ -97,10 +98,11 @@ class MadeUpTimes:
         for batch_size in self.sizes:
             true_s = self.step_s(batch_size) * math.exp(random.normal(0, self.off_the_law))
             truth_s[batch_size] = true_s
+            process_sd = self.process_sd * (10 if batch_size == self.unsteady_size else 1)
             first, second = (
                 made_up_point(
                     batch_size,
-                    median_s=true_s * math.exp(random.normal(0, self.process_sd)),
+                    median_s=true_s * math.exp(random.normal(0, process_sd)),
                     scatter=np.exp(random.normal(0, self.block_sd, 15)).tolist(),
                 )
                 for _ in range(2)
@@ -140,4 +142,6 @@ PROCESSES = {
     "a CPU, 14 sizes": MadeUpTimes(block_sd=0.02, process_sd=0.012),
     "a CPU whose sizes lie far off": MadeUpTimes(off_the_law=0.2, block_sd=0.02, process_sd=0.012),
     "processes alike": MadeUpTimes(block_sd=0.02),
+    "3 sizes on a CPU": MadeUpTimes(sizes=(16, 64, 256), block_sd=0.02, process_sd=0.012),
 }
+ONE_UNSTEADY = MadeUpTimes(block_sd=0.02, process_sd=0.012, unsteady_size=256)

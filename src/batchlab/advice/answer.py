@@ -24,8 +24,8 @@ from batchlab.advice.findings import Findings
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.further import near_the_best, other_targets
 from batchlab.advice.question import Option
-from batchlab.advice.scoring import score, weight_sd
-from batchlab.advice.settle import decision_of
+from batchlab.advice.scoring import score
+from batchlab.advice.settle import decision_of, runs_may_tell
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
 from batchlab.estimate import Estimate
@@ -152,26 +152,22 @@ class _Answer:
         return "cannot_tell", f"the runs leave it open: {missing}", missing
 
     def _what_would_tell(self) -> str:
-        if self._step_times_are_unsure():
+        if self._step_times_keep_it_open():
             return (
                 "their step times are not known well enough; a profile with a larger budget, or "
                 "on a quieter machine, would tell"
             )
         return "more runs would tell"
 
-    def _step_times_are_unsure(self) -> bool:
-        """Whether more runs would hardly help, for the step times are known to no better."""
-        decision = self._decision
-        assert decision is not None
-        rivals = {decision.contender, decision.blocking}
-        unsure = max(weight_sd(self._findings, size) for size in rivals)
-        # With a single one it is a batch size without runs that leaves it open.
-        return len(rivals) > 1 and unsure > math.log1p(self._question.delta) / 2
+    def _step_times_keep_it_open(self) -> bool:
+        if self._decision is None or self._scores is None:
+            return False
+        return not runs_may_tell(self._findings, self._scores, self._decision)
 
     def _more_budget_s(self) -> float | None:
         """About how much more would settle it: intervals shrink with the root of the runs."""
         decision = self._decision
-        if decision is None or self._step_times_are_unsure():
+        if decision is None or self._step_times_keep_it_open():
             return None
         index = decision.batch_sizes.index(decision.contender)
         over = math.log(decision.high[index]) / math.log1p(self._question.delta)

@@ -55,11 +55,9 @@ def laws_of(findings: Findings, scores: Scores) -> Laws | None:
 
 def _step_time(findings: Findings) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
-    times = [
-        (option.batch_size, option.timed_s or option.step_s)
-        for option in findings.options()
-        if option.micro_batch_size == option.batch_size and option.step_s.estimate is not None
-    ]
+    whole = [o for o in findings.options() if o.micro_batch_size == o.batch_size]
+    timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
+    times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
     # The full batch gathers nothing and so takes less: it is used where others tell too little.
     partial = [(size, time) for size, time in times if size < findings.question.n_train]
     used = partial if len(partial) >= 3 else times

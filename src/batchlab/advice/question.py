@@ -21,7 +21,7 @@ class Option:
             from this batch size's own times and from the others'.
         peak_bytes: peak memory above an idle process; None: not reported.
         note: why it cannot be had (out of memory, an error); empty: it ran.
-        timed_s: the step time by its own times alone; None: `step_s` is that.
+        timed_s: the step time by its own times alone, for the law; None: `step_s` is that.
     """
 
     batch_size: int

@@ -6,25 +6,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from batchlab.advice.climb import visit
 from batchlab.advice.decision import Decision, decide
 from batchlab.advice.findings import Findings
-from batchlab.advice.scoring import Scores, score
+from batchlab.advice.scoring import Array, Scores, score
 
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
 # What must be left of the budget for a look at the neighbours of a clear recommendation.
 _LOOK_BESIDE_WITH = 1 / 3
+# So many of the figures that are possible are tried, and in such a share of them a study goes on.
+_POSSIBLE = 20
+_WORTH_RUNS = 0.2
 _NEAR = 1.25  # what --explain lists beside the best
 
 
-def decision_of(findings: Findings, scores: Scores, *, but_bounds: bool = False) -> Decision:
+def decision_of(findings: Findings, scores: Scores, *, run_enough: bool = False) -> Decision:
     """The decision that the scores so far support.
 
     Args:
         findings: the runs.
         scores: their figures.
-        but_bounds: leave out the batch sizes of which only bounds are known.
+        run_enough: as if there were runs enough for all: none has too few to be recommended, and
+            those of which only bounds are known are left out.
     """
     sizes = scores.batch_sizes
     options = {option.batch_size: option for option in findings.options()}
@@ -34,9 +40,11 @@ def decision_of(findings: Findings, scores: Scores, *, but_bounds: bool = False)
         scores.draws,
         delta=findings.question.delta,
         objective=findings.question.objective,
-        may_recommend=[len(findings.merits(size)) >= _FEWEST_VALUES for size in sizes],
+        may_recommend=[
+            run_enough or len(findings.merits(size)) >= _FEWEST_VALUES for size in sizes
+        ],
         all_compared=set(sizes) == set(options),
-        bounds=() if but_bounds else _bounds_of_others(findings, scores),
+        bounds=() if run_enough else _bounds_of_others(findings, scores),
         peak_bytes=[options[size].peak_bytes for size in sizes],
     )
 
@@ -85,7 +93,7 @@ def settle(findings: Findings) -> Decision | None:
         if scores is None:
             return None
         decision = decision_of(findings, scores)
-        if _is_clear(findings, decision):
+        if _is_clear(findings, scores, decision):
             size = decision.batch_size
             assert size is not None
             # The recommendation is only as good as its rate, and one seed's choice is not enough.
@@ -99,7 +107,7 @@ def settle(findings: Findings) -> Decision | None:
                 _bounds_of(decision),
             )
             return decision
-        if not _runs_may_tell(findings, scores, decision):
+        if not runs_may_tell(findings, scores, decision):
             findings.ledger.note(
                 "no more runs",
                 f"the step times of {decision.contender} and {decision.blocking} are not known "
@@ -114,18 +122,29 @@ def settle(findings: Findings) -> Decision | None:
             return decision
 
 
-def _runs_may_tell(findings: Findings, scores: Scores, decision: Decision) -> bool:
-    """Whether the decision would be clear if every figure of a training were known exactly.
+def runs_may_tell(findings: Findings, scores: Scores, decision: Decision) -> bool:
+    """Whether more runs may settle an open decision: would it be clear without their errors?
 
-    If not, the step times alone keep it open. Not asked before both sides have runs enough.
+    What they would find is not known yet, so some of the figures that are possible by now are
+    taken for exact ones; if hardly any of them makes it clear, the step times keep it open. Not
+    asked before both sides have runs enough.
     """
     rivals = {decision.contender, decision.blocking}
     few = any(len(findings.merits(size)) < _ENOUGH_VALUES for size in rivals)
     # With a single one it is a batch size without a score that leaves it open.
     if few or len(rivals) == 1 or decision.verdict != "cannot_tell":
         return True
-    known = replace(scores, draws=scores.draws - scores.merit_draws + scores.log_merit)
-    return decision_of(findings, known, but_bounds=True).verdict != "cannot_tell"
+    errors, weight = _step_time_errors(scores), scores.log_scores - scores.log_merit
+
+    def is_clear(log_merit: Array) -> bool:
+        known = log_merit + weight
+        exact = replace(scores, log_scores=known, draws=known + errors)
+        return decision_of(findings, exact, run_enough=True).verdict != "cannot_tell"
+
+    if is_clear(scores.log_merit):
+        return True
+    possible = scores.merit_draws[:: len(scores.merit_draws) // _POSSIBLE]
+    return sum(map(is_clear, possible)) >= _WORTH_RUNS * len(possible)
 
 
 def _look_beside(findings: Findings, decision: Decision) -> bool:
@@ -148,10 +167,27 @@ def _look_beside(findings: Findings, decision: Decision) -> bool:
     )
 
 
-def _is_clear(findings: Findings, decision: Decision) -> bool:
+def _is_clear(findings: Findings, scores: Scores, decision: Decision) -> bool:
     if decision.verdict in ("cannot_tell", "indifferent"):
         return decision.verdict == "indifferent"
-    return not _may_not_matter(findings, decision) and _next_larger(findings, decision) is None
+    if _may_not_matter(findings, decision) and _could_be_shown_alike(findings, scores):
+        return False
+    return _next_larger(findings, decision) is None
+
+
+def _could_be_shown_alike(findings: Findings, scores: Scores) -> bool:
+    """Whether batch sizes that are all the same could be told to be, by step times this uncertain.
+
+    If not, no runs bring it, however many.
+    """
+    errors = _step_time_errors(scores)
+    alike = replace(scores, log_scores=np.zeros(errors.shape[1]), draws=errors)
+    return decision_of(findings, alike, run_enough=True).verdict == "indifferent"
+
+
+def _step_time_errors(scores: Scores) -> Array:
+    """The part of the scores' errors that is not the runs'."""
+    return scores.draws - scores.log_scores - (scores.merit_draws - scores.log_merit)
 
 
 def _next_larger(findings: Findings, decision: Decision) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import chdtri, stdtrit
 
@@ -13,8 +13,8 @@ from batchlab.estimate import Estimate
 
 __all__ = ["ProcessScatter"]
 
-# The share of the observations that a standard deviation by a median makes use of (of a normal's
-# absolute value; more where there are more than two processes).
+# The share of the observations that a standard deviation by a median makes use of, where there are
+# many (of a normal's absolute value); more where there are few.
 _EFFICIENCY = 0.37
 
 
@@ -28,10 +28,12 @@ class ProcessScatter:
     Attributes:
         log_sd: of one process.
         degrees: degrees of freedom of it.
+        n_sizes: the batch sizes that show it.
     """
 
     log_sd: float
     degrees: float
+    n_sizes: int
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
@@ -46,11 +48,17 @@ class ProcessScatter:
         repeated = [times for times in times_s if len(times) > 1]
         if not repeated:
             return None
+        if len(repeated) == 1:
+            degrees = len(repeated[0]) - 1
+            log_sd = math.sqrt(_square(repeated[0]) / degrees)
+            return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
         # A sum of squares by its median is one by its mean: chi squared with n - 1 degrees.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
+        efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
             log_sd=math.sqrt(statistics.median(variances)),
-            degrees=max(1.0, _EFFICIENCY * sum(len(times) - 1 for times in repeated)),
+            degrees=efficiency * sum(len(times) - 1 for times in repeated),
+            n_sizes=len(repeated),
         )
 
     def half_width(self, n: int) -> float:
@@ -58,22 +66,20 @@ class ProcessScatter:
         return float(stdtrit(self.degrees, 0.975)) * self.log_sd / math.sqrt(n)
 
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
-        """The step time of one batch size, with an interval for further processes.
+        """The step time of one batch size: its mean over processes, and the interval of that.
 
-        Its own scatter counts by its degrees of freedom beside the usual one. The interval is never
-        narrower than the blocks' own.
+        Its own scatter counts by its degrees of freedom beside the usual one: where one batch size
+        alone scatters far more than the others, the interval is too narrow. It is never narrower
+        than the blocks' own.
 
         Args:
             processes_s: seconds a step in each process, at least one.
             blocks: the same by the blocks alone; its estimate stays.
-        Source: Smyth 2004, "Linear models and empirical Bayes methods", for the moderated variance.
+        Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
         n = len(processes_s)
-        degrees = self.degrees + n - 1
-        square = self.degrees * self.log_sd**2 + _square(processes_s)
-        moderated = ProcessScatter(log_sd=math.sqrt(square / degrees), degrees=degrees)
-        half = moderated.half_width(n)
+        half = self._with_own(_square(processes_s), n - 1).half_width(n)
         low, high = (blocks.estimate * math.exp(side * half) for side in (-1, 1))
         return Estimate.of(
             blocks.estimate,
@@ -83,6 +89,14 @@ class ProcessScatter:
             ),
             n=n,
         )
+
+    def _with_own(self, square: float, degrees: int) -> ProcessScatter:
+        """The scatter of one batch size, of which so much was seen."""
+        if degrees == 0 or self.n_sizes == 1:  # alone it is in the usual one already
+            return self
+        together = self.degrees + degrees
+        moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
+        return replace(self, log_sd=moderated, degrees=together)
 
 
 def _square(times_s: Sequence[float]) -> float:

@@ -135,8 +135,8 @@ def _scatter_text(profile: Profile) -> Iterator[str]:
     if scatter is not None and scatter.log_sd > _SCATTERED:
         yield (
             f"Timed again in another process, a batch size takes another time (standard deviation "
-            f"{100 * scatter.log_sd:.0f} %): the intervals are for a further process, and single "
-            f"batch sizes tell less than the law through all of them."
+            f"{100 * scatter.log_sd:.0f} %): the intervals are of the mean over processes, and a "
+            f"single batch size tells less than the law through all of them."
         )
 
 
