@@ -22,12 +22,14 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+from batchlab.advice.combined_estimates import log_half_width
 from batchlab.estimate import Estimate
 from batchlab.profile_record import Profile, ProfilePoint
 
 _NORMAL_95 = 1.959964
 _PROFILES = Path(__file__).parent / "profiles"
-_WAYS: dict[str, Callable[[Profile, ProfilePoint], Estimate]] = {
+# Of looking at a point of a profile with two processes.
+WAYS: dict[str, Callable[[Profile, ProfilePoint], Estimate]] = {
     "one process": lambda profile, point: replace(point, again=()).step_s,
     "two": lambda profile, point: point.step_s,
     "with their scatter": lambda profile, point: profile.timed_s(point),
@@ -44,9 +46,9 @@ def log_step_s(profile: Profile, batch_size: int) -> float:
 
 def sd_of(known: Estimate) -> float:
     """Standard deviation of its logarithm, by its interval."""
-    assert known.low is not None
-    assert known.high is not None
-    return math.log(known.high / known.low) / (2 * _NORMAL_95)
+    half_width = log_half_width(known)
+    assert half_width is not None
+    return half_width / _NORMAL_95
 
 
 def process_sd(profiles: Sequence[Profile], sizes: Sequence[int]) -> float:
@@ -72,15 +74,15 @@ def paired(profiles: Sequence[Profile]) -> Iterator[tuple[Profile, list[Profile]
 def held(profiles: Sequence[Profile], sizes: Sequence[int]) -> dict[str, tuple[float, ...]]:
     """By way: shares of times and of ratios that are held, and the mean standard deviation."""
     own_sd = process_sd(profiles, sizes)
-    times: dict[str, list[bool]] = {way: [] for way in _WAYS}
-    ratios: dict[str, list[bool]] = {way: [] for way in _WAYS}
-    widths: dict[str, list[float]] = {way: [] for way in _WAYS}
+    times: dict[str, list[bool]] = {way: [] for way in WAYS}
+    ratios: dict[str, list[bool]] = {way: [] for way in WAYS}
+    widths: dict[str, list[float]] = {way: [] for way in WAYS}
     for profile, others in paired(profiles):
         truth_sd = own_sd / math.sqrt(len(others))
         truth = {
             size: statistics.fmean(log_step_s(other, size) for other in others) for size in sizes
         }
-        for way, look in _WAYS.items():
+        for way, look in WAYS.items():
             known = {p.batch_size: look(profile, p) for p in profile.points}
             sd = {size: sd_of(known[size]) for size in sizes}
             away = {size: math.log(known[size].estimate or 0.0) - truth[size] for size in sizes}
@@ -93,7 +95,7 @@ def held(profiles: Sequence[Profile], sizes: Sequence[int]) -> dict[str, tuple[f
                 for a, b in combinations(sizes, 2)
             ]
     return {
-        way: tuple(map(statistics.fmean, (times[way], ratios[way], widths[way]))) for way in _WAYS
+        way: tuple(map(statistics.fmean, (times[way], ratios[way], widths[way]))) for way in WAYS
     }
 
 
@@ -102,8 +104,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=_PROFILES)
     parser.add_argument("--most", type=int, default=4096, help="on a CPU, up to this batch size")
     arguments = parser.parse_args()
-    print("| machine | process to process | " + " | ".join(_WAYS) + " |")
-    print("|---|---|" + "---|" * len(_WAYS))
+    print("| machine | process to process | " + " | ".join(WAYS) + " |")
+    print("|---|---|" + "---|" * len(WAYS))
     for folder in sorted(arguments.folder.iterdir()):
         files = sorted(folder.glob("mnist-mlp-*.json"))
         profiles = [Profile.from_json(file.read_text()) for file in files]

@@ -8,12 +8,11 @@ Prints the tables of docs/laws.md and docs/profile.md.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
+from benchmarks.process_scatter import WAYS
 from tests.reference.step_time import ONE_UNSTEADY, PROCESSES, STUDIES, MadeUpTimes
 
-from batchlab.estimate import Estimate
 from batchlab.laws.step_time import fit_step_time
 
 _COLUMNS = ("overhead", "per example", "knee", "a number", "step")
@@ -47,13 +46,8 @@ def process_coverage(machine: MadeUpTimes, *, n_profiles: int, seed: int) -> dic
         profile, truth_s = machine.profile(random)
         for point in profile.points:
             true_s = truth_s[point.batch_size]
-            ways: dict[str, Estimate] = {
-                "one process": replace(point, again=()).step_s,
-                "two": point.step_s,
-                "with their scatter": profile.timed_s(point),
-                "and the law": profile.step_s(point.batch_size),
-            }
-            for way, seen in ways.items():
+            for way, look in WAYS.items():
+                seen = look(profile, point)
                 assert seen.estimate is not None
                 held.setdefault(way, []).append(seen.holds(true_s))
                 squares.setdefault(way, []).append(float(np.log(seen.estimate / true_s)) ** 2)

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from tests.reference.engine_run import run_engine
-from tests.reference.profiled_workloads import MEGABYTE, hungry
+from tests.reference.profiled_workloads import MEGABYTE, at, hungry
 from tests.reference.small_workloads import everything_workload, small_trial, small_workload
 
 import batchlab
 from batchlab import profile_search
-from batchlab.profile_record import Profile, ProfilePoint
 from batchlab.profiling import profile
 from batchlab.store import Store
 from batchlab.training import plain
@@ -29,13 +28,6 @@ pytestmark = [
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each batch size is timed for 20 ms: what is measured here is who survives."""
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
-
-
-def at(made: Profile, batch_size: int) -> ProfilePoint:
-    (found,) = [
-        point for point in made.points if point.batch_size == batch_size == point.micro_batch_size
-    ]
-    return found
 
 
 @pytest.mark.parametrize("micro_batch_size", [6, 4])

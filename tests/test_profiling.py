@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from tests.reference import profiled_workloads
-from tests.reference.profiled_workloads import MEGABYTE, hungry, that_does, workload
+from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, workload
 
 import batchlab
 from batchlab import profile_search, profiling
 from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
-from batchlab.profile_record import Profile, ProfilePoint
+from batchlab.profile_record import Profile
 from batchlab.profiling import measure_profile, profile, profile_request
 from batchlab.store import Store
 from batchlab.training.parcel import Parcel
@@ -55,13 +55,6 @@ def of_37() -> Iterator[Profile]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile_search, "_TIMED_S", (0.05,))
         yield profile(workload(n=37), budget_s=600.0)
-
-
-def at(made: Profile, batch_size: int) -> ProfilePoint:
-    (found,) = [
-        point for point in made.points if point.batch_size == batch_size == point.micro_batch_size
-    ]
-    return found
 
 
 # What is measured

@@ -62,6 +62,11 @@ class ProfilePoint:
         return () if self.timing is None else (self.timing, *self.again)
 
     @property
+    def in_one_piece(self) -> bool:
+        """Whether its batch was not accumulated."""
+        return self.micro_batch_size == self.batch_size
+
+    @property
     def ran(self) -> bool:
         """Whether it ran, and within the memory limit."""
         return self.status is Status.OK and self.timing is not None
@@ -208,11 +213,7 @@ class Profile:
 
         Seen by every batch size that was timed in several processes.
         """
-        from batchlab.laws.process_scatter import ProcessScatter  # it loads SciPy
-
-        return ProcessScatter.of(
-            [[timing.step_s for timing in point.timings] for point in self.points if point.ran]
-        )
+        return scatter_of(self.points)
 
     @property
     def step_time(self) -> StepTimeFit | None:
@@ -291,7 +292,7 @@ class Profile:
         """Seconds per step of a batch size that ran."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
-        law = self.step_time if _is_whole(point) else None
+        law = self.step_time if point.in_one_piece else None
         if law is None or batch_size not in law.batch_sizes:
             return self.timed_s(point)
         return law.measured_step_s(batch_size)
@@ -338,7 +339,7 @@ class Profile:
 
     def _whole(self) -> Iterator[ProfilePoint]:
         """What ran in one piece within the limit."""
-        return (point for point in self.points if _is_whole(point) and self._fits(point))
+        return (point for point in self.points if point.in_one_piece and self._fits(point))
 
     def _fits(self, point: ProfilePoint) -> bool:
         """Asked of the peak again: a profile may be given another limit than it was made with."""
@@ -347,19 +348,24 @@ class Profile:
         return point.peak_bytes is not None and point.peak_bytes <= self.memory_limit_bytes
 
 
+def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
+    """How far the processes of one batch size lie apart; None: none was timed in several."""
+    from batchlab.laws.process_scatter import ProcessScatter  # it loads SciPy
+
+    return ProcessScatter.of(
+        [timing.step_s for timing in point.timings] for point in points if point.ran
+    )
+
+
 def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple[int, int]]:
     """The batch sizes and peaks in bytes that a memory law goes through."""
     peaks = [
         (point.batch_size, point.peak_bytes)
         for point in points
-        if _is_whole(point) and point.timing is not None and point.peak_bytes is not None
+        if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
     ]
     partial = [(size, peak_bytes) for size, peak_bytes in peaks if size < n_train]
     return partial if len(partial) >= _SIZES_FOR_LAW else peaks
-
-
-def _is_whole(point: ProfilePoint) -> bool:
-    return point.micro_batch_size == point.batch_size
 
 
 def _median_s(point: ProfilePoint) -> float:

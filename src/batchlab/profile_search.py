@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from batchlab.laws.memory import MemoryFit, fit_memory
-from batchlab.laws.process_scatter import ProcessScatter
 from batchlab.listener import Listener
-from batchlab.profile_record import ProfilePoint, Stopped, peaks_for_law
+from batchlab.profile_record import ProfilePoint, Stopped, peaks_for_law, scatter_of
 from batchlab.trial import Status
 
 # People's habits: always among the sizes, so that an answer can say how good they are here.
@@ -132,7 +131,7 @@ class ProfileSearch:
 
     def _time_again(self) -> None:
         """Time what ran in one piece in further processes, until that is enough or time ends."""
-        sizes = [point.batch_size for point in self.points if point.ran and _is_whole(point)]
+        sizes = [point.batch_size for point in self.points if point.ran and point.in_one_piece]
         for n_before in range(1, _MOST_PROCESSES):
             if n_before >= _PROCESSES and self._is_narrow(n_before):
                 return
@@ -165,9 +164,7 @@ class ProfileSearch:
         return further.ran
 
     def _is_narrow(self, n_processes: int) -> bool:
-        scatter = ProcessScatter.of(
-            [[timing.step_s for timing in point.timings] for point in self.points if point.ran]
-        )
+        scatter = scatter_of(self.points)
         return scatter is None or scatter.half_width(n_processes) <= _NARROW
 
     # ---- growing
@@ -367,10 +364,6 @@ class ProfileSearch:
             point = self._tried(size, micro, rest[index + 1 :])
             if point is None or not point.ran:
                 return
-
-
-def _is_whole(point: ProfilePoint) -> bool:
-    return point.micro_batch_size == point.batch_size
 
 
 def _median_s(point: ProfilePoint) -> float:

@@ -75,7 +75,7 @@ def profile(
 
     Each batch size is tried in a process of its own, from the smallest up, until one does not fit
     into memory; then the largest that fits is looked for, and the larger ones are accumulated. What
-    ran in one piece is then timed again in a second process, as far as the budget reaches.
+    ran in one piece is then timed again in further processes, as far as the budget reaches.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.step_time_coverage import process_coverage
 from tests.reference.made_up_profile import made_up_point, made_up_profile
-from tests.reference.step_time import PROCESSES, MadeUpTimes
+from tests.reference.step_time import PROCESSES
 
 from batchlab.errors import ProfileError
 from batchlab.estimate import Estimate
@@ -136,12 +137,12 @@ def test_blocks_that_scatter_widely_are_not_believed_because_processes_agree() -
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
-    timed, known = coverage(PROCESSES[name], n_profiles=40)
+    held = process_coverage(PROCESSES[name], n_profiles=40, seed=1)
 
     # Sizes of one profile share their scatter: as good as about 200 independent ones.
     least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
-    assert timed > least
-    assert known > least
+    assert held["with their scatter"][0] > least
+    assert held["and the law"][0] > least
 
 
 def test_the_law_takes_out_most_of_what_processes_add() -> None:
@@ -208,20 +209,3 @@ def test_a_damaged_further_timing_is_refused_by_its_place() -> None:
 
     with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s holds -1\.0"):
         Profile.from_dict(document)
-
-
-def coverage(machine: MadeUpTimes, *, n_profiles: int) -> tuple[float, float]:
-    """Shares of the batch sizes whose true time is held: as timed, and as known."""
-    rng = np.random.default_rng(1)
-    held: list[tuple[bool, bool]] = []
-    for _ in range(n_profiles):
-        profile, truth_s = machine.profile(rng)
-        held += [
-            (
-                profile.timed_s(point).holds(truth_s[point.batch_size]),
-                profile.step_s(point.batch_size).holds(truth_s[point.batch_size]),
-            )
-            for point in profile.points
-        ]
-    timed, known = np.mean(held, axis=0)
-    return float(timed), float(known)

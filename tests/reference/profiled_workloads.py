@@ -16,6 +16,7 @@ from tests.reference.small_workloads import CLASSES, FEATURES, cross_entropy, po
 from torch import Tensor, nn
 
 from batchlab.measurements.memory import limit_memory
+from batchlab.profile_record import Profile, ProfilePoint
 from batchlab.training.children import Line
 from batchlab.workload import Workload
 
@@ -88,6 +89,14 @@ class _Holding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
+
+
+def at(made: Profile, batch_size: int) -> ProfilePoint:
+    """The point of a batch size in one piece."""
+    (found,) = [
+        point for point in made.points if point.batch_size == batch_size == point.micro_batch_size
+    ]
+    return found
 
 
 def take(megabytes: int) -> None:

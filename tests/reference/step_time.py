@@ -127,7 +127,7 @@ STUDIES = {
     "knee 16 times below the range": MadeUpTimes(sizes=_FROM_16, overhead_s=1e-6),
 }
 # Step times that the host's launches make, as on a large GPU with a small model (seen on an H200:
-# 12 to 18 % from process to process, 5 % by the blocks), and as on a CPU (1 %).
+# 13.5 % from process to process, 3.5 % by the blocks), and as on a CPU (1 %).
 PROCESSES = {
     "launches of a GPU, 11 sizes": replace(
         _GPU,

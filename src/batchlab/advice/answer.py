@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -152,13 +153,14 @@ class _Answer:
         return "cannot_tell", f"the runs leave it open: {missing}", missing
 
     def _what_would_tell(self) -> str:
-        if self._step_times_keep_it_open():
+        if self._step_times_keep_it_open:
             return (
                 "their step times are not known well enough; a profile with a larger budget, or "
                 "on a quieter machine, would tell"
             )
         return "more runs would tell"
 
+    @cached_property
     def _step_times_keep_it_open(self) -> bool:
         if self._decision is None or self._scores is None:
             return False
@@ -167,7 +169,7 @@ class _Answer:
     def _more_budget_s(self) -> float | None:
         """About how much more would settle it: intervals shrink with the root of the runs."""
         decision = self._decision
-        if decision is None or self._step_times_keep_it_open():
+        if decision is None or self._step_times_keep_it_open:
             return None
         index = decision.batch_sizes.index(decision.contender)
         over = math.log(decision.high[index]) / math.log1p(self._question.delta)
