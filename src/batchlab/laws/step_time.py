@@ -12,47 +12,17 @@ from numpy.typing import NDArray
 
 from batchlab.errors import FitError
 from batchlab.estimate import Estimate
+from batchlab.laws.step_time_posterior import Curves, StepTimePosterior, least_squares
 
 __all__ = ["StepTimeFit", "fit_step_time"]
 
 Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW = 3
-# Roundness of the knee, 1/p: 1 is a sum (one thread waits for overhead, then computes), towards 0
-# the larger of the two alone (a device that hides one behind the other). Beyond 1: small batches
-# that slow down before the machine is full, as caches and vector units have it.
-_ROUNDNESS = (0.1, 1.6)
-# How far the knee is looked for beyond the measured batch sizes, as a logarithm. The prior falls
-# in proportion there, so that the reach itself does not matter.
-_REACH = 7.0
-# Single batch sizes lie off every smooth law: kernels and caches change with the shape. Half-Cauchy
-# with this median: it holds where few points could not tell their scatter from nothing.
-_OFF_THE_LAW = 0.03
-_OFF_LIMITS = (1e-3, 1.0)
-_CELLS = {"knee": 61, "round": 25, "off": 18}
-_N_DRAWS = 4000
-# Each zoom narrows the search to three of its cells.
-_ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
 _NORMAL_95 = 1.959964
-# Half of the 95 % quantile of chi squared with one degree: by how much a log likelihood may fall.
-_LOG_LIKELIHOOD_95 = 1.92
 # A bound alone is the same end of the interval, not a 95 % quantile of its own: whether a knee
 # counts as outside is decided by the same times, so that such a bound would hold 89 times in 100.
 _BOTH = (0.025, 0.975)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Curves:
-    """One curve or many of the law, a row each."""
-
-    log_overhead: Array
-    log_knee: Array
-    roundness: Array
-
-    def log_s(self, batch_sizes: Sequence[int]) -> Array:
-        """Log seconds per step, shape (curves, batch sizes)."""
-        rise = _log_rise(np.log(batch_sizes), self.log_knee, self.roundness)
-        return np.asarray(self.log_overhead[:, None] + rise)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,8 +49,8 @@ class StepTimeFit:
     sharpness: Estimate
     off_the_law_fraction: float
     residuals: tuple[float, ...]
-    _point: _Curves = field(repr=False, compare=False)
-    _draws: _Curves = field(repr=False, compare=False)
+    _point: Curves = field(repr=False, compare=False)
+    _draws: Curves = field(repr=False, compare=False)
     _off_draws: Array = field(repr=False, compare=False)
     _own_sq: Array = field(repr=False, compare=False)
 
@@ -158,15 +128,17 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     log_sizes = np.log([float(size) for size, _ in checked])
     log_s = np.log([float(time.estimate or 0.0) for _, time in checked])
     own_sq = np.array([_log_sd(time) ** 2 for _, time in checked])
-    grid = _Grid.of(log_sizes, log_s, own_sq)
-    draws, off_draws = grid.draw(np.random.default_rng([0, len(checked)]))
-    off = grid.typical_off()
-    point = _least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
+    posterior = StepTimePosterior.of(log_sizes, log_s, own_sq)
+    draws, off_draws = posterior.draw(np.random.default_rng([0, len(checked)]))
+    off = posterior.typical_off()
+    point = least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
     sizes = tuple(size for size, _ in checked)
     residuals = log_s - point.log_s(sizes)[0]
     return StepTimeFit(
         batch_sizes=sizes,
-        **_parameters(point, draws, sizes, no_overhead=grid.no_overhead, no_slope=grid.no_slope),
+        **_parameters(
+            point, draws, sizes, no_overhead=posterior.no_overhead, no_slope=posterior.no_slope
+        ),
         off_the_law_fraction=off,
         residuals=tuple(residuals.tolist()),
         _point=point,
@@ -207,174 +179,6 @@ def _log_sd(time: Estimate) -> float:
     return math.log(time.high / time.low) / (2 * _NORMAL_95)
 
 
-def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Log of the law over its overhead: log (1 + (B/knee)^p) / p, a row for each knee."""
-    away = (log_sizes - log_knee[..., None]) / roundness[..., None]
-    return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
-
-
-def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Log overhead of least squares for each row of `rise`, and its sum of squares."""
-    away = log_s - rise
-    total = weight.sum(axis=-1)
-    level = (weight * away).sum(axis=-1) / total
-    return level, (weight * (away - level[..., None]) ** 2).sum(axis=-1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Axis:
-    """Cells along one parameter, fine around the point of least squares and coarse far from it."""
-
-    edges: Array
-
-    @classmethod
-    def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
-        """`n` cells from limit to limit; those within `fine` of the centre are the narrowest."""
-        low, high = (math.asinh((limit - centre) / fine) for limit in limits)
-        return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
-
-    @property
-    def centres(self) -> Array:
-        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
-
-    @property
-    def widths(self) -> Array:
-        return np.diff(self.edges)
-
-    def drawn(self, places: NDArray[np.intp], generator: np.random.Generator) -> Array:
-        """A value anywhere within the cell at each of `places`."""
-        return np.asarray(self.edges[places] + generator.random(len(places)) * self.widths[places])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Grid:
-    """The posterior of knee, roundness and deviation, cell by cell.
-
-    Attributes:
-        knee: of the logarithm of the knee.
-        round: of the roundness.
-        off: of the logarithm of the deviation.
-        weight: probability of each cell, shape (knee, round, off).
-        no_overhead: whether a line through the origin (a knee at 0) is as good as can be told.
-        no_slope: whether a constant (a knee at infinity) is.
-    """
-
-    log_sizes: Array
-    log_s: Array
-    own_sq: Array
-    knee: _Axis
-    round: _Axis
-    off: _Axis
-    weight: Array
-    no_overhead: bool
-    no_slope: bool
-
-    @classmethod
-    def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Grid:
-        middle = _least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
-        knee = _Axis.around(
-            float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
-        )
-        round_ = _Axis.around(float(middle.roundness[0]), _ROUNDNESS, fine=0.02, n=_CELLS["round"])
-        least, most = map(math.log, _OFF_LIMITS)
-        off = _Axis(edges=np.linspace(least, most, _CELLS["off"] + 1))
-        density = _log_likelihood(
-            log_sizes, log_s, own_sq, knee.centres, round_.centres, off.centres
-        ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
-        weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
-        by_knee = weight.sum(axis=(1, 2))
-        # A knee so far out that it is none, at the ends of its axis, against the best one.
-        seen = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
-        beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
-            log_sizes[-1] - knee.centres, 0
-        )
-        weight *= (knee.widths * np.exp(beyond))[:, None, None]
-        return cls(
-            log_sizes=log_sizes,
-            log_s=log_s,
-            own_sq=own_sq,
-            knee=knee,
-            round=round_,
-            off=off,
-            weight=weight / weight.sum(),
-            no_overhead=bool(by_knee[0] > seen),
-            no_slope=bool(by_knee[-1] > seen),
-        )
-
-    def typical_off(self) -> float:
-        """The deviation of single batch sizes: its geometric mean over the posterior."""
-        return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
-
-    def draw(self, generator: np.random.Generator) -> tuple[_Curves, Array]:
-        """Curves of the law that the times leave possible, each with its deviation."""
-        # Evenly spaced shares of the cells' sum: as random ones, with less noise in the quantiles.
-        shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
-        cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
-        places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
-        knee = self.knee.drawn(places[0], generator)
-        roundness = self.round.drawn(places[1], generator)
-        off_log = self.off.drawn(places[2], generator)
-        weight = 1 / (np.exp(2 * off_log)[:, None] + self.own_sq)
-        level, _ = _level(self.log_s, _log_rise(self.log_sizes, knee, roundness), weight)
-        noise = generator.standard_normal(_N_DRAWS) / np.sqrt(weight.sum(axis=1))
-        curves = _Curves(log_overhead=level + noise, log_knee=knee, roundness=roundness)
-        return curves, np.exp(off_log)
-
-
-def _knee_limits(log_sizes: Array) -> tuple[float, float]:
-    return float(log_sizes[0]) - _REACH, float(log_sizes[-1]) + _REACH
-
-
-def _log_likelihood(
-    log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
-) -> Array:
-    """Of each cell, with the overhead summed over: shape (knee, round, off)."""
-    knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
-    rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
-    weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
-    _, square = _level(log_s, rise, weight)
-    scale = np.log(weight).sum(axis=-1) - np.log(weight.sum(axis=-1))
-    return np.asarray(0.5 * (scale - square))
-
-
-def _least_squares(log_sizes: Array, log_s: Array, weight: Array) -> _Curves:
-    """The curve of least squares: the best knee for each roundness, and the best of those."""
-    ends = _ROUNDNESS
-    for _ in range(_ZOOMS):
-        roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
-        knee, level, square = _best_knees(log_sizes, log_s, weight, roundness)
-        best = int(np.argmin(square))
-        half = 1.5 * (roundness[1] - roundness[0])
-        ends = (
-            max(_ROUNDNESS[0], float(roundness[best] - half)),
-            min(_ROUNDNESS[1], float(roundness[best] + half)),
-        )
-    one = slice(best, best + 1)
-    return _Curves(log_overhead=level[one], log_knee=knee[one], roundness=roundness[one])
-
-
-def _best_knees(
-    log_sizes: Array, log_s: Array, weight: Array, roundness: Array
-) -> tuple[Array, Array, Array]:
-    """For each roundness the log knee of least squares, its log overhead and sum of squares.
-
-    Searched apart from the roundness: the two trade along a bent valley, in which a search over
-    both at once stops short.
-    """
-    low, high = _knee_limits(log_sizes)
-    centre = np.full(len(roundness), (low + high) / 2)
-    half = (high - low) / 2
-    rows = np.arange(len(roundness))
-    for _ in range(_ZOOMS):
-        knees = np.clip(centre[:, None] + half * np.linspace(-1, 1, _KNEES_A_ZOOM), low, high)
-        rounds = np.broadcast_to(roundness[:, None], knees.shape)
-        level, square = _level(log_s, _log_rise(log_sizes, knees, rounds), weight)
-        best = np.argmin(square, axis=1)
-        centre = knees[rows, best]
-        half *= 3 / (_KNEES_A_ZOOM - 1)
-    return centre, level[rows, best], square[rows, best]
-
-
 def _around(value: float, draws: Array) -> tuple[float, float]:
     """The 95 % interval; least squares may lie outside the bulk of few wide draws, so it is in."""
     low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
@@ -382,7 +186,7 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 
 
 def _parameters(
-    point: _Curves, draws: _Curves, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
+    point: Curves, draws: Curves, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
 ) -> dict[str, Estimate]:
     """The parameters with their intervals, one-sided where one side can't be told."""
     n = len(sizes)
