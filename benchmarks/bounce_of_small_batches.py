@@ -19,7 +19,7 @@ import vl_convert
 from tests.reference.least_squares import stationary_excess_loss
 
 import batchlab
-from batchlab.workloads import least_squares
+from batchlab.workload.builtin import least_squares
 
 BATCH_SIZES = (1, 4, 16)
 LEARNING_RATE = 0.1

@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
-from batchlab.trial import Trial
-from batchlab.workload import Workload
-from batchlab.workload_reference import load_workload
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import load_workload
 
 BATCH_SIZES = (1, 16, 64, 256, 1024, 4096)
 ROUNDS = 9

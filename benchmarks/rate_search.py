@@ -32,14 +32,14 @@ import numpy as np
 from benchmarks.regret.situation import Situation, situation
 
 from batchlab.advice.advice import Configuration
-from batchlab.advice.engine import Ask
 from batchlab.advice.findings import SeedPlan
 from batchlab.advice.ledger import Ledger, read
 from batchlab.advice.question import Question
 from batchlab.advice.tuning import CANNOT_WIN, RateSearch
-from batchlab.training.recorded import RecordedEngine
-from batchlab.training.recorded_grid import Cell, RecordedGrid
-from batchlab.trial import RunLength, Trial, TrialRecord
+from batchlab.engines.contract import Ask
+from batchlab.engines.recorded import RecordedEngine
+from batchlab.engines.recorded_grid import Cell, RecordedGrid
+from batchlab.records.trial import RunLength, Trial, TrialRecord
 
 GRIDS = Path(__file__).parent / "regret"
 RESULTS = Path(__file__).parent / "results" / "rate_search.json"

@@ -30,9 +30,9 @@ from regret.situation import PROFILES, Situation, situation
 from batchlab.advice.advice import Configuration
 from batchlab.advice.advisor import advise
 from batchlab.advice.question import Option, Question
+from batchlab.engines.recorded_grid import Cell, RecordedGrid
 from batchlab.errors import BatchlabError
-from batchlab.estimate import Estimate
-from batchlab.training.recorded_grid import Cell, RecordedGrid
+from batchlab.records.estimate import Estimate
 
 GRIDS = Path(__file__).parent / "regret"
 RESULTS = Path(__file__).parent / "results" / "regret.json"

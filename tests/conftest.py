@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture
 def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The functions that child processes were started with, in order."""
-    from batchlab.training.children import Child  # not before the line above
+    from batchlab.processes.children import Child  # not before the line above
 
     started: list[str] = []
     start = Child.__init__

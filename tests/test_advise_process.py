@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tests.reference.user_file import write_user_file
 
+from batchlab.engines.journal import Decision, stored_decisions
 from batchlab.errors import StoreError
-from batchlab.journal import Decision, stored_decisions
-from batchlab.store import Store
+from batchlab.store.store import Store
 
 BUDGET_S = 90.0
 PATIENCE_S = 120.0
@@ -26,7 +26,7 @@ LATE_S = 5.0
 
 def start(folder: Path) -> subprocess.Popen[str]:
     command = [
-        *(sys.executable, "-m", "batchlab.cli", "advise", "mine.py:workload"),
+        *(sys.executable, "-m", "batchlab.cli.main", "advise", "mine.py:workload"),
         *("--batch-sizes", "5,20,80", "--target", "accuracy=0.85", "--budget", f"{BUDGET_S:.0f}s"),
         *("--store", "lab.db", "--report", "page.html", "--json"),
     ]

@@ -11,11 +11,11 @@ from tests.reference.profiled_workloads import MEGABYTE, at, hungry
 from tests.reference.small_workloads import everything_workload, small_trial, small_workload
 
 import batchlab
-from batchlab import profile_search
-from batchlab.profiling import profile
-from batchlab.store import Store
+from batchlab.profiling import search as profile_search
+from batchlab.profiling.profiling import profile
+from batchlab.records.trial import RunLength, Status
+from batchlab.store.store import Store
 from batchlab.training import plain
-from batchlab.trial import RunLength, Status
 
 pytestmark = [
     pytest.mark.gpu,

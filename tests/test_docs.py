@@ -64,7 +64,7 @@ def test_every_script_can_be_run_as_it_stands(script: str) -> None:
 def test_every_documented_option_is_one_of_its_command(command: str) -> None:
     options = {option for name, option in documented_commands() if name == command}
 
-    main = "from batchlab.cli import main; main()"
+    main = "from batchlab.cli.main import main; main()"
 
     done = subprocess.run(
         [sys.executable, "-c", main, command, "--help"], capture_output=True, text=True, check=False

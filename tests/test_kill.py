@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.store import Store
+from batchlab.records.trial import TrialRecord
+from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
-from batchlab.trial import TrialRecord
 
 KILLS = 20
 EPOCHS = 150
@@ -29,7 +29,7 @@ PATIENCE_S = 120.0
 def sweep_command(store: Path, epochs: int) -> list[str]:
     # Adam has state to lose; a replaced order of examples would show at once.
     return [
-        *(sys.executable, "-m", "batchlab.cli", "sweep", "mnist-softmax"),
+        *(sys.executable, "-m", "batchlab.cli.main", "sweep", "mnist-softmax"),
         *("--batch-sizes", "50", "--learning-rates", "0.01", "--seeds", "2"),
         *("--epochs", str(epochs), "--store", str(store), "--json"),
     ]

@@ -6,10 +6,10 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from batchlab.advice.engine import Ask
+from batchlab.engines.contract import Ask
+from batchlab.engines.recorded_grid import Cell
 from batchlab.errors import TrialError
-from batchlab.training.recorded_grid import Cell
-from batchlab.trial import RunLength
+from batchlab.records.trial import RunLength
 
 from .situation import Situation
 

@@ -32,12 +32,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from workloads import BATCH_SIZES, EASIER_AND_HARDER, WORKLOADS
 
+from batchlab.records.trial import Evaluation, RunLength, Target, Trial
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
-from batchlab.trial import Evaluation, RunLength, Target, Trial
-from batchlab.workload import Workload
-from workloads import BATCH_SIZES, EASIER_AND_HARDER, WORKLOADS
+from batchlab.workload.definition import Workload
 
 HERE = Path(__file__).parent
 COLUMNS = ("batch_size", "learning_rate", "seed", "status", "steps", "curve")

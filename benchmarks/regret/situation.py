@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from batchlab.profile_record import Profile
-from batchlab.training.recorded import RecordedEngine
-from batchlab.training.recorded_grid import Cell, RecordedGrid
+from batchlab.engines.recorded import RecordedEngine
+from batchlab.engines.recorded_grid import Cell, RecordedGrid
+from batchlab.profiling.profile import Profile
 
 # A configuration that misses the target this often is no answer.
 MOST_MISSES = 0.5

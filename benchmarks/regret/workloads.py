@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchlab import Workload
-from batchlab.classification import accuracy, cross_entropy
 from batchlab.datasets.mnist import load_mnist
 from batchlab.datasets.pixels import Pixels
-from batchlab.optimizers import NamedOptimizer
-from batchlab.trial import Target
-from batchlab.workloads.moby_dick import workload as moby_dick
+from batchlab.records.trial import Target
+from batchlab.workload.builtin.moby_dick import workload as moby_dick
+from batchlab.workload.classification import accuracy, cross_entropy
+from batchlab.workload.optimizers import NamedOptimizer
 
 N_TRAIN, N_VALIDATION = 16_384, 2_000
 

@@ -13,17 +13,17 @@ from batchlab.version import __version__
 
 if TYPE_CHECKING:
     from batchlab.advice.advice import Advice, Configuration
-    from batchlab.advising import advise
+    from batchlab.commands.advise import advise
+    from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
-    from batchlab.estimate import Estimate
-    from batchlab.fitting import PointsFit, fit
-    from batchlab.profile_record import Profile, ProfilePoint
-    from batchlab.profiling import profile
-    from batchlab.store import Store
-    from batchlab.study import Study
-    from batchlab.sweeping import sweep
-    from batchlab.trial import Evaluation, Status, Target, Trial, TrialRecord
-    from batchlab.workload import Metric, Workload
+    from batchlab.fitting.fit import PointsFit, fit
+    from batchlab.profiling.profile import Profile, ProfilePoint
+    from batchlab.profiling.profiling import profile
+    from batchlab.records.estimate import Estimate
+    from batchlab.records.study import Study
+    from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
+    from batchlab.store.store import Store
+    from batchlab.workload.definition import Metric, Workload
 
 __all__ = [
     "Advice",
@@ -53,23 +53,23 @@ _HOME = {
     "Advice": "advice.advice",
     "BatchlabError": "errors",
     "Configuration": "advice.advice",
-    "Estimate": "estimate",
-    "Evaluation": "trial",
-    "Metric": "workload",
-    "PointsFit": "fitting",
-    "Profile": "profile_record",
-    "ProfilePoint": "profile_record",
-    "Status": "trial",
-    "Store": "store",
-    "Study": "study",
-    "Target": "trial",
-    "Trial": "trial",
-    "TrialRecord": "trial",
-    "Workload": "workload",
-    "advise": "advising",
-    "fit": "fitting",
-    "profile": "profiling",
-    "sweep": "sweeping",
+    "Estimate": "records.estimate",
+    "Evaluation": "records.trial",
+    "Metric": "workload.definition",
+    "PointsFit": "fitting.fit",
+    "Profile": "profiling.profile",
+    "ProfilePoint": "profiling.profile",
+    "Status": "records.trial",
+    "Store": "store.store",
+    "Study": "records.study",
+    "Target": "records.trial",
+    "Trial": "records.trial",
+    "TrialRecord": "records.trial",
+    "Workload": "workload.definition",
+    "advise": "commands.advise",
+    "fit": "fitting.fit",
+    "profile": "profiling.profiling",
+    "sweep": "commands.sweep",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these

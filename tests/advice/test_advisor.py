@@ -13,8 +13,8 @@ from batchlab.advice import settle
 from batchlab.advice.advisor import advise
 from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
-from batchlab.estimate import Estimate
-from batchlab.trial import Status
+from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Status
 
 TRUTH = Truth()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchlab.advice.combined_estimates import from_log_draws, product, scaled
-from batchlab.estimate import Estimate
+from batchlab.records.estimate import Estimate
 
 TEN = Estimate.of(10.0, interval=(8.0, 12.5), n=3)
 

@@ -6,7 +6,7 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.ledger import Ledger, Wish, read
-from batchlab.trial import Target
+from batchlab.records.trial import Target
 
 
 def ledger(*, n_workers=1, budget_s=10.0):

@@ -5,10 +5,10 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.engine import Ask
 from batchlab.advice.objective import best_value
 from batchlab.advice.target_level import easier, from_pilot, neighbours
-from batchlab.trial import RunLength, Target
+from batchlab.engines.contract import Ask
+from batchlab.records.trial import RunLength, Target
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 TARGET = Target(metric="accuracy", value=0.97, better="higher")

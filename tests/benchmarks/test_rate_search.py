@@ -36,9 +36,9 @@ from benchmarks.rate_search import (
 from benchmarks.regret.situation import situation
 from tests.reference.recorded_grid import Row, line_to, write_grid
 
-from batchlab.advice.engine import Ask
-from batchlab.training.recorded_grid import RecordedGrid
-from batchlab.trial import RunLength
+from batchlab.engines.contract import Ask
+from batchlab.engines.recorded_grid import RecordedGrid
+from batchlab.records.trial import RunLength
 from benchmarks import rate_search
 
 # Steps to target at seed 0, by octaves above the reference rate; each seed takes 2 more.

@@ -18,8 +18,8 @@ from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial
 
-from batchlab.training.recorded_grid import RecordedGrid
-from batchlab.trial import RunLength
+from batchlab.engines.recorded_grid import RecordedGrid
+from batchlab.records.trial import RunLength
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))

@@ -15,7 +15,7 @@ from batchlab.laws.plateau import (
     find_plateau,
     plateau_of,
 )
-from batchlab.trial import Status
+from batchlab.records.trial import Status
 
 H, DELTA = HORIZON_EPOCHS, FRACTION_DELTA
 LENGTHS = (15, 20, 30, 50, 80, 120)

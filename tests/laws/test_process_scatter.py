@@ -12,10 +12,10 @@ from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.step_time import PROCESSES
 
 from batchlab.errors import ProfileError
-from batchlab.estimate import Estimate
 from batchlab.laws.process_scatter import ProcessScatter
-from batchlab.profile_record import Profile, ProfilePoint
-from batchlab.report.profile_text import profile_text
+from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.records.estimate import Estimate
+from batchlab.report.profile.text import profile_text
 
 STEADY = (1.0,) * 15
 

@@ -11,8 +11,8 @@ import pytest
 from tests.reference.step_time import STUDIES, fit_by_search, law
 
 from batchlab.errors import FitError
-from batchlab.estimate import Estimate
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
+from batchlab.records.estimate import Estimate
 
 SIZES = tuple(2**power for power in range(14))
 CPU, GPU = STUDIES["a CPU, 14 sizes"], STUDIES["a GPU, 14 sizes"]

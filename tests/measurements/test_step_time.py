@@ -13,10 +13,10 @@ from torch import nn
 
 from batchlab.measurements import step_time
 from batchlab.measurements.step_time import measure_step_time, thread_choices
-from batchlab.timing import StepTiming
-from batchlab.training.parcel import Parcel
-from batchlab.trial import Trial
-from batchlab.workload import Workload
+from batchlab.processes.packed_workload import Parcel
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Trial
+from batchlab.workload.definition import Workload
 
 STEP_S = 0.004
 

@@ -10,10 +10,10 @@ from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
-from batchlab.scaling import AdamSettings
-from batchlab.training.children import Line
-from batchlab.training.parcel import Parcel
-from batchlab.workload import Metric, Workload
+from batchlab.planning.scaling import AdamSettings
+from batchlab.processes.children import Line
+from batchlab.processes.packed_workload import Parcel
+from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(60) % 3

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchlab.advice.advice import Advice, RateTried, Step
-from batchlab.advice.engine import Ask, Engine
 from batchlab.advice.question import Question
-from batchlab.estimate import Estimate
-from batchlab.trial import RunLength, TrialRecord
+from batchlab.engines.contract import Ask, Engine
+from batchlab.records.estimate import Estimate
+from batchlab.records.trial import RunLength, TrialRecord
 
 NOT_ASKED = Estimate.cannot_tell("this advisor does not look")
 

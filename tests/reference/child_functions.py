@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from batchlab.errors import WorkloadError
-from batchlab.training.children import Line
+from batchlab.processes.children import Line
 
 
 def product(line: Line, one: int, other: int) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
+from batchlab.records.trial import Evaluation, RunLength, Trial
 from batchlab.training.plain import Outcome, Task, train
-from batchlab.trial import Evaluation, RunLength, Trial
-from batchlab.workload import Workload
+from batchlab.workload.definition import Workload
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchlab.quantities import Better
-from batchlab.study import MetricSummary, Study, WorkloadSummary
-from batchlab.timing import StepTiming
-from batchlab.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
+from batchlab.records.quantities import Better
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.study import MetricSummary, Study, WorkloadSummary
+from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
 
 Curve = Callable[[float], float | None]
 Curves = Mapping[tuple[Split, str], Curve]

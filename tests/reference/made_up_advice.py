@@ -25,9 +25,9 @@ from batchlab.advice.advice import (
     Step,
     TargetAnswer,
 )
-from batchlab.estimate import Estimate
-from batchlab.study import Study
-from batchlab.trial import Status, Target, TrialRecord
+from batchlab.records.estimate import Estimate
+from batchlab.records.study import Study
+from batchlab.records.trial import Status, Target, TrialRecord
 
 N_TRAIN = 4096
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 4096)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchlab.profile_record import Profile, ProfilePoint
-from batchlab.timing import StepTiming
-from batchlab.trial import Status
+from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Status
 
 FIXED_BYTES, BYTES_PER_EXAMPLE = 50_000_000, 100_000
 # A few per cent around the median, in an order without a trend.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from batchlab.training.children import Line
-from batchlab.training.parcel import Parcel
+from batchlab.processes.children import Line
+from batchlab.processes.packed_workload import Parcel
 
 
 def first_loss(line: Line, parcel: Parcel) -> float:

@@ -15,10 +15,10 @@ import torch
 from tests.reference.small_workloads import CLASSES, FEATURES, cross_entropy, points
 from torch import Tensor, nn
 
-from batchlab.measurements.memory import limit_memory
-from batchlab.profile_record import Profile, ProfilePoint
-from batchlab.training.children import Line
-from batchlab.workload import Workload
+from batchlab.processes.children import Line
+from batchlab.processes.memory import limit_memory
+from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.workload.definition import Workload
 
 MEGABYTE = 2**20
 

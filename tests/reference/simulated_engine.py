@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from batchlab.advice.engine import Ask
-from batchlab.cadence import pauses
-from batchlab.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.engines.contract import Ask
+from batchlab.planning.cadence import pauses
+from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 
 N_TRAIN = 20_000
 METRIC = "accuracy"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from batchlab.trial import Sampling, Trial
-from batchlab.workload import Workload
+from batchlab.records.trial import Sampling, Trial
+from batchlab.workload.definition import Workload
 
 FEATURES, CLASSES = 6, 3
 

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import minimize
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
-from batchlab.estimate import Estimate
-from batchlab.profile_record import Profile
+from batchlab.profiling.profile import Profile
+from batchlab.records.estimate import Estimate
 
 
 def law(batch_size: float, *, overhead_s: float, s_per_example: float, sharpness: float) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchlab.study import WorkloadSummary
-from batchlab.timing import StepTiming
-from batchlab.trial import Evaluation, Status, TrialRecord
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.study import WorkloadSummary
+from batchlab.records.trial import Evaluation, Status, TrialRecord
 
 
 class InMemoryStore:

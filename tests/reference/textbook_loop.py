@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.workload import Workload
+from batchlab.workload.definition import Workload
 
 
 @dataclass(frozen=True, kw_only=True)

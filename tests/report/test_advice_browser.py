@@ -10,7 +10,7 @@ from tests.reference.made_up_advice import KINDS, advice_study
 from tests.report import test_browser
 from tests.report.test_browser import CONTRASTS, Browser
 
-from batchlab.report.advice_html import write_advice_html
+from batchlab.report.advice.html import write_advice_html
 
 pytestmark = test_browser.pytestmark
 

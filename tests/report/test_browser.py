@@ -14,9 +14,9 @@ from urllib.parse import unquote
 import pytest
 from tests.reference.made_up import made_up_study
 
+from batchlab.records.trial import Status
 from batchlab.report import write_html
-from batchlab.report.observations_table import observations_table
-from batchlab.trial import Status
+from batchlab.report.parts.observations_table import observations_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")

@@ -10,9 +10,9 @@ import pytest
 from tests.reference.made_up_advice import KINDS, made_up_advice
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
-from batchlab.fitting import PointsFit, fit
+from batchlab.fitting.fit import PointsFit, fit
+from batchlab.records.trial import Status
 from batchlab.report.notebook_view import notebook_view
-from batchlab.trial import Status
 
 SCRIPT = "<script>alert('a')</script>"
 

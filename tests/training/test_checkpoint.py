@@ -19,6 +19,7 @@ from tests.reference.small_workloads import Everything, cross_entropy, points, s
 from torch import nn
 
 from batchlab.errors import StoreError, WorkloadError
+from batchlab.records.trial import Evaluation, Score
 from batchlab.training import checkpoint
 from batchlab.training.checkpoint import (
     Progress,
@@ -26,7 +27,6 @@ from batchlab.training.checkpoint import (
     peek_checkpoint,
     save_checkpoint,
 )
-from batchlab.trial import Evaluation, Score
 
 
 class Remembering(torch.optim.SGD):

@@ -12,9 +12,9 @@ from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import expected_excess_loss, stationary_excess_loss
 from tests.reference.small_workloads import small_trial
 
-from batchlab.trial import Evaluation, RunLength, Sampling, Status
-from batchlab.workload import Workload
-from batchlab.workloads import least_squares
+from batchlab.records.trial import Evaluation, RunLength, Sampling, Status
+from batchlab.workload.builtin import least_squares
+from batchlab.workload.definition import Workload
 
 # By then what is left of the start is e^-15 of it: two steps shrink each direction's squared
 # distance by at least 1 - 2 x 0.1 x 0.5.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from batchlab.records.trial import Evaluation, Score
 from batchlab.training.divergence import divergence
-from batchlab.trial import Evaluation, Score
 
 
 def validated(*losses: float | None) -> list[Evaluation]:

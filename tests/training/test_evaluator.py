@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.errors import WorkloadError
+from batchlab.records.trial import Split
 from batchlab.training import evaluator
 from batchlab.training.evaluator import Evaluator, forward_remembered, n_train_evaluated, size_of
-from batchlab.trial import Split
-from batchlab.workload import Metric, Workload
+from batchlab.workload.definition import Metric, Workload
 
 ALL: tuple[Split, ...] = ("train", "validation", "test")
 CPU = torch.device("cpu")

@@ -27,14 +27,14 @@ from tests.reference.small_workloads import (
 from tests.reference.textbook_loop import cut_into_steps, train_by_the_textbook
 from torch import Tensor, nn
 
-from batchlab.batching import epoch_order
-from batchlab.cadence import pauses
 from batchlab.errors import StoreError, TrialError, UsageError
+from batchlab.planning.cadence import pauses
+from batchlab.records.trial import Evaluation, RunLength, Status, Target, Trial
 from batchlab.training import checkpoint, plain
+from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task, train
-from batchlab.trial import Evaluation, RunLength, Status, Target, Trial
-from batchlab.workload import Workload
+from batchlab.workload.definition import Workload
 
 
 @pytest.fixture

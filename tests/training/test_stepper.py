@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from batchlab.batching import epoch_order
 from batchlab.errors import WorkloadError
+from batchlab.records.trial import Trial
+from batchlab.training.batching import epoch_order
 from batchlab.training.stepper import Stepper, asks_for_closure, default_optimizer, step_function
-from batchlab.trial import Trial
-from batchlab.workload import Workload
+from batchlab.workload.definition import Workload
 
 OPTIMIZERS = {
     "sgd": torch.optim.SGD,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from batchlab.estimate import Estimate
-from batchlab.trial import Setting, Target
+from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Setting, Target
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "indifferent", "cannot_tell"]
@@ -270,7 +270,7 @@ class Advice:
 
     def _repr_html_(self) -> str:
         """The answer as a notebook shows it."""
-        from batchlab.notebook import notebook_html
+        from batchlab.report.notebook import notebook_html
 
         return notebook_html(self)
 

@@ -7,7 +7,6 @@ import math
 from batchlab.advice.advice import Advice
 from batchlab.advice.answer import Outcome, answered
 from batchlab.advice.climb import climb
-from batchlab.advice.engine import Engine
 from batchlab.advice.findings import Findings, SeedPlan
 from batchlab.advice.further import follow_further
 from batchlab.advice.ledger import Ledger, Wish, has_failed
@@ -21,9 +20,10 @@ from batchlab.advice.target_level import (
     untrained_value,
 )
 from batchlab.advice.verification import reserve, verify
+from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
-from batchlab.trial import Target, TrialRecord
+from batchlab.records.trial import Target, TrialRecord
 
 # One run to the target may take so much of what the budget buys; else an easier target is taken.
 # Some 40 runs make a decision where seeds scatter by 10 %, many more where by 20 % ("noisy" in

@@ -29,8 +29,8 @@ from batchlab.advice.scoring import score
 from batchlab.advice.settle import decision_of, runs_may_tell
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
-from batchlab.estimate import Estimate
-from batchlab.trial import Target
+from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 _NOT_TRAINED = "it was not trained"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.estimate import Estimate
+from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from batchlab.advice.ledger import Ledger, Wish, has_failed
 from batchlab.advice.question import Option, Question
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, merit_of
-from batchlab.trial import TrialRecord
+from batchlab.records.trial import TrialRecord
 
 # Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
 # Between the rules "sqrt" and "linear" for SGD, above what was measured for Adam.

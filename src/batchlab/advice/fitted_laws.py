@@ -11,12 +11,12 @@ from batchlab.advice.advice import Laws
 from batchlab.advice.combined_estimates import from_log_draws
 from batchlab.advice.findings import Findings
 from batchlab.advice.scoring import Scores
-from batchlab.estimate import Estimate
 from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.laws.memory import fit_memory
 from batchlab.laws.power_law import fit_power_law
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.records.estimate import Estimate
 
 
 def laws_of(findings: Findings, scores: Scores) -> Laws | None:

@@ -8,7 +8,7 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.findings import Findings
 from batchlab.advice.ledger import Wish
 from batchlab.advice.target_level import neighbours
-from batchlab.trial import Target
+from batchlab.records.trial import Target
 
 # Batch sizes that are this much worse at the target are not expected to win at a harder one.
 NEAR = 1.25

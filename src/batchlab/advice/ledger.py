@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from batchlab.advice.advice import RateTried, Step
-from batchlab.advice.engine import Ask, Engine
 from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
-from batchlab.trial import RunLength, Status, Target, TrialRecord
+from batchlab.engines.contract import Ask, Engine
+from batchlab.records.trial import RunLength, Status, Target, TrialRecord
 
 _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from batchlab.quantities import Better
-from batchlab.trial import TrialRecord
+from batchlab.records.quantities import Better
+from batchlab.records.trial import TrialRecord
 
 
 def best_value(

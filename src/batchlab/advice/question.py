@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Configuration, Objective, TargetOrigin
-from batchlab.estimate import Estimate
-from batchlab.quantities import Better
-from batchlab.trial import Target
+from batchlab.records.estimate import Estimate
+from batchlab.records.quantities import Better
+from batchlab.records.trial import Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from batchlab.advice.ledger import has_failed
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
-from batchlab.trial import Evaluation, Target, TrialRecord
+from batchlab.records.trial import Evaluation, Target, TrialRecord
 
 # The last part of a curve that its level is taken from.
 _LEVEL_SHARE = 0.25

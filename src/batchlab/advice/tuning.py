@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from batchlab.advice.ledger import Ledger, Wish, has_failed, read
 from batchlab.advice.objective import distance, shortfall
-from batchlab.trial import TrialRecord
+from batchlab.records.trial import TrialRecord
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
 # 10 % of scatter between seeds it lies three standard deviations behind.

@@ -18,7 +18,7 @@ from batchlab.advice.ledger import Purpose, Wish, has_failed
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.scoring import weight_sd
 from batchlab.advice.tuning import merit_of
-from batchlab.estimate import Estimate
+from batchlab.records.estimate import Estimate
 
 N_SEEDS = 3
 # The reference is followed for so many times what the recommendation takes; a reference that has

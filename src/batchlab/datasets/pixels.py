@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from batchlab.settings import chosen
+from batchlab.workload.settings import chosen
 
 # name -> (mean, standard deviation) that are taken out, of pixels between 0 and 1. Standardized
 # by MNIST's own: those of all pixels of its 60,000 training images.

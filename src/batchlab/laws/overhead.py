@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from batchlab.errors import UsageError
-from batchlab.estimate import Estimate
 from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.records.estimate import Estimate
 
 
 def batch_at_overhead(

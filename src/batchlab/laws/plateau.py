@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from batchlab.errors import UsageError
-from batchlab.estimate import Estimate
 from batchlab.laws.learning_curve import MIN_POINTS, fit_learning_curves
-from batchlab.quantities import Better
-from batchlab.trial import Status, TrialRecord
+from batchlab.records.estimate import Estimate
+from batchlab.records.quantities import Better
+from batchlab.records.trial import Status, TrialRecord
 
 Verdict = Literal["reached", "not_yet", "cannot_tell"]
 Array = NDArray[np.float64]

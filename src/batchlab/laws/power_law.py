@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.errors import FitError
-from batchlab.estimate import Estimate
+from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 

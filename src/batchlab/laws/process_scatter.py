@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from scipy.special import chdtri, stdtrit
 
-from batchlab.estimate import Estimate
+from batchlab.records.estimate import Estimate
 
 __all__ = ["ProcessScatter"]
 

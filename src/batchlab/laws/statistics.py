@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from batchlab.errors import UsageError
-from batchlab.estimate import Estimate
+from batchlab.records.estimate import Estimate
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.errors import FitError
-from batchlab.estimate import Estimate
 from batchlab.laws.step_time_posterior import Curves, StepTimePosterior, least_squares
+from batchlab.records.estimate import Estimate
 
 __all__ = ["StepTimeFit", "fit_step_time"]
 

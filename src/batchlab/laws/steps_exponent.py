@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from batchlab.estimate import Estimate
 from batchlab.laws.steps_curve import Array, places
 from batchlab.laws.steps_posterior import (
     NO_SCATTER,
@@ -16,6 +15,7 @@ from batchlab.laws.steps_posterior import (
     within,
 )
 from batchlab.laws.steps_table import StepsTable
+from batchlab.records.estimate import Estimate
 
 _SMALLEST, _LARGEST = 0.1, 10.0
 _N_EXPONENTS = 41

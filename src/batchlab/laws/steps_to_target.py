@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.errors import FitError
-from batchlab.estimate import Estimate
 from batchlab.laws.lack_of_fit import LackOfFit, lack_of_fit
 from batchlab.laws.monotone import interpolated, monotone_log_steps
 from batchlab.laws.steps_curve import Array, StepsLine
@@ -26,6 +25,7 @@ from batchlab.laws.steps_posterior import (
     within,
 )
 from batchlab.laws.steps_table import Index, StepsObservation, StepsTable
+from batchlab.records.estimate import Estimate
 
 __all__ = ["StepsObservation", "StepsToTargetFit", "fit_group_means", "fit_steps_to_target"]
 

@@ -9,13 +9,13 @@ import time
 
 import torch
 
-from batchlab.measurements.memory import PeakMemory, limit_memory
-from batchlab.timing import StepTiming
-from batchlab.training.children import Line
-from batchlab.training.parcel import Parcel
+from batchlab.processes.children import Line
+from batchlab.processes.memory import PeakMemory, limit_memory
+from batchlab.processes.packed_workload import Parcel
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
-from batchlab.trial import Trial
-from batchlab.workload import Workload
+from batchlab.workload.definition import Workload
 
 # About a second a batch size, in blocks of steps; more where a single step takes long. The median
 # of fifteen lies between the fourth from either end (95 %): three that something else got into

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from batchlab.batching import n_examples, on_device
-from batchlab.error_place import told
 from batchlab.errors import BatchlabError, WorkloadError
-from batchlab.measurements.memory import is_out_of_memory
-from batchlab.scaling import AdamSettings
+from batchlab.planning.scaling import AdamSettings
+from batchlab.processes.children import Line
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.processes.packed_workload import Parcel
+from batchlab.random_state import seed_everything
 from batchlab.training.adam_settings import adam_settings
-from batchlab.training.children import Line
+from batchlab.training.batching import n_examples, on_device
 from batchlab.training.evaluator import as_metric, size_of, weight_of
-from batchlab.training.parcel import Parcel
-from batchlab.training.random_state import seed_everything
 from batchlab.training.stepper import default_optimizer
-from batchlab.workload import Batch, Workload
-from batchlab.workload_split import tensors_of
+from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.error_place import told
+from batchlab.workload.split import tensors_of
 
 _EXAMPLES = 8  # enough to tell a sum from a mean, few enough for any model
 _SEED = 0

@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.report.csv_file import write_csv
-    from batchlab.report.html import write_html
-    from batchlab.report.images import write_images
-    from batchlab.report.text import text_report
+    from batchlab.report.sweep.csv_file import write_csv
+    from batchlab.report.sweep.html import write_html
+    from batchlab.report.sweep.images import write_images
+    from batchlab.report.sweep.text import text_report
 
 _HOME = {
-    "text_report": "text",
-    "write_csv": "csv_file",
-    "write_html": "html",
-    "write_images": "images",
+    "text_report": "sweep.text",
+    "write_csv": "sweep.csv_file",
+    "write_html": "sweep.html",
+    "write_images": "sweep.images",
 }
 __all__ = ["text_report", "write_csv", "write_html", "write_images"]
 

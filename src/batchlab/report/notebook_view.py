@@ -8,16 +8,16 @@ from functools import singledispatch
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
-from batchlab.fitting import METHOD, PointsFit
-from batchlab.profile_record import Profile
-from batchlab.report.advice_sentences import whole_sentence
-from batchlab.report.advice_tables import candidates_table, expected_table
-from batchlab.report.estimate_text import estimate_text
-from batchlab.report.fit_text import across_text, group_facts, group_name, group_table
-from batchlab.report.objective_words import share_text, target_text
-from batchlab.report.profile_text import profile_facts, profile_table
-from batchlab.report.quantity_text import quantity_text
-from batchlab.report.table import Table
+from batchlab.fitting.fit import METHOD, PointsFit
+from batchlab.profiling.profile import Profile
+from batchlab.report.advice.objective_words import share_text, target_text
+from batchlab.report.advice.sentences import whole_sentence
+from batchlab.report.advice.tables import candidates_table, expected_table
+from batchlab.report.fit.text import across_text, group_facts, group_name, group_table
+from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Table
+from batchlab.report.profile.text import profile_facts, profile_table
 
 _VERDICTS = {
     "recommend": "Recommended",

@@ -1,1 +1,1 @@
-"""Engines: what runs trials, and the child processes in which they run."""
+"""Training: one trial, in this process."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from batchlab.errors import UsageError
-from batchlab.scaling import SDE_ADAM, AdamSettings, scaled
+from batchlab.planning.scaling import SDE_ADAM, AdamSettings, scaled
 
 
 def adam_settings(optimizer: torch.optim.Optimizer) -> AdamSettings | None:

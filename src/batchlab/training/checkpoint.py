@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from batchlab.errors import StoreError, WorkloadError
-from batchlab.training.random_state import RandomState
-from batchlab.trial import Evaluation
+from batchlab.random_state import RandomState
+from batchlab.records.trial import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from batchlab.batching import derived_seed, n_examples, on_device
 from batchlab.errors import WorkloadError
-from batchlab.training.random_state import seed_everything, untouched_randomness
-from batchlab.trial import Score, Split, Trial
-from batchlab.workload import Batch, Data, Metric, Workload
+from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.records.trial import Score, Split, Trial
+from batchlab.training.batching import derived_seed, n_examples, on_device
+from batchlab.workload.definition import Batch, Data, Metric, Workload
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-from batchlab.cadence import Pause, pauses
 from batchlab.errors import TrialError
+from batchlab.planning.cadence import Pause, pauses
+from batchlab.records.trial import Evaluation, RunLength, Split, Status, Trial
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch, size_of
 from batchlab.training.stepper import Stepper
-from batchlab.trial import Evaluation, RunLength, Split, Status, Trial
-from batchlab.workload import Batch, Workload
+from batchlab.workload.definition import Batch, Workload
 
 ENGINE = "plain"
 

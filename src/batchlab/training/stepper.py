@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from batchlab.batching import step_size, training_batches
 from batchlab.errors import WorkloadError
+from batchlab.random_state import seed_everything
+from batchlab.records.trial import Trial
 from batchlab.training.adam_settings import move_adam_settings
+from batchlab.training.batching import step_size, training_batches
 from batchlab.training.evaluator import weight_of
-from batchlab.training.random_state import seed_everything
-from batchlab.trial import Trial
-from batchlab.workload import Batch, Workload
+from batchlab.workload.definition import Batch, Workload
 
 
 class Stepper:

@@ -1,0 +1,144 @@
+"""AdviceOptions: the batch sizes in question, and what a profile says of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from batchlab.advice.advice import Configuration
+from batchlab.advice.question import Option
+from batchlab.errors import WorkloadError
+from batchlab.planning.scaling import scaled_learning_rate
+from batchlab.profiling.profile import Profile, ProfilePoint, Stopped
+from batchlab.records.estimate import Estimate
+
+_SMALLEST = 8
+# Of a small training set, sizes are still worth a look down to so many steps an epoch.
+_STEPS_PER_EPOCH = 32
+_HABITS = (16, 32, 64, 128)
+_NOT_REACHED: dict[Stopped | None, str] = {
+    "memory": "it does not fit in memory",
+    "time": "it was not profiled: the part of the budget for that ended before",
+    "errors": "it was not profiled: the batch sizes before it did not run",
+}
+_UNKNOWN = "it was not profiled"
+_STAND_IN_RULE = "sqrt"
+
+
+def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
+    """Powers of two from 8 to N, with 16, 32, 64, 128 and the reference always among them.
+
+    Args:
+        n_train: examples in the training set, N >= 1; no candidate is above it.
+        reference: the workload's own batch size.
+
+    Returns:
+        Ascending; of a training set below 256 examples the powers begin below 8.
+    """
+    smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
+    powers = [2**power for power in range(n_train.bit_length())]
+    wanted = {*(size for size in powers if size >= smallest), *_HABITS, reference}
+    return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
+
+
+def options_of(profile: Profile, batch_sizes: Sequence[int]) -> tuple[Option, ...]:
+    """Each batch size as the profile saw it, or with a note why it cannot be had.
+
+    Between two batch sizes of the profile the time is interpolated, and the memory is that of its
+    law: so a profile made elsewhere need not hold the very same sizes.
+    """
+    return tuple(_option(profile, batch_size) for batch_size in sorted(set(batch_sizes)))
+
+
+def reference_of(
+    options: Sequence[Option], *, batch_size: int, learning_rate: float, device_name: str
+) -> tuple[Configuration, str]:
+    """What the answer is measured against: the workload's own configuration, or a stand-in.
+
+    Where the workload's own batch size cannot be had, the nearest one that can stands in, at the
+    rate that the rule sqrt gives it.
+
+    Args:
+        options: the batch sizes in question, the workload's own among them.
+        batch_size: the workload's own.
+        learning_rate: the workload's own, > 0.
+        device_name: where they were profiled, for people.
+
+    Returns:
+        The configuration, and why it is not the workload's own (empty where it is).
+
+    Raises:
+        WorkloadError: no batch size ran there; the message says why the workload's own did not.
+    """
+    own = next(option for option in options if option.batch_size == batch_size)
+    near = [option for option in options if option.runs]
+    if not near:
+        raise WorkloadError(
+            f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
+            f"{own.note.rstrip('.')}; nor can any other of those asked for"
+        )
+    chosen = min(near, key=lambda o: (abs(math.log(o.batch_size / batch_size)), o.batch_size))
+    configuration = Configuration(
+        batch_size=chosen.batch_size,
+        micro_batch_size=chosen.micro_batch_size,
+        learning_rate=scaled_learning_rate(
+            learning_rate,
+            rule=_STAND_IN_RULE,
+            batch_size=chosen.batch_size,
+            reference_batch_size=batch_size,
+        ),
+    )
+    if own.runs:
+        return configuration, ""
+    return configuration, (
+        f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
+        f"{own.note.rstrip('.')}; batch size {chosen.batch_size} at rate "
+        f"{configuration.learning_rate:.3g} (the rule {_STAND_IN_RULE}) stands in for it as the "
+        f"reference"
+    )
+
+
+def _option(profile: Profile, batch_size: int) -> Option:
+    tried = [point for point in profile.points if point.batch_size == batch_size]
+    best = profile.best_micro_batch(batch_size)
+    if best is not None:
+        return Option(
+            batch_size=batch_size,
+            micro_batch_size=best.micro_batch_size,
+            step_s=profile.step_s(batch_size),
+            timed_s=profile.timed_s(best),
+            peak_bytes=best.peak_bytes,
+        )
+    if tried:
+        return _refused(batch_size, _why_not(tried[0]))
+    between = profile.step_s(batch_size)
+    largest = profile.largest_batch_size
+    if between.estimate is None or largest is None or batch_size > largest:
+        return _refused(batch_size, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))
+    return Option(
+        batch_size=batch_size,
+        micro_batch_size=batch_size,
+        step_s=between,
+        timed_s=Estimate.cannot_tell("it lies between two that were timed"),
+        peak_bytes=_peak_bytes(profile, batch_size),
+    )
+
+
+def _why_not(point: ProfilePoint) -> str:
+    return point.reason or str(point.status)
+
+
+def _refused(batch_size: int, why: str) -> Option:
+    return Option(
+        batch_size=batch_size,
+        micro_batch_size=batch_size,
+        step_s=Estimate.cannot_tell(why),
+        peak_bytes=None,
+        note=why,
+    )
+
+
+def _peak_bytes(profile: Profile, batch_size: int) -> int | None:
+    fit = profile.memory
+    fixed, each = fit.fixed_bytes.estimate, fit.bytes_per_example.estimate
+    return None if fixed is None or each is None else round(fixed + each * batch_size)

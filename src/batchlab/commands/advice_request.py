@@ -1,0 +1,235 @@
+"""AdviceRequest: what the advice is asked, checked as far as it can be before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from batchlab.advice.advice import Objective
+from batchlab.commands.advice_options import candidate_batch_sizes, options_of, reference_of
+from batchlab.errors import ProfileError, UsageError
+from batchlab.planning.sweep_request import SweepRequest, checked_target, plan_trials
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profiling import ProfileRequest, profile_request
+from batchlab.records.trial import Target, Trial
+from batchlab.version import __version__
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import LoadedWorkload
+
+_DEFAULT_EPOCHS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdviceRequest:
+    """What was asked for, checked: two calls that ask for the same are the same study.
+
+    Attributes:
+        loaded: the workload.
+        objective: what is to be best.
+        target: the level that counts as trained; None: a pilot run sets it.
+        batch_sizes: the candidates, ascending, the workload's own among them.
+        trial: the workload's own configuration, with seed 0.
+        budget_s: seconds for the whole call.
+        epochs: no run goes further; None: as the budget allows.
+        train_s: with quality, the seconds of training that all get instead; None: `epochs`.
+        memory_limit_bytes: the memory to judge by; None: what the device has.
+        elsewhere: a profile of another machine.
+        to_profile: what to measure on this one.
+        device: the PyTorch device.
+    """
+
+    loaded: LoadedWorkload
+    objective: Objective
+    target: Target | None
+    batch_sizes: tuple[int, ...]
+    trial: Trial
+    budget_s: float
+    epochs: int | None
+    train_s: float | None
+    memory_limit_bytes: int | None
+    elsewhere: Profile | None
+    to_profile: ProfileRequest
+    device: str
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate has a shape of its own."""
+        return self.trial.horizon_steps is not None
+
+    @property
+    def study_id(self) -> str:
+        """A hash of all that the answer depends on, but for the machine."""
+        document = {
+            "batchlab": __version__,
+            "question": "advise",
+            "trial": asdict(self.trial),
+            "objective": self.objective,
+            "target": None if self.target is None else asdict(self.target),
+            "batch_sizes": self.batch_sizes,
+            "budget_s": self.budget_s,
+            "epochs": self.epochs,
+            "train_s": self.train_s,
+            "memory_limit_bytes": self.memory_limit_bytes,
+            "profile": None if self.elsewhere is None else self.elsewhere.to_json(),
+            "device": self.device,
+        }
+        text = json.dumps(document, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_objective(objective: str) -> None:
+    """Refuse an objective that there is not.
+
+    Raises:
+        UsageError: naming those that there are.
+    """
+    if objective not in get_args(Objective):
+        raise UsageError(
+            f"objective {objective!r}: expected one of {', '.join(get_args(Objective))}"
+        )
+
+
+def read_profile(given: Profile | str | Path | None) -> Profile | None:
+    """A profile as it is, or read from its file.
+
+    Raises:
+        ProfileError: the file cannot be read, or holds no profile.
+    """
+    if given is None or isinstance(given, Profile):
+        return given
+    path = Path(given)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ProfileError(
+            f"profile {path}: it cannot be read ({error.strerror}); make one with batchlab profile "
+            f"--json > {path}"
+        ) from error
+    try:
+        return Profile.from_json(text)
+    except ProfileError as error:
+        raise ProfileError(f"profile {path}: {error}") from error
+
+
+def advice_request(
+    loaded: LoadedWorkload,
+    request: SweepRequest,
+    *,
+    objective: Objective,
+    target: tuple[str, float] | None,
+    epochs: int | None,
+    train_s: float | None,
+    budget_s: float,
+    memory_limit_bytes: int | None,
+    elsewhere: Profile | None,
+) -> AdviceRequest:
+    """What is asked of the advice about `loaded`, checked.
+
+    Args:
+        loaded: the workload.
+        request: candidates, sampling and device, checked on their own.
+        objective: what is to be best.
+        target: (metric, value) that counts as trained; None: the workload's own, if it has one.
+        epochs: as far as runs go; 10 for quality and for a learning rate with a shape.
+        train_s: with quality, seconds of training for all instead of epochs.
+        budget_s: seconds for the whole call.
+        memory_limit_bytes: of the device that the step times come from.
+        elsewhere: a profile of another machine.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        ProfileError: the profile is of another workload.
+        WorkloadError: in the profile no batch size ran.
+    """
+    workload = loaded.workload
+    if workload.validation is None:
+        raise UsageError(
+            f"workload {workload.name!r} has no validation set, by which runs are compared; give "
+            f'it one, or leave validation="split" to have it taken from the training set'
+        )
+    if objective == "quality" and target is not None:
+        raise UsageError(
+            f"target {target[0]}={target[1]} with objective quality: quality is compared after the "
+            f"same number of epochs for all; leave --target out, or ask for objective time"
+        )
+    _check_train_s(train_s, workload, objective=objective, epochs=epochs)
+    if workload.schedule is not None or (objective == "quality" and train_s is None):
+        epochs = epochs or _DEFAULT_EPOCHS
+    if target is None and workload.target is not None and objective != "quality":
+        target = (workload.target.metric, workload.target.value)
+    reference = replace(
+        plan_trials(loaded, replace(request, batch_sizes=(workload.batch_size,)))[0],
+        horizon_steps=None,
+    )
+    if workload.schedule is not None:
+        assert epochs is not None
+        reference = replace(reference, horizon_steps=epochs * reference.steps_per_epoch)
+    sizes = candidate_batch_sizes(reference.n_train, reference=workload.batch_size)
+    if request.batch_sizes is not None:
+        given = plan_trials(loaded, request)
+        sizes = tuple(sorted({workload.batch_size, *(trial.batch_size for trial in given)}))
+    if elsewhere is not None:
+        _check_same_workload(elsewhere, reference)
+        if memory_limit_bytes is not None:
+            elsewhere = replace(elsewhere, memory_limit_bytes=memory_limit_bytes)
+        # Now, before anything is measured on this machine.
+        reference_of(
+            options_of(elsewhere, sizes),
+            batch_size=workload.batch_size,
+            learning_rate=workload.learning_rate,
+            device_name=elsewhere.device_name,
+        )
+    return AdviceRequest(
+        loaded=loaded,
+        objective=objective,
+        target=None if target is None else checked_target(workload, target),
+        batch_sizes=sizes,
+        trial=reference,
+        budget_s=budget_s,
+        epochs=epochs,
+        train_s=train_s,
+        memory_limit_bytes=memory_limit_bytes,
+        elsewhere=elsewhere,
+        to_profile=profile_request(
+            loaded,
+            batch_sizes=sizes,
+            device=request.device,
+            # The limit is of the device that the profile was made on.
+            memory_limit_bytes=memory_limit_bytes if elsewhere is None else None,
+        ),
+        device=request.device,
+    )
+
+
+def _check_train_s(
+    train_s: float | None, workload: Workload, *, objective: Objective, epochs: int | None
+) -> None:
+    if train_s is None:
+        return
+    given = f"train time {train_s:g} s"
+    if not (math.isfinite(train_s) and train_s > 0):
+        raise UsageError(f"{given}: expected more than 0, such as 60s")
+    if objective != "quality":
+        raise UsageError(
+            f"{given} with objective {objective}: it is for objective quality; leave it out, or "
+            f"limit runs by --epochs"
+        )
+    if epochs is not None:
+        raise UsageError(f"{given} and {epochs} epochs: quality is compared after one of the two")
+    if workload.schedule is not None:
+        raise UsageError(
+            f"{given}: workload {workload.name!r} has a learning rate with a shape of its own, "
+            f"which spans epochs; give --epochs instead"
+        )
+
+
+def _check_same_workload(profile: Profile, trial: Trial) -> None:
+    if (profile.workload, profile.n_train) != (trial.workload, trial.n_train):
+        raise ProfileError(
+            f"the profile is of workload {profile.workload!r} with {profile.n_train} training "
+            f"examples, this is {trial.workload!r} with {trial.n_train}; profile this one there"
+        )

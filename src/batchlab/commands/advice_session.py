@@ -1,0 +1,339 @@
+"""AdviceSession: one session of a study, from the request or from where the last one ended."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.question import Option, Question
+from batchlab.commands.advice_options import options_of, reference_of
+from batchlab.commands.advice_request import AdviceRequest
+from batchlab.commands.advised import Advised, advice_of
+from batchlab.commands.sweep_work import BOOKS_S, SweepWork
+from batchlab.engines.contract import Engine
+from batchlab.engines.journal import Journal
+from batchlab.engines.local_processes import LiveEngine, LiveWork, StudyName
+from batchlab.engines.process_pool import run_side_by_side
+from batchlab.engines.trial_recorder import TrialBooks
+from batchlab.errors import BatchSizeError, BudgetError, UsageError
+from batchlab.machine import environment
+from batchlab.planning.scaling import SCALING_RULES, SDE_ADAM, scaled
+from batchlab.planning.sweep_request import check_batch_norm
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profiling import measure_profile
+from batchlab.records.progress_listener import Silent
+from batchlab.records.study import WorkloadSummary
+from batchlab.records.trial import RunLength
+from batchlab.store.store import Store
+
+# What the profile may take of the budget, within these seconds. A dozen batch sizes of a small
+# model need 12 s on an idle machine; a busy one gets the time to do them too.
+_PROFILE_SHARE = 0.2
+_PROFILE_LEAST_S = 20.0
+_PROFILE_MOST_S = 60.0
+_PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
+# What the advice needs after the last run to draw its conclusions, at most so much of the budget.
+_CONCLUSIONS_S = 2.0
+_CONCLUSIONS_SHARE = 0.05
+_LOOK_EVERY_S = 0.25
+_FIRST_LOOK_S = 60.0
+
+
+class AdviceSession:
+    """One session of a study, from the request, or from where the last one ended, to the answer."""
+
+    def __init__(
+        self,
+        store: Store,
+        work: SweepWork,
+        asked: AdviceRequest,
+        study: StudyName,
+        summary: WorkloadSummary,
+    ) -> None:
+        self._store = store
+        self._work = work
+        self._asked = asked
+        self._study = study
+        self._summary = summary
+        self._listener = work.listener
+
+    def carried_out(self) -> Advised:
+        """Profile, advise, and read the study back; a finished study is only read."""
+        study_id = self._study.study_id
+        with self._alone():
+            if self._store.decisions(study_id) is None:
+                self._put_study()
+            journal = Journal(self._store, study_id)
+            if journal.advice is None:
+                try:
+                    self._advise(journal)
+                finally:
+                    self._store.add_spent(study_id, time.monotonic() - self._work.started_s)
+            advised = advice_of(self._store, self._store.study(study_id))
+        assert advised is not None
+        if self._asked.elsewhere is not None:
+            return replace(advised, profile=self._asked.elsewhere)
+        return advised
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of two processes that ask the same at once, one works and the other takes its answer."""
+        while True:
+            with self._store.claim(f"study-{self._study.study_id}") as is_ours:
+                if is_ours:
+                    yield
+                    return
+            self._work.refuse_if_out_of_time("another process was working on the same question")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _put_study(self) -> None:
+        self._store.put_study(
+            study_id=self._study.study_id,
+            command=self._study.command,
+            workload_id=self._asked.loaded.workload_id,
+            environment=environment(),
+            trial_ids=(),
+            target=self._asked.target,
+        )
+
+    def _advise(self, journal: Journal) -> None:
+        metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
+        better = self._asked.loaded.workload.better(metric)
+        self._work.let_go_of_data()
+        if journal.profile is None:
+            self._refuse_a_target_met_at_once()
+            here = self._measured()
+        else:
+            here = Profile.from_json(journal.profile)
+        # Of the budget a session has spent a little before it begins, each another little.
+        budget_s = self._budget_s if journal.budget_s is None else journal.budget_s
+        shown = self._asked.elsewhere or here
+        options = self._without_batches_of_one(options_of(shown, self._asked.batch_sizes))
+        reference, stands_in = reference_of(
+            options,
+            batch_size=self._summary.batch_size,
+            learning_rate=self._summary.learning_rate,
+            device_name=shown.device_name,
+        )
+        engine = self._engine(journal, here, options, budget_s)
+        if journal.profile is None:
+            journal.begin(profile=here.to_json(), budget_s=budget_s, spent_s=engine.elapsed_s())
+        question = Question(
+            objective=self._asked.objective,
+            metric=metric,
+            better=better,
+            target=self._asked.target,
+            target_origin="pilot" if self._asked.target is None else "given",
+            reference=reference,
+            options=options,
+            n_train=self._summary.n_train,
+            budget_s=budget_s,
+            longest_epochs=self._asked.epochs,
+            longest_s=self._asked.train_s,
+            rules=self._rules(reference.batch_size),
+        )
+        advice = _decided(question, engine)
+        advice = replace(
+            advice,
+            budget_s=self._asked.budget_s,
+            stand_in_for=self._summary.batch_size if stands_in else None,
+            caveats=(*filter(None, [stands_in]), *advice.caveats, *self._caveats(here)),
+        )
+        engine.put_study(advice.target)
+        journal.put_advice(advice)
+
+    # ---- the budget
+
+    @property
+    def _budget_s(self) -> float:
+        """What the runs have of the budget; the caller's part and the conclusions come after."""
+        deadline_s = self._work.deadline_s
+        assert deadline_s is not None
+        usable_s = deadline_s - self._work.started_s - BOOKS_S
+        return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
+
+    # ---- before the advice
+
+    def _refuse_a_target_met_at_once(self) -> None:
+        """A target that the untrained model meets tells nothing of batch sizes.
+
+        Raises:
+            UsageError: what the untrained model reaches.
+        """
+        target = self._asked.target
+        if target is None:
+            return
+        trial = self._asked.trial
+        length = RunLength(steps=1)
+        books = TrialBooks(
+            self._store,
+            {trial.trial_id: length},
+            Silent(),
+            device=self._asked.device,
+            threads=1,
+            expected_s={trial.trial_id: 1.0},
+        )
+        with books:
+            run_side_by_side(
+                self._work.parcel,
+                [trial],
+                books,
+                n_workers=1,
+                deadline_s=time.monotonic() + self._work.time_limit_s(_FIRST_LOOK_S),
+            )
+        record = self._store.record(trial.trial_id)
+        if record is None or not record.evaluations:
+            return  # it cannot be trained, which the profile will say with its reason
+        first = record.evaluations[0].score("validation", target.metric)
+        if target.met_by(first):
+            raise UsageError(
+                f"target {target.metric}={target.value:g}: the untrained model of "
+                f"{self._summary.name!r} has {target.metric} {first:g}, a target that is met "
+                f"before the first step; give a harder one"
+            )
+
+    def _measured(self) -> Profile:
+        asked = self._asked
+        share_s = min(_PROFILE_MOST_S, max(_PROFILE_LEAST_S, _PROFILE_SHARE * asked.budget_s))
+        allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._work.time_limit_s(math.inf))
+        made = measure_profile(
+            self._work.parcel,
+            asked.to_profile,
+            deadline_s=time.monotonic() + allowed_s,
+            listener=self._listener,
+        )
+        tried = {point.batch_size for point in made.points}
+        # The sizes are tried in their order: without a larger one there is nothing to choose.
+        least = [size for size in asked.batch_sizes if size <= asked.trial.batch_size]
+        least += [size for size in asked.batch_sizes if size > asked.trial.batch_size][:1]
+        if made.stopped == "time" and not set(least) <= tried:
+            raise BudgetError(
+                f"budget {asked.budget_s:.3g} s: its part for the profile, {allowed_s:.0f} s, "
+                f"ended after {len(tried)} batch sizes of {len(asked.batch_sizes)}, and those up "
+                f"to {least[-1]} are needed; give a larger --budget, or fewer --batch-sizes"
+            )
+        return made
+
+    def _without_batches_of_one(self, options: tuple[Option, ...]) -> tuple[Option, ...]:
+        """A model with BatchNorm cannot train on a batch of one, which some sizes end with."""
+        checked = []
+        for option in options:
+            trial = replace(
+                self._asked.trial,
+                batch_size=option.batch_size,
+                micro_batch_size=option.micro_batch_size,
+            )
+            try:
+                check_batch_norm(self._summary, [trial])
+                checked.append(option)
+            except BatchSizeError as error:
+                checked.append(replace(option, note=option.note or str(error)))
+        return tuple(checked)
+
+    def _engine(
+        self, journal: Journal, here: Profile, options: tuple[Option, ...], budget_s: float
+    ) -> LiveEngine:
+        return LiveEngine(
+            self._store,
+            LiveWork(
+                parcel=self._work.parcel,
+                trial=self._asked.trial,
+                micro_batch_sizes={
+                    option.batch_size: _micro_batch_size(option, here) for option in options
+                },
+                step_s={option.batch_size: _step_s(option.batch_size, here) for option in options},
+                horizon_epochs=self._asked.epochs if self._asked.has_schedule else None,
+                device=self._asked.device,
+            ),
+            journal,
+            self._study,
+            self._listener,
+            started_s=self._work.started_s,
+            budget_s=budget_s,
+        )
+
+    def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
+        """What each scaling rule makes of a rate that is right for the reference batch size."""
+        return tuple(
+            (batch_size, tuple(self._multiples(batch_size, reference)))
+            for batch_size in self._asked.batch_sizes
+        )
+
+    def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
+        for rule in SCALING_RULES:
+            if rule == SDE_ADAM and self._summary.adam is None:
+                continue
+            try:
+                found = scaled(
+                    1.0,
+                    rule=rule,
+                    batch_size=batch_size,
+                    reference_batch_size=reference,
+                    adam=self._summary.adam,
+                )
+            except UsageError:
+                continue  # the rule itself refuses to go so far
+            yield rule, found.learning_rate
+
+    # ---- after the advice
+
+    def _caveats(self, here: Profile) -> list[str]:
+        caveats = []
+        elsewhere = self._asked.elsewhere
+        if elsewhere is not None:
+            caveats.append(
+                f"step times and memory are those of {elsewhere.device_name} (the profile given, "
+                f"of {elsewhere.created_at}); the steps to the target were counted here, on "
+                f"{here.device_name}, and nothing was verified there"
+            )
+            if elsewhere.workload_id != self._asked.loaded.workload_id:
+                caveats.append(
+                    "the profile given is of another version of this workload, with other source, "
+                    "settings or data"
+                )
+        if self._asked.has_schedule:
+            caveats.append(
+                f"the learning rate followed the workload's own shape over {self._asked.epochs} "
+                f"epochs: the answer holds for trainings of that length"
+            )
+        else:
+            caveats.append(
+                "the runs had a constant learning rate; under a schedule other rates may be best"
+            )
+        if self._summary.has_batch_norm:
+            caveats.append(
+                "the model has BatchNorm, which normalises over the micro-batch: another batch "
+                "size trains another function, and accumulation does not make up for it"
+            )
+        return caveats
+
+
+def _decided(question: Question, engine: Engine) -> Advice:
+    from batchlab.advice.advisor import advise as decide  # it loads SciPy
+
+    return decide(question, engine)
+
+
+def _micro_batch_size(option: Option, here: Profile) -> int:
+    """As the option has it, or smaller where this machine has less memory than that one."""
+    best = here.best_micro_batch(option.batch_size)
+    return (
+        option.micro_batch_size
+        if best is None
+        else min(best.micro_batch_size, option.micro_batch_size)
+    )
+
+
+def _step_s(batch_size: int, here: Profile) -> float:
+    """Seconds per step on this machine; beyond what was measured in proportion to the size."""
+    known = here.step_s(batch_size).estimate
+    if known is not None:
+        return known
+    ran = [point for point in here.points if point.ran and point.timing is not None]
+    nearest = min(ran, key=lambda point: abs(math.log(point.batch_size / batch_size)))
+    assert nearest.timing is not None
+    return nearest.timing.step_s * max(1.0, batch_size / nearest.batch_size)

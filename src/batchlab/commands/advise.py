@@ -1,0 +1,188 @@
+"""Advising: `batchlab.advise`, which batch size to use, measured here and within a budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from batchlab.advice.advice import Advice, Objective
+from batchlab.commands.advice_request import advice_request, check_objective, read_profile
+from batchlab.commands.advice_session import AdviceSession
+from batchlab.commands.advised import Advised
+from batchlab.commands.sweep_work import SweepWork
+from batchlab.engines.local_processes import StudyName
+from batchlab.errors import UsageError
+from batchlab.planning.sweep_request import checked_request
+from batchlab.profiling.profile import Profile
+from batchlab.random_state import untouched_randomness
+from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.trial import Sampling, Setting
+from batchlab.store.store import Store
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import live_workload, load_workload
+
+
+def advise(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    objective: Objective = "time",
+    target: tuple[str, float] | None = None,
+    budget_s: float = 175.0,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    epochs: int | None = None,
+    train_s: float | None = None,
+    memory_limit_bytes: int | None = None,
+    profile: Profile | str | Path | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    sampling: Sampling = "reshuffle",
+    drop_last: bool = False,
+    device: str = "cpu",
+    store: str | Path = "batchlab.db",
+    command: str | None = None,
+    listener: Listener | None = None,
+    reserved_s: float = 0.0,
+) -> Advice:
+    """Which batch size to train `workload` with, and what to set with it.
+
+    Profiles the batch sizes, tunes the learning rate of those that may win, fits, decides, and
+    verifies the answer on fresh seeds. What the store already holds is not trained again; after an
+    interruption the same call goes on, and once it has answered it gives the same answer at once.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        objective: "time" (least time to the target), "samples" (the largest batch size that needs
+            hardly more examples) or "quality" (the best validation metric after `epochs` or
+            `train_s`).
+        target: (metric, value) on validation data that counts as trained; None: the workload's
+            own, or what a pilot run of the reference reaches.
+        budget_s: a ceiling in seconds for the whole call.
+        batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
+            powers of two from 8.
+        epochs: no run goes further than this many passes, >= 1; None: as the budget allows. For
+            quality, and where the learning rate has a shape of its own, 10 unless given.
+        train_s: with quality: compare after so many seconds of training (steps times the step time
+            measured alone) instead of `epochs`, > 0.
+        memory_limit_bytes: answer as if the device had no more, in bytes; None: what it has.
+        profile: of another machine, or the file of one: step times and memory from there, steps to
+            the target from here.
+        settings: of the workload or its optimizer.
+        sampling: "reshuffle" (each epoch a new permutation) or "replacement".
+        drop_last: leave out a smaller last batch of an epoch.
+        device: "cpu", "cuda" or "cuda:1".
+        store: the SQLite file; made if missing.
+        command: the command line to be stored with the study; None: a description of the call.
+        listener: told how it gets on.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
+
+    Returns:
+        The advice: a verdict with its evidence.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded, or trained at any batch size.
+        ProfileError: `profile` is no profile, or one of another workload.
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for a profile.
+        KeyboardInterrupt: after everything has been stored.
+    """
+    return advise_with_evidence(
+        workload,
+        objective=objective,
+        target=target,
+        budget_s=budget_s,
+        batch_sizes=batch_sizes,
+        epochs=epochs,
+        train_s=train_s,
+        memory_limit_bytes=memory_limit_bytes,
+        profile=profile,
+        settings=settings,
+        sampling=sampling,
+        drop_last=drop_last,
+        device=device,
+        store=store,
+        command=command,
+        listener=listener,
+        reserved_s=reserved_s,
+    ).advice
+
+
+def advise_with_evidence(
+    workload: Workload | str,
+    *,
+    objective: Objective,
+    target: tuple[str, float] | None,
+    budget_s: float,
+    batch_sizes: Sequence[int | Literal["full"]] | None,
+    epochs: int | None,
+    train_s: float | None,
+    memory_limit_bytes: int | None,
+    profile: Profile | str | Path | None,
+    settings: Mapping[str, Setting] | None,
+    sampling: Sampling,
+    drop_last: bool,
+    device: str,
+    store: str | Path,
+    command: str | None,
+    listener: Listener | None,
+    reserved_s: float,
+) -> Advised:
+    """What `advise` does, with the runs and the profile that its answer rests on.
+
+    The arguments and errors are those of `advise`.
+    """
+    started_s = time.monotonic()
+    listener = listener or Silent()
+    check_objective(objective)
+    if not (math.isfinite(budget_s) and budget_s > 0):
+        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
+    elsewhere = read_profile(profile)
+    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
+    with untouched_randomness():
+        if isinstance(workload, str):
+            loaded = load_workload(workload, settings or {})
+        else:
+            loaded = live_workload(workload, settings or {})
+        request = checked_request(
+            batch_sizes=batch_sizes,
+            learning_rates=None,
+            seeds=1,
+            epochs=epochs,
+            steps=None,
+            scaling_rule="none",
+            sampling=sampling,
+            drop_last=drop_last,
+            micro_batch_size=None,
+            device=device,
+        )
+        asked = advice_request(
+            loaded,
+            request,
+            objective=objective,
+            target=target,
+            epochs=epochs,
+            train_s=train_s,
+            budget_s=budget_s,
+            memory_limit_bytes=memory_limit_bytes,
+            elsewhere=elsewhere,
+        )
+        work = SweepWork(
+            loaded,
+            request,
+            (),
+            listener,
+            started_s=started_s,
+            budget_s=budget_s,
+            reserved_s=reserved_s,
+        )
+        described = command or f"batchlab.advise({loaded.reference!r}, ...)"
+        summary = work.summary(Path(store))
+        for text in summary.warnings:
+            listener.warning(f"workload {summary.name!r}: {text}")
+        study = StudyName(study_id=asked.study_id, command=described)
+        # Only now: a request that is refused leaves no file behind.
+        with Store(store) as opened:
+            opened.put_workload(summary)
+            return AdviceSession(opened, work, asked, study, summary).carried_out()

@@ -1,0 +1,328 @@
+"""Sweep: batch sizes × learning rates × seeds into a store, whatever happens on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from batchlab.commands.sweep_work import BOOKS_S, SweepWork
+from batchlab.engines.process_pool import run_side_by_side
+from batchlab.engines.trial_recorder import TrialBooks, is_trained, refuse_to_train_over
+from batchlab.errors import BudgetError, UsageError
+from batchlab.machine import environment
+from batchlab.measurements.step_time import measure_step_time, thread_choices
+from batchlab.planning.sweep_request import (
+    check_batch_norm,
+    check_scaling_rule,
+    checked_request,
+    checked_target,
+    plan_trials,
+)
+from batchlab.processes.children import run_in_child
+from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.study import Study
+from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
+from batchlab.store.store import Store
+from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import live_workload, load_workload
+
+_TIMING_TIMEOUT_S = 600.0
+_TIMING_LEAST_S = 5.0
+_TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
+_LOOK_EVERY_S = 0.25
+# Blocks of steps on a quiet machine lie within a few percent of one another.
+_UNSTEADY_FRACTION = 0.3
+
+
+def sweep(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    learning_rates: Sequence[float] | None = None,
+    seeds: int = 1,
+    epochs: int | None = None,
+    steps: int | None = None,
+    target: tuple[str, float] | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    scaling_rule: str = "none",
+    sampling: Sampling = "reshuffle",
+    drop_last: bool = False,
+    micro_batch_size: int | None = None,
+    device: str = "cpu",
+    budget_s: float | None = None,
+    reserved_s: float = 0.0,
+    store: str | Path = "batchlab.db",
+    command: str | None = None,
+    listener: Listener | None = None,
+) -> Study:
+    """Train `workload` at every batch size, learning rate and seed, and return what was seen.
+
+    What the store already holds is not trained again; an interrupted trial goes on from its
+    checkpoint, and one that was asked for more epochs than before goes on from its end.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 64, 256, 1024 as far
+            as they are below N, and "full".
+        learning_rates: each > 0; None: the workload's reference rate.
+        seeds: trials per cell, with the seeds 0 to seeds - 1; >= 1.
+        epochs: passes over the training set; 10 where neither epochs nor steps are given.
+        steps: optimizer steps; with `epochs` too, whichever ends first.
+        target: (metric, value) on validation data at which a trial ends.
+        settings: of the workload or its optimizer.
+        scaling_rule: "none", or how the rates, taken as right for the workload's reference batch
+            size, follow the batch size: "linear", "sqrt", or "sde-adam", which moves Adam's betas
+            and eps with it.
+        sampling: "reshuffle" (each epoch a new permutation) or "replacement".
+        drop_last: leave out a smaller last batch of an epoch.
+        micro_batch_size: examples per forward and backward pass; None: the whole batch.
+        device: "cpu", "cuda" or "cuda:1".
+        budget_s: a ceiling in seconds for the whole call; what is not done by then can go on.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
+        store: the SQLite file; made if missing.
+        command: the command line to be stored with the study; None: a description of the call.
+        listener: told how it gets on.
+
+    Returns:
+        The study with the records of its trials in the order of seeds, rates, batch sizes.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded or trained.
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for one trial.
+        KeyboardInterrupt: after everything has been stored.
+    """
+    started_s = time.monotonic()
+    listener = listener or Silent()
+    if budget_s is not None and not budget_s > 0:
+        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
+    request = checked_request(
+        batch_sizes=batch_sizes,
+        learning_rates=learning_rates,
+        seeds=seeds,
+        epochs=epochs,
+        steps=steps,
+        scaling_rule=scaling_rule,
+        sampling=sampling,
+        drop_last=drop_last,
+        micro_batch_size=micro_batch_size,
+        device=device,
+    )
+    if isinstance(workload, str):
+        loaded = load_workload(workload, settings or {})
+    else:
+        loaded = live_workload(workload, settings or {})
+    if target is not None:
+        request = replace(
+            request, length=replace(request.length, until=checked_target(loaded.workload, target))
+        )
+    trials = plan_trials(loaded, request)
+    described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
+    work = SweepWork(
+        loaded,
+        request,
+        trials,
+        listener,
+        started_s=started_s,
+        budget_s=budget_s,
+        reserved_s=reserved_s,
+    )
+    del loaded, workload  # so that the data can go once they are in shared memory
+    summary = work.summary(Path(store))
+    for text in summary.warnings:
+        listener.warning(f"workload {summary.name!r}: {text}")
+    check_batch_norm(summary, trials)
+    check_scaling_rule(summary, trials)
+    # Only now: a request that is refused leaves no file behind.
+    with Store(store) as opened:
+        opened.put_workload(summary)
+        return _Sweep(opened, work).carried_out(described)
+
+
+class _Sweep:
+    """One sweep under way."""
+
+    def __init__(self, store: Store, work: SweepWork) -> None:
+        self._store = store
+        self._work = work
+        self._request = work.request
+        self._trials = work.trials
+        self._listener = work.listener
+        self._workload_id = work.loaded.workload_id
+        self._steps_done: dict[str, int] = {}
+        self._step_s: dict[int, float] = {}
+        self._threads = 1
+
+    def carried_out(self, command: str) -> Study:
+        """Time, train; then read the study back from the store."""
+        left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
+        if left:
+            self._work.let_go_of_data()
+            refuse_to_train_over(self._store, left)
+            self._measure_step_times(left)
+            self._check_budget(left)
+        study_id = _study_id(self._trials)
+        self._store.put_study(
+            study_id=study_id,
+            command=command,
+            workload_id=self._workload_id,
+            environment=environment(),
+            trial_ids=[trial.trial_id for trial in self._trials],
+            target=self._request.length.until,
+        )
+        try:
+            if left:
+                self._train(left)
+        finally:
+            self._store.add_spent(study_id, time.monotonic() - self._work.started_s)
+        self._say_what_is_left()
+        return self._store.study(study_id)
+
+    def _say_what_is_left(self) -> None:
+        left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
+        if left:
+            self._listener.warning(
+                f"{len(left)} of {len(self._trials)} trials are not finished; the same command "
+                f"goes on with them"
+            )
+
+    # ---- before training
+
+    def _measure_step_times(self, left: list[Trial]) -> None:
+        # Of two sweeps started at once, one times the steps and the other takes them from it.
+        with self._alone("step-times"):
+            known = self._store.timings(self._workload_id, self._trials[0].device)
+            for trial in sorted(left, key=lambda trial: trial.batch_size):
+                if not any(_times(timing, trial) for timing in known):
+                    known = (*known, *self._timed(trial))
+        for trial in left:
+            for timing in known:
+                if _times(timing, trial):
+                    self._step_s[trial.batch_size] = timing.step_s
+        # One trial alone takes the threads that served its batch size best.
+        alone = len(left) == 1
+        threads = [timing.threads for timing in known if _times(timing, left[0])]
+        self._threads = threads[0] if alone and threads else 1
+
+    def _timed(self, trial: Trial) -> tuple[StepTiming, ...]:
+        doing = f"timing the steps of batch size {trial.batch_size}, alone"
+        self._listener.phase(doing)
+        ended = run_in_child(
+            measure_step_time,
+            self._work.parcel,
+            trial,
+            self._request.device,
+            timeout_s=self._timing_limit_s(),
+        )
+        if ended.status is not None:
+            self._work.refuse_if_out_of_time(doing)
+            # The trial itself will meet the same and be kept with its reason.
+            self._listener.warning(
+                f"the steps of batch size {trial.batch_size} could not be timed: {ended.reason}"
+            )
+            return ()
+        timing = ended.value
+        assert isinstance(timing, StepTiming)
+        self._store.put_timing(timing)
+        if timing.unsteadiness_fraction > _UNSTEADY_FRACTION:
+            self._listener.warning(
+                f"the machine was busy while the steps of batch size {trial.batch_size} were "
+                f"timed: half of the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its "
+                f"place in the view by time is as uncertain"
+            )
+        return (timing,)
+
+    def _timing_limit_s(self) -> float:
+        """A batch size whose steps take long must not use up the budget before any training."""
+        left_s = self._work.time_limit_s(_TIMING_TIMEOUT_S)
+        if self._work.deadline_s is None:
+            return left_s
+        return min(left_s, max(_TIMING_LEAST_S, _TIMING_SHARE * left_s))
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        while True:
+            with self._store.claim(what) as is_ours:
+                if is_ours:
+                    yield
+                    return
+            self._work.refuse_if_out_of_time(f"another sweep on this store was doing its {what}")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _expected_s(self, trial: Trial) -> float:
+        steps = self._request.length.last_step(trial) - self._steps_done.get(trial.trial_id, 0)
+        return max(0, steps) * self._step_s.get(trial.batch_size, 1.0)
+
+    def _check_budget(self, left: list[Trial]) -> None:
+        if self._work.deadline_s is None:
+            return
+        for trial in left:
+            progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
+            self._steps_done[trial.trial_id] = 0 if progress is None else progress.step
+        self._work.refuse_if_out_of_time("timing steps")
+        if any(self._steps_done.values()) or self._request.length.until is not None:
+            return
+        timed = [trial for trial in left if trial.batch_size in self._step_s]
+        shortest_s = min((self._expected_s(trial) for trial in timed), default=0.0)
+        left_s = self._work.time_limit_s(math.inf)
+        if shortest_s > left_s:
+            raise BudgetError(
+                f"budget {self._work.budget_s:.3g} s: the shortest trial needs about "
+                f"{shortest_s:.1f} s of training and {left_s:.1f} s of the budget are left for "
+                f"it; give a larger --budget, or fewer --epochs"
+            )
+
+    # ---- training
+
+    def _train(self, left: list[Trial]) -> None:
+        cuda = self._trials[0].device == "cuda"
+        n_workers = 1 if cuda else max(thread_choices("cpu"))
+        self._listener.phase(
+            f"training {len(left)} of {len(self._trials)} trials, {min(n_workers, len(left))} at a "
+            f"time"
+        )
+        deadline_s = self._work.deadline_s
+        books = TrialBooks(
+            self._store,
+            {trial.trial_id: self._request.length for trial in left},
+            self._listener,
+            device=self._request.device,
+            threads=self._threads,
+            expected_s={trial.trial_id: self._expected_s(trial) for trial in left},
+        )
+        with books:
+            run_side_by_side(
+                self._work.parcel,
+                sorted(left, key=self._expected_s, reverse=True),
+                books,
+                n_workers=n_workers,
+                deadline_s=None if deadline_s is None else deadline_s - BOOKS_S,
+            )
+
+    def _record(self, trial: Trial) -> TrialRecord | None:
+        return self._store.record(trial.trial_id)
+
+    def _is_done(self, record: TrialRecord | None) -> bool:
+        return is_trained(record, self._request.length)
+
+
+def _times(timing: StepTiming, trial: Trial) -> bool:
+    return (
+        timing.batch_size == trial.batch_size
+        and timing.micro_batch_size == trial.micro_batch_size
+        and timing.device == trial.device
+    )
+
+
+def _study_id(trials: Iterable[Trial]) -> str:
+    ids = " ".join(sorted(trial.trial_id for trial in trials))
+    return hashlib.sha256(ids.encode()).hexdigest()[:16]

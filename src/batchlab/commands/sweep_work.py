@@ -1,0 +1,143 @@
+"""SweepWork: what a sweep was asked to do, and what it needs before it touches a store."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from batchlab import errors
+from batchlab.errors import BudgetError, WorkloadError
+from batchlab.measurements.workload_check import WorkloadFacts, check_workload
+from batchlab.planning.sweep_request import SweepRequest
+from batchlab.processes.children import Ended, run_in_child
+from batchlab.processes.packed_workload import Parcel
+from batchlab.records.progress_listener import Listener
+from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.trial import Trial
+from batchlab.store.store import Store
+from batchlab.training.evaluator import n_train_evaluated, size_of
+from batchlab.workload.loading import LoadedWorkload
+
+_CHECK_TIMEOUT_S = 300.0
+# After its children have ended, a sweep reads its study back: so much of a budget is kept for it.
+BOOKS_S = 0.3
+
+
+class SweepWork:
+    """What a sweep was asked to do, and what it needs before it touches a store."""
+
+    def __init__(
+        self,
+        loaded: LoadedWorkload,
+        request: SweepRequest,
+        trials: tuple[Trial, ...],
+        listener: Listener,
+        *,
+        started_s: float,
+        budget_s: float | None,
+        reserved_s: float,
+    ) -> None:
+        """`started_s` is the `time.monotonic()` from which the budget counts."""
+        self.loaded = loaded
+        self.request = request
+        self.trials = trials
+        self.listener = listener
+        self.started_s = started_s
+        self.budget_s = budget_s
+        self.deadline_s = None if budget_s is None else started_s + budget_s - reserved_s
+        self._parcel: Parcel | None = None
+
+    @property
+    def parcel(self) -> Parcel:
+        """The workload, packed when it is first needed."""
+        if self._parcel is None:
+            self._parcel = Parcel(self.loaded.workload)
+        return self._parcel
+
+    def let_go_of_data(self) -> None:
+        """From here on the data are needed in shared memory only, not once more in this process.
+
+        They stay where the caller holds them too.
+        """
+        assert self.parcel is not None
+        without = replace(self.loaded.workload, train=(), validation=None, test=None)
+        self.loaded = replace(self.loaded, workload=without)
+
+    def summary(self, store: Path | None) -> WorkloadSummary:
+        """What is known of the workload: from the store, or from a look at it in a child."""
+        known = None if store is None else self._stored_summary(store)
+        if known is not None:
+            return known
+        self.listener.phase("checking the workload")
+        ended = run_in_child(
+            check_workload,
+            self.parcel,
+            self.request.device,
+            timeout_s=self.time_limit_s(_CHECK_TIMEOUT_S),
+        )
+        self.refuse_if_out_of_time("checking the workload")
+        facts = _value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
+        return _summary_of(self.loaded, facts)
+
+    def _stored_summary(self, store: Path) -> WorkloadSummary | None:
+        folder = store.absolute().parent
+        # The place of a new store is looked at without making it, any other store is opened.
+        if not store.exists() and folder.is_dir() and os.access(folder, os.W_OK):
+            return None
+        with Store(store) as opened:
+            return opened.workload(self.loaded.workload_id)
+
+    def time_limit_s(self, at_most_s: float) -> float:
+        """`at_most_s`, or what is left of the budget."""
+        if self.deadline_s is None:
+            return at_most_s
+        return min(at_most_s, max(0.0, self.deadline_s - BOOKS_S - time.monotonic()))
+
+    def refuse_if_out_of_time(self, doing: str) -> None:
+        """Raise a BudgetError if the budget ended before any training."""
+        if self.time_limit_s(math.inf) <= 0:
+            raise BudgetError(
+                f"budget {self.budget_s:.3g} s: it ended while {doing}, before any training; give "
+                f"a larger --budget"
+            )
+
+
+def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary:
+    workload = loaded.workload
+    n_train = size_of(workload.train)
+    return WorkloadSummary(
+        workload_id=loaded.workload_id,
+        name=workload.name,
+        reference=loaded.reference,
+        settings=loaded.settings,
+        n_train=n_train,
+        n_validation=size_of(workload.validation),
+        n_test=size_of(workload.test),
+        n_train_evaluated=n_train_evaluated(n_train),
+        n_parameters=facts.n_parameters,
+        has_batch_norm=facts.has_batch_norm,
+        adam=facts.adam,
+        metrics=tuple(
+            MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names
+        ),
+        batch_size=workload.batch_size,
+        learning_rate=workload.learning_rate,
+        warnings=facts.warnings,
+    )
+
+
+def _value_of(ended: Ended, kind: type[WorkloadFacts], what: str) -> WorkloadFacts:
+    """What the child returned, or its error raised here as the class it was."""
+    if ended.status is None:
+        assert isinstance(ended.value, kind)
+        return ended.value
+    known = getattr(errors, ended.error or "", None)
+    if known is not None:
+        raise known(ended.reason)
+    failed = WorkloadError(f"{what} cannot be trained: {ended.reason}")
+    if ended.traceback:
+        failed.add_note(ended.traceback)
+    raise failed

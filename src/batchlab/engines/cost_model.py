@@ -1,0 +1,133 @@
+"""Pace: how long training runs take beyond the steps that were timed alone, learned from runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+
+from batchlab.planning.cadence import pauses
+from batchlab.records.trial import Trial, TrialRecord
+
+# Before any run has ended: beside others and with one thread a step takes longer than alone, and
+# every run starts a process. Evaluations are not known yet, so the steps stand for them too.
+_FIRST_SLOWNESS = 2.0
+_FIRST_START_S = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How long training runs took, side by side, evaluations and starts apart from steps.
+
+    Attributes:
+        steps_s: by batch size, seconds of training, and seconds that its steps take alone.
+        validations: evaluations on validation data only: how many, and their seconds.
+        whole: evaluations on all data: how many, and their seconds.
+        starts: runs begun or taken up again: how many, and the seconds that they took beyond
+            training and evaluation.
+    """
+
+    steps_s: tuple[tuple[int, float, float], ...] = ()
+    validations: tuple[int, float] = (0, 0.0)
+    whole: tuple[int, float] = (0, 0.0)
+    starts: tuple[int, float] = (0, 0.0)
+
+    def expected_s(
+        self, trial: Trial, steps: int, *, step_s: float, watched_from_samples: int = 0
+    ) -> float:
+        """Seconds that a run of so many new steps takes beside others.
+
+        Args:
+            trial: gives the batch size, and with it when there are evaluations.
+            steps: new steps; a run from the beginning, where evaluations are the densest.
+            step_s: seconds per step, measured alone.
+            watched_from_samples: before so many samples there are fewer evaluations.
+        """
+        n_validation, n_whole = _n_pauses(
+            trial.steps_per_epoch, trial.batch_size, trial.n_train, steps, watched_from_samples
+        )
+        return (
+            self._start_s
+            + steps * step_s * self.slowness(trial.batch_size)
+            + n_validation * _mean(self.validations)
+            + n_whole * _mean(self.whole)
+        )
+
+    def slowness(self, batch_size: int) -> float:
+        """Seconds of a step beside others over those of one alone, at the nearest batch size."""
+        if not self.steps_s:
+            return _FIRST_SLOWNESS
+        _, trained_s, alone_s = min(
+            self.steps_s, key=lambda known: (abs(math.log(known[0] / batch_size)), known[0])
+        )
+        return trained_s / alone_s
+
+    @property
+    def _start_s(self) -> float:
+        return _mean(self.starts) if self.starts[0] else _FIRST_START_S
+
+    def with_run(
+        self, record: TrialRecord, *, from_step: int, wall_s: float, step_s: float
+    ) -> Pace:
+        """The pace with one more run in it.
+
+        Args:
+            record: the trial, as it was when the run had ended.
+            from_step: the step at which the run began.
+            wall_s: seconds of its process.
+            step_s: seconds per step of its batch size, measured alone, > 0.
+        """
+        seen = [e for e in record.evaluations if e.step <= from_step][-1:]
+        seen += [e for e in record.evaluations if e.step > from_step]
+        if len(seen) < 2:
+            return self
+        trained_s = seen[-1].train_s - seen[0].train_s
+        alone_s = (seen[-1].step - seen[0].step) * step_s
+        validations, whole = self.validations, self.whole
+        for before, after in pairwise(seen):
+            eval_s = after.eval_s - before.eval_s
+            if any(score.split == "train" for score in after.scores):
+                whole = _added(whole, eval_s)
+            else:
+                validations = _added(validations, eval_s)
+        rest_s = wall_s - trained_s - (seen[-1].eval_s - seen[0].eval_s)
+        size = record.trial.batch_size
+        known = {b: (trained, alone) for b, trained, alone in self.steps_s}
+        before_s = known.get(size, (0.0, 0.0))
+        known[size] = (before_s[0] + trained_s, before_s[1] + alone_s)
+        return replace(
+            self,
+            steps_s=tuple((b, *both) for b, both in sorted(known.items())),
+            validations=validations,
+            whole=whole,
+            starts=_added(self.starts, rest_s),
+        )
+
+
+def _added(sums: tuple[int, float], seconds: float) -> tuple[int, float]:
+    return sums[0] + 1, sums[1] + seconds
+
+
+def _mean(sums: tuple[int, float]) -> float:
+    return sums[1] / sums[0] if sums[0] else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _n_pauses(
+    steps_per_epoch: int, batch_size: int, n_train: int, steps: int, watched_from_samples: int
+) -> tuple[int, int]:
+    """Evaluations of a run from the beginning: on validation data only, and on all data."""
+    if steps < 1:
+        return 0, 0
+    ends = [
+        pause.epoch_end
+        for pause in pauses(
+            steps_per_epoch=steps_per_epoch,
+            batch_size=batch_size,
+            n_train=n_train,
+            last_step=steps,
+            watched_from_samples=watched_from_samples,
+        )
+    ]
+    return ends.count(False), ends.count(True)

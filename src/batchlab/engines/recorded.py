@@ -1,0 +1,205 @@
+"""RecordedEngine: answers with trainings that were recorded before, at a step time of one's choice.
+
+It trains nothing and loads no torch: what an adviser is worth can be told in seconds, on any
+machine, against step times of a machine that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
+from batchlab.errors import TrialError
+from batchlab.records.trial import Evaluation, RunLength, Status, Target, Trial, TrialRecord
+
+ENGINE = "recorded"
+
+
+class Asked(Protocol):
+    """What is asked of it: a trial, and how far; `batchlab.engines.contract.Ask` is one."""
+
+    @property
+    def trial(self) -> Trial:
+        """What to train."""
+        ...
+
+    @property
+    def length(self) -> RunLength:
+        """How far."""
+        ...
+
+
+class RecordedEngine:
+    """One study's view of a grid: some of its seeds, and a clock of its own.
+
+    The seeds asked for are 0, 1, 2, ... in the order of `seeds`. A run ends where the plain engine
+    would have ended it: one evaluation after the target, at the length asked for (then at the last
+    evaluation before it), where it diverged. Asked for more than was recorded, it says so.
+    """
+
+    n_workers = 1
+
+    def __init__(
+        self, grid: RecordedGrid, *, seeds: Sequence[int], step_s: Mapping[int, float]
+    ) -> None:
+        """See `grid` through some of its seeds.
+
+        Args:
+            grid: the trainings.
+            seeds: those of the grid's seeds that this study may see, in the order in which it
+                meets them: put first those that every cell has.
+            step_s: seconds a step, for each batch size of the grid.
+
+        Raises:
+            TrialError: a seed or a batch size that the other does not have.
+        """
+        unknown = sorted(set(seeds) - set(grid.seeds))
+        if unknown or not seeds:
+            raise TrialError(
+                f"seeds {', '.join(map(str, unknown)) or 'none'} of the grid of "
+                f"{grid.header.workload!r}: it has {', '.join(map(str, grid.seeds))}; give some of "
+                f"these"
+            )
+        untimed = [size for size in grid.batch_sizes if size not in step_s]
+        if untimed:
+            raise TrialError(
+                f"no step time for batch size {untimed[0]} of the grid of "
+                f"{grid.header.workload!r}; give one for each of its batch sizes"
+            )
+        self._grid = grid
+        self._seeds = tuple(seeds)
+        self._step_s = step_s
+        self._spent_s = 0.0
+        self._steps_paid: dict[tuple[int, float, int], int] = {}
+
+    @property
+    def n_seeds(self) -> int | None:
+        """How many seeds it has (0 to n_seeds - 1)."""
+        return len(self._seeds)
+
+    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+        """The rates that were recorded at `batch_size`, ascending.
+
+        Raises:
+            TrialError: the grid has no such batch size.
+        """
+        return self._grid.learning_rates(batch_size)
+
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+        """The trial of these three.
+
+        Raises:
+            TrialError: the grid does not hold them; the message says what it does hold.
+        """
+        batch_size, learning_rate = self._grid.cell(batch_size, learning_rate)
+        if not 0 <= seed < len(self._seeds):
+            raise TrialError(
+                f"seed {seed}: this study sees {len(self._seeds)} seeds of the grid of "
+                f"{self._grid.header.workload!r}; ask for 0 to {len(self._seeds) - 1}"
+            )
+        return Trial.of_whole_batches(
+            workload_id=f"recorded-{self._grid.header.workload}",
+            workload=self._grid.header.workload,
+            n_train=self._grid.header.n_train,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+        )
+
+    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
+        """Seconds that so many new steps of one run cost."""
+        return steps * self._step_s[batch_size]
+
+    def spent_s(self) -> float:
+        """Seconds of all steps asked for so far; steps asked for twice cost once."""
+        return self._spent_s
+
+    def run(self, asks: Sequence[Asked]) -> Sequence[TrialRecord]:
+        """The records of all of them, in the order of the asks.
+
+        Raises:
+            TrialError: a trial that the grid does not hold.
+        """
+        return [self._answer(ask.trial, ask.length) for ask in asks]
+
+    def _answer(self, trial: Trial, length: RunLength) -> TrialRecord:
+        # Through `trial`, so that one made elsewhere is refused where the grid does not hold it.
+        trial = self.trial(
+            batch_size=trial.batch_size, learning_rate=trial.learning_rate, seed=trial.seed
+        )
+        key = trial.batch_size, trial.learning_rate, self._seeds[trial.seed]
+        run = self._grid.runs.get(key)
+        if run is None:
+            # Only the untrained model is known: it is the same for all runs with the seed.
+            same = next(run for run in self._grid.runs.values() if run.seed == key[2])
+            untrained = self._grid.evaluations(same, self._step_s[same.batch_size])[:1]
+            return self._record(
+                trial, length.until, untrained, Status.TIMEOUT, _no_such_seed(trial)
+            )
+        asked_steps = length.last_step(trial)
+        evaluations = self._grid.evaluations(run, self._step_s[run.batch_size])
+        end, met = _end(run, length.until, asked_steps)
+        status, reason, steps = Status.OK, None, asked_steps
+        if met:
+            status, steps = Status.TARGET_REACHED, run.curve[end - 1][0]
+        elif run.steps < asked_steps:
+            steps = run.steps
+            status, reason = _status_at_the_end(run)
+        self._pay(key, steps)
+        return self._record(trial, length.until, evaluations[:end], status, reason)
+
+    def _pay(self, key: tuple[int, float, int], steps: int) -> None:
+        paid = self._steps_paid.get(key, 0)
+        if steps > paid:
+            self._spent_s += (steps - paid) * self._step_s[key[0]]
+            self._steps_paid[key] = steps
+
+    def _record(
+        self,
+        trial: Trial,
+        target: Target | None,
+        evaluations: tuple[Evaluation, ...],
+        status: Status,
+        reason: str | None,
+    ) -> TrialRecord:
+        return TrialRecord(
+            trial=trial,
+            status=status,
+            reason=reason,
+            engine=ENGINE,
+            threads=1,
+            versions=(),
+            target=target,
+            evaluations=evaluations,
+            peak_bytes=None,
+        )
+
+
+def _end(run: RecordedRun, target: Target | None, asked_steps: int) -> tuple[int, bool]:
+    """How many of the run's evaluations are its answer, and whether the target ended it.
+
+    As in the plain engine, one evaluation more is made after the one that met the target.
+    """
+    met = False
+    for n, (step, value) in enumerate(run.curve):
+        if step > asked_steps:
+            return n, False
+        if met:
+            return n + 1, True
+        met = target is not None and target.met_by(value)
+    return len(run.curve), False
+
+
+def _status_at_the_end(run: RecordedRun) -> tuple[Status, str | None]:
+    """How a run ended that was asked to go on beyond its recording."""
+    if run.status.ended_well:
+        return Status.TIMEOUT, f"recorded until step {run.steps}"
+    return run.status, f"{run.status} at step {run.steps} when it was recorded"
+
+
+def _no_such_seed(trial: Trial) -> str:
+    return (
+        f"batch size {trial.batch_size} at learning rate {trial.learning_rate:g} was recorded with "
+        f"fewer seeds: it is far from the best rate"
+    )

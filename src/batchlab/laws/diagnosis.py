@@ -1,0 +1,346 @@
+"""Diagnosis: what a trial's curves say is wrong with it, each rule one row with its thresholds.
+
+Every rule reads the record alone, and of it never the test scores: a diagnosis may change what is
+run next, and that is a choice. A rule without what it needs stays silent; `unjudged` names it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchlab.laws.plateau import FRACTION_METRICS, Plateau, plateau_of
+from batchlab.records.quantities import Better
+from batchlab.records.trial import Split, Status, TrialRecord
+
+# Above a tenth over the untrained loss nothing is being learned any more; within it, a trial
+# that has just not begun may wobble around its starting loss.
+DIVERGED_LOSS_RATIO = 1.1
+# A spike doubles the loss of the batches over what the five evaluations before it had. A mean
+# over many batches does not double by chance; a falling loss makes the median an upper bound.
+SPIKE_RATIO = 2.0
+SPIKE_WINDOW = 5
+# Near a training loss of 0 a doubling is nothing: a spike must also be 2 % of the first loss.
+SPIKE_FLOOR_FRACTION = 0.02
+# A validation loss 10 % above its best is beyond its wobble between epochs (1 to 3 % is usual).
+OVERFIT_LOSS_RISE = 0.10
+# For the other metrics the plateau's own test decides whether the curve has turned.
+# A gap of 0.05 is above two standard errors (0.03) of an accuracy on 1,000 examples.
+OVERFIT_FRACTION_GAP = 0.05
+# A model that keeps half of its untrained loss, and as much on data it was trained on as on
+# data it was not, is held back by what it can represent, or by the noise of the labels.
+UNDERFIT_LOSS_FRACTION = 0.5
+UNDERFIT_GAP_FRACTION = 0.1
+# An exponential fall with a time constant as long as the whole run makes 16.5 % of its progress in
+# the last quarter of the epochs; a straight line makes 25 %.
+SLOW_LAST_QUARTER_SHARE = 0.15
+# Less than a hundredth off the untrained loss after a whole run is hardly a step.
+SLOW_LEAST_PROGRESS = 0.01
+MIN_EPOCHS = 4  # so that the last quarter of the epochs holds at least one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """Something that a trial's curves show.
+
+    Attributes:
+        name: of the rule, as JSON has it.
+        label: of the rule, for people.
+        evidence: the numbers that made the rule fire.
+        sentence: what it means and what to try.
+    """
+
+    name: str
+    label: str
+    evidence: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What a rule may look at.
+
+    Attributes:
+        record: the trial.
+        metric: the metric that counts.
+        better: its direction.
+        plateau: of the validation curve of that metric.
+    """
+
+    record: TrialRecord
+    metric: str
+    better: Better
+    plateau: Plateau
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the diverged rule holds; no other rule judges such a trial."""
+        return find_diverged(self) is not None
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it met its target or is still running: then its length says nothing."""
+        return self.record.status in (None, Status.TARGET_REACHED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One row of the registry.
+
+    Attributes:
+        name: as JSON has it.
+        label: for people.
+        sentence: what it means and what to try.
+        needs: the split whose curve it can't do without, None: it needs none.
+        find: the rule: its evidence, or None where it does not hold.
+    """
+
+    name: str
+    label: str
+    sentence: str
+    needs: Split | None
+    find: Callable[[Case], str | None]
+
+
+def diagnose(
+    record: TrialRecord, *, metric: str, better: Better, plateau: Plateau | None = None
+) -> tuple[Diagnosis, ...]:
+    """Everything the rules find in one trial; a healthy one has none.
+
+    Args:
+        record: the trial; its test scores are not read.
+        metric: name of the metric that counts.
+        better: whether it goes up or down.
+        plateau: of the validation curve, where it is known already; None: it is found here.
+
+    Returns:
+        The diagnoses in the order of `RULES`.
+    """
+    if plateau is None:
+        plateau = plateau_of(record, metric=metric, better=better)
+    case = Case(record=record, metric=metric, better=better, plateau=plateau)
+    found = ((rule, rule.find(case)) for rule in RULES)
+    return tuple(
+        Diagnosis(name=rule.name, label=rule.label, evidence=evidence, sentence=rule.sentence)
+        for rule, evidence in found
+        if evidence is not None
+    )
+
+
+def unjudged(record: TrialRecord) -> tuple[Rule, ...]:
+    """The rules that could not be judged, since the record lacks the curve that they need."""
+    held = {
+        score.split
+        for evaluation in record.evaluations
+        for score in evaluation.scores
+        if score.value is not None
+    }
+    return tuple(rule for rule in RULES if rule.needs is not None and rule.needs not in held)
+
+
+def find_diverged(case: Case) -> str | None:
+    """The trial ended as diverged or NaN, or its loss ended above the untrained model's."""
+    record = case.record
+    if record.status in (Status.DIVERGED, Status.NAN):
+        return f"ended as {record.status.value} after {record.steps} steps"
+    for split in ("train", "validation"):
+        curve = _curve(record, split, "loss")
+        if len(curve) > 1 and curve[0][0] == 0 < curve[0][1]:
+            untrained, last = curve[0][1], curve[-1][1]
+            if last > DIVERGED_LOSS_RATIO * untrained:
+                return f"{split} loss {last:.3g} after training, {untrained:.3g} before it"
+    return None
+
+
+def find_unstable(case: Case) -> str | None:
+    """The loss of the training batches has jumped to more than twice its recent median."""
+    losses = [
+        (evaluation.step, evaluation.batch_loss)
+        for evaluation in case.record.evaluations
+        if evaluation.batch_loss is not None
+    ]
+    if case.diverged or len(losses) <= SPIKE_WINDOW:
+        return None
+    floor = SPIKE_FLOOR_FRACTION * abs(losses[0][1])
+    spikes = []
+    for place in range(SPIKE_WINDOW, len(losses)):
+        recent = statistics.median(loss for _, loss in losses[place - SPIKE_WINDOW : place])
+        step, loss = losses[place]
+        if loss > SPIKE_RATIO * recent and loss - recent > floor:
+            spikes.append((step, loss / recent))
+    if not spikes:
+        return None
+    step, ratio = max(spikes, key=lambda spike: spike[1])
+    return (
+        f"{len(spikes)} spikes of the training loss, the largest {ratio:.3g} times at step {step}"
+    )
+
+
+def find_overfitting(case: Case) -> str | None:
+    """Validation has got worse since its best, or stays far behind, while training improved."""
+    if case.diverged:
+        return None
+    return _loss_has_turned(case) or _metric_has_turned(case) or _wide_gap(case)
+
+
+def find_underfitting(case: Case) -> str | None:
+    """At its plateau, the training loss still is most of the untrained one, and so is validation's.
+
+    Without a validation set the plateau is not known, so the training loss must have come to
+    rest by the rule of slow convergence.
+    """
+    train = _curve(case.record, "train", "loss")
+    if case.diverged or find_slow_convergence(case) or find_not_enough_epochs(case):
+        return None
+    if len(train) <= MIN_EPOCHS or train[0][0] != 0 or train[0][1] <= 0:
+        return None
+    untrained, last = train[0][1], train[-1][1]
+    validation = case.record.final("validation", "loss")
+    behind = validation is not None and validation - last > UNDERFIT_GAP_FRACTION * abs(last)
+    if last < UNDERFIT_LOSS_FRACTION * untrained or behind:
+        return None
+    return f"training loss came to rest at {last:.3g}, {last / untrained:.0%} of the untrained one"
+
+
+def find_slow_convergence(case: Case) -> str | None:
+    """The last quarter of the epochs brought nearly as much as any other, or there was nothing."""
+    train = _curve(case.record, "train", "loss")
+    if case.diverged or case.cut_short or len(train) <= MIN_EPOCHS or train[0][0] != 0:
+        return None
+    (_, untrained), (end, last) = train[0], train[-1]
+    progress = untrained - last
+    if progress <= SLOW_LEAST_PROGRESS * abs(untrained):
+        return f"training loss went from {untrained:.3g} to {last:.3g} only"
+    at_three_quarters = [loss for epoch, loss in train if epoch <= 0.75 * end][-1]
+    share = (at_three_quarters - last) / progress
+    if share < SLOW_LAST_QUARTER_SHARE:
+        return None
+    return f"{share:.0%} of the fall of the training loss came in the last quarter of the epochs"
+
+
+def find_not_enough_epochs(case: Case) -> str | None:
+    """The validation curve has not reached its plateau."""
+    if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
+        return None
+    gain = case.plateau.expected_improvement.estimate
+    return (
+        f"{case.plateau.horizon_epochs} more epochs are expected to bring {gain:.3g} "
+        f"of validation {case.metric}"
+    )
+
+
+RULES = (
+    Rule(
+        name="diverged",
+        label="diverged",
+        sentence="Training made the loss grow: lower the learning rate, or warm it up.",
+        needs=None,
+        find=find_diverged,
+    ),
+    Rule(
+        name="unstable",
+        label="unstable",
+        sentence=(
+            "The training loss jumps: the learning rate is near the largest that works; lower it, "
+            "clip gradients, or use a larger batch."
+        ),
+        needs=None,
+        find=find_unstable,
+    ),
+    Rule(
+        name="overfitting",
+        label="overfitting",
+        sentence=(
+            "The model goes on to fit its training data without use for other data: stop earlier, "
+            "regularise, or get more data."
+        ),
+        needs="validation",
+        find=find_overfitting,
+    ),
+    Rule(
+        name="underfitting",
+        label="underfitting",
+        sentence=(
+            "Training has come to rest at a high loss: a larger model or another learning rate may "
+            "help, unless the data's own noise is that high."
+        ),
+        needs="train",
+        find=find_underfitting,
+    ),
+    Rule(
+        name="slow_convergence",
+        label="slow convergence",
+        sentence=(
+            "Progress is nearly as quick at the end as at the start: a higher learning rate or a "
+            "smaller batch would make more of each epoch."
+        ),
+        needs="train",
+        find=find_slow_convergence,
+    ),
+    Rule(
+        name="not_enough_epochs",
+        label="not enough epochs",
+        sentence="The validation curve is still improving: its last value is not its level.",
+        needs="validation",
+        find=find_not_enough_epochs,
+    ),
+)
+
+
+def _curve(record: TrialRecord, split: Split, metric: str) -> list[tuple[float, float]]:
+    """(epoch, value) wherever `metric` of `split` is known."""
+    return [(record.epoch_of(at), value) for at, value in record.curve(split, metric)]
+
+
+def _loss_has_turned(case: Case) -> str | None:
+    """Validation loss ends 10 % above its best epoch while training loss is below that epoch's."""
+    validation = _at_epochs(case.record, "validation", "loss")
+    train = _at_epochs(case.record, "train", "loss")
+    common = sorted(validation.keys() & train.keys())
+    if len(common) < MIN_EPOCHS:
+        return None
+    best = min(common, key=lambda epoch: validation[epoch])
+    # The median of the last three: one bad epoch at the end is no overfitting.
+    last = statistics.median(validation[epoch] for epoch in common[-3:])
+    rise = last - validation[best]
+    if rise <= OVERFIT_LOSS_RISE * abs(validation[best]) or train[common[-1]] >= train[best]:
+        return None
+    return (
+        f"validation loss rose from {validation[best]:.3g} at epoch {best} to {last:.3g} "
+        f"while training loss fell from {train[best]:.3g} to {train[common[-1]]:.3g}"
+    )
+
+
+def _metric_has_turned(case: Case) -> str | None:
+    """The plateau's test says that the validation metric has turned; training has not."""
+    epoch = case.plateau.epoch
+    train = _at_epochs(case.record, "train", case.metric)
+    if not case.plateau.turned or epoch not in train:
+        return None
+    gained = train[max(train)] - train[epoch]
+    if (gained if case.better == "higher" else -gained) <= 0:
+        return None
+    return f"validation {case.metric} got worse after epoch {epoch} while training improved"
+
+
+def _wide_gap(case: Case) -> str | None:
+    """Training accuracy (or error) is better than validation's by 0.05 or more."""
+    train = case.record.final("train", case.metric)
+    validation = case.record.final("validation", case.metric)
+    if case.metric not in FRACTION_METRICS or train is None or validation is None:
+        return None
+    gap = train - validation if case.better == "higher" else validation - train
+    if gap < OVERFIT_FRACTION_GAP:
+        return None
+    return f"training {case.metric} {train:.3g}, validation {case.metric} {validation:.3g}"
+
+
+def _at_epochs(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
+    """The values at whole epochs after the first step, by epoch."""
+    per_epoch = record.trial.steps_per_epoch
+    return {
+        at.step // per_epoch: value
+        for at, value in record.curve(split, metric)
+        if at.step and at.step % per_epoch == 0
+    }

@@ -1,0 +1,1 @@
+"""Planning: which trials, how large their batches are by step, when they are evaluated."""

@@ -1,0 +1,195 @@
+"""Child: a function in a process of its own, whose death takes nothing else with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from batchlab.errors import BatchlabError
+from batchlab.processes.fork_server import context, sheltered
+from batchlab.processes.memory import is_out_of_memory, kills_for_memory
+from batchlab.records.trial import Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a child ended.
+
+    Attributes:
+        value: what its function returned; None if it did not return.
+        status: None if it returned; else why not (oom, killed, error).
+        reason: one line for people.
+        traceback: the whole report of an exception.
+        error: the exception's class name, for those who map it to one of their own.
+    """
+
+    value: Any = None
+    status: Status | None = None
+    reason: str | None = None
+    traceback: str | None = None
+    error: str | None = None
+
+
+class Line:
+    """The child's end of its connection: what its function says, and whether it should stop."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Listen for the parent in the background."""
+        self._connection = connection
+        self._stop = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def say(self, message: Any) -> None:
+        """Send a message to the parent."""
+        self._connection.send(("said", message))
+
+    def asked_to_stop(self) -> bool:
+        """Whether the parent asked for an end."""
+        return self._stop.is_set()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._connection.recv()
+                self._stop.set()
+        except (EOFError, OSError):
+            # The parent is gone, by kill -9 perhaps: nobody is left to work for.
+            os._exit(1)
+
+
+class Child:
+    """One running child process; `messages` come in by `receive`, its end by `Ended`."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Start `function(line, *arguments)` in a new process.
+
+        Args:
+            function: importable by name; its first argument is the `Line`.
+            arguments: what it is called with; pickled through a pipe.
+        """
+        self._connection, theirs = context().Pipe()
+        self._kills_before = kills_for_memory()
+        # Not a daemon: those may have no children, and a DataLoader's workers are some.
+        self._process = context().Process(target=_serve, args=(theirs, function, arguments))
+        with sheltered():
+            self._process.start()
+        theirs.close()
+        self._ended: Ended | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """What `multiprocessing.connection.wait` waits for."""
+        connection: Connection = self._connection
+        return connection
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def receive(self) -> Any | Ended:
+        """The next message, or how the child ended. Blocks until there is one."""
+        if self._ended is None:
+            try:
+                kind, payload = self._connection.recv()
+            except (EOFError, OSError):
+                return self._died()
+            if kind == "said":
+                return payload
+            # Kept at once: an interrupt of what follows must not lose how it ended.
+            self._ended = payload
+        self._process.join()
+        self._connection.close()
+        return self._ended
+
+    def ask_to_stop(self) -> None:
+        """Ask the child to stop at its next convenience."""
+        try:
+            self._connection.send("stop")
+        except (BrokenPipeError, OSError):
+            pass  # it has just ended: `receive` tells how
+
+    def kill(self) -> None:
+        """End the child at once."""
+        self._process.kill()
+
+    def wait(self) -> Ended:
+        """Drop what it says and wait for its end."""
+        while True:
+            message = self.receive()
+            if isinstance(message, Ended):
+                return message
+
+    def _died(self) -> Ended:
+        self._process.join()
+        self._connection.close()
+        code = self._process.exitcode
+        kills = kills_for_memory()
+        if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
+            return Ended(
+                status=Status.OOM,
+                reason="the kernel ended the process because memory ran out; "
+                "use a smaller micro-batch or batch size",
+            )
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return Ended(status=Status.KILLED, reason=f"the process was ended by {name}")
+        return Ended(
+            status=Status.ERROR, reason=f"the process ended without a word, exit code {code}"
+        )
+
+
+def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
+    """Call `function(line, *arguments)` in a child and wait for it, `timeout_s` at most.
+
+    Returns:
+        How it ended; after the time limit with status timeout.
+    """
+    child = Child(function, *arguments)
+    try:
+        if not child.connection.poll(timeout_s):
+            child.kill()
+            child.wait()
+            return Ended(status=Status.TIMEOUT, reason=f"it had not ended after {timeout_s:.0f} s")
+        return child.wait()
+    except BaseException:
+        child.kill()
+        raise
+
+
+def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:
+    """The child's main function."""
+    # Ctrl-C goes to every process of the terminal: the parent decides, the child goes on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    line = Line(connection)
+    try:
+        ended = Ended(value=function(line, *arguments))
+    except BaseException as error:
+        ended = _failed(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(("ended", ended))
+
+
+def _failed(error: BaseException) -> Ended:
+    text = "".join(traceback.format_exception(error))
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    name = type(error).__name__
+    if is_out_of_memory(error):
+        return Ended(
+            status=Status.OOM,
+            reason=f"memory ran out ({first_line}); use a smaller micro-batch or batch size",
+            traceback=text,
+            error=name,
+        )
+    reason = first_line if isinstance(error, BatchlabError) else f"{name}: {first_line}"
+    return Ended(status=Status.ERROR, reason=reason, traceback=text, error=name)

@@ -1,0 +1,1 @@
+"""Profiling: what each batch size costs in time and memory."""

@@ -1,0 +1,402 @@
+"""Profile: what each batch size costs in time and memory on one device, as it was measured.
+
+The file has the record's name and not `profile`: `batchlab.profile` is the call that makes one.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from batchlab.records.estimate import Estimate
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Status
+
+if TYPE_CHECKING:
+    from batchlab.laws.memory import MemoryFit
+    from batchlab.laws.process_scatter import ProcessScatter
+    from batchlab.laws.step_time import StepTimeFit
+
+Stopped = Literal["memory", "time", "errors"]
+
+# The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n): from six
+# blocks on that is at least 95 % whatever the distribution is.
+_BLOCKS_FOR_ORDER = 6
+# A drift that matters: beyond what two halves of a quiet measurement differ by.
+_DRIFT_FRACTION = 0.05
+# Beyond the smallest batch size within so much of the best throughput, larger ones gain little.
+_PLATEAU_FRACTION = 0.10
+_SIZES_FOR_LAW = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfilePoint:
+    """One batch size that was tried: its time and memory, or why it did not run.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        micro_batch_size: examples per forward and backward pass; below `batch_size`: accumulated.
+        status: ok, oom, timeout, killed or error.
+        reason: one line that says why it did not run; None where it did.
+        timing: the raw blocks of steps; None where it did not run.
+        again: the blocks of further processes; empty: it was timed once.
+        peak_bytes: peak memory of its process above an idle one, None: not reported. One that
+            ran beyond the memory limit has a peak and the status oom.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    status: Status
+    reason: str | None = None
+    timing: StepTiming | None = None
+    peak_bytes: int | None = None
+    again: tuple[StepTiming, ...] = ()
+
+    @property
+    def timings(self) -> tuple[StepTiming, ...]:
+        """The timings there are, one of each process."""
+        return () if self.timing is None else (self.timing, *self.again)
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether its batch was not accumulated."""
+        return self.micro_batch_size == self.batch_size
+
+    @property
+    def ran(self) -> bool:
+        """Whether it ran, and within the memory limit."""
+        return self.status is Status.OK and self.timing is not None
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward and backward passes per optimizer step."""
+        return -(-self.batch_size // self.micro_batch_size)
+
+    @property
+    def step_s(self) -> Estimate:
+        """Median seconds per step over the blocks, with a 95 % interval from the blocks.
+
+        From six blocks on, the interval lies between two of the ordered blocks, whatever their
+        distribution is (of fifteen, the fourth from either end). With two to five it is Student's
+        on the blocks' logarithms; one block has no interval. Of several processes it is the
+        geometric mean. How far processes lie apart is no matter of blocks: see `Profile.timed_s`.
+        """
+        each = [_of_blocks(timing) for timing in self.timings]
+        if not each:
+            return Estimate.cannot_tell(
+                f"batch size {self.batch_size} did not run: {self.reason or self.status}"
+            )
+        return each[0] if len(each) == 1 else _geometric_mean(each)
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """Examples per second at the median step time; None where it did not run."""
+        step_s = self.step_s.estimate
+        return None if step_s is None else self.batch_size / step_s
+
+    @property
+    def drifted(self) -> bool | None:
+        """Whether in a process the second half of the blocks took another time than the first.
+
+        That is: every block of one half is slower than every block of the other, and their medians
+        lie more than 5 % apart. None: fewer than six blocks, too few to tell.
+        """
+        seen = [_drifted(timing) for timing in self.timings]
+        return next((each for each in seen if each), next(iter(seen), None))
+
+
+def _drifted(timing: StepTiming) -> bool | None:
+    if len(timing.block_s) < _BLOCKS_FOR_ORDER:
+        return None
+    blocks = timing.block_s
+    first, second = blocks[: len(blocks) // 2], blocks[-(len(blocks) // 2) :]
+    apart = max(first) < min(second) or max(second) < min(first)
+    ratio = statistics.median(second) / statistics.median(first)
+    return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
+
+
+def _of_blocks(timing: StepTiming) -> Estimate:
+    blocks = [block_s / timing.block_steps for block_s in timing.block_s]
+    return Estimate.of(statistics.median(blocks), interval=_median_interval(blocks), n=len(blocks))
+
+
+def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
+    """Of independent times, with the interval of their mean logarithm."""
+    values = [time.estimate for time in times if time.estimate is not None]
+    middle = statistics.geometric_mean(values)
+    n = sum(time.n for time in times)
+    below = [math.log(v / t.low) for v, t in zip(values, times, strict=True) if t.low is not None]
+    above = [math.log(t.high / v) for v, t in zip(values, times, strict=True) if t.high is not None]
+    if min(len(below), len(above)) < len(times):
+        return Estimate.of(middle, interval=(None, None), n=n)
+    down, up = (math.hypot(*sides) / len(times) for sides in (below, above))
+    return Estimate.of(middle, interval=(middle * math.exp(-down), middle * math.exp(up)), n=n)
+
+
+def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
+    if len(blocks) >= _BLOCKS_FOR_ORDER:
+        rank = _rank(len(blocks))
+        ordered = sorted(blocks)
+        return ordered[rank], ordered[-1 - rank]
+    from batchlab.laws.statistics import mean_interval  # it loads SciPy
+
+    log_s = mean_interval([math.log(block) for block in blocks])
+    if log_s.low is None or log_s.high is None:
+        return None, None
+    return math.exp(log_s.low), math.exp(log_s.high)
+
+
+def _rank(n: int) -> int:
+    """The largest k for which the k-th blocks from both ends hold the median 95 times in 100."""
+    outside, rank = 0.0, -1
+    while True:
+        outside += 2 * math.comb(n, rank + 1) / 2**n
+        if outside > 0.05:
+            return rank
+        rank += 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """What each batch size costs on one device: step time and memory, as measured.
+
+    Attributes:
+        workload_id: identity of the workload's source, settings and data.
+        workload: its name.
+        n_train: examples in its training set; no batch size is above it.
+        reference_batch_size: the batch size that the workload itself names.
+        device: "cpu" or "cuda".
+        device_name: the processor's or the GPU's model.
+        memory_limit_bytes: the limit that was asked for, None: the device's own.
+        environment: versions, processor, cores, system of the machine it was made on.
+        created_at: when, UTC, ISO 8601.
+        points: every batch size that was tried, by batch size, larger micro-batches first.
+        stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
+            budget ended), "errors" (several in a row did not run); None: all were.
+    """
+
+    workload_id: str
+    workload: str
+    n_train: int
+    reference_batch_size: int
+    device: str
+    device_name: str
+    memory_limit_bytes: int | None
+    environment: tuple[tuple[str, str], ...]
+    created_at: str
+    points: tuple[ProfilePoint, ...]
+    stopped: Stopped | None = None
+
+    @property
+    def largest_batch_size(self) -> int | None:
+        """The largest batch size that ran in one piece within the limit; None if none did."""
+        return max((point.batch_size for point in self._whole()), default=None)
+
+    @property
+    def memory(self) -> MemoryFit:
+        """The law M(B) = fixed + per example × B through the peaks of what ran in one piece.
+
+        The full batch is left out where others tell enough: its examples are used where they lie
+        and not gathered, so it takes less than the law says.
+        """
+        from batchlab.laws.memory import fit_memory
+
+        return fit_memory(peaks_for_law(self.points, n_train=self.n_train))
+
+    @property
+    def process_scatter(self) -> ProcessScatter | None:
+        """How far one batch size's step times lie apart from process to process; None: not seen.
+
+        Seen by every batch size that was timed in several processes.
+        """
+        return scatter_of(self.points)
+
+    @property
+    def step_time(self) -> StepTimeFit | None:
+        """The law of seconds per step through what ran in one piece; None: fewer than 3 did.
+
+        The full batch is left out where others tell enough, as from the law of memory: a step that
+        gathers nothing takes less.
+        """
+        times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
+        partial = [(size, time) for size, time in times if size < self.n_train]
+        used = partial if len(partial) >= _SIZES_FOR_LAW else times
+        return _step_time_fit(tuple(used)) if len(used) >= _SIZES_FOR_LAW else None
+
+    @property
+    def plateau_batch_size(self) -> int | None:
+        """The smallest batch size within 10 % of the best throughput seen; None if none ran.
+
+        Where it is the largest that ran, throughput may still grow beyond it.
+        """
+        known = {point.batch_size: self.step_s(point.batch_size) for point in self._whole()}
+        speeds = {size: size / step_s.estimate for size, step_s in known.items() if step_s.estimate}
+        if not speeds:
+            return None
+        enough = max(speeds.values()) / (1 + _PLATEAU_FRACTION)
+        return min(size for size, speed in speeds.items() if speed >= enough)
+
+    def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
+        """The fastest way that `batch_size` ran, in one piece or accumulated; None: it did not."""
+        ran = [
+            point for point in self.points if point.batch_size == batch_size and self._fits(point)
+        ]
+        return min(ran, key=_median_s, default=None)
+
+    def timed_s(self, point: ProfilePoint) -> Estimate:
+        """Seconds per step of a point as it was timed, by its processes' blocks.
+
+        The 95 % interval is of the mean over processes, with `process_scatter` where that was seen.
+        """
+        scatter = self.process_scatter
+        if scatter is None or not point.timings:
+            return point.step_s
+        return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
+
+    def step_s(self, batch_size: int) -> Estimate:
+        """Seconds per step of `batch_size`, by the fastest way that it ran.
+
+        What it was timed at and what the law through all batch sizes says, each as far as it can be
+        believed (`StepTimeFit.measured_step_s`); what was accumulated, and the full batch where the
+        law leaves it out, as timed. Between two measured batch sizes the logarithm of the time is
+        taken on a straight line over the logarithm of the batch size, and so are the ends of the
+        interval.
+
+        Args:
+            batch_size: examples per step.
+
+        Returns:
+            The estimate, from as many observations as the less observed neighbour has; outside the
+            measured batch sizes it can't be told.
+        """
+        measured = sorted({point.batch_size for point in self.points if self._fits(point)})
+        if not measured:
+            return Estimate.cannot_tell("no batch size of the profile ran")
+        if not measured[0] <= batch_size <= measured[-1]:
+            return Estimate.cannot_tell(
+                f"batch size {batch_size} lies outside the measured {measured[0]} to "
+                f"{measured[-1]}; profile it"
+            )
+        low = max(size for size in measured if size <= batch_size)
+        high = min(size for size in measured if size >= batch_size)
+        below, above = self._known_s(low), self._known_s(high)
+        if low == high:
+            return below
+        return _between(below, above, math.log(batch_size / low) / math.log(high / low))
+
+    def _known_s(self, batch_size: int) -> Estimate:
+        """Seconds per step of a batch size that ran."""
+        point = self.best_micro_batch(batch_size)
+        assert point is not None
+        law = self.step_time if point.in_one_piece else None
+        if law is None or batch_size not in law.batch_sizes:
+            return self.timed_s(point)
+        return law.measured_step_s(batch_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `batchlab profile --json` prints, as plain dicts, lists and numbers."""
+        from batchlab.profiling.document import to_dict
+
+        return to_dict(self)
+
+    def to_json(self) -> str:
+        """The document that `batchlab profile --json` prints; `from_json` reads it anywhere."""
+        from batchlab.profiling.document import to_json
+
+        return to_json(self)
+
+    def _repr_html_(self) -> str:
+        """The profile as a notebook shows it."""
+        from batchlab.report.notebook import notebook_html
+
+        return notebook_html(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Profile:
+        """The profile of which `to_dict` made `document`.
+
+        Raises:
+            ProfileError: it is no such document; the message names the field.
+        """
+        from batchlab.profiling.document import from_dict
+
+        return from_dict(document)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Profile:
+        """The profile of which `to_json` made `text`, on this or another machine.
+
+        Raises:
+            ProfileError: it is no such document; the message names the field.
+        """
+        from batchlab.profiling.document import from_json
+
+        return from_json(text)
+
+    def _whole(self) -> Iterator[ProfilePoint]:
+        """What ran in one piece within the limit."""
+        return (point for point in self.points if point.in_one_piece and self._fits(point))
+
+    def _fits(self, point: ProfilePoint) -> bool:
+        """Asked of the peak again: a profile may be given another limit than it was made with."""
+        if not point.ran or self.memory_limit_bytes is None:
+            return point.ran
+        return point.peak_bytes is not None and point.peak_bytes <= self.memory_limit_bytes
+
+
+def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
+    """How far the processes of one batch size lie apart; None: none was timed in several."""
+    from batchlab.laws.process_scatter import ProcessScatter  # it loads SciPy
+
+    return ProcessScatter.of(
+        [timing.step_s for timing in point.timings] for point in points if point.ran
+    )
+
+
+def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple[int, int]]:
+    """The batch sizes and peaks in bytes that a memory law goes through."""
+    peaks = [
+        (point.batch_size, point.peak_bytes)
+        for point in points
+        if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
+    ]
+    partial = [(size, peak_bytes) for size, peak_bytes in peaks if size < n_train]
+    return partial if len(partial) >= _SIZES_FOR_LAW else peaks
+
+
+def _median_s(point: ProfilePoint) -> float:
+    step_s = point.step_s.estimate
+    assert step_s is not None
+    return step_s
+
+
+@lru_cache(maxsize=16)  # asked for every batch size of a profile, one after the other
+def _step_time_fit(times: tuple[tuple[int, Estimate], ...]) -> StepTimeFit:
+    from batchlab.laws.step_time import fit_step_time  # it loads SciPy
+
+    return fit_step_time(times)
+
+
+def _between(below: Estimate, above: Estimate, share: float) -> Estimate:
+    assert below.estimate is not None
+    assert above.estimate is not None
+    return Estimate.of(
+        _log_between(below.estimate, above.estimate, share),
+        interval=(
+            _bound_between(below.low, above.low, share),
+            _bound_between(below.high, above.high, share),
+        ),
+        n=min(below.n, above.n),
+    )
+
+
+def _bound_between(below: float | None, above: float | None, share: float) -> float | None:
+    return None if below is None or above is None else _log_between(below, above, share)
+
+
+def _log_between(below: float, above: float, share: float) -> float:
+    return math.exp((1 - share) * math.log(below) + share * math.log(above))

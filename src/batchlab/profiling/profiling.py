@@ -1,0 +1,366 @@
+"""Profiling: `batchlab.profile`, what each batch size costs in time and memory on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from batchlab.commands.sweep_work import BOOKS_S, SweepWork
+from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.machine import environment
+from batchlab.measurements.step_time import measure_step_time_within
+from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_trials
+from batchlab.processes.children import run_in_child
+from batchlab.processes.memory import PeakMemory, available_bytes
+from batchlab.processes.packed_workload import Parcel
+from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.search import ProfileSearch, default_batch_sizes
+from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Setting, Status, Trial
+from batchlab.store.store import Store
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
+
+_DEFAULT_BUDGET_S = 60.0
+# What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
+_HORIZON_STEPS = 10**9
+# A probe may ask for so much more than the limit before it is refused: what it asks for and never
+# touches does not count against the limit.
+_ASKED_FOR_FACTOR = 2
+_ASKED_FOR_BYTES = 2**30
+# Fewer batch sizes are no profile, unless fewer were asked for.
+_FEWEST_POINTS = 3
+_UNSTEADY_FRACTION = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileRequest:
+    """What is to be profiled, checked.
+
+    Attributes:
+        trial: what a step trains; only its batch and micro-batch size are replaced.
+        batch_sizes: the sizes to try.
+        reference_batch_size: the workload's own.
+        device: the PyTorch device.
+        memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
+    """
+
+    trial: Trial
+    batch_sizes: tuple[int, ...]
+    reference_batch_size: int
+    device: str
+    memory_limit_bytes: int | None
+
+
+def profile(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
+    budget_s: float | None = None,
+    reserved_s: float = 0.0,
+    store: str | Path | None = None,
+    listener: Listener | None = None,
+) -> Profile:
+    """Measure step time and peak memory of `workload` by batch size, and what is the largest.
+
+    Each batch size is tried in a process of its own, from the smallest up, until one does not fit
+    into memory; then the largest that fits is looked for, and the larger ones are accumulated. What
+    ran in one piece is then timed again in further processes, as far as the budget reaches.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 1, 2, 4, ... N, and
+            the workload's own.
+        settings: of the workload or its optimizer.
+        device: "cpu", "cuda" or "cuda:1".
+        memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
+        budget_s: a ceiling in seconds for the whole call; None: 60.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
+        store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
+        listener: told how it gets on.
+
+    Returns:
+        The profile; batch sizes that did not run are in it with the reason.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for a profile.
+    """
+    started_s = time.monotonic()
+    listener = listener or Silent()
+    budget_s = _DEFAULT_BUDGET_S if budget_s is None else budget_s
+    if not budget_s > 0:
+        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
+    if isinstance(workload, str):
+        loaded = load_workload(workload, settings or {})
+    else:
+        loaded = live_workload(workload, settings or {})
+    request = profile_request(
+        loaded, batch_sizes=batch_sizes, device=device, memory_limit_bytes=memory_limit_bytes
+    )
+    work = SweepWork(
+        loaded,
+        _request(batch_sizes, device),
+        (),
+        listener,
+        started_s=started_s,
+        budget_s=budget_s,
+        reserved_s=reserved_s,
+    )
+    del loaded, workload  # so that the data can go once they are in shared memory
+    summary = work.summary(None if store is None else Path(store))
+    for text in summary.warnings:
+        listener.warning(f"workload {summary.name!r}: {text}")
+    work.let_go_of_data()
+    assert work.deadline_s is not None
+    made = measure_profile(
+        work.parcel, request, deadline_s=work.deadline_s - BOOKS_S, listener=listener
+    )
+    _refuse_too_few(made, request, budget_s)
+    if store is not None:
+        with Store(store) as opened:
+            opened.put_workload(summary)
+            for point in made.points:
+                if point.ran and point.timing is not None:
+                    opened.put_timing(point.timing)
+    return made
+
+
+def profile_request(
+    loaded: LoadedWorkload,
+    *,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
+) -> ProfileRequest:
+    """A request with everything checked that can be without trying it.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+    """
+    if memory_limit_bytes is not None and memory_limit_bytes < 1:
+        raise UsageError(
+            f"memory limit {memory_limit_bytes} bytes: expected at least 1, such as 2GiB"
+        )
+    # Without a smaller last batch, so that all steps of a batch size take the same.
+    trials = plan_trials(loaded, _request(batch_sizes, device))
+    sizes = tuple(dict.fromkeys(trial.batch_size for trial in trials))
+    if batch_sizes is None:
+        sizes = default_batch_sizes(
+            trials[0].n_train, reference_batch_size=loaded.workload.batch_size
+        )
+    if memory_limit_bytes is not None and not _reports_peaks(device):
+        raise UsageError(
+            f"memory limit {_text(memory_limit_bytes)}: this system does not tell the peak memory "
+            f"of a process, so nothing can be judged by it; leave --memory-limit out"
+        )
+    return ProfileRequest(
+        trial=trials[0],
+        batch_sizes=sizes,
+        reference_batch_size=loaded.workload.batch_size,
+        device=device,
+        memory_limit_bytes=memory_limit_bytes,
+    )
+
+
+def measure_profile(
+    parcel: Parcel, request: ProfileRequest, *, deadline_s: float, listener: Listener
+) -> Profile:
+    """Try the batch sizes of `request`, each in a child, alone on the machine.
+
+    Args:
+        parcel: the workload.
+        request: what to try.
+        deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
+        listener: told how it gets on.
+
+    Returns:
+        The profile; it has no points that ran where the time was too short for one.
+
+    Raises:
+        WorkloadError: no batch size could be trained, or none in that memory.
+    """
+    device = torch.device(request.device)
+    listener.phase("profiling: each batch size alone, the smallest first")
+    search = ProfileSearch(
+        _Probing(parcel, request),
+        n_train=request.trial.n_train,
+        ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
+        left_s=lambda: deadline_s - time.monotonic(),
+        listener=listener,
+    )
+    found = environment()  # before the search: afterwards there may be no time left for it
+    search.run(request.batch_sizes)
+    made = Profile(
+        workload_id=request.trial.workload_id,
+        workload=request.trial.workload,
+        n_train=request.trial.n_train,
+        reference_batch_size=request.reference_batch_size,
+        device=request.trial.device,
+        device_name=_device_name(device, dict(found)),
+        memory_limit_bytes=request.memory_limit_bytes,
+        environment=found,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        points=search.points,
+        stopped=search.stopped,
+    )
+    _refuse_if_nothing_runs(made)
+    _warn(made, listener)
+    return made
+
+
+class _Probing:
+    """Tries batch sizes in child processes (a `Probe`)."""
+
+    def __init__(self, parcel: Parcel, request: ProfileRequest) -> None:
+        self._parcel = parcel
+        self._request = request
+
+    def __call__(
+        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
+    ) -> ProfilePoint:
+        """Time the steps of one batch size, and judge its peak by the limit."""
+        request = self._request
+        ended = run_in_child(
+            measure_step_time_within,
+            self._parcel,
+            replace(request.trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
+            request.device,
+            timed_s,
+            self._wall_bytes(),
+            timeout_s=limit_s,
+        )
+        if ended.status is not None:
+            return ProfilePoint(
+                batch_size=batch_size,
+                micro_batch_size=micro_batch_size,
+                status=ended.status,
+                reason=ended.reason,
+            )
+        timing = ended.value
+        assert isinstance(timing, StepTiming)
+        reason = _beyond(timing.peak_bytes, request.memory_limit_bytes)
+        return ProfilePoint(
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            status=Status.OK if reason is None else Status.OOM,
+            reason=reason,
+            timing=timing,
+            peak_bytes=timing.peak_bytes,
+        )
+
+    def _wall_bytes(self) -> int | None:
+        """What a probe may ask for before it is refused."""
+        device = torch.device(self._request.device)
+        limit_bytes = self._request.memory_limit_bytes
+        if device.type == "cuda":
+            return limit_bytes  # the allocator's own count, which takes nothing it does not use
+        available = available_bytes(device)
+        if limit_bytes is None:
+            return available
+        allowed = _ASKED_FOR_FACTOR * limit_bytes + _ASKED_FOR_BYTES
+        return allowed if available is None else min(allowed, available)
+
+
+def _beyond(peak_bytes: int | None, limit_bytes: int | None) -> str | None:
+    if limit_bytes is None or peak_bytes is None or peak_bytes <= limit_bytes:
+        return None
+    return (
+        f"its peak of {_text(peak_bytes)} is above the memory limit of {_text(limit_bytes)}; use a "
+        f"smaller micro-batch or batch size"
+    )
+
+
+def _request(batch_sizes: Sequence[int | Literal["full"]] | None, device: str) -> SweepRequest:
+    return checked_request(
+        batch_sizes=("full",) if batch_sizes is None else batch_sizes,
+        learning_rates=None,
+        seeds=1,
+        epochs=None,
+        steps=_HORIZON_STEPS,
+        scaling_rule="none",
+        sampling="reshuffle",
+        drop_last=True,
+        micro_batch_size=None,
+        device=device,
+    )
+
+
+def _reports_peaks(device: str) -> bool:
+    return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
+
+
+def _device_name(device: torch.device, found: Mapping[str, str]) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return found["processor"]
+
+
+def _refuse_if_nothing_runs(made: Profile) -> None:
+    """One clear error where no batch size can be trained.
+
+    Raises:
+        WorkloadError: naming the limit and what the smallest took, or the first reason.
+    """
+    if not made.points or any(point.ran for point in made.points):
+        return
+    sizes = sorted({point.batch_size for point in made.points})
+    tried = (
+        f"batch size {sizes[0]}" if len(sizes) == 1 else f"batch sizes {sizes[0]} to {sizes[-1]}"
+    )
+    beyond = [point for point in made.points if point.status is Status.OOM]
+    first = beyond[0] if beyond else made.points[0]
+    limit = made.memory_limit_bytes
+    if first.status is Status.OOM and limit is not None:
+        needs = "more" if first.peak_bytes is None else _text(first.peak_bytes)
+        raise WorkloadError(
+            f"memory limit {_text(limit)}: workload {made.workload!r} needs {needs} at batch size "
+            f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
+            f"smaller model"
+        )
+    reason = (first.reason or str(first.status)).rstrip(".")
+    longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
+    raise WorkloadError(
+        f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
+    )
+
+
+def _refuse_too_few(made: Profile, request: ProfileRequest, budget_s: float) -> None:
+    ran = sum(point.ran for point in made.points)
+    wanted = min(_FEWEST_POINTS, len(request.batch_sizes))
+    if made.stopped == "time" and ran < wanted:
+        raise BudgetError(
+            f"budget {budget_s:.3g} s: it ended after {ran} batch sizes of "
+            f"{len(request.batch_sizes)}, and a profile needs {wanted}; give a larger --budget"
+        )
+
+
+def _warn(made: Profile, listener: Listener) -> None:
+    unsteady = [
+        point
+        for point in made.points
+        if point.drifted
+        or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
+    ]
+    if unsteady:
+        sizes = ", ".join(str(point.batch_size) for point in unsteady)
+        listener.warning(
+            f"the machine was busy, or its speed changed, while these batch sizes were timed: "
+            f"{sizes}; their intervals are as wide. Profile again on a quiet machine"
+        )
+
+
+def _text(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.4g} MB"

@@ -1,0 +1,1 @@
+"""Records: what every room reads and writes. They know nothing of any room."""

@@ -1,0 +1,92 @@
+"""Study and WorkloadSummary: a set of trials with one question, as records without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchlab.planning.scaling import AdamSettings
+from batchlab.records.quantities import Better
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Setting, Target, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricSummary:
+    """A metric's name and direction."""
+
+    name: str
+    better: Better
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkloadSummary:
+    """What is known of a workload without loading it.
+
+    Attributes:
+        workload_id: identity: a hash of source, settings and data.
+        name: its name.
+        reference: how it was named on the command line (`mnist-mlp`, `train.py:workload`).
+        settings: all settings with the values used, sorted by name.
+        n_train: examples in the training set.
+        n_validation: examples in the validation set; 0: there is none.
+        n_test: examples in the test set; 0: there is none.
+        n_train_evaluated: training examples that the train metric is taken over (a fixed subset).
+        n_parameters: trainable parameters of the model.
+        metrics: the metrics, the first is the one that counts; `loss` is always among them.
+        batch_size: the reference batch size.
+        learning_rate: the reference learning rate.
+        has_batch_norm: whether a layer of the model normalises over the batch.
+        adam: the least betas of its optimizer's groups and the first one's eps, at the reference
+            batch size; None: not of Adam's kind.
+        warnings: what was found odd when it was checked.
+    """
+
+    workload_id: str
+    name: str
+    reference: str
+    settings: tuple[tuple[str, Setting], ...]
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_train_evaluated: int
+    n_parameters: int
+    metrics: tuple[MetricSummary, ...]
+    batch_size: int
+    learning_rate: float
+    has_batch_norm: bool = False
+    adam: AdamSettings | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A set of trials with one question, and the place and time they were run.
+
+    Attributes:
+        study_id: its identity in the store.
+        command: the exact command line that asked for it.
+        created_at: ISO 8601, UTC.
+        workload: what was trained.
+        environment: names and values: versions, processor, cores, operating system.
+        records: the trials, in the order they were asked for.
+        timings: step times measured alone, one per batch size where there are any.
+        spent_s: seconds spent on it so far, over all its sessions.
+        target: the target asked for, by which `steps_to_target` counts; None: none.
+    """
+
+    study_id: str
+    command: str
+    created_at: str
+    workload: WorkloadSummary
+    environment: tuple[tuple[str, str], ...]
+    records: tuple[TrialRecord, ...]
+    timings: tuple[StepTiming, ...]
+    spent_s: float
+    target: Target | None = None
+
+    def timing(self, batch_size: int) -> StepTiming | None:
+        """The step time of `batch_size` measured alone, None if there is none."""
+        for timing in self.timings:
+            if timing.batch_size == batch_size:
+                return timing
+        return None

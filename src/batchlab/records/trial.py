@@ -1,0 +1,358 @@
+"""Trial, Evaluation, TrialRecord, Status: one training run, what was asked and what was seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import rfc8785
+
+from batchlab.errors import UsageError
+from batchlab.records.quantities import Better
+
+Sampling = Literal["reshuffle", "replacement"]
+BatchMode = Literal["full", "mini", "stochastic"]
+Split = Literal["train", "validation", "test"]
+Setting = str | int | float | bool | None
+
+
+class Status(StrEnum):
+    """How a trial ended. A bad end is a result: kept with its reason, never averaged in."""
+
+    OK = "ok"
+    TARGET_REACHED = "target_reached"
+    DIVERGED = "diverged"
+    NAN = "nan"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    KILLED = "killed"
+    ERROR = "error"
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether its numbers may be averaged with those of other trials."""
+        return self in (Status.OK, Status.TARGET_REACHED)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether asking for the same trial again makes it go on from its checkpoint."""
+        return self in (Status.TIMEOUT, Status.KILLED, Status.ERROR)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """The level of a validation metric that counts as trained.
+
+    Attributes:
+        metric: name of the metric.
+        value: the level to reach.
+        better: whether the metric goes up or down.
+    """
+
+    metric: str
+    value: float
+    better: Better
+
+    def met_by(self, value: float | None) -> bool:
+        """Whether `value` is at least as good as the target; None (unknown) is not."""
+        if value is None:
+            return False
+        return value >= self.value if self.better == "higher" else value <= self.value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLength:
+    """How long a trial runs: until the first of the limits given. At least one is given.
+
+    It is not part of a trial's identity: asked for more, a trial goes on from its checkpoint.
+
+    Attributes:
+        epochs: passes over the training set.
+        steps: optimizer steps.
+        until: the target at which it ends.
+        watched_from_samples: before so many samples it is evaluated less often, for the target
+            can't be met there (see `batchlab.planning.cadence`).
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    until: Target | None = None
+    watched_from_samples: int = 0
+
+    def last_step(self, trial: Trial) -> int:
+        """The step at which a run of `trial` ends at the latest.
+
+        Raises:
+            UsageError: neither epochs nor steps limit it.
+        """
+        limits = [] if self.epochs is None else [self.epochs * trial.steps_per_epoch]
+        limits += [] if self.steps is None else [self.steps]
+        if not limits:
+            raise UsageError(
+                "neither epochs nor steps were given: a target alone may never be reached; give "
+                "one of them as well"
+            )
+        return min(limits)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One training run that can be asked for; its identity is the hash of its canonical JSON.
+
+    Attributes:
+        workload_id: identity of the workload: its source, settings and data.
+        workload: its name, for people.
+        settings: the workload's settings that differ from its defaults, sorted by name.
+        n_train: examples in the training set.
+        batch_size: examples per optimizer step.
+        micro_batch_size: examples per forward and backward pass, at most `batch_size`.
+        sampling: "reshuffle" (each epoch a new permutation) or "replacement".
+        drop_last: whether a smaller last batch of an epoch is left out.
+        learning_rate: peak learning rate, after scaling.
+        scaling_rule: how the rate was made from the reference rate ("none": given as it is).
+        horizon_steps: the run that a learning-rate shape spans; None for a constant rate.
+        device: "cpu" or "cuda".
+        seed: seeds initial weights and order of examples.
+    """
+
+    workload_id: str
+    workload: str
+    settings: tuple[tuple[str, Setting], ...]
+    n_train: int
+    batch_size: int
+    micro_batch_size: int
+    sampling: Sampling
+    drop_last: bool
+    learning_rate: float
+    scaling_rule: str
+    horizon_steps: int | None
+    device: str
+    seed: int
+
+    @classmethod
+    def of_whole_batches(
+        cls,
+        *,
+        workload_id: str,
+        workload: str,
+        n_train: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+    ) -> Trial:
+        """One in whole batches at a constant rate on the CPU, everything else as by default."""
+        return cls(
+            workload_id=workload_id,
+            workload=workload,
+            settings=(),
+            n_train=n_train,
+            batch_size=batch_size,
+            micro_batch_size=batch_size,
+            sampling="reshuffle",
+            drop_last=False,
+            learning_rate=learning_rate,
+            scaling_rule="none",
+            horizon_steps=None,
+            device="cpu",
+            seed=seed,
+        )
+
+    @property
+    def trial_id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the trial's canonical JSON.
+
+        Source: RFC 8785 (JSON Canonicalization Scheme).
+        """
+        document = asdict(self) | {"settings": dict(self.settings)}
+        return hashlib.sha256(rfc8785.dumps(document)).hexdigest()[:16]
+
+    @property
+    def batch_mode(self) -> BatchMode:
+        """Full (B = N), stochastic (B = 1) or mini (between them)."""
+        if self.batch_size == self.n_train:
+            return "full"
+        return "stochastic" if self.batch_size == 1 else "mini"
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward and backward passes per optimizer step."""
+        return -(-self.batch_size // self.micro_batch_size)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its record must know about its batches."""
+        notes = []
+        rest = self.n_train % self.batch_size
+        if rest and self.drop_last:
+            notes.append(f"{rest} examples are left out of every epoch (the last, smaller batch)")
+        elif rest:
+            notes.append(f"the last batch of every epoch has {rest} examples")
+        if self.accumulation_steps > 1:
+            notes.append(
+                f"each step accumulates {self.accumulation_steps} micro-batches of at most "
+                f"{self.micro_batch_size}; layers that normalise over the batch see the micro-batch"
+            )
+        return tuple(notes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training set."""
+        whole, rest = divmod(self.n_train, self.batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One metric of one split at one evaluation; None: it was not a finite number."""
+
+    split: Split
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What was seen when training paused after `step` optimizer steps.
+
+    Attributes:
+        step: optimizer steps done; 0 is the untrained model.
+        samples: examples processed so far.
+        train_s: seconds of training so far (fetching, copying and steps; not evaluation).
+        eval_s: seconds of evaluation so far.
+        batch_loss: mean loss of the training batches since the evaluation before, None at step 0.
+        gradient_norm: Euclidean norm of the last step's gradient, None at step 0.
+        scores: the metrics; validation at every evaluation, train and test at epoch ends.
+    """
+
+    step: int
+    samples: int
+    train_s: float
+    eval_s: float
+    batch_loss: float | None
+    gradient_norm: float | None
+    scores: tuple[Score, ...]
+
+    def score(self, split: Split, metric: str) -> float | None:
+        """The value of `metric` on `split`, None where it was not evaluated or not finite."""
+        for score in self.scores:
+            if score.split == split and score.metric == metric:
+                return score.value
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crossing:
+    """Where a validation metric first met its target: after `after_step`, at or before `step`.
+
+    Attributes:
+        after_step: the last evaluation before it, where the target was not met (0: none before).
+        step: the first evaluation that met the target.
+        samples: examples processed by then.
+        held_at_next: whether the next evaluation met it too, None when there was none.
+    """
+
+    after_step: int
+    step: int
+    samples: int
+    held_at_next: bool | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """A trial and everything observed while it ran.
+
+    Attributes:
+        trial: what was asked.
+        status: how it ended, None while it has not.
+        reason: one line that says why it ended badly, None where it ended well.
+        traceback: the child's whole report of an error, None without one.
+        engine: the engine that ran it.
+        threads: threads it computed with.
+        versions: names and versions of the libraries it ran with.
+        target: the target asked for, if any.
+        evaluations: all of them, by step.
+        peak_bytes: peak memory of its process above the idle process, None: not reported.
+        resumed_from_steps: the checkpoint steps from which it was taken up again.
+        notes: what a reader must know (accumulation and BatchNorm, dropped examples, ...).
+    """
+
+    trial: Trial
+    status: Status | None
+    reason: str | None = None
+    traceback: str | None = None
+    engine: str
+    threads: int
+    versions: tuple[tuple[str, str], ...]
+    target: Target | None = None
+    evaluations: tuple[Evaluation, ...]
+    peak_bytes: int | None
+    resumed_from_steps: tuple[int, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has ended, and its numbers may be averaged with those of other trials."""
+        return self.status is not None and self.status.ended_well
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps done at the last evaluation."""
+        return self.evaluations[-1].step if self.evaluations else 0
+
+    @property
+    def samples(self) -> int:
+        """Examples processed at the last evaluation."""
+        return self.evaluations[-1].samples if self.evaluations else 0
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training set at the last evaluation."""
+        return self.epoch_of(self.evaluations[-1]) if self.evaluations else 0.0
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training; the machine may have been shared, so never a step time."""
+        return self.evaluations[-1].train_s if self.evaluations else 0.0
+
+    @property
+    def eval_s(self) -> float:
+        """Seconds of evaluation."""
+        return self.evaluations[-1].eval_s if self.evaluations else 0.0
+
+    def epoch_of(self, evaluation: Evaluation) -> float:
+        """The evaluation's place in epochs: its steps over the steps of one epoch."""
+        return evaluation.step / self.trial.steps_per_epoch
+
+    def curve(self, split: Split, metric: str) -> Iterator[tuple[Evaluation, float]]:
+        """The evaluations at which `metric` of `split` is known, each with its value."""
+        for evaluation in self.evaluations:
+            value = evaluation.score(split, metric)
+            if value is not None:
+                yield evaluation, value
+
+    def final(self, split: Split, metric: str) -> float | None:
+        """The value of `metric` on `split` at the last evaluation, None if it is not known there.
+
+        A trial that ended well was evaluated on all splits then. One that was stopped may not have
+        been: an older value beside a newer one would compare two different models.
+        """
+        return self.evaluations[-1].score(split, metric) if self.evaluations else None
+
+    def crossing(self, target: Target) -> Crossing | None:
+        """The first evaluation that met `target` on validation data, None if none did."""
+        before = 0
+        curve = list(self.curve("validation", target.metric))
+        after = [*curve[1:], None][: len(curve)]
+        for (evaluation, value), following in zip(curve, after, strict=True):
+            if target.met_by(value):
+                return Crossing(
+                    after_step=before,
+                    step=evaluation.step,
+                    samples=evaluation.samples,
+                    held_at_next=None if following is None else target.met_by(following[1]),
+                )
+            before = evaluation.step
+        return None

@@ -1,0 +1,135 @@
+"""AdviceDocument: what `batchlab advise --json` prints, described by docs/schema/advise.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from batchlab.advice.advice import (
+    Advice,
+    Candidate,
+    Configuration,
+    Expected,
+    HeadToHead,
+    Laws,
+    RateTried,
+    Step,
+    TargetAnswer,
+)
+from batchlab.records.estimate import Estimate
+from batchlab.records.json_document import SCHEMA, json_text
+from batchlab.records.study import Study
+from batchlab.records.trial import Target
+from batchlab.report.sweep.document import WorkloadDocument, workload_document
+from batchlab.version import __version__
+
+
+class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What to set in a training script."""
+
+    batch_size: int
+    micro_batch_size: int
+    accumulation_steps: int
+    learning_rate: float
+    settings: dict[str, str | int | float | bool | None]
+
+
+class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have."""
+
+    schema: int
+    command: str
+    batchlab: str
+    command_line: str
+    study: str
+    workload: WorkloadDocument
+    environment: dict[str, str]
+    store: str
+    report: str | None
+    verdict: str
+    reason: str
+    objective: str
+    target: Target | None
+    target_origin: str
+    delta: float
+    recommendation: ConfigurationDocument | None
+    flat_interval: tuple[int, int] | None
+    expected: Expected | None
+    gain: Estimate
+    gain_from_batch_size: Estimate
+    reference: ConfigurationDocument
+    reference_tuned: ConfigurationDocument | None
+    stand_in_for: int | None
+    candidates: tuple[Candidate, ...]
+    laws: Laws | None
+    head_to_head: HeadToHead | None
+    other_targets: tuple[TargetAnswer, ...]
+    missing: str | None
+    more_budget_s: float | None
+    proposed_target: Target | None
+    caveats: tuple[str, ...]
+    steps: tuple[Step, ...]
+    trials: tuple[RateTried, ...]
+    n_trials: int
+    spent_s: float
+    budget_s: float
+    pay_back_runs: float | None
+
+
+def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
+    """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    document = AdviceDocument(
+        schema=SCHEMA,
+        command="advise",
+        batchlab=__version__,
+        command_line=study.command,
+        study=study.study_id,
+        workload=workload_document(study),
+        environment=dict(study.environment),
+        store=str(store),
+        report=None if report is None else str(report),
+        verdict=advice.verdict,
+        reason=advice.reason,
+        objective=advice.objective,
+        target=advice.target,
+        target_origin=advice.target_origin,
+        delta=advice.delta,
+        recommendation=_configuration(advice.recommendation),
+        flat_interval=advice.flat_interval,
+        expected=advice.expected,
+        gain=advice.gain,
+        gain_from_batch_size=advice.gain_from_batch_size,
+        reference=_described(advice.reference),
+        reference_tuned=_configuration(advice.reference_tuned),
+        stand_in_for=advice.stand_in_for,
+        candidates=advice.candidates,
+        laws=advice.laws,
+        head_to_head=advice.head_to_head,
+        other_targets=advice.other_targets,
+        missing=advice.missing,
+        more_budget_s=advice.more_budget_s,
+        proposed_target=advice.proposed_target,
+        caveats=advice.caveats,
+        steps=advice.steps,
+        trials=advice.tried,
+        n_trials=advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+        pay_back_runs=advice.pay_back_runs,
+    )
+    return json_text(document)
+
+
+def _configuration(found: Configuration | None) -> ConfigurationDocument | None:
+    return None if found is None else _described(found)
+
+
+def _described(found: Configuration) -> ConfigurationDocument:
+    return ConfigurationDocument(
+        batch_size=found.batch_size,
+        micro_batch_size=found.micro_batch_size,
+        accumulation_steps=found.accumulation_steps,
+        learning_rate=found.learning_rate,
+        settings=dict(found.settings),
+    )

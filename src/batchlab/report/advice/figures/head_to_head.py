@@ -1,0 +1,199 @@
+"""Figure (e): the recommendation against the reference on fresh seeds, seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from batchlab.advice.advice import Advice, Configuration, HeadToHead
+from batchlab.records.study import Study
+from batchlab.report.advice.objective_words import objective_words
+from batchlab.report.advice.plots import seeds_plot
+from batchlab.report.advice.reference_words import reference_words
+from batchlab.report.advice.rows import advice_looks, kinds_of, label_of, rows_domain
+from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table, Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contender:
+    """One configuration of the verification.
+
+    Attributes:
+        name: what it is, in words.
+        configuration: its settings.
+        figures: the objective's figure by seed; None: it missed the target.
+        bounds: where it missed: the figure by which it had not met it; None: not known.
+    """
+
+    name: str
+    configuration: Configuration
+    figures: tuple[float | None, ...]
+    bounds: tuple[float | None, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name and settings; a bar breaks the line."""
+        rate = quantity_text("learning_rate", self.configuration.learning_rate)
+        return f"{self.name}|{self.configuration.batch_size}, rate {rate}"
+
+
+def contenders(advice: Advice) -> tuple[Contender, ...]:
+    """The configurations that ran on the fresh seeds; equal ones once."""
+    head = advice.head_to_head
+    if head is None or advice.recommendation is None:
+        return ()
+    unknown = (None,) * len(head.seeds)
+    found = [
+        Contender(
+            name="recommended",
+            configuration=advice.recommendation,
+            figures=head.recommended,
+            bounds=unknown,
+        )
+    ]
+    tuned = advice.reference_tuned
+    for name, configuration, figures, bounds in (
+        ("tuned rate only", tuned, head.reference_tuned, unknown),
+        ("yours as it is", advice.reference, head.reference, _padded(head)),
+    ):
+        known = [contender.configuration for contender in found]
+        if configuration is None or not figures or configuration in known:
+            continue
+        found.append(
+            Contender(name=name, configuration=configuration, figures=figures, bounds=bounds)
+        )
+    return tuple(found)
+
+
+def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
+    """The verification: each configuration's figure on each fresh seed."""
+    found = contenders(advice)
+    words = objective_words(advice)
+    rows = tuple(_rows(advice, study, found))
+    absent = None
+    if len(found) < 2:
+        absent = (
+            reference_words(advice).nothing_to_gain
+            if found
+            else "No verification on fresh seeds was run."
+        )
+    elif not rows:
+        absent = "No run of the verification reached the target."
+    panel = Panel(
+        key=f"{key}-seeds",
+        title=f"{words.figure} on fresh seeds",
+        alternative=_words(advice, found),
+        plot=partial(
+            seeds_plot,
+            "head",
+            panel="head",
+            name=words.quantity,
+            kinds=kinds_of(rows),
+            configurations=[contender.label for contender in found],
+            domain=rows_domain(rows) if rows else (0.0, 1.0),
+            looks=advice_looks(advice, study),
+        ),
+    )
+    return Figure(
+        key=key,
+        title="Head to head on fresh seeds",
+        notes=tuple(_notes(advice, rows)),
+        absent=absent,
+        panels=() if absent else (panel,),
+        data="head",
+        rows=rows,
+        table=_table(advice, found),
+    )
+
+
+def _padded(head: HeadToHead) -> tuple[float | None, ...]:
+    return head.reference_bounds or (None,) * len(head.seeds)
+
+
+def _rows(advice: Advice, study: Study, found: tuple[Contender, ...]) -> Iterator[Row]:
+    head = advice.head_to_head
+    if head is None:
+        return
+    looks = advice_looks(advice, study)
+    for contender in found:
+        for seed, figure, bound in zip(
+            head.seeds, contender.figures, contender.bounds, strict=True
+        ):
+            base: Row = {
+                "panel": "head",
+                "configuration": contender.label,
+                "batch": label_of(looks, contender.configuration.batch_size),
+                "seed": seed,
+            }
+            if figure is not None:
+                yield {**base, "kind": "run", "mean": rounded(figure)}
+            elif bound is not None:
+                yield {**base, "kind": "bound", "mean": rounded(bound)}
+
+
+def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+    head = advice.head_to_head
+    if head is None:
+        return
+    yield (
+        f"Seeds {list_text(head.seeds)} chose neither the batch size nor a learning rate. A thin "
+        f"line joins the runs of one seed."
+    )
+    if any(row["kind"] == "bound" for row in rows):
+        yield "↑: it had not reached the target by then, so its figure is larger than this."
+    if advice.reference_tuned is not None:
+        yield (
+            "From right to left: first the learning rate alone is tuned, then the batch size "
+            "changes with it."
+        )
+
+
+def _words(advice: Advice, found: tuple[Contender, ...]) -> str:
+    words = objective_words(advice)
+    parts = []
+    for contender in found:
+        values = [
+            quantity_text(words.quantity, figure)
+            if figure is not None
+            else f"more than {quantity_text(words.quantity, bound)}"
+            if bound is not None
+            else "missed"
+            for figure, bound in zip(contender.figures, contender.bounds, strict=True)
+        ]
+        parts.append(f"{contender.label.replace('|', ', ')}: {', '.join(values)}")
+    return f"Chart of {words.figure} by seed. {'; '.join(parts)}."
+
+
+def _table(advice: Advice, found: tuple[Contender, ...]) -> Table:
+    head, words = advice.head_to_head, objective_words(advice)
+    rows: list[tuple[Value, ...]] = []
+    for contender in found:
+        assert head is not None
+        for seed, figure, bound in zip(
+            head.seeds, contender.figures, contender.bounds, strict=True
+        ):
+            rows.append(
+                (
+                    contender.name,
+                    contender.configuration.batch_size,
+                    contender.configuration.learning_rate,
+                    seed,
+                    figure,
+                    bound if figure is None else None,
+                )
+            )
+    return Table(
+        caption=f"{words.figure[0].upper()}{words.figure[1:]} on fresh seeds",
+        columns=(
+            Column(key="configuration", quantity="", label="configuration"),
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="seed", quantity="seed", label="seed"),
+            Column(key=words.quantity, quantity=words.quantity, label=words.figure),
+            Column(key="bound", quantity=words.quantity, label="not reached by"),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()

@@ -1,0 +1,138 @@
+"""Figure (a): the objective's figure by batch size, and which batch sizes are about as good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.advice.advice import Advice, Candidate
+from batchlab.records.study import Study
+from batchlab.report.advice.objective_words import objective_words, share_text
+from batchlab.report.advice.plots import size_plot
+from batchlab.report.advice.reference_words import reference_words
+from batchlab.report.advice.rows import (
+    advice_looks,
+    candidate_kind,
+    drawn_looks,
+    estimate_row,
+    kinds_of,
+    label_of,
+    rows_domain,
+    side_of,
+)
+from batchlab.report.advice.tables import candidates_table
+from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+
+_EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
+
+
+def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
+    """Time (samples, distance from perfect) by batch size, with the flat interval."""
+    words = objective_words(advice)
+    known = [c for c in advice.candidates if c.score.estimate is not None]
+    rows = tuple(_rows(advice, study, known)) if known else ()
+    looks = advice_looks(advice, study)
+    panel = Panel(
+        key=f"{key}-objective",
+        title=words.figure,
+        alternative=_words(advice, known),
+        plot=partial(
+            size_plot,
+            "objective",
+            panel="objective",
+            name=words.quantity,
+            kinds=kinds_of(rows),
+            domain=rows_domain(rows) if rows else (0.0, 1.0),
+            looks=drawn_looks(looks, rows),
+        ),
+    )
+    return Figure(
+        key=key,
+        title=f"{words.figure[0].upper()}{words.figure[1:]} by batch size",
+        notes=tuple(_notes(advice)),
+        absent=None if known else "No batch size has a figure: no run with a tuned rate gave one.",
+        panels=(panel,) if known else (),
+        data="objective",
+        rows=rows,
+        table=candidates_table(advice),
+    )
+
+
+def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]:
+    looks = advice_looks(advice, study)
+    base: Row = {"panel": "objective"}
+    if advice.flat_interval is not None:
+        low, high = advice.flat_interval
+        yield {**base, "kind": "span", "batch_size": low / _EDGE, "to_size": high * _EDGE}
+    for candidate in known:
+        row: Row = {**base, "batch_size": candidate.batch_size, **estimate_row(candidate.score)}
+        row["batch"] = label_of(looks, candidate.batch_size)
+        yield {**row, "kind": "band", "series": "measured"}
+        yield {**row, "kind": candidate_kind(candidate)}
+        found = advice.recommendation
+        if found is not None and found.batch_size == candidate.batch_size:
+            place: Row = {**base, "batch_size": found.batch_size}
+            yield {**place, "kind": "ring", "mean": row["mean"]}
+            side = side_of(looks, found.batch_size)
+            yield {**place, "kind": "place", "text": "recommended", "side": side}
+    yield from _as_is(advice, study)
+
+
+def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
+    """The reference configuration as it is, at its own rate, seed by seed."""
+    head = advice.head_to_head
+    if head is None:
+        return
+    looks, size = advice_looks(advice, study), advice.reference.batch_size
+    base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
+    highest: float | None = None
+    bounds = head.reference_bounds or (None,) * len(head.reference)
+    for value, bound in zip(head.reference, bounds, strict=False):
+        if value is not None:
+            yield {**base, "kind": "as_is", "mean": rounded(value)}
+        elif bound is not None:
+            yield {**base, "kind": "bound", "mean": rounded(bound)}
+        drawn = value if value is not None else bound
+        if drawn is not None:
+            highest = drawn if highest is None else max(highest, drawn)
+    if highest is not None:
+        yield {
+            **base,
+            "kind": "words",
+            "mean": rounded(highest),
+            "text": reference_words(advice).configuration,
+            "side": side_of(looks, size),
+        }
+
+
+def _words(advice: Advice, known: list[Candidate]) -> str:
+    words = objective_words(advice)
+    values = "; ".join(f"{c.batch_size}: {estimate_text(words.quantity, c.score)}" for c in known)
+    inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_interval) or "none"
+    return (
+        f"Chart of {words.figure} against batch size, each at its own tuned learning rate. "
+        f"{values}. Inside the flat interval: {inside}."
+    )  # fmt: skip
+
+
+def _notes(advice: Advice) -> Iterator[str]:
+    words = objective_words(advice)
+    yield (
+        "Each batch size at its own tuned learning rate, valued on seeds that did not choose it. "
+        "Bars and band: 95 % intervals of each batch size alone."
+    )
+    if any(c.learning_rate is None and c.score.estimate is not None for c in advice.candidates):
+        yield "Hollow: not trained itself; read off the fitted curve."
+    if advice.flat_interval is not None:
+        yield (
+            f"Shaded: the flat interval. There the ratio to {words.within} is at most "
+            f"1 + {share_text(advice.delta)}, with 95 % confidence for all batch sizes at once "
+            f"(“at most” in the table)."
+        )
+    head = advice.head_to_head
+    if head is not None and any(value is not None for value in head.reference):
+        own = reference_words(advice).configuration
+        yield f"×: {own}, at its own learning rate, one mark a fresh seed."
+    if head is not None and any(value is None for value in head.reference):
+        yield "↑: it had not reached the target by then; the figure is larger than this."

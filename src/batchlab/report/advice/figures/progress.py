@@ -1,0 +1,160 @@
+"""Figure (f): the validation metric along the training time of the configurations compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.advice.advice import Advice, Configuration
+from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
+from batchlab.report.advice.plots import progress_plot
+from batchlab.report.advice.reference_words import reference_words
+from batchlab.report.advice.rows import advice_looks, kinds_of, label_of, rows_domain
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table, Value
+
+MOST_POINTS = 100  # of a line on the page
+
+
+def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
+    """The metric against training time, the recommendation beside the reference."""
+    metric = study.workload.metrics[0].name
+    own = reference_words(advice)
+    rows = tuple(_rows(advice, study, metric))
+    curves = [row for row in rows if row["kind"] == "curve"]
+    panel = Panel(
+        key=f"{key}-progress",
+        title=f"validation {metric}",
+        alternative=_words(advice, metric, curves),
+        plot=partial(
+            progress_plot,
+            "progress",
+            panel="progress",
+            metric=metric,
+            kinds=kinds_of(rows),
+            times_s=_times_s(curves),
+            domain=rows_domain(rows) if curves else (0.0, 1.0),
+            looks=advice_looks(advice, study),
+        ),
+    )
+    return Figure(
+        key=key,
+        title=f"Validation {metric} along training time",
+        notes=(
+            f"One line a run: solid the recommendation, dashed {own.batch_size} at its own tuned "
+            f"rate, dotted {own.configuration}.",
+            "Time is steps × the time of a step measured alone, not the clock of runs that shared "
+            "the machine.",
+        ),
+        absent=None if curves else "There are no runs to draw.",
+        panels=(panel,) if curves else (),
+        data="progress",
+        rows=rows,
+        table=_table(advice, curves, metric),
+    )
+
+
+def _times_s(curves: list[Row]) -> tuple[float, float]:
+    times = [float(row["equal_time_s"] or 0.0) for row in curves]
+    return min(times, default=1.0), max(times, default=1.0)
+
+
+def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
+    seen: list[tuple[int, float]] = []
+    for name, configuration in (
+        ("recommended", advice.recommendation),
+        ("reference, tuned", advice.reference_tuned),
+        ("reference", advice.reference),
+    ):
+        if configuration is None:
+            continue
+        if (configuration.batch_size, configuration.learning_rate) not in seen:
+            seen.append((configuration.batch_size, configuration.learning_rate))
+            yield name, configuration
+
+
+def _rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
+    looks = advice_looks(advice, study)
+    if advice.target is not None and advice.target.metric == metric:
+        text = f"target {advice.target.value:.6g}"
+        yield {"panel": "progress", "kind": "level", "mean": advice.target.value, "text": text}
+    for name, configuration in _configurations(advice):
+        candidate = advice.candidate(configuration.batch_size)
+        step_s = None if candidate is None else candidate.step_s.estimate
+        if step_s is None:
+            continue
+        for record in _records(study, configuration):
+            for step, value in _thinned(record, metric):
+                yield {
+                    "panel": "progress",
+                    "kind": "curve",
+                    "series": name,
+                    "batch": label_of(looks, configuration.batch_size),
+                    "run": f"{name}, seed {record.trial.seed}",
+                    "equal_time_s": rounded(step * step_s),
+                    "mean": rounded(value),
+                }
+
+
+def _records(study: Study, configuration: Configuration) -> list[TrialRecord]:
+    """Its runs; where some had fresh seeds for the verification, the last of them."""
+    found = [
+        record
+        for record in study.records
+        if record.trial.batch_size == configuration.batch_size
+        and record.trial.learning_rate == configuration.learning_rate
+    ]
+    return found[-4:]
+
+
+def _thinned(record: TrialRecord, metric: str) -> list[tuple[int, float]]:
+    points = [(e.step, value) for e, value in record.curve("validation", metric) if e.step > 0]
+    if len(points) <= MOST_POINTS:
+        return points
+    last = len(points) - 1
+    return [points[round(i * last / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
+
+
+def _ends(advice: Advice, curves: list[Row]) -> Iterator[tuple[Row, str]]:
+    """The last point of every line, with the name of its configuration."""
+    own = reference_words(advice)
+    names = {
+        "recommended": "recommended",
+        "reference, tuned": f"{own.batch_size}, tuned",
+        "reference": own.configuration,
+    }
+    last: dict[str, Row] = {}
+    for row in curves:
+        last[str(row["run"])] = row
+    for row in last.values():
+        yield row, names[str(row["series"])]
+
+
+def _words(advice: Advice, metric: str, curves: list[Row]) -> str:
+    ends = "; ".join(
+        f"{name}, batch size {row['batch']}: {quantity_text(metric, row['mean'])} after "
+        f"{quantity_text('equal_time_s', row['equal_time_s'])}"
+        for row, name in _ends(advice, curves)
+    )
+    return f"Line chart of validation {metric} against training time. At the end: {ends}."
+
+
+def _table(advice: Advice, curves: list[Row], metric: str) -> Table:
+    rows: list[tuple[Value, ...]] = [
+        (name, str(row["batch"]), str(row["run"]).rpartition(" ")[2], row["equal_time_s"],
+         row["mean"])
+        for row, name in _ends(advice, curves)
+    ]  # fmt: skip
+    return Table(
+        caption="Where each run ended",
+        columns=(
+            Column(key="configuration", quantity="", label="configuration"),
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="seed", quantity="seed", label="seed"),
+            Column(key="equal_time_s", quantity="equal_time_s"),
+            Column(key=metric, quantity=metric, label=f"validation {metric}"),
+        ),
+        rows=tuple(rows),
+    )

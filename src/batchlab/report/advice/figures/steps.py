@@ -1,0 +1,187 @@
+"""Figure (b): steps to target by batch size, the points that were measured and the fitted law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.advice.advice import Advice, Laws
+from batchlab.records.study import Study
+from batchlab.report.advice.plots import size_plot
+from batchlab.report.advice.rows import (
+    advice_looks,
+    candidate_kind,
+    drawn_looks,
+    estimate_row,
+    kinds_of,
+    label_of,
+    rows_domain,
+)
+from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.parts.table import Column, Table, Value
+
+FRESH = ("value", "verify")
+
+
+def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
+    """Steps to target by batch size at the tuned rates, with the law fitted to them."""
+    rows = tuple(_rows(advice, study))
+    measured = [c for c in advice.candidates if c.steps_to_target.estimate is not None]
+    absent = None
+    if advice.target is None:
+        absent = "There is no target: every batch size got the same fixed run."
+    elif not measured:
+        absent = "No run with a tuned rate reached the target."
+    panel = Panel(
+        key=f"{key}-steps",
+        title="steps to target",
+        alternative="Chart of steps to target against batch size. "
+        + "; ".join(
+            f"{c.batch_size}: {estimate_text('steps_to_target', c.steps_to_target)}"
+            for c in measured
+        )
+        + ".",
+        plot=partial(
+            size_plot,
+            "steps",
+            panel="steps",
+            name="steps_to_target",
+            kinds=kinds_of(rows),
+            domain=rows_domain(row for row in rows if "mean" in row) if not absent else (0.0, 1.0),
+            looks=drawn_looks(advice_looks(advice, study), rows),
+        ),
+    )
+    return Figure(
+        key=key,
+        title="Steps to target by batch size",
+        notes=tuple(_notes(advice, rows)),
+        absent=absent,
+        panels=() if absent else (panel,),
+        data="steps",
+        rows=rows,
+        table=_table(advice),
+    )
+
+
+def _rows(advice: Advice, study: Study) -> Iterator[Row]:
+    looks = advice_looks(advice, study)
+    if advice.target is None:
+        return
+    laws = advice.laws
+    if laws is not None:
+        for batch_size, steps in laws.curve:
+            if steps.estimate is not None:
+                row: Row = {"batch_size": batch_size, **estimate_row(steps)}
+                yield {"panel": "steps", "kind": "band", "series": "law", **row}
+        yield from _critical_rows(laws, [size for size, _ in laws.curve])
+    for candidate in advice.candidates:
+        if candidate.steps_to_target.estimate is not None:
+            yield {
+                "panel": "steps",
+                "kind": candidate_kind(candidate),
+                "batch_size": candidate.batch_size,
+                "batch": label_of(looks, candidate.batch_size),
+                **estimate_row(candidate.steps_to_target),
+            }
+    for tried in advice.tried:
+        own = advice.candidate(tried.batch_size)
+        if own is None or own.learning_rate is None or tried.purpose not in FRESH:
+            continue
+        if not math.isclose(tried.learning_rate, own.learning_rate, rel_tol=1e-9):
+            continue
+        base: Row = {
+            "panel": "steps",
+            "batch_size": tried.batch_size,
+            "batch": label_of(looks, tried.batch_size),
+        }
+        if tried.steps_to_target is not None:
+            yield {**base, "kind": "run", "mean": rounded(tried.steps_to_target)}
+        elif tried.steps:
+            yield {**base, "kind": "bound", "mean": tried.steps}
+
+
+def _critical_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
+    """The critical batch size, where it lies within the axis."""
+    value, low, high = laws.b_crit.estimate, laws.b_crit.low, laws.b_crit.high
+    if value is None or not sizes or not sizes[0] <= value <= sizes[-1]:
+        return
+    if low is not None and high is not None:
+        yield {
+            "panel": "steps",
+            "kind": "span",
+            "batch_size": max(low, sizes[0] / 1.4),
+            "to_size": min(high, sizes[-1] * 1.4),
+        }
+    yield {
+        "panel": "steps",
+        "kind": "place",
+        "batch_size": value,
+        "text": "critical batch size",
+        "side": "left" if value**2 < sizes[0] * sizes[-1] else "right",
+    }
+
+
+def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+    if any(row["kind"] == "run" for row in rows):
+        yield (
+            "Large marks: the estimate with its 95 % interval; small circles: the single runs on "
+            "fresh seeds."
+        )
+    if any(row["kind"] == "open" for row in rows):
+        yield "Hollow: not trained itself; read off the fitted curve."
+    if any(row["kind"] == "bound" for row in rows):
+        yield "↑: a run that had not reached the target by then."
+    laws = advice.laws
+    if laws is None or not laws.curve:
+        yield "No law was fitted."
+        return
+    p = laws.lack_of_fit.estimate
+    fit = "" if p is None else f" (test of the fit against the scatter of the seeds: p = {p:.2g})"
+    if laws.law_holds:
+        yield (
+            f"Line and band: the law S = S_min (1 + B_crit / B), fitted on log steps{fit}. "
+            f"S_min {estimate_text('steps_to_target', laws.s_min)}, "
+            f"E_min {estimate_text('samples_to_target', laws.e_min)} samples."
+        )
+    else:
+        yield (
+            f"Line and band: the measured points joined by a line that never rises. The law "
+            f"S = S_min (1 + B_crit / B) was not used{fit}."
+        )
+
+
+def _table(advice: Advice) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for candidate in advice.candidates:
+        steps, samples = candidate.steps_to_target, candidate.samples_to_target
+        rows.append(
+            (
+                candidate.batch_size,
+                candidate.learning_rate,
+                candidate.n_runs,
+                steps.estimate,
+                steps.low,
+                steps.high,
+                samples.estimate,
+                candidate.note,
+            )
+        )
+    laws = advice.laws
+    b_crit = "" if laws is None else estimate_text("critical_batch_size", laws.b_crit)
+    return Table(
+        caption="Steps to target at the tuned rate, with 95 % intervals"
+        + (f"; critical batch size {b_crit}" if b_crit else ""),
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="n_runs", quantity="n", label="runs"),
+            Column(key="steps_to_target", quantity="steps_to_target"),
+            Column(key="low", quantity="steps_to_target", label="from"),
+            Column(key="high", quantity="steps_to_target", label="to"),
+            Column(key="samples_to_target", quantity="samples_to_target"),
+            Column(key="note", quantity="", label="note"),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()

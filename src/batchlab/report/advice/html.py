@@ -1,0 +1,111 @@
+"""Advice HTML: the answer, with everything it rests on, as one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchlab.advice.advice import Advice
+from batchlab.records.study import Study
+from batchlab.report.advice.figures import advice_figures
+from batchlab.report.advice.objective_words import target_text
+from batchlab.report.advice.rows import advice_looks, drawn_looks
+from batchlab.report.advice.script_lines import script_lines
+from batchlab.report.advice.sentences import advice_sentences, whole_sentence
+from batchlab.report.advice.tables import (
+    candidates_table,
+    cost_table,
+    expected_table,
+    steps_table,
+    tried_table,
+)
+from batchlab.report.parts.download import download
+from batchlab.report.parts.observations_table import observations_table
+from batchlab.report.parts.output_file import write_output_file
+from batchlab.report.parts.page import render_page
+from batchlab.report.parts.quantity_text import quantity_text
+
+if TYPE_CHECKING:
+    from batchlab.profiling.profile import Profile
+
+
+def write_advice_html(advice: Advice, study: Study, profile: Profile | None, path: Path) -> None:
+    """Write the page of an advice.
+
+    Raises:
+        OutputFileError: the file cannot be written; an old one is left as it is.
+    """
+    write_output_file(Path(path), render_advice_html(advice, study, profile).encode())
+
+
+def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
+    """The page of an advice as text: the answer first, what it rests on after it.
+
+    Args:
+        advice: the advice.
+        study: its runs, its command and the place they ran.
+        profile: where step times and memory are from; None: only what the advice says of them.
+    """
+    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study.workload)}
+    answer = said.pop("answer")
+    return render_page(
+        "advice.html.j2",
+        study=study,
+        figures=(figures := advice_figures(advice, study, profile)),
+        looks=(looks := advice_looks(advice, study)),
+        advice=advice,
+        answer=answer,
+        settings=_settings(advice),
+        caveats=[whole_sentence(caveat) for caveat in advice.caveats],
+        summary=_summary(advice),
+        findings=[(topic, [sentence]) for topic, sentence in said.items()],
+        expected=None if advice.expected is None else expected_table(advice.expected),
+        paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
+        shown=figures,
+        legends={figure.key: drawn_looks(looks, figure.rows) for figure in figures},
+        cost=cost_table(advice, study),
+        cost_words=_cost_words(advice),
+        tried=tried_table(advice),
+        steps=steps_table(advice),
+        downloads=(
+            download(
+                "batchlab-candidates.csv",
+                "one row a batch size in question",
+                candidates_table(advice),
+            ),
+            download("batchlab-runs.csv", "one row a training run", tried_table(advice)),
+            download(
+                "batchlab-observations.csv",
+                "one row a number that was seen",
+                observations_table(study),
+            ),
+        ),
+    )
+
+
+def _settings(advice: Advice) -> list[tuple[str, str]]:
+    """What to set, by name."""
+    found = advice.recommendation
+    if found is None:
+        return []
+    rows = [("batch size", str(found.batch_size))]
+    if found.accumulation_steps > 1:
+        rows.append(("micro-batches", f"{found.accumulation_steps} × {found.micro_batch_size}"))
+    rows.append(("learning rate", quantity_text("learning_rate", found.learning_rate)))
+    return rows + [(name, str(value)) for name, value in found.settings]
+
+
+def _summary(advice: Advice) -> str:
+    asked = {
+        "time": "least time to the target",
+        "samples": "fewest samples to the target, as large a batch as that allows",
+        "quality": "best metric within a fixed run",
+    }[advice.objective]
+    target = "" if advice.target is None else f" Target: {target_text(advice.target)}."
+    return f"Asked for: {asked}.{target}"
+
+
+def _cost_words(advice: Advice) -> str:
+    spent, budget = (quantity_text("train_s", s) for s in (advice.spent_s, advice.budget_s))
+    runs = f"{advice.n_trials} training run{'s' if advice.n_trials != 1 else ''}"
+    return f"{runs}; {spent} of the budget of {budget} were spent, profile and waiting included."

@@ -1,0 +1,71 @@
+"""Advice rows: estimates and runs as rows of a chart, and how far the chart must reach for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from batchlab.advice.advice import Advice, Candidate
+from batchlab.records.estimate import Estimate
+from batchlab.records.study import Study
+from batchlab.report.parts.figure import Row, rounded
+from batchlab.report.parts.palette import Look, looks
+
+
+def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
+    """How the batch sizes are drawn of which anything was measured."""
+    sizes = [
+        candidate.batch_size
+        for candidate in advice.candidates
+        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
+    ]
+    sizes += [tried.batch_size for tried in advice.tried]
+    return looks([*sizes, advice.reference.batch_size], n_train=study.workload.n_train)
+
+
+def label_of(looks: Iterable[Look], batch_size: int) -> str:
+    """The name of a batch size on the page."""
+    return next(look.label for look in looks if look.batch_size == batch_size)
+
+
+def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:
+    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
+    drawn = {row["batch"] for row in rows if "batch" in row}
+    return tuple(look for look in looks if look.label in drawn) or looks
+
+
+def candidate_kind(candidate: Candidate) -> str:
+    """How a batch size's estimate is drawn: hollow where it was not trained itself."""
+    return "open" if candidate.learning_rate is None else "point"
+
+
+def estimate_row(estimate: Estimate) -> Row:
+    """A known estimate as fields of a row; a missing bound is drawn at the value itself."""
+    value = estimate.estimate
+    assert value is not None, "an estimate without a value has no place in a chart"
+    low = value if estimate.low is None else estimate.low
+    high = value if estimate.high is None else estimate.high
+    return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
+
+
+def rows_domain(rows: Iterable[Row]) -> tuple[float, float]:
+    """Lowest and highest value of the rows that have one, a little apart."""
+    values = [
+        float(row[field] or 0.0)
+        for row in rows
+        for field in ("mean", "low", "high")
+        if row.get(field) is not None
+    ]
+    low, high = min(values), max(values)
+    room = 0.0 if high > low else (abs(low) * 0.05 or 0.5)
+    return low - room, high + room
+
+
+def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
+    """The kinds of rows that a chart has to draw."""
+    return frozenset(str(row["kind"]) for row in rows)
+
+
+def side_of(looks: tuple[Look, ...], batch_size: int) -> str:
+    """On which side of a batch size words are aligned so that they stay inside the chart."""
+    place = [look.batch_size for look in looks].index(batch_size)
+    return "left" if 2 * place < len(looks) else "right"

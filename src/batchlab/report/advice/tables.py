@@ -1,0 +1,188 @@
+"""Advice tables: what is expected, what was in question, what was run, as rows of raw values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from batchlab.advice.advice import Advice, Candidate, Expected, RateTried
+from batchlab.records.study import Study
+from batchlab.report.advice.objective_words import objective_words
+from batchlab.report.parts.estimate_text import NOT_TOLD, estimate_text, interval_text
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table, Value
+
+PURPOSES: dict[str, str] = {
+    "pilot": "set the target",
+    "tune": "choose a learning rate",
+    "value": "value the chosen rate on fresh seeds",
+    "verify": "verify against the reference",
+}
+
+
+def expected_table(expected: Expected) -> Table:
+    """What the recommendation is expected to take; what can't be told is left out."""
+    named = (
+        ("time_to_target_s", "time to target", expected.time_to_target_s),
+        ("steps_to_target", "steps", expected.steps_to_target),
+        ("epochs_to_target", "epochs", expected.epochs_to_target),
+        ("samples_to_target", "samples", expected.samples_to_target),
+        ("peak_bytes", "peak memory", expected.peak_bytes),
+    )
+    rows = tuple(
+        (
+            label,
+            estimate_text(name, estimate)
+            if estimate.estimate is None
+            else quantity_text(name, estimate.estimate),
+            interval_text(name, estimate).removeprefix("95 %: ") or None,
+            estimate.n,
+        )
+        for name, label, estimate in named
+        if estimate_text(name, estimate) != NOT_TOLD
+    )
+    return Table(
+        caption="What the recommendation is expected to take",
+        columns=(
+            Column(key="quantity", quantity="", label="expected"),
+            Column(key="estimate", quantity="", label="value"),
+            Column(key="interval", quantity="", label="95 % interval"),
+            Column(key="n", quantity="n", label="n"),
+        ),
+        rows=rows,
+    )
+
+
+def candidates_table(advice: Advice) -> Table:
+    """Every batch size in question with its own figures at its own tuned rate."""
+    words = objective_words(advice)
+    rows = tuple(_candidate_row(candidate) for candidate in advice.candidates)
+    return Table(
+        caption=f"Batch sizes in question, each at its own tuned learning rate ({words.figure})",
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="runs", quantity="n", label="runs"),
+            Column(key="steps_to_target", quantity="steps_to_target", label="steps"),
+            Column(key="step_s", quantity="step_s", label="step"),
+            Column(key="time_to_target_s", quantity="time_to_target_s", label="time"),
+            Column(key="samples_to_target", quantity="samples_to_target", label="samples"),
+            Column(key="peak_bytes", quantity="peak_bytes", label="memory"),
+            Column(key="relative", quantity="ratio", label="× best"),
+            Column(key="relative_high", quantity="ratio", label="at most"),
+            Column(key="flat", quantity="", label="flat"),
+        ),
+        rows=rows,
+    ).without_empty_columns()
+
+
+def _candidate_row(candidate: Candidate) -> tuple[Value, ...]:
+    return (
+        candidate.batch_size,
+        candidate.learning_rate,
+        candidate.n_runs,
+        candidate.steps_to_target.estimate,
+        candidate.step_s.estimate,
+        candidate.time_to_target_s.estimate,
+        candidate.samples_to_target.estimate,
+        candidate.peak_bytes,
+        candidate.relative.estimate,
+        candidate.relative.high,
+        "yes" if candidate.in_flat_interval else "",
+    )
+
+
+def cost_table(advice: Advice, study: Study) -> Table:
+    """What was run for which purpose, and what it cost.
+
+    A run asked for twice (a trial that went on) counts under its first purpose.
+    """
+    seconds = _trial_seconds(study)
+    runs: dict[str, dict[tuple[int, float, int], RateTried]] = {}
+    seen: set[tuple[int, float, int]] = set()
+    for tried in advice.tried:
+        key = _key(tried)
+        if key not in seen or key in runs.get(tried.purpose, {}):
+            runs.setdefault(tried.purpose, {})[key] = tried
+        seen.add(key)
+    return Table(
+        caption="What was run; seconds of runs side by side are counted once for each",
+        columns=(
+            Column(key="purpose", quantity="", label="to"),
+            Column(key="runs", quantity="n", label="training runs"),
+            Column(key="batch_sizes", quantity="n", label="batch sizes"),
+            Column(key="steps", quantity="steps_to_target", label="steps"),
+            Column(key="samples", quantity="samples_to_target", label="samples"),
+            Column(key="train_s", quantity="train_s", label="training and evaluation"),
+        ),
+        rows=tuple(
+            (
+                PURPOSES.get(purpose, purpose),
+                len(found),
+                len({tried.batch_size for tried in found.values()}),
+                sum(tried.steps for tried in found.values()),
+                sum(tried.steps * tried.batch_size for tried in found.values()),
+                _sum_known(seconds, found),
+            )
+            for purpose, found in runs.items()
+        ),
+    ).without_empty_columns()
+
+
+def tried_table(advice: Advice) -> Table:
+    """Every training run, in the order they were asked."""
+    return Table(
+        caption="Every training run, in the order they were asked",
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="seed", quantity="seed", label="seed"),
+            Column(key="purpose", quantity="", label="to"),
+            Column(key="status", quantity="status", label="status"),
+            Column(key="steps", quantity="steps", label="steps"),
+            Column(key="steps_to_target", quantity="steps_to_target"),
+        ),
+        rows=tuple(
+            (
+                tried.batch_size,
+                tried.learning_rate,
+                tried.seed,
+                PURPOSES.get(tried.purpose, tried.purpose),
+                tried.status.replace("_", " "),
+                tried.steps,
+                tried.steps_to_target,
+            )
+            for tried in advice.tried
+        ),
+    )
+
+
+def _key(tried: RateTried) -> tuple[int, float, int]:
+    return tried.batch_size, tried.learning_rate, tried.seed
+
+
+def _trial_seconds(study: Study) -> dict[tuple[int, float, int], float]:
+    return {
+        (r.trial.batch_size, r.trial.learning_rate, r.trial.seed): r.train_s + r.eval_s
+        for r in study.records
+    }
+
+
+def _sum_known(
+    seconds: Mapping[tuple[int, float, int], float], found: Mapping[tuple[int, float, int], object]
+) -> float | None:
+    """The sum over all of `found`; None where one of them is not known."""
+    known = [seconds[key] for key in found if key in seconds]
+    return sum(known) if len(known) == len(found) else None
+
+
+def steps_table(advice: Advice) -> Table:
+    """What was done and why, in order."""
+    return Table(
+        caption="What was done and why; seconds spent until then",
+        columns=(
+            Column(key="spent_s", quantity="train_s", label="after"),
+            Column(key="did", quantity="", label="did"),
+            Column(key="why", quantity="", label="why"),
+        ),
+        rows=tuple((step.spent_s, step.did, step.why) for step in advice.steps),
+    )

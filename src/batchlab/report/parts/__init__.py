@@ -1,0 +1,1 @@
+"""Parts: what every report is made of."""

@@ -1,0 +1,45 @@
+"""Download: a table as a file within a page."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from batchlab.report.parts.table import Table
+
+# Browsers refuse to save a data: address of more than 2 MiB; a larger file is embedded packed.
+MOST_ADDRESS_CHARACTERS = 1_900_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Download:
+    """A file embedded in the page.
+
+    Attributes:
+        name: its file name.
+        words: what it holds.
+        address: its data: address; None: too large to embed.
+        n_rows: rows of the table.
+    """
+
+    name: str
+    words: str
+    address: str | None
+    n_rows: int
+
+
+def download(name: str, words: str, table: Table) -> Download:
+    """A table as a file within the page: plain where it is small enough, else packed."""
+    text = table.to_csv()
+    address = "data:text/csv;charset=utf-8," + quote(text, safe=",.:;-_ ()/")
+    if len(address) > MOST_ADDRESS_CHARACTERS:
+        packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+        name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
+    return Download(
+        name=name,
+        words=words,
+        address=address if len(address) <= MOST_ADDRESS_CHARACTERS else None,
+        n_rows=len(table.rows),
+    )

@@ -1,0 +1,47 @@
+"""Estimate text: an estimate with its interval as people read it, or that it can't be told."""
+
+from __future__ import annotations
+
+from batchlab.records.estimate import Estimate
+from batchlab.report.parts.quantity_text import quantity_text
+
+NOT_TOLD = "can't be told"
+
+
+def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> str:
+    """An estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s, 6 runs)".
+
+    Args:
+        name: a name of `batchlab.records.quantities`.
+        estimate: the estimate; with one known bound and no value it is a bound.
+        of: what its observations are, in the plural; None leaves their count out.
+
+    Returns:
+        The text; where nothing is known it says so, and the reason is left to the caller.
+    """
+    if estimate.estimate is None:
+        return bound_text(name, estimate) or NOT_TOLD
+    inside = [interval_text(name, estimate)]
+    if of is not None and estimate.n:
+        inside.append(f"{estimate.n} {of if estimate.n > 1 else of.removesuffix('s')}")
+    known = ", ".join(part for part in inside if part)
+    value = quantity_text(name, estimate.estimate)
+    return f"{value} ({known})" if known else value
+
+
+def interval_text(name: str, estimate: Estimate) -> str:
+    """The 95 % interval alone, "95 %: 11.8 s to 12.9 s"; empty where no bound is known."""
+    if estimate.low is not None and estimate.high is not None:
+        low, high = quantity_text(name, estimate.low), quantity_text(name, estimate.high)
+        return f"95 %: {low} to {high}"
+    bound = bound_text(name, estimate)
+    return f"95 %: {bound}" if bound else ""
+
+
+def bound_text(name: str, estimate: Estimate) -> str:
+    """The one bound that is known, "at least 9,000"; empty where none or both are."""
+    if estimate.low is not None and estimate.high is None:
+        return f"at least {quantity_text(name, estimate.low)}"
+    if estimate.high is not None and estimate.low is None:
+        return f"at most {quantity_text(name, estimate.high)}"
+    return ""

@@ -1,0 +1,108 @@
+"""Page: what every self-contained HTML page shares: its frame, its charts, what draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from batchlab.records.study import Study
+from batchlab.report.parts.figure import Figure, list_text
+from batchlab.report.parts.palette import Look
+from batchlab.report.parts.plots import PAGE
+from batchlab.report.parts.sentence import Verdict
+from batchlab.report.parts.vega import script, script_json, specification, still_svg
+from batchlab.version import __version__
+
+VERDICT_WORDS: dict[Verdict, str] = {
+    "held": "held",
+    "did_not_hold": "did not hold",
+    "cannot_tell": "can't tell",
+}
+
+
+def render_page(
+    template: str,
+    *,
+    study: Study,
+    figures: Sequence[Figure],
+    looks: Sequence[Look],
+    **contents: object,
+) -> str:
+    """A page as text: nothing in it is fetched, every chart is there still and live.
+
+    Args:
+        template: file name of the page's template.
+        study: what was run; the page shows its command, environment and workload.
+        figures: the figures whose panels the template places.
+        looks: how the batch sizes are drawn on this page.
+        contents: what this template needs beside it.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    specs = {
+        panel.key: specification(panel.plot(canvas=PAGE), PAGE)
+        for figure in figures
+        for panel in figure.panels
+    }
+    # What the page's script draws: the rows once, a specification a panel.
+    drawn = {
+        "rows": {figure.data: figure.rows for figure in figures if figure.panels},
+        "panels": {
+            panel.key: {"data": figure.data, "spec": specs[panel.key]}
+            for figure in figures
+            for panel in figure.panels
+        },
+    }
+    return environment.get_template(template).render(
+        study=study,
+        version=__version__,
+        verdict_words=VERDICT_WORDS,
+        looks=looks,
+        legend_shape=_legend_shape,
+        stills={
+            panel.key: still_svg(specs[panel.key], {figure.data: figure.rows}, prefix=panel.key)
+            for figure in figures
+            for panel in figure.panels
+        },
+        figures_json=script_json(drawn),
+        vega_script=script(),
+        environment=list(_environment(study)),
+        **contents,
+    )
+
+
+def _environment(study: Study) -> Iterator[tuple[str, str]]:
+    """Where and with what the trials ran; a library of two versions is named with both."""
+    yield from study.environment
+    said = {name for name, _ in study.environment}
+    versions: dict[str, set[str]] = {}
+    for record in study.records:
+        for name, version in (*record.versions, ("engine", record.engine)):
+            versions.setdefault(name, set()).add(version)
+    for name, found in versions.items():
+        if name not in said or len(found) > 1:
+            yield (name if name not in said else f"{name} of the trials"), list_text(sorted(found))
+
+
+_SHAPES = {
+    "circle": "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
+    "square": "M-4.5-4.5H4.5V4.5H-4.5Z",
+    "triangle-up": "M0-5.5L5.5 4.5H-5.5Z",
+    "triangle-down": "M0 5.5L5.5-4.5H-5.5Z",
+    "triangle-right": "M5.5 0L-4.5 5.5V-5.5Z",
+    "triangle-left": "M-5.5 0L4.5 5.5V-5.5Z",
+    "diamond": "M0-6.5L5 0L0 6.5L-5 0Z",
+    "cross": "M-2-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
+}
+
+
+def _legend_shape(look: Look) -> str:
+    """The outline of a batch size's points, around (0, 0), as an SVG path."""
+    return _SHAPES[look.shape]

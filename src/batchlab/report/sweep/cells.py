@@ -1,0 +1,131 @@
+"""Cell: the trials of one batch size at one learning rate, one per seed."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from batchlab.records.study import MetricSummary, Study
+from batchlab.records.trial import Split, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """One number per seed, and what they say together.
+
+    Attributes:
+        values: the numbers, at least one, one per seed.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def low(self) -> float:
+        """The lowest of them."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The highest of them."""
+        return max(self.values)
+
+    @property
+    def n(self) -> int:
+        """How many seeds there are."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """The trials of one batch size at one learning rate.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: peak learning rate.
+        records: its trials, one per seed, in the order they were asked for.
+    """
+
+    batch_size: int
+    learning_rate: float
+    records: tuple[TrialRecord, ...]
+
+    @property
+    def ended_well(self) -> tuple[TrialRecord, ...]:
+        """The trials whose numbers may be averaged."""
+        return tuple(record for record in self.records if record.ended_well)
+
+    @property
+    def others(self) -> tuple[TrialRecord, ...]:
+        """The trials that ended badly or have not ended: shown one by one, never averaged."""
+        return tuple(record for record in self.records if not record.ended_well)
+
+    def final(self, split: Split, metric: str) -> Spread | None:
+        """The last known `metric` of every trial that ended well, None where none has one."""
+        finals = [record.final(split, metric) for record in self.ended_well]
+        known = tuple(value for value in finals if value is not None)
+        return Spread(values=known) if known else None
+
+    def final_gap(self, held_out: Split, metric: str) -> Spread | None:
+        """Train metric less held-out metric at the last evaluation that knows both."""
+        gaps = [final_gap(record, held_out, metric) for record in self.ended_well]
+        known = tuple(gap for gap in gaps if gap is not None)
+        return Spread(values=known) if known else None
+
+
+def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
+    """Train metric less held-out metric at the last evaluation; None if it does not know both."""
+    train, other = record.final("train", metric), record.final(held_out, metric)
+    return None if train is None or other is None else train - other
+
+
+def cells(study: Study) -> tuple[Cell, ...]:
+    """All cells of a study, by batch size and then by learning rate."""
+    found: dict[tuple[int, float], list[TrialRecord]] = {}
+    for record in study.records:
+        found.setdefault((record.trial.batch_size, record.trial.learning_rate), []).append(record)
+    return tuple(
+        Cell(batch_size=batch_size, learning_rate=learning_rate, records=tuple(records))
+        for (batch_size, learning_rate), records in sorted(found.items())
+    )
+
+
+def deciding_split(study: Study) -> Split:
+    """The split that learning rates are compared on: never the test set."""
+    return "validation" if study.workload.n_validation else "train"
+
+
+def held_out_split(study: Study) -> Split | None:
+    """The split that the train metric is held against: test, else validation, else none."""
+    if study.workload.n_test:
+        return "test"
+    return "validation" if study.workload.n_validation else None
+
+
+def chosen_cells(study: Study) -> tuple[Cell, ...]:
+    """For every batch size the cell whose curves the report shows.
+
+    Where several learning rates were run that is the one with the best mean final value of the
+    study's first metric on validation data (train data where there are none). Rates at which
+    every seed ended well come before rates at which some did.
+    """
+    metric = study.workload.metrics[0]
+    split = deciding_split(study)
+    by_batch_size: dict[int, list[Cell]] = {}
+    for cell in cells(study):
+        by_batch_size.setdefault(cell.batch_size, []).append(cell)
+    return tuple(
+        max(choices, key=lambda cell: _preference(cell, split, metric))
+        for choices in by_batch_size.values()
+    )
+
+
+def _preference(cell: Cell, split: Split, metric: MetricSummary) -> tuple[bool, bool, float]:
+    final = cell.final(split, metric.name)
+    if final is None:
+        return False, False, 0.0
+    return True, not cell.others, final.mean if metric.better == "higher" else -final.mean

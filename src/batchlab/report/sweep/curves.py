@@ -1,0 +1,101 @@
+"""Curve: a metric along training, averaged over the seeds of a cell or of one trial alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Split, TrialRecord
+from batchlab.report.sweep.cells import Cell, Spread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """A metric at one place of the training.
+
+    Attributes:
+        step: optimizer steps done; 0 is the untrained model.
+        epoch: the same place in passes over the training set.
+        equal_time_s: steps times the step time measured alone, None: that was not measured.
+        spread: the metric, one value per seed.
+    """
+
+    step: int
+    epoch: float
+    equal_time_s: float | None
+    spread: Spread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoneCurve:
+    """The curve of one trial that cannot be averaged, or its part beyond the shared one.
+
+    Attributes:
+        record: the trial.
+        points: its points, each of one seed.
+    """
+
+    record: TrialRecord
+    points: tuple[CurvePoint, ...]
+
+
+def mean_curve(
+    cell: Cell, split: Split, metric: str, timing: StepTiming | None
+) -> tuple[CurvePoint, ...]:
+    """The places that every trial that ended well has reached, with one value per seed.
+
+    A place that only some seeds reached is left out: a mean over fewer seeds would jump there.
+    """
+    known = [
+        {evaluation.step: value for evaluation, value in record.curve(split, metric)}
+        for record in cell.ended_well
+    ]
+    if not known:
+        return ()
+    shared = set(known[0]).intersection(*known[1:])
+    return tuple(
+        _point(cell, step, tuple(values[step] for values in known), timing)
+        for step in sorted(shared)
+    )
+
+
+def lone_curves(
+    cell: Cell, split: Split, metric: str, timing: StepTiming | None
+) -> tuple[LoneCurve, ...]:
+    """The curves that are drawn one by one.
+
+    These are the trials that ended badly or have not ended, and what a trial that ended well has
+    beyond the last place that all its seeds reached.
+    """
+    shared = mean_curve(cell, split, metric, timing)
+    last_shared = shared[-1].step if shared else -1
+    found = []
+    for record in cell.records:
+        averaged_to = last_shared if record in cell.ended_well else -1
+        points = tuple(
+            _point(cell, evaluation.step, (value,), timing)
+            for evaluation, value in record.curve(split, metric)
+            if evaluation.step >= averaged_to
+        )
+        if points and points[-1].step > averaged_to:
+            found.append(LoneCurve(record=record, points=points))
+    return tuple(found)
+
+
+def thinned(points: tuple[CurvePoint, ...], most: int) -> tuple[CurvePoint, ...]:
+    """At most `most` of the points, evenly spaced in number, first and last among them."""
+    if len(points) <= most:
+        return points
+    last = len(points) - 1
+    return tuple(points[round(i * last / (most - 1))] for i in range(most))
+
+
+def _point(
+    cell: Cell, step: int, values: tuple[float, ...], timing: StepTiming | None
+) -> CurvePoint:
+    return CurvePoint(
+        step=step,
+        epoch=step / cell.records[0].trial.steps_per_epoch,
+        equal_time_s=None if timing is None else step * timing.step_s,
+        spread=Spread(values=values),
+    )

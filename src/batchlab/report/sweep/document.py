@@ -1,0 +1,180 @@
+"""Document: what `--json` prints of a study, described by docs/schema/sweep.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from batchlab.laws.diagnosis import diagnose
+from batchlab.laws.plateau import plateau_of
+from batchlab.planning.scaling import AdamSettings
+from batchlab.records.json_document import SCHEMA, json_text
+from batchlab.records.quantities import Better
+from batchlab.records.study import Study
+from batchlab.records.trial import Crossing, Status, Target, TrialRecord
+from batchlab.report.sweep.cells import final_gap, held_out_split
+from batchlab.version import __version__
+
+
+class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What was trained.
+
+    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
+    betas and eps at `batch_size`, null where it does not have both.
+    """
+
+    workload_id: str
+    name: str
+    reference: str
+    settings: dict[str, str | int | float | bool | None]
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_train_evaluated: int
+    n_parameters: int
+    metrics: dict[str, Better]
+    batch_size: int
+    learning_rate: float
+    adam: AdamSettings | None
+    warnings: tuple[str, ...]
+
+
+class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial: what was asked, how it ended, what it reached."""
+
+    trial_id: str
+    status: str
+    reason: str | None
+    engine: str
+    threads: int
+    device: str
+    batch_mode: str
+    batch_size: int
+    micro_batch_size: int
+    sampling: str
+    drop_last: bool
+    learning_rate: float
+    scaling_rule: str
+    seed: int
+    epochs: float
+    steps: int
+    samples: int
+    train_s: float
+    eval_s: float
+    peak_bytes: int | None
+    step_s: float | None
+    target: Target | None
+    steps_to_target: int | None
+    samples_to_target: int | None
+    crossing: Crossing | None
+    resumed_from_step: tuple[int, ...]
+    plateau: str
+    plateau_epoch: int | None
+    diagnosis: tuple[str, ...]
+    final: dict[str, dict[str, float | None]]
+    generalization_gap: float | None
+    notes: tuple[str, ...]
+
+
+class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A sweep."""
+
+    schema: int
+    command: str
+    batchlab: str
+    command_line: str
+    study: str
+    workload: WorkloadDocument
+    environment: dict[str, str]
+    store: str
+    report: str | None
+    spent_s: float
+    trials: tuple[TrialDocument, ...]
+
+
+def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
+    """The study as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    document = SweepDocument(
+        schema=SCHEMA,
+        command="sweep",
+        batchlab=__version__,
+        command_line=study.command,
+        study=study.study_id,
+        workload=workload_document(study),
+        environment=dict(study.environment),
+        store=str(store),
+        report=None if report is None else str(report),
+        spent_s=study.spent_s,
+        trials=tuple(_trial(study, record) for record in study.records),
+    )
+    return json_text(document)
+
+
+def workload_document(study: Study) -> WorkloadDocument:
+    """What was trained, as every document tells it."""
+    summary = study.workload
+    return WorkloadDocument(
+        workload_id=summary.workload_id,
+        name=summary.name,
+        reference=summary.reference,
+        settings=dict(summary.settings),
+        n_train=summary.n_train,
+        n_validation=summary.n_validation,
+        n_test=summary.n_test,
+        n_train_evaluated=summary.n_train_evaluated,
+        n_parameters=summary.n_parameters,
+        metrics={metric.name: metric.better for metric in summary.metrics},
+        batch_size=summary.batch_size,
+        learning_rate=summary.learning_rate,
+        adam=summary.adam,
+        warnings=summary.warnings,
+    )
+
+
+def _trial(study: Study, record: TrialRecord) -> TrialDocument:
+    trial, metric = record.trial, study.workload.metrics[0]
+    held_out = held_out_split(study)
+    plateau = plateau_of(record, metric=metric.name, better=metric.better)
+    crossing = None if study.target is None else record.crossing(study.target)
+    timing = study.timing(trial.batch_size)
+    return TrialDocument(
+        trial_id=trial.trial_id,
+        status="unfinished" if record.status is None else Status(record.status).value,
+        reason=record.reason,
+        engine=record.engine,
+        threads=record.threads,
+        device=trial.device,
+        batch_mode=trial.batch_mode,
+        batch_size=trial.batch_size,
+        micro_batch_size=trial.micro_batch_size,
+        sampling=trial.sampling,
+        drop_last=trial.drop_last,
+        learning_rate=trial.learning_rate,
+        scaling_rule=trial.scaling_rule,
+        seed=trial.seed,
+        epochs=record.epochs,
+        steps=record.steps,
+        samples=record.samples,
+        train_s=record.train_s,
+        eval_s=record.eval_s,
+        peak_bytes=record.peak_bytes,
+        step_s=None if timing is None else timing.step_s,
+        target=study.target,
+        steps_to_target=None if crossing is None else crossing.step,
+        samples_to_target=None if crossing is None else crossing.samples,
+        crossing=crossing,
+        resumed_from_step=record.resumed_from_steps,
+        plateau=plateau.verdict,
+        plateau_epoch=plateau.epoch,
+        diagnosis=tuple(
+            found.name for found in diagnose(record, metric=metric.name, better=metric.better)
+        ),
+        final={
+            split: {name.name: record.final(split, name.name) for name in study.workload.metrics}
+            for split in ("train", "validation", "test")
+            if any(score.split == split for e in record.evaluations for score in e.scores)
+        },
+        generalization_gap=final_gap(record, held_out, metric.name) if held_out else None,
+        notes=record.notes,
+    )

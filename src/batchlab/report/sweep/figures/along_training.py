@@ -1,0 +1,224 @@
+"""Figures (a), (b), (c): the metrics along training, at equal epochs, steps and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+from batchlab.records.trial import Split
+from batchlab.report.parts.figure import (
+    SPLITS,
+    Figure,
+    Panel,
+    Row,
+    figure_looks,
+    list_text,
+    rate_notes,
+    rounded,
+    spread_row,
+    spread_text,
+    value_domain,
+)
+from batchlab.report.parts.plots import View, curve_plot
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.sweep.cells import Cell, chosen_cells
+from batchlab.report.sweep.curves import CurvePoint, lone_curves, mean_curve, thinned
+from batchlab.report.sweep.trial_ending import trial_words
+
+MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all
+MOST_ROWS = 9_000  # of all lines together: the page stays below 5 MB with any number of them
+FEWEST_POINTS = 12
+MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
+MOST_TABLE_PLACES = 50  # a batch size's rows in the table under the curves
+
+
+def curves_figure(study: Study, *, key: str, view: View) -> Figure:
+    """The metrics of every split along training, for the chosen learning rate of a batch size."""
+    chosen = chosen_cells(study)
+    rows = tuple(_curve_rows(study, chosen))
+    at_places = [row for row in rows if row[view] is not None and row["step"] != 0]
+    absent = None
+    if not at_places:
+        absent = (
+            "No step time was measured alone, so there is no common clock for the batch sizes."
+            if rows and view == "equal_time_s"
+            else "No trial has been evaluated after its first step yet."
+        )
+    panels = [] if absent else _curve_panels(study, chosen, at_places, key=key, view=view)
+    words = {"epoch": "epoch", "step": "optimizer step", "equal_time_s": "time"}
+    equal = {
+        "epoch": "Equal epochs: every batch size has seen the same number of examples.",
+        "step": "Equal steps: every batch size has made the same number of updates.",
+        "equal_time_s": (
+            "Equal time: steps × the time of a step measured alone on this machine, "
+            "not the clock of trials that shared it."
+        ),
+    }
+    return Figure(
+        key=key,
+        title=f"Train and held-out metrics by {words[view]}",
+        notes=(equal[view], *_curve_notes(study, chosen, view)),
+        absent=absent,
+        panels=tuple(panels),
+        data="curves",
+        rows=rows,
+        table=_curve_table(study, chosen),
+    )
+
+
+def _curve_metrics(study: Study) -> list[str]:
+    """The metric that counts, and the loss."""
+    return list(dict.fromkeys([study.workload.metrics[0].name, "loss"]))
+
+
+def _curve_rows(study: Study, chosen: tuple[Cell, ...]) -> Iterator[Row]:
+    """The points of all lines, thinned so that they fit on a page."""
+    lines = list(_lines(study, chosen))
+    most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_ROWS // max(1, len(lines))))
+    for name, points, n_marks in lines:
+        shown = thinned(points, most)
+        marked = {point.step for point in thinned(shown[-n_marks:], MOST_MARKS)} if n_marks else {}
+        for point in shown:
+            yield {**name, **_point_row(point), "marked": point.step in marked}
+
+
+def _lines(
+    study: Study, chosen: tuple[Cell, ...]
+) -> Iterator[tuple[Row, tuple[CurvePoint, ...], int]]:
+    """Name, points, and how many of the last points may carry a mark, of every line."""
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    for cell in chosen:
+        timing = study.timing(cell.batch_size)
+        for split in SPLITS:
+            for metric in _curve_metrics(study):
+                name: Row = {"batch": labels[cell.batch_size], "split": split, "metric": metric}
+                mean = mean_curve(cell, split, metric, timing)
+                if mean:
+                    yield {**name, "run": "mean"}, mean, len(mean) - 1
+                for curve in lone_curves(cell, split, metric, timing):
+                    n_marks = 1 if curve.record in cell.others else 0
+                    yield {**name, "run": trial_words(curve.record)}, curve.points, n_marks
+
+
+def _point_row(point: CurvePoint) -> Row:
+    time_s = point.equal_time_s
+    return {
+        "epoch": rounded(point.epoch),
+        "step": point.step,
+        "equal_time_s": None if time_s is None else rounded(time_s),
+        **spread_row(point.spread),
+    }
+
+
+def _curve_panels(
+    study: Study, chosen: tuple[Cell, ...], rows: list[Row], *, key: str, view: View
+) -> Iterator[Panel]:
+    at = [float(row[view] or 0.0) for row in rows]
+    for number, metric in enumerate(_curve_metrics(study)):
+        of_metric = [row for row in rows if row["metric"] == metric]
+        for split in SPLITS:
+            runs = frozenset(str(row["run"]) for row in of_metric if row["split"] == split)
+            if runs:
+                yield Panel(
+                    key=f"{key}-{split}-{number}",
+                    title=f"{split} {quantity(metric).label}",
+                    alternative=_curve_words(chosen, split, metric, view),
+                    plot=partial(
+                        curve_plot,
+                        "curves",
+                        view=view,
+                        split=split,
+                        metric=metric,
+                        runs=runs,
+                        places=(min(at), max(at)),
+                        domain=value_domain(of_metric),
+                        looks=figure_looks(study),
+                    ),
+                )
+
+
+def _curve_words(chosen: tuple[Cell, ...], split: Split, metric: str, view: View) -> str:
+    ends = [
+        f"batch size {cell.batch_size}: {spread_text(metric, final)}"
+        for cell in chosen
+        if (final := cell.final(split, metric)) is not None
+    ]
+    return (
+        f"Line chart of {split} {quantity(metric).label} against {quantity(view).label}, "
+        f"one line a batch size. "
+        + (f"At the end: {'; '.join(ends)}." if ends else "No trial has ended well.")
+    )
+
+
+def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator[str]:
+    workload = study.workload
+    yield from rate_notes(study, chosen)
+    seeds = {len(cell.ended_well) for cell in chosen} - {0}
+    if seeds and max(seeds) > 1:
+        yield "Lines are means over the seeds; bands reach from the lowest to the highest seed."
+    elif seeds:
+        yield "One seed only: there is no band, and the spread between seeds is not known."
+    for split, n, missing in (
+        ("validation", workload.n_validation, "learning rates are compared on train data"),
+        ("test", workload.n_test, "the gap is taken to the validation set where there is one"),
+    ):
+        if n == 0:
+            yield f"There is no {split} set: {missing}."
+    if workload.n_train_evaluated < workload.n_train:
+        yield (
+            f"The train metric is taken over a fixed {workload.n_train_evaluated} of the "
+            f"{workload.n_train} training examples."
+        )
+    if any(cell.others for cell in chosen):
+        yield (
+            "Dotted thin lines that end in × are single trials that ended badly or have not "
+            "ended; they are in no mean and may leave the frame."
+        )
+    yield "The untrained model (step 0) is in the data but not drawn."
+    untimed = [c.batch_size for c in chosen if study.timing(c.batch_size) is None]
+    if view == "equal_time_s" and untimed and len(untimed) < len(chosen):
+        yield f"Without a step time measured alone, not drawn: {list_text(untimed)}."
+
+
+def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
+    metrics = _curve_metrics(study)
+    series: list[tuple[Split, str]] = [(split, metric) for metric in metrics for split in SPLITS]
+    rows: list[tuple[Value, ...]] = []
+    for cell in chosen:
+        timing = study.timing(cell.batch_size)
+        curves = {key: mean_curve(cell, *key, timing) for key in series}
+        known = {key: {point.step: point for point in curve} for key, curve in curves.items()}
+        # Where train data were scored all splits were: these are the epoch ends.
+        places = thinned(
+            curves["train", metrics[0]] or curves["validation", metrics[0]], MOST_TABLE_PLACES
+        )
+        for place in places:
+            here = [known[key].get(place.step) for key in series]
+            rows.append(
+                (
+                    cell.batch_size,
+                    float(f"{place.epoch:.4g}"),
+                    place.step,
+                    place.equal_time_s,
+                    *(None if point is None else point.spread.mean for point in here),
+                    place.spread.n,
+                )
+            )
+    places_columns = tuple(
+        Column(key=name, quantity=name) for name in ("batch_size", "epoch", "step", "equal_time_s")
+    )
+    score_columns = tuple(
+        Column(
+            key=f"{split}_{metric}",
+            quantity=metric,
+            label=f"{split} {quantity(metric).label}",
+        )
+        for split, metric in series
+    )
+    return Table(
+        caption="Means over the seeds that ended well, by batch size and epoch",
+        columns=(*places_columns, *score_columns, Column(key="n", quantity="n", label="seeds")),
+        rows=tuple(rows),
+    ).without_empty_columns()

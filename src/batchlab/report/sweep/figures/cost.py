@@ -1,0 +1,151 @@
+"""Figure (e): time per step, throughput and memory by batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+from batchlab.report.parts.figure import (
+    Figure,
+    Panel,
+    Row,
+    figure_looks,
+    list_text,
+    size_rows,
+    size_words,
+    value_domain,
+)
+from batchlab.report.parts.plots import batch_size_plot
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.sweep.cells import Spread
+
+COSTS = ("step_s", "samples_per_s", "peak_bytes")
+
+
+def cost_figure(study: Study, *, key: str) -> Figure:
+    """Time per step, throughput and peak memory by batch size."""
+    rows = tuple(_cost_rows(study))
+    panels = tuple(
+        Panel(
+            key=f"{key}-{name}",
+            title=quantity(name).label,
+            alternative=size_words(quantity(name).label, name, rows, f"{key}-{name}"),
+            plot=partial(
+                batch_size_plot,
+                "cost",
+                panel=f"{key}-{name}",
+                name=name,
+                series=("timing",),
+                domain=value_domain(row for row in rows if row["panel"] == f"{key}-{name}"),
+                zero_line=False,
+                looks=figure_looks(study),
+            ),
+        )
+        for name in COSTS
+        if any(row["panel"] == f"{key}-{name}" for row in rows)
+    )
+    return Figure(
+        key=key,
+        title="Time per step, throughput and memory by batch size",
+        notes=tuple(_cost_notes(study, rows)),
+        absent=None if rows else "Neither step times nor memory were measured in this study.",
+        panels=panels,
+        data="cost",
+        rows=rows,
+        table=_cost_table(study),
+    )
+
+
+def _cost_rows(study: Study) -> Iterator[Row]:
+    for look in figure_looks(study):
+        timing = study.timing(look.batch_size)
+        if timing is not None:
+            step_s = Spread(values=tuple(block / timing.block_steps for block in timing.block_s))
+            per_s = Spread(values=tuple(timing.batch_size / value for value in step_s.values))
+            for name, middle, spread in (
+                ("step_s", timing.step_s, step_s),
+                ("samples_per_s", timing.samples_per_s, per_s),
+            ):
+                yield from size_rows(
+                    {"panel": f"e-{name}", "series": "timing", "batch": look.label},
+                    look.batch_size,
+                    middle,
+                    spread,
+                )
+        peak = peak_bytes(study, look.batch_size)
+        if peak is not None:
+            yield from size_rows(
+                {"panel": "e-peak_bytes", "series": "timing", "batch": look.label},
+                look.batch_size,
+                peak,
+                Spread(values=(peak,)),
+            )
+
+
+def peak_bytes(study: Study, batch_size: int) -> int | None:
+    """Peak memory of the timed run; of the trials' own processes where that is not known."""
+    timing = study.timing(batch_size)
+    if timing is not None and timing.peak_bytes is not None:
+        return timing.peak_bytes
+    peaks = [
+        record.peak_bytes
+        for record in study.records
+        if record.trial.batch_size == batch_size and record.peak_bytes is not None
+    ]
+    return max(peaks, default=None)
+
+
+def _cost_notes(study: Study, rows: tuple[Row, ...]) -> Iterator[str]:
+    if any(row["panel"] == "e-step_s" for row in rows):
+        blocks = max(len(timing.block_s) for timing in study.timings)
+        threads = sorted({timing.threads for timing in study.timings})
+        devices = sorted({timing.device for timing in study.timings})
+        yield (
+            f"Each batch size ran alone on {list_text(devices)} with {list_text(threads)} "
+            f"thread(s): large marks are the median of up to {blocks} blocks of steps, small "
+            f"circles single blocks, bars their range."
+        )
+    elif rows:
+        yield "No step time was measured alone: the trials' own clocks were shared and give none."
+    missing = [
+        look.batch_size for look in figure_looks(study) if study.timing(look.batch_size) is None
+    ]
+    if missing and study.timings:
+        yield f"No step time was measured alone for: {list_text(missing)}."
+    if any(row["panel"] == "e-peak_bytes" for row in rows):
+        yield "Memory is the peak of the process above an idle one."
+    elif rows:
+        yield "Peak memory was not reported on this device."
+
+
+def _cost_table(study: Study) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for look in figure_looks(study):
+        timing = study.timing(look.batch_size)
+        blocks = () if timing is None else [b / timing.block_steps for b in timing.block_s]
+        rows.append(
+            (
+                look.batch_size,
+                None if timing is None else timing.step_s,
+                min(blocks, default=None),
+                max(blocks, default=None),
+                None if timing is None else timing.samples_per_s,
+                peak_bytes(study, look.batch_size),
+                None if timing is None else timing.threads,
+            )
+        )
+    return Table(
+        caption="Time per step (median of blocks), throughput and peak memory",
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="step_s", quantity="step_s"),
+            Column(key="step_s_low", quantity="step_s", label="fastest block"),
+            Column(key="step_s_high", quantity="step_s", label="slowest block"),
+            Column(key="samples_per_s", quantity="samples_per_s"),
+            Column(key="peak_bytes", quantity="peak_bytes"),
+            Column(key="threads", quantity="threads", label="threads"),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()

@@ -1,0 +1,153 @@
+"""Figure (d): the generalization gap by batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+from batchlab.records.trial import Split
+from batchlab.report.parts.figure import (
+    SPLITS,
+    Figure,
+    Panel,
+    Row,
+    figure_looks,
+    rate_notes,
+    size_rows,
+    size_words,
+    value_domain,
+)
+from batchlab.report.parts.plots import batch_size_plot
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
+
+
+def gap_figure(study: Study, *, key: str) -> Figure:
+    """The final train and held-out metric, and the gap between them, by batch size."""
+    metric = study.workload.metrics[0].name
+    chosen = chosen_cells(study)
+    held_out = held_out_split(study)
+    rows = tuple(_gap_rows(study, chosen, held_out, metric)) if held_out else ()
+    absent = None
+    if held_out is None:
+        absent = "There is neither a test nor a validation set, so there is no gap to show."
+    elif not rows:
+        absent = "No trial that ended well knows both its train and its held-out metric."
+    label = quantity(metric).label
+    gap_label = f"train {label} − {held_out} {label}"
+    panels = (
+        ()
+        if absent or held_out is None
+        else (
+            Panel(
+                key=f"{key}-final",
+                title=f"final {label}: train (solid line), {held_out} (dashed)",
+                alternative=size_words(
+                    f"final train and {held_out} {label}", metric, rows, f"{key}-final"
+                ),
+                plot=partial(
+                    batch_size_plot,
+                    "gap",
+                    panel=f"{key}-final",
+                    name=metric,
+                    series=("train", held_out),
+                    domain=value_domain(row for row in rows if row["panel"] == f"{key}-final"),
+                    zero_line=False,
+                    looks=figure_looks(study),
+                ),
+            ),
+            Panel(
+                key=f"{key}-gap",
+                title=f"generalization gap: {gap_label}",
+                alternative=size_words(
+                    f"generalization gap, {gap_label},", "generalization_gap", rows, f"{key}-gap"
+                ),
+                plot=partial(
+                    batch_size_plot,
+                    "gap",
+                    panel=f"{key}-gap",
+                    name="generalization_gap",
+                    series=("gap",),
+                    domain=value_domain(
+                        [{"mean": 0.0}, *(row for row in rows if row["panel"] == f"{key}-gap")]
+                    ),
+                    zero_line=True,
+                    looks=figure_looks(study),
+                ),
+            ),
+        )
+    )
+    return Figure(
+        key=key,
+        title="Generalization gap by batch size",
+        notes=tuple(_gap_notes(study, chosen, held_out)),
+        absent=absent,
+        panels=panels,
+        data="gap",
+        rows=rows,
+        table=_gap_table(chosen, held_out, metric),
+    )
+
+
+def _gap_rows(
+    study: Study, chosen: tuple[Cell, ...], held_out: Split, metric: str
+) -> Iterator[Row]:
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    for cell in chosen:
+        for panel, series, spread in (
+            ("d-final", "train", cell.final("train", metric)),
+            ("d-final", held_out, cell.final(held_out, metric)),
+            ("d-gap", "gap", cell.final_gap(held_out, metric)),
+        ):
+            if spread is not None:
+                name = {"panel": panel, "series": series, "batch": labels[cell.batch_size]}
+                yield from size_rows(name, cell.batch_size, spread.mean, spread)
+
+
+def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -> Iterator[str]:
+    if held_out == "validation":
+        yield "There is no test set: the gap is train − validation metric."
+    if study.workload.metrics[0].better == "lower":
+        yield (
+            f"{quantity(study.workload.metrics[0].name).label} is better when lower, so a gap "
+            f"below 0 means that the model does better on train data."
+        )
+    if len({cell.batch_size for cell in chosen}) == 1:
+        yield "One batch size only: there is nothing to compare it with."
+    if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
+        yield "Large marks are means, small circles single seeds, bars their range."
+    else:
+        yield "One seed only: the spread between seeds is not known."
+    yield from rate_notes(study, chosen)
+
+
+def _gap_table(chosen: tuple[Cell, ...], held_out: Split | None, metric: str) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for cell in chosen:
+        gap = None if held_out is None else cell.final_gap(held_out, metric)
+        finals = [cell.final(split, metric) for split in SPLITS]
+        rows.append(
+            (
+                cell.batch_size,
+                cell.learning_rate,
+                len(cell.ended_well),
+                *(None if final is None else final.mean for final in finals),
+                *((gap.mean, gap.low, gap.high) if gap else (None, None, None)),
+            )
+        )
+    label = quantity(metric).label
+    return Table(
+        caption="Final metrics and gap: means over the seeds that ended well",
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="n", quantity="n", label="seeds"),
+            *(Column(key=f"{s}_{metric}", quantity=metric, label=f"{s} {label}") for s in SPLITS),
+            Column(key="generalization_gap", quantity="generalization_gap", label="gap"),
+            Column(key="gap_low", quantity="generalization_gap", label="lowest gap"),
+            Column(key="gap_high", quantity="generalization_gap", label="highest gap"),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()

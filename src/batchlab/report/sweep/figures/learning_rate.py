@@ -1,0 +1,136 @@
+"""Figure (f): the final metric against the learning rate, for every batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+from batchlab.records.trial import Split
+from batchlab.report.parts.figure import (
+    Figure,
+    Panel,
+    Row,
+    figure_looks,
+    spread_row,
+    spread_text,
+    value_domain,
+)
+from batchlab.report.parts.plots import rate_plot
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split
+from batchlab.report.sweep.trial_ending import trial_words
+
+
+def rate_figure(study: Study, *, key: str) -> Figure:
+    """The final metric against the learning rate, for every batch size."""
+    metric = study.workload.metrics[0].name
+    split = deciding_split(study)
+    rows = tuple(_rate_rows(study, split, metric))
+    averaged = [row for row in rows if row["run"] == "mean"]
+    absent = _absent(study, any_ended_well=bool(averaged))
+    panel = Panel(
+        key=f"{key}-rates",
+        title=f"final {split} {quantity(metric).label}",
+        alternative=_rate_words(study, split, metric),
+        plot=lambda canvas: rate_plot(
+            "rates",
+            metric=metric,
+            rates=sorted({record.trial.learning_rate for record in study.records}),
+            domain=value_domain(averaged),
+            looks=figure_looks(study),
+            canvas=canvas,
+        ),
+    )
+    return Figure(
+        key=key,
+        title="Metric against learning rate",
+        notes=(
+            f"A ring marks the rate whose curves are shown above: the best on {split} data.",
+            "A × on the axis is a trial that ended badly or has not ended at that rate.",
+        ),
+        absent=absent,
+        panels=() if absent else (panel,),
+        data="rates",
+        rows=rows,
+        table=rate_table(study, split, metric),
+    )
+
+
+def _absent(study: Study, *, any_ended_well: bool) -> str | None:
+    n_rates = len({record.trial.learning_rate for record in study.records})
+    if n_rates == 0:
+        return "No trials have been run."
+    if n_rates == 1:
+        return (
+            "One learning rate was run, so nothing can be said about others; add some with "
+            "--learning-rates."
+        )
+    return None if any_ended_well else "No trial at any learning rate ended well."
+
+
+def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    chosen = {(cell.batch_size, cell.learning_rate) for cell in chosen_cells(study)}
+    n_crosses: dict[float, int] = {}
+    for cell in cells(study):
+        base: Row = {
+            "batch": labels[cell.batch_size],
+            "batch_size": cell.batch_size,
+            "learning_rate": cell.learning_rate,
+        }
+        final = cell.final(split, metric)
+        if final is not None:
+            is_chosen = (cell.batch_size, cell.learning_rate) in chosen
+            yield {**base, "run": "mean", "chosen": is_chosen, **spread_row(final)}
+        for record in cell.others:
+            place = n_crosses.get(cell.learning_rate, 0)
+            n_crosses[cell.learning_rate] = place + 1
+            yield {**base, "run": trial_words(record), "place": place}
+
+
+def _rate_words(study: Study, split: Split, metric: str) -> str:
+    best = [
+        f"batch size {cell.batch_size}: best at {quantity_text('learning_rate', rate)} with "
+        f"{spread_text(metric, final)}"
+        for cell in chosen_cells(study)
+        if (final := cell.final(split, metric)) and (rate := cell.learning_rate)
+    ]
+    return (
+        f"Line chart of final {split} {quantity(metric).label} against learning rate, one line a "
+        f"batch size. {'; '.join(best)}."
+    )
+
+
+def rate_table(study: Study, split: Split, metric: str) -> Table:
+    """The final metric of every cell, and the trials that are in no mean."""
+    chosen = {(cell.batch_size, cell.learning_rate) for cell in chosen_cells(study)}
+    rows: list[tuple[Value, ...]] = []
+    for cell in cells(study):
+        final = cell.final(split, metric)
+        rows.append(
+            (
+                cell.batch_size,
+                cell.learning_rate,
+                *((final.mean, final.low, final.high) if final else (None, None, None)),
+                len(cell.ended_well),
+                "; ".join(trial_words(record) for record in cell.others),
+                "best" if final and (cell.batch_size, cell.learning_rate) in chosen else "",
+            )
+        )
+    label = f"{split} {quantity(metric).label}"
+    return Table(
+        caption=f"Final {label} by batch size and learning rate",
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key=f"{split}_{metric}", quantity=metric, label=f"mean {label}"),
+            Column(key="low", quantity=metric, label="lowest"),
+            Column(key="high", quantity=metric, label="highest"),
+            Column(key="n", quantity="n", label="seeds"),
+            Column(key="others", quantity="status", label="not averaged"),
+            Column(key="chosen", quantity="chosen", label="shown above"),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()

@@ -1,0 +1,90 @@
+"""HTML: a study as one self-contained page."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from batchlab.records.study import Study
+from batchlab.report.parts.download import download
+from batchlab.report.parts.figure import figure_looks
+from batchlab.report.parts.observations_table import observations_table
+from batchlab.report.parts.output_file import write_output_file
+from batchlab.report.parts.page import render_page
+from batchlab.report.parts.table import Table
+from batchlab.report.sweep.figures import FIGURES
+from batchlab.report.sweep.sentences import Sentence, sentences
+from batchlab.report.sweep.trial_ending import trial_counts
+from batchlab.report.sweep.trials_table import IDENTITY, REASONS, trials_table
+
+
+def write_html(study: Study, path: Path) -> None:
+    """Write the report of a study as one self-contained HTML file.
+
+    Args:
+        study: the study; trials that have not ended are shown as such.
+        path: the file; an old one is replaced whole, or left as it is if this fails.
+
+    Raises:
+        OutputFileError: the file cannot be written.
+    """
+    write_output_file(Path(path), html_page(study).encode())
+
+
+def html_page(study: Study) -> str:
+    """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
+    figures = [row.build(study) for row in FIGURES]
+    trials = trials_table(study)
+    return render_page(
+        "page.html.j2",
+        study=study,
+        figures=figures,
+        looks=figure_looks(study),
+        findings=_findings(study),
+        summary=trial_counts(study),
+        switched=[
+            (row, figure) for row, figure in zip(FIGURES, figures, strict=True) if row.key in "abc"
+        ],
+        others=[figure for figure in figures if figure.key not in "abc"],
+        trials=_numbers_table(trials),
+        reasons=replace(
+            _columns(trials, (*IDENTITY[1:], *REASONS, "trial_id")),
+            caption="Why a trial ended so, has this plateau and this diagnosis",
+        ),
+        downloads=(
+            download("batchlab-trials.csv", "one row a trial", trials),
+            download(
+                "batchlab-observations.csv",
+                "one row a number that was seen, joined by trial_id",
+                observations_table(study),
+            ),
+        ),
+    )
+
+
+def _findings(study: Study) -> list[tuple[str, list[Sentence]]]:
+    """The sentences, those that follow each other on one topic together under its name."""
+    groups = itertools.groupby(sentences(study), key=lambda sentence: sentence.topic)
+    return [(topic, list(group)) for topic, group in groups]
+
+
+def _columns(table: Table, keys: Iterable[str]) -> Table:
+    """The columns called `keys`, in that order, without those that know nothing."""
+    place = {column.key: i for i, column in enumerate(table.columns)}
+    kept = [place[key] for key in keys]
+    return Table(
+        caption=table.caption,
+        columns=tuple(table.columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    ).without_empty_columns()
+
+
+def _numbers_table(table: Table) -> Table:
+    """The trials as people compare them: without the reasons, the hash at the end."""
+    first = (*IDENTITY[1:], "status", "plateau", "plateau_epoch", "diagnosis")
+    last = ("batch_mode", "micro_batch_size", "engine", "threads", "trial_id")
+    named = {*first, *last, *REASONS}
+    rest = [column.key for column in table.columns if column.key not in named]
+    return _columns(table, (*first, *rest, *last))

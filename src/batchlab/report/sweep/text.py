@@ -1,0 +1,140 @@
+"""Text: a study as plain text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+from batchlab.report.parts.figure import SPLITS, figure_looks
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.sweep.cells import (
+    Cell,
+    chosen_cells,
+    deciding_split,
+    held_out_split,
+)
+from batchlab.report.sweep.curves import mean_curve
+from batchlab.report.sweep.figures.cost import peak_bytes
+from batchlab.report.sweep.figures.learning_rate import rate_table
+from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep.trial_ending import trial_counts
+
+WIDTH = 88
+BARS = "▁▂▃▄▅▆▇█"
+CURVE_CHARACTERS = 24
+
+
+def text_report(study: Study) -> str:
+    """The report of a study as plain text: what was seen, small tables, curves, bad trials.
+
+    Args:
+        study: the study; trials that have not ended are shown as such.
+
+    Returns:
+        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+    """
+    parts = [part for part in _parts(study) if part]
+    return "\n\n".join(parts) + "\n"
+
+
+def _parts(study: Study) -> Iterator[str]:
+    yield f"{study.workload.name}\n{trial_counts(study)}"
+    yield "\n".join(
+        _wrapped(f"- {sentence}")
+        for sentence in sentences(study)
+        if sentence.topic != "final metrics"  # the table below has them
+    )
+    if not study.records:
+        return
+    chosen = chosen_cells(study)
+    table = _batch_size_table(study, chosen)
+    yield f"{table.caption}\n{table.to_text()}"
+    yield _curves_text(study, chosen)
+    if len({record.trial.learning_rate for record in study.records}) > 1:
+        rates = rate_table(study, deciding_split(study), study.workload.metrics[0].name)
+        yield f"{rates.caption}\n{rates.to_text()}"
+    yield f"Command: {study.command}"
+
+
+def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
+    metric = study.workload.metrics[0].name
+    held_out = held_out_split(study)
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    rows: list[tuple[Value, ...]] = []
+    for cell in chosen:
+        finals = [cell.final(split, metric) for split in SPLITS]
+        gap = None if held_out is None else cell.final_gap(held_out, metric)
+        timing = study.timing(cell.batch_size)
+        rows.append(
+            (
+                labels[cell.batch_size],
+                cell.learning_rate,
+                len(cell.ended_well),
+                *(None if final is None else final.mean for final in finals),
+                None if gap is None else gap.mean,
+                None if timing is None else timing.step_s,
+                None if timing is None else timing.samples_per_s,
+                peak_bytes(study, cell.batch_size),
+            )
+        )
+    label = quantity(metric).label
+    return Table(
+        caption=f"By batch size: final {label}, mean over the seeds that ended well",
+        columns=(
+            Column(key="batch", quantity="batch", label="batch size"),
+            Column(key="learning_rate", quantity="learning_rate", label="rate"),
+            Column(key="n", quantity="n", label="seeds"),
+            *(Column(key=split, quantity=metric, label=split) for split in SPLITS),
+            Column(key="generalization_gap", quantity="generalization_gap", label="gap"),
+            Column(key="step_s", quantity="step_s", label="step"),
+            Column(key="samples_per_s", quantity="samples_per_s"),
+            Column(key="peak_bytes", quantity="peak_bytes", label="memory"),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()
+
+
+def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
+    """The held-out metric along the epochs, one line a batch size, all on one scale."""
+    metric = study.workload.metrics[0].name
+    split = held_out_split(study) or "train"
+    curves = {
+        cell.batch_size: [
+            point.spread.mean
+            for point in mean_curve(cell, split, metric, None)
+            if point.step and point.epoch == int(point.epoch)
+        ]
+        for cell in chosen
+    }
+    values = [value for curve in curves.values() for value in curve]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    width = max(map(len, labels.values()))
+    lines = [
+        f"{labels[batch_size]:>{width}}  {_bars(curve, low, high)}  "
+        f"{quantity_text(metric, curve[-1])}"
+        for batch_size, curve in curves.items()
+        if curve
+    ]
+    caption = (
+        f"{split} {quantity(metric).label} by epoch, from {quantity_text(metric, low)} ({BARS[0]}) "
+        f"to {quantity_text(metric, high)} ({BARS[-1]})"
+    )
+    return "\n".join([caption, *lines])
+
+
+def _bars(curve: Sequence[float], low: float, high: float) -> str:
+    last = len(curve) - 1
+    n = min(len(curve), CURVE_CHARACTERS)
+    shown = [curve[round(i * last / max(1, n - 1))] for i in range(n)]
+    room = high - low or 1.0
+    return "".join(BARS[round((value - low) / room * (len(BARS) - 1))] for value in shown)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ")

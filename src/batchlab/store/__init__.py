@@ -1,0 +1,1 @@
+"""Store: studies, trials and what was observed of them, in one SQLite file."""

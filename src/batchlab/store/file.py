@@ -1,0 +1,337 @@
+"""The file behind a store: opened only when it is whole and ours, its troubles told in words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchlab.errors import StoreError
+from batchlab.store import schema as store_schema
+from batchlab.store.column import UnreadableColumn
+
+logger = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds; longer means somebody sits on it
+
+# Their clients do not share memory, which WAL needs: two hosts would corrupt the file unnoticed.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.sshfs gpfs lustre nfs nfs4 smb3".split()
+)
+_NO_SHARED_MEMORY = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL)
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_LITTLE_SPACE_BYTES = 256 * 1024
+
+
+def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
+    """A connection to the store at `path`, of the current schema, in autocommit mode.
+
+    A file that is not a whole batchlab store of a known version is left as it is.
+
+    Args:
+        path: the file.
+        create: whether a missing (or empty) file becomes a new store.
+
+    Raises:
+        StoreError: the file cannot be used; one line says why and what to do.
+    """
+    try:
+        is_new = _is_new(path, create=create)
+        header = None if is_new else _Header.of(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be used as a store ({error.strerror}); give a file in a folder that "
+            "you may read and write"
+        ) from error
+    with explained(path):
+        if header is not None:
+            _check_content(path, header)
+        return _open_for_writing(path)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Raise the errors of a store file as a `StoreError`: what was found and what to do."""
+    try:
+        yield
+    except UnreadableColumn as error:
+        raise StoreError(
+            f"{path} is damaged: {error} does not read as batchlab wrote it; put back a copy of "
+            "the file, or give another file"
+        ) from error
+    except sqlite3.Error as error:
+        raise StoreError(_explanation(error, path)) from error
+    except UnicodeDecodeError as error:  # from the names of tables and the like
+        raise _damaged(path, "its content cannot be read") from error
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """The type of the file system that holds `path`, "" where it can't be told.
+
+    Args:
+        path: absolute, without symbolic links.
+        mounts: a text like that of Linux' `/proc/self/mountinfo` (see proc(5)).
+    """
+    best, found = -1, ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
+        # A later line on the same point covers the earlier one, hence >=.
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), after.split(" ")[0]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """What the first bytes of the file say, read without SQLite so that nothing is touched."""
+
+    uses_wal: bool
+    stated_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> _Header:
+        """Read it; refuse a file that is not ours. Source: sqlite.org/fileformat2.html, 1.3."""
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES)
+        # The schema and this number come into a new file in one transaction that does not use WAL,
+        # so every store that was ever whole has it here.
+        application_id = int.from_bytes(head[68:72], "big")
+        if not head.startswith(_MAGIC[: len(head)]):
+            raise _not_a_store(path, "it is not an SQLite file")
+        if len(head) < _HEADER_BYTES:
+            raise _damaged(path, f"it ends after {len(head)} bytes")
+        if application_id != store_schema.APPLICATION_ID:
+            raise _not_a_store(path, "it is the SQLite file of another program")
+        page_bytes = int.from_bytes(head[16:18], "big")
+        n_pages = int.from_bytes(head[28:32], "big")
+        return cls(
+            uses_wal=head[18] == 2,
+            # A page of 65536 bytes does not fit the field and is written as 1.
+            stated_bytes=n_pages * (65536 if page_bytes == 1 else page_bytes),
+        )
+
+
+def _is_new(path: Path, *, create: bool) -> bool:
+    """Whether there is nothing yet at `path`; refuse a place that could not hold a store."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; a store is a file, for example {path / 'lab.db'}")
+    if not folder.is_dir():
+        raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is not a regular file; give another file for the store")
+    is_new = not _has_content(path)
+    if is_new and not create:
+        raise StoreError(
+            f"no store at {path}; check the path, or run a sweep with --store {path} to make one"
+        )
+    # SQLite keeps its write-ahead log beside the file, so the folder must be writable too.
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True) or (
+        path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+    ):
+        raise _read_only(path)
+    return is_new
+
+
+def _check_content(path: Path, header: _Header) -> None:
+    """Refuse a damaged or newer store, reading only.
+
+    Raises:
+        StoreError: what is wrong with it.
+        sqlite3.Error: it could not be read.
+    """
+    # A writer was killed in the middle of a commit: SQLite can't read before it has undone that.
+    interrupted = _has_content(Path(f"{path}-journal"))
+    in_one_file = not interrupted and not _has_content(Path(f"{path}-wal"))
+    # SQLite takes the missing end of a last page for zeros.
+    if in_one_file and path.stat().st_size < header.stated_bytes:
+        raise _damaged(path, "its end is missing")
+    try:
+        _inspect(path, "mode=rw" if interrupted else "mode=ro")
+    except sqlite3.OperationalError as error:
+        if _primary_code(error) not in _NO_SHARED_MEMORY or not in_one_file:
+            raise
+        _inspect(path, "immutable=1")
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _inspect(path: Path, access: str) -> None:
+    with closing(_connect(path, access)) as connection:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _damaged(path, "its pages do not fit together")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    newest = len(store_schema.MIGRATIONS)
+    if version > newest:
+        raise StoreError(
+            f"{path} was written by a newer batchlab (schema {version}; this one knows up to "
+            f"{newest}); update batchlab, or give another file. It was left as it is"
+        )
+
+
+def _open_for_writing(path: Path) -> sqlite3.Connection:
+    """Connect, migrate, and choose the journal: WAL, or a rollback journal where WAL can't work."""
+    if _file_system(path) in _NETWORK_FILE_SYSTEMS:
+        why = "it lies on a network file system"
+    else:
+        try:
+            return _prepare(path, journal="WAL")
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) not in _NO_SHARED_MEMORY:
+                raise
+            why = "its file system offers no shared memory"
+    logger.warning("%s: %s, so writers wait for readers (journal mode DELETE)", path, why)
+    _leave_wal(path)
+    return _prepare(path, journal="DELETE")
+
+
+def _prepare(path: Path, *, journal: str) -> sqlite3.Connection:
+    connection = _connect(path, "mode=rwc")
+    try:
+        connection.execute("PRAGMA foreign_keys=ON")
+        _migrate(connection)
+        _set_journal(connection, journal)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # WAL fails at a read
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date, all of it or nothing."""
+    if _version(connection) >= len(store_schema.MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again, now alone: another process may have done it while we waited.
+        for statements in store_schema.MIGRATIONS[_version(connection) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={len(store_schema.MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _set_journal(connection: sqlite3.Connection, journal: str) -> None:
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite's own busy timeout does not hold here: the change needs the file alone.
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.02)
+
+
+def _leave_wal(path: Path) -> None:
+    """Turn a store in WAL mode back, without the shared memory that is missing here."""
+    if not _has_content(path) or not _Header.of(path).uses_wal:
+        return
+    with closing(_connect(path, "mode=rw")) as connection:
+        # Alone on the file, SQLite keeps the index of the log in its own memory.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        _set_journal(connection, "DELETE")
+
+
+def _connect(path: Path, access: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{access}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+    )
+
+
+def _file_system(path: Path) -> str:
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:  # not Linux
+        return ""
+    return file_system_of(path.resolve().parent, mounts)
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, 0 for errors that Python's own module raised."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _explanation(error: sqlite3.Error, path: Path) -> str:
+    code = _primary_code(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return (
+            f"{path} is in use: another program has held it for {BUSY_TIMEOUT_S:g} s; close that "
+            "program or wait for it, then run the same command again"
+        )
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_disk_full(path)):
+        return (
+            f"{path}: the disk is full; free some space, then run the same command again (what "
+            "was stored before is kept)"
+        )
+    if code == sqlite3.SQLITE_READONLY:
+        return str(_read_only(path))
+    # Without a code it is Python's own: a column's text is not UTF-8.
+    is_not_text = code == 0 and isinstance(error, sqlite3.OperationalError)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or is_not_text:
+        return str(_damaged(path, "its content cannot be read"))
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return (
+            f"{path} cannot be read or written; check that its disk is mounted and sound, and "
+            f"that {path}-wal and {path}-shm, where they exist, belong to you"
+        )
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return (
+        f"{path}: SQLite stopped with {name} and left the file as it was; see what "
+        f"`sqlite3 {path} 'PRAGMA integrity_check'` says, or give another file"
+    )
+
+
+def _is_disk_full(path: Path) -> bool:
+    return shutil.disk_usage(path.absolute().parent).free < _LITTLE_SPACE_BYTES
+
+
+def _read_only(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} is read-only (the file or its folder); copy it to a folder that you can write "
+        "to, or change its permissions"
+    )
+
+
+def _not_a_store(path: Path, found: str) -> StoreError:
+    return StoreError(
+        f"{path} is not a batchlab store: {found}; give another file. It was left as it is"
+    )
+
+
+def _damaged(path: Path, found: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged: {found}; put back a copy of it, or give another file. It was left "
+        "as it is"
+    )

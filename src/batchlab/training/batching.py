@@ -1,0 +1,268 @@
+"""Batches: which examples a step sees, in which order, cut into which micro-batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from batchlab.errors import BatchSizeError, WorkloadError
+from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.records.trial import Sampling, Trial
+from batchlab.workload.definition import Batch, Workload
+
+# Examples gathered by one index_select: enough that its cost vanishes beside the steps, few enough
+# that the copy stays in the cache.
+_GATHER_EXAMPLES = 512
+# Where PyTorch begins every tensor of its own.
+_BOUNDARY_BYTES = 64
+
+
+def check_batch_size(batch_size: int, *, workload: str, n_train: int) -> None:
+    """Refuse a batch size outside 1..N.
+
+    Raises:
+        BatchSizeError: naming the size, the possible range and the word for N.
+    """
+    if not 1 <= batch_size <= n_train:
+        raise BatchSizeError(
+            f"batch size {batch_size} for workload {workload!r}: expected 1 to {n_train}, the size "
+            f"of its training set; use 'full' for all of it in one batch"
+        )
+
+
+def derived_seed(*parts: object) -> int:
+    """A 63-bit seed made from `parts`, so that every use has a random stream of its own."""
+    digest = hashlib.sha256(" ".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
+    """The examples of one epoch in the order they are used; the same for every batch size.
+
+    It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
+    with the very examples it would have met.
+
+    Args:
+        n_train: examples in the training set, N.
+        seed: the trial's seed.
+        epoch: counted from 0.
+        sampling: "reshuffle" for a permutation, "replacement" for N independent draws.
+
+    Returns:
+        Indices, int64, shape (N,).
+    """
+    generator = torch.Generator().manual_seed(derived_seed("order", seed, epoch))
+    if sampling == "replacement":
+        return torch.randint(n_train, (n_train,), generator=generator)
+    return torch.randperm(n_train, generator=generator)
+
+
+def step_size(trial: Trial, step: int) -> int:
+    """The number of examples of a step (counted from 0): the last one of an epoch may have fewer.
+
+    Known without looking at the batch, which may hold tokens or graphs where examples were.
+    """
+    place = step % trial.steps_per_epoch
+    return min(trial.batch_size, trial.n_train - place * trial.batch_size)
+
+
+def n_examples(batch: Batch) -> int:
+    """The number of examples in a batch: the length of the first tensor found in it.
+
+    Raises:
+        BatchSizeError: there is no tensor with examples first in it.
+    """
+    found = _count_of_first_tensor(batch)
+    if found is None:
+        raise BatchSizeError(
+            f"a batch of type {type(batch).__name__} holds no tensor to count its examples by; let "
+            f"`collate` return tensors, or a tuple, list or dict of them, with examples first, or "
+            f"give the workload a `weight`"
+        )
+    return found
+
+
+def _count_of_first_tensor(batch: Batch) -> int | None:
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.ndim else None
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    if isinstance(batch, (Mapping, tuple, list)):
+        for part in parts:
+            found = _count_of_first_tensor(part)
+            if found is not None:
+                return found
+    return None
+
+
+class Batches(Protocol):
+    """Where the steps of an epoch get their examples from."""
+
+    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
+        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
+        ...
+
+
+class TensorBatches:
+    """Batches of tensors that stay on the device: indexed, never collated one by one."""
+
+    def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
+        """Move the tensors to the device, once."""
+        self._tensors: tuple[Tensor, ...] = tuple(part.to(device) for part in workload.train)
+        self._workload = workload
+        self._trial = trial
+        self._device = device
+        # The order within one whole batch makes no difference but to rounding, so that nothing need
+        # be copied. Where micro-batches normalise over themselves, it does make one; and `augment`
+        # may write into what it is given.
+        self._as_they_lie = (
+            trial.batch_mode == "full"
+            and trial.sampling == "reshuffle"
+            and trial.accumulation_steps == 1
+            and workload.augment is None
+        )
+
+    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
+        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it.
+
+        Raises:
+            WorkloadError: the step before has written into the training examples.
+        """
+        if self._as_they_lie:
+            if first_step > 0:
+                return
+            versions = [part._version for part in self._tensors]
+            yield (self._tensors,)
+            if versions != [part._version for part in self._tensors]:
+                raise WorkloadError(
+                    f"workload {self._workload.name!r}: its loss or its model writes into the "
+                    f"training examples themselves; let it work on a copy (x = x / 255, not x /= "
+                    f"255)"
+                )
+            return
+        trial = self._trial
+        order = epoch_order(
+            trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
+        ).to(self._device)
+        size, steps = trial.batch_size, trial.steps_per_epoch
+        per_gather = max(1, _GATHER_EXAMPLES // size)
+        for first in range(first_step, steps, per_gather):
+            last = min(first + per_gather, steps)
+            for batch in self._gathered(order[first * size : last * size]):
+                yield (batch,) if trial.accumulation_steps == 1 else self._micro_batches(batch)
+
+    def _gathered(self, chosen: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """The examples `chosen`, cut into batches."""
+        size = self._trial.batch_size
+        return zip(*(_cut(part, chosen, size) for part in self._tensors), strict=True)
+
+    def _micro_batches(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
+        parts = (part.split(self._trial.micro_batch_size) for part in batch)
+        return tuple(zip(*parts, strict=True))
+
+
+def _cut(part: Tensor, chosen: Tensor, batch_size: int) -> Iterable[Tensor]:
+    if _may_share_memory(part, batch_size):
+        batches: tuple[Tensor, ...] = part.index_select(0, chosen).split(batch_size)
+        return batches
+    return (part.index_select(0, batch) for batch in chosen.split(batch_size))
+
+
+def _may_share_memory(part: Tensor, batch_size: int) -> bool:
+    """Whether batches cut from one piece of memory train as batches with memory of their own do.
+
+    The kernels for products look at where their operands begin: elsewhere than on such a boundary
+    the last bits differ, and with them a run from one that was taken up in the middle.
+    """
+    bytes_per_batch = batch_size * part[0].numel() * part.element_size()
+    return not part.is_floating_point() or bytes_per_batch % _BOUNDARY_BYTES == 0
+
+
+class _FetchedSteps(Dataset[Sequence[Batch]]):
+    """The steps of one epoch over a map-style Dataset: item k is step k's micro-batches."""
+
+    def __init__(self, workload: Workload, trial: Trial, epoch: int, first_step: int) -> None:
+        self._workload = workload
+        self._trial = trial
+        self._epoch = epoch
+        self._first_step = first_step
+        self._order = epoch_order(
+            trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
+        ).tolist()
+
+    def __len__(self) -> int:
+        return self._trial.steps_per_epoch - self._first_step
+
+    def __getitem__(self, position: int) -> Sequence[Batch]:
+        step = self._first_step + position
+        # A dataset that draws random crops must draw the same ones whichever worker serves the
+        # step and wherever the run was taken up again.
+        seed = derived_seed("fetch", self._trial.seed, self._epoch, step)
+        collate = self._workload.collate or default_collate
+        size, micro = self._trial.batch_size, self._trial.micro_batch_size
+        chosen = self._order[step * size : (step + 1) * size]
+        with untouched_randomness():
+            seed_everything(seed)
+            examples = [self._workload.train[index] for index in chosen]
+            return tuple(
+                collate(examples[start : start + micro]) for start in range(0, len(chosen), micro)
+            )
+
+
+def _only(items: list[Any]) -> Any:
+    return items[0]
+
+
+class DatasetBatches:
+    """Batches of a map-style Dataset, through a DataLoader with the user's collate and workers."""
+
+    def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
+        """Nothing is fetched yet."""
+        self._workload = workload
+        self._trial = trial
+        self._device = device
+
+    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
+        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
+        steps = _FetchedSteps(self._workload, self._trial, epoch, first_step)
+        # A generator of its own: the loader must not draw its seed from the trial's stream.
+        generator = torch.Generator().manual_seed(derived_seed("loader", self._trial.seed, epoch))
+        loader = DataLoader(
+            steps,
+            batch_size=1,
+            collate_fn=_only,
+            num_workers=self._workload.workers,
+            # A trial's process comes from a fork server, which its workers would inherit: they
+            # would get the user's functions by plain pickle, which cannot carry them.
+            multiprocessing_context="fork" if self._workload.workers else None,
+            generator=generator,
+            pin_memory=self._device.type == "cuda",
+        )
+        for micro_batches in loader:
+            yield tuple(on_device(batch, self._device) for batch in micro_batches)
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with every tensor in it on `device`; what has a `to` of its own is asked to."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if callable(getattr(batch, "to", None)):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: on_device(part, device) for key, part in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(on_device(part, device) for part in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(on_device(part, device) for part in batch)
+    return batch
+
+
+def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Batches:
+    """The batches of `workload`'s training set for `trial`."""
+    if isinstance(workload.train, tuple):
+        return TensorBatches(workload, trial, device)
+    return DatasetBatches(workload, trial, device)

@@ -1,0 +1,1 @@
+"""Workload: what is trained, how it is found, loaded and told apart."""

@@ -1,0 +1,154 @@
+"""least-squares: linear regression on made-up data whose optimum is known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.definition import Workload
+from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.settings import check_real, check_whole
+
+_NAME = "least-squares"
+
+Regression = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimum:
+    """Where least squares ends, and the shape of the loss there (and everywhere).
+
+    Attributes:
+        weights: the minimizer, shape (dimension,), float64.
+        loss: half the mean squared residual there.
+        curvatures: eigenvalues of the Hessian X^T X / n, shape (dimension,), ascending.
+    """
+
+    weights: Tensor
+    loss: float
+    curvatures: Tensor
+
+
+def workload(
+    *,
+    n: int = 1000,
+    dimension: int = 10,
+    noise: float = 1.0,
+    condition_number: float = 10.0,
+    momentum: float = 0.0,
+    seed: int = 0,
+) -> Workload:
+    """Linear regression on made-up data in float64; the optimum is known in closed form.
+
+    The loss is half the mean squared residual. The training set's Hessian is diagonal with
+    eigenvalues evenly spaced in the logarithm from 1 / condition_number to 1, so a constant
+    rate below 2 is stable for full batches. The model starts at zero for every trial seed.
+    `optimum` gives the minimizer.
+
+    Args:
+        n: training examples, at least `dimension`; as many for validation and for test.
+        dimension: weights, at least 1.
+        noise: standard deviation of the targets' noise, at least 0.
+        condition_number: largest over smallest eigenvalue, at least 1; 1 in one dimension.
+        momentum: of SGD, in [0, 1).
+        seed: of the data, at least 0.
+
+    Returns:
+        The workload; the loss is the metric that counts.
+
+    Raises:
+        WorkloadError: a value that is not possible; the message says which are.
+    """
+    check_whole(dimension, setting="dimension", workload=_NAME, low=1)
+    check_whole(n, setting="n", workload=_NAME, low=dimension)
+    check_real(noise, setting="noise", workload=_NAME, low=0)
+    check_real(condition_number, setting="condition_number", workload=_NAME, low=1)
+    check_whole(seed, setting="seed", workload=_NAME, low=0)
+    if dimension == 1 and condition_number != 1:
+        raise WorkloadError(
+            f"{_NAME}: condition_number={condition_number} with dimension=1; one direction has "
+            "one curvature: give condition_number=1 or a higher dimension"
+        )
+    sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum)
+    curvatures = np.geomspace(1 / condition_number, 1, dimension)
+    # One stream a split: the training set stays the same whatever the others take.
+    streams = np.random.default_rng(seed).spawn(3)
+    designs = (
+        _orthogonal_columns(streams[0], n, dimension),
+        streams[1].standard_normal((n, dimension)),
+        streams[2].standard_normal((n, dimension)),
+    )
+    train, validation, test = (
+        _regression(design * np.sqrt(curvatures), noise=noise, stream=stream)
+        for design, stream in zip(designs, streams, strict=True)
+    )
+    return Workload(
+        name=_NAME,
+        model=partial(_model, dimension=dimension),
+        train=train,
+        validation=validation,
+        test=test,
+        loss=_loss,
+        optimizer=sgd,
+        batch_size=16,
+        learning_rate=0.05,
+    )
+
+
+def optimum(x: Tensor, y: Tensor) -> Optimum:
+    """The minimizer of half the mean squared residual of x w - y.
+
+    Args:
+        x: inputs, shape (n, dimension), float64, of full column rank.
+        y: targets, shape (n,), float64.
+
+    Returns:
+        The minimizer, its loss, and the Hessian's eigenvalues.
+    """
+    weights = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
+    return Optimum(
+        weights=weights,
+        loss=0.5 * float((x @ weights - y).square().mean()),
+        curvatures=torch.linalg.eigvalsh(x.T @ x / len(x)),
+    )
+
+
+def _model(*, dimension: int) -> nn.Linear:
+    """A weight for each input, all 0, and no bias."""
+    model = nn.Linear(dimension, 1, bias=False, dtype=torch.float64)
+    nn.init.zeros_(model.weight)
+    return model
+
+
+def _loss(model: nn.Module, batch: Regression) -> Tensor:
+    """Half the mean squared residual, a scalar."""
+    x, y = batch
+    predictions: Tensor = model(x).squeeze(1)
+    return 0.5 * (predictions - y).square().mean()
+
+
+def _orthogonal_columns(stream: np.random.Generator, n: int, dimension: int) -> NDArray[np.float64]:
+    """Random columns with mean square 1, each orthogonal to all others, shape (n, dimension).
+
+    By modified Gram-Schmidt, twice, without BLAS: its sums depend on the number of threads, and
+    the same settings must give the same bytes in a parent and in its single-threaded children.
+    """
+    columns = stream.standard_normal((dimension, n))
+    for _ in range(2):
+        for i in range(dimension):
+            columns[i] /= np.sqrt(np.mean(columns[i] ** 2))
+            overlaps = np.mean(columns[i + 1 :] * columns[i], axis=1, keepdims=True)
+            columns[i + 1 :] -= overlaps * columns[i]
+    return columns.T
+
+
+def _regression(x: NDArray[np.float64], *, noise: float, stream: np.random.Generator) -> Regression:
+    """Inputs, and targets whose true weights are all 1, with noise."""
+    y = x.sum(axis=1) + noise * stream.standard_normal(len(x))
+    return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)

@@ -1,0 +1,113 @@
+"""mnist-mlp: a fully connected network on handwritten digits."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+from torch import nn
+
+from batchlab.datasets.mnist import load_mnist
+from batchlab.datasets.pixels import INPUTS, Pixels
+from batchlab.workload.classification import accuracy, cross_entropy, labelled_tensors
+from batchlab.workload.definition import Workload
+from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.settings import check_whole, chosen
+
+_NAME = "mnist-mlp"
+_N_VALIDATION = {"split": 10_000, "all": 0}
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+def workload(
+    *,
+    layers: int = 2,
+    width: int = 128,
+    activation: str = "relu",
+    init: str = "torch",
+    input: str = "unit",
+    train: str = "split",
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> Workload:
+    """A fully connected network tells handwritten digits apart (MNIST).
+
+    Args:
+        layers: hidden layers, at least 1.
+        width: units of each hidden layer, at least 1.
+        activation: relu, tanh or gelu.
+        init: torch (PyTorch's own), glorot (uniform) or he (normal); both with zero biases.
+        input: unit (pixels between 0 and 1) or standardized (mean 0, standard deviation 1).
+        train: split (50,000 images; the last 10,000 are for validation) or all (60,000; none).
+        optimizer: sgd, adam or adamw.
+        momentum: of SGD; for adam and adamw the decay of the first moment; in [0, 1).
+        nesterov: Nesterov's momentum, with sgd.
+        weight_decay: at least 0.
+
+    Returns:
+        The workload; validation accuracy is the metric that counts.
+
+    Raises:
+        WorkloadError: a value that is not possible; the message says which are.
+    """
+    check_whole(layers, setting="layers", workload=_NAME, low=1)
+    check_whole(width, setting="width", workload=_NAME, low=1)
+    chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)
+    chosen(init, _INITS, setting="init", workload=_NAME)
+    chosen(input, INPUTS, setting="input", workload=_NAME)
+    n_validation = chosen(train, _N_VALIDATION, setting="train", workload=_NAME)
+    named_optimizer = NamedOptimizer(
+        name=optimizer,
+        workload=_NAME,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+    )
+    mnist = load_mnist(n_validation=n_validation)
+    return Workload(
+        name=_NAME,
+        model=partial(
+            _model, layers=layers, width=width, activation=activation, init=init, input=input
+        ),
+        train=labelled_tensors(*mnist.train),
+        validation=labelled_tensors(*mnist.validation) if mnist.validation else None,
+        test=labelled_tensors(*mnist.test),
+        loss=cross_entropy,
+        metrics={"accuracy": accuracy},
+        optimizer=named_optimizer,
+        batch_size=64,
+        learning_rate=0.01,
+    )
+
+
+def _model(*, layers: int, width: int, activation: str, init: str, input: str) -> nn.Sequential:
+    """Pixels, then `layers` times linear and activation, then a score for each digit."""
+    model = nn.Sequential(Pixels(input, workload=_NAME))
+    for n_in, n_out in pairwise([784, *[width] * layers]):
+        model.extend([nn.Linear(n_in, n_out), _ACTIVATIONS[activation]()])
+    model.append(nn.Linear(width, 10))
+    for module in model:
+        if isinstance(module, nn.Linear):
+            _INITS[init](module)
+    return model
+
+
+def _init_torch(layer: nn.Linear) -> None:
+    """As the layer was made: weights and biases uniform within ± 1 / sqrt(inputs)."""
+
+
+def _init_glorot(layer: nn.Linear) -> None:
+    """Uniform within ± sqrt(6 / (inputs + outputs)), biases 0. Glorot and Bengio 2010, eq. 16."""
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def _init_he(layer: nn.Linear) -> None:
+    """Normal with standard deviation sqrt(2 / inputs), biases 0. He et al. 2015, eq. 10."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+
+
+_INITS = {"torch": _init_torch, "glorot": _init_glorot, "he": _init_he}

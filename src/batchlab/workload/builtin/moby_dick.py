@@ -1,0 +1,189 @@
+"""moby-dick: a small transformer that predicts the next character of a novel."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from batchlab.datasets.text import load_moby_dick
+from batchlab.errors import WorkloadError
+from batchlab.workload.definition import Workload
+from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.settings import check_whole
+
+_NAME = "moby-dick"
+_TRAIN_FRACTION, _VALIDATION_FRACTION = 0.8, 0.1
+
+Windows = tuple[Tensor]
+
+
+def workload(
+    *,
+    context: int = 64,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    optimizer: str = "adamw",
+    momentum: float = 0.9,
+    weight_decay: float = 0.01,
+) -> Workload:
+    """A small transformer predicts the next character of Moby-Dick, on a CPU if need be.
+
+    An example is a window of the text; every character of it is predicted from those before it.
+    The first 80 % of the novel are for training, the next 10 % for the test, the last 10 % for
+    validation. The loss is in nats per character.
+
+    Args:
+        context: characters that a prediction can look back on, at least 1.
+        width: size of a character's vector, a multiple of `heads`.
+        layers: transformer blocks, at least 1.
+        heads: attention heads of each block, at least 1.
+        optimizer: sgd, adam or adamw.
+        momentum: of SGD; for adam and adamw the decay of the first moment; in [0, 1).
+        weight_decay: at least 0.
+
+    Returns:
+        The workload; validation loss is the metric that counts.
+
+    Raises:
+        WorkloadError: a value that is not possible; the message says which are.
+    """
+    check_whole(heads, setting="heads", workload=_NAME, low=1)
+    check_whole(width, setting="width", workload=_NAME, low=1)
+    check_whole(layers, setting="layers", workload=_NAME, low=1)
+    if width % heads:
+        raise WorkloadError(
+            f"{_NAME}: width={width} with heads={heads}; expected a multiple of heads, "
+            f"such as width={heads * (width // heads + 1)}"
+        )
+    named_optimizer = NamedOptimizer(
+        name=optimizer, workload=_NAME, momentum=momentum, weight_decay=weight_decay
+    )
+    text = load_moby_dick()
+    n = len(text.ids)
+    ends = [round(n * _TRAIN_FRACTION), round(n * (1 - _VALIDATION_FRACTION))]
+    train, test, validation = np.split(text.ids, ends)
+    check_whole(context, setting="context", workload=_NAME, low=1, high=len(validation) - 1)
+    return Workload(
+        name=_NAME,
+        model=partial(
+            _Transformer,
+            n_characters=len(text.vocabulary),
+            context=context,
+            width=width,
+            layers=layers,
+            heads=heads,
+        ),
+        train=_windows(train, context),
+        validation=_windows(validation, context),
+        test=_windows(test, context),
+        loss=_loss,
+        metrics={"loss": _loss, "accuracy": _accuracy},
+        optimizer=named_optimizer,
+        weight=_n_predictions,
+        batch_size=32,
+        learning_rate=0.003,
+    )
+
+
+def _windows(ids: NDArray[np.uint8], context: int) -> Windows:
+    """The text cut in windows, shape (n, context + 1); each predicts `context` characters.
+
+    A window starts with the last character of the one before, so each is predicted just once.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(ids, context + 1)[::context]
+    return (torch.from_numpy(windows.copy()),)
+
+
+def _scores_and_targets(model: nn.Module, batch: Windows) -> tuple[Tensor, Tensor]:
+    """A row of scores for every prediction of the batch, and the characters that came."""
+    (windows,) = batch
+    # The model gets the very tensor of the batch, not a part of it made anew: an evaluation that
+    # asks for loss and accuracy knows it again, and computes the scores once.
+    scores: Tensor = model(windows)
+    return scores.flatten(0, 1), windows[:, 1:].long().flatten()
+
+
+def _loss(model: nn.Module, batch: Windows) -> Tensor:
+    """Mean cross entropy in nats per character, a scalar."""
+    return F.cross_entropy(*_scores_and_targets(model, batch))
+
+
+def _accuracy(model: nn.Module, batch: Windows) -> Tensor:
+    """Fraction of characters that were guessed right, a scalar in [0, 1]."""
+    scores, targets = _scores_and_targets(model, batch)
+    return (scores.argmax(1) == targets).float().mean()
+
+
+def _n_predictions(batch: Windows) -> float:
+    """Characters that the batch predicts: over so many the loss is the mean."""
+    return float(batch[0][:, 1:].numel())
+
+
+class _Transformer(nn.Module):
+    """A causal transformer, normalised before each part (GPT-2's shape).
+
+    Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", 2.3.
+    """
+
+    def __init__(
+        self, *, n_characters: int, context: int, width: int, layers: int, heads: int
+    ) -> None:
+        super().__init__()
+        self.characters = nn.Embedding(n_characters, width)
+        self.positions = nn.Parameter(torch.empty(context, width))
+        self.blocks = nn.Sequential(*[_Block(width=width, heads=heads) for _ in range(layers)])
+        self.norm = nn.LayerNorm(width)
+        self.scores = nn.Linear(width, n_characters)
+        nn.init.normal_(self.positions, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Scores of the characters after the first of each window.
+
+        Args:
+            windows: ids, shape (n, length + 1), at most `context` + 1 wide.
+
+        Returns:
+            Shape (n, length, n_characters); row i is told only the characters up to i.
+        """
+        ids = windows[:, :-1].long()
+        x = self.characters(ids) + self.positions[: ids.shape[1]]
+        scores: Tensor = self.scores(self.norm(self.blocks(x)))
+        return scores
+
+
+class _Block(nn.Module):
+    """Attention to the characters before, then a network of its own for each."""
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attended = nn.Linear(width, width)
+        self.network = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape (n, length, width) as `x`."""
+        n, length, width = x.shape
+        joined = self.query_key_value(self.attention_norm(x))
+        query, key, value = joined.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.attended(seen.transpose(1, 2).reshape(n, length, width))
+        changed: Tensor = x + self.network(x)
+        return changed

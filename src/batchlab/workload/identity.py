@@ -1,0 +1,277 @@
+"""WorkloadIdentity: a hash that changes when the workload's source, settings or data change."""
+
+from __future__ import annotations
+
+import copyreg
+import dis
+import hashlib
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batchlab.errors import WorkloadError
+from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.records.trial import Setting
+from batchlab.workload.definition import Data, Workload
+from batchlab.workload.error_place import told
+from batchlab.workload.source import is_library, source_text
+
+# A Dataset may be too large to read whole: so many of its examples, evenly spaced, stand for it.
+_EXAMPLES_OF_A_DATASET = 64
+_DATA_SEED = 0
+_SPLITS = ("train", "validation", "test")
+
+
+def workload_identity(
+    workload: Workload, *, source: str | None, settings: tuple[tuple[str, Setting], ...]
+) -> str:
+    """The first 16 hexadecimal digits of a SHA-256 over source, settings and data.
+
+    Args:
+        workload: the workload, loaded.
+        source: the text of the files it was loaded from; None for a live one, whose functions
+            are hashed by their code and by what they refer to.
+        settings: the settings it was made with.
+
+    Raises:
+        WorkloadError: an example of a Dataset cannot be read.
+    """
+    digest = hashlib.sha256()
+    if source is None:
+        _ValueHash(digest).add(workload)
+    else:
+        digest.update(source.encode())
+    digest.update(b"\0settings\0" + repr(settings).encode())
+    for split in _SPLITS:
+        digest.update(f"\0{split}\0".encode())
+        _add_data(digest, getattr(workload, split), f"workload {workload.name!r}: {split}")
+    return digest.hexdigest()[:16]
+
+
+def _add_data(digest: Any, data: Data | None, what: str) -> None:
+    if data is None or isinstance(data, str):
+        digest.update(repr(data).encode())
+    elif isinstance(data, tuple):
+        for tensor in data:
+            _add_tensor(digest, tensor)
+    else:
+        n = len(data)
+        digest.update(f"{type(data).__qualname__} {n}".encode())
+        for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
+            _ValueHash(digest).add(_example(data, position, what))
+
+
+def _example(data: Data, position: int, what: str) -> Any:
+    # A Dataset that draws random crops must show the same ones each time.
+    with untouched_randomness():
+        seed_everything(_DATA_SEED)
+        try:
+            return data[position]
+        except Exception as error:
+            raise WorkloadError(
+                f"{what}: reading example {position} raised {told(error)}"
+            ) from error
+
+
+def _add_tensor(digest: Any, tensor: Tensor) -> None:
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if flat.numel():
+        digest.update(flat.view(torch.uint8).numpy().data)
+
+
+def _add_array(digest: Any, array: np.ndarray[Any, Any]) -> None:
+    digest.update(f"{array.dtype} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+
+
+_ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)
+_C_FUNCTIONS = (
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodWrapperType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+
+
+class _ValueHash:
+    """Hashes values by what they do and hold, never by where they are.
+
+    A function counts by its code, constants, defaults, what it encloses and the globals it names;
+    a class by its bases and attributes; another object by what pickling would keep of it. What
+    belongs to a library counts by its name.
+    """
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+        # Each value seen, with its number; it is held, so that its id is not given to another.
+        self._seen: dict[int, tuple[int, Any]] = {}
+
+    def add(self, value: Any) -> None:
+        if isinstance(value, _ATOMS):
+            self._word(f"{type(value).__name__} {value!r}")
+        elif isinstance(value, Tensor):
+            _add_tensor(self._digest, value)
+        elif isinstance(value, (tuple, CodeType)):
+            # Which equal constants are one object is the compiler's affair: never "seen before".
+            self._add_new(value)
+        elif id(value) in self._seen:
+            self._word(f"again {self._seen[id(value)][0]}")
+        else:
+            self._seen[id(value)] = (len(self._seen), value)
+            self._add_new(value)
+
+    def _add_new(self, value: Any) -> None:
+        self._word(type(value).__name__)
+        match value:
+            case Workload():
+                for name in Workload.__dataclass_fields__:
+                    if name not in _SPLITS:
+                        self._word(name)
+                        self.add(getattr(value, name))
+            case FunctionType():
+                self._add_function(value)
+            case CodeType():
+                self._add_code(value)
+            case type():
+                self._add_class(value)
+            case ModuleType():
+                self._add_module(value)
+            case MethodType():
+                self._add_all((value.__func__, value.__self__))
+            case property():
+                self._add_all((value.fget, value.fset, value.fdel))
+            case staticmethod() | classmethod():
+                self.add(value.__func__)
+            case partial():
+                self._add_all((value.func, value.args, value.keywords))
+            case Mapping():
+                for key, part in value.items():
+                    self._add_all((key, part))
+            case tuple() | list():
+                self._word(str(len(value)))
+                self._add_all(value)
+            case set() | frozenset():
+                self._add_unordered(value)
+            case np.ndarray() if value.dtype != object:
+                _add_array(self._digest, value)
+            case _ if isinstance(value, _C_FUNCTIONS):
+                self._word(value.__qualname__)
+                self.add(getattr(value, "__self__", None))
+            case _ if hasattr(value, "__array_interface__"):  # an image, for one
+                _add_array(self._digest, np.asarray(value))
+            case _:
+                self._add_object(value)
+
+    def _add_function(self, function: FunctionType) -> None:
+        if _is_of_library(function.__module__):
+            self._word(f"{function.__module__}.{function.__qualname__}")
+            return
+        self._add_code(function.__code__)
+        self.add(function.__defaults__)
+        self.add(function.__kwdefaults__)
+        for cell in function.__closure__ or ():
+            try:
+                self.add(cell.cell_contents)
+            except ValueError:  # not filled yet
+                self._word("empty")
+        for name in sorted(set(_global_names(function.__code__))):
+            if name in function.__globals__:
+                self._word(name)
+                self.add(function.__globals__[name])
+
+    def _add_code(self, code: CodeType) -> None:
+        self._digest.update(code.co_code)
+        self._word(" ".join((*code.co_names, *code.co_varnames, *code.co_freevars)))
+        self._add_all(code.co_consts)
+
+    def _add_class(self, cls: type) -> None:
+        self._word(f"{cls.__module__}.{cls.__qualname__}")
+        if _is_of_library(cls.__module__):
+            return
+        self._add_all(cls.__bases__)
+        for name, part in sorted(vars(cls).items()):
+            is_bookkeeping = name.startswith("__") and not isinstance(
+                part, (FunctionType, staticmethod, classmethod, property)
+            )
+            if not is_bookkeeping and name != "_abc_impl":
+                self._word(name)
+                self.add(part)
+
+    def _add_module(self, module: ModuleType) -> None:
+        self._word(module.__name__)
+        file = getattr(module, "__file__", None)
+        if file and module.__name__ != "__main__" and not is_library(Path(file)):
+            self._word(source_text(Path(file)))
+
+    def _add_object(self, value: Any) -> None:
+        self.add(type(value))
+        try:
+            reduced = _reduced(value)
+        except Exception:  # a lock, an open file: what cannot be pickled has nothing to tell
+            return
+        if isinstance(reduced, str):
+            self._word(reduced)
+            return
+        made_by, arguments, *held = reduced
+        self._add_all((made_by, arguments))
+        for part in held:
+            self.add(list(part) if isinstance(part, Iterator) else part)
+
+    def _add_unordered(self, values: Iterable[Any]) -> None:
+        digests = []
+        for value in values:
+            inner = _ValueHash(hashlib.sha256())
+            inner._seen = dict(self._seen)
+            inner.add(value)
+            digests.append(inner._digest.hexdigest())
+        self._word(" ".join(sorted(digests)))
+
+    def _add_all(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self.add(value)
+
+    def _word(self, text: str) -> None:
+        self._digest.update(text.encode(errors="surrogatepass") + b"\0")
+
+
+def _reduced(value: object) -> Any:
+    """What pickling would keep: a name, or the maker, its arguments and what is set afterwards."""
+    registered = copyreg.dispatch_table.get(type(value))
+    return registered(value) if registered is not None else value.__reduce_ex__(4)
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    """The globals that a function names, also inside the functions it makes."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _global_names(constant)
+
+
+def _is_of_library(module: str | None) -> bool:
+    """Whether a module is not the user's own: batchlab's, an installed or a built-in one's."""
+    if module is None or module == "__main__":
+        return False
+    found = sys.modules.get(module)
+    if found is None:
+        return False
+    file = getattr(found, "__file__", None)
+    if file is None:
+        return getattr(found.__spec__, "origin", None) in ("built-in", "frozen")
+    return is_library(Path(file))

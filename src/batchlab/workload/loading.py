@@ -1,0 +1,353 @@
+"""WorkloadReference: how a workload is named (`mnist-mlp`, `train.py:workload`), and loaded."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from batchlab.errors import BatchlabError, UsageError, WorkloadError
+from batchlab.records.trial import Setting
+from batchlab.version import __version__
+from batchlab.workload.builtin import workload_names
+from batchlab.workload.definition import Workload
+from batchlab.workload.error_place import told
+from batchlab.workload.identity import workload_identity
+from batchlab.workload.source import source_text
+from batchlab.workload.split import with_validation
+
+# Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
+_LARGEST_WHOLE = 2**53 - 1
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedWorkload:
+    """A workload that is ready to train, and who it is.
+
+    Attributes:
+        workload: with its validation set split off where it asked for that.
+        workload_id: the identity of its source, settings and data.
+        reference: how it was named.
+        settings: all settings and the values used, sorted by name.
+    """
+
+    workload: Workload
+    workload_id: str
+    reference: str
+    settings: tuple[tuple[str, Setting], ...]
+
+
+def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> LoadedWorkload:
+    """Load a built-in workload or a user's `path/file.py:name`.
+
+    Args:
+        reference: a built-in name or `file.py:name`; there `name` is a Workload or a function
+            that returns one.
+        settings: for the function's keywords, the rest for the workload's optimizer; a text is
+            read as the type of the setting's default.
+
+    Raises:
+        UsageError: an unknown workload or setting, or a value of the wrong type.
+        WorkloadError: the file is missing, cannot be run, or holds no such workload.
+    """
+    made, source = _found(reference)
+    used: dict[str, Setting] = {}
+    if isinstance(made, Workload):
+        workload, rest = made, dict(settings)
+    else:
+        workload, used, rest = _called(made, reference, settings)
+    workload, of_optimizer = _with_optimizer_settings(workload, reference, rest, known=used)
+    return _loaded(workload, reference, source, used | of_optimizer)
+
+
+def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
+    """A workload that exists in this process only: a notebook's, a closure.
+
+    Raises:
+        UsageError: a setting that its optimizer does not take.
+    """
+    workload, used = _with_optimizer_settings(workload, workload.name, dict(settings), known={})
+    return _loaded(workload, workload.name, None, used)
+
+
+def describe_workloads() -> list[dict[str, Any]]:
+    """The built-in workloads: name, description (its function's first line), settings, defaults."""
+    described = []
+    for name in workload_names():
+        function, _ = _found(name)
+        assert not isinstance(function, Workload)
+        first_line = (inspect.getdoc(function) or "").partition("\n")[0]
+        described.append({"name": name, "description": first_line, "settings": _keywords(function)})
+    return described
+
+
+def _loaded(
+    workload: Workload, reference: str, source: str | None, used: Mapping[str, Setting]
+) -> LoadedWorkload:
+    settings = tuple(sorted(used.items()))
+    ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
+    return LoadedWorkload(
+        workload=ready,
+        workload_id=workload_identity(workload, source=source, settings=settings),
+        reference=reference,
+        settings=settings,
+    )
+
+
+def _found(reference: str) -> tuple[Workload | Callable[..., Workload], str]:
+    """What a reference names, and the source that it stands for."""
+    path, colon, name = reference.rpartition(":")
+    if colon or reference.endswith(".py"):
+        if not colon:
+            raise UsageError(
+                f"{reference!r} names a file and no workload in it; give {reference}:NAME, where "
+                f"NAME is a Workload or a function that returns one"
+            )
+        return _in_file(Path(path), name)
+    if reference not in workload_names():
+        raise UsageError(
+            f"unknown workload {reference!r}; {_did_you_mean(reference, workload_names())}built in "
+            f"are {', '.join(workload_names())}; your own is named path/file.py:name"
+        )
+    module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    # What it is built from elsewhere in the package changes with the version.
+    return module.workload, f"batchlab {__version__}\n{source}"
+
+
+def _did_you_mean(given: str, possible: Iterable[str]) -> str:
+    close = difflib.get_close_matches(given, list(possible), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def _in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workload], str]:
+    if not file.is_file():
+        raise WorkloadError(f"{file}: there is no such file; name a workload as path/file.py:name")
+    module = _imported(file)
+    if not hasattr(module, name):
+        candidates = sorted(_candidates(module))
+        possible = ", ".join(candidates) or "nothing that could be one"
+        raise WorkloadError(
+            f"{file} has no {name!r}; {_did_you_mean(name, candidates)}it holds {possible}; a "
+            f"workload is a batchlab.Workload or a function that returns one"
+        )
+    found = getattr(module, name)
+    if not isinstance(found, Workload) and not callable(found):
+        raise WorkloadError(
+            f"{file}: {name!r} is a {type(found).__name__}; expected a batchlab.Workload or a "
+            f"function that returns one"
+        )
+    # Two workloads of one file share its source, and may share their data: the name tells them.
+    return found, f"{name}\n{source_text(file)}"
+
+
+def _imported(file: Path) -> ModuleType:
+    path = file.resolve()
+    # Its neighbours must be importable, as they are when the file is run.
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    module_name = path.stem if path.stem.isidentifier() else "batchlab_user_workload"
+    known = sys.modules.get(module_name)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path:
+        module_name = f"batchlab_user_{module_name}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise WorkloadError(f"{file}: not a Python file; a workload's file ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(module_name)
+    sys.modules[module_name] = module
+    try:
+        _run(module, file)
+    except BaseException:
+        if before is None:
+            del sys.modules[module_name]
+        else:
+            sys.modules[module_name] = before
+        raise
+    # Children get its functions by value: by name they would run the file again, edited by then
+    # perhaps, and not find it at all where its name is none of a module (my-train.py).
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _run(module: ModuleType, file: Path) -> None:
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is not None
+    try:
+        module.__spec__.loader.exec_module(module)
+    except SyntaxError as error:
+        # It may lie in a module that the file imports.
+        name = Path(error.filename).name if error.filename else file.name
+        where = f"{file}" if name == file.name else f"{file}: {name}"
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise WorkloadError(
+            f"{where}{line}: {error.msg}; the file cannot be run until that is mended"
+        ) from error
+    except BatchlabError as error:
+        raise WorkloadError(f"{file}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise WorkloadError(
+            f"{file}: running it raised {told(error)}; python {file} shows the whole report"
+        ) from error
+
+
+def _candidates(module: Any) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (
+            isinstance(value, Workload)
+            or (inspect.isfunction(value) and value.__module__ == module.__name__)
+        )
+    ]
+
+
+def _called(
+    function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
+) -> tuple[Workload, dict[str, Setting], dict[str, str | Setting]]:
+    defaults = _keywords(function)
+    given = {
+        name: as_type_of(defaults[name], value, name)
+        for name, value in settings.items()
+        if name in defaults
+    }
+    rest = {name: value for name, value in settings.items() if name not in defaults}
+    try:
+        workload = function(**given)
+    except BatchlabError:
+        raise
+    except Exception as error:
+        raise WorkloadError(f"{reference}: making the workload raised {told(error)}") from error
+    if not isinstance(workload, Workload):
+        raise WorkloadError(
+            f"{reference} returned a {type(workload).__name__}; expected a batchlab.Workload"
+        )
+    return workload, defaults | given, rest
+
+
+def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
+    """The keywords that a setting can change: those with a plain default.
+
+    Args:
+        function: the user's.
+        positional: so many of its first parameters are given by position and cannot be set.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.items())[positional:]
+    except (TypeError, ValueError):  # written in C, without a signature
+        return {}
+    return {
+        name: _default_of(parameter)
+        for name, parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and (parameter.default is None or isinstance(parameter.default, (str, int, float, bool)))
+    }
+
+
+def _default_of(parameter: inspect.Parameter) -> Setting:
+    """The default, as a float where `momentum: float = 0` says that it is one."""
+    default: Setting = parameter.default
+    if type(default) is int and parameter.annotation in (float, "float"):
+        return float(default)
+    return default
+
+
+def _with_optimizer_settings(
+    workload: Workload,
+    reference: str,
+    settings: dict[str, str | Setting],
+    *,
+    known: Mapping[str, Setting],
+) -> tuple[Workload, dict[str, Setting]]:
+    if not settings:
+        return workload, {}
+    possible = {}
+    if workload.optimizer is not None:  # called with the parameters and the rate by position
+        possible = _keywords(workload.optimizer, positional=2)
+    for name in settings:
+        if name not in possible:
+            everything = sorted({*known, *possible})
+            raise UsageError(
+                f"workload {reference!r} has no setting {name!r}; "
+                f"{_did_you_mean(name, everything)}it has {', '.join(everything) or 'none'}"
+            )
+    used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
+    assert workload.optimizer is not None
+    return replace(workload, optimizer=partial(workload.optimizer, **used)), used
+
+
+def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
+    """`value` as a setting of the type of `default` (None: of any).
+
+    Args:
+        default: what the setting is without being set.
+        value: a text is read; another value must be of that type already.
+        name: the setting's, for messages.
+
+    Raises:
+        UsageError: it is not of that type, or a number that is not finite or not exact.
+    """
+    given: Any = value
+    if hasattr(given, "item"):  # one of NumPy's numbers
+        given = given.item()
+    found = _read(default, given) if isinstance(given, str) else _converted(default, given)
+    if found is _UNREADABLE or not _is_exact(found):
+        raise UsageError(f"setting {name}={value}: expected {_expected(default)}")
+    assert found is None or isinstance(found, (str, int, float))
+    return found
+
+
+_UNREADABLE = object()
+
+
+def _read(default: Setting, text: str) -> object:
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        return _WORDS.get(text.lower(), _UNREADABLE)
+    kinds = (int, float) if default is None else (type(default),)
+    for kind in kinds:
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text if default is None else _UNREADABLE
+
+
+def _converted(default: Setting, value: object) -> object:
+    if isinstance(default, float) and type(value) is int:
+        return float(value)  # as the text "0" would be, so that both are the same trial
+    if default is None:
+        return value if value is None or isinstance(value, (int, float)) else _UNREADABLE
+    return value if type(value) is type(default) else _UNREADABLE
+
+
+def _is_exact(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
+
+
+def _expected(default: Setting) -> str:
+    if default is None:
+        return "a text, a finite number or a whole number of at most 2^53 - 1"
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, str):
+        return f"a text, such as {default!r}"
+    kind = "a whole number of at most 2^53 - 1" if isinstance(default, int) else "a finite number"
+    return f"{kind}, such as {default}"

@@ -1,0 +1,159 @@
+"""WorkloadSplit: training, validation and test data that can be used, and keep apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.definition import Data, Workload
+
+# One example in ten, drawn by a seed that never changes.
+_VALIDATION_EVERY = 10
+_SPLIT_SEED = 20_170_308
+_SPLITS = ("train", "validation", "test")
+
+
+def with_validation(workload: Workload) -> Workload:
+    """`workload` with `validation="split"` carried out: a tenth of `train`, drawn by a fixed seed.
+
+    Raises:
+        WorkloadError: a split without examples, of a kind that cannot be used, or in the same
+            memory as another one.
+    """
+    for split in _SPLITS:
+        data = getattr(workload, split)
+        if not (split == "validation" and isinstance(data, str)):
+            _check(workload.name, split, data)
+    _check_apart(workload)
+    if not isinstance(workload.validation, str):
+        return workload
+    if workload.validation != "split":
+        raise WorkloadError(
+            f"workload {workload.name!r}: validation={workload.validation!r}; expected data, "
+            f'"split" for a tenth of the training set, or None for no validation set'
+        )
+    n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
+    if n < _VALIDATION_EVERY:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {n} training examples are too few to split a tenth off "
+            f"for validation; give validation=..., or validation=None for none"
+        )
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    held = order[: n // _VALIDATION_EVERY].sort().values
+    kept = order[n // _VALIDATION_EVERY :].sort().values
+    return replace(
+        workload, train=_taken(workload.train, kept), validation=_taken(workload.train, held)
+    )
+
+
+def _taken(data: Data, chosen: Tensor) -> Data:
+    if isinstance(data, tuple):
+        return tuple(part[chosen.to(part.device)] for part in data)
+    dataset: Dataset[Any] = data
+    return Subset(dataset, chosen.tolist())
+
+
+def _check(name: str, split: str, data: Data) -> None:
+    if data is None and split != "train":
+        return
+    if isinstance(data, Tensor):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is one tensor; expected a tuple of tensors with examples "
+            f"first, such as {split}=(x, y) or {split}=(x,)"
+        )
+    if isinstance(data, list) and data and all(isinstance(part, Tensor) for part in data):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is a list of {len(data)} tensors; expected a tuple of "
+            f"tensors with examples first, such as {split}=(x, y)"
+        )
+    if isinstance(data, tuple):
+        if not data or not all(isinstance(part, Tensor) for part in data):
+            kinds = ", ".join(type(part).__name__ for part in data) or "nothing"
+            raise WorkloadError(
+                f"workload {name!r}: {split} is a tuple of {kinds}; expected tensors "
+                f"(torch.from_numpy makes one of a NumPy array)"
+            )
+        lengths = {len(part) if part.ndim else None for part in data}
+        if len(lengths) != 1 or None in lengths:
+            shapes = ", ".join(str(tuple(part.shape)) for part in data)
+            raise WorkloadError(
+                f"workload {name!r}: the tensors of {split} have the shapes {shapes}; expected the "
+                f"same number of examples first in each"
+            )
+        n = len(data[0])
+    elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        n = len(data)
+    else:
+        raise WorkloadError(
+            f"workload {name!r}: {split} is a {type(data).__name__}; expected a tuple of tensors "
+            f"or a map-style Dataset (with __len__ and __getitem__)"
+        )
+    if n == 0:
+        raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
+
+
+def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
+    """The tensors of a split, examples first; none for a Dataset that does not show its own."""
+    if isinstance(data, TensorDataset):
+        return data.tensors
+    return data if isinstance(data, tuple) else ()
+
+
+def _check_apart(workload: Workload) -> None:
+    splits = {
+        name: data
+        for name in _SPLITS
+        if not isinstance(data := getattr(workload, name), str) and data is not None
+    }
+    for (one, data), (other, others) in combinations(splits.items(), 2):
+        if _share_examples(data, others):
+            raise WorkloadError(
+                f"workload {workload.name!r}: {one} and {other} share storage: some of their "
+                f"examples are the same memory; give {other} examples of its own"
+            )
+
+
+def _share_examples(one: Data, other: Data) -> bool:
+    if tensors_of(one) and tensors_of(other):
+        return _overlap_in_memory(tensors_of(one)[0], tensors_of(other)[0])
+    if isinstance(one, Subset) and isinstance(other, Subset) and one.dataset is other.dataset:
+        return not set(one.indices).isdisjoint(other.indices)
+    datasets = [data.dataset if isinstance(data, Subset) else data for data in (one, other)]
+    both_are_parts = isinstance(one, Subset) and isinstance(other, Subset)
+    return datasets[0] is datasets[1] and not both_are_parts
+
+
+def _overlap_in_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether an example of one lies in the same bytes as an example of the other.
+
+    Slices of one tensor do not, be they side by side (`x[:900]`, `x[900:]`) or interleaved
+    (`x[::2]`, `x[1::2]`).
+    """
+    strided = one.layout == other.layout == torch.strided
+    if not strided or one.device != other.device or not (one.numel() and other.numel()):
+        return False
+    starts, ends = _example_bytes(one)
+    other_starts, other_ends = _example_bytes(other)
+    if starts[0] >= other_ends[-1] or other_starts[0] >= ends[-1]:
+        return False
+    # Of the examples that begin before one of `other` ends, the last reaches furthest.
+    before = np.searchsorted(starts, other_ends, side="left")
+    return bool((ends[np.maximum(before - 1, 0)] > other_starts)[before > 0].any())
+
+
+def _example_bytes(tensor: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where in memory each example begins and ends, in the order of memory."""
+    shape, strides = tensor.shape, tensor.stride()
+    extent = 1 + sum((n - 1) * stride for n, stride in zip(shape[1:], strides[1:], strict=True))
+    starts = tensor.data_ptr() + np.arange(len(tensor), dtype=np.int64) * (
+        strides[0] * tensor.element_size()
+    )
+    return starts, starts + extent * tensor.element_size()

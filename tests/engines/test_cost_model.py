@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.reference.made_up import made_up_record, made_up_trial
+
+from batchlab.engines.cost_model import Pace
+from batchlab.planning.cadence import pauses
+from batchlab.records.trial import TrialRecord
+
+STEP_S = 0.01
+TRIAL = made_up_trial(batch_size=64, n_train=640)  # ten steps an epoch
+
+
+def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> TrialRecord:
+    """A run in which a step took `slowness` times as long, and an evaluation `eval_s`."""
+    record = made_up_record(trial=TRIAL, epochs=epochs, step_s=slowness * STEP_S, eval_s=eval_s)
+    steps = [evaluation.step for evaluation in record.evaluations]
+    return replace(
+        record,
+        evaluations=tuple(
+            replace(evaluation, train_s=step * slowness * STEP_S, eval_s=index * eval_s)
+            for index, (evaluation, step) in enumerate(zip(record.evaluations, steps, strict=True))
+        ),
+    )
+
+
+def test_without_a_run_a_guess_grows_with_the_steps() -> None:
+    pace = Pace()
+
+    assert pace.expected_s(TRIAL, 0, step_s=STEP_S) > 0
+    ten, twenty = (pace.expected_s(TRIAL, steps, step_s=STEP_S) for steps in (10, 20))
+    assert twenty - ten == pytest.approx(10 * STEP_S * pace.slowness(64))
+
+
+def test_steps_evaluations_and_the_start_are_told_apart() -> None:
+    record = run()
+    trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
+
+    pace = Pace().with_run(
+        record, from_step=0, wall_s=trained_s + evaluated_s + 0.25, step_s=STEP_S
+    )
+
+    assert pace.slowness(64) == pytest.approx(3.0)
+    assert pace.whole == (4, pytest.approx(2.0))
+    assert pace.starts == (1, pytest.approx(0.25))
+
+
+def test_a_short_run_does_not_make_long_ones_look_slow() -> None:
+    record = run(epochs=1, slowness=1.0, eval_s=0.01)
+    pace = Pace().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
+
+    assert pace.expected_s(TRIAL, 10_000, step_s=STEP_S) < 1.2 * 10_000 * STEP_S
+
+
+def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
+    pace = Pace().with_run(run(), from_step=0, wall_s=5.0, step_s=STEP_S)
+    pace = replace(pace, validations=(10, 5.0))
+
+    whole, late = (
+        pace.expected_s(TRIAL, 100, step_s=STEP_S, watched_from_samples=samples)
+        for samples in (0, 6400)
+    )
+
+    kept = [
+        sum(
+            not pause.epoch_end
+            for pause in pauses(
+                steps_per_epoch=10,
+                batch_size=64,
+                n_train=640,
+                last_step=100,
+                watched_from_samples=samples,
+            )
+        )
+        for samples in (0, 6400)
+    ]
+    assert kept[1] < kept[0]
+    assert whole - late == pytest.approx(0.5 * (kept[0] - kept[1]))
+
+
+def test_a_run_taken_up_again_counts_what_is_new() -> None:
+    record = run()
+
+    pace = Pace().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
+
+    assert pace.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
+    assert pace.whole[0] == 2
+
+
+def test_a_run_that_saw_nothing_new_changes_nothing() -> None:
+    assert Pace().with_run(run(), from_step=40, wall_s=2.0, step_s=STEP_S) == Pace()
+
+
+def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:
+    pace = Pace(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
+
+    assert [pace.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]

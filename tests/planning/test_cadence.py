@@ -1,0 +1,142 @@
+"""Cadence: evaluations at the same samples for every batch size, near enough to each other."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from tests.reference.cadence import marks_up_to, pauses_by_walking, step_sizes
+
+from batchlab.planning.cadence import Pause, pauses
+
+# (N, B): one example, ragged, dividing, over half, all but one, all of them.
+CONFIGURATIONS = [
+    (n, batch_size)
+    for n in (1, 7, 100, 640, 1000)
+    for batch_size in (1, 3, 10, 33, n // 30, n // 2 + 1, n - 1, n)
+    if 1 <= batch_size <= n
+]
+
+
+def all_pauses(
+    n: int,
+    batch_size: int,
+    *,
+    epochs: int,
+    drop_last: bool = False,
+    after_step: int = 0,
+    watched_from_samples: int = 0,
+) -> list[Pause]:
+    steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
+    return list(
+        pauses(
+            steps_per_epoch=steps_per_epoch,
+            batch_size=batch_size,
+            n_train=n,
+            last_step=epochs * steps_per_epoch,
+            after_step=after_step,
+            watched_from_samples=watched_from_samples,
+        )
+    )
+
+
+def samples_after(n: int, batch_size: int, step: int) -> int:
+    epochs, rest = divmod(step, -(-n // batch_size))
+    return epochs * n + min(n, rest * batch_size)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_the_pauses_are_those_found_by_walking_every_step(
+    n: int, batch_size: int, drop_last: bool
+) -> None:
+    found = all_pauses(n, batch_size, epochs=7, drop_last=drop_last)
+
+    steps = 7 * len(step_sizes(n, batch_size, drop_last=drop_last))
+    expected = pauses_by_walking(n, batch_size, drop_last=drop_last, last_step=steps)
+    assert [(pause.step, pause.epoch_end) for pause in found] == expected
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [*CONFIGURATIONS, (50_000, 64), (50_000, 1700)])
+def test_pauses_are_at_most_five_percent_apart_or_every_step(n: int, batch_size: int) -> None:
+    steps = [0, *(pause.step for pause in all_pauses(n, batch_size, epochs=20))]
+
+    for before, step in pairwise(steps):
+        samples = samples_after(n, batch_size, step)
+        spacing = samples - samples_after(n, batch_size, before)
+        if samples_after(n, batch_size, before) >= 20 / 64 * n:
+            assert step == before + 1 or spacing <= 0.05 * samples
+
+
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_every_mark_is_met_by_the_first_step_that_reaches_it(n: int, batch_size: int) -> None:
+    reached = [
+        samples_after(n, batch_size, pause.step) for pause in all_pauses(n, batch_size, epochs=9)
+    ]
+
+    for mark in marks_up_to(n, 9 * n)[:-1]:
+        first = min(samples for samples in reached if samples >= mark)
+        assert first - mark < batch_size
+
+
+def test_small_steps_pay_for_few_evaluations() -> None:
+    assert len(all_pauses(50_000, 64, epochs=30)) < 160
+
+
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_where_a_run_is_watched_the_pauses_are_those_of_every_run(n: int, batch_size: int) -> None:
+    everything = all_pauses(n, batch_size, epochs=9)
+
+    found = all_pauses(n, batch_size, epochs=9, watched_from_samples=4 * n)
+
+    def watched(pauses: list[Pause]) -> list[Pause]:
+        return [p for p in pauses if samples_after(n, batch_size, p.step) >= 4 * n]
+
+    assert watched(found) == watched(everything)
+    assert set(found) <= set(everything)
+    assert [p for p in found if p.epoch_end] == [p for p in everything if p.epoch_end]
+
+
+def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> None:
+    found = all_pauses(10_000, 4, epochs=1, watched_from_samples=9_000)
+
+    unwatched = [4 * pause.step for pause in found if 4 * pause.step < 9_000]
+    for before, later in pairwise(unwatched):
+        # The first mark from there on: marks lie 1/64 of an epoch apart, or 5 %.
+        assert 1.5 * before <= later <= 1.5 * before + max(10_000 / 64, 0.05 * later) + 4
+    assert len(found) < 0.3 * len(all_pauses(10_000, 4, epochs=1))
+
+
+@pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
+@pytest.mark.parametrize("after_step", [0, 1, 5, 24, 25, 26, 74, 75])
+def test_a_run_taken_up_again_has_the_pauses_that_were_left(
+    after_step: int, watched_from_samples: int
+) -> None:
+    everything = all_pauses(100, 4, epochs=3, watched_from_samples=watched_from_samples)
+
+    rest = all_pauses(
+        100, 4, epochs=3, after_step=after_step, watched_from_samples=watched_from_samples
+    )
+
+    assert rest == [pause for pause in everything if pause.step > after_step]
+
+
+def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_later() -> None:
+    ends = [pause.step // 2 for pause in all_pauses(10, 5, epochs=1000) if pause.epoch_end]
+
+    assert ends[:200] == list(range(1, 201))
+    assert ends[200:203] == [202, 204, 206]
+    assert ends[-1] == 1000
+    assert all(later - end <= max(1, end // 100) for end, later in pairwise(ends))
+
+
+def test_the_last_step_is_an_epoch_end_wherever_it_lies() -> None:
+    found = list(pauses(steps_per_epoch=10, batch_size=10, n_train=100, last_step=13))
+
+    assert found[-1] == Pause(step=13, epoch_end=True)
+
+
+def test_a_longer_run_pauses_where_the_shorter_one_did() -> None:
+    shorter, longer = (all_pauses(100, 7, epochs=epochs) for epochs in (2, 4))
+
+    assert longer[: len(shorter)] == shorter

@@ -1,0 +1,236 @@
+"""A child process: its errors, its death by memory or by a kill, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# What runs in children must be importable there: pytest's own modules are not, so the functions
+# live in a module of their own.
+from tests.reference import child_functions
+
+from batchlab.errors import WorkloadError
+from batchlab.processes import children
+from batchlab.processes.children import Child, Ended, run_in_child
+from batchlab.records.trial import Status
+
+TIMEOUT_S = 60.0
+
+
+def ended(function: object, *arguments: object) -> Ended:
+    return run_in_child(function, *arguments, timeout_s=TIMEOUT_S)  # type: ignore[arg-type]
+
+
+def test_a_child_returns_its_value() -> None:
+    assert ended(child_functions.product, 6, 7).value == 42
+
+
+def test_an_exception_comes_back_with_its_name_first_line_and_traceback() -> None:
+    result = ended(child_functions.raise_value_error)
+
+    assert result.status is Status.ERROR
+    assert result.reason == "ValueError: first line"
+    assert result.error == "ValueError"
+    assert result.traceback is not None
+    assert "raise_value_error" in result.traceback
+
+
+def test_an_error_of_ours_comes_back_with_its_text_alone() -> None:
+    result = ended(child_functions.raise_workload_error)
+
+    assert (result.error, result.reason) == (WorkloadError.__name__, "the workload is odd")
+
+
+def test_memory_that_pytorch_cannot_get_is_out_of_memory() -> None:
+    result = ended(child_functions.allocate_beyond_the_machine)
+
+    assert result.status is Status.OOM
+    assert result.reason is not None
+    assert "smaller" in result.reason
+
+
+def test_a_memory_limit_of_the_process_is_out_of_memory_and_leaves_the_caller_alive() -> None:
+    result = ended(child_functions.allocate_beyond_its_limit)
+
+    assert result.status is Status.OOM
+
+
+def test_a_child_that_is_killed_is_killed_and_not_out_of_memory() -> None:
+    result = ended(child_functions.kill_itself)
+
+    assert result.status is Status.KILLED
+    assert result.reason is not None
+    assert "SIGKILL" in result.reason
+
+
+def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = iter([4, 5])
+    monkeypatch.setattr(children, "kills_for_memory", lambda: next(counts))
+
+    assert ended(child_functions.kill_itself).status is Status.OOM
+
+
+def test_a_child_that_leaves_without_a_word_is_an_error_with_its_exit_code() -> None:
+    result = ended(child_functions.leave, 3)
+
+    assert result.status is Status.ERROR
+    assert result.reason is not None
+    assert "exit code 3" in result.reason
+
+
+def test_a_hanging_child_ends_at_its_time_limit() -> None:
+    started_s = time.monotonic()
+
+    result = run_in_child(child_functions.hang, timeout_s=0.5)
+
+    assert result.status is Status.TIMEOUT
+    assert time.monotonic() - started_s < TIMEOUT_S
+
+
+def test_a_child_hears_that_it_should_stop() -> None:
+    child = Child(child_functions.count_until_asked_to_stop)
+    first = child.receive()
+
+    child.ask_to_stop()
+    end = child.wait()
+
+    assert first == 0
+    assert end.value == "stopped"
+
+
+def test_a_child_does_not_import_the_callers_main_module_again(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "print('main runs', flush=True)\n"
+        "from batchlab.processes.children import run_in_child\n"
+        "from tests.reference import child_functions\n"
+        "print(run_in_child(child_functions.product, 2, 3, timeout_s=60).value)\n"
+    )
+    root = Path(__file__).parents[2]
+
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+
+    assert done.stdout.split("\n") == ["main runs", "6", ""]
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    script = (
+        "import sys\n"
+        "from batchlab.processes.children import Child\n"
+        "from tests.reference import child_functions\n"
+        f"child = Child(child_functions.hang_and_tell, {str(pid_file)!r})\n"
+        "child.wait()\n"
+    )
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(root)}
+    )
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    child_pid = int(pid_file.read_text())
+
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+
+    wait_until(lambda: not is_running(child_pid))
+
+
+def test_ctrl_c_in_the_terminal_does_not_end_a_child() -> None:
+    child = Child(child_functions.count_until_asked_to_stop)
+    child.receive()
+
+    os.kill(child.pid, signal.SIGINT)
+    child.ask_to_stop()
+
+    assert child.wait().value == "stopped"
+
+
+def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
+    ends_s = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < ends_s, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not (MEMORY_CGROUP / "memory.limit_in_bytes").exists(),
+    reason="needs root and a memory control group (version 1) to have the kernel kill a process",
+)
+def test_a_child_killed_by_the_kernel_for_memory_is_out_of_memory() -> None:
+    group = MEMORY_CGROUP / f"batchlab-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(256 * 1024 * 1024))
+    except OSError as error:
+        pytest.skip(f"this machine lets no memory control group be made: {error}")
+    try:
+        result = ended(child_functions.allocate_inside_group, str(group))
+    finally:
+        time.sleep(0.1)  # the kernel empties the group a moment after the process is gone
+        group.rmdir()
+
+    assert result.status is Status.OOM
+    assert result.reason is not None
+    assert "kernel" in result.reason
+
+
+def test_the_limit_of_this_process_is_as_before() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+
+    ended(child_functions.allocate_beyond_its_limit)
+
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_a_line_says_what_it_is_given() -> None:
+    child = Child(child_functions.say, "a word")
+
+    assert child.receive() == "a word"
+    assert child.wait().value is None
+
+
+def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child = Child(child_functions.product, 6, 7)
+    join = child._process.join
+
+    def interrupted() -> None:
+        monkeypatch.setattr(child._process, "join", join)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child._process, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        child.receive()
+
+    assert child.wait().value == 42
+
+
+def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from() -> None:
+    assert ended(child_functions.blocked_signals).value == [signal.SIGINT]

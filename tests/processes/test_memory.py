@@ -1,0 +1,159 @@
+"""Peak memory and the kernel's count of kills for memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from tests.reference import profiled_workloads
+
+from batchlab.processes import memory
+from batchlab.processes.children import run_in_child
+from batchlab.processes.memory import (
+    PeakMemory,
+    available_bytes,
+    is_out_of_memory,
+    kills_for_memory,
+    limit_memory,
+)
+from batchlab.records.trial import Status
+
+MEGABYTE = 1024**2
+
+
+def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
+    peak = PeakMemory(torch.device("cpu"))
+    before = peak.bytes()
+
+    block = torch.ones(64 * MEGABYTE, dtype=torch.uint8)
+    del block
+
+    after = peak.bytes()
+    assert before is not None
+    assert after is not None
+    assert 60 * MEGABYTE < after - before < 100 * MEGABYTE
+
+
+def test_a_new_peak_begins_at_the_present_size() -> None:
+    block = torch.ones(64 * MEGABYTE, dtype=torch.uint8)
+    peak = PeakMemory(torch.device("cpu"))
+
+    seen = peak.bytes()
+
+    del block
+    assert seen is not None
+    assert seen < 20 * MEGABYTE
+
+
+def test_a_system_without_the_kernels_marks_reports_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("_STATUS", "_CLEAR_REFS", "_VMSTAT"):
+        monkeypatch.setattr(memory, name, tmp_path / "no" / name)
+
+    assert PeakMemory(torch.device("cpu")).bytes() is None
+    assert kills_for_memory() is None
+
+
+def test_the_count_of_kills_is_the_kernels() -> None:
+    vmstat = Path("/proc/vmstat").read_text()
+    found = re.search(r"^oom_kill (\d+)$", vmstat, re.M)
+
+    assert kills_for_memory() == (int(found[1]) if found else None)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("out of memory, says somebody's message"), False),
+        (ValueError("DefaultCPUAllocator"), False),
+    ],
+)
+def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(
+    error: Exception, expected: bool
+) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
+    within = run_in_child(
+        profiled_workloads.allocate_within, 200 * MEGABYTE, 100 * MEGABYTE, timeout_s=60
+    )
+    beyond = run_in_child(
+        profiled_workloads.allocate_within, 200 * MEGABYTE, 300 * MEGABYTE, timeout_s=60
+    )
+
+    assert within.value[0] == 100 * MEGABYTE
+    assert beyond.status is Status.OOM
+    assert "smaller" in str(beyond.reason)
+
+
+def _files(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    groups = ((tmp_path / "memory.max", tmp_path / "memory.current"),)
+    monkeypatch.setattr(memory, "_GROUPS", groups)
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    _files(tmp_path, meminfo="MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    cpu = torch.device("cpu")
+
+    of_machine = available_bytes(cpu)
+    _files(
+        tmp_path,
+        memory__max="2048000\n",
+        memory__current="1000000\n",
+        memory__stat="anon 1\ninactive_file 400000\n",
+    )
+    of_group = available_bytes(cpu)
+    _files(tmp_path, memory__max="max\n")
+    without_limit = available_bytes(cpu)
+
+    assert of_machine == without_limit == 4000 * 1024
+    assert of_group == 2_048_000 - 1_000_000 + 400_000
+
+
+def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("_STATUS", "_MEMINFO"):
+        monkeypatch.setattr(memory, name, tmp_path / "no" / name)
+    monkeypatch.setattr(memory, "_GROUPS", ())
+
+    limit_memory(torch.device("cpu"), 1)  # this very process: it would not survive it
+
+    assert available_bytes(torch.device("cpu")) is None
+    assert torch.ones(MEGABYTE).sum() == MEGABYTE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_peak_on_cuda_counts_what_the_driver_holds_too() -> None:
+    torch.ones(1, device="cuda")
+
+    seen = PeakMemory(torch.device("cuda")).bytes()
+
+    assert seen is not None
+    assert seen > torch.cuda.max_memory_reserved() + 50 * MEGABYTE
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_peak_on_cuda_is_what_the_allocator_reserved() -> None:
+    peak = PeakMemory(torch.device("cuda"))
+    block = torch.ones(64 * MEGABYTE, dtype=torch.uint8, device="cuda")
+    del block
+
+    seen = peak.bytes()
+
+    assert seen is not None
+    assert seen >= 64 * MEGABYTE

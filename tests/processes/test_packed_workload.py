@@ -1,0 +1,116 @@
+"""A parcel: what a workload is like after its way to a child process."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from tests.reference import parcel_functions
+from torch import nn
+
+from batchlab.errors import WorkloadError
+from batchlab.processes.children import run_in_child
+from batchlab.processes.packed_workload import Parcel
+from batchlab.workload.definition import Workload
+
+TIMEOUT_S = 60.0
+
+
+def live_workload(x: torch.Tensor, scale: float = 2.0) -> Workload:
+    """A workload that only this process knows: its functions are closures."""
+    offset = torch.tensor([0.5])
+    return Workload(
+        name="live",
+        model=lambda: nn.Linear(3, 1),
+        train=(x,),
+        loss=lambda model, batch: (model(batch[0]) * scale + offset).pow(2).mean(),
+        validation=None,
+    )
+
+
+def test_closures_and_tensors_arrive_as_they_were() -> None:
+    x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    workload = live_workload(x)
+
+    unpacked = Parcel(workload).unpack()
+
+    model = nn.Linear(3, 1)
+    assert torch.equal(unpacked.train[0], x)
+    assert torch.equal(unpacked.loss(model, (x,)), workload.loss(model, (x,)))
+
+
+def test_a_child_computes_what_the_parent_computes() -> None:
+    x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    workload = live_workload(x)
+    torch.manual_seed(0)
+    expected = float(workload.loss(workload.model(), (x,)).detach())
+
+    ended = run_in_child(parcel_functions.first_loss, Parcel(workload), timeout_s=TIMEOUT_S)
+
+    assert ended.value == expected
+
+
+def test_tensors_that_are_views_arrive_with_their_values_and_shapes() -> None:
+    base = torch.arange(24.0).reshape(4, 6)
+    workload = live_workload(base[:, 1:4])
+
+    unpacked = Parcel(workload).unpack()
+
+    assert torch.equal(unpacked.train[0], base[:, 1:4])
+
+
+def test_the_callers_tensors_stay_where_they_are() -> None:
+    array = np.zeros((4, 3), dtype=np.float32)
+    x = torch.from_numpy(array)
+    Parcel(live_workload(x))
+
+    array[0, 0] = 7.0
+
+    assert x[0, 0] == 7.0
+    assert not x.is_shared()
+
+
+def test_the_same_tensor_used_twice_is_packed_once() -> None:
+    x = torch.zeros(1000, 3)
+    workload = Workload(
+        name="twice",
+        model=lambda: nn.Linear(3, 1),
+        train=(x, x),
+        loss=lambda model, batch: model(batch[0]).mean(),
+        validation=None,
+    )
+
+    unpacked = Parcel(workload).unpack()
+
+    assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
+
+
+def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
+    megabyte = 1024**2
+    n_rows = 200 * megabyte // 12  # 200 MB
+
+    (_, without), (total, with_them) = (
+        run_in_child(
+            parcel_functions.own_bytes, Parcel(live_workload(torch.ones(n, 3))), timeout_s=TIMEOUT_S
+        ).value
+        for n in (10, n_rows)
+    )
+
+    assert total == float(n_rows)
+    assert with_them - without < 50 * megabyte
+
+
+def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
+    lock = threading.Lock()
+    workload = Workload(
+        name="locked",
+        model=lambda: nn.Linear(3, 1),
+        train=(torch.zeros(4, 3),),
+        loss=lambda model, batch: model(batch[0]).mean() * (0 if lock.locked() else 1),
+        validation=None,
+    )
+
+    with pytest.raises(WorkloadError, match=r"'locked'.*file\.py:name"):
+        Parcel(workload)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from tests.reference.made_up_advice import (
+    KINDS,
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+    one_sided_advice,
+)
+
+from batchlab.advice.advice import RateTried
+from batchlab.records.estimate import Estimate
+from batchlab.report.advice.figures import advice_figures
+from batchlab.report.parts.plots import PAGE, PAPER
+
+ADVICE = made_up_advice()
+
+
+def figures(advice, profile=None) -> dict:
+    return {f.key: f for f in advice_figures(advice, advice_study(advice), profile)}
+
+
+def rows(figure, kind, panel=None) -> list[dict]:
+    return [r for r in figure.rows if r["kind"] == kind and panel in (None, r["panel"])]
+
+
+class LimitedProfile:
+    """As much of a profile as a figure reads."""
+
+    memory_limit_bytes = 100_000_000
+    device_name = "a made-up processor"
+
+
+@pytest.mark.parametrize("canvas", [PAGE, PAPER], ids=["page", "paper"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_plot_of_every_kind_is_valid_vega_lite(kind, canvas):
+    for figure in figures(KINDS[kind]()).values():
+        for panel in figure.panels:
+            assert panel.plot(canvas=canvas).to_dict(validate=True)["layer"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_every_chart_is_finite(kind):
+    for figure in figures(KINDS[kind]()).values():
+        for row in figure.rows:
+            assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
+
+
+def test_the_flat_interval_is_shaded_and_the_recommendation_marked():
+    figure = figures(ADVICE)["a"]
+
+    (span,) = rows(figure, "span")
+    (ring,) = rows(figure, "ring")
+    assert 256 < span["batch_size"] < 512
+    assert 1024 < span["to_size"] < 4096
+    assert ring["batch_size"] == 1024
+
+
+def test_the_reference_as_it_is_stands_apart_from_its_tuned_batch_size():
+    figure = figures(ADVICE)["a"]
+
+    as_is = [row["mean"] for row in rows(figure, "as_is")]
+    (tuned,) = [row["mean"] for row in rows(figure, "point") if row["batch_size"] == 64]
+    assert len(as_is) == 4
+    assert min(as_is) > 2 * tuned
+
+
+def test_a_reference_that_missed_is_drawn_as_a_bound():
+    found = figures(made_up_advice(reference_misses=True))
+
+    assert rows(found["a"], "as_is") == []
+    assert len(rows(found["a"], "bound")) == 4
+    assert len(rows(found["e"], "bound")) == 4
+    assert "more than" in found["e"].panels[0].alternative
+
+
+def test_a_batch_size_that_was_not_trained_is_hollow():
+    first, *others = ADVICE.candidates
+    advice = replace(ADVICE, candidates=(replace(first, learning_rate=None), *others))
+
+    for key in "ab":
+        figure = figures(advice)[key]
+        assert [row["batch_size"] for row in rows(figure, "open")] == [16]
+        assert 16 not in [row["batch_size"] for row in rows(figure, "point")]
+        assert any("Hollow" in note for note in figure.notes)
+
+
+def test_the_critical_batch_size_is_marked_only_where_it_is_known():
+    assert rows(figures(ADVICE)["b"], "place")[0]["batch_size"] == 500
+    assert rows(figures(one_sided_advice())["b"], "place") == []
+    assert rows(figures(cannot_tell_advice())["b"], "place") == []
+
+
+def test_the_words_under_the_steps_say_whether_the_law_was_used():
+    assert any("fitted on log steps" in note for note in figures(ADVICE)["b"].notes)
+    assert any("was not used" in note for note in figures(cannot_tell_advice())["b"].notes)
+
+
+def test_steps_draw_only_fresh_runs_at_the_tuned_rate():
+    runs = rows(figures(ADVICE)["b"], "run")
+
+    value_and_verify = [t for t in ADVICE.tried if t.purpose != "tune"]
+    at_own_rate = [
+        t
+        for t in value_and_verify
+        if t.learning_rate == ADVICE.candidate(t.batch_size).learning_rate
+    ]
+    assert len(runs) == len(at_own_rate) < len(value_and_verify)
+
+
+def test_the_memory_limit_of_the_profile_is_a_line():
+    figure = figures(ADVICE, LimitedProfile())["c"]
+
+    (level,) = rows(figure, "level", "peak_bytes")
+    assert level["mean"] == 100_000_000
+    assert any("limit that was asked for is 100 MB" in note for note in figure.notes)
+    assert rows(figures(ADVICE)["c"], "level") == []
+
+
+def run(rate, seed, steps, *, status="target_reached", met=True) -> RateTried:
+    return RateTried(
+        batch_size=64,
+        learning_rate=rate,
+        seed=seed,
+        purpose="tune",
+        status=status,
+        steps=steps,
+        steps_to_target=float(steps) if met else None,
+    )
+
+
+def test_a_rate_that_most_runs_missed_is_not_on_the_line():
+    advice = replace(
+        ADVICE,
+        tried=(
+            run(0.01, 0, 100),
+            run(0.1, 0, 80),
+            run(0.1, 1, 300, status="ok", met=False),
+            run(1.0, 0, 5, status="diverged", met=False),
+        ),
+    )
+
+    figure = figures(advice)["d"]
+
+    assert [row["learning_rate"] for row in rows(figure, "line")] == [0.01]
+    assert [row["mean"] for row in rows(figure, "bound")] == [300]
+    assert [row["learning_rate"] for row in rows(figure, "lost")] == [1.0]
+
+
+def test_rules_are_lines_beside_the_tuned_rates():
+    figure = figures(ADVICE)["d"]
+
+    linear = {r["batch_size"]: r["mean"] for r in rows(figure, "rule") if r["series"] == "linear"}
+    assert linear[1024] == pytest.approx(16 * linear[64])
+    assert {row["text"] for row in rows(figure, "rule")} == {None, "none", "linear", "sqrt"}
+
+
+def test_configurations_that_are_the_same_are_compared_once():
+    advice = replace(ADVICE, reference=ADVICE.recommendation, reference_tuned=ADVICE.recommendation)
+
+    figure = figures(advice)["e"]
+
+    assert figure.absent.startswith("It is your own configuration")
+
+
+def test_progress_draws_the_recommendation_beside_the_reference():
+    figure = figures(ADVICE)["f"]
+
+    series = {row["series"] for row in rows(figure, "curve")}
+    assert series == {"recommended", "reference, tuned", "reference"}
+    assert rows(figure, "level")[0]["mean"] == 0.95
+
+
+def test_a_quality_advice_has_no_steps_to_a_target():
+    found = figures(made_up_advice(objective="quality"))
+
+    assert found["b"].absent == "There is no target: every batch size got the same fixed run."
+    assert found["a"].absent is None
+
+
+def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
+    figure = figures(ADVICE)["c"]
+
+    law = {r["batch_size"]: r for r in rows(figure, "band", "step_s")}
+    (place,) = rows(figure, "place", "step_s")
+    assert {row["series"] for row in law.values()} == {"law"}
+    assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
+    assert len(law) > len(rows(figure, "point", "step_s"))
+    assert (place["batch_size"], place["text"]) == (1000, "knee")
+    assert any("equal at a batch size of about 1,000 (95 %: 970 to" in n for n in figure.notes)
+
+
+def test_a_knee_outside_the_measured_sizes_is_a_bound_in_words_and_no_mark():
+    above = Estimate(estimate=None, low=5000.0, high=None, n=8, reason="it is beyond them")
+    flat = replace(ADVICE.laws, knee_batch_size=above, step_s_per_example=above)
+    figure = figures(replace(ADVICE, laws=flat))["c"]
+
+    assert rows(figure, "place", "step_s") == []
+    assert any("begins to show at a batch size of at least 5,000" in n for n in figure.notes)
+
+
+def test_without_a_law_of_the_step_time_the_points_are_joined():
+    laws = replace(ADVICE.laws, step_curve=(), knee_batch_size=Estimate.cannot_tell("2 sizes"))
+    figure = figures(replace(ADVICE, laws=laws))["c"]
+
+    assert {row["series"] for row in rows(figure, "band", "step_s")} == {"measured"}
+    assert not any("law of the step time" in note for note in figure.notes)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.reference.made_up_advice import (
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+    nothing_reached_advice,
+    one_sided_advice,
+)
+
+from batchlab.advice.advice import Advice
+from batchlab.records.json_document import schema_text
+from batchlab.report.advice.document import AdviceDocument, advice_document
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "advise.json"
+
+# The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
+ADVISE = {
+    *("schema", "command", "workload", "verdict", "reason", "objective", "recommendation"),
+    *("flat_interval", "expected", "gain", "gain_from_batch_size", "reference", "laws", "target"),
+    *("trials", "spent_s", "budget_s", "report"),
+}
+RECOMMENDATION = {"batch_size", "micro_batch_size", "accumulation_steps", "learning_rate"}
+EXPECTED = {"time_to_target_s", "steps_to_target", "samples_to_target", "peak_bytes"}
+LAWS = {"s_min", "e_min", "b_crit"}
+ESTIMATE = {"estimate", "low", "high", "n", "reason"}
+
+
+def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]:
+    text = advice_document(advice, advice_study(advice), store=Path("lab.db"), report=report)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    document: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    jsonschema.validate(document, json.loads(schema_text(AdviceDocument)))
+    return document
+
+
+def test_the_schema_file_is_the_schema_of_the_code() -> None:
+    assert SCHEMA.read_text() == schema_text(AdviceDocument), (
+        f"write schema_text(AdviceDocument) of batchlab.report.advice.document into {SCHEMA}"
+    )
+
+
+def test_a_document_has_every_promised_name() -> None:
+    document = document_of(made_up_advice(), report=Path("out.html"))
+
+    assert set(document) >= ADVISE
+    assert set(document["recommendation"]) >= RECOMMENDATION
+    assert set(document["expected"]) >= EXPECTED
+    assert set(document["laws"]) >= LAWS
+    assert set(document["gain"]) == ESTIMATE
+    assert set(document["target"]) >= {"metric", "value"}
+    assert (document["schema"], document["command"]) == (1, "advise")
+    assert (document["store"], document["report"]) == ("lab.db", "out.html")
+
+
+def test_the_numbers_are_those_of_the_advice() -> None:
+    advice = made_up_advice()
+
+    document = document_of(advice)
+
+    assert advice.recommendation is not None
+    assert document["recommendation"]["batch_size"] == advice.recommendation.batch_size
+    assert document["gain"]["low"] == advice.gain.low
+    assert document["flat_interval"] == list(advice.flat_interval or ())
+    assert len(document["trials"]) == len(advice.tried)
+    assert [c["batch_size"] for c in document["candidates"]] == [
+        candidate.batch_size for candidate in advice.candidates
+    ]
+
+
+@pytest.mark.parametrize("made", [cannot_tell_advice, nothing_reached_advice, one_sided_advice])
+def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advice]) -> None:
+    advice = made()
+
+    document = document_of(advice)
+
+    assert document["verdict"] == advice.verdict
+    assert (document["recommendation"] is None) == (advice.recommendation is None)
+    assert document["missing"] == advice.missing

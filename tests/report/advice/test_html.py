@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+from urllib.parse import unquote
+
+import pytest
+from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
+from tests.report.sweep.test_html import HOSTILE, Page
+
+from batchlab.errors import BatchlabError
+from batchlab.report.advice.html import render_advice_html, write_advice_html
+from batchlab.report.advice.sentences import advice_sentences
+from batchlab.report.advice.tables import candidates_table, tried_table
+
+ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
+STUDY = advice_study(ADVICE)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return render_advice_html(ADVICE, STUDY, None)
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_well_formed_with_unique_identifiers(text, page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+
+    assert (page.unmatched, page.open) == ([], [])
+    assert len(ids) == len(set(ids))
+    assert len(text.encode()) < 5_000_000
+
+
+def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
+    answer, *others = advice_sentences(ADVICE, STUDY.workload)
+    read = text.replace("&#39;", "'")
+
+    assert f"<h1>{escape(answer.text, quote=False)}</h1>" in read
+    for sentence in others:
+        assert f"<dt>{sentence.topic}</dt>" in read
+        assert escape(sentence.text, quote=False) in read
+
+
+def test_the_answer_stands_before_the_caveats_and_these_before_the_evidence(text):
+    places = [text.index(f'<section id="{name}"') for name in ("answer", "caveats", "figure-a")]
+
+    assert places == sorted(places)
+
+
+def test_every_chart_is_there_without_a_script_and_in_words(text, page):
+    plots = [div for div in page.having("div") if div.get("class") == "plot"]
+
+    assert [plot["id"] for plot in plots] == [
+        "a-objective",
+        "b-steps",
+        "c-step_s",
+        "c-peak_bytes",
+        "d-basin",
+        "d-tuned",
+        "e-seeds",
+        "f-progress",
+    ]
+    assert all(plot["role"] == "img" and len(plot["aria-label"]) > 40 for plot in plots)
+    assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
+    assert len(page.having("caption")) == len(page.having("table"))
+
+
+def test_the_page_fetches_nothing(page):
+    assert page.fetched() == []
+
+
+def test_candidates_and_runs_can_be_taken_out(page):
+    files = {a["download"]: unquote(a["href"].partition(",")[2]) for a in page.having("a")
+             if "download" in a}  # fmt: skip
+
+    assert files["batchlab-candidates.csv"] == candidates_table(ADVICE).to_csv()
+    assert files["batchlab-runs.csv"] == tried_table(ADVICE).to_csv()
+
+
+def test_the_legend_of_a_figure_has_only_what_it_draws(text):
+    head_to_head = text[text.index('<section id="figure-e"') : text.index('<section id="figure-f"')]
+
+    assert "var(--batch-1024)" in head_to_head
+    assert "var(--batch-16)" not in head_to_head.partition('<div class="panels')[0]
+
+
+def test_text_of_a_user_is_never_markup():
+    advice = replace(
+        ADVICE,
+        reason=HOSTILE,
+        target=replace(ADVICE.target, metric=HOSTILE),
+        caveats=(HOSTILE,),
+        steps=(replace(ADVICE.steps[0], did=HOSTILE, why=HOSTILE),),
+        candidates=tuple(replace(c, note=HOSTILE) for c in ADVICE.candidates),
+        recommendation=replace(ADVICE.recommendation, settings=((HOSTILE, HOSTILE),)),
+    )
+    workload = replace(STUDY.workload, name=HOSTILE, reference=HOSTILE)
+
+    text = render_advice_html(advice, replace(STUDY, workload=workload, command=HOSTILE), None)
+
+    assert "<script>alert" not in text
+    assert len(Page(text).having("script")) == 3
+    assert Page(text).unmatched == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_advice_gives_a_whole_page(kind):
+    advice = KINDS[kind]()
+
+    page = Page(render_advice_html(advice, advice_study(advice), None))
+
+    assert (page.unmatched, page.open) == ([], [])
+    assert len(page.having("h2")) == 2 + 6 + 2
+
+
+@pytest.mark.slow
+def test_an_advice_without_any_run_gives_a_whole_page():
+    advice = replace(KINDS["nothing_reached"](), candidates=(), tried=(), steps=(), caveats=())
+
+    page = Page(render_advice_html(advice, advice_study(advice), None))
+
+    assert page.unmatched == []
+    assert [div for div in page.having("div") if div.get("class") == "plot"] == []
+
+
+def test_a_page_that_cannot_be_written_says_so(tmp_path):
+    with pytest.raises(BatchlabError, match="there is no folder"):
+        write_advice_html(ADVICE, STUDY, None, tmp_path / "missing" / "report.html")

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.reference.made_up_advice import (
+    KINDS,
+    UNTOLD,
+    advice_study,
+    around,
+    cannot_tell_advice,
+    made_up_advice,
+    nothing_reached_advice,
+    one_sided_advice,
+    same_time_machine,
+)
+
+from batchlab.advice.advice import Configuration
+from batchlab.records.estimate import Estimate
+from batchlab.report.advice.figures import advice_figures
+from batchlab.report.advice.sentences import advice_sentences
+
+ADVICE = made_up_advice()
+WORKLOAD = advice_study(ADVICE).workload
+
+
+def said(advice, topic: str) -> str:
+    found = [str(s) for s in advice_sentences(advice, WORKLOAD) if s.topic == topic]
+    return found[0] if found else ""
+
+
+def with_relative(advice, **relatives):
+    """The advice with other ratios to the best of single batch sizes, `b64=estimate`."""
+    return replace(
+        advice,
+        candidates=tuple(
+            replace(
+                c,
+                relative=relatives.get(f"b{c.batch_size}", c.relative),
+                in_flat_interval=c.in_flat_interval and f"b{c.batch_size}" not in relatives,
+            )
+            for c in advice.candidates
+        ),
+    )
+
+
+# ---- the answer
+
+
+def test_a_recommendation_names_batch_size_learning_rate_and_purpose():
+    assert said(ADVICE, "answer") == (
+        "Use batch size 1024 with learning rate 0.26 for the least time to validation accuracy ≥ "
+        "0.95."
+    )
+
+
+def test_indifferent_says_that_it_does_not_matter_and_takes_the_least_memory():
+    advice = made_up_advice(step_s=same_time_machine, spread=0.03)
+
+    assert said(advice, "answer") == (
+        "The batch size does not matter much here, from 16 to 4096 all are within 10 % of the "
+        "least time: use batch size 16 with learning rate 0.022, which takes the least memory."
+    )
+
+
+def test_cannot_tell_recommends_nothing_and_says_what_would_settle_it():
+    advice = cannot_tell_advice()
+
+    assert said(advice, "answer") == (
+        "It can't be told which batch size gives the least time to validation accuracy ≥ 0.95."
+    )
+    assert said(advice, "why") == "The 95 % bounds of 16 to 1024 overlap by more than 10 %."
+    assert "Use batch size" not in " ".join(map(str, advice_sentences(advice, WORKLOAD)))
+    assert said(advice, "what would settle it") == (
+        "Missing: runs of 3 more seeds at batch sizes 128, 256 and 512. About 7 min more would "
+        "settle it: --budget 12m."
+    )
+
+
+def test_a_target_that_was_reached_is_proposed():
+    assert "try --target accuracy=0.94" in said(nothing_reached_advice(), "what would settle it")
+
+
+def test_a_recommendation_that_changes_nothing_says_keep():
+    own = ADVICE.recommendation
+    advice = replace(ADVICE, reference=own)
+
+    assert said(advice, "answer").startswith("Keep batch size 1024 and learning rate 0.26 for")
+    assert said(advice, "gain") == "It is your own configuration, so there is nothing to gain."
+    assert said(advice, "of it from the batch size") == ""
+
+
+def test_a_new_rate_for_the_old_batch_size_gains_nothing_from_the_batch_size():
+    own = replace(ADVICE.recommendation, learning_rate=0.01)
+    advice = replace(ADVICE, reference=own)
+
+    assert said(advice, "answer").startswith("Keep batch size 1024 and set learning rate 0.26")
+    assert said(advice, "of it from the batch size").startswith("None: the batch size stays")
+
+
+# ---- the two gains
+
+
+def test_the_gain_is_told_apart_from_the_gain_of_the_batch_size():
+    advice = replace(ADVICE, gain=around(3.0, 0.1, 4), gain_from_batch_size=around(1.5, 0.1, 4))
+
+    assert said(advice, "gain") == (
+        "Against the recommendation your configuration as it is (batch size 64, learning rate "
+        "0.01) takes 3 times as long (95 %: 2.7 to 3.3, 4 seeds)."
+    )
+    assert said(advice, "of it from the batch size") == (
+        "Batch size 64 at its own tuned learning rate (0.05) takes 1.5 times as long (95 %: 1.4 "
+        "to 1.7, 4 seeds); this part of the gain is the batch size's, the rest the learning rate's."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (around(2.0, 0.1), "takes 2 times as long (95 %: 1.8 to 2.2, 6 seeds)."),
+        (around(0.5, 0.1), "takes only 0.50 times as long (95 %: 0.45 to 0.55, 6 seeds): it did"),
+        (around(1.1, 0.2), "which may be no difference."),
+        (around(0.9, 0.2), "takes 0.90 times as long (95 %: 0.72 to 1.08, 6 seeds), which may be"),
+        (Estimate.of(2.0, interval=(None, None), n=1), "without an interval, so it may be chance."),
+        (UNTOLD, "can't be told: no run reached the target."),
+        (Estimate(estimate=None, low=1.8, high=None, n=3, reason="x"), "takes at least 1.8 times"),
+    ],
+    ids=["larger", "smaller", "open", "open below", "one seed", "unknown", "bound"],
+)
+def test_the_gain_claims_no_more_than_its_interval(gain, words):
+    text = said(replace(ADVICE, gain=gain), "gain")
+
+    assert words in text
+    assert ("it did better" in text) == (words.endswith("it did"))
+
+
+def test_a_reference_that_missed_is_counted():
+    advice = made_up_advice(reference_misses=True)
+
+    assert said(advice, "gain").endswith(
+        "takes at least 1.8 times as long; it missed the target on 4 of 4 seeds."
+    )
+
+
+def test_a_gain_that_the_batch_size_has_no_sure_part_in_is_the_learning_rates():
+    advice = replace(ADVICE, gain=around(3.0, 0.1), gain_from_batch_size=around(1.05, 0.1))
+
+    text = said(advice, "of it from the batch size")
+
+    assert "which may be no difference" in text
+    assert text.endswith("what is gained for certain comes from the learning rate.")
+
+
+def test_two_gains_that_overlap_leave_no_rest_to_the_learning_rate():
+    advice = replace(ADVICE, gain=around(2.0, 0.2), gain_from_batch_size=around(1.9, 0.2))
+
+    text = said(advice, "of it from the batch size")
+
+    assert text.endswith("this part of the gain is the batch size's.")
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [("time", "times as long"), ("samples", "times as many samples"), ("quality", "from perfect")],
+)
+def test_each_objective_has_its_own_words(objective, words):
+    assert words in said(made_up_advice(objective=objective), "gain")
+
+
+# ---- habit
+
+
+def test_a_habit_that_is_far_off_is_told_by_its_lower_bounds():
+    (sentence,) = [s for s in advice_sentences(ADVICE, WORKLOAD) if s.topic == "habit"]
+
+    assert sentence.verdict == "did_not_hold"
+    assert "takes at least 14, 7.4, 3.9 and 2.2 times as long as with the best" in str(sentence)
+
+
+def test_a_habit_inside_the_flat_interval_held():
+    advice = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
+
+    (sentence,) = [s for s in advice_sentences(advice, WORKLOAD) if s.topic == "habit"]
+
+    assert sentence.verdict == "held"
+    assert "64 is within 10 % of the least time" in str(sentence)
+    assert "for 16 and 32" not in str(sentence)
+
+
+def test_a_habit_whose_bounds_are_wide_is_left_open():
+    wide = Estimate.of(1.05, interval=(1.0, 1.4), n=3)
+    advice = with_relative(ADVICE, b16=wide, b32=wide, b64=wide, b128=wide)
+
+    (sentence,) = [s for s in advice_sentences(advice, WORKLOAD) if s.topic == "habit"]
+
+    assert sentence.verdict == "cannot_tell"
+    assert "for 16, 32, 64 and 128 that can't be told" in str(sentence)
+
+
+# ---- laws, rules, targets, pay-back
+
+
+def test_a_critical_batch_size_is_a_value_a_bound_or_withheld():
+    assert said(ADVICE, "critical batch size").endswith("is 500 (95 %: 440 to 560).")
+    assert "at least 9,000: beyond the largest" in said(one_sided_advice(), "critical batch size")
+    withheld = said(cannot_tell_advice(), "critical batch size")
+    assert "can't be told: the law does not fit" in withheld
+    assert "exponent of the more general law is 0.78 (95 %: 0.718 to 0.842)" in withheld
+
+
+def test_rules_are_held_against_the_tuned_rate():
+    text = said(ADVICE, "scaling rules")
+
+    assert "linear 0.8 (3.1 times the tuned rate)" in text
+    assert "none 0.05 (0.19 times the tuned rate)" in text
+
+
+def test_an_answer_that_flips_at_another_target_says_so():
+    easier, _ = ADVICE.other_targets
+    flipped = replace(ADVICE, other_targets=(replace(easier, batch_size=64),))
+
+    assert "batch size 64: the answer depends on the target" in said(flipped, "other targets")
+    assert "batch size 1024 as well" in said(ADVICE, "other targets")
+
+
+def test_when_to_stop_names_the_target_and_where_it_came_from():
+    given = replace(ADVICE, target_origin="given")
+    easier = replace(ADVICE, target_origin="easier")
+
+    assert said(given, "when to stop") == (
+        "At validation accuracy ≥ 0.95, expected after 112 (95 %: 106 to 117) epochs."
+    )
+    assert "(an easier target: the budget" in said(easier, "when to stop")
+
+
+@pytest.mark.parametrize(
+    ("advice", "words"),
+    [
+        (ADVICE, "which about 22 full training runs with the recommendation earn back."),
+        (replace(ADVICE, pay_back_runs=0.4), "which about one full training run with"),
+        (replace(ADVICE, pay_back_runs=None), "is earned back is not known."),
+        (
+            replace(ADVICE, pay_back_runs=None, gain=around(1.0, 0.2)),
+            "no saving of time per run was found that would earn it back.",
+        ),
+    ],
+)
+def test_pay_back_follows_the_gain(advice, words):
+    assert words in said(advice, "pay-back")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_sentence_of_every_kind_is_one_whole_sentence(kind):
+    for sentence in advice_sentences(KINDS[kind](), WORKLOAD):
+        text = str(sentence)
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert ".." not in text
+        assert "None" not in text or text.startswith("None: the batch size")
+        assert "nan" not in text
+
+
+def test_settings_that_moved_make_it_another_configuration():
+    moved = replace(ADVICE.recommendation, settings=(("beta2", 0.98),))
+    advice = replace(ADVICE, reference=ADVICE.recommendation, recommendation=moved)
+
+    assert "your own configuration" not in said(advice, "gain")
+    assert isinstance(advice.recommendation, Configuration)
+
+
+def test_a_habit_that_was_not_trained_is_told_as_read_off_the_curve():
+    advice = replace(
+        ADVICE,
+        candidates=tuple(
+            replace(c, learning_rate=None, n_runs=0) if c.batch_size == 16 else c
+            for c in ADVICE.candidates
+        ),
+    )
+
+    assert "16 was not trained: this is read off the fitted curve" in said(advice, "habit")
+    assert "not trained" not in said(ADVICE, "habit")
+
+
+def test_a_habit_that_missed_the_target_is_told_by_what_that_leaves():
+    missed = Estimate(estimate=None, low=1.7, high=None, n=0, reason="no rate tried met it")
+    untold = Estimate.cannot_tell("it was not tried")
+    advice = with_relative(ADVICE, b16=missed, b32=untold)
+    advice = replace(
+        advice,
+        candidates=tuple(
+            replace(c, learning_rate=None, n_runs=0) if c.batch_size in (16, 32) else c
+            for c in advice.candidates
+        ),
+    )
+
+    text = said(advice, "habit")
+
+    assert "with 16, 64 and 128 it takes at least 1.7, 3.9 and 2.2 times as long" in text
+    assert "for 32 that can't be told" in text
+    assert "16 has no run that met the target, only this bound" in text
+    assert "fitted curve" not in text
+
+
+def test_a_stand_in_is_never_called_the_users_own():
+    advice = replace(ADVICE, stand_in_for=96)
+    same = replace(advice, recommendation=advice.reference, target_origin="pilot")
+
+    assert "the stand-in for your configuration (batch size 64" in said(advice, "gain")
+    assert "whose batch size 96 cannot be had" in said(same, "gain")
+    assert "a pilot run of the stand-in for your configuration" in said(same, "when to stop")
+    figures = str(advice_figures(advice, advice_study(advice), None))
+    assert "your configuration as it is" not in figures
+    assert "your batch size" not in figures
+    assert "the stand-in for your configuration" in figures
+
+
+def test_what_was_missing_is_not_said_twice():
+    advice = replace(cannot_tell_advice(), reason="it is open: A and B", missing="A and B")
+
+    assert "A and B" not in said(advice, "what would settle it")
+
+
+@pytest.mark.parametrize(("runs", "told"), [(1.66, "1.7"), (16.6, "17"), (166.0, "170")])
+def test_the_runs_that_pay_the_study_back_have_two_digits(runs: float, told: str) -> None:
+    advice = replace(made_up_advice(), pay_back_runs=runs)
+
+    assert f"about {told} full training runs" in said(advice, "pay-back")
+
+
+def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendation() -> None:
+    found = Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113137)
+    advice = replace(
+        made_up_advice(), verdict="cannot_tell", recommendation=None, provisional=found
+    )
+
+    assert "batch size 256 with learning rate 0.113 was the best" in said(advice, "for now")
+    assert "no recommendation" in said(advice, "for now")

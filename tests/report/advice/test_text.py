@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up_advice import KINDS, advice_study, cannot_tell_advice, made_up_advice
+
+from batchlab.advice.advice import Step
+from batchlab.report.advice.text import advice_text, explain_text
+
+ADVICE = made_up_advice()
+WORKLOAD = advice_study(ADVICE).workload
+
+
+def screen(advice) -> str:
+    return advice_text(advice, workload=WORKLOAD, report=Path("report.html"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_advice_fits_on_one_screen(kind):
+    lines = screen(KINDS[kind]()).splitlines()
+
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+
+
+def test_many_settings_and_long_caveats_still_fit_and_the_rest_is_counted():
+    advice = made_up_advice(does_not_fit=(1024, 4096), reference_misses=True)
+    settings = (("beta1", 0.9), ("beta2", 0.98), ("eps", 1e-8), ("weight_decay", 0.01))
+    advice = replace(
+        advice,
+        recommendation=replace(advice.recommendation, settings=settings),
+        caveats=tuple(f"Caveat {number} " + "of many words " * 12 for number in range(9)),
+    )
+
+    text = screen(advice)
+
+    assert len(text.splitlines()) <= 40
+    assert "more caveats: see the report" in text
+
+
+def test_the_screen_begins_with_the_answer_and_ends_with_the_report():
+    lines = screen(ADVICE).splitlines()
+
+    assert lines[0].startswith("Use batch size 1024 with learning rate 0.26")
+    assert lines[-1] == "report: report.html"
+
+
+def test_without_a_report_none_is_named():
+    assert "report:" not in advice_text(ADVICE, workload=WORKLOAD, report=None)
+
+
+def test_settings_and_micro_batches_are_there():
+    advice = made_up_advice(does_not_fit=(1024, 4096))
+    moved = replace(advice.recommendation, settings=(("beta2", 0.98),))
+
+    text = screen(replace(advice, recommendation=moved))
+
+    assert "batch size      1024 (4 micro-batches of 256)" in text
+    assert "also            beta2 = 0.98" in text
+    assert "inputs.split(256)" in text
+
+
+def test_every_expected_number_has_its_interval():
+    text = screen(ADVICE)
+
+    for words in ("1.21 s to 1.34 s", "424 to 469", "106 to 117", "434,000 to 480,000"):
+        assert words in text
+
+
+def test_cannot_tell_shows_what_is_known_of_the_batch_sizes():
+    text = screen(cannot_tell_advice())
+
+    assert "× best" in text
+    assert "paste:" not in text
+    assert "--budget 12m" in text
+
+
+def test_a_percent_sign_stays_with_its_number():
+    for kind in KINDS.values():
+        assert not any(line.strip().startswith("%") for line in screen(kind()).splitlines())
+
+
+def test_explain_has_one_line_a_step_with_the_time():
+    advice = replace(
+        ADVICE,
+        steps=(
+            Step(spent_s=0.5, did="did this", why="for that"),
+            Step(spent_s=130.0, did="did more", why="for more"),
+        ),
+    )
+
+    assert explain_text(advice) == "  500 ms  did this: for that\n2.17 min  did more: for more\n"
+
+
+def test_explain_without_steps_says_so():
+    assert explain_text(replace(ADVICE, steps=())) == "No step was recorded.\n"
+
+
+def test_the_screen_loads_neither_torch_nor_a_plotting_library():
+    code = (
+        "import sys\n"
+        "import batchlab.report.advice.text\n"
+        "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'scipy', 'batchlab.training'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")

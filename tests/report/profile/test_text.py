@@ -1,0 +1,125 @@
+"""A profile as text: the table, and sentences that follow the numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes
+
+from batchlab.profiling.profile import Profile
+from batchlab.records.trial import Status
+from batchlab.report.profile.text import WIDTH, profile_text
+
+SIZES = tuple(2**power for power in range(11))
+
+
+def words(profile: Profile) -> str:
+    """The text on one line."""
+    return " ".join(profile_text(profile).split())
+
+
+def limited() -> Profile:
+    reason = "its peak of 76 MB is above the memory limit of 70 MB"
+    profile = made_up_profile(
+        made_up_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
+        made_up_point(64),
+        made_up_point(128),
+        replace(made_up_point(256), status=Status.OOM, reason=reason),
+        made_up_point(256, micro_batch_size=128),
+        memory_limit_bytes=peak_bytes(200),
+    )
+    return replace(profile, stopped="memory")
+
+
+def test_every_point_has_a_line_with_time_throughput_memory_and_threads() -> None:
+    lines = profile_text(made_up_profile()).splitlines()
+
+    (line,) = [line for line in lines if line.startswith("64 ")]
+    assert line.split() == ("64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split())
+
+
+def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
+    text = profile_text(limited())
+
+    assert any(line.startswith("1 ") and line.endswith("error") for line in text.splitlines())
+    assert "- Batch size 1: Expected more than 1 value per channel." in text
+    assert "256 = 2 × 128" in text
+
+
+def test_the_largest_that_fits_is_told_with_the_limit() -> None:
+    assert "largest batch size that fits in one piece within 70 MB: 128." in words(limited())
+    assert "All 2000 training examples fit in one batch." in words(made_up_profile())
+
+
+def test_the_memory_law_is_told_in_bytes() -> None:
+    assert "about 50 MB and 100 kB for each example of the batch" in words(made_up_profile())
+
+
+def test_too_few_peaks_for_a_law_are_told_as_such() -> None:
+    assert "Memory by batch size: cannot tell" in words(made_up_profile(made_up_point(64)))
+
+
+def test_where_throughput_stops_growing_is_told() -> None:
+    assert "Throughput stops growing at batch size 1024, with 91.1 k/s" in words(made_up_profile())
+
+
+def test_throughput_that_still_grows_is_told_as_such() -> None:
+    profile = made_up_profile(made_up_point(16), made_up_point(32))
+
+    assert "Throughput still grows at the largest batch size that ran" in words(profile)
+
+
+def test_what_was_not_tried_is_told() -> None:
+    profile = made_up_profile()
+
+    assert "budget ended" in words(replace(profile, stopped="time"))
+    assert "several in a row did not run" in words(replace(profile, stopped="errors"))
+    assert "was tried and fits: 64" in words(
+        replace(made_up_profile(made_up_point(64)), stopped="time")
+    )
+
+
+def test_sentences_are_wrapped() -> None:
+    text = profile_text(limited())
+
+    assert all(len(line) <= WIDTH for line in text.splitlines() if line.startswith(("-", "  ")))
+
+
+def timed(step_s: Callable[[int], float], sizes: Sequence[int] = SIZES) -> Profile:
+    return made_up_profile(*(made_up_point(size, median_s=step_s(size)) for size in sizes))
+
+
+def test_the_law_of_the_step_time_is_told_with_its_knee() -> None:
+    text = words(timed(lambda size: 1e-3 + 1e-5 * size))
+
+    assert "Step time: about 1 ms however small the batch, and 10 µs for each example" in text
+    assert "equal at a batch size of about 100 (95 %:" in text
+    assert "off that" not in text
+
+
+def test_a_step_time_that_never_grows_is_told_as_such() -> None:
+    text = words(timed(lambda size: 2e-3))
+
+    assert "about 2 ms at every batch size that ran" in text
+    assert "a batch size of at least" in text
+
+
+def test_a_step_time_that_grows_from_the_first_example_is_told_as_such() -> None:
+    text = words(timed(lambda size: 1e-4 * size))
+
+    assert "about 100 µs for each example from the smallest batch size on" in text
+    assert "a batch size of at most" in text
+
+
+def test_a_batch_size_far_off_the_law_is_told() -> None:
+    text = words(timed(lambda size: (1e-3 + 1e-5 * size) * (2 if size == 64 else 1)))
+
+    assert re.search(r"Single batch sizes lie up to \d+ % off that", text)
+
+
+def test_too_few_batch_sizes_for_a_law_of_the_step_time_are_told_as_such() -> None:
+    text = words(timed(lambda size: 1e-3, (8, 16)))
+
+    assert "Step time by batch size: cannot tell (fewer than 3 batch sizes ran" in text

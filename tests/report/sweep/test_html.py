@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import base64
+import gzip
+from dataclasses import replace
+from html import escape
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+from tests.reference.made_up import made_up_study
+
+from batchlab.errors import BatchlabError
+from batchlab.records.trial import Status
+from batchlab.report import write_html
+from batchlab.report.parts import download as download_module
+from batchlab.report.parts.observations_table import observations_table
+from batchlab.report.sweep import html as html_module
+from batchlab.report.sweep.html import html_page
+from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep.trials_table import trials_table
+
+HOSTILE = "</script><script>alert('x')</script><b>&\"'{{7*7}}"
+
+
+class Page(HTMLParser):
+    """The elements of a page in order, and the ends that miss their start."""
+
+    VOID = frozenset({"meta", "link", "input", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unmatched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unmatched.append(tag)
+
+    def having(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def fetched(self) -> list[str]:
+        """The addresses that a browser would fetch."""
+        named = ("src", "href", "action", "data", "poster", "srcset")
+        found = [attributes[name] for _, attributes in self.elements for name in named
+                 if name in attributes]  # fmt: skip
+        return [address for address in found if not address.startswith(("data:", "#"))]
+
+
+STUDY = replace(
+    made_up_study(
+        batch_sizes=(64, 256, 4096),
+        seeds=2,
+        epochs=3,
+        metrics=[("loss", "lower")],
+        endings={(256, 0.01, 1): (Status.DIVERGED, "the loss grew a thousandfold", 2)},
+    ),
+    command="batchlab sweep made-up --batch-sizes 64,256,full",
+)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return html_page(STUDY)
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_well_formed_and_small(text, page):
+    assert page.unmatched == []
+    assert page.open == []
+    assert len(text.encode()) < 5_000_000
+
+
+def test_identifiers_are_unique(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_names_no_address_that_a_browser_would_fetch(page):
+    assert page.fetched() == []
+
+
+def test_the_browser_is_told_to_fetch_nothing(page):
+    (policy,) = [m["content"] for m in page.having("meta") if m.get("http-equiv")]
+
+    allowed = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert allowed["default-src"] == "'none'"
+    assert not any(word in policy for word in ("http", "*", "'self'"))
+
+
+def test_every_chart_is_there_without_a_script(text, page):
+    plots = [div["id"] for div in page.having("div") if div.get("class") == "plot"]
+
+    assert len(plots) == 3 * 3 + 2 + 3
+    assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
+
+
+def test_every_chart_has_a_text_alternative_and_every_table_a_caption(page):
+    plots = [div for div in page.having("div") if div.get("class") == "plot"]
+
+    assert all(div["role"] == "img" and len(div["aria-label"]) > 40 for div in plots)
+    assert len(page.having("caption")) == len(page.having("table"))
+
+
+def test_one_switch_has_the_three_views(page):
+    radios = [i for i in page.having("input") if i.get("type") == "radio"]
+
+    assert [radio["value"] for radio in radios] == ["epochs", "steps", "time"]
+    assert {radio["name"] for radio in radios} == {"view"}
+
+
+def test_bad_trials_are_named_with_their_reason(text):
+    assert "seed 1: diverged at epoch 2: the loss grew a thousandfold" in text
+
+
+def test_the_sentences_stand_under_their_topics_with_their_verdicts(text):
+    for sentence in sentences(STUDY):
+        assert f"<dt>{sentence.topic}</dt>" in text
+        assert escape(sentence.text, quote=False) in text
+    assert '<strong class="verdict cannot_tell">can&#39;t tell</strong>' in text
+
+
+def test_the_command_and_the_environment_are_there(text):
+    assert "<code>batchlab sweep made-up --batch-sizes 64,256,full</code>" in text
+    assert "<dt>torch</dt><dd>2.13.0</dd>" in text
+
+
+def test_the_raw_data_can_be_taken_out_without_a_script(page):
+    files = {a["download"]: a["href"] for a in page.having("a") if "download" in a}
+
+    assert unquote(files["batchlab-trials.csv"].partition(",")[2]) == trials_table(STUDY).to_csv()
+    assert (
+        unquote(files["batchlab-observations.csv"].partition(",")[2])
+        == observations_table(STUDY).to_csv()
+    )
+
+
+def test_data_too_large_for_an_address_are_packed(monkeypatch):
+    table = observations_table(STUDY)
+    monkeypatch.setattr(download_module, "MOST_ADDRESS_CHARACTERS", 10_000)
+
+    download = download_module.download("data.csv", "rows", table)
+
+    packed = download.address.partition(",")[2]
+    assert download.name == "data.csv.gz"
+    assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
+
+
+def test_data_too_large_even_packed_are_not_embedded(monkeypatch):
+    monkeypatch.setattr(download_module, "MOST_ADDRESS_CHARACTERS", 100)
+
+    assert download_module.download("data.csv", "rows", observations_table(STUDY)).address is None
+
+
+def test_text_of_a_user_is_never_markup():
+    study = made_up_study(
+        batch_sizes=(64,),
+        epochs=1,
+        timed=False,
+        metrics=[(HOSTILE, "higher")],
+        curves=lambda b, rate, seed: {
+            (split, HOSTILE): lambda epoch: epoch for split in ("train", "test")
+        },
+        endings={(64, 0.01, 0): (Status.ERROR, HOSTILE, 1)},
+    )
+    workload = replace(
+        study.workload, name=HOSTILE, reference=HOSTILE, settings=(("s", HOSTILE),),
+        warnings=(HOSTILE,),
+    )  # fmt: skip
+    text = html_page(
+        replace(study, workload=workload, command=HOSTILE, environment=((HOSTILE, HOSTILE),))
+    )
+
+    assert "<script>alert" not in text
+    assert len(Page(text).having("script")) == 3
+    assert Page(text).having("b") == []
+    assert "{{7*7}}" in text
+    assert Page(text).unmatched == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "study",
+    [
+        made_up_study(batch_sizes=()),
+        made_up_study(batch_sizes=(64,), epochs=0),
+        made_up_study(batch_sizes=(64,), epochs=1),
+        made_up_study(n_validation=0, n_test=0, timed=False),
+        made_up_study(
+            batch_sizes=(64,), endings={(64, 0.01, 0): (Status.DIVERGED, "the loss grew", 3)}
+        ),
+        made_up_study(learning_rates=(0.01, 0.1), seeds=2),
+    ],
+    ids=["no trials", "untrained", "one epoch", "no held-out data", "all diverged", "two rates"],
+)
+def test_every_kind_of_study_gives_a_whole_page(study):
+    page = Page(html_page(study))
+
+    assert page.unmatched == []
+    assert len(page.having("h2")) == 7
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    monkeypatch.setattr(html_module, "html_page", lambda study: "new")
+    tmp_path.chmod(0o500)
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(BatchlabError, match="what was there before is unchanged"):
+        write_html(STUDY, path)
+
+    tmp_path.chmod(0o700)
+    assert path.read_text() == "old"

@@ -1,0 +1,553 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.store.test_store import STUDY, TRIAL_ID, an_evaluation, child, put_study, run_at_once
+
+from batchlab.errors import StoreError
+from batchlab.store import file as store_file
+from batchlab.store import schema as store_schema
+from batchlab.store.file import file_system_of
+from batchlab.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def whole_store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "lab.db"
+    with Store(path) as store:
+        put_study(store, STUDY)
+    return path
+
+
+@pytest.fixture
+def path(whole_store, tmp_path):
+    return Path(shutil.copy(whole_store, tmp_path / "lab.db"))
+
+
+@pytest.fixture
+def short_wait(monkeypatch):
+    monkeypatch.setattr(store_file, "BUSY_TIMEOUT_S", 0.2)
+
+
+def message_of_opening(path: Path) -> str:
+    with pytest.raises(StoreError) as caught:
+        Store(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def sql(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+# Places that cannot hold a store
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "is a folder; a store is a file" in message_of_opening(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    path = tmp_path / "no" / "where" / "lab.db"
+
+    assert f"there is no folder {path.parent}" in message_of_opening(path)
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_device_is_refused():
+    assert "is not a regular file" in message_of_opening(Path("/dev/null"))
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    assert "cannot be used as a store (File name too long)" in message_of_opening(
+        tmp_path / ("x" * 300)
+    )
+
+
+def test_existing_makes_nothing(tmp_path):
+    empty = tmp_path / "empty.db"
+    empty.touch()
+
+    for path in (tmp_path / "lab.db", empty):
+        with pytest.raises(StoreError, match=f"no store at {path}; .* run a sweep"):
+            Store.existing(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["empty.db"]
+    assert empty.read_bytes() == b""
+
+
+def test_an_empty_file_becomes_a_store(tmp_path):
+    path = tmp_path / "lab.db"
+    path.touch()
+
+    with Store(path) as store:
+        put_study(store, STUDY)
+        assert store.study().records == STUDY.records
+
+
+@contextmanager
+def unprivileged():
+    """Without root's right to write everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    # pytest's own folders are closed to others, and the test becomes one of them.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+        Path(folder).chmod(0o777)
+
+
+def test_a_read_only_file_is_refused_and_left_as_it_is(whole_store, open_folder):
+    path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
+    path.chmod(0o444)
+    before = path.read_bytes()
+
+    with unprivileged():
+        assert "is read-only" in message_of_opening(path)
+
+    assert path.read_bytes() == before
+    assert [file.name for file in open_folder.iterdir()] == ["lab.db"]
+
+
+def test_a_read_only_folder_is_refused(whole_store, open_folder):
+    path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
+    path.chmod(0o666)
+    open_folder.chmod(0o555)
+
+    with unprivileged():
+        assert "is read-only" in message_of_opening(path)
+        assert "is read-only" in message_of_opening(open_folder / "new.db")
+
+    assert [file.name for file in open_folder.iterdir()] == ["lab.db"]
+
+
+def test_a_folder_that_may_not_be_entered_is_refused(whole_store, open_folder):
+    path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
+    open_folder.chmod(0o000)
+
+    with unprivileged():
+        assert "(Permission denied)" in message_of_opening(path)
+
+
+# Files that are not a whole store of this version
+
+
+def test_a_text_file_is_not_a_store(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("batch size,steps\n64,1000\n" * 100)
+
+    assert "is not a batchlab store: it is not an SQLite file" in message_of_opening(path)
+
+
+def test_the_sqlite_file_of_another_program_is_left_as_it_is(tmp_path):
+    path = tmp_path / "photos.db"
+    sql(path, "PRAGMA journal_mode=WAL", "CREATE TABLE trials (name)")
+    before = path.read_bytes()
+
+    assert "it is the SQLite file of another program" in message_of_opening(path)
+
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["photos.db"]
+
+
+def test_a_newer_store_is_refused_and_left_as_it_is(path):
+    sql(path, "PRAGMA user_version=7")
+    before = path.read_bytes()
+
+    message = message_of_opening(path)
+
+    assert "was written by a newer batchlab (schema 7; this one knows up to 1)" in message
+    assert "update batchlab" in message
+    assert path.read_bytes() == before
+
+
+def test_a_store_cut_short_anywhere_is_refused_and_left_as_it_is(path):
+    whole = path.read_bytes()
+    lengths = [1, 15, 16, 99, 100, 511, 4095, *range(4096, len(whole), 4096), len(whole) - 1]
+
+    for length in lengths:
+        path.write_bytes(whole[:length])
+        message = message_of_opening(path)
+        assert "is damaged" in message, length
+        assert path.read_bytes() == whole[:length]
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_changed_bytes_that_are_found_out_are_a_store_error_and_stay(whole_store, data):
+    whole = bytearray(whole_store.read_bytes())
+    start = data.draw(st.integers(0, len(whole) - 1))
+    junk = data.draw(st.binary(min_size=1, max_size=64))
+    whole[start : start + len(junk)] = junk
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lab.db"
+        path.write_bytes(whole)
+
+        try:
+            with Store(path) as store:
+                store.study()
+                store.timings(STUDY.workload.workload_id, "cpu")
+        except StoreError:
+            left = path.read_bytes()
+        else:
+            return  # the bytes lay where nothing was, or said something else that can be true
+
+        assert left == whole
+
+
+def test_a_page_of_junk_is_refused_and_left_as_it_is(path):
+    whole = bytearray(path.read_bytes())
+    whole[8192:12288] = b"\x55" * 4096
+    path.write_bytes(whole)
+
+    assert "is damaged" in message_of_opening(path)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trials SET trial = '{}'",
+        "UPDATE trials SET status = 'fine'",
+        "UPDATE evaluations SET scores = '[1'",
+        "UPDATE workloads SET summary = 'null'",
+        "DELETE FROM workloads",
+        "UPDATE studies SET trial_ids = x'00'",
+        "UPDATE trials SET reason = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_a_store_that_another_program_changed_is_called_damaged(path, statement):
+    sql(path, statement)
+
+    with (
+        Store.existing(path) as store,
+        pytest.raises(StoreError, match=r"lab\.db is damaged: "),
+    ):
+        store.study()
+
+
+# Others at the same file
+
+
+def test_a_store_that_another_program_keeps_to_itself_is_in_use(path, short_wait):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+
+        assert "is in use: another program has held it for 0.2 s" in message_of_opening(path)
+
+
+def test_a_write_beside_a_long_write_of_another_is_refused_in_words(path, short_wait):
+    with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="is in use"):
+            store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
+        assert store.study().records == STUDY.records  # reading goes on
+
+        other.execute("ROLLBACK")
+
+        store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
+
+
+def test_a_store_that_is_just_being_made_by_another_is_waited_for(path):
+    sql(path, "PRAGMA journal_mode=DELETE")  # as it is until its maker has turned WAL on
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ends = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+        ends.start()
+
+        with Store(path) as store:
+            journal = store._connection.execute("PRAGMA journal_mode").fetchone()
+        ends.join()
+
+    assert journal == ("wal",)
+
+
+def test_processes_that_find_no_store_make_one(tmp_path):
+    code = """
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(12):
+    with Store(f"{sys.argv[1]}/{number}.db") as store:
+        store.put_workload(WORKLOAD)
+"""
+    assert run_at_once([child(code, tmp_path) for _ in range(3)]) == [0, 0, 0]
+
+
+def test_a_writer_killed_in_the_middle_of_a_commit_is_undone(path):
+    # What it leaves where WAL can't work: pages half changed, and the journal that undoes them.
+    sql(path, "PRAGMA journal_mode=DELETE")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_spill=1")
+        writer.execute("PRAGMA cache_size=1")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE evaluations SET scores = zeroblob(3000)")
+        half = path.with_name("half.db")
+        shutil.copy(path, half)
+        shutil.copy(f"{path}-journal", f"{half}-journal")
+        writer.execute("ROLLBACK")
+    assert half.read_bytes() != path.read_bytes()
+
+    with Store.existing(half) as store:
+        assert store.study().records == STUDY.records
+
+
+# Where WAL cannot work
+
+
+def withhold_shared_memory(path: Path) -> None:
+    """SQLite follows no link to its shared memory, so it can't have any."""
+    Path(f"{path}-shm").symlink_to("nowhere")
+
+
+def test_a_store_without_shared_memory_works_and_says_so(path, caplog):
+    withhold_shared_memory(path)
+
+    with Store(path) as store:
+        store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
+        assert an_evaluation(1) in store.record(TRIAL_ID).evaluations
+        journal = store._connection.execute("PRAGMA journal_mode").fetchone()
+
+    assert journal == ("delete",)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "no shared memory" in caplog.text
+
+
+def test_a_new_store_without_shared_memory_works_too(tmp_path):
+    path = tmp_path / "lab.db"
+    withhold_shared_memory(path)
+
+    with Store(path) as store:
+        put_study(store, STUDY)
+
+    with Store.existing(path) as store:
+        assert store.study().records == STUDY.records
+
+
+def test_a_store_on_a_network_file_system_leaves_wal(path, monkeypatch, caplog):
+    monkeypatch.setattr(store_file, "_file_system", lambda path: "nfs4")
+
+    with Store(path) as store, Store(path) as other:
+        store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
+        assert an_evaluation(1) in other.record(TRIAL_ID).evaluations
+        journal = store._connection.execute("PRAGMA journal_mode").fetchone()
+
+        synchronous = store._connection.execute("PRAGMA synchronous").fetchone()
+
+    assert journal == ("delete",)
+    assert synchronous == (2,)  # only WAL stays whole in a power cut without waiting for the disk
+    assert "network file system" in caplog.text
+
+
+def test_a_damaged_store_without_shared_memory_is_left_as_it_is(path):
+    withhold_shared_memory(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192])
+
+    assert "is damaged" in message_of_opening(path)
+    assert path.read_bytes() == whole[:8192]
+
+
+MOUNTS = r"""
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+28 27 0:25 / /home rw shared:1 - nfs4 server:/home rw,vers=4.2
+29 28 0:26 / /home/me/fast\040disk rw - xfs /dev/vdb rw
+30 27 0:27 / /over rw - ext4 /dev/vdc rw
+31 30 0:28 / /over rw - cifs //server/share rw
+not a mount
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/data/lab", "ext4"),
+        ("/home/me", "nfs4"),
+        ("/homes", "ext4"),
+        ("/home/me/fast disk/lab", "xfs"),
+        ("/over", "cifs"),
+    ],
+)
+def test_the_file_system_is_that_of_the_nearest_mount(path, expected):
+    assert file_system_of(Path(path), MOUNTS) == expected
+
+
+def test_without_mounts_no_file_system_is_guessed():
+    assert file_system_of(Path("/data"), "") == ""
+
+
+# Versions
+
+
+ADD_A_COLUMN = (
+    "ALTER TABLE trials ADD COLUMN host TEXT",
+    "UPDATE trials SET host = 'unknown'",
+)
+
+
+def version_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def test_an_older_store_is_brought_up_to_date_with_all_it_holds(path, monkeypatch):
+    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, ADD_A_COLUMN))
+
+    with Store(path) as store:
+        assert store.study().records == STUDY.records
+
+    assert version_of(path) == 2
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT DISTINCT host FROM trials").fetchall() == [("unknown",)]
+
+
+def test_a_new_store_runs_every_migration(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, ADD_A_COLUMN))
+
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, STUDY)
+
+    assert version_of(tmp_path / "lab.db") == 2
+
+
+def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
+    failing = (*ADD_A_COLUMN, "UPDATE nowhere SET host = 'x'")
+    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, failing))
+
+    assert "SQLite stopped with SQLITE_ERROR and left the file as it was" in message_of_opening(
+        path
+    )
+
+    assert version_of(path) == 1
+    monkeypatch.setattr(store_schema, "MIGRATIONS", (store_schema.MIGRATIONS[0], ADD_A_COLUMN))
+    with Store(path) as store:
+        assert store.study().records == STUDY.records
+
+
+# A full disk
+
+
+FILL_THE_DISK = """
+import sys
+from pathlib import Path
+from batchlab.errors import StoreError
+from tests.store.test_store import *
+
+folder = Path(sys.argv[1])
+ballast = folder / "ballast"
+ballast.write_bytes(bytes(100_000))
+stored = []
+
+def put_until_full(store):
+    try:
+        for step in range(len(stored), 100_000):
+            store.put_evaluations(TRIAL_ID, [an_evaluation(step)])
+            stored.append(an_evaluation(step))
+    except StoreError as error:
+        return str(error)
+
+with Store(folder / "lab.db") as store:
+    store.put_workload(WORKLOAD)
+    store.begin_trial(RECORD)
+    message = put_until_full(store)
+    assert "lab.db: the disk is full; free some space" in message, message
+    assert len(stored) > 100
+    assert store.record(TRIAL_ID).evaluations == tuple(stored)
+with Store.existing(folder / "lab.db") as store:
+    assert store.record(TRIAL_ID).evaluations == tuple(stored)
+    put_until_full(store)
+
+ballast.unlink()
+with Store.existing(folder / "lab.db") as store:
+    assert store.record(TRIAL_ID).evaluations == tuple(stored)
+    n_before = len(stored)
+    put_until_full(store)
+    assert len(stored) > n_before
+    assert store.record(TRIAL_ID).evaluations == tuple(stored)
+
+(folder / "full").write_bytes(b"")
+try:
+    with (folder / "full").open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+except OSError:
+    pass
+try:
+    Store(folder / "new.db")
+except StoreError as error:
+    assert "the disk is full" in str(error), error
+else:
+    raise AssertionError("a store was made without space")
+with Store.existing(folder / "lab.db") as store:  # not a byte is left for SQLite's own files
+    assert store.record(TRIAL_ID).evaluations == tuple(stored)
+"""
+
+
+def test_a_full_disk_is_told_in_one_line_and_loses_nothing(tmp_path):
+    # A small disk in a mount namespace of its own, gone with the process.
+    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+    mount = f"mount -t tmpfs -o size=2m none {tmp_path}"
+    if not shutil.which("unshare") or subprocess.run([*own, "sh", "-c", mount]).returncode != 0:
+        pytest.skip("no right to mount a small disk here")
+    command = [sys.executable, "-c", FILL_THE_DISK, str(tmp_path)]
+
+    run = subprocess.run(
+        [*own, "sh", "-c", f'{mount} && exec "$@"', "sh", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "expected"), [(0, "the disk is full"), (10**9, "cannot be read or written")]
+)
+def test_a_failed_write_is_put_down_to_a_full_disk_only_if_it_is_full(
+    path, monkeypatch, free_bytes, expected
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free_bytes))
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+
+    with pytest.raises(StoreError, match=expected), store_file.explained(path):
+        raise error
+
+
+def test_a_store_that_reached_its_limit_says_that_the_disk_is_full(path):
+    with Store(path) as store:
+        store._connection.execute("PRAGMA max_page_count=1")  # as large as it is now
+        with pytest.raises(StoreError, match="the disk is full"):
+            store.put_evaluations(TRIAL_ID, [an_evaluation(step) for step in range(5000)])
+
+        assert store.study().records == STUDY.records

@@ -1,0 +1,791 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.reference.made_up import made_up_study, made_up_timing, made_up_trial
+from tests.reference.store import InMemoryStore
+
+from batchlab.errors import StoreError
+from batchlab.records.study import MetricSummary, Study, WorkloadSummary
+from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
+WORKLOAD = STUDY.workload
+RECORD = STUDY.records[0]
+TRIAL_ID = RECORD.trial.trial_id
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+counts = st.integers(0, 2**53 - 1)  # what RFC 8785 can write
+floats = st.floats(allow_nan=False, allow_infinity=False)
+reals = floats.map(lambda x: x + 0.0)  # an SQLite column keeps no sign of a zero
+metrics = st.sampled_from(["accuracy", "loss"])
+betters = st.sampled_from(["higher", "lower"])
+pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
+notes = st.lists(texts, max_size=2, unique=True).map(tuple)
+setting_values = st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | floats | texts
+setting_pairs = st.lists(st.tuples(texts, setting_values), max_size=3).map(tuple)
+targets = st.builds(Target, metric=metrics, value=floats, better=betters)
+scores = st.builds(
+    Score,
+    split=st.sampled_from(["train", "validation", "test"]),
+    metric=metrics,
+    value=st.none() | floats,
+)
+trials = st.builds(
+    Trial,
+    workload_id=st.just(WORKLOAD.workload_id),
+    workload=texts,
+    settings=st.dictionaries(texts, setting_values, max_size=3).map(lambda d: tuple(d.items())),
+    n_train=counts,
+    batch_size=counts,
+    micro_batch_size=counts,
+    sampling=st.sampled_from(["reshuffle", "replacement"]),
+    drop_last=st.booleans(),
+    learning_rate=floats,
+    scaling_rule=texts,
+    horizon_steps=st.none() | counts,
+    device=st.sampled_from(["cpu", "cuda"]),
+    seed=counts,
+)
+
+
+def evaluations_at(steps: st.SearchStrategy[int]) -> st.SearchStrategy[Evaluation]:
+    return st.builds(
+        Evaluation,
+        step=steps,
+        samples=counts,
+        train_s=reals,
+        eval_s=reals,
+        batch_loss=st.none() | reals,
+        gradient_norm=st.none() | reals,
+        scores=st.lists(scores, max_size=3).map(tuple),
+    )
+
+
+def evaluation_lists(steps: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Evaluation, ...]]:
+    return st.lists(evaluations_at(steps), max_size=4, unique_by=lambda e: e.step).map(
+        lambda found: tuple(sorted(found, key=lambda e: e.step))
+    )
+
+
+def records_of(trial: st.SearchStrategy[Trial]) -> st.SearchStrategy[TrialRecord]:
+    return st.builds(
+        TrialRecord,
+        trial=trial,
+        status=st.sampled_from(Status),
+        reason=st.none() | texts,
+        traceback=st.none() | texts,
+        engine=texts,
+        threads=counts,
+        versions=pairs,
+        target=st.none() | targets,
+        evaluations=evaluation_lists(counts),
+        peak_bytes=st.none() | counts,
+        resumed_from_steps=st.lists(counts, max_size=2).map(tuple),
+        notes=notes,
+    )
+
+
+def put(store: Store | InMemoryStore, record: TrialRecord) -> None:
+    store.begin_trial(record)
+    store.put_evaluations(record.trial.trial_id, record.evaluations)
+    if record.status is not None:
+        store.finish_trial(
+            record.trial.trial_id,
+            status=record.status,
+            reason=record.reason,
+            traceback=record.traceback,
+            peak_bytes=record.peak_bytes,
+        )
+
+
+def put_study(store: Store | InMemoryStore, study: Study) -> None:
+    store.put_workload(study.workload)
+    store.put_study(
+        study_id=study.study_id,
+        command=study.command,
+        workload_id=study.workload.workload_id,
+        environment=study.environment,
+        trial_ids=[record.trial.trial_id for record in study.records],
+    )
+    for record in study.records:
+        put(store, record)
+    for timing in study.timings:
+        store.put_timing(timing)
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    head = (
+        "import sys; from batchlab.store.store import Store; from tests.store.test_store import *\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_at_once(processes: list[subprocess.Popen[str]]) -> list[int]:
+    """Let them go when all have said that they are ready; their exit codes."""
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.wait() for process in processes]
+
+
+def an_evaluation(step: int, value: float = 0.5) -> Evaluation:
+    return Evaluation(
+        step=step,
+        samples=64 * step,
+        train_s=0.1 * step,
+        eval_s=0.01 * step,
+        batch_loss=value,
+        gradient_norm=value,
+        scores=(Score(split="validation", metric="loss", value=value),),
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "lab.db") as opened:
+        opened.put_workload(WORKLOAD)
+        yield opened
+
+
+# What goes in comes out
+
+
+@pytest.fixture(scope="module")
+def many_records(tmp_path_factory):
+    with Store(tmp_path_factory.mktemp("many") / "lab.db") as opened:
+        opened.put_workload(WORKLOAD)
+        yield opened
+
+
+@given(record=records_of(trials))
+@settings(max_examples=60, deadline=None)
+def test_a_record_comes_back_bit_for_bit(many_records, record):
+    store = many_records
+    trial_id = record.trial.trial_id
+    store.begin_trial(record)
+    store.restart_trial(trial_id)  # the same trial may be drawn twice
+
+    put(store, record)
+
+    assert repr(store.record(trial_id)) == repr(record)
+
+
+@given(
+    summary=st.builds(
+        WorkloadSummary,
+        workload_id=texts,
+        name=texts,
+        reference=texts,
+        settings=setting_pairs,
+        n_train=counts,
+        n_validation=counts,
+        n_test=counts,
+        n_train_evaluated=counts,
+        n_parameters=counts,
+        metrics=st.lists(st.builds(MetricSummary, name=texts, better=betters), max_size=2).map(
+            tuple
+        ),
+        batch_size=counts,
+        learning_rate=floats,
+        warnings=notes,
+    ),
+    block_s=st.lists(floats, min_size=1, max_size=3).map(tuple),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_workload_and_its_step_times_come_back_bit_for_bit(many_records, summary, block_s):
+    timing = replace(
+        made_up_timing(64, step_s=0.1, workload_id=summary.workload_id), block_s=block_s
+    )
+
+    many_records.put_workload(summary)
+    many_records.put_timing(timing)
+
+    assert repr(many_records.workload(summary.workload_id)) == repr(summary)
+    assert repr(many_records.timings(summary.workload_id, "cpu")) == repr((timing,))
+
+
+def test_a_whole_study_survives_closing_and_opening(tmp_path):
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, STUDY)
+        store.add_spent(STUDY.study_id, STUDY.spent_s)
+        created_at = store.study().created_at
+
+    with Store.existing(tmp_path / "lab.db") as store:
+        assert store.study() == replace(STUDY, created_at=created_at)
+
+
+def test_a_name_with_signs_that_mean_something_in_an_address_is_just_a_name(tmp_path):
+    path = tmp_path / "50% of #1?mode=ro ü.db"
+
+    with Store(path) as store:
+        put_study(store, STUDY)
+
+    assert path.is_file()
+    with Store.existing(path) as store:
+        assert store.study().records == STUDY.records
+
+
+def test_a_store_is_found_again_after_the_working_folder_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Store("lab.db") as store:
+        monkeypatch.chdir("/")
+        put_study(store, STUDY)
+
+        assert store.checkpoint_path("abc") == tmp_path / "lab.db.checkpoints/abc.safetensors"
+        assert store.path == tmp_path / "lab.db"
+
+
+# The same as dictionaries in memory, whatever is called in whatever order
+
+
+POOL = tuple(
+    made_up_trial(
+        batch_size=batch_size,
+        micro_batch_size=32,
+        workload_id=WORKLOAD.workload_id,
+        n_train=1024,
+    )
+    for batch_size in (32, 64, 1024)
+)
+pool_ids = st.sampled_from([trial.trial_id for trial in POOL])
+
+
+class StoreAgreesWithItsTwin(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "lab.db"
+        self.store = Store(self.path)
+        self.twin = InMemoryStore()
+        self.both = (self.store, self.twin)
+        for store in self.both:
+            store.put_workload(WORKLOAD)
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+    @rule(record=records_of(st.sampled_from(POOL)))
+    def begin_trial(self, record):
+        for store in self.both:
+            store.begin_trial(record)
+
+    @rule(trial_id=pool_ids, evaluations=evaluation_lists(st.integers(0, 6)))
+    def put_evaluations(self, trial_id, evaluations):
+        if trial_id in self.twin.records:
+            for store in self.both:
+                store.put_evaluations(trial_id, evaluations)
+        else:
+            with pytest.raises(StoreError, match=f"trial {trial_id} has not begun"):
+                self.store.put_evaluations(trial_id, evaluations)
+
+    @rule(trial_id=pool_ids, step=st.integers(0, 6))
+    def drop_evaluations_after(self, trial_id, step):
+        if trial_id in self.twin.records:
+            for store in self.both:
+                store.drop_evaluations_after(trial_id, step)
+
+    @rule(trial_id=pool_ids)
+    def restart_trial(self, trial_id):
+        if trial_id in self.twin.records:
+            for store in self.both:
+                store.restart_trial(trial_id)
+        else:
+            with pytest.raises(StoreError, match=f"trial {trial_id} has not begun"):
+                self.store.restart_trial(trial_id)
+
+    @rule(
+        trial_id=pool_ids,
+        status=st.sampled_from(Status),
+        reason=st.none() | texts,
+        traceback=st.none() | texts,
+        peak_bytes=st.none() | counts,
+        notes=notes,
+    )
+    def finish_trial(self, trial_id, **ending):
+        if trial_id in self.twin.records:
+            for store in self.both:
+                store.finish_trial(trial_id, **ending)
+        else:
+            with pytest.raises(StoreError, match=f"trial {trial_id} has not begun"):
+                self.store.finish_trial(trial_id, **ending)
+
+    @rule(
+        study_id=st.sampled_from("ab"),
+        command=texts,
+        environment=pairs,
+        asked=st.permutations(POOL),
+    )
+    def put_study(self, study_id, command, environment, asked):
+        for store in self.both:
+            store.put_study(
+                study_id=study_id,
+                command=command,
+                workload_id=WORKLOAD.workload_id,
+                environment=environment,
+                trial_ids=[trial.trial_id for trial in asked],
+            )
+
+    @precondition(lambda self: self.twin.order)
+    @rule(seconds=st.floats(0, 1e6))
+    def add_spent(self, seconds):
+        for store in self.both:
+            store.add_spent(self.twin.order[0], seconds)
+
+    @rule(batch_size=st.sampled_from([32, 64, 128]), micro=st.sampled_from([16, 32]), s=floats)
+    def put_timing(self, batch_size, micro, s):
+        timing = made_up_timing(batch_size, step_s=1.0, workload_id=WORKLOAD.workload_id)
+        for store in self.both:
+            store.put_timing(replace(timing, micro_batch_size=micro, block_s=(s,)))
+
+    @rule()
+    def open_again(self):
+        self.store.close()
+        self.store = Store.existing(self.path)
+        self.both = (self.store, self.twin)
+
+    @invariant()
+    def agree(self):
+        for trial in POOL:
+            expected = self.twin.record(trial.trial_id)
+            assert repr(self.store.record(trial.trial_id)) == repr(expected)
+        assert self.store.timings(WORKLOAD.workload_id, "cpu") == self.twin.timings(
+            WORKLOAD.workload_id, "cpu"
+        )
+        assert [study_id for study_id, _, _ in self.store.studies()] == self.twin.order
+        for study_id in (None, *self.twin.order) if self.twin.order else ():
+            found = self.store.study(study_id)
+            expected = Study(**self.twin.study(study_id), created_at=found.created_at)
+            assert repr(found) == repr(expected)
+
+
+TestStoreAgreesWithItsTwin = StoreAgreesWithItsTwin.TestCase
+TestStoreAgreesWithItsTwin.settings = settings(
+    max_examples=20, stateful_step_count=20, deadline=None
+)
+
+
+# Studies, trials, measurements
+
+
+def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(store, monkeypatch):
+    times = iter(["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "later"])
+    monkeypatch.setattr("batchlab.store.store._now", lambda: next(times))
+    for study_id in ("first", "second", "first"):
+        store.put_study(
+            study_id=study_id,
+            command=f"sweep {study_id}",
+            workload_id=WORKLOAD.workload_id,
+            environment=(),
+            trial_ids=(),
+        )
+
+    assert store.studies() == (
+        ("second", "2026-01-02T00:00:00+00:00", "sweep second"),
+        ("first", "2026-01-01T00:00:00+00:00", "sweep first"),
+    )
+    assert store.study().study_id == "first"
+
+
+def test_a_study_shows_its_trials_as_asked_and_leaves_out_those_not_begun(store):
+    first, second = STUDY.records
+    put(store, first)
+    put(store, second)
+    store.put_study(
+        study_id="s",
+        command="sweep",
+        workload_id=WORKLOAD.workload_id,
+        environment=(),
+        trial_ids=[second.trial.trial_id, "not-begun", first.trial.trial_id],
+    )
+
+    assert store.study("s").records == (second, first)
+
+
+def test_a_study_takes_the_step_times_of_its_own_batch_sizes_and_micro_batches(store):
+    put_study(store, replace(STUDY, timings=()))
+    mine = made_up_timing(64, step_s=0.5, workload_id=WORKLOAD.workload_id)
+    store.put_timing(replace(mine, block_s=(9.0,)))  # an earlier one
+    store.put_timing(mine)
+    store.put_timing(replace(mine, micro_batch_size=8, block_s=(8.0,)))  # another loop
+    store.put_timing(replace(mine, device="cuda", block_s=(7.0,)))
+    store.put_timing(made_up_timing(128, step_s=6.0, workload_id=WORKLOAD.workload_id))
+
+    assert store.study().timings == (mine,)
+
+
+def test_earlier_step_times_stay_in_the_file(store):
+    for step_s in (1.0, 2.0):
+        store.put_timing(made_up_timing(64, step_s=step_s, workload_id=WORKLOAD.workload_id))
+
+    with sqlite3.connect(store.path) as connection:
+        assert connection.execute("SELECT count(*) FROM measurements").fetchone() == (2,)
+
+
+def test_a_store_without_a_study_says_so(store):
+    with pytest.raises(StoreError, match="holds no study yet"):
+        store.study()
+
+
+def test_an_unknown_study_is_answered_with_those_there_are(store):
+    put_study(store, STUDY)
+
+    with pytest.raises(StoreError, match=f"no study 'x' in .*; it holds {STUDY.study_id}"):
+        store.study("x")
+    with pytest.raises(StoreError, match="no study 'x'"):
+        store.add_spent("x", 1.0)
+
+
+def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
+    with Store(tmp_path / "lab.db") as store:
+        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
+            store.begin_trial(RECORD)
+        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
+            store.put_timing(STUDY.timings[0])
+        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
+            store.put_study(study_id="s", command="", workload_id="w", environment=(), trial_ids=())
+        assert store.workload(WORKLOAD.workload_id) is None
+
+
+def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
+    put(store, replace(RECORD, status=Status.ERROR, reason="caf\udce9", traceback="caf\udce9"))
+    store.put_study(
+        study_id="s",
+        command="sweep caf\udce9",
+        workload_id=WORKLOAD.workload_id,
+        environment=(),
+        trial_ids=[TRIAL_ID],
+    )
+
+    assert store.study().command == "sweep caf\\udce9"
+    assert store.study().records[0].reason == "caf\\udce9"
+
+
+def test_a_checkpoint_keeps_the_evaluation_at_its_step_and_drops_the_later(store):
+    store.begin_trial(RECORD)
+    store.put_evaluations(TRIAL_ID, [an_evaluation(step) for step in (1, 2, 3, 4)])
+
+    store.drop_evaluations_after(TRIAL_ID, 2)
+
+    assert [e.step for e in store.record(TRIAL_ID).evaluations] == [1, 2]
+
+
+def test_a_trial_that_goes_on_keeps_its_evaluations_and_loses_its_ending(store):
+    failed = replace(RECORD, status=Status.ERROR, reason="no", traceback="long", notes=("a",))
+    put(store, failed)
+
+    store.begin_trial(replace(failed, resumed_from_steps=(7,), threads=3))
+
+    expected = replace(failed, status=None, reason=None, traceback=None)
+    assert store.record(TRIAL_ID) == replace(expected, resumed_from_steps=(7,), threads=3)
+
+
+def test_a_restarted_trial_has_seen_nothing(store):
+    put(store, replace(RECORD, status=Status.KILLED, reason="no", resumed_from_steps=(7,)))
+
+    store.restart_trial(TRIAL_ID)
+
+    assert store.record(TRIAL_ID) == replace(
+        RECORD, status=None, reason=None, evaluations=(), peak_bytes=None
+    )
+
+
+def test_a_note_is_kept_once(store):
+    store.begin_trial(replace(RECORD, notes=("a", "b")))
+
+    store.finish_trial(
+        TRIAL_ID, status=Status.OK, reason=None, traceback=None, peak_bytes=1, notes=("b", "c")
+    )
+
+    assert store.record(TRIAL_ID).notes == ("a", "b", "c")
+
+
+# Numbers that are not numbers
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["train_s", "eval_s", "batch_loss", "gradient_norm", "scores"])
+def test_an_evaluation_that_is_not_finite_is_refused_with_all_that_came_along(store, name, bad):
+    store.begin_trial(RECORD)
+    score = (Score(split="test", metric="loss", value=bad),)
+    evaluation = replace(an_evaluation(2), **{name: score if name == "scores" else bad})
+
+    with pytest.raises(StoreError, match=rf"step 2 of trial {TRIAL_ID}: .* is {bad}, .*None"):
+        store.put_evaluations(TRIAL_ID, [an_evaluation(1), evaluation])
+
+    assert store.record(TRIAL_ID).evaluations == ()
+
+
+def test_no_other_record_takes_in_a_number_that_is_not_finite(store):
+    nan = float("nan")
+    timing = made_up_timing(64, step_s=nan, workload_id=WORKLOAD.workload_id)
+    target = Target(metric="loss", value=nan, better="lower")
+
+    with pytest.raises(StoreError, match=r"block_s\[0\] is nan|warmup_s\[0\] is nan"):
+        store.put_timing(timing)
+    with pytest.raises(StoreError, match=r"settings\[0\]\[1\] is nan"):
+        store.put_workload(replace(WORKLOAD, settings=(("width", nan),)))
+    with pytest.raises(StoreError, match="learning_rate is nan"):
+        store.begin_trial(replace(RECORD, trial=replace(RECORD.trial, learning_rate=nan)))
+    with pytest.raises(StoreError, match="value is nan"):
+        store.begin_trial(replace(RECORD, target=target))
+    with pytest.raises(StoreError, match="spent nan s"):
+        store.add_spent("s", nan)
+
+
+def test_a_float_of_numpy_is_a_float(store):
+    store.begin_trial(RECORD)
+    store.put_evaluations(TRIAL_ID, [an_evaluation(1, np.float64(0.1))])
+
+    assert repr(store.record(TRIAL_ID).evaluations) == repr((an_evaluation(1, 0.1),))
+
+
+def test_a_record_of_other_types_than_stated_is_refused(store):
+    with pytest.raises(StoreError, match="would not read back"):
+        store.put_workload(replace(WORKLOAD, n_train="60000"))
+    with pytest.raises(StoreError, match="would not read back"):
+        store.put_workload(replace(WORKLOAD, settings=(("width", object()),)))
+
+
+# Killed at any moment, written by several at once
+
+
+WRITE_UNTIL_KILLED = """
+with Store(sys.argv[1]) as store:
+    for step in range(1_000_000):
+        store.put_evaluations(TRIAL_ID, [an_evaluation(step, 1 / (step + 1))])
+        print(step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("n_seen", [1, 40, 700])
+def test_what_a_killed_process_had_stored_is_all_there(store, n_seen):
+    store.begin_trial(RECORD)
+    store.close()
+    process = child(WRITE_UNTIL_KILLED, store.path)
+    for _ in range(n_seen):
+        process.stdout.readline()
+
+    process.send_signal(signal.SIGKILL)
+    n_seen += len(process.stdout.read().split("\n")) - 1
+    process.wait()
+
+    with Store.existing(store.path) as reopened:
+        found = reopened.record(TRIAL_ID).evaluations
+    assert len(found) in (n_seen, n_seen + 1)  # one may be stored and not told
+    assert found == tuple(an_evaluation(step, 1 / (step + 1)) for step in range(len(found)))
+
+
+def test_processes_that_write_one_store_at_once_lose_nothing(store):
+    code = """
+with Store(sys.argv[1]) as store:
+    record = STUDY.records[int(sys.argv[2])]
+    store.begin_trial(record)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for step in range(200):
+        store.put_evaluations(record.trial.trial_id, [an_evaluation(step)])
+    put(store, record)
+"""
+    exits = run_at_once([child(code, store.path, index) for index in (0, 1)])
+
+    assert exits == [0, 0]
+    for record in STUDY.records:
+        by_step = {step: an_evaluation(step) for step in range(200)}
+        by_step |= {e.step: e for e in record.evaluations}
+        expected = tuple(by_step[step] for step in sorted(by_step))
+        assert store.record(record.trial.trial_id) == replace(record, evaluations=expected)
+
+
+def test_a_finished_trial_waits_for_the_disk_and_an_evaluation_does_not(store):
+    def waits() -> bool:
+        return store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+    store.begin_trial(RECORD)
+    store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
+    assert not waits()
+
+    put(store, RECORD)
+
+    assert waits()
+
+
+def test_the_file_itself_refuses_a_row_that_refers_to_nothing(store):
+    with pytest.raises(sqlite3.IntegrityError):
+        store._connection.execute(
+            "INSERT INTO evaluations (trial_id, step, samples, train_s, eval_s, scores) "
+            "VALUES ('nowhere', 0, 0, 0, 0, '[]')"
+        )
+
+
+def test_an_interrupt_inside_a_write_leaves_nothing_of_it(store):
+    store.begin_trial(RECORD)
+
+    def interrupted_write() -> None:
+        with store._writing() as connection:
+            connection.execute("UPDATE trials SET engine = 'half'")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_write()
+
+    assert store.record(TRIAL_ID).engine == RECORD.engine
+    store.put_evaluations(TRIAL_ID, [an_evaluation(0)])  # and it can still be used
+
+
+# Claims and checkpoints
+
+
+def test_a_claim_excludes_everyone_until_it_ends(store):
+    with Store.existing(store.path) as other:
+        with store.claim("a") as mine:
+            with store.claim("a") as again, other.claim("a") as theirs, store.claim("b") as free:
+                assert (mine, again, theirs, free) == (True, False, False, True)
+            with store.claim("a") as after_a_refusal:
+                assert not after_a_refusal
+        with other.claim("a") as theirs:
+            assert theirs
+
+
+def test_a_claim_ends_when_its_process_is_killed(store):
+    code = """
+with Store(sys.argv[1]) as store, store.claim("a") as mine:
+    print(mine, flush=True)
+    sys.stdin.readline()
+"""
+    process = child(code, store.path)
+    assert process.stdout.readline() == "True\n"
+    with store.claim("a") as while_it_lives:
+        assert not while_it_lives
+
+    process.kill()
+    process.wait()
+
+    with store.claim("a") as mine:
+        assert mine
+
+
+def test_an_exception_inside_a_claim_comes_out_and_ends_it(store):
+    with pytest.raises(BlockingIOError), store.claim("a"):
+        raise BlockingIOError
+
+    with store.claim("a") as mine:
+        assert mine
+
+
+def test_the_folder_of_checkpoints_is_made_beside_the_store(store):
+    path = store.checkpoint_path("abc")
+
+    assert path == store.path.parent / "lab.db.checkpoints" / "abc.safetensors"
+    assert path.parent.is_dir()
+    assert not path.exists()
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_made_is_a_store_error(store):
+    Path(f"{store.path}.checkpoints").write_text("in the way")
+
+    with pytest.raises(StoreError, match=r"lab\.db\.checkpoints cannot be made \(File exists\)"):
+        store.checkpoint_path("abc")
+    with pytest.raises(StoreError, match="cannot be made"), store.claim("abc"):
+        pass
+
+
+# Used wrongly
+
+
+def test_a_closed_store_says_that_it_is_closed(store):
+    store.close()
+    store.close()
+
+    with pytest.raises(StoreError, match="is closed; open it again"):
+        store.studies()
+
+
+def test_another_thread_is_told_to_open_its_own(store):
+    said = []
+
+    def use() -> None:
+        try:
+            store.studies()
+        except StoreError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+
+    assert len(said) == 1
+    assert "another process or thread" in said[0]
+
+
+def test_a_forked_child_is_told_to_open_its_own(store):
+    read_end, write_end = os.pipe()
+    child_id = os.fork()
+    if child_id == 0:
+        try:
+            store.put_workload(WORKLOAD)
+        except StoreError as error:
+            os.write(write_end, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        said = pipe.read()
+    os.waitpid(child_id, 0)
+
+    assert "another process or thread" in said
+
+
+# The documentation
+
+
+def test_the_queries_of_the_documentation_run(store):
+    put_study(store, STUDY)
+    text = (ROOT / "docs" / "store.md").read_text()
+    queries = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+
+    with sqlite3.connect(store.path) as connection:
+        counts = [len(connection.execute(query).fetchall()) for query in queries]
+
+    assert len(counts) >= 3
+    assert all(count > 0 for count in counts)
+
+
+def test_the_documentation_names_every_table_and_column(store):
+    text = (ROOT / "docs" / "store.md").read_text()
+
+    with sqlite3.connect(store.path) as connection:
+        names = connection.execute(
+            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c "
+            "WHERE t.type = 'table'"
+        ).fetchall()
+
+    assert names
+    for table, column in names:
+        assert f"`{table}`" in text
+        assert f"`{column}`" in text, f"{table}.{column}"

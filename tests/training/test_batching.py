@@ -1,0 +1,390 @@
+"""Batches: the right examples in the right order, wherever a run is taken up."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from tests.reference.small_workloads import (
+    PlainPoints,
+    cropped_workload,
+    jitter,
+    small_trial,
+    small_workload,
+)
+from tests.reference.textbook_loop import cut_into_steps
+from torch import Tensor
+
+from batchlab.errors import BatchSizeError, WorkloadError
+from batchlab.records.trial import Sampling, Trial
+from batchlab.training import batching
+from batchlab.training.batching import (
+    check_batch_size,
+    derived_seed,
+    epoch_order,
+    n_examples,
+    on_device,
+    step_size,
+    training_batches,
+)
+from batchlab.workload.definition import Workload
+
+CPU = torch.device("cpu")
+
+
+def numbered(n: int, **changes: Any) -> Workload:
+    """A workload whose n-th example is the number n."""
+    numbers = torch.arange(n)
+    return replace(small_workload(), train=(numbers, 10 * numbers), **changes)
+
+
+def examples_of(
+    workload: Workload, trial: Trial, *, epoch: int = 0, first_step: int = 0
+) -> list[list[int]]:
+    """The numbers that each step of an epoch sees, micro-batches joined."""
+    return [
+        [number for x, _ in micro_batches for number in x.tolist()]
+        for micro_batches in training_batches(workload, trial, CPU).epoch(
+            epoch, first_step=first_step
+        )
+    ]
+
+
+class TestOrder:
+    def test_reshuffling_is_a_permutation(self) -> None:
+        order = epoch_order(100, seed=3, epoch=5, sampling="reshuffle")
+
+        assert sorted(order.tolist()) == list(range(100))
+
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_epochs_and_seeds_have_orders_of_their_own(self, sampling: Sampling) -> None:
+        orders = {
+            tuple(epoch_order(50, seed=seed, epoch=epoch, sampling=sampling).tolist())
+            for seed in range(5)
+            for epoch in range(5)
+        }
+
+        assert len(orders) == 25
+
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_an_order_depends_on_nothing_but_its_arguments(self, sampling: Sampling) -> None:
+        torch.manual_seed(1)
+        first = epoch_order(50, seed=2, epoch=3, sampling=sampling)
+        torch.rand(10)
+
+        assert torch.equal(epoch_order(50, seed=2, epoch=3, sampling=sampling), first)
+
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_it_is_the_same_for_every_batch_size(self, sampling: Sampling) -> None:
+        workload = numbered(100)
+        order = epoch_order(100, seed=4, epoch=2, sampling=sampling).tolist()
+
+        for batch_size in (1, 2, 7, 50, 64, 99):
+            trial = small_trial(workload, batch_size=batch_size, sampling=sampling, seed=4)
+            seen = examples_of(workload, trial, epoch=2)
+
+            assert [number for step in seen for number in step] == order
+
+    def test_a_permutation_puts_every_example_everywhere_equally_often(self) -> None:
+        n, epochs = 5, 4000
+        orders = [
+            epoch_order(n, seed=epoch % 7, epoch=epoch, sampling="reshuffle").tolist()
+            for epoch in range(epochs)
+        ]
+
+        for place in range(n):
+            counts = Counter(order[place] for order in orders)
+            assert chisquare([counts[k] for k in range(n)]).pvalue > 1e-3
+
+    def test_draws_with_replacement_are_uniform(self) -> None:
+        draws = torch.cat(
+            [epoch_order(20, seed=0, epoch=e, sampling="replacement") for e in range(500)]
+        )
+
+        assert chisquare(torch.bincount(draws, minlength=20).numpy()).pvalue > 1e-3
+
+    @pytest.mark.parametrize("lag", [1, 2, 5])
+    def test_draws_with_replacement_do_not_depend_on_those_before(self, lag: int) -> None:
+        draws = torch.cat(
+            [epoch_order(10, seed=0, epoch=e, sampling="replacement") for e in range(1000)]
+        )
+
+        pairs = torch.bincount(10 * draws[:-lag] + draws[lag:], minlength=100)
+        assert chisquare(pairs.numpy()).pvalue > 1e-3
+
+    def test_draws_with_replacement_do_not_depend_on_the_epoch_before(self) -> None:
+        draws = torch.stack(
+            [epoch_order(10, seed=0, epoch=e, sampling="replacement") for e in range(1000)]
+        )
+
+        pairs = torch.bincount((10 * draws[:-1] + draws[1:]).flatten(), minlength=100)
+        assert chisquare(pairs.numpy()).pvalue > 1e-3
+
+    def test_derived_seeds_differ_and_fit_into_63_bits(self) -> None:
+        seeds = [derived_seed("order", seed, epoch) for seed in range(20) for epoch in range(20)]
+
+        assert len(set(seeds)) == 400
+        assert all(0 <= seed < 2**63 for seed in seeds)
+        assert max(seeds) > 2**62
+
+
+class TestSteps:
+    @pytest.mark.parametrize("drop_last", [False, True])
+    @pytest.mark.parametrize("batch_size", [1, 4, 7, 19, 20, 21, 39, 40])
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_they_cut_the_order_as_the_textbook_does(
+        self, batch_size: int, drop_last: bool, sampling: Sampling
+    ) -> None:
+        workload = numbered(40)
+        trial = small_trial(workload, batch_size=batch_size, drop_last=drop_last, sampling=sampling)
+
+        seen = examples_of(workload, trial, epoch=1)
+
+        order = epoch_order(40, seed=0, epoch=1, sampling=sampling).tolist()
+        if trial.batch_mode == "full" and sampling == "reshuffle":
+            order = list(range(40))
+        assert seen == cut_into_steps(order, batch_size, drop_last=drop_last)
+        assert len(seen) == trial.steps_per_epoch
+
+    @pytest.mark.parametrize("drop_last", [False, True])
+    @pytest.mark.parametrize("batch_size", [1, 7, 20, 39, 40])
+    def test_their_sizes_are_known_beforehand(self, batch_size: int, drop_last: bool) -> None:
+        workload = numbered(40)
+        trial = small_trial(workload, batch_size=batch_size, drop_last=drop_last)
+
+        sizes = [
+            len(step) for epoch in (0, 1) for step in examples_of(workload, trial, epoch=epoch)
+        ]
+
+        assert sizes == [step_size(trial, step) for step in range(2 * trial.steps_per_epoch)]
+
+    def test_all_tensors_of_an_example_stay_together(self) -> None:
+        workload = numbered(40)
+        trial = small_trial(workload, batch_size=7)
+
+        for ((x, y),) in training_batches(workload, trial, CPU).epoch(0, first_step=0):
+            assert torch.equal(y, 10 * x)
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 8, 40])
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_taken_up_anywhere_they_go_on_as_they_would_have(
+        self, batch_size: int, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batching, "_GATHER_EXAMPLES", 16)  # several gathers an epoch
+        workload = numbered(40)
+        trial = small_trial(workload, batch_size=batch_size, sampling=sampling)
+        whole = examples_of(workload, trial)
+
+        for first_step in range(trial.steps_per_epoch + 1):
+            assert examples_of(workload, trial, first_step=first_step) == whole[first_step:]
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 7, 8])
+    def test_every_batch_begins_where_a_tensor_of_its_own_would(self, batch_size: int) -> None:
+        """Else products differ in their last bits from those of a run taken up elsewhere."""
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=batch_size)
+
+        for ((x, _),) in training_batches(workload, trial, CPU).epoch(0, first_step=0):
+            assert x.data_ptr() % 64 == 0
+
+    @pytest.mark.parametrize("batch_size", [10, 40])
+    def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(self, batch_size: int) -> None:
+        workload = numbered(40)
+        whole = small_trial(workload, batch_size=batch_size)
+        cut = replace(whole, micro_batch_size=4)
+
+        steps = list(training_batches(workload, cut, CPU).epoch(0, first_step=0))
+
+        sizes = [[len(x) for x, _ in step] for step in steps]
+        assert sizes == [[4, 4, 2]] * 4 if batch_size == 10 else [[4] * 10]
+        assert all(len(step) == cut.accumulation_steps for step in steps)
+        if batch_size == 10:
+            assert examples_of(workload, cut) == examples_of(workload, whole)
+
+    def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch(self) -> None:
+        """Else layers that normalise over a micro-batch would always see the same examples."""
+        workload = numbered(40)
+        trial = small_trial(workload, batch_size=40, micro_batch_size=8)
+
+        (first,), (second,) = (examples_of(workload, trial, epoch=epoch) for epoch in (0, 1))
+
+        assert sorted(first) == sorted(second) == list(range(40))
+        assert first != second
+
+    @pytest.mark.parametrize("batch_size", [8, 40])
+    def test_an_augmentation_that_writes_leaves_the_training_set_alone(
+        self, batch_size: int
+    ) -> None:
+        workload = replace(small_workload(), augment=jitter)
+        before = workload.train[0].clone()
+
+        for step in training_batches(
+            workload, small_trial(workload, batch_size=batch_size), CPU
+        ).epoch(0, first_step=0):
+            for batch in step:
+                jitter(batch)
+
+        assert torch.equal(workload.train[0], before)
+
+    def test_a_loss_that_writes_into_the_training_set_is_refused(self) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=40)
+        steps = training_batches(workload, trial, CPU).epoch(0, first_step=0)
+        ((x, _),) = next(steps)
+
+        x /= 255
+
+        with pytest.raises(WorkloadError, match="writes into the training examples themselves"):
+            next(steps)
+
+
+class TestDataset:
+    def test_it_gives_the_same_batches_as_the_same_tensors(self) -> None:
+        tensors = small_workload()
+        dataset = replace(tensors, train=PlainPoints(40))
+        trial = small_trial(tensors, batch_size=7, micro_batch_size=3)
+
+        pairs = zip(
+            training_batches(tensors, trial, CPU).epoch(1, first_step=0),
+            training_batches(dataset, trial, CPU).epoch(1, first_step=0),
+            strict=True,
+        )
+
+        for one, other in pairs:
+            for (x, y), (fetched_x, fetched_y) in zip(one, other, strict=True):
+                assert torch.equal(fetched_x, x)
+                assert torch.equal(fetched_y, y)
+
+    @pytest.mark.parametrize("first_step", [0, 3])
+    def test_random_crops_are_the_same_whatever_the_workers(self, first_step: int) -> None:
+        alone = fetched(cropped_workload())
+        by_two = fetched(cropped_workload(workers=2), first_step=first_step)
+
+        assert len(by_two) == 6 - first_step
+        assert_same_batches(by_two, alone[first_step:])
+
+    def test_random_crops_are_the_same_wherever_a_run_is_taken_up(self) -> None:
+        whole = fetched(cropped_workload())
+
+        for first_step in range(7):
+            assert_same_batches(
+                fetched(cropped_workload(), first_step=first_step), whole[first_step:]
+            )
+
+    def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step(self) -> None:
+        workload = cropped_workload(n=4)
+        trial = small_trial(workload, batch_size=4)
+        clean = workload.train.x
+
+        shifts = set()
+        for epoch in range(3):
+            for (batch,) in training_batches(workload, trial, CPU).epoch(epoch, first_step=0):
+                for row in batch["x"]:
+                    nearest = (clean - row).std(dim=1).argmin()
+                    shifts.add(round(float((row - clean[nearest]).mean()), 6))
+
+        assert len(shifts) == 12
+
+    def test_fetching_leaves_the_random_streams_of_the_run_alone(self) -> None:
+        def drawn() -> tuple[float, float, float]:
+            return random.random(), float(np.random.random()), float(torch.rand(()))
+
+        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
+            stream_seed(5)
+        expected = drawn()
+
+        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
+            stream_seed(5)
+        fetched(cropped_workload())
+
+        assert drawn() == expected
+
+    def test_collate_sees_one_micro_batch_at_a_time(self) -> None:
+        workload = cropped_workload()
+        trial = small_trial(workload, batch_size=7, micro_batch_size=3)
+
+        steps = list(training_batches(workload, trial, CPU).epoch(0, first_step=0))
+
+        sizes = [[len(batch["y"]) for batch in step] for step in steps]
+        assert sizes == [*[[3, 3, 1]] * 5, [3, 2]]
+
+
+def fetched(workload: Workload, *, first_step: int = 0) -> list[dict[str, Tensor]]:
+    trial = small_trial(workload, batch_size=7)
+    steps = training_batches(workload, trial, CPU).epoch(1, first_step=first_step)
+    return [batch for (batch,) in steps]
+
+
+def assert_same_batches(one: list[dict[str, Tensor]], other: list[dict[str, Tensor]]) -> None:
+    for batch, twin in zip(one, other, strict=True):
+        assert batch.keys() == twin.keys()
+        assert all(torch.equal(batch[key], twin[key]) for key in batch)
+
+
+class Pair(NamedTuple):
+    x: Tensor
+    name: str
+
+
+class Graph:
+    """A container of the user's own that can move itself."""
+
+    device = "nowhere"
+
+    def to(self, device: torch.device) -> Graph:
+        self.device = str(device)
+        return self
+
+
+class TestContainers:
+    @pytest.mark.parametrize(
+        "batch",
+        [
+            torch.zeros(3, 2),
+            (torch.zeros(3), torch.zeros(9)),
+            [torch.tensor(5.0), torch.zeros(3)],
+            {"name": "a", "x": torch.zeros(3)},
+            Pair(torch.zeros(3), "a"),
+            ("a", {"deep": [torch.zeros(3)]}),
+        ],
+    )
+    def test_examples_are_counted_by_the_first_tensor_with_a_length(self, batch: Any) -> None:
+        assert n_examples(batch) == 3
+
+    @pytest.mark.parametrize("batch", [Graph(), (), {"name": "a"}, torch.tensor(1.0), "text"])
+    def test_a_batch_without_one_is_refused(self, batch: Any) -> None:
+        with pytest.raises(BatchSizeError, match="holds no tensor to count its examples by"):
+            n_examples(batch)
+
+    def test_every_tensor_moves_and_every_container_stays_what_it_is(self) -> None:
+        batch = {"x": [torch.zeros(2), (torch.ones(1), "name")], "pair": Pair(torch.ones(3), "b")}
+
+        moved = on_device(batch, torch.device("meta"))
+
+        assert moved["x"][0].device.type == "meta"
+        assert moved["x"][1][0].device.type == "meta"
+        assert moved["x"][1][1] == "name"
+        assert isinstance(moved["pair"], Pair)
+        assert moved["pair"].x.device.type == "meta"
+
+    def test_what_can_move_itself_is_asked_to(self) -> None:
+        moved = on_device([Graph()], torch.device("meta"))
+
+        assert moved[0].device == "meta"
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 41])
+def test_a_batch_size_that_cannot_be_is_refused_with_the_range(batch_size: int) -> None:
+    with pytest.raises(BatchSizeError, match=rf"batch size {batch_size} .* expected 1 to 40"):
+        check_batch_size(batch_size, workload="w", n_train=40)
+
+
+@pytest.mark.parametrize("batch_size", [1, 40])
+def test_one_example_and_all_of_them_are_batch_sizes(batch_size: int) -> None:
+    check_batch_size(batch_size, workload="w", n_train=40)

@@ -1,0 +1,218 @@
+"""least-squares: the optimum is where the formulas say it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.least_squares import (
+    exact_optimum,
+    expected_excess_loss,
+    stationary_excess_loss,
+)
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.builtin.least_squares import Optimum, optimum, workload
+from batchlab.workload.definition import Workload
+
+# Test F of the project's collected formulas; its numbers were worked out there in fractions.
+X = [[1, 0], [0, 1], [1, 1], [1, -1], [2, 1], [0, 2]]
+Y = [1, 2, 3, 0, 2, 5]
+
+
+def trained(
+    given: Workload, *, learning_rate: float, batch_size: int, steps: int, draws: int = 0
+) -> list[float]:
+    """Full-set loss after each step of SGD, batches drawn with replacement; all when B = N."""
+    model = given.model()
+    assert given.optimizer is not None
+    optimizer = given.optimizer(model.parameters(), learning_rate)
+    x, y = given.train
+    generator = torch.Generator().manual_seed(draws)
+    losses = []
+    for _ in range(steps):
+        index = torch.randint(len(x), (batch_size,), generator=generator)
+        batch = (x, y) if batch_size == len(x) else (x[index], y[index])
+        optimizer.zero_grad()
+        given.loss(model, batch).backward()
+        optimizer.step()
+        with torch.no_grad():
+            losses.append(given.loss(model, (x, y)).item())
+    return losses
+
+
+def tensors(x: list[list[int]], y: list[int]) -> tuple[Tensor, Tensor]:
+    return torch.tensor(x, dtype=torch.float64), torch.tensor(y, dtype=torch.float64)
+
+
+class TestOptimum:
+    def test_it_is_that_of_the_worked_example(self) -> None:
+        found = optimum(*tensors(X, Y))
+
+        assert found.weights.tolist() == pytest.approx([15 / 26, 103 / 52], rel=1e-12)
+        assert found.loss == pytest.approx(0.39262821, abs=5e-9)
+        assert found.curvatures.tolist() == pytest.approx([0.90640786, 1.59359214], abs=5e-9)
+
+    def test_it_is_that_of_exact_elimination_on_random_whole_numbers(self) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            x, y = rng.integers(-9, 9, (12, 4)).tolist(), rng.integers(-9, 9, 12).tolist()
+
+            found = optimum(*tensors(x, y))
+
+            weights, loss = exact_optimum(x, y)
+            assert found.weights.tolist() == pytest.approx([float(w) for w in weights], abs=1e-12)
+            assert found.loss == pytest.approx(float(loss), rel=1e-12)
+
+
+class TestWorkload:
+    def test_curvatures_are_spread_over_the_condition_number(self) -> None:
+        found = optimum(*workload(dimension=5, condition_number=16.0).train[:2])
+
+        assert found.curvatures.tolist() == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
+
+    def test_directions_are_the_axes(self) -> None:
+        x, _ = workload().train
+
+        hessian = x.T @ x / len(x)
+
+        assert torch.allclose(hessian, torch.diag(hessian.diagonal()), atol=1e-14, rtol=0)
+
+    @pytest.mark.parametrize("momentum", [0.0, 0.5])
+    def test_full_batches_reach_the_optimum(self, momentum: float) -> None:
+        given = workload(momentum=momentum)
+
+        losses = trained(given, learning_rate=1.0, batch_size=1000, steps=200)
+
+        assert abs(losses[-1] - optimum(*given.train).loss) < 1e-12
+
+    def test_without_noise_nothing_is_left_at_the_optimum(self) -> None:
+        found = optimum(*workload(noise=0.0).train)
+
+        assert found.loss < 1e-28
+        assert torch.allclose(found.weights, torch.ones(10, dtype=torch.float64))
+
+    def test_noise_is_what_is_left_at_the_optimum(self) -> None:
+        n, dimension, noise = 20_000, 4, 3.0
+
+        loss = optimum(*workload(n=n, dimension=dimension, noise=noise).train).loss
+
+        # 2 n loss / noise^2 is chi-squared with n - dimension degrees of freedom.
+        expected = noise**2 / 2 * (n - dimension) / n
+        standard_error = noise**2 / 2 * (2 / n) ** 0.5
+        assert abs(loss - expected) < 4 * standard_error
+
+    def test_every_part_has_n_rows_of_the_dimension_in_float64(self) -> None:
+        given = workload(n=50, dimension=3)
+
+        for x, y in (given.train, given.validation, given.test):
+            assert (x.shape, y.shape) == ((50, 3), (50,))
+            assert x.dtype == y.dtype == torch.float64
+
+    def test_validation_comes_from_the_same_population_as_training(self) -> None:
+        given = workload(n=20_000, dimension=4, noise=0.5, condition_number=8.0)
+
+        train, validation = (optimum(*part) for part in (given.train, given.validation))
+
+        assert torch.allclose(train.curvatures, validation.curvatures, rtol=0.06)
+        assert torch.allclose(train.weights, validation.weights, atol=0.06)
+        assert not torch.equal(given.validation[1], given.test[1])
+
+    def test_the_seed_alone_chooses_the_data(self) -> None:
+        first, again, other = (workload(seed=seed).train for seed in (1, 1, 2))
+
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+        assert not torch.equal(first[1], other[1])
+
+    def test_the_data_do_not_depend_on_the_number_of_threads(self) -> None:
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)
+            alone = workload(n=5000, dimension=40).train
+        finally:
+            torch.set_num_threads(threads)
+
+        assert torch.equal(alone[0], workload(n=5000, dimension=40).train[0])
+
+    def test_every_model_starts_at_zero_without_a_bias(self) -> None:
+        model = workload(dimension=3).model()
+
+        assert isinstance(model, nn.Linear)
+        assert model.bias is None
+        assert model.weight.tolist() == [[0.0, 0.0, 0.0]]
+
+    @pytest.mark.parametrize("batch_size", [1, 4])
+    def test_the_bounce_of_small_batches_is_the_one_of_the_formula(self, batch_size: int) -> None:
+        given = workload(n=100, dimension=3, condition_number=4.0)
+        x, y = (part.numpy() for part in given.train)
+        expected = stationary_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size)
+        best, n_runs = optimum(*given.train).loss, 8
+
+        runs = [
+            np.mean(
+                trained(given, learning_rate=0.2, batch_size=batch_size, steps=1200, draws=draws)[
+                    200:
+                ]
+            )
+            - best
+            for draws in range(n_runs)
+        ]
+
+        standard_error = np.std(runs, ddof=1) / n_runs**0.5
+        assert standard_error < 0.1 * expected
+        assert abs(np.mean(runs) - expected) < 4 * standard_error
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"n": 9}, "n=9; expected a whole number of at least 10"),
+            ({"dimension": 0}, "dimension=0; expected a whole number"),
+            ({"noise": -1.0}, "noise=-1.0; expected a finite number"),
+            ({"condition_number": 0.5}, "condition_number=0.5; expected a finite number"),
+            ({"condition_number": 2.0, "dimension": 1}, "one direction has one curvature"),
+            ({"seed": -1}, "seed=-1; expected a whole number"),
+            ({"momentum": 1.0}, "momentum=1.0; expected a finite number"),
+        ],
+    )
+    def test_an_impossible_setting_is_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(WorkloadError, match=f"least-squares: .*{message}"):
+            workload(**settings)
+
+    def test_one_dimension_has_one_curvature(self) -> None:
+        found: Optimum = optimum(*workload(dimension=1, condition_number=1.0).train)
+
+        assert found.curvatures.tolist() == pytest.approx([1.0])
+
+
+class TestExcessLossOfTheReference:
+    """The oracle itself against the numbers of test J of the project's collected formulas."""
+
+    @pytest.mark.parametrize(
+        ("batch_size", "steps", "expected"),
+        [
+            (1, 0, 3.190705),
+            (1, 1, 1.888483),
+            (1, 2, 1.176120),
+            (1, 10, 0.23506140),
+            (2, 2, 0.954131),
+            (2, 10, 0.10378781),
+            (6, 10, 0.03578987),
+        ],
+    )
+    def test_after_some_steps(self, batch_size: int, steps: int, expected: float) -> None:
+        x, y = np.array(X, dtype=float), np.array(Y, dtype=float)
+
+        found = expected_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size, steps=steps)
+
+        assert found == pytest.approx(expected, abs=6e-7)
+
+    @pytest.mark.parametrize(("batch_size", "expected"), [(1, 0.19202835), (2, 0.08297169)])
+    def test_in_the_end(self, batch_size: int, expected: float) -> None:
+        x, y = np.array(X, dtype=float), np.array(Y, dtype=float)
+
+        found = stationary_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size)
+
+        assert found == pytest.approx(expected, abs=6e-9)

@@ -1,0 +1,218 @@
+"""mnist-mlp: each setting changes what it says it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from batchlab.datasets.mnist import Mnist, load_mnist
+from batchlab.datasets.pixels import Pixels
+from batchlab.errors import WorkloadError
+from batchlab.workload.builtin import mnist_mlp
+from batchlab.workload.builtin.mnist_mlp import workload
+from batchlab.workload.definition import Workload
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch: pytest.MonkeyPatch, mnist: dict[int, Mnist]) -> None:
+    """Read the database once for the file, not once for each setting."""
+    monkeypatch.setattr(mnist_mlp, "load_mnist", lambda *, n_validation: mnist[n_validation])
+
+
+@pytest.fixture(scope="module")
+def mnist() -> dict[int, Mnist]:
+    return {n: load_mnist(n_validation=n) for n in (0, 10_000)}
+
+
+def made(workload: Workload, *, seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    model = workload.model()
+    assert isinstance(model, nn.Sequential)
+    return model
+
+
+def linears(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def head(part: Any, n: int = 100) -> tuple[Tensor, Tensor]:
+    return part[0][:n], part[1][:n]
+
+
+def test_the_default_is_two_layers_of_128_relus_on_unit_pixels() -> None:
+    model = made(workload())
+
+    kinds = [type(module) for module in model]
+    assert kinds == [Pixels, nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert [tuple(layer.weight.shape) for layer in linears(model)] == [
+        (128, 784),
+        (128, 128),
+        (10, 128),
+    ]
+
+
+def test_the_reference_is_batch_64_at_rate_0_01_with_momentum() -> None:
+    given = workload()
+
+    assert given.optimizer is not None
+    optimizer = given.optimizer(made(given).parameters(), given.learning_rate)
+
+    assert (given.batch_size, given.learning_rate) == (64, 0.01)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.9
+
+
+def test_images_stay_bytes_in_memory() -> None:
+    given = workload()
+
+    for images, labels in (given.train, given.validation, given.test):
+        assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+        assert images.shape == (len(labels), 784)
+
+
+def test_train_all_leaves_no_validation_set() -> None:
+    given = workload(train="all")
+
+    assert given.validation is None
+    assert len(given.train[0]) == 60_000
+
+
+def test_split_trains_on_50_000_and_validates_on_10_000() -> None:
+    given = workload(train="split")
+
+    assert (len(given.train[0]), len(given.validation[0]), len(given.test[0])) == (
+        50_000,
+        10_000,
+        10_000,
+    )
+
+
+def test_layers_and_width_shape_the_network() -> None:
+    model = made(workload(layers=3, width=20))
+
+    assert [tuple(layer.weight.shape) for layer in linears(model)] == [
+        (20, 784),
+        (20, 20),
+        (20, 20),
+        (10, 20),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("gelu", nn.GELU)]
+)
+def test_activation_stands_after_each_hidden_layer(name: str, kind: type) -> None:
+    model = made(workload(activation=name))
+
+    assert [type(model[place]) for place in (2, 4)] == [kind, kind]
+
+
+@pytest.mark.parametrize(
+    ("init", "deviation", "largest", "bias_is_zero"),
+    [
+        # Uniform within ± a has deviation a / sqrt(3); fan-in 784, fan-out 500.
+        ("torch", (1 / 784 / 3) ** 0.5, (1 / 784) ** 0.5, False),
+        ("glorot", (2 / (784 + 500)) ** 0.5, (6 / (784 + 500)) ** 0.5, True),
+        ("he", (2 / 784) ** 0.5, None, True),
+    ],
+)
+def test_init_draws_the_first_weights_as_its_paper_says(
+    init: str, deviation: float, largest: float | None, bias_is_zero: bool
+) -> None:
+    first = linears(made(workload(width=500, init=init)))[0]
+
+    weights = first.weight.detach().double()
+    # The deviation of n draws has itself a deviation of at most sigma / sqrt(2 n).
+    standard_error = deviation / (2 * weights.numel()) ** 0.5
+    assert abs(weights.std().item() - deviation) < 4 * standard_error
+    if largest is not None:
+        assert 0.999 * largest < weights.abs().max().item() <= largest * (1 + 1e-6)
+    else:
+        assert weights.abs().max().item() > 4 * deviation  # a normal's tail, no uniform has it
+    assert (first.bias.detach() == 0).all().item() == bias_is_zero
+
+
+def test_input_standardized_centres_the_pixels() -> None:
+    unit, standardized = (made(workload(input=name))[0] for name in ("unit", "standardized"))
+    images = head(workload().train, 2000)[0]
+
+    assert unit(images).min().item() == 0
+    assert unit(images).max().item() == 1
+    assert abs(standardized(images).mean().item()) < 0.02
+    assert abs(standardized(images).std().item() - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({"optimizer": "adam", "momentum": 0.5}, torch.optim.Adam, {"betas": (0.5, 0.999)}),
+        ({"optimizer": "adamw", "weight_decay": 0.2}, torch.optim.AdamW, {"weight_decay": 0.2}),
+        ({"momentum": 0.0, "weight_decay": 0.1}, torch.optim.SGD, {"weight_decay": 0.1}),
+        ({"momentum": 0.5, "nesterov": True}, torch.optim.SGD, {"nesterov": True}),
+    ],
+)
+def test_the_optimizers_settings_reach_it(
+    settings: dict[str, Any], kind: type, expected: dict[str, Any]
+) -> None:
+    given = workload(**settings)
+
+    assert given.optimizer is not None
+    optimizer = given.optimizer(made(given).parameters(), 0.1)
+
+    assert type(optimizer) is kind
+    assert optimizer.defaults.items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("setting", "choices"),
+    [
+        ("activation", "relu, tanh, gelu"),
+        ("init", "torch, glorot, he"),
+        ("input", "unit, standardized"),
+        ("train", "split, all"),
+        ("optimizer", "sgd, adam, adamw"),
+    ],
+)
+def test_a_value_outside_the_choices_is_answered_with_them(setting: str, choices: str) -> None:
+    settings: dict[str, Any] = {setting: "other"}
+
+    with pytest.raises(WorkloadError, match=f"mnist-mlp: {setting}='other' .* one of {choices}"):
+        workload(**settings)
+
+
+@pytest.mark.parametrize("setting", ["layers", "width"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "8"])
+def test_layers_and_width_are_whole_numbers_from_1(setting: str, value: Any) -> None:
+    settings: dict[str, Any] = {setting: value}
+
+    with pytest.raises(WorkloadError, match=f"{setting}=.*whole number of at least 1"):
+        workload(**settings)
+
+
+def test_the_same_seed_makes_the_same_model_and_another_seed_another() -> None:
+    given = workload()
+
+    first, again, other = (linears(made(given, seed=seed))[0].weight for seed in (1, 1, 2))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_forty_steps_learn_something() -> None:
+    given = workload()
+    model = made(given)
+    assert given.optimizer is not None
+    optimizer = given.optimizer(model.parameters(), 0.05)
+
+    for step in range(40):
+        optimizer.zero_grad()
+        batch = tuple(part[64 * step : 64 * (step + 1)] for part in given.train)
+        given.loss(model, batch).backward()
+        optimizer.step()
+
+    metric = given.metrics["accuracy"]
+    assert callable(metric)
+    assert metric(model, head(given.validation, 1000)).item() > 0.7

@@ -1,0 +1,193 @@
+"""moby-dick: each character is predicted once, and only from what came before it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from batchlab.datasets.text import load_moby_dick
+from batchlab.errors import WorkloadError
+from batchlab.workload.builtin.moby_dick import workload
+from batchlab.workload.definition import Workload
+
+
+@pytest.fixture(scope="module")
+def given() -> Workload:
+    return workload()
+
+
+def made(workload: Workload) -> nn.Module:
+    torch.manual_seed(0)
+    return workload.model().eval()
+
+
+def n_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_default_has_at_most_a_million_parameters(given: Workload) -> None:
+    assert n_parameters(made(given)) <= 1_000_000
+
+
+def test_the_windows_of_a_part_spell_it_without_gap_or_repeat(given: Workload) -> None:
+    text = load_moby_dick()
+    n = len(text.ids)
+
+    starts = {"train": 0, "test": round(0.8 * n), "validation": round(0.9 * n)}
+    for part, start in starts.items():
+        windows = getattr(given, part)[0]
+        spelled = torch.cat([windows[0, :1], windows[:, 1:].flatten()]).numpy()
+        assert windows.shape == (len(windows), 65)
+        assert spelled.tobytes() == text.ids[start : start + len(spelled)].tobytes()
+
+
+def test_parts_cover_the_novel_but_for_less_than_a_window_each(given: Workload) -> None:
+    n = len(load_moby_dick().ids)
+
+    for part, share in (("train", 0.8), ("test", 0.1), ("validation", 0.1)):
+        covered = getattr(given, part)[0][:, 1:].numel() + 1
+        assert 0 <= share * n + 1 - covered <= 66
+
+
+def test_no_character_sees_itself_or_what_comes_after_it(given: Workload) -> None:
+    model = made(given)
+    windows = given.train[0][:2].clone()
+    before = model(windows)
+
+    windows[:, 40] = (windows[:, 40] + 1) % 81
+    after = model(windows)
+
+    # Row i predicts character i + 1 from those up to i: character 40 is first seen by row 40.
+    assert torch.equal(before[:, :40], after[:, :40])
+    assert not torch.equal(before[:, 40], after[:, 40])
+
+
+def test_characters_are_told_apart_by_their_place(given: Workload) -> None:
+    model = made(given)
+    same = torch.full((1, 65), 7, dtype=torch.uint8)
+
+    scores = model(same)
+
+    assert not torch.allclose(scores[0, 0], scores[0, 1])
+
+
+def test_the_loss_is_the_mean_over_all_predicted_characters(given: Workload) -> None:
+    model = made(given).double()
+    windows = given.train[0][:3]
+    scores, came = model(windows), windows.tolist()
+
+    loss = given.loss(model, (windows,)).item()
+
+    costs = [
+        -scores[i, place].log_softmax(0)[came[i][place + 1]].item()
+        for i in range(3)
+        for place in range(64)
+    ]
+    assert loss == pytest.approx(sum(costs) / len(costs), rel=1e-9)
+
+
+def test_an_untrained_model_knows_nothing(given: Workload) -> None:
+    loss = given.loss(made(given), (given.train[0][:20],)).item()
+
+    assert loss == pytest.approx(math.log(81), abs=0.1)
+
+
+def test_the_weight_of_a_batch_is_its_number_of_predictions(given: Workload) -> None:
+    assert given.weight is not None
+    assert given.weight((given.train[0][:3],)) == 3 * 64
+
+
+def test_loss_counts_first_and_accuracy_is_shown(given: Workload) -> None:
+    assert given.metric_names == ("loss", "accuracy")
+    assert given.better("loss") == "lower"
+
+
+def test_accuracy_is_the_fraction_of_characters_guessed_right(given: Workload) -> None:
+    windows = given.validation[0][:4]
+    came = windows.tolist()
+    right_until_place_16 = torch.zeros(4, 64, 81)
+    for i in range(4):
+        for place in range(64):
+            guess = came[i][place + 1] if place < 16 else (came[i][place + 1] + 1) % 81
+            right_until_place_16[i, place, guess] = 1
+    metric = given.metrics["accuracy"]
+    assert callable(metric)
+
+    found = metric(Knowing(right_until_place_16), (windows,))
+
+    assert found.item() == 0.25
+
+
+def test_settings_shape_model_and_windows() -> None:
+    small = workload(context=16, width=32, layers=1, heads=2)
+
+    model = made(small)
+
+    # Embedding and positions, one block (12 w^2 + 13 w), the last norm, scores with biases.
+    assert n_parameters(model) == (81 + 16) * 32 + (12 * 32**2 + 13 * 32) + 2 * 32 + 33 * 81
+    assert small.train[0].shape[1] == 17
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, torch.optim.AdamW),
+        ({"optimizer": "sgd"}, torch.optim.SGD),
+        ({"optimizer": "adam"}, torch.optim.Adam),
+    ],
+)
+def test_the_optimizer_can_be_set(settings: dict[str, Any], kind: type) -> None:
+    small = workload(width=4, layers=1, momentum=0.5, weight_decay=0.25, **settings)
+
+    assert small.optimizer is not None
+    optimizer = small.optimizer(made(small).parameters(), 0.1)
+
+    assert type(optimizer) is kind
+    assert optimizer.defaults["weight_decay"] == 0.25
+    assert 0.5 in (optimizer.defaults.get("momentum"), *optimizer.defaults.get("betas", ()))
+
+
+def test_a_hundred_steps_learn_more_than_which_characters_are_frequent() -> None:
+    given = workload(context=16, width=32, layers=1)
+    model = made(given)
+    assert given.optimizer is not None
+    optimizer = given.optimizer(model.parameters(), 0.01)
+
+    for step in range(100):
+        optimizer.zero_grad()
+        given.loss(model, (given.train[0][32 * step : 32 * (step + 1)],)).backward()
+        optimizer.step()
+
+    # Guessing by the frequencies of the characters alone costs 3.06 nats.
+    assert given.loss(model, (given.validation[0][:200],)).item() < 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 66}, "width=66 with heads=4; expected a multiple of heads, such as width=68"),
+        ({"context": 0}, "context=0; expected a whole number from 1 to"),
+        ({"context": 10**6}, "context=1000000; expected a whole number from 1 to"),
+        ({"layers": 0}, "layers=0; expected a whole number"),
+        ({"heads": 0}, "heads=0; expected a whole number"),
+        ({"optimizer": "lion"}, "optimizer='lion' is not a choice"),
+    ],
+)
+def test_an_impossible_setting_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkloadError, match=f"moby-dick: {message}"):
+        workload(**settings)
+
+
+class Knowing(nn.Module):
+    """Answers with the scores that it was given."""
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        return self.scores

@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.reference.user_file import write_user_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import batchlab
+from batchlab.errors import WorkloadError
+from batchlab.workload.identity import workload_identity
+from batchlab.workload.loading import live_workload, load_workload
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def imports_left_as_they_were() -> Iterator[None]:
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in ("mine", "layers", "deeper"):
+        sys.modules.pop(name, None)
+
+
+# Files
+
+
+def file_identity(reference: str, **settings: str) -> str:
+    for name in ("mine", "layers", "deeper"):
+        sys.modules.pop(name, None)
+    return load_workload(reference, settings).workload_id
+
+
+def test_a_file_loaded_again_is_the_same_workload(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path)
+
+    assert file_identity(reference) == file_identity(reference)
+
+
+def test_a_file_is_the_same_workload_in_another_folder(tmp_path: Path) -> None:
+    identities = set()
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        (folder / "layers.py").write_text("WIDTH = 4\n")
+        identities.add(file_identity(write_user_file(folder, before="import layers")))
+
+    assert len(identities) == 1
+
+
+def test_an_edited_file_is_another_workload(tmp_path: Path) -> None:
+    before = file_identity(write_user_file(tmp_path))
+
+    assert file_identity(write_user_file(tmp_path, before="# edited")) != before
+
+
+def test_two_workloads_of_one_file_are_told_apart(tmp_path: Path) -> None:
+    write_user_file(tmp_path)
+    with (tmp_path / "mine.py").open("a") as file:
+        file.write("\n\ndef other():\n    return workload()\n")
+
+    identities = {file_identity(f"{tmp_path}/mine.py:{name}") for name in ("workload", "other")}
+
+    assert len(identities) == 2
+
+
+def test_a_setting_makes_another_workload(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path)
+
+    assert file_identity(reference, momentum="0.75") != file_identity(reference)
+
+
+@pytest.mark.parametrize(
+    "line", ["import layers", "from layers import WIDTH", "def later(): import layers"]
+)
+def test_an_edited_neighbour_makes_another_workload(tmp_path: Path, line: str) -> None:
+    reference = write_user_file(tmp_path, before=line)
+    (tmp_path / "layers.py").write_text("WIDTH = 4\n")
+    before = file_identity(reference)
+
+    (tmp_path / "layers.py").write_text("WIDTH = 5\n")
+
+    assert file_identity(reference) != before
+
+
+def test_an_edited_neighbour_of_a_neighbour_makes_another_workload(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path, before="import layers")
+    (tmp_path / "layers.py").write_text("def build():\n    from deeper import blocks\n")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "__init__.py").write_text("")
+    (tmp_path / "deeper" / "blocks.py").write_text("from . import sizes\n")
+    (tmp_path / "deeper" / "sizes.py").write_text("DEPTH = 2\n")
+    before = file_identity(reference)
+
+    (tmp_path / "deeper" / "sizes.py").write_text("DEPTH = 3\n")
+
+    assert file_identity(reference) != before
+
+
+def test_a_file_that_is_not_imported_does_not_count(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path)
+    before = file_identity(reference)
+
+    (tmp_path / "layers.py").write_text("WIDTH = 4\n")
+    sys.path.insert(0, str(tmp_path))
+    __import__("layers")  # by somebody else in this process
+
+    assert file_identity(reference) == before
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_other_data_make_another_workload_though_the_source_is_the_same(
+    tmp_path: Path, split: str
+) -> None:
+    file = tmp_path / "x.npy"
+    reference = write_user_file(
+        tmp_path,
+        before="import numpy",
+        fields=f"{split}=(torch.from_numpy(numpy.load({str(file)!r})), torch.zeros(30).long())",
+    )
+    np.save(file, np.zeros((30, 4), dtype=np.float32))
+    before = file_identity(reference)
+
+    changed = np.zeros((30, 4), dtype=np.float32)
+    changed[7, 3] = 1e-30
+    np.save(file, changed)
+
+    assert file_identity(reference) != before
+
+
+# Live workloads
+
+
+def live_identity(**fields: Any) -> str:
+    base: dict[str, Any] = {
+        "name": "live",
+        "model": lambda: nn.Linear(2, 2),
+        "train": (torch.arange(40.0).reshape(20, 2), torch.zeros(20).long()),
+        "validation": None,
+        "loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
+    }
+    return live_workload(batchlab.Workload(**(base | fields)), {}).workload_id
+
+
+class Net(nn.Module):
+    depth = 2
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, width)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x)
+
+
+class DeeperNet(Net):
+    depth = 3
+
+
+class LateralNet(Net):
+    def forward(self, x: Tensor) -> Any:
+        return -self.layer(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    width: int
+    kinds: frozenset[str] = frozenset({"relu", "tanh", "gelu"})
+
+    def build(self) -> nn.Module:
+        return Net(self.width)
+
+
+def recurse(depth: int) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        return Net(depth) if depth < 2 else build()
+
+    return build
+
+
+def of_global_names() -> nn.Module:
+    return Net(WIDTH)
+
+
+def in_a_set(name: str) -> bool:
+    return name in {"relu", "tanh", "gelu", "elu"}
+
+
+WIDTH = 2
+
+# Each entry makes a model function anew; its value must not depend on where objects lie.
+LIVE: dict[str, Callable[[], Any]] = {
+    "lambda": lambda: lambda: nn.Linear(2, 3),
+    "closure over a number": lambda: (lambda width: lambda: nn.Linear(2, width))(3),
+    "closure over a tensor": lambda: (lambda t: lambda: t)(torch.arange(3.0)),
+    "closure over an array": lambda: (lambda a: lambda: a)(np.arange(3.0)),
+    "closure over a set": lambda: (lambda s: lambda: s)({"a", "b", "c"}),
+    "closure over a generator": lambda: (lambda r: lambda: r)(random.Random(3)),
+    "closure over a model": lambda: (lambda net: lambda: net)(made_net(0)),
+    "closure over a lock": lambda: (lambda lock: lambda: lock)(threading.Lock()),
+    "closure over itself": lambda: recurse(3),
+    "constant set": lambda: in_a_set,
+    "partial": lambda: partial(Net, width=3),
+    "class": lambda: partial(DeeperNet, 3),
+    "method of a slotted dataclass": lambda: Recipe(3).build,
+    "function of globals": lambda: of_global_names,
+}
+
+
+def made_net(seed: int) -> Net:
+    torch.manual_seed(seed)
+    return Net(3)
+
+
+@pytest.mark.parametrize("kind", LIVE)
+def test_a_live_workload_made_again_is_the_same(kind: str) -> None:
+    assert live_identity(model=LIVE[kind]()) == live_identity(model=LIVE[kind]())
+
+
+def test_live_workloads_that_differ_are_told_apart() -> None:
+    identities = {kind: live_identity(model=make()) for kind, make in LIVE.items()}
+
+    assert len(set(identities.values())) == len(LIVE)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: nn.Linear(2, 3), lambda: nn.Linear(2, 4)),
+        (lambda: nn.Linear(2, 3), lambda: nn.Bilinear(2, 3)),
+        ((lambda w: lambda: w)(3), (lambda w: lambda: w)(4)),
+        ((lambda w: lambda: w)(1), (lambda w: lambda: w)(True)),
+        ((lambda w: lambda: w)(torch.relu), (lambda w: lambda: w)(torch.tanh)),
+        ((lambda w: lambda: w)(F.relu), (lambda w: lambda: w)(F.gelu)),
+        ((lambda w: lambda: w)(torch.float32), (lambda w: lambda: w)(torch.float64)),
+        ((lambda w: lambda: w)(range(3)), (lambda w: lambda: w)(range(4))),
+        ((lambda w: lambda: w)({"a"}), (lambda w: lambda: w)({"b"})),
+        ((lambda w: lambda: w)(np.zeros(3)), (lambda w: lambda: w)(np.ones(3))),
+        ((lambda w: lambda: w)(np.int64(3)), (lambda w: lambda: w)(np.int64(4))),
+        ((lambda w: lambda: w)(torch.zeros(3)), (lambda w: lambda: w)(torch.ones(3))),
+        ((lambda w: lambda: w)(torch.zeros(3)), (lambda w: lambda: w)(torch.zeros(3).double())),
+        ((lambda w: lambda: w)(Path("a")), (lambda w: lambda: w)(Path("b"))),
+        (partial(Net, 3), partial(Net, 4)),
+        (partial(Net, 3), partial(DeeperNet, 3)),
+        (partial(Net, 3), partial(LateralNet, 3)),
+        (Recipe(3).build, Recipe(4).build),
+        (lambda: made_net(0), lambda: made_net(1)),
+        ((lambda w: lambda: w)(made_net(0)), (lambda w: lambda: w)(made_net(1))),
+    ],
+)
+def test_a_model_that_does_something_else_is_another_workload(one: Any, other: Any) -> None:
+    assert live_identity(model=one) != live_identity(model=other)
+
+
+def test_a_class_of_the_same_name_with_another_base_is_another_model() -> None:
+    def model(base: type[nn.Module]) -> Any:
+        return type("Same", (base,), {"__module__": __name__})
+
+    assert live_identity(model=model(Net)) != live_identity(model=model(LateralNet))
+
+
+def test_a_global_that_a_function_names_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = live_identity(model=of_global_names)
+    monkeypatch.setattr(sys.modules[__name__], "WIDTH", 3)
+
+    assert live_identity(model=of_global_names) != before
+
+
+def test_a_global_with_the_name_of_an_attribute_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def model() -> Any:
+        return nn.Linear(2, 2).weight
+
+    before = live_identity(model=model)
+    monkeypatch.setattr(sys.modules[__name__], "weight", 3, raising=False)
+
+    assert live_identity(model=model) == before
+
+
+def test_a_module_of_the_users_counts_with_its_source(tmp_path: Path) -> None:
+    identities = []
+    for width in (4, 5):
+        (tmp_path / "layers.py").write_text(f"WIDTH = {width}  # {'x' * width}\n")
+        sys.path.insert(0, str(tmp_path))
+        sys.modules.pop("layers", None)
+        layers = __import__("layers")
+        identities.append(live_identity(model=(lambda m: lambda: m)(layers)))
+
+    assert identities[0] != identities[1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"learning_rate": 0.5},
+        {"batch_size": 32},
+        {"name": "other"},
+        {"schedule": lambda fraction: 1 - fraction},
+        {"weight": lambda batch: 2.0 * len(batch[0])},
+        {"optimizer": torch.optim.Adam},
+        {"loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1], reduction="sum")},
+        {"train": (torch.zeros(20, 2), torch.zeros(20).long())},
+        {"test": (torch.zeros(20, 2), torch.zeros(20).long())},
+        {"validation": "split"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_every_field_of_a_live_workload_counts(fields: dict[str, Any]) -> None:
+    assert live_identity(**fields) != live_identity()
+
+
+def test_splits_that_swap_places_are_another_workload() -> None:
+    one, other = (torch.zeros(20, 2),), (torch.ones(20, 2),)
+
+    identities = {
+        live_identity(train=one, validation=other),
+        live_identity(train=other, validation=one),
+    }
+
+    assert len(identities) == 2
+
+
+class RandomCrops(Dataset[Any]):
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, index: int) -> Any:
+        crop = torch.rand(2) + random.random() + np.random.rand() + self.offset
+        return {"x": crop.numpy(), "label": np.int64(index)}
+
+
+def test_a_dataset_that_draws_random_crops_is_the_same_each_time() -> None:
+    identities = set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        identities.add(live_identity(train=RandomCrops()))
+
+    assert len(identities) == 1
+
+
+def test_other_examples_of_a_dataset_are_another_workload() -> None:
+    assert live_identity(train=RandomCrops()) != live_identity(train=RandomCrops(1.0))
+
+
+def test_looking_at_a_dataset_leaves_the_random_streams_as_they_were() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+
+    live_identity(train=RandomCrops())
+
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_dataset_that_cannot_be_read_is_told_with_its_place() -> None:
+    class Missing(RandomCrops):
+        def __getitem__(self, index: int) -> Any:
+            raise FileNotFoundError("7.png")
+
+    with pytest.raises(WorkloadError, match=r"train: reading example 0 raised .*7.png \(test_"):
+        live_identity(train=Missing())
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, dtype=torch.bfloat16),
+        torch.zeros(3, dtype=torch.bool),
+        torch.zeros(3, dtype=torch.complex64).conj(),
+        torch.zeros(3, 0),
+        torch.eye(3).to_sparse(),
+        torch.zeros(3, 4).t(),
+    ],
+    ids=["bfloat16", "bool", "conjugate", "empty", "sparse", "transposed"],
+)
+def test_tensors_of_every_kind_have_an_identity(tensor: Tensor) -> None:
+    workload = batchlab.Workload(
+        name="kinds",
+        model=lambda: nn.Linear(1, 1),
+        train=(tensor,),
+        loss=lambda model, batch: batch[0].sum(),
+    )
+
+    identities = {workload_identity(workload, source="", settings=()) for _ in range(2)}
+
+    assert len(identities) == 1
+
+
+@pytest.mark.slow
+def test_a_live_workload_is_the_same_in_two_processes() -> None:
+    code = (
+        "from tests.workload.test_identity import LIVE, live_identity\n"
+        "for kind, make in LIVE.items(): print(live_identity(model=make()))"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]
+
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == len(LIVE)

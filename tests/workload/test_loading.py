@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+import torch
+from tests.reference.user_file import write_user_file
+
+import batchlab
+from batchlab.errors import UsageError, WorkloadError
+from batchlab.workload.loading import (
+    as_type_of,
+    describe_workloads,
+    live_workload,
+    load_workload,
+)
+
+
+@pytest.fixture(autouse=True)
+def imports_left_as_they_were() -> Iterator[None]:
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if getattr(sys.modules[name], "__file__", None) and "pytest-of" in str(
+            sys.modules[name].__file__
+        ):
+            del sys.modules[name]
+
+
+def refusal(reference: str, settings: dict[str, Any] | None = None) -> str:
+    with pytest.raises((UsageError, WorkloadError)) as caught:
+        load_workload(reference, settings or {})
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Names
+
+
+def test_an_unknown_workload_is_refused_with_the_nearest_and_all_possible_names() -> None:
+    message = refusal("mnist-mpl")
+
+    assert "'mnist-mpl'; did you mean 'mnist-mlp'?" in message
+    assert "least-squares, mnist-mlp, mnist-softmax, moby-dick" in message
+
+
+def test_a_file_without_a_name_in_it_is_refused() -> None:
+    assert "give train.py:NAME" in refusal("train.py")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert "there is no such file" in refusal(f"{tmp_path}/none.py:workload")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert "there is no such file" in refusal(f"{tmp_path}:workload")
+
+
+def test_a_file_without_that_name_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path)
+
+    message = refusal(reference.replace(":workload", ":workloads"))
+
+    assert "has no 'workloads'; did you mean 'workload'?" in message
+    assert "it holds accuracy, cross_entropy, examples, workload" in message
+
+
+def test_a_name_that_is_no_workload_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "numbers_only.py").write_text("width = 3\n")
+
+    assert "'width' is a int" in refusal(f"{tmp_path}/numbers_only.py:width")
+
+
+def test_a_function_that_returns_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "returns_none.py").write_text("def workload():\n    pass\n")
+
+    assert "returned a NoneType" in refusal(f"{tmp_path}/returns_none.py:workload")
+
+
+def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("x = 1\ndef workload(:\n")
+
+    message = refusal(f"{tmp_path}/broken.py:workload")
+
+    assert f"{tmp_path}/broken.py, line 2: invalid syntax" in message
+
+
+def test_a_syntax_error_in_a_neighbour_names_the_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "broken_neighbour.py").write_text("\n\nx = = 1\n")
+    (tmp_path / "imports_it.py").write_text("import broken_neighbour\n")
+
+    assert "broken_neighbour.py, line 3" in refusal(f"{tmp_path}/imports_it.py:workload")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("raise ValueError('no data\\nhere')", "ValueError: no data (raises.py, line 2)"),
+        ("import sys; sys.exit(3)", "SystemExit: 3 (raises.py, line 2)"),
+        ("import no_such_module_anywhere", "ModuleNotFoundError"),
+    ],
+)
+def test_a_file_that_raises_is_told_with_its_line(tmp_path: Path, line: str, told: str) -> None:
+    (tmp_path / "raises.py").write_text(f"x = 1\n{line}\n")
+
+    message = refusal(f"{tmp_path}/raises.py:workload")
+
+    assert told in message
+    assert "raises" not in sys.modules
+
+
+def test_a_function_that_raises_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "raises_later.py").write_text("def workload():\n    return {}['data']\n")
+
+    message = refusal(f"{tmp_path}/raises_later.py:workload")
+
+    assert "making the workload raised KeyError: 'data' (raises_later.py, line 2)" in message
+
+
+def test_a_file_whose_name_is_no_identifier_can_be_loaded(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path, name="my-train.py")
+
+    assert load_workload(reference, {}).workload.name == "mine"
+
+
+def test_two_files_of_one_name_are_two_workloads(tmp_path: Path) -> None:
+    references = []
+    for rate in (0.1, 0.2):
+        folder = tmp_path / str(rate)
+        folder.mkdir()
+        references.append(write_user_file(folder, name="same.py", fields=f"learning_rate={rate}"))
+
+    loaded = [load_workload(reference, {}) for reference in references]
+
+    assert [one.workload.learning_rate for one in loaded] == [0.1, 0.2]
+
+
+def test_a_file_travels_by_value_so_that_an_edit_meanwhile_changes_no_trial(tmp_path: Path) -> None:
+    loaded = load_workload(write_user_file(tmp_path), {})
+    blob = cloudpickle.dumps(loaded.workload.loss)
+    del sys.modules["mine"]
+    (tmp_path / "mine.py").write_text("raise SystemExit('edited')\n")
+
+    loss = cloudpickle.loads(blob)
+
+    batch = tuple(part[:4] for part in loaded.workload.train)
+    assert loss(loaded.workload.model(), batch).ndim == 0
+
+
+def test_a_workload_object_can_be_named_as_well_as_a_function(tmp_path: Path) -> None:
+    write_user_file(tmp_path)
+    with (tmp_path / "mine.py").open("a") as file:
+        file.write("\nready = workload()\n")
+
+    loaded = load_workload(f"{tmp_path}/mine.py:ready", {"momentum": "0.25"})
+
+    assert loaded.workload.name == "mine"
+    assert loaded.settings == (("momentum", 0.25),)
+
+
+# Settings
+
+
+KEYWORDS = "width=8, rate=0.5, nesterov=False, activation='relu', decay: float = 0, limit=None"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("width", "16", 16),
+        ("rate", "1", 1.0),
+        ("rate", "1e-3", 1e-3),
+        ("nesterov", "true", True),
+        ("nesterov", "No", False),
+        ("activation", "5", "5"),
+        ("decay", "0.01", 0.01),
+        ("limit", "7", 7),
+        ("limit", "0.5", 0.5),
+        ("limit", "few", "few"),
+    ],
+)
+def test_a_setting_is_read_as_the_type_of_its_default(
+    tmp_path: Path, name: str, text: str, value: object
+) -> None:
+    reference = write_user_file(
+        tmp_path, keywords=KEYWORDS, fields=f"name=repr([{name}, type({name}).__name__])"
+    )
+
+    loaded = load_workload(reference, {name: text})
+
+    assert loaded.workload.name == repr([value, type(value).__name__])
+    assert dict(loaded.settings)[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("width", "wide", "a whole number of at most 2^53 - 1, such as 8"),
+        ("width", "1.5", "a whole number"),
+        ("width", str(2**53), "at most 2^53 - 1"),
+        ("rate", "fast", "a finite number, such as 0.5"),
+        ("rate", "nan", "a finite number"),
+        ("rate", "inf", "a finite number"),
+        ("nesterov", "maybe", "true or false"),
+        ("limit", "nan", "a text, a finite number"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(
+    tmp_path: Path, name: str, text: str, expected: str
+) -> None:
+    reference = write_user_file(tmp_path, keywords=KEYWORDS)
+
+    message = refusal(reference, {name: text})
+
+    assert f"setting {name}={text}: expected " in message
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "found"),
+    [(0.5, 0, 0.0), (1, np.int64(3), 3), (0.5, np.float32(0.25), 0.25), (None, True, True)],
+)
+def test_a_value_from_python_is_the_same_setting_as_its_text(
+    default: Any, value: Any, found: object
+) -> None:
+    assert repr(as_type_of(default, value, "s")) == repr(found)
+
+
+@pytest.mark.parametrize(
+    ("default", "value"), [(1, 0.5), (1, True), ("a", 3), (True, 1), (None, [1]), (0.5, None)]
+)
+def test_a_value_from_python_of_another_type_is_refused(default: Any, value: Any) -> None:
+    with pytest.raises(UsageError, match="setting s="):
+        as_type_of(default, value, "s")
+
+
+def test_all_settings_with_the_values_used_are_kept_in_the_order_of_their_names() -> None:
+    loaded = load_workload("mnist-softmax", {"momentum": "0.5"})
+
+    names = [name for name, _ in loaded.settings]
+    assert names == sorted(names)
+    assert dict(loaded.settings)["momentum"] == 0.5
+    assert len(names) > 1
+
+
+def test_a_setting_of_the_optimizer_is_passed_to_it_by_keyword(tmp_path: Path) -> None:
+    loaded = load_workload(write_user_file(tmp_path), {"momentum": "0.75"})
+
+    assert loaded.workload.optimizer is not None
+    optimizer = loaded.workload.optimizer([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    assert optimizer.param_groups[0]["momentum"] == 0.75
+    assert loaded.settings == (("momentum", 0.75),)
+
+
+def test_a_class_of_torch_as_the_optimizer_takes_its_settings(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path, fields="optimizer=torch.optim.SGD")
+
+    loaded = load_workload(reference, {"momentum": "0.9"})
+
+    assert loaded.workload.optimizer is not None
+    optimizer = loaded.workload.optimizer([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    assert (optimizer.param_groups[0]["momentum"], optimizer.param_groups[0]["lr"]) == (0.9, 0.1)
+
+
+def test_what_the_optimizer_is_given_by_position_is_no_setting(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path, fields="optimizer=torch.optim.SGD")
+
+    assert "no setting 'lr'" in refusal(reference, {"lr": "0.3"})
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
+    tmp_path: Path,
+) -> None:
+    reference = write_user_file(tmp_path, keywords="width=8")
+
+    message = refusal(reference, {"momentun": "0.3"})
+
+    assert "no setting 'momentun'; did you mean 'momentum'? it has momentum, width" in message
+
+
+def test_a_setting_of_a_workload_without_any_is_refused() -> None:
+    workload = batchlab.Workload(
+        name="bare",
+        model=lambda: torch.nn.Linear(1, 1),
+        train=(torch.zeros(20, 1),),
+        loss=lambda model, batch: model(batch[0]).mean(),
+    )
+
+    with pytest.raises(UsageError, match="'bare' has no setting 'width'; it has none"):
+        live_workload(workload, {"width": 3})
+
+
+def test_a_live_workload_takes_settings_of_its_optimizer() -> None:
+    workload = batchlab.Workload(
+        name="bare",
+        model=lambda: torch.nn.Linear(1, 1),
+        train=(torch.zeros(20, 1),),
+        loss=lambda model, batch: model(batch[0]).mean(),
+        optimizer=torch.optim.Adam,
+    )
+
+    assert live_workload(workload, {"weight_decay": 1}).settings == (("weight_decay", 1.0),)
+
+
+def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
+    described = {entry["name"]: entry for entry in describe_workloads()}
+
+    assert list(described) == ["least-squares", "mnist-mlp", "mnist-softmax", "moby-dick"]
+    assert described["mnist-mlp"]["settings"]["width"] == 128
+    assert all(entry["description"] for entry in described.values())
+
+
+# Directions and data are refused when the workload is made
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ("metrics={'f1': accuracy}", "metric 'f1' has no known direction; accuracy goes up"),
+        (
+            "metrics={'f1': batchlab.Metric(sum=accuracy, better='up')}",
+            "better='up': a metric is better 'higher' or 'lower'",
+        ),
+        ("train=(torch.zeros(0, 4), torch.zeros(0))", "train holds no examples"),
+        ("train=torch.zeros(20, 4)", "train is one tensor"),
+        ("train=(i for i in range(9))", "train is a generator"),
+        ("model=nn.Linear(4, 3)(torch.zeros(4))", "model is tensor"),
+    ],
+)
+def test_a_workload_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, fields: str, told: str
+) -> None:
+    assert told in refusal(write_user_file(tmp_path, fields=fields))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda data: data[: len(data) // 2], "images.idx"),
+        (lambda data: b"\x01\x02\x03\x04" + data[4:], "images.idx"),
+    ],
+    ids=["truncated", "corrupt"],
+)
+def test_a_spoilt_idx_file_of_a_users_workload_is_told_in_one_line(
+    tmp_path: Path, spoil: Any, told: str
+) -> None:
+    images = bytes([0, 0, 8, 2, 0, 0, 0, 20, 0, 0, 0, 4]) + bytes(80)
+    (tmp_path / "images.idx").write_bytes(spoil(images))
+    reference = write_user_file(
+        tmp_path,
+        before="from batchlab.datasets import read_idx",
+        fields=f"train=(torch.from_numpy(read_idx({str(tmp_path / 'images.idx')!r})),)",
+    )
+
+    with pytest.raises(batchlab.BatchlabError, match=told) as caught:
+        load_workload(reference, {})
+
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,139 @@
+"""NamedOptimizer: the optimizers of PyTorch, fused where that is right and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+import pytest
+import torch
+from torch import nn
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.optimizers import NamedOptimizer
+
+Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+# What each is in PyTorch's own words, one tensor after the other.
+PLAIN: list[tuple[dict[str, Any], Make]] = [
+    (
+        {"name": "sgd", "momentum": 0.0},
+        lambda p: torch.optim.SGD(p, lr=0.05, foreach=False, fused=False),
+    ),
+    (
+        {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+        lambda p: torch.optim.SGD(
+            p,
+            lr=0.05,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=0.1,
+            foreach=False,
+            fused=False,
+        ),
+    ),
+    (
+        {"name": "adam", "momentum": 0.8, "weight_decay": 0.1},
+        lambda p: torch.optim.Adam(
+            p, lr=0.05, betas=(0.8, 0.999), weight_decay=0.1, foreach=False, fused=False
+        ),
+    ),
+    (
+        {"name": "adamw", "momentum": 0.9, "weight_decay": 0.1},
+        lambda p: torch.optim.AdamW(
+            p, lr=0.05, betas=(0.9, 0.999), weight_decay=0.1, foreach=False, fused=False
+        ),
+    ),
+]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+        ],
+    ),
+]
+
+
+def trained(
+    make: Make, *, dtype: torch.dtype, device: str
+) -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
+    """Ten steps along made-up gradients; 40 and 7 numbers, so that vector and rest both run."""
+    generator = torch.Generator().manual_seed(0)
+    parameters = [
+        nn.Parameter(torch.randn(n, generator=generator, dtype=dtype).to(device)) for n in (40, 7)
+    ]
+    optimizer = make(parameters)
+    for _ in range(10):
+        for parameter in parameters:
+            gradient = torch.randn(parameter.shape, generator=generator, dtype=dtype)
+            parameter.grad = gradient.to(device)
+        optimizer.step()
+    return parameters, optimizer
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("settings", "plain"), PLAIN)
+def test_ten_fused_steps_end_where_ten_plain_ones_do(
+    settings: dict[str, Any], plain: Make, dtype: torch.dtype, device: str
+) -> None:
+    named = NamedOptimizer(workload="w", **settings)
+
+    parameters, optimizer = trained(lambda p: named(p, 0.05), dtype=dtype, device=device)
+
+    expected, _ = trained(plain, dtype=dtype, device=device)
+    assert optimizer.defaults["fused"]
+    # Weights of order 1 and ten steps: a few units in the last place each.
+    tolerance = 100 * torch.finfo(dtype).eps
+    for parameter, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_not_fused_because_fused_sgd_leaves_updates_out(
+    dtype: torch.dtype,
+) -> None:
+    named = NamedOptimizer(name="sgd", workload="w")
+
+    optimizer = named([nn.Parameter(torch.zeros(8, dtype=dtype))], 0.1)
+
+    assert not optimizer.defaults["fused"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)],
+)
+def test_a_name_makes_that_optimizer_at_that_rate(name: str, kind: type) -> None:
+    optimizer = NamedOptimizer(name=name, workload="w")([nn.Parameter(torch.zeros(1))], 0.25)
+
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "lion"}, r"optimizer='lion' is not a choice; give one of sgd, adam, adamw"),
+        ({"momentum": 1.0}, r"momentum=1.0; expected a finite number of at least 0 and below 1"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0.1"),
+        ({"nesterov": "yes"}, r"nesterov='yes'; expected true or false"),
+        ({"nesterov": True, "momentum": 0}, r"nesterov=True .* momentum above 0"),
+        ({"nesterov": True, "name": "adam"}, r"nesterov=True with optimizer='adam'"),
+    ],
+)
+def test_what_pytorch_would_refuse_later_or_drop_is_refused_now(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(WorkloadError, match=message):
+        NamedOptimizer(**{"name": "sgd", "workload": "w"} | settings)
+
+
+def test_it_travels_to_another_process() -> None:
+    named = NamedOptimizer(name="adam", workload="w", momentum=0.5)
+
+    assert cloudpickle.loads(cloudpickle.dumps(named)) == named

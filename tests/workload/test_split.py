@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.definition import Workload
+from batchlab.workload.split import with_validation
+
+X = torch.arange(400.0).reshape(100, 4)
+Y = torch.arange(100)
+
+
+def a_workload(**fields: Any) -> Workload:
+    base: dict[str, Any] = {
+        "name": "split",
+        "model": lambda: nn.Linear(4, 1),
+        "train": (X, Y),
+        "loss": lambda model, batch: model(batch[0]).mean(),
+    }
+    return Workload(**(base | fields))
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(WorkloadError) as caught:
+        with_validation(a_workload(**fields))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "'split'" in message
+    return message
+
+
+class Squares(Dataset[Any]):
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> Any:
+        return index, index**2
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter(range(3))
+
+
+# The split
+
+
+def test_a_tenth_is_held_out_and_every_example_is_in_one_of_the_two() -> None:
+    split = with_validation(a_workload())
+
+    kept, held = split.train[1], split.validation[1]
+    assert (len(kept), len(held)) == (90, 10)
+    assert torch.equal(torch.cat([kept, held]).sort().values, Y)
+
+
+def test_the_split_is_the_same_every_time_whatever_the_global_seed() -> None:
+    held = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        held.append(with_validation(a_workload()).validation[1])
+
+    assert torch.equal(held[0], held[1])
+
+
+def test_the_split_draws_nothing_from_the_global_stream() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+
+    with_validation(a_workload())
+
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_tensors_of_an_example_stay_together() -> None:
+    split = with_validation(a_workload())
+
+    assert torch.equal(split.validation[0][:, 0], 4.0 * split.validation[1])
+
+
+def test_a_dataset_is_split_into_the_same_places() -> None:
+    of_dataset = with_validation(a_workload(train=Squares(100))).validation
+    of_tensors = with_validation(a_workload()).validation
+
+    assert [of_dataset[k][0] for k in range(10)] == of_tensors[1].tolist()
+
+
+def test_a_validation_set_of_its_own_is_left_as_it_is() -> None:
+    own = (torch.zeros(7, 4), torch.zeros(7))
+
+    split = with_validation(a_workload(validation=own))
+
+    assert split.validation is own
+    assert split.train[0] is X
+
+
+def test_none_stays_none() -> None:
+    assert with_validation(a_workload(validation=None)).validation is None
+
+
+# What cannot be used
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"train": (X[:9], Y[:9])}, "9 training examples are too few to split a tenth off"),
+        ({"train": Squares(9)}, "9 training examples are too few"),
+        ({"validation": "half"}, "validation='half'; expected data"),
+        ({"train": (X[:0], Y[:0])}, "train holds no examples"),
+        ({"train": Squares(0)}, "train holds no examples"),
+        ({"validation": (X[:0],)}, "validation holds no examples"),
+        ({"test": (X[:0],)}, "test holds no examples"),
+        ({"train": X}, "train is one tensor"),
+        ({"train": [X, Y]}, "train is a list of 2 tensors; expected a tuple"),
+        ({"train": ()}, "train is a tuple of nothing"),
+        ({"train": (X.numpy(), Y)}, "train is a tuple of ndarray, Tensor"),
+        ({"train": (X, Y[:50])}, "train have the shapes (100, 4), (50,)"),
+        ({"train": (X, torch.tensor(1.0))}, "train have the shapes (100, 4), ()"),
+        ({"train": None}, "train is a NoneType"),
+        ({"train": Endless()}, "train is a Endless"),
+        ({"test": 5}, "test is a int"),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused_in_one_line(
+    fields: dict[str, Any], told: str
+) -> None:
+    assert told in refusal(**fields)
+
+
+# Apart
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ((X, Y), (X, Y)),
+        ((X, Y), (X[90:], Y[90:])),
+        ((X[:91], Y[:91]), (X[90:], Y[90:])),
+        ((X[::2], Y[::2]), (X[50:], Y[50:])),
+        ((X[:, :3], Y), (X[90:, 1:], Y[90:])),
+        (TensorDataset(X, Y), (X[90:], Y[90:])),
+        ((X,), (X[0].expand(5, 4),)),
+    ],
+)
+def test_a_validation_set_in_the_memory_of_train_is_refused(train: Any, validation: Any) -> None:
+    message = refusal(train=train, validation=validation)
+
+    assert "train and validation share storage" in message
+    assert "give validation examples of its own" in message
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ((X[:90], Y[:90]), (X[90:], Y[90:])),
+        ((X[90:], Y[90:]), (X[:90], Y[:90])),
+        ((X[::2], Y[::2]), (X[1::2], Y[1::2])),
+        ((X[:50:2], Y[:50:2]), (X[50:], Y[50:])),
+        ((X, Y), (X.clone(), Y)),
+    ],
+)
+def test_slices_of_one_tensor_that_hold_other_examples_are_fine(
+    train: Any, validation: Any
+) -> None:
+    assert with_validation(a_workload(train=train, validation=validation)).train is train
+
+
+def test_train_and_test_in_the_same_memory_are_refused_too() -> None:
+    assert "train and test share storage" in refusal(test=(X[:5], Y[:5]))
+
+
+def test_subsets_of_one_dataset_may_not_overlap() -> None:
+    data = Squares(30)
+
+    assert "share storage" in refusal(
+        train=Subset(data, range(20)), validation=Subset(data, range(19, 30))
+    )
+
+
+def test_a_dataset_may_not_hold_out_a_part_of_itself() -> None:
+    data = Squares(30)
+
+    assert "share storage" in refusal(train=data, validation=Subset(data, range(3)))
+    assert "share storage" in refusal(train=data, validation=data)
+
+
+def test_subsets_of_one_dataset_side_by_side_are_fine() -> None:
+    data = Squares(30)
+    train, validation = Subset(data, range(20)), Subset(data, range(20, 30))
+
+    assert with_validation(a_workload(train=train, validation=validation)).validation is validation
