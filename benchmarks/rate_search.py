@@ -32,13 +32,13 @@ import numpy as np
 from benchmarks.regret.situation import Situation, situation
 
 from batchlab.advice.advice import Configuration
-from batchlab.advice.findings import SeedPlan
-from batchlab.advice.ledger import Ledger, read
 from batchlab.advice.question import Question
+from batchlab.advice.run_log import RunLog, read
+from batchlab.advice.study_state import SeedPlan
 from batchlab.advice.tuning import CANNOT_WIN, RateSearch
 from batchlab.engines.contract import Ask
 from batchlab.engines.recorded import RecordedEngine
-from batchlab.engines.recorded_grid import Cell, RecordedGrid
+from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.records.trial import RunLength, Trial, TrialRecord
 
 GRIDS = Path(__file__).parent / "regret"
@@ -115,13 +115,13 @@ class Case:
         return random.Random(self.draw).choice(beside or [best])
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[CellKey]:
         """The recorded cells of the batch size."""
         grid = self.drawn.grid
         return [(self.batch_size, rate) for rate in grid.learning_rates(self.batch_size)]
 
     @property
-    def best(self) -> Cell:
+    def best(self) -> CellKey:
         """The cell that is fastest on the seeds that may be seen."""
         return self.drawn.best(self.cells)
 
@@ -224,8 +224,8 @@ def own_choices(case: Case) -> tuple[Choice, Choice]:
         n_train=header.n_train,
         budget_s=_NO_END_S,
     )
-    ledger = Ledger(question=question, engine=engine, until=question.target)
-    search = RateSearch(ledger=ledger, batch_size=case.batch_size)
+    run_log = RunLog(question=question, engine=engine, until=question.target)
+    search = RateSearch(run_log=run_log, batch_size=case.batch_size)
 
     def choice() -> Choice:
         rate = search.learning_rate

@@ -30,7 +30,7 @@ from regret.situation import PROFILES, Situation, situation
 from batchlab.advice.advice import Configuration
 from batchlab.advice.advisor import advise
 from batchlab.advice.question import Option, Question
-from batchlab.engines.recorded_grid import Cell, RecordedGrid
+from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate
 
@@ -120,8 +120,8 @@ class Advised:
         problem: the error that it ended with, if any.
     """
 
-    cell: Cell
-    only_recommended: Cell
+    cell: CellKey
+    only_recommended: CellKey
     verdict: str
     spent: float
     problem: str = ""
@@ -131,7 +131,7 @@ def advised(situation: Situation, budget_s: float) -> Advised:
     """Ask the advice."""
     engine = situation.engine()
 
-    def cell_of(chosen: Configuration | None) -> Cell:
+    def cell_of(chosen: Configuration | None) -> CellKey:
         if chosen is None:
             return situation.reference
         return situation.grid.cell(chosen.batch_size, chosen.learning_rate)
@@ -166,7 +166,7 @@ def answers_of(workload: str, profile: str, budgets: Sequence[float], draws: int
 
             def answer(
                 who: str,
-                cell: Cell | None,
+                cell: CellKey | None,
                 *,
                 verdict: str = "",
                 spent: float = math.nan,

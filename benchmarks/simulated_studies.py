@@ -45,15 +45,15 @@ class Study:
     device: Device
     advice: Advice
 
-    def score(self, batch_size: int) -> float:
+    def costs_of(self, batch_size: int) -> float:
         """The true time to target at the best rate."""
         return self.truth.best_steps(batch_size) * self.device[batch_size]
 
     def flat_set(self) -> list[int]:
         """The batch sizes truly within delta of the best."""
-        scores = {size: self.score(size) for size in BATCH_SIZES}
-        best = min(scores.values())
-        return [size for size in BATCH_SIZES if scores[size] <= (1 + DELTA) * best]
+        costs = {size: self.score(size) for size in BATCH_SIZES}
+        best = min(costs.values())
+        return [size for size in BATCH_SIZES if costs[size] <= (1 + DELTA) * best]
 
     def truly_steps(self, configuration: Configuration) -> float:
         """True mean steps of a configuration."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.reference.user_file import write_user_file
 
-from batchlab.engines.journal import Decision, stored_decisions
+from batchlab.engines.journal import JournalEntry, stored_journal
 from batchlab.errors import StoreError
 from batchlab.store.store import Store
 
@@ -40,16 +40,16 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def decisions_in(store: Path) -> tuple[Decision, ...]:
+def decisions_in(store: Path) -> tuple[JournalEntry, ...]:
     try:
         with Store.existing(store) as opened:
             studies = opened.studies()
-            return stored_decisions(opened, studies[-1][0]) if studies else ()
+            return stored_journal(opened, studies[-1][0]) if studies else ()
     except StoreError:  # it is not there yet
         return ()
 
 
-def runs_of(decisions: tuple[Decision, ...]) -> list[object]:
+def runs_of(decisions: tuple[JournalEntry, ...]) -> list[object]:
     return [decision.runs for decision in decisions if decision.runs]
 
 

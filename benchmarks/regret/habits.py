@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from batchlab.engines.contract import Ask
-from batchlab.engines.recorded_grid import Cell
+from batchlab.engines.recorded_grid import CellKey
 from batchlab.errors import TrialError
 from batchlab.records.trial import RunLength
 
@@ -17,19 +17,19 @@ from .situation import Situation
 MOST_DRAWN = 500
 USUAL_OCTAVES = 6
 
-Habit = Callable[[Situation, float, int], Cell | None]
+Habit = Callable[[Situation, float, int], CellKey | None]
 """From a situation, a budget in seconds and the number of a draw: a cell, None: off the grid."""
 
 
 def _at_default_rate(batch_size: int) -> Habit:
-    def habit(situation: Situation, budget_s: float, draw: int) -> Cell | None:
+    def habit(situation: Situation, budget_s: float, draw: int) -> CellKey | None:
         return _recorded(situation, batch_size, situation.reference[1])
 
     return habit
 
 
 def _at_tuned_rate(batch_size: int) -> Habit:
-    def habit(situation: Situation, budget_s: float, draw: int) -> Cell | None:
+    def habit(situation: Situation, budget_s: float, draw: int) -> CellKey | None:
         """With no limit to its budget: the best rate over all seeds that may be seen."""
         rates = situation.grid.learning_rates(batch_size)
         return situation.best([(batch_size, rate) for rate in rates])
@@ -37,13 +37,15 @@ def _at_tuned_rate(batch_size: int) -> Habit:
     return habit
 
 
-def _largest_with_linear_scaling(situation: Situation, budget_s: float, draw: int) -> Cell | None:
+def _largest_with_linear_scaling(
+    situation: Situation, budget_s: float, draw: int
+) -> CellKey | None:
     largest = situation.grid.batch_sizes[-1]
     batch_size, rate = situation.reference
     return _recorded(situation, largest, rate * largest / batch_size)
 
 
-def _random_search(situation: Situation, budget_s: float, draw: int) -> Cell | None:
+def _random_search(situation: Situation, budget_s: float, draw: int) -> CellKey | None:
     """Batch sizes and rates drawn evenly from a usual range; what cannot win is stopped.
 
     A rate above those that were recorded fails at once, for nothing; one below them is too slow to
@@ -52,7 +54,7 @@ def _random_search(situation: Situation, budget_s: float, draw: int) -> Cell | N
     return _searched(situation, budget_s, draw, rates_of=lambda batch_size: _usual_rates(situation))
 
 
-def _random_search_of_recorded(situation: Situation, budget_s: float, draw: int) -> Cell | None:
+def _random_search_of_recorded(situation: Situation, budget_s: float, draw: int) -> CellKey | None:
     """The same among the recorded rates alone, as if told where the good ones are."""
     return _searched(situation, budget_s, draw, rates_of=situation.grid.learning_rates)
 
@@ -63,7 +65,7 @@ def _searched(
     draw: int,
     *,
     rates_of: Callable[[int], Sequence[float]],
-) -> Cell | None:
+) -> CellKey | None:
     stream = random.Random(draw)
     engine = situation.engine()
     target = situation.grid.target
@@ -109,7 +111,7 @@ HABITS: dict[str, Habit] = {
 TOLD_THE_RATES: Habit = _random_search_of_recorded
 
 
-def _recorded(situation: Situation, batch_size: int, learning_rate: float) -> Cell | None:
+def _recorded(situation: Situation, batch_size: int, learning_rate: float) -> CellKey | None:
     """The cell, None where it was not recorded: beyond the rates at which training fails."""
     try:
         return situation.grid.cell(batch_size, learning_rate)

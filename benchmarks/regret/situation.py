@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from batchlab.engines.recorded import RecordedEngine
-from batchlab.engines.recorded_grid import Cell, RecordedGrid
+from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.profiling.profile import Profile
 
 # A configuration that misses the target this often is no answer.
@@ -76,7 +76,7 @@ class Situation:
             if run.seed in self.seen
         )
 
-    def seconds_to_target(self, cell: Cell, seeds: Collection[int]) -> float:
+    def seconds_to_target(self, cell: CellKey, seeds: Collection[int]) -> float:
         """Mean seconds to the target over those of `seeds` that the cell has.
 
         A run that missed the target is a bound: it counts as if it had met it where the runs of its
@@ -94,11 +94,11 @@ class Situation:
         ]
         return statistics.fmean(steps) * self.step_s[cell[0]]
 
-    def best(self, cells: Collection[Cell]) -> Cell:
+    def best(self, cells: Collection[CellKey]) -> CellKey:
         """The cell that is fastest on the seeds that may be seen."""
         return min(cells, key=lambda cell: (self.seconds_to_target(cell, self.seen), cell))
 
-    def regret(self, cell: Cell | None) -> float:
+    def regret(self, cell: CellKey | None) -> float:
         """How much longer `cell` takes than the optimum, a fraction; both on seeds held back.
 
         The optimum is chosen on the seeds that may be seen, so a lucky choice can have less than 0.
@@ -110,12 +110,12 @@ class Situation:
         return self.seconds_to_target(cell, self.held_back) / least_s - 1
 
     @cached_property
-    def optimum(self) -> Cell:
+    def optimum(self) -> CellKey:
         """The best of all cells."""
         return self.best(self.grid.cells)
 
     @property
-    def reference(self) -> Cell:
+    def reference(self) -> CellKey:
         """The workload's own configuration."""
         header = self.grid.header
         return self.grid.cell(header.reference_batch_size, header.reference_learning_rate)

@@ -9,7 +9,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice import settle
+from batchlab.advice import allocation
 from batchlab.advice.advisor import advise
 from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
@@ -234,10 +234,10 @@ def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
         peak_bytes=[1, 1],
         bounds=[-5.0],
     )
-    findings = SimpleNamespace(merits=lambda size: [1.0] * 6)
+    state = SimpleNamespace(learning_costs=lambda size: [1.0] * 6)
 
     assert (decision.verdict, decision.contender) == ("cannot_tell", decision.blocking)
-    assert settle.runs_may_tell(findings, None, decision)
+    assert allocation.runs_may_tell(state, None, decision)
 
 
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():

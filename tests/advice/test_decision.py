@@ -17,14 +17,14 @@ GIVEN = {
 }
 
 
-def draws_around(log_scores, spread, *, n=2000, seed=0):
+def draws_around(log_costs, spread, *, n=2000, seed=0):
     rng = np.random.default_rng(seed)
-    return np.array(log_scores) + spread * rng.standard_normal((n, len(log_scores)))
+    return np.array(log_costs) + spread * rng.standard_normal((n, len(log_costs)))
 
 
-def decided(log_scores, spread, **changes):
-    log_scores = np.array(log_scores)
-    return decide(SIZES, log_scores, draws_around(log_scores, spread), **(GIVEN | changes))
+def decided(log_costs, spread, **changes):
+    log_costs = np.array(log_costs)
+    return decide(SIZES, log_costs, draws_around(log_costs, spread), **(GIVEN | changes))
 
 
 def test_a_clear_best_is_recommended_with_a_flat_interval_of_itself():
@@ -49,25 +49,25 @@ def test_what_the_draws_leave_open_is_not_decided():
 
 
 def test_batch_sizes_that_are_only_known_to_be_slow_do_not_widen_the_bounds_of_others():
-    log_scores = np.log([1.5, 1.2, 1.0, 1.4])
-    draws = draws_around(log_scores, 0.02)
+    log_costs = np.log([1.5, 1.2, 1.0, 1.4])
+    draws = draws_around(log_costs, 0.02)
     slow = draws.copy()
-    slow[:, [0, 3]] = log_scores[[0, 3]] + np.random.default_rng(1).exponential(1, (len(draws), 2))
+    slow[:, [0, 3]] = log_costs[[0, 3]] + np.random.default_rng(1).exponential(1, (len(draws), 2))
 
-    plain = decide(SIZES, log_scores, draws, **GIVEN)
-    one_sided = decide(SIZES, log_scores, slow, **GIVEN)
+    plain = decide(SIZES, log_costs, draws, **GIVEN)
+    one_sided = decide(SIZES, log_costs, slow, **GIVEN)
 
     assert one_sided.high[1:3] == pytest.approx(plain.high[1:3], rel=0.01)
     assert one_sided.high[0] > 5 * plain.high[0]
 
 
 def test_no_bound_lies_below_its_estimate():
-    log_scores = np.array([0.2, 0.0])
-    draws = log_scores - np.random.default_rng(0).exponential(1, (2000, 1)) * [1, 0]
+    log_costs = np.array([0.2, 0.0])
+    draws = log_costs - np.random.default_rng(0).exponential(1, (2000, 1)) * [1, 0]
     draws[:10, 0] = 0.5
 
     of_two = {"may_recommend": [True, True], "peak_bytes": [1000, 2000], "delta": 0.2}
-    decision = decide(SIZES[:2], log_scores, draws, **(GIVEN | of_two))
+    decision = decide(SIZES[:2], log_costs, draws, **(GIVEN | of_two))
 
     assert decision.high[0] == pytest.approx(math.exp(0.2))
     assert not decision.inside[0]

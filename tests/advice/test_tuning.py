@@ -8,8 +8,8 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.ledger import Ledger
-from batchlab.advice.tuning import CANNOT_WIN, RateSearch, merit_of
+from batchlab.advice.run_log import RunLog
+from batchlab.advice.tuning import CANNOT_WIN, RateSearch, learning_cost_of
 
 STEP_S = knee(64)
 
@@ -19,7 +19,7 @@ def search(*, truth=None, start=0.0, strides=(1,), limit=10**6, budget_s=1e9, **
     simulated = SimulatedEngine(truth=truth, step_s=STEP_S, **engine)
     asked = question(STEP_S, budget_s=budget_s)
     found = RateSearch(
-        ledger=Ledger(question=asked, engine=simulated, until=asked.target), batch_size=64
+        run_log=RunLog(question=asked, engine=simulated, until=asked.target), batch_size=64
     )
     found.run(start=start, limit_steps=limit, seed=0, strides=strides)
     return found, simulated
@@ -57,7 +57,7 @@ def test_an_engine_with_certain_rates_is_asked_for_no_other():
     asked = question(STEP_S, budget_s=1e9)
     engine = Gridded(truth=Truth(noise=0.0, best_rate=0.1), step_s=STEP_S)
     found = RateSearch(
-        ledger=Ledger(question=asked, engine=engine, until=asked.target), batch_size=64
+        run_log=RunLog(question=asked, engine=engine, until=asked.target), batch_size=64
     )
 
     found.run(start=0.0, limit_steps=10**6, seed=0)
@@ -117,7 +117,9 @@ def test_two_seeds_find_better_rates_than_one():
 def test_what_a_further_seed_saves_is_what_the_lowest_point_of_a_noisy_parabola_costs():
     sd = 0.02
     found, _ = search(truth=Truth(noise=0.0, best_rate=0.04, left=0.2, right=0.2))
-    middle, *beside = sorted(math.log(merit_of(found.ledger, record)) for record in found.records)
+    middle, *beside = sorted(
+        math.log(learning_cost_of(found.run_log, record)) for record in found.records
+    )
     rise = sum(beside[:2]) / 2 - middle
     rng = np.random.default_rng(0)
 

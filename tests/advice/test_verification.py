@@ -8,8 +8,8 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice.findings import Findings, SeedPlan
-from batchlab.advice.ledger import Ledger
+from batchlab.advice.run_log import RunLog
+from batchlab.advice.study_state import SeedPlan, StudyState
 from batchlab.advice.verification import verify
 
 STEP_S = knee(512)
@@ -18,12 +18,12 @@ STEP_S = knee(512)
 def verified(*, truth, salt=0, budget_s=1e6, **changes):
     engine = SimulatedEngine(truth=truth, step_s=STEP_S, salt=salt)
     asked = question(STEP_S, budget_s=budget_s, **changes)
-    books = Ledger(question=asked, engine=engine, until=asked.target)
-    findings = Findings(ledger=books, seeds=SeedPlan.of(None))
+    recorder = RunLog(question=asked, engine=engine, until=asked.target)
+    state = StudyState(run_log=recorder, seeds=SeedPlan.of(None))
     for size in (64, 512):
-        findings.tune(size, limit_steps=10**6)
-        findings.value(size, 3)
-    return verify(findings, 512), findings
+        state.tune(size, limit_steps=10**6)
+        state.run_valuations(size, 3)
+    return verify(state, 512), state
 
 
 @pytest.mark.slow
@@ -31,8 +31,8 @@ def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100():
     truth = Truth(noise=0.08)
     n_studies, held = 200, 0
     for salt in range(n_studies):
-        verification, findings = verified(truth=truth, salt=salt)
-        rate = findings.cell(512)[1]
+        verification, state = verified(truth=truth, salt=salt)
+        rate = state.cell(512)[1]
         true_gain = truth.steps(64, 0.01) * STEP_S(64) / (truth.steps(512, rate) * STEP_S(512))
         held += verification.gain.low <= true_gain <= verification.gain.high
 
@@ -41,15 +41,14 @@ def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100():
 
 
 def test_what_is_expected_of_the_recommendation_comes_from_fresh_seeds_alone():
-    verification, findings = verified(truth=Truth(noise=0.1))
+    verification, state = verified(truth=Truth(noise=0.1))
 
-    fresh = findings.ledger.of_cell(findings.cell(512), "verify")
+    fresh = state.run_log.of_cell(state.cell(512), "verify")
     steps = [
-        findings.ledger.until and record.crossing(findings.ledger.until)
-        for record in fresh.values()
+        state.run_log.until and record.crossing(state.run_log.until) for record in fresh.values()
     ]
     middles = [(crossing.after_step + crossing.step) / 2 for crossing in steps]
-    assert verification.log_merit == np.mean(np.log(middles))
+    assert verification.log_learning_cost == np.mean(np.log(middles))
     assert verification.n == 3
 
 
@@ -70,14 +69,14 @@ def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
     truth = Truth()
     engine = SimulatedEngine(truth=truth, step_s=STEP_S)
     asked = question(STEP_S, budget_s=1e6)
-    books = Ledger(question=asked, engine=engine, until=asked.target)
-    findings = Findings(ledger=books, seeds=SeedPlan.of(None))
+    recorder = RunLog(question=asked, engine=engine, until=asked.target)
+    state = StudyState(run_log=recorder, seeds=SeedPlan.of(None))
     for size in (64, 512):
-        findings.tune(size, limit_steps=10**6)
-        findings.value(size, 2)
+        state.tune(size, limit_steps=10**6)
+        state.run_valuations(size, 2)
     engine.elapsed_s = 1e6
 
-    verification = verify(findings, 512)
+    verification = verify(state, 512)
 
     assert verification.head_to_head is None
     assert verification.gain.reason

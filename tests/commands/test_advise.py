@@ -20,7 +20,7 @@ import batchlab
 from batchlab.commands import advice_session
 from batchlab.commands.advised import advice_of
 from batchlab.engines import local_processes as live_engine
-from batchlab.engines.cost_model import Pace
+from batchlab.engines.cost_model import CostModel
 from batchlab.engines.local_processes import LiveEngine
 from batchlab.engines.process_pool import TrialEnd
 from batchlab.errors import (
@@ -86,7 +86,7 @@ def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
     """Nothing is measured; the requests are kept."""
     requests: list[ProfileRequest] = []
 
-    def measured(parcel: Any, request: ProfileRequest, **named: Any) -> Profile:
+    def measured(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
         requests.append(request)
         return profile_of(request)
 
@@ -258,7 +258,7 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = StepClock()
-    real_ended = live_engine.TrialBooks.ended
+    real_ended = live_engine.TrialRecorder.ended
 
     def ended(self: Any, end: TrialEnd) -> None:
         from_step, _ = self._began[end.trial.trial_id]
@@ -266,9 +266,9 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.now_s += 0.5 * (record.steps - from_step)
         real_ended(self, end)
 
-    real_with_run = Pace.with_run
+    real_with_run = CostModel.with_run
 
-    def with_run(self: Pace, record: TrialRecord, **named: Any) -> Pace:
+    def with_run(self: CostModel, record: TrialRecord, **named: Any) -> CostModel:
         timed = [
             replace(evaluation, train_s=0.5 * evaluation.step, eval_s=0.0)
             for evaluation in record.evaluations
@@ -283,8 +283,8 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(*arguments: Any, started_s: float, **named: Any) -> LiveEngine:
         return OneAtATime(*arguments, started_s=0.0, clock=clock, **named)
 
-    monkeypatch.setattr(live_engine.TrialBooks, "ended", ended)
-    monkeypatch.setattr(Pace, "with_run", with_run)
+    monkeypatch.setattr(live_engine.TrialRecorder, "ended", ended)
+    monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(advice_session, "LiveEngine", made)
 
 
@@ -371,7 +371,7 @@ def test_what_cannot_be_answered_is_refused_and_stores_nothing(
 def test_a_budget_that_ends_within_the_profile_is_told(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(parcel: Any, request: ProfileRequest, **named: Any) -> Profile:
+    def cut_short(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
         whole = profile_of(request)
         return replace(whole, points=whole.points[:1], stopped="time")
 
@@ -384,7 +384,7 @@ def test_a_budget_that_ends_within_the_profile_is_told(
 def test_a_profile_that_reached_what_is_needed_is_enough(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(parcel: Any, request: ProfileRequest, **named: Any) -> Profile:
+    def cut_short(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
         whole = profile_of(request)
         return replace(whole, points=whole.points[:3], stopped="time")
 
@@ -420,7 +420,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     monkeypatch.setattr(
         advice_session,
         "measure_profile",
-        lambda parcel, request, **named: without(profile_of(request), reference),
+        lambda packed, request, **named: without(profile_of(request), reference),
     )
 
     advice = advise(lab, batch_sizes=(10, 80))

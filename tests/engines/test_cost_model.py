@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_record, made_up_trial
 
-from batchlab.engines.cost_model import Pace
+from batchlab.engines.cost_model import CostModel
 from batchlab.planning.cadence import pauses
 from batchlab.records.trial import TrialRecord
 
@@ -27,39 +27,39 @@ def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> Trial
 
 
 def test_without_a_run_a_guess_grows_with_the_steps() -> None:
-    pace = Pace()
+    cost_model = CostModel()
 
-    assert pace.expected_s(TRIAL, 0, step_s=STEP_S) > 0
-    ten, twenty = (pace.expected_s(TRIAL, steps, step_s=STEP_S) for steps in (10, 20))
-    assert twenty - ten == pytest.approx(10 * STEP_S * pace.slowness(64))
+    assert cost_model.expected_s(TRIAL, 0, step_s=STEP_S) > 0
+    ten, twenty = (cost_model.expected_s(TRIAL, steps, step_s=STEP_S) for steps in (10, 20))
+    assert twenty - ten == pytest.approx(10 * STEP_S * cost_model.slowness(64))
 
 
 def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     record = run()
     trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
 
-    pace = Pace().with_run(
+    cost_model = CostModel().with_run(
         record, from_step=0, wall_s=trained_s + evaluated_s + 0.25, step_s=STEP_S
     )
 
-    assert pace.slowness(64) == pytest.approx(3.0)
-    assert pace.whole == (4, pytest.approx(2.0))
-    assert pace.starts == (1, pytest.approx(0.25))
+    assert cost_model.slowness(64) == pytest.approx(3.0)
+    assert cost_model.whole == (4, pytest.approx(2.0))
+    assert cost_model.starts == (1, pytest.approx(0.25))
 
 
 def test_a_short_run_does_not_make_long_ones_look_slow() -> None:
     record = run(epochs=1, slowness=1.0, eval_s=0.01)
-    pace = Pace().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
+    cost_model = CostModel().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
 
-    assert pace.expected_s(TRIAL, 10_000, step_s=STEP_S) < 1.2 * 10_000 * STEP_S
+    assert cost_model.expected_s(TRIAL, 10_000, step_s=STEP_S) < 1.2 * 10_000 * STEP_S
 
 
 def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
-    pace = Pace().with_run(run(), from_step=0, wall_s=5.0, step_s=STEP_S)
-    pace = replace(pace, validations=(10, 5.0))
+    cost_model = CostModel().with_run(run(), from_step=0, wall_s=5.0, step_s=STEP_S)
+    cost_model = replace(cost_model, validations=(10, 5.0))
 
     whole, late = (
-        pace.expected_s(TRIAL, 100, step_s=STEP_S, watched_from_samples=samples)
+        cost_model.expected_s(TRIAL, 100, step_s=STEP_S, watched_from_samples=samples)
         for samples in (0, 6400)
     )
 
@@ -83,17 +83,17 @@ def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
 def test_a_run_taken_up_again_counts_what_is_new() -> None:
     record = run()
 
-    pace = Pace().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
+    cost_model = CostModel().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
 
-    assert pace.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
-    assert pace.whole[0] == 2
+    assert cost_model.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
+    assert cost_model.whole[0] == 2
 
 
 def test_a_run_that_saw_nothing_new_changes_nothing() -> None:
-    assert Pace().with_run(run(), from_step=40, wall_s=2.0, step_s=STEP_S) == Pace()
+    assert CostModel().with_run(run(), from_step=40, wall_s=2.0, step_s=STEP_S) == CostModel()
 
 
 def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:
-    pace = Pace(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
+    cost_model = CostModel(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
 
-    assert [pace.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]
+    assert [cost_model.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]

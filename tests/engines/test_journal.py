@@ -9,14 +9,14 @@ from tests.engines.test_local_processes import made_up_summary
 from tests.reference.made_up_advice import made_up_advice, one_sided_advice
 
 from batchlab.advice.advice import Advice
-from batchlab.engines.cost_model import Pace
-from batchlab.engines.journal import Journal, RunEnd, stored_decisions
+from batchlab.engines.cost_model import CostModel
+from batchlab.engines.journal import Journal, RunEnd, stored_journal
 from batchlab.errors import StoreError
 from batchlab.records.trial import RunLength, Status, Target
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
-PACE = Pace(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
+PACE = CostModel(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
 RUN = RunEnd(trial_id="a", length=LENGTH, steps=5, status=Status.OK, reason=None)
 
 
@@ -56,7 +56,7 @@ def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     assert [again.replayed_reading_s() for _ in range(3)] == [1.5, 0.1 + 0.2, None]
     decision = again.replayed_runs([("a", LENGTH)])
     assert decision is not None
-    assert (decision.runs, decision.pace) == ((RUN,), PACE)
+    assert (decision.runs, decision.cost_model) == ((RUN,), PACE)
 
 
 def test_readings_before_which_nothing_was_done_are_not_kept(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_decisions_changed_by_another_program_are_refused(store: Store) -> None:
         connection.execute("UPDATE studies SET decisions = '[{\"runs\": 3}]'")
 
     with pytest.raises(StoreError, match="does not read as batchlab wrote it"):
-        stored_decisions(store, "study")
+        stored_journal(store, "study")
 
 
 def test_decisions_of_no_study_are_refused(store: Store) -> None:

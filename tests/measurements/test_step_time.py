@@ -13,7 +13,7 @@ from torch import nn
 
 from batchlab.measurements import step_time
 from batchlab.measurements.step_time import measure_step_time, thread_choices
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload
@@ -54,7 +54,7 @@ def only_its_steps_take_time(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
 def timing() -> StepTiming:
     threads = torch.get_num_threads()
     try:
-        return measure_step_time(None, Parcel(slow_workload()), trial(10), "cpu")  # type: ignore[arg-type]
+        return measure_step_time(None, PackedWorkload(slow_workload()), trial(10), "cpu")  # type: ignore[arg-type]
     finally:
         torch.set_num_threads(threads)
 
@@ -191,7 +191,7 @@ def workload_with(loss: Callable[..., torch.Tensor]) -> Workload:
 
 
 class _Packed:
-    """A parcel that is not packed, so that its loss can write into this process's lists."""
+    """A packed that is not packed, so that its loss can write into this process's lists."""
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
@@ -203,11 +203,11 @@ class _Packed:
 def timed(workload: Workload, *, timed_s: float) -> StepTiming:
     threads = torch.get_num_threads()
     n_train = len(workload.train[0])
-    parcel = Parcel(workload) if n_train > 100 else _Packed(workload)
+    packed = PackedWorkload(workload) if n_train > 100 else _Packed(workload)
     try:
         return measure_step_time(
             None,  # type: ignore[arg-type]
-            parcel,  # type: ignore[arg-type]
+            packed,  # type: ignore[arg-type]
             replace(trial(10), n_train=n_train),
             "cpu",
             timed_s,

@@ -12,7 +12,7 @@ from batchlab.errors import WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.planning.scaling import AdamSettings
 from batchlab.processes.children import Line
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -28,7 +28,7 @@ def accuracy(model: nn.Module, batch: Any) -> Tensor:
 
 
 class Unpacked:
-    """A parcel that holds the workload itself: these tests need no child process."""
+    """A packed that holds the workload itself: these tests need no child process."""
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
@@ -47,8 +47,8 @@ def check(**fields: Any) -> WorkloadFacts:
         "loss": cross_entropy,
         "metrics": {"accuracy": accuracy},
     }
-    parcel = cast("Parcel", Unpacked(Workload(**(base | fields))))
-    return check_workload(cast("Line", None), parcel, "cpu")
+    packed = cast("PackedWorkload", Unpacked(Workload(**(base | fields))))
+    return check_workload(cast("Line", None), packed, "cpu")
 
 
 def refusal(**fields: Any) -> str:

@@ -1,4 +1,4 @@
-"""A parcel: what a workload is like after its way to a child process."""
+"""A packed: what a workload is like after its way to a child process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 import numpy as np
 import pytest
 import torch
-from tests.reference import parcel_functions
+from tests.reference import packed_functions
 from torch import nn
 
 from batchlab.errors import WorkloadError
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.definition import Workload
 
 TIMEOUT_S = 60.0
@@ -34,7 +34,7 @@ def test_closures_and_tensors_arrive_as_they_were() -> None:
     x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     workload = live_workload(x)
 
-    unpacked = Parcel(workload).unpack()
+    unpacked = PackedWorkload(workload).unpack()
 
     model = nn.Linear(3, 1)
     assert torch.equal(unpacked.train[0], x)
@@ -47,7 +47,7 @@ def test_a_child_computes_what_the_parent_computes() -> None:
     torch.manual_seed(0)
     expected = float(workload.loss(workload.model(), (x,)).detach())
 
-    ended = run_in_child(parcel_functions.first_loss, Parcel(workload), timeout_s=TIMEOUT_S)
+    ended = run_in_child(packed_functions.first_loss, PackedWorkload(workload), timeout_s=TIMEOUT_S)
 
     assert ended.value == expected
 
@@ -56,7 +56,7 @@ def test_tensors_that_are_views_arrive_with_their_values_and_shapes() -> None:
     base = torch.arange(24.0).reshape(4, 6)
     workload = live_workload(base[:, 1:4])
 
-    unpacked = Parcel(workload).unpack()
+    unpacked = PackedWorkload(workload).unpack()
 
     assert torch.equal(unpacked.train[0], base[:, 1:4])
 
@@ -64,7 +64,7 @@ def test_tensors_that_are_views_arrive_with_their_values_and_shapes() -> None:
 def test_the_callers_tensors_stay_where_they_are() -> None:
     array = np.zeros((4, 3), dtype=np.float32)
     x = torch.from_numpy(array)
-    Parcel(live_workload(x))
+    PackedWorkload(live_workload(x))
 
     array[0, 0] = 7.0
 
@@ -82,7 +82,7 @@ def test_the_same_tensor_used_twice_is_packed_once() -> None:
         validation=None,
     )
 
-    unpacked = Parcel(workload).unpack()
+    unpacked = PackedWorkload(workload).unpack()
 
     assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
 
@@ -93,7 +93,9 @@ def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
 
     (_, without), (total, with_them) = (
         run_in_child(
-            parcel_functions.own_bytes, Parcel(live_workload(torch.ones(n, 3))), timeout_s=TIMEOUT_S
+            packed_functions.own_bytes,
+            PackedWorkload(live_workload(torch.ones(n, 3))),
+            timeout_s=TIMEOUT_S,
         ).value
         for n in (10, n_rows)
     )
@@ -113,4 +115,4 @@ def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
     )
 
     with pytest.raises(WorkloadError, match=r"'locked'.*file\.py:name"):
-        Parcel(workload)
+        PackedWorkload(workload)

@@ -18,7 +18,7 @@ from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, 
 
 import batchlab
 from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling import profiling
 from batchlab.profiling import search as profile_search
 from batchlab.profiling.profile import Profile
@@ -335,7 +335,7 @@ def test_a_study_of_its_own_can_profile_within_a_share_of_its_time() -> None:
     request = profile_request(loaded, batch_sizes=(4, 8))
 
     made = measure_profile(
-        Parcel(loaded.workload), request, deadline_s=time.monotonic() + 60, listener=Heard()
+        PackedWorkload(loaded.workload), request, deadline_s=time.monotonic() + 60, listener=Heard()
     )
 
     assert [point.ran for point in made.points] == [True, True]
@@ -345,7 +345,7 @@ def test_without_time_a_profile_has_no_points_and_says_so() -> None:
     loaded = live_workload(workload(), {})
 
     made = measure_profile(
-        Parcel(loaded.workload),
+        PackedWorkload(loaded.workload),
         profile_request(loaded),
         deadline_s=time.monotonic() - 1,
         listener=Heard(),

@@ -16,7 +16,7 @@ from tests.reference.made_up_profile import (
 
 from batchlab.profiling.profile import ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
-from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.trial import Status
 
 N_TRAIN = 10_000
@@ -28,7 +28,7 @@ def searched(
     *,
     ceiling_bytes: int | None = None,
     n_train: int = N_TRAIN,
-    listener: Listener | None = None,
+    listener: ProgressListener | None = None,
 ) -> ProfileSearch:
     search = ProfileSearch(
         machine,

@@ -225,7 +225,7 @@ def nothing_reached_advice() -> Advice:
                 steps_to_target=UNTOLD,
                 time_to_target_s=UNTOLD,
                 samples_to_target=UNTOLD,
-                score=UNTOLD,
+                cost=UNTOLD,
                 relative=UNTOLD,
                 note="no rate reached the target",
             )
@@ -324,7 +324,7 @@ def _candidate(
         steps_to_target=around(steps, spread, 3),
         time_to_target_s=around(steps * step_s, spread, 3),
         samples_to_target=around(steps * size, spread, 3),
-        score=around(figure, spread, 3),
+        cost=around(figure, spread, 3),
         relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
         in_flat_interval=high <= 1.1 or figure == least,
         peak_bytes=30_000_000 + 40_000 * (size if fits else size // 4),

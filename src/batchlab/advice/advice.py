@@ -85,7 +85,7 @@ class Candidate:
         steps_to_target: at its tuned rate.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.
-        score: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
+        cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
         relative: that figure over the best candidate's; `high` is the simultaneous upper bound by
             which a batch size is inside the flat interval.
@@ -105,7 +105,7 @@ class Candidate:
     steps_to_target: Estimate
     time_to_target_s: Estimate
     samples_to_target: Estimate
-    score: Estimate
+    cost: Estimate
     relative: Estimate
     in_flat_interval: bool
     peak_bytes: int | None

@@ -1,17 +1,17 @@
-"""The advisor: pilot, tune, climb, settle, verify, answer, knowing of training only an Engine."""
+"""The advisor: pilot, tune, explore, settle, verify, answer, knowing of training only an Engine."""
 
 from __future__ import annotations
 
 import math
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.answer import Outcome, answered
-from batchlab.advice.climb import climb
-from batchlab.advice.findings import Findings, SeedPlan
-from batchlab.advice.further import follow_further
-from batchlab.advice.ledger import Ledger, Wish, has_failed
+from batchlab.advice.allocation import allocate
+from batchlab.advice.answer import Conclusion, answered
+from batchlab.advice.exploration import explore
+from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
-from batchlab.advice.settle import settle
+from batchlab.advice.run_log import RunLog, Wish, has_failed
+from batchlab.advice.study_state import SeedPlan, StudyState
 from batchlab.advice.target_level import (
     TargetLevel,
     easier,
@@ -53,8 +53,8 @@ def advise(question: Question, engine: Engine) -> Advice:
 class _Advisor:
     def __init__(self, question: Question, engine: Engine) -> None:
         self._question = question
-        self._ledger = Ledger(question=question, engine=engine, until=question.target)
-        self._findings = Findings(ledger=self._ledger, seeds=SeedPlan.of(engine.n_seeds))
+        self._run_log = RunLog(question=question, engine=engine, until=question.target)
+        self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
         self._origin = question.target_origin
 
     def advice(self) -> Advice:
@@ -63,56 +63,56 @@ class _Advisor:
         if not reference.note:
             stopped = self._tune_reference() or ""
         if stopped:
-            return self._answer(Outcome(reason=stopped))
-        reserve(self._findings)
-        climb(self._findings)
-        reserve(self._findings)
-        decision = settle(self._findings)
+            return self._answer(Conclusion(reason=stopped))
+        reserve(self._state)
+        explore(self._state)
+        reserve(self._state)
+        decision = allocate(self._state)
         if decision is not None and decision.verdict == "cannot_tell":
             # Without a recommendation there is little to verify: better spend it on finding one.
-            self._ledger.reserved_s *= _VERIFIED_AT_LEAST
-            if self._ledger.engine.n_seeds is not None:
-                self._findings.seeds = self._findings.seeds.verifying_with_one()
-            decision = settle(self._findings)
+            self._run_log.reserved_s *= _VERIFIED_AT_LEAST
+            if self._run_log.engine.n_seeds is not None:
+                self._state.seeds = self._state.seeds.verifying_with_one()
+            decision = allocate(self._state)
         if decision is None:
             return self._answer(
-                Outcome(
+                Conclusion(
                     reason="no batch size met the target on a seed that did not choose its rate"
                 )
             )
         verification = None
         if decision.batch_size is not None:
-            verification = verify(self._findings, decision.batch_size)
-            follow_further(self._findings, decision)
-        return self._answer(Outcome(decision=decision, verification=verification))
+            verification = verify(self._state, decision.batch_size)
+            follow_to_harder_target(self._state, decision)
+        return self._answer(Conclusion(decision=decision, verification=verification))
 
-    def _answer(self, outcome: Outcome) -> Advice:
-        return answered(self._findings, outcome, origin=self._origin)
+    def _answer(self, outcome: Conclusion) -> Advice:
+        return answered(self._state, outcome, origin=self._origin)
 
     # ---- the target and the reference
 
     def _tune_reference(self) -> str | None:
         """Set the target and tune the reference batch size; what stopped it, or None."""
-        question, findings = self._question, self._findings
+        question, state = self._question, self._state
         size = question.reference.batch_size
         if question.objective == "quality":
-            limit = findings.horizon_steps(size)
+            limit = state.horizon_steps(size)
         else:
             limit = self._share_steps(_SEARCH_SHARE)
             if question.target is None:
                 stopped = self._pilot()
                 if stopped is not None:
                     return stopped
-        limit = min(limit, self._ledger.longest_steps(size))
+        limit = min(limit, self._run_log.longest_steps(size))
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
-            left_s = self._ledger.left_s() * self._ledger.engine.n_workers / 4
-            limit = min(limit, self._ledger.affordable_steps(size, max(0.0, left_s)))
-        self._ledger.note(
+            left_s = self._run_log.left_s() * self._run_log.engine.n_workers / 4
+            limit = min(limit, self._run_log.affordable_steps(size, max(0.0, left_s)))
+        self._run_log.note(
             f"tune batch size {size}, the reference",
             f"from its own rate {question.reference.learning_rate:g}, at most {limit} steps a run",
         )
-        tuned = findings.tune(size, limit_steps=limit, strides=_COARSE)
+        tuned = state.tune(size, limit_steps=limit, strides=_COARSE)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
@@ -121,43 +121,43 @@ class _Advisor:
             stopped = self._nothing_met(tuned.records, limit)
             if stopped is not None:
                 return stopped
-        findings.value(size, 2)
-        if findings.cell(size) is None:
-            return f"at batch size {size}, the reference, {findings.ruled_out[size]}"
+        state.run_valuations(size, 2)
+        if state.cell(size) is None:
+            return f"at batch size {size}, the reference, {state.ruled_out[size]}"
         return None
 
     def _share_steps(self, share: float) -> int:
         """Steps of the reference batch size that this share of the budget buys in one run."""
-        engine = self._ledger.engine
+        engine = self._run_log.engine
         seconds = share * self._question.budget_s * engine.n_workers
-        return self._ledger.affordable_steps(self._question.reference.batch_size, seconds)
+        return self._run_log.affordable_steps(self._question.reference.batch_size, seconds)
 
     def _pilot(self) -> str | None:
         """Train the reference until its plateau or its share of the budget, and set the target."""
-        question, ledger = self._question, self._ledger
+        question, run_log = self._question, self._run_log
         reference = question.reference
         limit = self._share_steps(_PILOT_SHARE)
-        limit = min(limit, ledger.longest_steps(reference.batch_size))
-        per_epoch = ledger.steps_per_epoch(reference.batch_size)
-        ledger.note(
+        limit = min(limit, run_log.longest_steps(reference.batch_size))
+        per_epoch = run_log.steps_per_epoch(reference.batch_size)
+        run_log.note(
             f"pilot: train the reference for up to {limit / per_epoch:.1f} epochs",
             "no target was given: its plateau sets one",
         )
-        any_rate = ledger.engine.learning_rates(reference.batch_size) is None
+        any_rate = run_log.engine.learning_rates(reference.batch_size) is None
         records: list[TrialRecord] = []
         for octaves in _PILOT_OCTAVES if any_rate else ((0,),):
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
-            records = self._until_plateau(rates[: ledger.engine.n_workers], 4 * per_epoch, limit)
+            records = self._until_plateau(rates[: run_log.engine.n_workers], 4 * per_epoch, limit)
             level = from_pilot(question, records)
             if level is not None:
-                self._findings.first_octave = octaves[0]
+                self._state.first_octave = octaves[0]
                 self._take(level)
                 return None
-            if ledger.left_s() < question.budget_s / 2:
+            if run_log.left_s() < question.budget_s / 2:
                 break
-            ledger.note("pilot at other rates", f"at {rates[0]:.3g} nothing was learned")
+            run_log.note("pilot at other rates", f"at {rates[0]:.3g} nothing was learned")
         if all(has_failed(record) for record in records):
             return f"every pilot run failed: {records[0].reason}"
         return (
@@ -174,26 +174,26 @@ class _Advisor:
                 Wish(
                     batch_size=question.reference.batch_size,
                     learning_rate=rate,
-                    seed=self._findings.seeds.tune[0],
+                    seed=self._state.seeds.tune[0],
                     steps=steps,
                 )
                 for rate in rates
             ]
-            records = self._ledger.run(wishes, "pilot")
+            records = self._run_log.run(wishes, "pilot")
             plateau = plateau_of(records[0], metric=question.metric, better=question.better)
             if plateau.verdict == "reached" or steps >= limit or has_failed(records[0]):
                 return records
             steps *= 2
 
     def _take(self, level: TargetLevel) -> None:
-        self._ledger.until = level.target
+        self._run_log.until = level.target
         self._origin = level.origin
-        self._ledger.note(f"target: {level.target.metric} {level.target.value:.4g}", level.why)
+        self._run_log.note(f"target: {level.target.metric} {level.target.value:.4g}", level.why)
 
     def _nothing_met(self, records: list[TrialRecord], limit: int) -> str | None:
         """No run met the target: take one that can be met, or say why not."""
         question = self._question
-        target = self._ledger.until
+        target = self._run_log.until
         if all(has_failed(record) for record in records):
             return (
                 f"every rate tried at batch size {question.reference.batch_size} diverged or "
@@ -219,13 +219,13 @@ class _Advisor:
         if level is None:
             return f"{why}, and none got better than the untrained model"
         self._take(level)
-        self._findings.tune(question.reference.batch_size, limit_steps=limit)
-        if self._findings.cell(question.reference.batch_size) is None:
+        self._state.tune(question.reference.batch_size, limit_steps=limit)
+        if self._state.cell(question.reference.batch_size) is None:
             return why
         return None
 
     def _refuse_target_met_untrained(self, record: TrialRecord) -> None:
-        target: Target | None = self._ledger.until
+        target: Target | None = self._run_log.until
         if target is None or self._question.objective == "quality":
             return
         value = untrained_value(record, target.metric)

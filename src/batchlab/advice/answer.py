@@ -1,4 +1,4 @@
-"""Answer: the advice that the findings support, put together as a record."""
+"""Answer: the advice that the state support, put together as a record."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from batchlab.advice.advice import (
     TargetOrigin,
     Verdict,
 )
+from batchlab.advice.allocation import decision_of, runs_may_tell
 from batchlab.advice.combined_estimates import from_log_draws, product, scaled
+from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
-from batchlab.advice.findings import Findings
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.further import near_the_best, other_targets
+from batchlab.advice.other_targets import near_the_best, other_targets
 from batchlab.advice.question import Option
-from batchlab.advice.scoring import score
-from batchlab.advice.settle import decision_of, runs_may_tell
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
@@ -37,7 +37,7 @@ _NOT_TRAINED = "it was not trained"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Conclusion:
     """How the study ended: with a decision and its verification, or with what stopped it."""
 
     decision: Decision | None = None
@@ -45,21 +45,21 @@ class Outcome:
     reason: str = ""
 
 
-def answered(findings: Findings, outcome: Outcome, *, origin: TargetOrigin) -> Advice:
+def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
     """The advice."""
-    return _Answer(findings, outcome, origin).advice()
+    return _Answer(state, outcome, origin).advice()
 
 
 class _Answer:
-    def __init__(self, findings: Findings, outcome: Outcome, origin: TargetOrigin) -> None:
-        self._findings = findings
-        self._question = findings.question
-        self._ledger = findings.ledger
+    def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
+        self._state = state
+        self._question = state.question
+        self._run_log = state.run_log
         self._origin = origin
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._stopped = outcome.reason
-        self._scores = score(findings) if outcome.decision is not None else None
+        self._costs = costs_of(state) if outcome.decision is not None else None
         self._others = self._other_targets()
 
     def advice(self) -> Advice:
@@ -71,12 +71,12 @@ class _Answer:
         if self._verification is not None and size is not None:
             gain = self._verification.gain
             gain_from_batch_size = self._verification.gain_from_batch_size
-        reference_cell = self._findings.cell(question.reference.batch_size)
+        reference_cell = self._state.cell(question.reference.batch_size)
         return Advice(
             verdict=verdict,
             reason=reason,
             objective=question.objective,
-            target=self._ledger.until,
+            target=self._run_log.until,
             target_origin=self._origin,
             delta=question.delta,
             recommendation=None if size is None else self._configuration(size),
@@ -90,8 +90,8 @@ class _Answer:
             if reference_cell is None
             else self._configuration(reference_cell[0]),
             candidates=tuple(self._candidate(option) for option in question.options),
-            laws=None if self._scores is None else laws_of(self._findings, self._scores),
-            tried=self._ledger.tried(self._ledger.until),
+            laws=None if self._costs is None else laws_of(self._state, self._costs),
+            tried=self._run_log.tried(self._run_log.until),
             head_to_head=None
             if self._verification is None or size is None
             else self._verification.head_to_head,
@@ -100,9 +100,9 @@ class _Answer:
             more_budget_s=self._more_budget_s() if verdict == "cannot_tell" else None,
             proposed_target=self._proposed_target(),
             caveats=tuple(self._caveats()),
-            steps=tuple(self._ledger.steps),
-            n_trials=len(self._ledger.records),
-            spent_s=self._ledger.engine.spent_s(),
+            steps=tuple(self._run_log.steps),
+            n_trials=len(self._run_log.records),
+            spent_s=self._run_log.engine.spent_s(),
             budget_s=question.budget_s,
             pay_back_runs=None if size is None else self._pay_back_runs(),
         )
@@ -162,9 +162,9 @@ class _Answer:
 
     @cached_property
     def _step_times_keep_it_open(self) -> bool:
-        if self._decision is None or self._scores is None:
+        if self._decision is None or self._costs is None:
             return False
-        return not runs_may_tell(self._findings, self._scores, self._decision)
+        return not runs_may_tell(self._state, self._costs, self._decision)
 
     def _more_budget_s(self) -> float | None:
         """About how much more would settle it: intervals shrink with the root of the runs."""
@@ -175,21 +175,21 @@ class _Answer:
         over = math.log(decision.high[index]) / math.log1p(self._question.delta)
         if math.isinf(over):
             return None
-        return max(0.5, min(over**2 - 1, 20.0)) * self._ledger.engine.spent_s()
+        return max(0.5, min(over**2 - 1, 20.0)) * self._run_log.engine.spent_s()
 
     def _proposed_target(self) -> Target | None:
-        if self._ledger.until is None or self._scores is not None:
+        if self._run_log.until is None or self._costs is not None:
             return None
-        level = easier(self._question, list(self._ledger.records.values()), why="")
-        if level is None or self._ledger.until.met_by(level.target.value):
+        level = easier(self._question, list(self._run_log.records.values()), why="")
+        if level is None or self._run_log.until.met_by(level.target.value):
             return None  # no easier than the one that was missed
         return level.target
 
     def _caveats(self) -> list[str]:
         caveats = []
-        if self._origin == "easier" and self._ledger.until is not None:
+        if self._origin == "easier" and self._run_log.until is not None:
             asked = self._question.target
-            at = f"{self._ledger.until.metric} {self._ledger.until.value:.4g}"
+            at = f"{self._run_log.until.metric} {self._run_log.until.value:.4g}"
             wanted = "the reference's plateau" if asked is None else f"{asked.value:g}"
             caveats.append(
                 f"this answers for {at}, an easier target than {wanted}: the budget does not "
@@ -201,7 +201,7 @@ class _Answer:
                 "the recommendation was not verified on fresh seeds: what it is expected to take "
                 "comes from the runs that chose it"
             )
-        unfinished = [size for size, tuned in self._findings.tuned.items() if not tuned.finished]
+        unfinished = [size for size, tuned in self._state.tuned.items() if not tuned.finished]
         if unfinished:
             sizes = ", ".join(map(str, sorted(unfinished)))
             caveats.append(
@@ -219,7 +219,7 @@ class _Answer:
     # ---- parts
 
     def _configuration(self, batch_size: int) -> Configuration:
-        cell = self._findings.cell(batch_size)
+        cell = self._state.cell(batch_size)
         assert cell is not None
         return Configuration(
             batch_size=batch_size,
@@ -228,7 +228,7 @@ class _Answer:
         )
 
     def _provisional(self) -> Configuration | None:
-        best = self._findings.best()
+        best = self._state.best()
         return None if best is None else self._configuration(best)
 
     def _expected(self, batch_size: int) -> Expected:
@@ -240,7 +240,7 @@ class _Answer:
                 option.peak_bytes, interval=(option.peak_bytes, option.peak_bytes), n=1
             )
         if question.objective == "quality":
-            steps = self._findings.horizon_steps(batch_size)
+            steps = self._state.horizon_steps(batch_size)
             steps_estimate = Estimate.of(steps, interval=(steps, steps), n=1)
         else:
             steps_estimate = self._verified_steps(batch_size)
@@ -254,42 +254,44 @@ class _Answer:
 
     def _verified_steps(self, batch_size: int) -> Estimate:
         verified = self._verification
-        if verified is not None and verified.log_merit is not None:
+        if verified is not None and verified.log_learning_cost is not None:
             half = verified.half_width
             assert half is not None
-            middle = verified.log_merit
+            middle = verified.log_learning_cost
             return Estimate.of(
                 math.exp(middle),
                 interval=(math.exp(middle - half), math.exp(middle + half)),
                 n=verified.n,
             )
-        return self._merit(batch_size)
+        return self._learning_cost(batch_size)
 
-    def _merit(self, batch_size: int) -> Estimate:
+    def _learning_cost(self, batch_size: int) -> Estimate:
         """Steps to target (quality: shortfall) of a batch size from its valuation runs."""
-        scores = self._scores
-        if scores is None or batch_size not in scores.batch_sizes:
-            return Estimate.cannot_tell(self._findings.ruled_out.get(batch_size, _NOT_TRAINED))
-        i = scores.batch_sizes.index(batch_size)
-        return from_log_draws(scores.log_merit[i], scores.merit_draws[:, i], self._n(batch_size))
+        costs = self._costs
+        if costs is None or batch_size not in costs.batch_sizes:
+            return Estimate.cannot_tell(self._state.ruled_out.get(batch_size, _NOT_TRAINED))
+        i = costs.batch_sizes.index(batch_size)
+        return from_log_draws(
+            costs.log_learning_cost[i], costs.learning_cost_draws[:, i], self._n(batch_size)
+        )
 
     def _n(self, batch_size: int) -> int:
-        return len(self._findings.merits(batch_size))
+        return len(self._state.learning_costs(batch_size))
 
     def _candidate(self, option: Option) -> Candidate:
         size = option.batch_size
-        cell = self._findings.cell(size)
-        merit = self._merit(size)
-        steps = merit
+        cell = self._state.cell(size)
+        cost = self._learning_cost(size)
+        steps = cost
         if self._question.objective == "quality":
-            horizon = self._findings.horizon_steps(size) if option.runs else None
+            horizon = self._state.horizon_steps(size) if option.runs else None
             steps = (
                 Estimate.cannot_tell(option.note)
                 if horizon is None
                 else Estimate.of(horizon, interval=(horizon, horizon), n=1)
             )
         time_s, samples = product(steps, option.step_s), scaled(steps, size)
-        figure = {"time": time_s, "samples": samples, "quality": merit}[self._question.objective]
+        figure = {"time": time_s, "samples": samples, "quality": cost}[self._question.objective]
         relative, inside = self._relative(option)
         return Candidate(
             batch_size=size,
@@ -301,12 +303,12 @@ class _Answer:
             steps_to_target=steps,
             time_to_target_s=time_s,
             samples_to_target=samples,
-            score=figure,
+            cost=figure,
             relative=relative,
             in_flat_interval=inside,
             peak_bytes=option.peak_bytes,
             rule_learning_rates=self._rules(size),
-            note=option.note or self._findings.ruled_out.get(size, ""),
+            note=option.note or self._state.ruled_out.get(size, ""),
         )
 
     def _relative(self, option: Option) -> tuple[Estimate, bool]:
@@ -322,12 +324,12 @@ class _Answer:
             return estimate, decision.inside[i]
         if not option.runs:
             return Estimate.cannot_tell(option.note), False
-        reason = self._findings.ruled_out.get(size, _NOT_TRAINED)
-        best_score = self._findings.best_log_score()
-        bound = self._findings.optimistic_log_score(size)
-        if best_score is None or bound is None:
+        reason = self._state.ruled_out.get(size, _NOT_TRAINED)
+        best_cost = self._state.best_log_cost()
+        bound = self._state.optimistic_log_cost(size)
+        if best_cost is None or bound is None:
             return Estimate.cannot_tell(reason), False
-        low = math.exp(bound - best_score)
+        low = math.exp(bound - best_cost)
         return Estimate(
             estimate=None,
             low=low if low > 1 else None,
@@ -338,7 +340,7 @@ class _Answer:
         ), False
 
     def _rules(self, batch_size: int) -> tuple[tuple[str, float], ...]:
-        tuned = self._findings.cell(self._question.reference.batch_size)
+        tuned = self._state.cell(self._question.reference.batch_size)
         if tuned is None:
             return ()
         factors = dict(self._question.rules).get(batch_size, ())
@@ -347,16 +349,16 @@ class _Answer:
     # ---- other targets
 
     def _other_targets(self) -> tuple[TargetAnswer, ...]:
-        pair = None if self._scores is None else other_targets(self._findings)
+        pair = None if self._costs is None else other_targets(self._state)
         if pair is None:
             return ()
         return (self._at(pair[0], "easier"), self._at(pair[1], "harder"))
 
     def _at(self, target: Target, which: Literal["easier", "harder"]) -> TargetAnswer:
-        scores = score(self._findings, target=target)
+        costs = costs_of(self._state, target=target)
         decision = None
-        if scores is not None and (which == "easier" or self._reaches(target)):
-            decision = decision_of(self._findings, scores)
+        if costs is not None and (which == "easier" or self._reaches(target)):
+            decision = decision_of(self._state, costs)
         reason = "decided on the same runs"
         if decision is None:
             reason = "the runs were not followed so far"
@@ -379,7 +381,7 @@ class _Answer:
         return all(
             record.crossing(target) is not None
             for size in near_the_best(self._decision)
-            for record in self._findings.values(size).values()
+            for record in self._state.valuation_runs(size).values()
         )
 
     # ---- pay-back
@@ -387,15 +389,19 @@ class _Answer:
     def _pay_back_runs(self) -> float | None:
         """After how many runs the study has saved what it cost, for objective time."""
         verified = self._verification
-        if self._question.objective != "time" or verified is None or verified.log_merit is None:
+        if (
+            self._question.objective != "time"
+            or verified is None
+            or verified.log_learning_cost is None
+        ):
             return None
         gain = verified.gain.estimate or verified.gain.low
         decision = self._decision
         if gain is None or gain <= 1 or decision is None or decision.batch_size is None:
             return None
-        weight = self._findings.log_weight(decision.batch_size)
-        saved_s = (gain - 1) * math.exp(verified.log_merit + weight)
-        return self._ledger.engine.spent_s() / saved_s
+        weight = self._state.log_weight(decision.batch_size)
+        saved_s = (gain - 1) * math.exp(verified.log_learning_cost + weight)
+        return self._run_log.engine.spent_s() / saved_s
 
 
 def _percent(fraction: float) -> str:

@@ -16,11 +16,11 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What the scores say.
+    """What the costs say.
 
     Attributes:
         batch_sizes: those compared, ascending.
-        relative: each one's score over the best one's, estimated (>= 1 but for the best: 1).
+        relative: each one's cost over the best one's, estimated (>= 1 but for the best: 1).
         low: 95 % lower bound of that ratio, for each alone.
         high: simultaneous 95 % upper bound.
         inside: whether `high` is at most 1 + delta.
@@ -49,7 +49,7 @@ class Decision:
 
 def decide(
     batch_sizes: Sequence[int],
-    log_scores: Array,
+    log_costs: Array,
     draws: Array,
     *,
     delta: float,
@@ -59,47 +59,47 @@ def decide(
     peak_bytes: Sequence[int | None],
     bounds: Sequence[float] = (),
 ) -> Decision:
-    """Compare the scores of batch sizes; smaller is better.
+    """Compare the costs of batch sizes; smaller is better.
 
-    The upper bound of a batch size's score over the best is the largest of its bounds against each
+    The upper bound of a batch size's cost over the best is the largest of its bounds against each
     other one; the critical value against each is that at which the bounds of all batch sizes
     against it hold at once in 95 % of the draws. Whichever is truly the best, the bounds against it
     are among them.
 
     Args:
         batch_sizes: ascending, shape (k,).
-        log_scores: estimated log scores, shape (k,).
-        draws: log scores as they may truly be, given the runs, shape (n, k).
+        log_costs: estimated log costs, shape (k,).
+        draws: log costs as they may truly be, given the runs, shape (n, k).
         delta: tolerance, a fraction > 0.
         objective: for "samples" the largest batch size inside is taken, else the best one.
         may_recommend: which of them were trained enough to be recommended, shape (k,).
         all_compared: whether these are all the batch sizes that fit; only then can it be all the
             same which one is taken.
         peak_bytes: memory of each, shape (k,); the least decides where it is all the same.
-        bounds: of batch sizes that are not among them: the least that their log score can be.
+        bounds: of batch sizes that are not among them: the least that their log cost can be.
 
     Source: Hsu 1984, Annals of Statistics 12(3), multiple comparisons with the best; Dunnett 1955.
     """
     k = len(batch_sizes)
-    upper, blockers = _upper_bounds(log_scores, draws)
+    upper, blockers = _upper_bounds(log_costs, draws)
     if bounds:
-        open_yet = log_scores - min(bounds)
+        open_yet = log_costs - min(bounds)
         blockers = [i if open_yet[i] > upper[i] else blockers[i] for i in range(k)]
         upper = np.maximum(upper, open_yet)
-    best = int(np.argmin(log_scores))
-    relative = np.exp(log_scores - log_scores[best])
+    best = int(np.argmin(log_costs))
+    relative = np.exp(log_costs - log_costs[best])
     spread = draws - draws.min(axis=1, keepdims=True)
     low = np.exp(np.quantile(spread, 1 - _CONFIDENCE, axis=0)) if k > 1 else np.ones(1)
     high = np.exp(upper)
     tolerance = np.log1p(delta)
     inside = [bool(bound <= tolerance) for bound in upper]
-    inside = _around(inside, log_scores)
+    inside = _around(inside, log_costs)
     eligible = [i for i in range(k) if inside[i] and may_recommend[i]]
     verdict: Verdict = "cannot_tell"
     chosen: int | None = None
     if eligible:
         verdict = "recommend"
-        chosen = min(eligible, key=lambda i: (log_scores[i], batch_sizes[i]))
+        chosen = min(eligible, key=lambda i: (log_costs[i], batch_sizes[i]))
         if objective == "samples":
             chosen = max(eligible)
         elif all_compared and all(inside):
@@ -119,16 +119,16 @@ def decide(
     )
 
 
-def _upper_bounds(log_scores: Array, draws: Array) -> tuple[Array, list[int]]:
+def _upper_bounds(log_costs: Array, draws: Array) -> tuple[Array, list[int]]:
     """For each batch size the simultaneous bound of its log ratio to the best, and who sets it."""
-    k = len(log_scores)
+    k = len(log_costs)
     upper = np.zeros(k)
     blockers = list(range(k))
     for j in range(k):
         others = [i for i in range(k) if i != j]
         if not others:
             break
-        error = (draws[:, others] - draws[:, [j]]) - (log_scores[others] - log_scores[j])
+        error = (draws[:, others] - draws[:, [j]]) - (log_costs[others] - log_costs[j])
         # Upwards alone: draws that a bound cuts off from below are wide on the other side only, and
         # don't make anything else look worse.
         spread = np.sqrt(np.mean(np.maximum(error, 0.0) ** 2, axis=0))
@@ -136,18 +136,18 @@ def _upper_bounds(log_scores: Array, draws: Array) -> tuple[Array, list[int]]:
         scaled = np.divide(error, spread, out=np.zeros_like(error), where=spread > 0)
         # No bound lies below its estimate, even where few draws lie above it.
         critical = max(0.0, float(np.quantile(scaled.max(axis=1), _CONFIDENCE)))
-        bound = log_scores[others] - log_scores[j] + critical * spread
+        bound = log_costs[others] - log_costs[j] + critical * spread
         for i, value in zip(others, bound, strict=True):
             if value > upper[i] or (blockers[i] == i and value > 0):
                 upper[i], blockers[i] = value, j
     return upper, blockers
 
 
-def _around(inside: list[bool], log_scores: Array) -> list[bool]:
+def _around(inside: list[bool], log_costs: Array) -> list[bool]:
     """Keep what is joined to the best of those inside: an interval has no holes."""
     if not any(inside):
         return inside
-    best = min((i for i, is_in in enumerate(inside) if is_in), key=lambda i: log_scores[i])
+    best = min((i for i, is_in in enumerate(inside) if is_in), key=lambda i: log_costs[i])
     first = last = best
     while first > 0 and inside[first - 1]:
         first -= 1

@@ -9,8 +9,8 @@ import numpy as np
 
 from batchlab.advice.advice import Laws
 from batchlab.advice.combined_estimates import from_log_draws
-from batchlab.advice.findings import Findings
-from batchlab.advice.scoring import Scores
+from batchlab.advice.costs import Costs
+from batchlab.advice.study_state import StudyState
 from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.laws.memory import fit_memory
 from batchlab.laws.power_law import fit_power_law
@@ -19,19 +19,19 @@ from batchlab.laws.steps_to_target import StepsToTargetFit
 from batchlab.records.estimate import Estimate
 
 
-def laws_of(findings: Findings, scores: Scores) -> Laws | None:
+def laws_of(state: StudyState, costs: Costs) -> Laws | None:
     """The laws of steps, step time, memory and learning rate; None: nothing could be fitted."""
-    if scores.fit is None:
+    if costs.fit is None:
         return None
-    fit = scores.fit
+    fit = costs.fit
     memory = [
         (option.batch_size, option.peak_bytes)
-        for option in findings.options()
+        for option in state.options()
         if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
     ]
     memory_fit = fit_memory(memory) if len(memory) >= 3 else None
     none = Estimate.cannot_tell("memory was measured at fewer than 3 batch sizes")
-    time_fit = _step_time(findings)
+    time_fit = _step_time(state)
     untimed = Estimate.cannot_tell("steps were timed in one piece at fewer than 3 batch sizes")
     return Laws(
         s_min=fit.s_min,
@@ -39,7 +39,7 @@ def laws_of(findings: Findings, scores: Scores) -> Laws | None:
         b_crit=fit.b_crit,
         exponent=fit.exponent,
         lack_of_fit=_p_value(fit.lack_of_fit, n=len(fit.observations)),
-        learning_rate_exponent=_rate_exponent(findings),
+        learning_rate_exponent=_rate_exponent(state),
         fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
         bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
         step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
@@ -48,24 +48,24 @@ def laws_of(findings: Findings, scores: Scores) -> Laws | None:
         step_curve=()
         if time_fit is None
         else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
-        curve=_curve(fit, _places(scores.batch_sizes)),
+        curve=_curve(fit, _places(costs.batch_sizes)),
         law_holds=fit.law_holds,
     )
 
 
-def _step_time(findings: Findings) -> StepTimeFit | None:
+def _step_time(state: StudyState) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
-    whole = [o for o in findings.options() if o.micro_batch_size == o.batch_size]
+    whole = [o for o in state.options() if o.micro_batch_size == o.batch_size]
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
     # The full batch gathers nothing and so takes less: it is used where others tell too little.
-    partial = [(size, time) for size, time in times if size < findings.question.n_train]
+    partial = [(size, time) for size, time in times if size < state.question.n_train]
     used = partial if len(partial) >= 3 else times
     return fit_step_time(used) if len(used) >= 3 else None
 
 
-def _rate_exponent(findings: Findings) -> Estimate:
-    cells = [findings.cell(size) for size in findings.scored()]
+def _rate_exponent(state: StudyState) -> Estimate:
+    cells = [state.cell(size) for size in state.that_met_the_target()]
     points = [cell for cell in cells if cell is not None]
     if len(points) < 3:
         return Estimate.cannot_tell(

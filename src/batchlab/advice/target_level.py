@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchlab.advice.advice import TargetOrigin
-from batchlab.advice.ledger import has_failed
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.question import Question
+from batchlab.advice.run_log import has_failed
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Evaluation, Target, TrialRecord
 

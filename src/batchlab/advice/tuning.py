@@ -17,8 +17,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from batchlab.advice.ledger import Ledger, Wish, has_failed, read
 from batchlab.advice.objective import distance, shortfall
+from batchlab.advice.run_log import RunLog, Wish, has_failed, read
 from batchlab.records.trial import TrialRecord
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
@@ -37,19 +37,19 @@ class RateSearch:
     """The search at one batch size: `run` finds a rate, `confirm` asks a further seed.
 
     Attributes:
-        ledger: asked for the runs.
+        run_log: asked for the runs.
         batch_size: examples per step.
         learning_rate: the rate chosen; None: no rate met the target in the steps allowed.
-        merit: its figure on the tuning seeds (steps to target, or shortfall for quality).
+        cost: its figure on the tuning seeds (steps to target, or shortfall for quality).
         finished: whether the best rate was compared with both its neighbours.
         seeds: the seeds asked so far.
-        former: rates chosen before a further seed moved the choice, each with its merit.
+        former: rates chosen before a further seed moved the choice, each with its cost.
     """
 
-    ledger: Ledger
+    run_log: RunLog
     batch_size: int
     learning_rate: float | None = None
-    merit: float | None = None
+    learning_cost: float | None = None
     finished: bool = False
     seeds: list[int] = field(default_factory=list)
     former: list[tuple[float, float]] = field(default_factory=list)
@@ -68,7 +68,7 @@ class RateSearch:
         here = self._nearest(start)
         for stride in strides:
             first = [here]
-            if self.ledger.engine.n_workers > 1:
+            if self.run_log.engine.n_workers > 1:
                 first.append(self._nearest(here + stride))
             if not self._evaluate(first, limit_steps):
                 break
@@ -81,13 +81,13 @@ class RateSearch:
         Returns:
             False: the budget did not reach for it.
         """
-        if not self._merits():
+        if not self._learning_costs():
             return False
         self.seeds.append(seed)
         here = self._best()
         beside = [self._nearest(here + 1), self._nearest(here - 1)]
         # Alone the best goes first: where it ends on this seed, its neighbours can be cut.
-        groups = [[here, *beside]] if self.ledger.engine.n_workers > 1 else [[here], beside]
+        groups = [[here, *beside]] if self.run_log.engine.n_workers > 1 else [[here], beside]
         if not self._evaluate(groups[0], limit_steps):
             self.seeds.pop()
             return False
@@ -100,19 +100,19 @@ class RateSearch:
         """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
         assert self.learning_rate is not None
         chosen = self._octave_of(self.learning_rate)
-        lower = {o: merit for o, merit in self._merits().items() if o < chosen - 0.25}
-        self.learning_rate = self.merit = None
+        lower = {o: cost for o, cost in self._learning_costs().items() if o < chosen - 0.25}
+        self.learning_rate = self.learning_cost = None
         if lower:
             self._take(max(lower), lower[max(lower)])
 
     def further_seed_saves(self, sd: float) -> float:
-        """What one more seed is expected to save by moving the rate, as a log ratio of merits.
+        """What one more seed is expected to save by moving the rate, as a log ratio of found_costs.
 
         The lowest point of a parabola that rises by h an octave on either side is known to a
         variance of sd^2 / (8 h^2 n) from n seeds, which costs h times that.
 
         Args:
-            sd: scatter of log merits from seed to seed.
+            sd: scatter of log found_costs from seed to seed.
         """
         here = self._best()
         rises = [self._height(here + side, here) for side in (-1, +1)]
@@ -139,7 +139,7 @@ class RateSearch:
                 self.finished = True
                 return here
             # One worker looks at one side first: where that is better, the other is known already.
-            at_a_time = max(1, self.ledger.engine.n_workers)
+            at_a_time = max(1, self.run_log.engine.n_workers)
             self.finished = False
             too_many = len(self._records) >= _MOST_RUNS
             if too_many or not self._evaluate(missing[:at_a_time], limit_steps):
@@ -148,7 +148,7 @@ class RateSearch:
     def _evaluate(self, octaves: Iterable[int], limit_steps: int) -> bool:
         """Run what is new on the last seed; False if the budget does not reach for it."""
         seed, steps = self.seeds[-1], limit_steps
-        if self.ledger.until is not None:
+        if self.run_log.until is not None:
             steps = min(steps, self._cut_steps(seed, otherwise=limit_steps))
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
         wishes = [
@@ -157,29 +157,29 @@ class RateSearch:
             )
             for octave in new
         ]
-        if self.ledger.expected_s(wishes) > self.ledger.left_s():
+        if self.run_log.expected_s(wishes) > self.run_log.left_s():
             return False
-        for octave, record in zip(new, self.ledger.run(wishes, "tune"), strict=True):
+        for octave, record in zip(new, self.run_log.run(wishes, "tune"), strict=True):
             if record.evaluations or has_failed(record):
                 self._records[octave, seed] = record
         return any((octave, seed) in self._records for octave in new) or not new
 
     def _cut_steps(self, seed: int, *, otherwise: int) -> int:
         """Where a run of `seed` cannot win any more; seeds differ, so only its own runs tell."""
-        merits = [
-            merit
+        found_costs = [
+            cost
             for (_, other), record in self._records.items()
-            if other == seed and (merit := merit_of(self.ledger, record)) is not None
+            if other == seed and (cost := learning_cost_of(self.run_log, record)) is not None
         ]
-        if merits:
-            return math.ceil(CANNOT_WIN * min(merits))
-        if self._merits():
-            return math.ceil(_ANOTHER_SEED * min(self._merits().values()))
+        if found_costs:
+            return math.ceil(CANNOT_WIN * min(found_costs))
+        if self._learning_costs():
+            return math.ceil(_ANOTHER_SEED * min(self._learning_costs().values()))
         return otherwise
 
     def rate(self, octave: float) -> float:
         """The rate so many octaves above the reference rate."""
-        return self.ledger.question.reference.learning_rate * math.exp2(octave)
+        return self.run_log.question.reference.learning_rate * math.exp2(octave)
 
     def _nearest(self, octave: float) -> int:
         known = self._available()
@@ -189,44 +189,44 @@ class RateSearch:
 
     def _available(self) -> list[int] | None:
         """The octaves that the engine has; None: any."""
-        rates = self.ledger.engine.learning_rates(self.batch_size)
+        rates = self.run_log.engine.learning_rates(self.batch_size)
         if rates is None:
             return None
-        reference = self.ledger.question.reference.learning_rate
+        reference = self.run_log.question.reference.learning_rate
         return sorted({round(math.log2(rate / reference)) for rate in rates})
 
     # ---- what the runs say
 
-    def _log_merits(self, octave: int) -> dict[int, float | None]:
-        """By seed: the log merit of a rate; None: it missed the target or failed."""
+    def _log_learning_costs(self, octave: int) -> dict[int, float | None]:
+        """By seed: the log cost of a rate; None: it missed the target or failed."""
         found = {}
         for (other, seed), record in self._records.items():
             if other == octave:
-                merit = merit_of(self.ledger, record)
-                found[seed] = None if merit is None else math.log(merit)
+                cost = learning_cost_of(self.run_log, record)
+                found[seed] = None if cost is None else math.log(cost)
         return found
 
-    def _merits(self) -> dict[int, float]:
-        """Geometric mean merit of the rates that met the target on every seed they were given."""
-        merits = {}
+    def _learning_costs(self) -> dict[int, float]:
+        """Geometric mean cost of the rates that met the target on every seed they were given."""
+        found_costs = {}
         for octave in {octave for octave, _ in self._records}:
-            logs = list(self._log_merits(octave).values())
+            logs = list(self._log_learning_costs(octave).values())
             known = [value for value in logs if value is not None]
             if len(known) == len(logs):
-                merits[octave] = math.exp(sum(known) / len(known))
-        return merits
+                found_costs[octave] = math.exp(sum(known) / len(known))
+        return found_costs
 
     def _best(self) -> int:
-        merits = self._merits()
-        if merits:
+        found_costs = self._learning_costs()
+        if found_costs:
             # A rate seen by more seeds is preferred to one that had a single lucky one.
-            n = {octave: len(self._log_merits(octave)) for octave in merits}
-            return min(merits, key=lambda octave: (-n[octave], merits[octave], octave))
+            n = {octave: len(self._log_learning_costs(octave)) for octave in found_costs}
+            return min(found_costs, key=lambda octave: (-n[octave], found_costs[octave], octave))
         # None met the target: the one that came nearest to it, a failed one last.
         return min(self._records, key=self._distance)[0]
 
     def _distance(self, key: tuple[int, int]) -> tuple[bool, float, tuple[int, int]]:
-        question, record = self.ledger.question, self._records[key]
+        question, record = self.run_log.question, self._records[key]
         far = distance(record, question.metric, question.better)
         return has_failed(record) or math.isinf(far), far, key
 
@@ -237,8 +237,8 @@ class RateSearch:
         engine that has certain rates only gets the nearest of them. A neighbour that was cut or
         failed lies at least where it was cut: that pushes the lowest point away from it.
         """
-        merits = self._merits()
-        if not merits:
+        found_costs = self._learning_costs()
+        if not found_costs:
             return
         here = self._best()
         below, above = (self._height(here + side, here) for side in (-1, +1))
@@ -248,37 +248,39 @@ class RateSearch:
             if self.learning_rate is not None:
                 away = self._octave_of(self.learning_rate) - here - offset
                 if (below + above) / 2 * away**2 < WORTH_A_MOVE:
-                    self.merit = merits[here]
+                    self.learning_cost = found_costs[here]
                     return
         if self._available() is not None:
-            self._take(self._nearest(here + offset), merits[here])
+            self._take(self._nearest(here + offset), found_costs[here])
         else:
             parts = 2 if len(self.seeds) == 1 else 4
-            self._take(here + round(parts * offset) / parts, merits[here])
+            self._take(here + round(parts * offset) / parts, found_costs[here])
 
     def _octave_of(self, learning_rate: float) -> float:
-        return math.log2(learning_rate / self.ledger.question.reference.learning_rate)
+        return math.log2(learning_rate / self.run_log.question.reference.learning_rate)
 
-    def _take(self, octave: float, merit: float) -> None:
-        self.learning_rate, self.merit = self.rate(octave), merit
+    def _take(self, octave: float, cost: float) -> None:
+        self.learning_rate, self.learning_cost = self.rate(octave), cost
 
     def _height(self, octave: int, here: int) -> float | None:
-        """Log merit of a rate above that of the best, over the seeds of both; None: not tried."""
-        mine, best = self._log_merits(octave), self._log_merits(here)
+        """Log cost of a rate above that of the best, over the seeds of both; None: not tried."""
+        mine, best = self._log_learning_costs(octave), self._log_learning_costs(here)
         heights = []
-        for seed, log_merit in mine.items():
+        for seed, log_cost in mine.items():
             centre = best.get(seed)
             if centre is not None:
                 # Cut or failed: worse than CANNOT_WIN, by how much is not known.
-                worse = math.log(CANNOT_WIN) if log_merit is None else log_merit - centre
+                worse = math.log(CANNOT_WIN) if log_cost is None else log_cost - centre
                 heights.append(worse)
         return sum(heights) / len(heights) if heights else None
 
 
-def merit_of(ledger: Ledger, record: TrialRecord) -> float | None:
+def learning_cost_of(run_log: RunLog, record: TrialRecord) -> float | None:
     """Steps to the target, or for quality the shortfall; None: missed, or it ended badly."""
-    if ledger.until is not None:
-        return read(record, ledger.until).middle or None  # 0: met untrained, so it measures nothing
+    if run_log.until is not None:
+        return (
+            read(record, run_log.until).middle or None
+        )  # 0: met untrained, so it measures nothing
     if not record.ended_well:
         return None
-    return shortfall(record, ledger.question.metric, ledger.question.better)
+    return shortfall(record, run_log.question.metric, run_log.question.better)

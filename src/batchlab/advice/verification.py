@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from batchlab.advice.advice import HeadToHead
-from batchlab.advice.findings import Findings
-from batchlab.advice.ledger import Purpose, Wish, has_failed
+from batchlab.advice.costs import weight_sd
+from batchlab.advice.run_log import Purpose, Wish, has_failed
 from batchlab.advice.scatter import pooled_sd
-from batchlab.advice.scoring import weight_sd
-from batchlab.advice.tuning import merit_of
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.tuning import learning_cost_of
 from batchlab.records.estimate import Estimate
 
 N_SEEDS = 3
 # The reference is followed for so many times what the recommendation takes; a reference that has
 # not met the target by then gives a lower bound, and following it further costs more than it tells.
 _FOLLOW = 6.0
-Cell = tuple[int, float]
+CellKey = tuple[int, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class Verification:
 
     Attributes:
         head_to_head: the figures seed by seed; None: nothing could be run.
-        log_merit: mean log steps (quality: shortfall) of the recommendation; None: not known.
+        log_learning_cost: the recommendation's mean log steps (quality: shortfall); None: unknown.
         half_width: of its 95 % interval, on the log scale; None: not known.
         n: runs of the recommendation that have a figure.
         missed: runs of the recommendation that missed the target or failed.
@@ -42,7 +42,7 @@ class Verification:
     """
 
     head_to_head: HeadToHead | None
-    log_merit: float | None
+    log_learning_cost: float | None
     half_width: float | None
     n: int
     missed: int
@@ -50,48 +50,48 @@ class Verification:
     gain_from_batch_size: Estimate
 
 
-def reserve(findings: Findings) -> None:
+def reserve(state: StudyState) -> None:
     """Set aside what the verification is expected to cost, at most a quarter of the budget."""
-    reference = findings.question.reference.batch_size
-    cells = [findings.cell(reference), _reference_cell(findings)]
-    best = findings.best()
+    reference = state.question.reference.batch_size
+    cells = [state.cell(reference), _reference_cell(state)]
+    best = state.best()
     if best is not None:
-        cells.append(findings.cell(best))
+        cells.append(state.cell(best))
     wishes = [
-        Wish(batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(findings, cell))
+        Wish(batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell))
         for cell in dict.fromkeys(cells)
         if cell is not None
-        for seed in findings.seeds.verify[:N_SEEDS]
+        for seed in state.seeds.verify[:N_SEEDS]
     ]
-    findings.ledger.reserved_s = min(findings.expected_s(wishes), findings.question.budget_s / 4)
+    state.run_log.reserved_s = min(state.expected_s(wishes), state.question.budget_s / 4)
 
 
-def verify(findings: Findings, batch_size: int) -> Verification:
+def verify(state: StudyState, batch_size: int) -> Verification:
     """Run the recommendation, the reference and the tuned reference on fresh seeds, paired."""
-    findings.ledger.reserved_s = 0.0
-    chosen = findings.cell(batch_size)
+    state.run_log.reserved_s = 0.0
+    chosen = state.cell(batch_size)
     assert chosen is not None
-    reference = _reference_cell(findings)
-    tuned = findings.cell(findings.question.reference.batch_size)
+    reference = _reference_cell(state)
+    tuned = state.cell(state.question.reference.batch_size)
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
-    seeds = findings.seeds.verify[:N_SEEDS]
+    seeds = state.seeds.verify[:N_SEEDS]
     for n in range(len(seeds), 0, -1):
         wishes = [
-            Wish(batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(findings, cell))
+            Wish(batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell))
             for seed in seeds[:n]
             for cell in cells
         ]
-        if findings.expected_s(wishes) <= findings.ledger.left_s():
-            findings.ledger.note(
+        if state.expected_s(wishes) <= state.run_log.left_s():
+            state.run_log.note(
                 f"verify batch size {batch_size} on {n} fresh seeds",
                 "the runs that chose it look better than it is",
             )
-            findings.ledger.run(wishes, "verify")
-            return _read(findings, seeds[:n], chosen, reference, tuned)
+            state.run_log.run(wishes, "verify")
+            return _read(state, seeds[:n], chosen, reference, tuned)
     why = "the budget had nothing left for runs on fresh seeds"
     return Verification(
         head_to_head=None,
-        log_merit=None,
+        log_learning_cost=None,
         half_width=None,
         n=0,
         missed=0,
@@ -101,41 +101,45 @@ def verify(findings: Findings, batch_size: int) -> Verification:
 
 
 def _read(
-    findings: Findings, seeds: tuple[int, ...], chosen: Cell, reference: Cell, tuned: Cell | None
+    state: StudyState,
+    seeds: tuple[int, ...],
+    chosen: CellKey,
+    reference: CellKey,
+    tuned: CellKey | None,
 ) -> Verification:
     figures = {
-        cell: _log_figures(findings, cell, seeds) for cell in (chosen, reference, tuned) if cell
+        cell: _log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell
     }
-    sd, degrees = _scatter(findings)
+    sd, degrees = _scatter(state)
     mine = [value for value in figures[chosen].values() if value is not None]
     quantile = float(stdtrit(degrees, 0.975))
-    weight = findings.log_weight(chosen[0])
+    weight = state.log_weight(chosen[0])
     return Verification(
         head_to_head=HeadToHead(
             seeds=seeds,
             recommended=_plain(figures[chosen], seeds),
             reference=_plain(figures[reference], seeds),
             reference_tuned=() if tuned is None else _plain(figures[tuned], seeds),
-            reference_bounds=tuple(_bound(findings, reference, seed) for seed in seeds),
+            reference_bounds=tuple(_bound(state, reference, seed) for seed in seeds),
         ),
-        log_merit=sum(mine) / len(mine) - weight if mine else None,
+        log_learning_cost=sum(mine) / len(mine) - weight if mine else None,
         half_width=quantile * sd / math.sqrt(len(mine)) if mine else None,
         n=len(mine),
-        missed=sum(_missed(findings, chosen, seed) for seed in seeds),
-        gain=_gain(findings, chosen, reference, figures, error=quantile * sd, quantile=quantile),
+        missed=sum(_missed(state, chosen, seed) for seed in seeds),
+        gain=_gain(state, chosen, reference, figures, error=quantile * sd, quantile=quantile),
         gain_from_batch_size=Estimate.cannot_tell(
             "the reference batch size has no tuned rate: none met the target"
         )
         if tuned is None
-        else _gain(findings, chosen, tuned, figures, error=quantile * sd, quantile=quantile),
+        else _gain(state, chosen, tuned, figures, error=quantile * sd, quantile=quantile),
     )
 
 
 def _gain(
-    findings: Findings,
-    chosen: Cell,
-    other: Cell,
-    figures: Mapping[Cell, Mapping[int, float | None]],
+    state: StudyState,
+    chosen: CellKey,
+    other: CellKey,
+    figures: Mapping[CellKey, Mapping[int, float | None]],
     *,
     error: float,
     quantile: float,
@@ -152,7 +156,7 @@ def _gain(
         if own is None:
             continue
         if figure is None:
-            bound = _bound(findings, other, seed)
+            bound = _bound(state, other, seed)
             if bound is None:
                 continue
             figure, is_bound = math.log(bound), True
@@ -162,7 +166,7 @@ def _gain(
     mean = sum(ratios) / len(ratios)
     half = error * math.sqrt(2 / len(ratios))
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
-        weights = (weight_sd(findings, chosen[0]), weight_sd(findings, other[0]))
+        weights = (weight_sd(state, chosen[0]), weight_sd(state, other[0]))
         half = math.hypot(half, quantile * weights[0], quantile * weights[1])
     if is_bound:
         return Estimate(
@@ -177,32 +181,34 @@ def _gain(
     )
 
 
-def _log_figures(findings: Findings, cell: Cell, seeds: tuple[int, ...]) -> dict[int, float | None]:
+def _log_figures(
+    state: StudyState, cell: CellKey, seeds: tuple[int, ...]
+) -> dict[int, float | None]:
     """The objective's figure, log, by seed; None where the run has none."""
     figures: dict[int, float | None] = {}
     for seed in seeds:
-        record = findings.ledger.records.get((*cell, seed))
-        merit = None if record is None else merit_of(findings.ledger, record)
-        figures[seed] = None if merit is None else math.log(merit) + findings.log_weight(cell[0])
+        record = state.run_log.records.get((*cell, seed))
+        cost = None if record is None else learning_cost_of(state.run_log, record)
+        figures[seed] = None if cost is None else math.log(cost) + state.log_weight(cell[0])
     return figures
 
 
-def _bound(findings: Findings, cell: Cell, seed: int) -> float | None:
+def _bound(state: StudyState, cell: CellKey, seed: int) -> float | None:
     """The figure by which a run that missed the target had not met it; None: it did, or failed."""
-    record = findings.ledger.records.get((*cell, seed))
-    if record is None or findings.ledger.until is None or record.steps == 0:
+    record = state.run_log.records.get((*cell, seed))
+    if record is None or state.run_log.until is None or record.steps == 0:
         return None
-    if merit_of(findings.ledger, record) is not None or has_failed(record):
+    if learning_cost_of(state.run_log, record) is not None or has_failed(record):
         return None
-    return math.exp(math.log(record.steps) + findings.log_weight(cell[0]))
+    return math.exp(math.log(record.steps) + state.log_weight(cell[0]))
 
 
-def _missed(findings: Findings, cell: Cell, seed: int) -> bool:
+def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     """Whether a run failed or was followed to its limit in vain; out of time is not in vain."""
-    record = findings.ledger.records.get((*cell, seed))
-    if record is None or merit_of(findings.ledger, record) is not None:
+    record = state.run_log.records.get((*cell, seed))
+    if record is None or learning_cost_of(state.run_log, record) is not None:
         return False
-    return has_failed(record) or record.steps >= _limit(findings, cell)
+    return has_failed(record) or record.steps >= _limit(state, cell)
 
 
 def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:
@@ -210,28 +216,28 @@ def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[fl
     return tuple(None if value is None else math.exp(value) for value in found)
 
 
-def _scatter(findings: Findings) -> tuple[float, int]:
+def _scatter(state: StudyState) -> tuple[float, int]:
     """Scatter between seeds, pooled over every cell that fresh seeds ran."""
-    groups: dict[Cell, list[float]] = {}
+    groups: dict[CellKey, list[float]] = {}
     fresh: tuple[Purpose, ...] = ("value", "verify")
-    for key, record in findings.ledger.records.items():
-        merit = merit_of(findings.ledger, record)
-        if findings.ledger.purposes[key] in fresh and merit is not None:
-            groups.setdefault(key[:2], []).append(math.log(merit))
+    for key, record in state.run_log.records.items():
+        cost = learning_cost_of(state.run_log, record)
+        if state.run_log.purposes[key] in fresh and cost is not None:
+            groups.setdefault(key[:2], []).append(math.log(cost))
     return pooled_sd(groups.values())
 
 
-def _reference_cell(findings: Findings) -> Cell:
-    reference = findings.question.reference
+def _reference_cell(state: StudyState) -> CellKey:
+    reference = state.question.reference
     return reference.batch_size, reference.learning_rate
 
 
-def _limit(findings: Findings, cell: Cell) -> int:
+def _limit(state: StudyState, cell: CellKey) -> int:
     """At how many steps a verification run of this cell is cut."""
-    if findings.ledger.until is None:
-        return findings.horizon_steps(cell[0])
-    if cell == findings.cell(cell[0]):
-        return findings.value_limit(cell[0])
-    best_score = findings.best_log_score()
-    assert best_score is not None
-    return max(1, math.ceil(_FOLLOW * math.exp(best_score - findings.log_weight(cell[0]))))
+    if state.run_log.until is None:
+        return state.horizon_steps(cell[0])
+    if cell == state.cell(cell[0]):
+        return state.value_limit(cell[0])
+    best_cost = state.best_log_cost()
+    assert best_cost is not None
+    return max(1, math.ceil(_FOLLOW * math.exp(best_cost - state.log_weight(cell[0]))))

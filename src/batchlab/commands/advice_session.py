@@ -13,12 +13,12 @@ from batchlab.advice.question import Option, Question
 from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
-from batchlab.commands.sweep_work import BOOKS_S, SweepWork
+from batchlab.commands.sweep_work import RECORDING_S, SweepWork
 from batchlab.engines.contract import Engine
 from batchlab.engines.journal import Journal
 from batchlab.engines.local_processes import LiveEngine, LiveWork, StudyName
 from batchlab.engines.process_pool import run_side_by_side
-from batchlab.engines.trial_recorder import TrialBooks
+from batchlab.engines.trial_recorder import TrialRecorder
 from batchlab.errors import BatchSizeError, BudgetError, UsageError
 from batchlab.machine import environment
 from batchlab.planning.scaling import SCALING_RULES, SDE_ADAM, scaled
@@ -153,7 +153,7 @@ class AdviceSession:
         """What the runs have of the budget; the caller's part and the conclusions come after."""
         deadline_s = self._work.deadline_s
         assert deadline_s is not None
-        usable_s = deadline_s - self._work.started_s - BOOKS_S
+        usable_s = deadline_s - self._work.started_s - RECORDING_S
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     # ---- before the advice
@@ -169,7 +169,7 @@ class AdviceSession:
             return
         trial = self._asked.trial
         length = RunLength(steps=1)
-        books = TrialBooks(
+        recorder = TrialRecorder(
             self._store,
             {trial.trial_id: length},
             Silent(),
@@ -177,11 +177,11 @@ class AdviceSession:
             threads=1,
             expected_s={trial.trial_id: 1.0},
         )
-        with books:
+        with recorder:
             run_side_by_side(
-                self._work.parcel,
+                self._work.packed,
                 [trial],
-                books,
+                recorder,
                 n_workers=1,
                 deadline_s=time.monotonic() + self._work.time_limit_s(_FIRST_LOOK_S),
             )
@@ -201,7 +201,7 @@ class AdviceSession:
         share_s = min(_PROFILE_MOST_S, max(_PROFILE_LEAST_S, _PROFILE_SHARE * asked.budget_s))
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._work.time_limit_s(math.inf))
         made = measure_profile(
-            self._work.parcel,
+            self._work.packed,
             asked.to_profile,
             deadline_s=time.monotonic() + allowed_s,
             listener=self._listener,
@@ -240,7 +240,7 @@ class AdviceSession:
         return LiveEngine(
             self._store,
             LiveWork(
-                parcel=self._work.parcel,
+                packed=self._work.packed,
                 trial=self._asked.trial,
                 micro_batch_sizes={
                     option.batch_size: _micro_batch_size(option, here) for option in options

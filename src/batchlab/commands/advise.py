@@ -18,7 +18,7 @@ from batchlab.errors import UsageError
 from batchlab.planning.sweep_request import checked_request
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
-from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.trial import Sampling, Setting
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
@@ -42,7 +42,7 @@ def advise(
     device: str = "cpu",
     store: str | Path = "batchlab.db",
     command: str | None = None,
-    listener: Listener | None = None,
+    listener: ProgressListener | None = None,
     reserved_s: float = 0.0,
 ) -> Advice:
     """Which batch size to train `workload` with, and what to set with it.
@@ -126,7 +126,7 @@ def advise_with_evidence(
     device: str,
     store: str | Path,
     command: str | None,
-    listener: Listener | None,
+    listener: ProgressListener | None,
     reserved_s: float,
 ) -> Advised:
     """What `advise` does, with the runs and the profile that its answer rests on.

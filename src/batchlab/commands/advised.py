@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
-from batchlab.engines.journal import stored_decisions
+from batchlab.engines.journal import stored_journal
 from batchlab.profiling.profile import Profile
 from batchlab.records.study import Study
 from batchlab.store.store import Store
@@ -28,7 +28,7 @@ class Advised:
 
 def advice_of(store: Store, study: Study) -> Advised | None:
     """The advice that a stored study ended with; None: it did not, or it asked for none."""
-    decisions = stored_decisions(store, study.study_id)
+    decisions = stored_journal(store, study.study_id)
     if not decisions or decisions[-1].advice is None or decisions[0].profile is None:
         return None
     profile = Profile.from_json(decisions[0].profile)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from batchlab.commands.sweep_work import BOOKS_S, SweepWork
+from batchlab.commands.sweep_work import RECORDING_S, SweepWork
 from batchlab.engines.process_pool import run_side_by_side
-from batchlab.engines.trial_recorder import TrialBooks, is_trained, refuse_to_train_over
+from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
 from batchlab.errors import BudgetError, UsageError
 from batchlab.machine import environment
 from batchlab.measurements.step_time import measure_step_time, thread_choices
@@ -25,7 +25,7 @@ from batchlab.planning.sweep_request import (
     plan_trials,
 )
 from batchlab.processes.children import run_in_child
-from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
@@ -61,7 +61,7 @@ def sweep(
     reserved_s: float = 0.0,
     store: str | Path = "batchlab.db",
     command: str | None = None,
-    listener: Listener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Study:
     """Train `workload` at every batch size, learning rate and seed, and return what was seen.
 
@@ -218,7 +218,7 @@ class _Sweep:
         self._listener.phase(doing)
         ended = run_in_child(
             measure_step_time,
-            self._work.parcel,
+            self._work.packed,
             trial,
             self._request.device,
             timeout_s=self._timing_limit_s(),
@@ -291,7 +291,7 @@ class _Sweep:
             f"time"
         )
         deadline_s = self._work.deadline_s
-        books = TrialBooks(
+        recorder = TrialRecorder(
             self._store,
             {trial.trial_id: self._request.length for trial in left},
             self._listener,
@@ -299,13 +299,13 @@ class _Sweep:
             threads=self._threads,
             expected_s={trial.trial_id: self._expected_s(trial) for trial in left},
         )
-        with books:
+        with recorder:
             run_side_by_side(
-                self._work.parcel,
+                self._work.packed,
                 sorted(left, key=self._expected_s, reverse=True),
-                books,
+                recorder,
                 n_workers=n_workers,
-                deadline_s=None if deadline_s is None else deadline_s - BOOKS_S,
+                deadline_s=None if deadline_s is None else deadline_s - RECORDING_S,
             )
 
     def _record(self, trial: Trial) -> TrialRecord | None:

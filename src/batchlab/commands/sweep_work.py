@@ -13,8 +13,8 @@ from batchlab.errors import BudgetError, WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.planning.sweep_request import SweepRequest
 from batchlab.processes.children import Ended, run_in_child
-from batchlab.processes.packed_workload import Parcel
-from batchlab.records.progress_listener import Listener
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Trial
 from batchlab.store.store import Store
@@ -23,7 +23,7 @@ from batchlab.workload.loading import LoadedWorkload
 
 _CHECK_TIMEOUT_S = 300.0
 # After its children have ended, a sweep reads its study back: so much of a budget is kept for it.
-BOOKS_S = 0.3
+RECORDING_S = 0.3
 
 
 class SweepWork:
@@ -34,7 +34,7 @@ class SweepWork:
         loaded: LoadedWorkload,
         request: SweepRequest,
         trials: tuple[Trial, ...],
-        listener: Listener,
+        listener: ProgressListener,
         *,
         started_s: float,
         budget_s: float | None,
@@ -48,21 +48,21 @@ class SweepWork:
         self.started_s = started_s
         self.budget_s = budget_s
         self.deadline_s = None if budget_s is None else started_s + budget_s - reserved_s
-        self._parcel: Parcel | None = None
+        self._packed: PackedWorkload | None = None
 
     @property
-    def parcel(self) -> Parcel:
+    def packed(self) -> PackedWorkload:
         """The workload, packed when it is first needed."""
-        if self._parcel is None:
-            self._parcel = Parcel(self.loaded.workload)
-        return self._parcel
+        if self._packed is None:
+            self._packed = PackedWorkload(self.loaded.workload)
+        return self._packed
 
     def let_go_of_data(self) -> None:
         """From here on the data are needed in shared memory only, not once more in this process.
 
         They stay where the caller holds them too.
         """
-        assert self.parcel is not None
+        assert self.packed is not None
         without = replace(self.loaded.workload, train=(), validation=None, test=None)
         self.loaded = replace(self.loaded, workload=without)
 
@@ -74,7 +74,7 @@ class SweepWork:
         self.listener.phase("checking the workload")
         ended = run_in_child(
             check_workload,
-            self.parcel,
+            self.packed,
             self.request.device,
             timeout_s=self.time_limit_s(_CHECK_TIMEOUT_S),
         )
@@ -94,7 +94,7 @@ class SweepWork:
         """`at_most_s`, or what is left of the budget."""
         if self.deadline_s is None:
             return at_most_s
-        return min(at_most_s, max(0.0, self.deadline_s - BOOKS_S - time.monotonic()))
+        return min(at_most_s, max(0.0, self.deadline_s - RECORDING_S - time.monotonic()))
 
     def refuse_if_out_of_time(self, doing: str) -> None:
         """Raise a BudgetError if the budget ended before any training."""

@@ -1,4 +1,4 @@
-"""Pace: how long training runs take beyond the steps that were timed alone, learned from runs."""
+"""CostModel: how long training runs take beyond their steps, learned from runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_START_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
+class CostModel:
     """How long training runs took, side by side, evaluations and starts apart from steps.
 
     Attributes:
@@ -69,8 +69,8 @@ class Pace:
 
     def with_run(
         self, record: TrialRecord, *, from_step: int, wall_s: float, step_s: float
-    ) -> Pace:
-        """The pace with one more run in it.
+    ) -> CostModel:
+        """The cost_model with one more run in it.
 
         Args:
             record: the trial, as it was when the run had ended.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from batchlab.advice.advice import Advice
-from batchlab.engines.cost_model import Pace
+from batchlab.engines.cost_model import CostModel
 from batchlab.records.trial import RunLength, Status
 from batchlab.store.column import JsonColumn
 from batchlab.store.file import explained
@@ -41,7 +41,7 @@ class RunEnd:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
+class JournalEntry:
     """One entry of a journal: what was learned since the entry before.
 
     Attributes:
@@ -49,7 +49,7 @@ class Decision:
         budget_s: seconds that the runs may take by the engine's clock; in the first entry only.
         readings_s: what the clock said, in the order asked.
         runs: the training runs asked for next and how they ended, in the order asked.
-        pace: how long runs take, as known after these.
+        cost_model: how long runs take, as known after these.
         spent_s: seconds of the budget that were spent when this was written.
         advice: the answer; in the last entry only.
     """
@@ -58,12 +58,12 @@ class Decision:
     budget_s: float | None = None
     readings_s: tuple[float, ...] = ()
     runs: tuple[RunEnd, ...] = ()
-    pace: Pace = field(default_factory=Pace)
+    cost_model: CostModel = field(default_factory=CostModel)
     spent_s: float = 0.0
     advice: Advice | None = None
 
 
-_DECISIONS: Final = JsonColumn[tuple[Decision, ...]](tuple[Decision, ...])
+_DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
 
 
 class Journal:
@@ -86,7 +86,7 @@ class Journal:
         """
         self._store = store
         self._study_id = study_id
-        self._written: list[Decision] = list(stored_decisions(store, study_id))
+        self._written: list[JournalEntry] = list(stored_journal(store, study_id))
         self.spent_before_s = max((decision.spent_s for decision in self._written), default=0.0)
         self._readings: list[float] = []
         self._readings_to_come = deque(
@@ -117,7 +117,7 @@ class Journal:
             budget_s: seconds that the runs may take by the engine's clock.
             spent_s: seconds of them that are spent by now.
         """
-        self._write(Decision(profile=profile, budget_s=budget_s, spent_s=spent_s))
+        self._write(JournalEntry(profile=profile, budget_s=budget_s, spent_s=spent_s))
 
     def replayed_reading_s(self) -> float | None:
         """The clock's next reading as it was; None: from here on the clock itself says."""
@@ -127,7 +127,7 @@ class Journal:
         """Note a reading; it is stored with the next runs, before which nothing follows from it."""
         self._readings.append(spent_s)
 
-    def replayed_runs(self, asked: Sequence[tuple[str, RunLength]]) -> Decision | None:
+    def replayed_runs(self, asked: Sequence[tuple[str, RunLength]]) -> JournalEntry | None:
         """How the runs asked for ended before; None: they have to be run.
 
         Where other runs are asked for than before (the program is another one), what is left of
@@ -143,30 +143,30 @@ class Journal:
 
     def put_readings(self, *, spent_s: float) -> None:
         """Store the readings so far: what follows from them is about to be done, or was undone."""
-        self._write(Decision(readings_s=tuple(self._readings), spent_s=spent_s))
+        self._write(JournalEntry(readings_s=tuple(self._readings), spent_s=spent_s))
         self._readings.clear()
 
-    def put_runs(self, runs: Sequence[RunEnd], pace: Pace, *, spent_s: float) -> None:
+    def put_runs(self, runs: Sequence[RunEnd], cost_model: CostModel, *, spent_s: float) -> None:
         """Store how runs ended."""
-        self._write(Decision(runs=tuple(runs), pace=pace, spent_s=spent_s))
+        self._write(JournalEntry(runs=tuple(runs), cost_model=cost_model, spent_s=spent_s))
 
     def put_advice(self, advice: Advice) -> None:
         """Store the answer: the study is finished."""
-        self._write(Decision(readings_s=tuple(self._readings), advice=advice))
+        self._write(JournalEntry(readings_s=tuple(self._readings), advice=advice))
         self._readings.clear()
 
-    def _forget_from(self, decision: Decision) -> None:
+    def _forget_from(self, decision: JournalEntry) -> None:
         self._written = self._written[: self._written.index(decision)]
         self._runs_to_come.clear()
         self._readings_to_come.clear()
 
-    def _write(self, decision: Decision) -> None:
+    def _write(self, decision: JournalEntry) -> None:
         self._written.append(decision)
         text = _DECISIONS.encoded(tuple(self._written), f"decisions of study {self._study_id}")
         self._store.put_decisions(self._study_id, text)
 
 
-def stored_decisions(store: Store, study_id: str) -> tuple[Decision, ...]:
+def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
     """What a study decided so far; none for a study that decides nothing, or that is not there.
 
     Raises:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.engines.contract import Ask
-from batchlab.engines.cost_model import Pace
-from batchlab.engines.journal import Decision, Journal, RunEnd
+from batchlab.engines.cost_model import CostModel
+from batchlab.engines.journal import Journal, JournalEntry, RunEnd
 from batchlab.engines.process_pool import run_side_by_side
-from batchlab.engines.trial_recorder import TrialBooks, is_trained, refuse_to_train_over
+from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
 from batchlab.machine import environment, library_versions
 from batchlab.measurements.step_time import thread_choices
-from batchlab.processes.packed_workload import Parcel
-from batchlab.records.progress_listener import Listener
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import RunLength, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.plain import ENGINE
@@ -27,7 +27,7 @@ class LiveWork:
     """What a live engine trains.
 
     Attributes:
-        parcel: the workload, packed for child processes.
+        packed: the workload, packed for child processes.
         trial: what all trials share; its batch size, rate and seed are replaced.
         micro_batch_sizes: how each batch size in question fits into memory.
         step_s: seconds per step of each batch size in question, measured alone.
@@ -36,7 +36,7 @@ class LiveWork:
         device: the PyTorch device, such as "cpu" or "cuda:1".
     """
 
-    parcel: Parcel
+    packed: PackedWorkload
     trial: Trial
     micro_batch_sizes: Mapping[int, int]
     step_s: Mapping[int, float]
@@ -65,7 +65,7 @@ class LiveEngine:
         work: LiveWork,
         journal: Journal,
         study: StudyName,
-        listener: Listener,
+        listener: ProgressListener,
         *,
         started_s: float,
         budget_s: float,
@@ -93,7 +93,7 @@ class LiveEngine:
         self._started_s = started_s - journal.spent_before_s
         self._budget_s = budget_s
         self._trial_ids: dict[str, None] = {}
-        self._pace = Pace()
+        self._cost_model = CostModel()
 
     @property
     def n_workers(self) -> int:
@@ -133,7 +133,7 @@ class LiveEngine:
         From the step time that was measured alone, and from what earlier runs of the study took.
         """
         trial = replace(self._work.trial, batch_size=batch_size)
-        return self._pace.expected_s(
+        return self._cost_model.expected_s(
             trial,
             steps,
             step_s=self._work.step_s[batch_size],
@@ -183,7 +183,7 @@ class LiveEngine:
                 )
                 for ask, record in zip(asks, records, strict=True)
             ],
-            self._pace,
+            self._cost_model,
             spent_s=self.elapsed_s(),
         )
         return records
@@ -201,9 +201,9 @@ class LiveEngine:
 
     # ---- answers
 
-    def _as_they_were(self, asks: Sequence[Ask], before: Decision) -> list[TrialRecord]:
+    def _as_they_were(self, asks: Sequence[Ask], before: JournalEntry) -> list[TrialRecord]:
         """The stored records, each cut to what it had when it was answered the first time."""
-        self._pace = before.pace
+        self._cost_model = before.cost_model
         records = []
         for ask, run in zip(asks, before.runs, strict=True):
             record = self._stored(ask)
@@ -270,7 +270,7 @@ class LiveEngine:
             trial_id: self._expected_left_s(trial, lengths[trial_id])
             for trial_id, trial in left.items()
         }
-        books = TrialBooks(
+        recorder = TrialRecorder(
             self._store,
             lengths,
             self._listener,
@@ -280,15 +280,15 @@ class LiveEngine:
             clock=self._clock,
         )
         left_s = self._budget_s - self.elapsed_s()
-        with books:
+        with recorder:
             run_side_by_side(
-                self._work.parcel,
+                self._work.packed,
                 sorted(left.values(), key=lambda trial: expected_s[trial.trial_id], reverse=True),
-                books,
+                recorder,
                 n_workers=self.n_workers,
                 deadline_s=time.monotonic() + left_s,
             )
-        self._learn_pace(books)
+        self._learn_costs(recorder)
 
     def _expected_left_s(self, trial: Trial, length: RunLength) -> float:
         record = self._store.record(trial.trial_id)
@@ -299,11 +299,11 @@ class LiveEngine:
             watched_from_samples=length.watched_from_samples,
         )
 
-    def _learn_pace(self, books: TrialBooks) -> None:
-        for trial_id, (from_step, wall_s) in sorted(books.rounds.items()):
+    def _learn_costs(self, recorder: TrialRecorder) -> None:
+        for trial_id, (from_step, wall_s) in sorted(recorder.rounds.items()):
             record = self._store.record(trial_id)
             if record is not None:
-                self._pace = self._pace.with_run(
+                self._cost_model = self._cost_model.with_run(
                     record,
                     from_step=from_step,
                     wall_s=wall_s,

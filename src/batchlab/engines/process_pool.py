@@ -14,7 +14,7 @@ import torch
 
 from batchlab.processes.children import Child, Ended, Line
 from batchlab.processes.memory import PeakMemory
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Evaluation, Status, Trial
 from batchlab.training.plain import Outcome, Task, train
 
@@ -53,7 +53,7 @@ class TrialEnd:
 
 
 class Watcher(Protocol):
-    """Who keeps the books while trials run."""
+    """Who keeps the recorder while trials run."""
 
     def begin(self, trial: Trial) -> Task | Answer:
         """What to run for `trial`, asked when there is room for it."""
@@ -69,7 +69,7 @@ class Watcher(Protocol):
 
 
 def run_side_by_side(
-    parcel: Parcel,
+    packed: PackedWorkload,
     trials: Sequence[Trial],
     watcher: Watcher,
     *,
@@ -79,7 +79,7 @@ def run_side_by_side(
     """Run trials in child processes, in the order given, `n_workers` at a time.
 
     Args:
-        parcel: the workload.
+        packed: the workload.
         trials: the longest first, so that the end is not spent waiting for one.
         watcher: told everything; asked for each trial's task when its turn comes.
         n_workers: children at a time, >= 1.
@@ -89,19 +89,19 @@ def run_side_by_side(
     Raises:
         KeyboardInterrupt: after all children have written their checkpoints and ended.
     """
-    _SideBySide(parcel, trials, watcher, n_workers, deadline_s).run()
+    _SideBySide(packed, trials, watcher, n_workers, deadline_s).run()
 
 
 class _SideBySide:
     def __init__(
         self,
-        parcel: Parcel,
+        packed: PackedWorkload,
         trials: Sequence[Trial],
         watcher: Watcher,
         n_workers: int,
         deadline_s: float | None,
     ) -> None:
-        self._parcel = parcel
+        self._packed = packed
         self._waiting = deque(trials)
         self._watcher = watcher
         self._n_workers = n_workers
@@ -125,7 +125,7 @@ class _SideBySide:
             self._stop(None, None)
             raise
         finally:
-            # Only a watcher that cannot keep the books any more (a full disk) leaves some here.
+            # Only a watcher that cannot keep the recorder any more (a full disk) leaves some here.
             for _, child in self._running.values():
                 child.kill()
 
@@ -141,7 +141,7 @@ class _SideBySide:
             if task is Answer.HELD_BY_ANOTHER_PROCESS:
                 held.append(trial)
             elif isinstance(task, Task):
-                child = Child(_train_in_child, self._parcel, task)
+                child = Child(_train_in_child, self._packed, task)
                 self._running[child.connection] = (trial, child)
         all_held = bool(held) and not self._waiting
         self._waiting.extend(held)
@@ -194,9 +194,9 @@ def _trial_end(trial: Trial, ended: Ended) -> TrialEnd:
     )
 
 
-def _train_in_child(line: Line, parcel: Parcel, task: Task) -> tuple[Outcome, int | None]:
+def _train_in_child(line: Line, packed: PackedWorkload, task: Task) -> tuple[Outcome, int | None]:
     """What a trial's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
-    outcome = train(parcel.unpack(), task, emit=line.say, stop=line.asked_to_stop)
+    outcome = train(packed.unpack(), task, emit=line.say, stop=line.asked_to_stop)
     return outcome, memory.bytes()

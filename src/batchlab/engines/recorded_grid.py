@@ -26,7 +26,7 @@ _COLUMNS = ["batch_size", "learning_rate", "seed", "status", "steps", "curve"]
 # Rates that differ by less are the same rate, written down after another sum.
 _SAME_RATE = 1e-6
 
-Cell = tuple[int, float]
+CellKey = tuple[int, float]
 """A batch size and a learning rate."""
 
 
@@ -144,9 +144,9 @@ class RecordedGrid:
         return self._level(self.header.harder)
 
     @cached_property
-    def cells(self) -> Mapping[Cell, tuple[int, ...]]:
+    def cells(self) -> Mapping[CellKey, tuple[int, ...]]:
         """The seeds of each batch size and rate, ascending."""
-        seeds: dict[Cell, list[int]] = {}
+        seeds: dict[CellKey, list[int]] = {}
         for batch_size, learning_rate, seed in self.runs:
             seeds.setdefault((batch_size, learning_rate), []).append(seed)
         return {cell: tuple(sorted(seeds[cell])) for cell in sorted(seeds)}
@@ -176,7 +176,7 @@ class RecordedGrid:
             )
         return self._rates[batch_size]
 
-    def cell(self, batch_size: int, learning_rate: float) -> Cell:
+    def cell(self, batch_size: int, learning_rate: float) -> CellKey:
         """The cell of this batch size and (but for rounding) this rate.
 
         Raises:

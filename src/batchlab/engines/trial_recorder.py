@@ -1,4 +1,4 @@
-"""TrialBooks: who keeps the books in a store while trials run side by side."""
+"""TrialRecorder: who keeps the recorder in a store while trials run side by side."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from batchlab.engines.time_left import TimeLeft
 from batchlab.errors import StoreError
 from batchlab.machine import library_versions
 from batchlab.planning.cadence import pauses
-from batchlab.records.progress_listener import Listener
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Evaluation, RunLength, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Task
 
 
-class TrialBooks:
-    """Keeps the books in a store while trials run side by side (a `Watcher`).
+class TrialRecorder:
+    """Keeps the recorder in a store while trials run side by side (a `Watcher`).
 
     What the store already holds is not trained again; a trial asked for more than it has goes on
     from its checkpoint. A context manager: at its end every claim is given back.
@@ -32,14 +32,14 @@ class TrialBooks:
         self,
         store: Store,
         lengths: Mapping[str, RunLength],
-        listener: Listener,
+        listener: ProgressListener,
         *,
         device: str,
         threads: int,
         expected_s: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep books in `store` for the trials of `lengths`.
+        """Keep recorder in `store` for the trials of `lengths`.
 
         Args:
             store: where all is written down.
@@ -61,7 +61,7 @@ class TrialBooks:
         self._began: dict[str, tuple[int, float]] = {}
         self.rounds: dict[str, tuple[int, float]] = {}
 
-    def __enter__(self) -> TrialBooks:
+    def __enter__(self) -> TrialRecorder:
         return self
 
     def __exit__(self, *_: object) -> None:

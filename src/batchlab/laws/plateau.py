@@ -20,7 +20,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Status, TrialRecord
 
-Verdict = Literal["reached", "not_yet", "cannot_tell"]
+PlateauVerdict = Literal["reached", "not_yet", "cannot_tell"]
 Array = NDArray[np.float64]
 
 # Five epochs are what people call "a few more"; one epoch is within the noise of most curves.
@@ -57,7 +57,7 @@ class Plateau:
         reason: one sentence that says what was seen, and for "cannot_tell" what would settle it.
     """
 
-    verdict: Verdict
+    verdict: PlateauVerdict
     epoch: int | None
     epoch_interval: tuple[int, int] | None
     expected_improvement: Estimate
@@ -331,7 +331,7 @@ def _judged(posterior: _Posterior, *, n: int) -> Plateau:
         f"{horizon} more epochs are expected to bring {gain.estimate:.3g} "
         f"(95 %: {gain.low:.3g} to {gain.high:.3g}) against delta = {delta:.3g}"
     )
-    verdict: Verdict
+    verdict: PlateauVerdict
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
         verdict, epoch = "reached", posterior.epoch_at(0.5)
         interval = (

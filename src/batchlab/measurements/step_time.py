@@ -11,7 +11,7 @@ import torch
 
 from batchlab.processes.children import Line
 from batchlab.processes.memory import PeakMemory, limit_memory
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
@@ -47,7 +47,7 @@ def thread_choices(device: str) -> tuple[int, ...]:
 
 
 def measure_step_time(
-    line: Line, parcel: Parcel, trial: Trial, device: str, timed_s: float = _TIMED_S
+    line: Line, packed: PackedWorkload, trial: Trial, device: str, timed_s: float = _TIMED_S
 ) -> StepTiming:
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
@@ -58,7 +58,7 @@ def measure_step_time(
 
     Args:
         line: the connection to the parent, unused.
-        parcel: the workload.
+        packed: the workload.
         trial: gives the batch size and how it is cut; nothing is stored under its name.
         device: the PyTorch device.
         timed_s: about how long to time, in seconds, warm-up not counted.
@@ -66,7 +66,7 @@ def measure_step_time(
     Returns:
         The blocks' times, with warm-up blocks apart.
     """
-    workload = parcel.unpack()
+    workload = packed.unpack()
     memory = PeakMemory(torch.device(device))
     _touch(workload)
     timer = _Timer(Stepper(workload, trial, torch.device(device)))
@@ -132,13 +132,18 @@ def measure_step_time(
 
 
 def measure_step_time_within(
-    line: Line, parcel: Parcel, trial: Trial, device: str, timed_s: float, wall_bytes: int | None
+    line: Line,
+    packed: PackedWorkload,
+    trial: Trial,
+    device: str,
+    timed_s: float,
+    wall_bytes: int | None,
 ) -> StepTiming:
     """`measure_step_time` in a process that may ask for no more than `wall_bytes` of memory.
 
     Args:
         line: the connection to the parent, unused.
-        parcel: the workload.
+        packed: the workload.
         trial: gives the batch size and how it is cut.
         device: the PyTorch device.
         timed_s: about how long to time.
@@ -146,7 +151,7 @@ def measure_step_time_within(
     """
     if wall_bytes is not None:
         limit_memory(torch.device(device), wall_bytes)
-    return measure_step_time(line, parcel, trial, device, timed_s)
+    return measure_step_time(line, packed, trial, device, timed_s)
 
 
 def _touch(workload: Workload) -> None:

@@ -15,7 +15,7 @@ from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.planning.scaling import AdamSettings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.batching import n_examples, on_device
@@ -51,12 +51,12 @@ class WorkloadFacts:
     warnings: tuple[str, ...]
 
 
-def check_workload(line: Line, parcel: Parcel, device: str) -> WorkloadFacts:
+def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadFacts:
     """Make the model, look at its loss on a few examples, compare the splits.
 
     Args:
         line: the connection to the parent, unused.
-        parcel: the workload.
+        packed: the workload.
         device: the PyTorch device.
 
     Returns:
@@ -65,7 +65,7 @@ def check_workload(line: Line, parcel: Parcel, device: str) -> WorkloadFacts:
     Raises:
         WorkloadError: it cannot be trained as it is; the message says what to change.
     """
-    workload = parcel.unpack()
+    workload = packed.unpack()
     seed_everything(_SEED)
     model = _made(workload).to(torch.device(device))
     parameters = [part for part in model.parameters() if part.requires_grad]

@@ -1,4 +1,4 @@
-"""Parcel: a workload on its way to a child process, its tensors in shared memory.
+"""PackedWorkload: a workload on its way to a child process, its tensors in shared memory.
 
 The functions travel by cloudpickle, through a pipe and never through a file; the tensors are copied
 once into anonymous shared memory, whatever the number of children. The caller's own tensors are not
@@ -49,7 +49,7 @@ class _Place:
         return flat.reshape(self.shape)
 
 
-class Parcel:
+class PackedWorkload:
     """A workload packed once, for any number of children.
 
     It is pickled by `multiprocessing` when a child starts; `unpack` is called there.

@@ -11,17 +11,17 @@ from typing import Literal
 
 import torch
 
-from batchlab.commands.sweep_work import BOOKS_S, SweepWork
+from batchlab.commands.sweep_work import RECORDING_S, SweepWork
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measurements.step_time import measure_step_time_within
 from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_trials
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes
-from batchlab.processes.packed_workload import Parcel
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile, ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
-from batchlab.records.progress_listener import Listener, Silent
+from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Setting, Status, Trial
 from batchlab.store.store import Store
@@ -69,7 +69,7 @@ def profile(
     budget_s: float | None = None,
     reserved_s: float = 0.0,
     store: str | Path | None = None,
-    listener: Listener | None = None,
+    listener: ProgressListener | None = None,
 ) -> Profile:
     """Measure step time and peak memory of `workload` by batch size, and what is the largest.
 
@@ -126,7 +126,7 @@ def profile(
     work.let_go_of_data()
     assert work.deadline_s is not None
     made = measure_profile(
-        work.parcel, request, deadline_s=work.deadline_s - BOOKS_S, listener=listener
+        work.packed, request, deadline_s=work.deadline_s - RECORDING_S, listener=listener
     )
     _refuse_too_few(made, request, budget_s)
     if store is not None:
@@ -176,12 +176,16 @@ def profile_request(
 
 
 def measure_profile(
-    parcel: Parcel, request: ProfileRequest, *, deadline_s: float, listener: Listener
+    packed: PackedWorkload,
+    request: ProfileRequest,
+    *,
+    deadline_s: float,
+    listener: ProgressListener,
 ) -> Profile:
     """Try the batch sizes of `request`, each in a child, alone on the machine.
 
     Args:
-        parcel: the workload.
+        packed: the workload.
         request: what to try.
         deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
         listener: told how it gets on.
@@ -195,7 +199,7 @@ def measure_profile(
     device = torch.device(request.device)
     listener.phase("profiling: each batch size alone, the smallest first")
     search = ProfileSearch(
-        _Probing(parcel, request),
+        _Probing(packed, request),
         n_train=request.trial.n_train,
         ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
         left_s=lambda: deadline_s - time.monotonic(),
@@ -224,8 +228,8 @@ def measure_profile(
 class _Probing:
     """Tries batch sizes in child processes (a `Probe`)."""
 
-    def __init__(self, parcel: Parcel, request: ProfileRequest) -> None:
-        self._parcel = parcel
+    def __init__(self, packed: PackedWorkload, request: ProfileRequest) -> None:
+        self._packed = packed
         self._request = request
 
     def __call__(
@@ -235,7 +239,7 @@ class _Probing:
         request = self._request
         ended = run_in_child(
             measure_step_time_within,
-            self._parcel,
+            self._packed,
             replace(request.trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
             request.device,
             timed_s,
@@ -347,7 +351,7 @@ def _refuse_too_few(made: Profile, request: ProfileRequest, budget_s: float) -> 
         )
 
 
-def _warn(made: Profile, listener: Listener) -> None:
+def _warn(made: Profile, listener: ProgressListener) -> None:
     unsteady = [
         point
         for point in made.points

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from batchlab.laws.memory import MemoryFit, fit_memory
 from batchlab.profiling.profile import ProfilePoint, Stopped, peaks_for_law, scatter_of
-from batchlab.records.progress_listener import Listener
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
 
 # People's habits: always among the sizes, so that an answer can say how good they are here.
@@ -82,7 +82,7 @@ class ProfileSearch:
         n_train: int,
         ceiling_bytes: int | None,
         left_s: Callable[[], float],
-        listener: Listener,
+        listener: ProgressListener,
     ) -> None:
         """Nothing is tried yet.
 

@@ -1,11 +1,11 @@
-"""Listener: who is told how a long piece of work gets on."""
+"""ProgressListener: who is told how a long piece of work gets on."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Listener(Protocol):
+class ProgressListener(Protocol):
     """Who is told how the work gets on."""
 
     def phase(self, text: str) -> None:

@@ -20,7 +20,7 @@ from batchlab.report.advice.objective_words import (
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.parts.estimate_text import NOT_TOLD, estimate_text
 from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.sentence import Sentence, Verdict
+from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 
 HABIT = (16, 32, 64, 128)  # the batch sizes people take without measuring
 
@@ -190,7 +190,7 @@ def habit(told: Told) -> Sentence | None:
         have = "has" if len(bounded) == 1 else "have"
         parts.append(f"{_sizes(bounded)} {have} no run that met the target, only this bound")
     start = "The usual 16, 32, 64 and 128, each at its own tuned learning rate"
-    verdict: Verdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
+    verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
     return Sentence(topic="habit", text=f"{start}: {'; '.join(parts)}.", verdict=verdict)
 
 

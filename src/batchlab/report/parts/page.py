@@ -9,11 +9,11 @@ from batchlab.records.study import Study
 from batchlab.report.parts.figure import Figure, list_text
 from batchlab.report.parts.palette import Look
 from batchlab.report.parts.plots import PAGE
-from batchlab.report.parts.sentence import Verdict
+from batchlab.report.parts.sentence import ClaimVerdict
 from batchlab.report.parts.vega import script, script_json, specification, still_svg
 from batchlab.version import __version__
 
-VERDICT_WORDS: dict[Verdict, str] = {
+VERDICT_WORDS: dict[ClaimVerdict, str] = {
     "held": "held",
     "did_not_hold": "did not hold",
     "cannot_tell": "can't tell",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Verdict = Literal["held", "did_not_hold", "cannot_tell"]
+ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,7 @@ class Sentence:
 
     topic: str
     text: str
-    verdict: Verdict | None = None
+    verdict: ClaimVerdict | None = None
 
     def __str__(self) -> str:
         return self.text

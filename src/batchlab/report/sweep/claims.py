@@ -18,7 +18,7 @@ from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.sentence import Sentence, Verdict
+from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
 from batchlab.report.sweep.comparison import Comparison, Seeds, compare, difference_text
 from batchlab.report.sweep.equal_budget import (
@@ -165,7 +165,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
     held = _held_everywhere(evidence, start, outside, budgets)
     worse = _findings(held, "worse")
     if worse:
-        verdict: Verdict = "did_not_hold"
+        verdict: ClaimVerdict = "did_not_hold"
         seen = _beaten(evidence, start, worse)
     elif all(comparison.at_most_slightly_worse for _, _, comparison in held):
         verdict = "held"
@@ -189,7 +189,7 @@ def full_batch_converges_better(evidence: Evidence) -> Sentence:
     worse = _findings(held, "worse")
     ahead = sorted({budget.name for budget, _, _ in _findings(held, "better")}, key=NAMES.index)
     if worse:
-        verdict: Verdict = "did_not_hold"
+        verdict: ClaimVerdict = "did_not_hold"
         seen = _beaten(evidence, full[0], worse)
         if ahead:
             seen += f"; it was ahead of some size under equal {' and equal '.join(ahead)}"
@@ -208,7 +208,7 @@ CLAIMS: tuple[Callable[[Evidence], Sentence], ...] = (
     full_batch_converges_better,
 )
 
-_WORDS: dict[Verdict, str] = {
+_WORDS: dict[ClaimVerdict, str] = {
     "held": "held here",
     "did_not_hold": "did not hold here",
     "cannot_tell": "cannot tell",
@@ -266,7 +266,7 @@ def _ordered(
     small, large = (_mean_text(evidence, *values[place]) for place in (0, -1))
     seen = f"{what} was {small} and {large}"
     size = difference_text(evidence.metric, ends)
-    verdict: Verdict
+    verdict: ClaimVerdict
     if ends.outcome == "better":
         verdict = "did_not_hold" if reversed_pairs else "held"
         seen += f", a difference of {size}"
@@ -355,7 +355,7 @@ def _untold(claim: str, why: str) -> Sentence:
     return Sentence(topic=claim, text=f"“{claim}”: cannot tell, {why}.", verdict="cannot_tell")
 
 
-def _sentence(claim: str, verdict: Verdict, seen: str, evidence: Evidence) -> Sentence:
+def _sentence(claim: str, verdict: ClaimVerdict, seen: str, evidence: Evidence) -> Sentence:
     return Sentence(
         topic=claim,
         text=(

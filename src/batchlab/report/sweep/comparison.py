@@ -11,7 +11,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.report.parts.quantity_text import quantity_text
 
-Outcome = Literal["better", "worse", "same", "cannot_tell"]
+Difference = Literal["better", "worse", "same", "cannot_tell"]
 Seeds = Mapping[int, float]  # seed -> value
 ONE_SEED = "one seed: no interval; two or more seeds would tell"
 
@@ -29,7 +29,7 @@ class Comparison:
     tolerance: float
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Difference:
         """What the interval says of the first; "same" where all of it is within the tolerance."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:

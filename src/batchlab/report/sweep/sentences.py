@@ -11,7 +11,7 @@ from batchlab.laws.statistics import mean_interval
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.sentence import Sentence, Verdict
+from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.sweep.cells import Cell, cells, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.claims import (
     Evidence,
@@ -23,7 +23,7 @@ from batchlab.report.sweep.comparison import difference_text
 from batchlab.report.sweep.equal_budget import NAMES, EqualBudget, budget_split, metric_text
 from batchlab.report.sweep.trial_ending import trial_words
 
-__all__ = ["Sentence", "Verdict", "sentences"]
+__all__ = ["Sentence", "ClaimVerdict", "sentences"]
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:

@@ -30,7 +30,7 @@ _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an i
 def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """Time (samples, distance from perfect) by batch size, with the flat interval."""
     words = objective_words(advice)
-    known = [c for c in advice.candidates if c.score.estimate is not None]
+    known = [c for c in advice.candidates if c.cost.estimate is not None]
     rows = tuple(_rows(advice, study, known)) if known else ()
     looks = advice_looks(advice, study)
     panel = Panel(
@@ -66,7 +66,7 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
         low, high = advice.flat_interval
         yield {**base, "kind": "span", "batch_size": low / _EDGE, "to_size": high * _EDGE}
     for candidate in known:
-        row: Row = {**base, "batch_size": candidate.batch_size, **estimate_row(candidate.score)}
+        row: Row = {**base, "batch_size": candidate.batch_size, **estimate_row(candidate.cost)}
         row["batch"] = label_of(looks, candidate.batch_size)
         yield {**row, "kind": "band", "series": "measured"}
         yield {**row, "kind": candidate_kind(candidate)}
@@ -108,7 +108,7 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
 
 def _words(advice: Advice, known: list[Candidate]) -> str:
     words = objective_words(advice)
-    values = "; ".join(f"{c.batch_size}: {estimate_text(words.quantity, c.score)}" for c in known)
+    values = "; ".join(f"{c.batch_size}: {estimate_text(words.quantity, c.cost)}" for c in known)
     inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_interval) or "none"
     return (
         f"Chart of {words.figure} against batch size, each at its own tuned learning rate. "
@@ -122,7 +122,7 @@ def _notes(advice: Advice) -> Iterator[str]:
         "Each batch size at its own tuned learning rate, valued on seeds that did not choose it. "
         "Bars and band: 95 % intervals of each batch size alone."
     )
-    if any(c.learning_rate is None and c.score.estimate is not None for c in advice.candidates):
+    if any(c.learning_rate is None and c.cost.estimate is not None for c in advice.candidates):
         yield "Hollow: not trained itself; read off the fitted curve."
     if advice.flat_interval is not None:
         yield (

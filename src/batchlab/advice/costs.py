@@ -1,4 +1,4 @@
-"""Scores: the objective's figure of each batch size with joint draws of its error."""
+"""Costs: the objective's figure of each batch size with joint draws of its error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.combined_estimates import log_half_width
-from batchlab.advice.findings import Findings
-from batchlab.advice.ledger import read
+from batchlab.advice.run_log import read
 from batchlab.advice.scatter import pooled_sd
-from batchlab.advice.tuning import merit_of
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.tuning import learning_cost_of
 from batchlab.errors import FitError
 from batchlab.laws.steps_to_target import (
     StepsObservation,
@@ -27,81 +27,85 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
+class Costs:
     """The figures that a decision is made on.
 
     Attributes:
         batch_sizes: ascending, shape (k,).
-        log_scores: estimates, shape (k,).
-        draws: the log scores as they may truly be, given the runs, shape (n, k).
-        log_merit: the part that learning gives: log steps to target (quality: log shortfall).
-        merit_draws: the same for it, shape (n, k).
+        log_costs: estimates, shape (k,).
+        draws: the log costs as they may truly be, given the runs, shape (n, k).
+        log_learning_cost: what learning alone costs: log steps to target (quality: log shortfall).
+        learning_cost_draws: the same for it, shape (n, k).
         fit: the law of the steps to target; None: too few batch sizes, or objective quality.
     """
 
     batch_sizes: tuple[int, ...]
-    log_scores: Array
+    log_costs: Array
     draws: Array
-    log_merit: Array
-    merit_draws: Array
+    log_learning_cost: Array
+    learning_cost_draws: Array
     fit: StepsToTargetFit | None
 
 
-def score(findings: Findings, *, target: Target | None = None) -> Scores | None:
-    """Scores of every batch size that was valued, and of those that the law reaches.
+def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None:
+    """Costs of every batch size that was valued, and of those that the law reaches.
 
     Args:
-        findings: the runs.
+        state: the runs.
         target: read the runs against this one instead of the study's own.
 
     Returns:
         None where no batch size was valued.
     """
-    target = target or findings.ledger.until
-    fit = None if target is None else _fitted(findings, target)
+    target = target or state.run_log.until
+    fit = None if target is None else _fitted(state, target)
     if fit is not None:
         valued = fit.batch_sizes
         sizes = tuple(
             option.batch_size
-            for option in findings.options()
+            for option in state.options()
             if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
-            and option.batch_size not in findings.ruled_out
+            and option.batch_size not in state.ruled_out
         )
-        merit, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
-        if target == findings.ledger.until:
-            least = np.array([_least_log_merit(findings, size) for size in sizes])
+        cost, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
+        if target == state.run_log.until:
+            least = np.array([_least_log_learning_cost(state, size) for size in sizes])
             # Where the law itself lies below what misses leave, their bound is all that is known.
-            possible = np.flatnonzero(merit >= least)
+            possible = np.flatnonzero(cost >= least)
             sizes = tuple(sizes[place] for place in possible)
-            merit, draws = merit[possible], np.maximum(draws, least)[:, possible]
+            cost, draws = cost[possible], np.maximum(draws, least)[:, possible]
     else:
-        means = _means(findings, target)
+        means = _means(state, target)
         if means is None:
             return None
-        sizes, merit, draws = means
-    weight = np.array([findings.log_weight(size) for size in sizes])
+        sizes, cost, draws = means
+    weight = np.array([state.log_weight(size) for size in sizes])
     noise = np.random.default_rng(1).standard_normal(draws.shape)
-    spread = np.array([weight_sd(findings, size) for size in sizes])
-    return Scores(
+    spread = np.array([weight_sd(state, size) for size in sizes])
+    return Costs(
         batch_sizes=sizes,
-        log_scores=merit + weight,
+        log_costs=cost + weight,
         draws=draws + weight + noise * spread,
-        log_merit=merit,
-        merit_draws=draws,
+        log_learning_cost=cost,
+        learning_cost_draws=draws,
         fit=fit,
     )
 
 
-def _least_log_merit(findings: Findings, batch_size: int) -> float:
+def _least_log_learning_cost(state: StudyState, batch_size: int) -> float:
     """What those that missed the target leave for a batch size not run; -inf where it was run."""
-    return -math.inf if findings.merits(batch_size) else findings.log_merit_not_met(batch_size)
+    return (
+        -math.inf
+        if state.learning_costs(batch_size)
+        else state.log_learning_cost_not_met(batch_size)
+    )
 
 
-def observations(findings: Findings, target: Target) -> list[StepsObservation]:
+def observations(state: StudyState, target: Target) -> list[StepsObservation]:
     """The valuation runs as observations for the law."""
     seen = []
-    for size in sorted(findings.tuned):
-        for record in findings.values(size).values():
+    for size in sorted(state.tuned):
+        for record in state.valuation_runs(size).values():
             reading = read(record, target)
             if reading.failed or not (reading.steps or reading.after_steps):
                 continue  # met untrained at an easier target, or never begun: it measures nothing
@@ -113,25 +117,25 @@ def observations(findings: Findings, target: Target) -> list[StepsObservation]:
     return seen
 
 
-def _fitted(findings: Findings, target: Target) -> StepsToTargetFit | None:
+def _fitted(state: StudyState, target: Target) -> StepsToTargetFit | None:
     try:
-        fit = fit_steps_to_target(observations(findings, target), n_resamples=N_DRAWS)
+        fit = fit_steps_to_target(observations(state, target), n_resamples=N_DRAWS)
     except FitError:
         return None
     return fit if fit.no_draws_reason is None else None
 
 
-def _means(
-    findings: Findings, target: Target | None
-) -> tuple[tuple[int, ...], Array, Array] | None:
+def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], Array, Array] | None:
     """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
     logs: dict[int, list[float]] = {}
-    for size in sorted(findings.tuned):
-        merits = [
-            merit_of(findings.ledger, record) if target is None else read(record, target).middle
-            for record in findings.values(size).values()
+    for size in sorted(state.tuned):
+        found_costs = [
+            learning_cost_of(state.run_log, record)
+            if target is None
+            else read(record, target).middle
+            for record in state.valuation_runs(size).values()
         ]
-        found = [math.log(merit) for merit in merits if merit]
+        found = [math.log(cost) for cost in found_costs if cost]
         if found:
             logs[size] = found
     if not logs:
@@ -146,8 +150,8 @@ def _means(
     return tuple(logs), mean, mean + errors
 
 
-def weight_sd(findings: Findings, batch_size: int) -> float:
+def weight_sd(state: StudyState, batch_size: int) -> float:
     """How uncertain the log of what the steps are multiplied with is: that of the step time."""
-    if findings.question.objective != "time":
+    if state.question.objective != "time":
         return 0.0
-    return (log_half_width(findings.question.option(batch_size).step_s) or 0.0) / _Z
+    return (log_half_width(state.question.option(batch_size).step_s) or 0.0) / _Z

@@ -1,4 +1,4 @@
-"""Ledger: every training run the advice asked for, what came back, and what the budget allows."""
+"""RunLog: every training run the advice asked for, what came back, and what the budget allows."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def has_failed(record: TrialRecord) -> bool:
 
 
 @dataclass
-class Ledger:
+class RunLog:
     """Asks the engine, keeps what came back, and knows what may still be spent.
 
     Attributes:

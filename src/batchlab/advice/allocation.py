@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchlab.advice.climb import visit
+from batchlab.advice.costs import Array, Costs, costs_of
 from batchlab.advice.decision import Decision, decide
-from batchlab.advice.findings import Findings
-from batchlab.advice.scoring import Array, Scores, score
+from batchlab.advice.exploration import visit
+from batchlab.advice.study_state import StudyState
 
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
@@ -23,57 +23,57 @@ _WORTH_RUNS = 0.2
 _NEAR = 1.25  # what --explain lists beside the best
 
 
-def decision_of(findings: Findings, scores: Scores, *, run_enough: bool = False) -> Decision:
-    """The decision that the scores so far support.
+def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) -> Decision:
+    """The decision that the costs so far support.
 
     Args:
-        findings: the runs.
-        scores: their figures.
+        state: the runs.
+        costs: their figures.
         run_enough: as if there were runs enough for all: none has too few to be recommended, and
             those of which only bounds are known are left out.
     """
-    sizes = scores.batch_sizes
-    options = {option.batch_size: option for option in findings.options()}
+    sizes = costs.batch_sizes
+    options = {option.batch_size: option for option in state.options()}
     return decide(
         sizes,
-        scores.log_scores,
-        scores.draws,
-        delta=findings.question.delta,
-        objective=findings.question.objective,
+        costs.log_costs,
+        costs.draws,
+        delta=state.question.delta,
+        objective=state.question.objective,
         may_recommend=[
-            run_enough or len(findings.merits(size)) >= _FEWEST_VALUES for size in sizes
+            run_enough or len(state.learning_costs(size)) >= _FEWEST_VALUES for size in sizes
         ],
         all_compared=set(sizes) == set(options),
-        bounds=() if run_enough else _bounds_of_others(findings, scores),
+        bounds=() if run_enough else _bounds_of_others(state, costs),
         peak_bytes=[options[size].peak_bytes for size in sizes],
     )
 
 
-def _bounds_of_others(findings: Findings, scores: Scores) -> list[float]:
-    """The least that the scores can be of batch sizes that have none."""
-    others = _without_score(findings, scores.batch_sizes)
-    if findings.question.objective == "quality":
+def _bounds_of_others(state: StudyState, costs: Costs) -> list[float]:
+    """The least that the costs can be of batch sizes that have none."""
+    others = _without_cost(state, costs.batch_sizes)
+    if state.question.objective == "quality":
         # Nothing bounds them, but next to the best one nothing may be left untried.
-        best = scores.batch_sizes[int(scores.log_scores.argmin())]
-        return [-math.inf for size in others if size in _beside(findings, best)]
-    bounds = [findings.optimistic_log_score(size) for size in others]
+        best = costs.batch_sizes[int(costs.log_costs.argmin())]
+        return [-math.inf for size in others if size in _beside(state, best)]
+    bounds = [state.optimistic_log_cost(size) for size in others]
     return [bound for bound in bounds if bound is not None]
 
 
-def _without_score(findings: Findings, scored: Sequence[int]) -> list[int]:
+def _without_cost(state: StudyState, known: Sequence[int]) -> list[int]:
     """The batch sizes still in question that have none."""
-    return [size for size in _in_question(findings) if size not in scored]
+    return [size for size in _in_question(state) if size not in known]
 
 
-def _in_question(findings: Findings) -> list[int]:
+def _in_question(state: StudyState) -> list[int]:
     """The batch sizes that ran and were not ruled out, ascending."""
-    sizes = (option.batch_size for option in findings.options())
-    return [size for size in sizes if size not in findings.ruled_out]
+    sizes = (option.batch_size for option in state.options())
+    return [size for size in sizes if size not in state.ruled_out]
 
 
-def _beside(findings: Findings, batch_size: int) -> list[int]:
+def _beside(state: StudyState, batch_size: int) -> list[int]:
     """The batch sizes next to it, of those still in question."""
-    return _next_to(batch_size, _in_question(findings))
+    return _next_to(batch_size, _in_question(state))
 
 
 def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
@@ -82,47 +82,47 @@ def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
     return [size for size in sizes[max(0, place - 1) : place + 2] if size != batch_size]
 
 
-def settle(findings: Findings) -> Decision | None:
+def allocate(state: StudyState) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
 
     Returns:
         The last decision; None where no batch size met the target.
     """
     while True:
-        scores = score(findings)
-        if scores is None:
+        costs = costs_of(state)
+        if costs is None:
             return None
-        decision = decision_of(findings, scores)
-        if _is_clear(findings, scores, decision):
+        decision = decision_of(state, costs)
+        if _is_clear(state, costs, decision):
             size = decision.batch_size
             assert size is not None
             # The recommendation is only as good as its rate, and one seed's choice is not enough.
-            if len(findings.tuned[size].seeds) == 1 and findings.confirm(size):
-                findings.value(size, _FEWEST_VALUES)
+            if len(state.tuned[size].seeds) == 1 and state.confirm(size):
+                state.run_valuations(size, _FEWEST_VALUES)
                 continue
-            if _look_beside(findings, decision):
+            if _look_beside(state, decision):
                 continue
-            findings.ledger.note(
+            state.run_log.note(
                 f"the decision is clear: {decision.verdict}, batch size {decision.batch_size}",
                 _bounds_of(decision),
             )
             return decision
-        if not runs_may_tell(findings, scores, decision):
-            findings.ledger.note(
+        if not runs_may_tell(state, costs, decision):
+            state.run_log.note(
                 "no more runs",
                 f"the step times of {decision.contender} and {decision.blocking} are not known "
                 f"well enough to tell, however many runs there are ({_bounds_of(decision)})",
             )
             return decision
-        n_before = len(findings.ledger.records)
-        if not _next_runs(findings, decision):
-            if len(findings.ledger.records) > n_before:
+        n_before = len(state.run_log.records)
+        if not _next_runs(state, decision):
+            if len(state.run_log.records) > n_before:
                 continue  # what was run changed a rate, though it did not bring what it was for
-            findings.ledger.note("no more runs", "neither budget nor seeds are left for another")
+            state.run_log.note("no more runs", "neither budget nor seeds are left for another")
             return decision
 
 
-def runs_may_tell(findings: Findings, scores: Scores, decision: Decision) -> bool:
+def runs_may_tell(state: StudyState, costs: Costs, decision: Decision) -> bool:
     """Whether more runs may settle an open decision: would it be clear without their errors?
 
     What they would find is not known yet, so some of the figures that are possible by now are
@@ -130,24 +130,24 @@ def runs_may_tell(findings: Findings, scores: Scores, decision: Decision) -> boo
     asked before both sides have runs enough.
     """
     rivals = {decision.contender, decision.blocking}
-    few = any(len(findings.merits(size)) < _ENOUGH_VALUES for size in rivals)
-    # With a single one it is a batch size without a score that leaves it open.
+    few = any(len(state.learning_costs(size)) < _ENOUGH_VALUES for size in rivals)
+    # With a single one it is a batch size without a cost that leaves it open.
     if few or len(rivals) == 1 or decision.verdict != "cannot_tell":
         return True
-    errors, weight = _step_time_errors(scores), scores.log_scores - scores.log_merit
+    errors, weight = _step_time_errors(costs), costs.log_costs - costs.log_learning_cost
 
-    def is_clear(log_merit: Array) -> bool:
-        known = log_merit + weight
-        exact = replace(scores, log_scores=known, draws=known + errors)
-        return decision_of(findings, exact, run_enough=True).verdict != "cannot_tell"
+    def is_clear(log_learning_cost: Array) -> bool:
+        known = log_learning_cost + weight
+        exact = replace(costs, log_costs=known, draws=known + errors)
+        return decision_of(state, exact, run_enough=True).verdict != "cannot_tell"
 
-    if is_clear(scores.log_merit):
+    if is_clear(costs.log_learning_cost):
         return True
-    possible = scores.merit_draws[:: len(scores.merit_draws) // _POSSIBLE]
+    possible = costs.learning_cost_draws[:: len(costs.learning_cost_draws) // _POSSIBLE]
     return sum(map(is_clear, possible)) >= _WORTH_RUNS * len(possible)
 
 
-def _look_beside(findings: Findings, decision: Decision) -> bool:
+def _look_beside(state: StudyState, decision: Decision) -> bool:
     """Tune a neighbour of the recommendation that only bounds rule out; False: there is none.
 
     Bounds tell that it cannot be better, not how much worse it is, and two batch sizes make no law.
@@ -155,105 +155,105 @@ def _look_beside(findings: Findings, decision: Decision) -> bool:
     if decision.verdict != "recommend" or decision.batch_size is None:
         return False
     # They may open the decision again, and then it takes runs and seeds to close it.
-    seeds_left = len(findings.seeds.value) - len(findings.values(decision.batch_size))
-    left_s = findings.ledger.left_s()
-    if left_s < _LOOK_BESIDE_WITH * findings.question.budget_s or seeds_left < _ENOUGH_VALUES:
+    seeds_left = len(state.seeds.value) - len(state.valuation_runs(decision.batch_size))
+    left_s = state.run_log.left_s()
+    if left_s < _LOOK_BESIDE_WITH * state.question.budget_s or seeds_left < _ENOUGH_VALUES:
         return False
-    sizes = [option.batch_size for option in findings.options()]
+    sizes = [option.batch_size for option in state.options()]
     return any(
-        visit(findings, size, why=f"it lies beside {decision.batch_size}, which is clear already")
+        visit(state, size, why=f"it lies beside {decision.batch_size}, which is clear already")
         for size in reversed(_next_to(decision.batch_size, sizes))
-        if size not in findings.tuned and size not in decision.batch_sizes
+        if size not in state.tuned and size not in decision.batch_sizes
     )
 
 
-def _is_clear(findings: Findings, scores: Scores, decision: Decision) -> bool:
+def _is_clear(state: StudyState, costs: Costs, decision: Decision) -> bool:
     if decision.verdict in ("cannot_tell", "indifferent"):
         return decision.verdict == "indifferent"
-    if _may_not_matter(findings, decision) and _could_be_shown_alike(findings, scores):
+    if _may_not_matter(state, decision) and _could_be_shown_alike(state, costs):
         return False
-    return _next_larger(findings, decision) is None
+    return _next_larger(state, decision) is None
 
 
-def _could_be_shown_alike(findings: Findings, scores: Scores) -> bool:
+def _could_be_shown_alike(state: StudyState, costs: Costs) -> bool:
     """Whether batch sizes that are all the same could be told to be, by step times this uncertain.
 
     If not, no runs bring it, however many.
     """
-    errors = _step_time_errors(scores)
-    alike = replace(scores, log_scores=np.zeros(errors.shape[1]), draws=errors)
-    return decision_of(findings, alike, run_enough=True).verdict == "indifferent"
+    errors = _step_time_errors(costs)
+    alike = replace(costs, log_costs=np.zeros(errors.shape[1]), draws=errors)
+    return decision_of(state, alike, run_enough=True).verdict == "indifferent"
 
 
-def _step_time_errors(scores: Scores) -> Array:
-    """The part of the scores' errors that is not the runs'."""
-    return scores.draws - scores.log_scores - (scores.merit_draws - scores.log_merit)
+def _step_time_errors(costs: Costs) -> Array:
+    """The part of the costs' errors that is not the runs'."""
+    return costs.draws - costs.log_costs - (costs.learning_cost_draws - costs.log_learning_cost)
 
 
-def _next_larger(findings: Findings, decision: Decision) -> int | None:
+def _next_larger(state: StudyState, decision: Decision) -> int | None:
     """Objective samples: the next larger batch size, where it may be within delta as well."""
-    if findings.question.objective != "samples" or decision.batch_size is None:
+    if state.question.objective != "samples" or decision.batch_size is None:
         return None
     for size, low in zip(decision.batch_sizes, decision.low, strict=True):
         if size > decision.batch_size:
-            open_yet = low <= 1 + findings.question.delta
-            return size if open_yet and len(findings.values(size)) < _ENOUGH_VALUES else None
+            open_yet = low <= 1 + state.question.delta
+            return size if open_yet and len(state.valuation_runs(size)) < _ENOUGH_VALUES else None
     return None
 
 
-def _may_not_matter(findings: Findings, decision: Decision) -> bool:
+def _may_not_matter(state: StudyState, decision: Decision) -> bool:
     """Whether no batch size is for sure worse than delta: then more runs tell if all are alike."""
-    tolerance = 1 + findings.question.delta
-    all_there = len(decision.batch_sizes) == len(findings.options())
+    tolerance = 1 + state.question.delta
+    all_there = len(decision.batch_sizes) == len(state.options())
     return all_there and all(low <= tolerance for low in decision.low)
 
 
-def _next_runs(findings: Findings, decision: Decision) -> bool:
+def _next_runs(state: StudyState, decision: Decision) -> bool:
     """Do the runs that promise to tell most; False: none can be paid for."""
     # To be shown alike, batch sizes must be at their best: a rate slightly off looks like a worse
     # batch size. One that is the better by far needs no such care.
-    alike = _may_not_matter(findings, decision) or _next_larger(findings, decision) is not None
-    for size, why in _wanted(findings, decision):
-        if findings.cell(size) is None:
-            if size not in findings.tuned and visit(findings, size, why=why):
+    alike = _may_not_matter(state, decision) or _next_larger(state, decision) is not None
+    for size, why in _wanted(state, decision):
+        if state.cell(size) is None:
+            if size not in state.tuned and visit(state, size, why=why):
                 return True
             continue
         # Choosing the rate and valuing it take turns: neither pays without the other.
-        rounds = len(findings.tuned[size].seeds)
-        is_its_turn = len(findings.values(size)) >= _FEWEST_VALUES * rounds
-        if is_its_turn and (alike or findings.rate_in_doubt(size)) and findings.confirm(size):
-            findings.value(size, _FEWEST_VALUES)
+        rounds = len(state.tuned[size].seeds)
+        is_its_turn = len(state.valuation_runs(size)) >= _FEWEST_VALUES * rounds
+        if is_its_turn and (alike or state.rate_in_doubt(size)) and state.confirm(size):
+            state.run_valuations(size, _FEWEST_VALUES)
             return True
-        before = len(findings.values(size))
-        findings.value(size, before + findings.ledger.engine.n_workers, why=why)
-        if len(findings.values(size)) > before:
+        before = len(state.valuation_runs(size))
+        state.run_valuations(size, before + state.run_log.engine.n_workers, why=why)
+        if len(state.valuation_runs(size)) > before:
             return True
     return False
 
 
-def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
+def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, str]]:
     """Batch sizes to spend runs on, the most telling first."""
     sizes = decision.batch_sizes
     best = _best_of(decision)
     wanted: list[tuple[int, str]] = []
 
     def runs(size: int) -> int:
-        return len(findings.merits(size))
+        return len(state.learning_costs(size))
 
     if runs(best) < _FEWEST_VALUES:
         wanted.append((best, "it is the best so far and has too few runs"))
     wanted += [
         (size, "no law reaches it, and its neighbours do not rule out that it is the best")
-        for size in _unbounded(findings, decision)
+        for size in _unbounded(state, decision)
     ]
     if len(sizes) == 1:
         return wanted  # what bounds the others follows from this one's own figure
     # A bound is that of a ratio: the side with fewer runs gains most from one more.
-    larger = _next_larger(findings, decision)
+    larger = _next_larger(state, decision)
     if larger is not None:
         why = "the largest batch size within delta is asked for"
         wanted += [(size, why) for size in sorted((larger, best), key=runs)]
-    elif decision.verdict != "cannot_tell" or _may_not_matter(findings, decision):
+    elif decision.verdict != "cannot_tell" or _may_not_matter(state, decision):
         high, widest = max(zip(decision.high, sizes, strict=True))
         why = f"all may be the same, but for {widest} up to x{high:.2f} is open"
         wanted += [(size, why) for size in sorted((widest, best), key=runs)]
@@ -267,27 +267,25 @@ def _wanted(findings: Findings, decision: Decision) -> list[tuple[int, str]]:
     open_sizes = [
         size
         for size, low, high in zip(sizes, decision.low, decision.high, strict=True)
-        if low <= 1 + findings.question.delta and high > 1 + findings.question.delta
+        if low <= 1 + state.question.delta and high > 1 + state.question.delta
     ]
     wanted += [(size, "it may be as good as the best") for size in sorted(open_sizes, key=runs)]
     return list(dict.fromkeys(wanted))
 
 
-def _unbounded(findings: Findings, decision: Decision) -> list[int]:
-    """Batch sizes without a score that may yet be more than delta better, most promising first."""
+def _unbounded(state: StudyState, decision: Decision) -> list[int]:
+    """Batch sizes without a cost that may yet be more than delta better, most promising first."""
     untried = [
-        size
-        for size in _without_score(findings, decision.batch_sizes)
-        if size not in findings.tuned
+        size for size in _without_cost(state, decision.batch_sizes) if size not in state.tuned
     ]
-    if findings.question.objective == "quality":
-        beside = _beside(findings, _best_of(decision))
+    if state.question.objective == "quality":
+        beside = _beside(state, _best_of(decision))
         return [size for size in untried if size in beside]
-    best_score = findings.best_log_score()
-    if best_score is None:
+    best_cost = state.best_log_cost()
+    if best_cost is None:
         return []
-    limit = best_score - math.log1p(findings.question.delta)
-    bounds = {size: findings.optimistic_log_score(size) for size in untried}
+    limit = best_cost - math.log1p(state.question.delta)
+    bounds = {size: state.optimistic_log_cost(size) for size in untried}
     promising = [(bound, size) for size, bound in bounds.items() if bound is not None]
     return [size for bound, size in sorted(promising) if bound < limit]
 

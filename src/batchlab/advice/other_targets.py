@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from batchlab.advice.decision import Decision
-from batchlab.advice.findings import Findings
-from batchlab.advice.ledger import Wish
+from batchlab.advice.run_log import Wish
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import neighbours
 from batchlab.records.trial import Target
 
@@ -17,13 +17,13 @@ _FURTHEST = 3.0
 _USUALLY = 1.6
 
 
-def other_targets(findings: Findings) -> tuple[Target, Target] | None:
+def other_targets(state: StudyState) -> tuple[Target, Target] | None:
     """The easier and the harder target that the decision is repeated at, None: none to be had."""
-    target = findings.ledger.until
+    target = state.run_log.until
     if target is None:
         return None
-    reference = findings.question.reference.batch_size
-    return neighbours(target, list(findings.values(reference).values()))
+    reference = state.question.reference.batch_size
+    return neighbours(target, list(state.valuation_runs(reference).values()))
 
 
 def near_the_best(decision: Decision) -> list[int]:
@@ -35,33 +35,33 @@ def near_the_best(decision: Decision) -> list[int]:
     ]
 
 
-def follow_further(findings: Findings, decision: Decision) -> None:
+def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
     """Let the valuation runs near the best go on to the harder target, if the budget allows it."""
-    targets = other_targets(findings)
+    targets = other_targets(state)
     if targets is None:
         return
     harder = targets[1]
     wishes = []
     cost_s = 0.0
     for size in near_the_best(decision):
-        cell, merit = findings.cell(size), findings.log_merit(size)
-        if cell is None or merit is None:
+        cell, cost = state.cell(size), state.log_learning_cost(size)
+        if cell is None or cost is None:
             continue
-        for seed, record in findings.values(size).items():
+        for seed, record in state.valuation_runs(size).items():
             if record.crossing(harder) is None:
                 wishes.append(
                     Wish(
                         batch_size=size,
                         learning_rate=cell[1],
                         seed=seed,
-                        steps=math.ceil(_FURTHEST * math.exp(merit)),
+                        steps=math.ceil(_FURTHEST * math.exp(cost)),
                     )
                 )
-                new_steps = math.ceil((_USUALLY - 1) * math.exp(merit))
-                cost_s += findings.ledger.run_s(size, new_steps)
-    if wishes and cost_s / findings.ledger.engine.n_workers <= findings.ledger.left_s():
-        findings.ledger.note(
+                new_steps = math.ceil((_USUALLY - 1) * math.exp(cost))
+                cost_s += state.run_log.run_s(size, new_steps)
+    if wishes and cost_s / state.run_log.engine.n_workers <= state.run_log.left_s():
+        state.run_log.note(
             f"follow {len(wishes)} runs on to {harder.metric} {harder.value:.4g}",
             "the decision is repeated at a harder target",
         )
-        findings.ledger.run(wishes, "value", until=harder)
+        state.run_log.run(wishes, "value", until=harder)

@@ -1,4 +1,4 @@
-"""Findings: what the runs so far say of each batch size."""
+"""StudyState: what the runs so far say of each batch size."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.ledger import Ledger, Wish, has_failed
 from batchlab.advice.question import Option, Question
+from batchlab.advice.run_log import RunLog, Wish, has_failed
 from batchlab.advice.scatter import pooled_sd
-from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, merit_of
+from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
 from batchlab.records.trial import TrialRecord
 
 # Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
@@ -54,10 +54,10 @@ class SeedPlan:
 
 
 @dataclass
-class Findings:
-    """The state of a study: what was tuned, and what each tuned batch size scores."""
+class StudyState:
+    """The state of a study: what was tuned, and what each tuned batch size costs."""
 
-    ledger: Ledger
+    run_log: RunLog
     seeds: SeedPlan
     tuned: dict[int, RateSearch] = field(default_factory=dict)
     ruled_out: dict[int, str] = field(default_factory=dict)
@@ -67,13 +67,13 @@ class Findings:
     @property
     def question(self) -> Question:
         """What was asked."""
-        return self.ledger.question
+        return self.run_log.question
 
     def options(self) -> tuple[Option, ...]:
         """The batch sizes that ran on this machine."""
         return tuple(option for option in self.question.options if option.runs)
 
-    # ---- scores
+    # ---- costs
 
     def log_weight(self, batch_size: int) -> float:
         """What the objective multiplies the steps to target with, on a log scale."""
@@ -90,69 +90,74 @@ class Findings:
             return None
         return batch_size, tuned.learning_rate
 
-    def values(self, batch_size: int) -> dict[int, TrialRecord]:
+    def valuation_runs(self, batch_size: int) -> dict[int, TrialRecord]:
         """The valuation runs of a tuned batch size, by seed."""
         cell = self.cell(batch_size)
-        return {} if cell is None else self.ledger.of_cell(cell, "value")
+        return {} if cell is None else self.run_log.of_cell(cell, "value")
 
-    def merits(self, batch_size: int) -> list[float]:
+    def learning_costs(self, batch_size: int) -> list[float]:
         """Steps to target (or shortfall) of the valuation runs that have one."""
-        found = (merit_of(self.ledger, record) for record in self.values(batch_size).values())
-        return [merit for merit in found if merit is not None]
+        found = (
+            learning_cost_of(self.run_log, record)
+            for record in self.valuation_runs(batch_size).values()
+        )
+        return [cost for cost in found if cost is not None]
 
-    def log_merit(self, batch_size: int) -> float | None:
-        """Mean log merit: of the valuation runs, else of the run that chose the rate."""
-        merits = self.merits(batch_size)
-        if merits:
-            return sum(map(math.log, merits)) / len(merits)
+    def log_learning_cost(self, batch_size: int) -> float | None:
+        """Mean log cost: of the valuation runs, else of the run that chose the rate."""
+        found_costs = self.learning_costs(batch_size)
+        if found_costs:
+            return sum(map(math.log, found_costs)) / len(found_costs)
         tuned = self.tuned.get(batch_size)
-        return None if tuned is None or tuned.merit is None else math.log(tuned.merit)
+        return (
+            None if tuned is None or tuned.learning_cost is None else math.log(tuned.learning_cost)
+        )
 
-    def log_score(self, batch_size: int) -> float | None:
+    def log_cost(self, batch_size: int) -> float | None:
         """The objective's figure on a log scale, None where it is not known."""
-        merit = self.log_merit(batch_size)
-        return None if merit is None else merit + self.log_weight(batch_size)
+        cost = self.log_learning_cost(batch_size)
+        return None if cost is None else cost + self.log_weight(batch_size)
 
-    def scored(self) -> list[int]:
+    def that_met_the_target(self) -> list[int]:
         """The tuned batch sizes that met the target, ascending."""
-        return sorted(size for size in self.tuned if self.log_merit(size) is not None)
+        return sorted(size for size in self.tuned if self.log_learning_cost(size) is not None)
 
     def best(self) -> int | None:
-        """The batch size with the best score so far, of those valued if there are any."""
+        """The batch size with the best cost so far, of those valued if there are any."""
         best = self._best()
         return None if best is None else best[1]
 
-    def best_log_score(self) -> float | None:
-        """The score of the best batch size so far."""
+    def best_log_cost(self) -> float | None:
+        """The cost of the best batch size so far."""
         best = self._best()
         return None if best is None else best[0]
 
     def _best(self) -> tuple[float, int] | None:
-        scored = self.scored()
-        sizes = [size for size in scored if self.merits(size)] or scored
-        known = ((self.log_score(size), size) for size in sizes)
-        return min(((score, size) for score, size in known if score is not None), default=None)
+        met = self.that_met_the_target()
+        sizes = [size for size in met if self.learning_costs(size)] or met
+        known = ((self.log_cost(size), size) for size in sizes)
+        return min(((cost, size) for cost, size in known if cost is not None), default=None)
 
-    def optimistic_log_score(self, batch_size: int) -> float | None:
-        """The least that the score can be if larger batches need no more steps, nor fewer examples.
+    def optimistic_log_cost(self, batch_size: int) -> float | None:
+        """The least that the cost can be if larger batches need no more steps, nor fewer examples.
 
         From all that were run: S does not rise with B, and B S does not fall. None for quality, of
         which neither is known.
         """
-        scored = self.scored()
-        if self.question.objective == "quality" or not scored:
+        met = self.that_met_the_target()
+        if self.question.objective == "quality" or not met:
             return None
-        known = [(size, self.log_merit(size)) for size in scored]
-        bounds = [self.log_merit_not_met(batch_size)]
+        known = [(size, self.log_learning_cost(size)) for size in met]
+        bounds = [self.log_learning_cost_not_met(batch_size)]
         bounds += [
-            _carried_over(merit, size, batch_size) for size, merit in known if merit is not None
+            _carried_over(cost, size, batch_size) for size, cost in known if cost is not None
         ]
         return max(bounds) + self.log_weight(batch_size)
 
-    def log_merit_not_met(self, batch_size: int) -> float:
+    def log_learning_cost_not_met(self, batch_size: int) -> float:
         """Log steps in which it can't meet the target, where others that missed it tell; or -inf.
 
-        By the same two rules as `optimistic_log_score`.
+        By the same two rules as `optimistic_log_cost`.
         """
         bounds = [
             _carried_over(math.log(steps), size, batch_size)
@@ -182,7 +187,7 @@ class Findings:
 
     def _rate_points(self) -> Iterator[tuple[float, float]]:
         reference = self.question.reference
-        for size in self.scored():
+        for size in self.that_met_the_target():
             rate = self.tuned[size].learning_rate
             if rate is not None:
                 yield (
@@ -196,7 +201,7 @@ class Findings:
         self, batch_size: int, *, limit_steps: int, strides: tuple[int, ...] = (1,)
     ) -> RateSearch:
         """Search for the rate of a batch size."""
-        search = RateSearch(ledger=self.ledger, batch_size=batch_size)
+        search = RateSearch(run_log=self.run_log, batch_size=batch_size)
         search.run(
             start=self.rate_start(batch_size),
             limit_steps=limit_steps,
@@ -204,27 +209,27 @@ class Findings:
             strides=strides,
         )
         self.tuned[batch_size] = search
-        if self.ledger.until is not None and search.merit is not None:
-            self.ledger.tuned_steps[batch_size] = search.merit
+        if self.run_log.until is not None and search.learning_cost is not None:
+            self.run_log.tuned_steps[batch_size] = search.learning_cost
         return search
 
     def confirm(self, batch_size: int) -> bool:
         """Ask a further seed about the rate of a batch size; False: none left, or no budget."""
         search = self.tuned[batch_size]
-        if self.is_confirmed(batch_size) or search.merit is None:
+        if self.is_confirmed(batch_size) or search.learning_cost is None:
             return False
         seed = self.seeds.tune[len(search.seeds)]
-        before, merit_before = search.learning_rate, search.merit
+        before, learning_cost_before = search.learning_rate, search.learning_cost
         if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
             return False
-        self.ledger.note(
+        self.run_log.note(
             f"asked a further seed for the rate of batch size {batch_size}",
             f"{_seeds(len(search.seeds) - 1)} chose it, and this batch size matters",
         )
         if search.learning_rate != before and search.learning_rate is not None:
             assert before is not None
-            search.former.append((before, merit_before))
-            self.ledger.note(
+            search.former.append((before, learning_cost_before))
+            self.run_log.note(
                 f"batch size {batch_size}: rate {search.learning_rate:.3g} instead of {before:.3g}",
                 f"the runs of {_seeds(len(search.seeds))} have their lowest point there",
             )
@@ -233,9 +238,9 @@ class Findings:
     def rate_in_doubt(self, batch_size: int) -> bool:
         """Whether a further seed may move the rate to where it saves what is worth a move."""
         sd, _ = pooled_sd(
-            [math.log(merit) for merit in merits]
-            for merits in map(self.merits, self.scored())
-            if merits
+            [math.log(cost) for cost in found_costs]
+            for found_costs in map(self.learning_costs, self.that_met_the_target())
+            if found_costs
         )
         return self.tuned[batch_size].further_seed_saves(sd) > WORTH_A_MOVE
 
@@ -243,7 +248,7 @@ class Findings:
         """Whether every tuning seed was asked about its rate."""
         return len(self.tuned[batch_size].seeds) >= len(self.seeds.tune)
 
-    def value(self, batch_size: int, n: int, *, why: str = "") -> bool:
+    def run_valuations(self, batch_size: int, n: int, *, why: str = "") -> bool:
         """Run the tuned rate with seeds that had no part in choosing it, until there are `n`.
 
         A rate that fails on a fresh seed, or is three times as slow there as on the seed that chose
@@ -257,10 +262,10 @@ class Findings:
             cell = self.cell(batch_size)
             if cell is None:
                 return False
-            done = self.values(batch_size)
+            done = self.valuation_runs(batch_size)
             if any(self._was_luck(batch_size, record) for record in done.values()):
                 search.step_down()
-                self.ledger.note(
+                self.run_log.note(
                     f"batch size {batch_size}: a lower rate, {search.learning_rate or 'of none'}",
                     "a fresh seed did not survive the rate chosen before",
                 )
@@ -282,49 +287,52 @@ class Findings:
                 )
                 for seed in fresh
             ]
-            if not wishes or self.expected_s(wishes) > self.ledger.left_s():
+            if not wishes or self.expected_s(wishes) > self.run_log.left_s():
                 return False
-            self.ledger.note(
+            self.run_log.note(
                 f"value batch size {batch_size} at rate {cell[1]:.3g} with {len(wishes)} seeds",
                 why or "the seed that chose the rate flatters it",
             )
-            self.ledger.run(wishes, "value")
-            if len(self.values(batch_size)) == len(done):
+            self.run_log.run(wishes, "value")
+            if len(self.valuation_runs(batch_size)) == len(done):
                 return False  # their turn never came
 
     def _keep_the_better_rate(self, batch_size: int) -> None:
         """Where a further seed moved the rate and fresh seeds speak against it, move it back."""
         search = self.tuned[batch_size]
         assert search.learning_rate is not None
-        for rate, merit in search.former:
-            here = self.ledger.of_cell((batch_size, search.learning_rate), "value")
-            there = self.ledger.of_cell((batch_size, rate), "value")
+        for rate, cost in search.former:
+            here = self.run_log.of_cell((batch_size, search.learning_rate), "value")
+            there = self.run_log.of_cell((batch_size, rate), "value")
             pairs = [
-                (merit_of(self.ledger, here[seed]), merit_of(self.ledger, there[seed]))
+                (
+                    learning_cost_of(self.run_log, here[seed]),
+                    learning_cost_of(self.run_log, there[seed]),
+                )
                 for seed in here
                 if seed in there
             ]
             logs = [math.log(new / old) for new, old in pairs if new and old]
             if len(logs) == len(pairs) > 1 and sum(logs) / len(logs) > _CLEARLY_WORSE:
-                self.ledger.note(
+                self.run_log.note(
                     f"batch size {batch_size}: back to rate {rate:.3g}",
                     "on the same fresh seeds it took fewer steps",
                 )
-                search.learning_rate, search.merit = rate, merit
+                search.learning_rate, search.learning_cost = rate, cost
 
     def _was_luck(self, batch_size: int, record: TrialRecord) -> bool:
         if has_failed(record):
             return True
-        missed = self.ledger.until is not None and merit_of(self.ledger, record) is None
+        missed = self.run_log.until is not None and learning_cost_of(self.run_log, record) is None
         return missed and record.steps >= self.value_limit(batch_size)
 
     def value_limit(self, batch_size: int) -> int:
         """At how many steps a valuation is cut."""
-        if self.ledger.until is None:
+        if self.run_log.until is None:
             return self.horizon_steps(batch_size)
-        merit = self.tuned[batch_size].merit
-        assert merit is not None
-        return math.ceil(_VALUE_LIMIT * merit)
+        cost = self.tuned[batch_size].learning_cost
+        assert cost is not None
+        return math.ceil(_VALUE_LIMIT * cost)
 
     def horizon_steps(self, batch_size: int) -> int:
         """Objective quality: the steps that a run of this batch size is given."""
@@ -334,7 +342,7 @@ class Findings:
             assert step_s is not None
             return max(1, int(question.longest_s / step_s))
         assert question.longest_epochs is not None
-        return self.ledger.longest_steps(batch_size)
+        return self.run_log.longest_steps(batch_size)
 
     def expected_s(self, wishes: list[Wish]) -> float:
         """What the runs are expected to cost, given where the target was met before."""
@@ -345,14 +353,16 @@ class Findings:
             if known is not None:
                 steps = min(steps, math.ceil(_USUALLY_WITHIN * known))
             likely.append(replace(wish, steps=steps))
-        return self.ledger.expected_s(likely)
+        return self.run_log.expected_s(likely)
 
     def _steps_seen(self, wish: Wish) -> float | None:
         """Steps to the target of other seeds of the same cell; None: it was never met there."""
-        if self.ledger.until is None:
+        if self.run_log.until is None:
             return None
-        others = self.ledger.of_cell(wish.cell, "pilot", "tune", "value", "verify").values()
-        found = [merit for merit in (merit_of(self.ledger, r) for r in others) if merit is not None]
+        others = self.run_log.of_cell(wish.cell, "pilot", "tune", "value", "verify").values()
+        found = [
+            cost for cost in (learning_cost_of(self.run_log, r) for r in others) if cost is not None
+        ]
         return sum(found) / len(found) if found else None
 
 
