@@ -5,11 +5,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from batchlab.errors import BatchlabError
+from batchlab.errors import BatchlabError, UsageError
 
 
 class OutputFileError(BatchlabError):
     """A report that could not be written; what was there before is unchanged."""
+
+
+def check_output_file(path: Path, *, store: Path) -> None:
+    """Refuse now what could only be found out after hours of training.
+
+    Raises:
+        UsageError: no report can be written to `path`; the message says why and what to do.
+    """
+    if path.resolve() == store.resolve():
+        raise UsageError(f"--report {path} is the store; give another file for the report")
+    if path.is_dir():
+        raise UsageError(f"--report {path} is a folder; give a file, such as {path}/report.html")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"--report {path}: there is no folder {folder}; make it, or give another")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--report {path}: {folder} cannot be written to; give another folder")
 
 
 def write_output_file(path: Path, content: bytes) -> None:

@@ -1,0 +1,137 @@
+"""Report: a study of a store, shown again as a page, text, tables, images or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from batchlab.commands.advised import Advised, advice_of
+from batchlab.errors import UsageError
+from batchlab.records.study import Study
+from batchlab.report.parts.output_file import check_output_file
+from batchlab.store.store import Store
+
+ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What came of it.
+
+    Attributes:
+        text: text or JSON to be printed, ended by a newline; None: it is in files.
+        files: the files that were written.
+    """
+
+    text: str | None = None
+    files: tuple[Path, ...] = ()
+
+
+def report(
+    store: str | Path = "batchlab.db",
+    *,
+    study: str | None = None,
+    output_format: ReportFormat = "html",
+    path: str | Path | None = None,
+) -> Report:
+    """Show a study of a store, as it was shown when it was made.
+
+    Args:
+        store: the SQLite file; it has to be there.
+        study: the start of the study's id; None: the one asked for last.
+        output_format: "html" (a page), "csv" (two tables), "svg" or "png" (one image a figure) make
+            files; "text" and "json" make text.
+        path: the file to write, beside which those of csv, svg and png lie; None:
+            `batchlab-report.` and the format.
+
+    Returns:
+        The text, or the files that were written.
+
+    Raises:
+        UsageError: no study has such an id, or more than one; or no file can be written to `path`.
+        StoreError: there is no store, or it cannot be read.
+        OutputFileError: a file cannot be written.
+        NothingToDrawError: no figure has anything to show.
+    """
+    store = Path(store)
+    shown = stored(store, study)
+    path = Path(path or f"batchlab-report.{output_format}")
+    if output_format == "text":
+        return Report(text=_text(shown))
+    if output_format == "json":
+        return Report(text=json_document(shown, store=store, page=None) + "\n")
+    check_output_file(path, store=store)
+    if output_format == "html":
+        write_page(shown, path)
+        return Report(files=(path,))
+    seen = shown.study if isinstance(shown, Advised) else shown
+    if output_format == "csv":
+        from batchlab.report import write_csv
+
+        return Report(files=write_csv(seen, path))
+    from batchlab.report import write_images
+
+    return Report(files=write_images(seen, path, output_format))
+
+
+def stored(store: Path, study: str | None) -> Study | Advised:
+    """A study of a store, with its answer where it has one.
+
+    Raises:
+        UsageError: no study has such an id, or more than one.
+        StoreError: there is no store, or it cannot be read.
+    """
+    with Store.existing(store) as opened:
+        found = opened.study(_study_id(opened.studies(), study, store))
+        return advice_of(opened, found) or found
+
+
+def write_page(shown: Study | Advised, path: Path) -> None:
+    """Write the page of a study, at once or later.
+
+    Raises:
+        OutputFileError: the file cannot be written; an old one is left as it is.
+    """
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.html import write_advice_html
+
+        write_advice_html(shown.advice, shown.study, shown.profile, path)
+    else:
+        from batchlab.report import write_html
+
+        write_html(shown, path)
+
+
+def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
+    """The JSON document of a study; `page` is the one that was written with it, None: none."""
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.document import advice_document
+
+        return advice_document(shown.advice, shown.study, store=store, report=page)
+    from batchlab.report.sweep.document import sweep_document
+
+    return sweep_document(shown, store=store, report=page)
+
+
+def _text(shown: Study | Advised) -> str:
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.text import advice_text
+
+        return advice_text(shown.advice, workload=shown.study.workload, report=None)
+    from batchlab.report import text_report
+
+    return text_report(shown)
+
+
+def _study_id(
+    studies: tuple[tuple[str, str, str], ...], wanted: str | None, store: Path
+) -> str | None:
+    if wanted is None:
+        return None
+    found = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    listing = ", ".join(f"{name} ({made})" for name, made, _ in studies) or "none"
+    what = "no study" if not found else f"{len(found)} studies"
+    raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.store.test_store import put_study
+
+from batchlab.commands.report import report
+from batchlab.errors import StoreError, UsageError
+from batchlab.report.sweep.html import html_page
+from batchlab.report.sweep.text import text_report
+from batchlab.store.store import Store
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, made_up_study(batch_sizes=(64, 256)))
+    return tmp_path / "lab.db"
+
+
+def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
+    with Store.existing(lab) as store:
+        study = store.study()
+
+    text, document = report(lab, output_format="text"), report(lab, output_format="json")
+
+    assert (text.text, text.files) == (text_report(study), ())
+    assert json.loads(document.text or "")["study"] == study.study_id
+    assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
+
+
+def test_a_page_is_that_of_the_study_as_it_is_stored(lab: Path, tmp_path: Path) -> None:
+    with Store.existing(lab) as store:
+        study = store.study()
+
+    made = report(lab, path=tmp_path / "page.html")
+
+    assert (made.text, made.files) == (None, (tmp_path / "page.html",))
+    assert (tmp_path / "page.html").read_text() == html_page(study)
+
+
+def test_tables_and_images_tell_which_files_they_are(lab: Path, tmp_path: Path) -> None:
+    tables = report(lab, output_format="csv", path=tmp_path / "table.csv").files
+    images = report(lab, output_format="svg", path=tmp_path / "image.svg").files
+
+    assert [file.name for file in tables] == ["table.csv", "table-observations.csv"]
+    assert images
+    assert all(file.name.startswith("image-") and file.suffix == ".svg" for file in images)
+    assert all(file.stat().st_size > 0 for file in (*tables, *images))
+
+
+def test_a_study_of_no_such_id_is_refused_with_those_that_there_are(lab: Path) -> None:
+    with pytest.raises(UsageError, match=r"no study whose id begins with 'x'; it has made-up"):
+        report(lab, study="x")
+
+
+def test_the_store_is_never_written_over(lab: Path) -> None:
+    before = lab.read_bytes()
+
+    with pytest.raises(UsageError, match="is the store"):
+        report(lab, path=lab)
+
+    assert lab.read_bytes() == before
+
+
+def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at"):
+        report(tmp_path / "none.db")
+
+    assert list(tmp_path.iterdir()) == []
