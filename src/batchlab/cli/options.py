@@ -1,0 +1,63 @@
+"""Options: the arguments and flags that several commands share, the same everywhere they apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batchlab.cli.values import BYTES, SETTING
+from batchlab.errors import UsageError
+
+_DEFAULT_STORE = "batchlab.db"
+
+
+def _each_once(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[tuple[str, str], ...]
+) -> dict[str, str]:
+    """The settings by name.
+
+    Raises:
+        UsageError: a name that was given twice.
+    """
+    settings: dict[str, str] = {}
+    for name, value in given:
+        if name in settings:
+            raise UsageError(
+                f"setting {name!r} was given twice, as {settings[name]} and as {value}; give it "
+                f"once, and another sweep for the other value"
+            )
+        settings[name] = value
+    return settings
+
+
+workload_argument = click.argument("workload", default="mnist-mlp")
+settings_option = click.option(
+    "--set",
+    "settings",
+    type=SETTING,
+    multiple=True,
+    callback=_each_once,
+    help="A setting of the workload. Repeatable.",
+)
+sampling_option = click.option(
+    "--sampling",
+    type=click.Choice(["reshuffle", "replacement"]),
+    default="reshuffle",
+    show_default=True,
+)
+drop_last_option = click.option(
+    "--drop-last", is_flag=True, help="Leave out a smaller last batch of an epoch."
+)
+memory_limit_option = click.option(
+    "--memory-limit", type=BYTES, help="Judge as if there were no more. Default: what there is."
+)
+device_option = click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."
+)
+store_option = click.option(
+    "--store", type=click.Path(path_type=Path), default=_DEFAULT_STORE, show_default=True
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+)

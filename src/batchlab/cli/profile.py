@@ -1,0 +1,84 @@
+"""`batchlab profile`: step time and memory by batch size, and the largest that fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import (
+    device_option,
+    json_option,
+    memory_limit_option,
+    settings_option,
+    workload_argument,
+)
+from batchlab.cli.output import at_work
+from batchlab.cli.values import BATCH_SIZES, SECONDS
+
+# The last probe may have to be ended, and a busy machine takes its time.
+_PROBE_END_S = 1.0
+
+
+@click.command()
+@workload_argument
+@click.option(
+    "--batch-sizes",
+    type=BATCH_SIZES,
+    help="Examples per optimizer step; full is the whole training set. Default: 1, 2, 4, ... full, "
+    "and the workload's own.",
+)
+@settings_option
+@memory_limit_option
+@click.option(
+    "--budget",
+    type=SECONDS,
+    default="60s",
+    show_default=True,
+    help="Ceiling on the time of the whole command.",
+)
+@click.option(
+    "--store", type=click.Path(path_type=Path), help="Keep the step times here, for sweeps."
+)
+@json_option
+@device_option
+@click.pass_obj
+def profile(
+    invocation: Invocation,
+    workload: str,
+    batch_sizes: tuple[int | Literal["full"], ...] | None,
+    settings: dict[str, str],
+    memory_limit: int | None,
+    budget: float,
+    store: Path | None,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Measure step time and memory by batch size, and find the largest that fits.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    Every batch size is tried in a process of its own: one that runs out of memory, crashes or hangs
+    ends that process and nothing else. What --json prints can be read on another machine.
+    """
+    with at_work() as progress:
+        from batchlab.profiling.profiling import profile as run_profile
+        from batchlab.report.profile.text import profile_text  # now, while there is time
+
+        made = run_profile(
+            workload,
+            batch_sizes=batch_sizes,
+            settings=settings,
+            device=device,
+            memory_limit_bytes=memory_limit,
+            budget_s=budget,
+            reserved_s=invocation.reserved_s(budget, None) + _PROBE_END_S,
+            store=store,
+            listener=progress,
+        )
+    if as_json:
+        print(made.to_json())
+        return
+    print(profile_text(made), end="")

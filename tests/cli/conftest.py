@@ -1,0 +1,76 @@
+"""Command lines run in this process, each test in an empty folder of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.user_file import write_user_file
+from tests.store.test_store import put_study
+
+from batchlab.cli import main as cli
+from batchlab.store.store import Store
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    sys.modules.pop("mine", None)
+
+
+class Done:
+    """What a command line did in this process."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+
+@pytest.fixture
+def do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def do(*arguments: str) -> Done:
+        capsys.readouterr()
+        # A budget counts from the start of the process, which here ran other tests before.
+        monkeypatch.setattr(cli, "_STARTED_S", time.monotonic())
+        code = cli._exit_code(list(arguments))
+        return Done(code, *capsys.readouterr())
+
+    return do
+
+
+@pytest.fixture
+def refused(do: Any, tmp_path: Path) -> Any:
+    """What wrong usage comes to: one line, exit code 2, nothing stored."""
+
+    def refused(arguments: str, told: str) -> None:
+        write_user_file(tmp_path)
+        given = arguments.split()
+        if given[0] in ("advise", "profile", "sweep"):
+            given += ["--store", "lab.db"]
+
+        done = do(*given)
+
+        assert done.code == 2
+        assert told in done.err
+        assert done.err.startswith("error: ")
+        assert done.err.count("\n") == 1
+        assert done.out == ""
+        assert {file.name for file in tmp_path.iterdir()} <= {"mine.py", "__pycache__"}
+
+    return refused
+
+
+@pytest.fixture
+def stored() -> Path:
+    with Store("lab.db") as store:
+        put_study(store, made_up_study(batch_sizes=(64, 256)))
+    return Path("lab.db")

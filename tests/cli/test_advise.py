@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.made_up_advice import advice_study, made_up_advice
+from tests.reference.made_up_profile import made_up_profile
+
+from batchlab.commands import advise as advising
+from batchlab.commands.advised import Advised
+
+
+@pytest.fixture
+def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `advise` was called with; nothing is trained, the answer is made up."""
+    asked: dict[str, Any] = {}
+
+    def answered(workload: str, **named: Any) -> Advised:
+        asked.update(named, workload=workload)
+        advice = made_up_advice()
+        return Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
+
+    monkeypatch.setattr(advising, "advise_with_evidence", answered)
+    return asked
+
+
+def test_advise_answers_on_one_screen_and_writes_its_report(
+    do: Any, advised: dict[str, Any], tmp_path: Path
+) -> None:
+    done = do("advise")
+
+    assert done.code == 0
+    assert len(done.out.splitlines()) <= 40
+    assert "batch size" in done.out
+    assert "batchlab-report.html" in done.out
+    assert (tmp_path / "batchlab-report.html").read_text().startswith("<!")
+    assert (advised["workload"], advised["objective"]) == ("mnist-mlp", "time")
+    assert advised["budget_s"] == 175.0
+
+
+def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:
+    do(
+        *("advise", "mine.py:workload", "--objective", "samples", "--target", "accuracy=0.97"),
+        *("--budget", "5m", "--batch-sizes", "16,full", "--epochs", "3", "--memory-limit", "2GiB"),
+        *("--profile", "gpu.json", "--set", "width=64", "--sampling", "replacement"),
+        *("--drop-last", "--device", "cuda:1", "--store", "lab.db", "--report", "page.html"),
+    )
+
+    assert (advised["workload"], advised["objective"]) == ("mine.py:workload", "samples")
+    assert (advised["target"], advised["budget_s"]) == (("accuracy", 0.97), 300.0)
+    assert (advised["batch_sizes"], advised["epochs"]) == ((16, "full"), 3)
+    assert (advised["memory_limit_bytes"], advised["profile"]) == (2 * 2**30, Path("gpu.json"))
+    assert (advised["settings"], advised["sampling"]) == ({"width": "64"}, "replacement")
+    assert (advised["drop_last"], advised["device"]) == (True, "cuda:1")
+    assert advised["store"] == Path("lab.db")
+    assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
+    assert 12.0 <= advised["reserved_s"] < 60.0  # the report's own time, and what is gone
+
+
+def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict[str, Any]) -> None:
+    done = do("advise", "--json")
+
+    document = json.loads(done.out)
+    assert (document["command"], document["verdict"]) == ("advise", "recommend")
+    assert document["report"] == "batchlab-report.html"
+
+
+def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any]) -> None:
+    first = made_up_advice().steps[0]
+
+    assert f"{first.did}: {first.why}" in do("advise", "--explain").out
+    assert f"{first.did}: {first.why}" not in do("advise").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("advise mine.py:workload --objective speed", "'speed' is not one of 'time', 'samples'"),
+        ("advise mine.py:workload --budget 5", "budget '5': expected a time above 0"),
+        ("advise mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
+        ("advise mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
+        ("advise mine.py:workload --epochs 0", "'--epochs': 0 is not in the range x>=1"),
+        ("advise mine.py:workload --memory-limit 2", "memory limit '2': expected a size"),
+        ("advise mine.py:workload --report lab.db", "--report lab.db is the store"),
+        (
+            "advise mine.py:workload --objective quality --target accuracy=0.9",
+            "target accuracy=0.9 with objective quality",
+        ),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
+    arguments: str, told: str, refused: Any
+) -> None:
+    refused(arguments, told)

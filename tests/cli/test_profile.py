@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.reference.user_file import write_user_file
+
+from batchlab.cli import main as cli
+from batchlab.profiling.profile import Profile
+
+PROFILE_SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "profile.json"
+
+
+@pytest.fixture
+def quick_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    from batchlab.profiling import search as profile_search
+
+    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+
+
+@pytest.mark.usefixtures("quick_profile")
+def test_a_profile_as_json_is_one_document_that_can_be_read_elsewhere(
+    do: Any, tmp_path: Path
+) -> None:
+    write_user_file(tmp_path)
+
+    done = do("profile", "mine.py:workload", "--batch-sizes", "8,full", "--json")
+
+    assert done.code == 0
+    jsonschema.validate(json.loads(done.out), json.loads(PROFILE_SCHEMA.read_text()))
+    made = Profile.from_json(done.out)
+    assert [point.batch_size for point in made.points] == [8, 200]
+    assert not Path("batchlab.db").exists()
+
+
+@pytest.mark.usefixtures("quick_profile")
+def test_a_profile_as_text_has_a_table_and_says_what_fits(do: Any, tmp_path: Path) -> None:
+    write_user_file(tmp_path)
+
+    done = do("profile", "mine.py:workload", "--batch-sizes", "8,64,full", "--memory-limit", "2GiB")
+
+    assert done.code == 0
+    assert "200 (full)" in done.out
+    assert "All 200 training examples fit in one batch within 2.15 GB" in done.out
+
+
+def test_an_interrupted_profile_does_not_claim_to_be_stored(do: Any, monkeypatch: Any) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.batchlab, "main", interrupt)
+
+    done = do("profile", "mine.py:workload")
+
+    assert done.code == 130
+    assert done.err == "interrupted. To go on: batchlab profile mine.py:workload\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--memory-limit 1MB", "memory limit 1 MB: workload 'mine' needs"),
+        ("--budget 0.1s", "give a larger --budget"),
+    ],
+)
+def test_a_profile_that_cannot_be_made_is_told_in_one_line(
+    options: str, told: str, do: Any, tmp_path: Path
+) -> None:
+    write_user_file(tmp_path)
+
+    done = do("profile", "mine.py:workload", *options.split())
+
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 1
+    assert done.out == ""
+    assert len(lines) == 1
+    assert told in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("profile mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
+        ("profile mine.py:workload --memory-limit 2", "memory limit '2': expected a size above 0"),
+        ("profile mine.py:workload --memory-limit 0GB", "memory limit '0GB': expected a size"),
+        ("profile mine.py:workload --budget 5", "budget '5': expected a time above 0"),
+        ("profile mine.py:workload --device tpu", "device 'tpu': expected cpu, cuda or cuda:N"),
+        ("profile mine.py:workload --set momentun=0.9", "did you mean 'momentum'?"),
+        ("profile mnist-mpl", "unknown workload 'mnist-mpl'; did you mean 'mnist-mlp'?"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
+    arguments: str, told: str, refused: Any
+) -> None:
+    refused(arguments, told)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.reference.made_up_advice import advice_study, made_up_advice
+from tests.reference.made_up_profile import made_up_profile
+
+from batchlab.engines.journal import Journal
+from batchlab.store.store import Store
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
+
+
+@pytest.mark.parametrize("output_format", ["text", "json", "html"])
+def test_the_report_of_an_advise_study_is_its_advice(
+    output_format: str, do: Any, tmp_path: Path
+) -> None:
+    advice = made_up_advice()
+    study = advice_study(advice)
+    with Store(tmp_path / "batchlab.db") as store:
+        store.put_workload(study.workload)
+        store.put_study(
+            study_id="advised",
+            command=study.command,
+            workload_id=study.workload.workload_id,
+            environment=(),
+            trial_ids=(),
+        )
+        journal = Journal(store, "advised")
+        journal.begin(profile=made_up_profile().to_json(), budget_s=100.0, spent_s=1.0)
+        journal.put_advice(advice)
+
+    done = do("report", "--format", output_format)
+
+    said = done.out
+    if output_format == "html":
+        said = (tmp_path / "batchlab-report.html").read_text()
+    assert done.code == 0, done.err
+    assert advice.recommendation is not None
+    assert str(advice.recommendation.batch_size) in said
+    assert "steps_to_target" in said if output_format == "json" else "learning rate" in said
+
+
+def test_a_report_as_text_goes_to_stdout(stored: Path, do: Any) -> None:
+    done = do("report", "--store", str(stored), "--format", "text")
+
+    assert (done.code, done.err) == (0, "")
+    assert "batch size" in done.out
+
+
+def test_a_report_as_json_is_the_document_of_a_sweep(stored: Path, do: Any) -> None:
+    done = do("report", "--store", str(stored), "--format", "json")
+
+    document = json.loads(done.out)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert [trial["batch_size"] for trial in document["trials"]] == [64, 256]
+
+
+def test_a_report_into_files_prints_where_they_are(stored: Path, do: Any) -> None:
+    done = do("report", "--store", str(stored), "--format", "csv")
+
+    assert done.code == 0
+    files = [Path(line) for line in done.out.splitlines()]
+    assert files
+    assert all(file.stat().st_size > 0 for file in files)
+
+
+def test_a_report_never_overwrites_the_store(stored: Path, do: Any) -> None:
+    before = stored.read_bytes()
+
+    done = do("report", "--store", "lab.db", "--report", "./lab.db")
+
+    assert done.code == 2
+    assert stored.read_bytes() == before
+
+
+def test_a_study_is_chosen_by_the_start_of_its_id(stored: Path, do: Any) -> None:
+    assert do("report", "--store", "lab.db", "--study", "made", "--format", "text").code == 0
+
+    done = do("report", "--store", "lab.db", "--study", "other", "--format", "text")
+
+    assert done.code == 2
+    assert "no study whose id begins with 'other'; it has made-up-study (" in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("report --format pdf", "'pdf' is not one of 'html', 'text'"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
+    arguments: str, told: str, refused: Any
+) -> None:
+    refused(arguments, told)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b"something else"), "is not a batchlab store"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0"), "is damaged: it ends after 16 bytes"),
+    ],
+)
+def test_a_store_that_is_none_is_told_in_one_line(make: Any, told: str, do: Any) -> None:
+    make(Path("lab.db"))
+
+    done = do("report", "--format", "text", "--store", "lab.db")
+
+    assert done.code == 1
+    assert told in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_report_of_no_store_is_told_in_one_line_and_makes_none(do: Any) -> None:
+    done = do("report", "--store", "none.db")
+
+    assert done.code == 1
+    assert "no store at none.db" in done.err
+    assert not Path("none.db").exists()
