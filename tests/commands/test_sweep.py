@@ -19,6 +19,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.reference.made_up import made_up_timing
+from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 from tests.reference.user_file import write_user_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -750,6 +751,7 @@ from torch.utils.data import Dataset
 import batchlab
 from batchlab.commands import sweep as sweeping
 from tests.reference.made_up import made_up_timing
+from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 
 def timed(self, trial):
     timing = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
@@ -870,3 +872,18 @@ def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(
     lines = done.stdout.splitlines()
     assert lines
     assert all(re.match(DISK_IS_FULL, line) for line in lines), done.stdout
+
+
+# The caller
+
+
+@pytest.mark.usefixtures("step_times_at_once")
+def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(
+    lab: Path, tmp_path: Path
+) -> None:
+    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
+    before = random_streams()
+
+    batchlab.sweep(reference, batch_sizes=[20], epochs=1, store=lab)
+
+    assert random_streams() == before

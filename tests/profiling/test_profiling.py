@@ -15,6 +15,8 @@ import pytest
 import torch
 from tests.reference import profiled_workloads
 from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, workload
+from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
+from tests.reference.user_file import write_user_file
 
 import batchlab
 from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
@@ -138,6 +140,15 @@ def test_the_caller_is_left_as_it_was() -> None:
 
     assert state() == before
     assert torch.equal(given.train[0], data)
+
+
+def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
+    before = random_streams()
+
+    profile(reference, batch_sizes=(4,))
+
+    assert random_streams() == before
 
 
 # What a bad batch size takes down: its own probe

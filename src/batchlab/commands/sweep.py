@@ -25,6 +25,7 @@ from batchlab.planning.sweep_request import (
     plan_trials,
 )
 from batchlab.processes.children import run_in_child
+from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import Study
@@ -117,35 +118,38 @@ def sweep(
         micro_batch_size=micro_batch_size,
         device=device,
     )
-    if isinstance(workload, str):
-        loaded = load_workload(workload, settings or {})
-    else:
-        loaded = live_workload(workload, settings or {})
-    if target is not None:
-        request = replace(
-            request, length=replace(request.length, until=checked_target(loaded.workload, target))
+    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
+    with untouched_randomness():
+        if isinstance(workload, str):
+            loaded = load_workload(workload, settings or {})
+        else:
+            loaded = live_workload(workload, settings or {})
+        if target is not None:
+            request = replace(
+                request,
+                length=replace(request.length, until=checked_target(loaded.workload, target)),
+            )
+        trials = plan_trials(loaded, request)
+        described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
+        work = SweepWork(
+            loaded,
+            request,
+            trials,
+            listener,
+            started_s=started_s,
+            budget_s=budget_s,
+            reserved_s=reserved_s,
         )
-    trials = plan_trials(loaded, request)
-    described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
-    work = SweepWork(
-        loaded,
-        request,
-        trials,
-        listener,
-        started_s=started_s,
-        budget_s=budget_s,
-        reserved_s=reserved_s,
-    )
-    del loaded, workload  # so that the data can go once they are in shared memory
-    summary = work.summary(Path(store))
-    for text in summary.warnings:
-        listener.warning(f"workload {summary.name!r}: {text}")
-    check_batch_norm(summary, trials)
-    check_scaling_rule(summary, trials)
-    # Only now: a request that is refused leaves no file behind.
-    with Store(store) as opened:
-        opened.put_workload(summary)
-        return _Sweep(opened, work).carried_out(described)
+        del loaded, workload  # so that the data can go once they are in shared memory
+        summary = work.summary(Path(store))
+        for text in summary.warnings:
+            listener.warning(f"workload {summary.name!r}: {text}")
+        check_batch_norm(summary, trials)
+        check_scaling_rule(summary, trials)
+        # Only now: a request that is refused leaves no file behind.
+        with Store(store) as opened:
+            opened.put_workload(summary)
+            return _Sweep(opened, work).carried_out(described)
 
 
 class _Sweep:

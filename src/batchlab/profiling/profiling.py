@@ -21,6 +21,7 @@ from batchlab.processes.memory import PeakMemory, available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile, ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
+from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Setting, Status, Trial
@@ -103,39 +104,41 @@ def profile(
     budget_s = _DEFAULT_BUDGET_S if budget_s is None else budget_s
     if not budget_s > 0:
         raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
-    if isinstance(workload, str):
-        loaded = load_workload(workload, settings or {})
-    else:
-        loaded = live_workload(workload, settings or {})
-    request = profile_request(
-        loaded, batch_sizes=batch_sizes, device=device, memory_limit_bytes=memory_limit_bytes
-    )
-    work = SweepWork(
-        loaded,
-        _request(batch_sizes, device),
-        (),
-        listener,
-        started_s=started_s,
-        budget_s=budget_s,
-        reserved_s=reserved_s,
-    )
-    del loaded, workload  # so that the data can go once they are in shared memory
-    summary = work.summary(None if store is None else Path(store))
-    for text in summary.warnings:
-        listener.warning(f"workload {summary.name!r}: {text}")
-    work.let_go_of_data()
-    assert work.deadline_s is not None
-    made = measure_profile(
-        work.packed, request, deadline_s=work.deadline_s - RECORDING_S, listener=listener
-    )
-    _refuse_too_few(made, request, budget_s)
-    if store is not None:
-        with Store(store) as opened:
-            opened.put_workload(summary)
-            for point in made.points:
-                if point.ran and point.timing is not None:
-                    opened.put_timing(point.timing)
-    return made
+    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
+    with untouched_randomness():
+        if isinstance(workload, str):
+            loaded = load_workload(workload, settings or {})
+        else:
+            loaded = live_workload(workload, settings or {})
+        request = profile_request(
+            loaded, batch_sizes=batch_sizes, device=device, memory_limit_bytes=memory_limit_bytes
+        )
+        work = SweepWork(
+            loaded,
+            _request(batch_sizes, device),
+            (),
+            listener,
+            started_s=started_s,
+            budget_s=budget_s,
+            reserved_s=reserved_s,
+        )
+        del loaded, workload  # so that the data can go once they are in shared memory
+        summary = work.summary(None if store is None else Path(store))
+        for text in summary.warnings:
+            listener.warning(f"workload {summary.name!r}: {text}")
+        work.let_go_of_data()
+        assert work.deadline_s is not None
+        made = measure_profile(
+            work.packed, request, deadline_s=work.deadline_s - RECORDING_S, listener=listener
+        )
+        _refuse_too_few(made, request, budget_s)
+        if store is not None:
+            with Store(store) as opened:
+                opened.put_workload(summary)
+                for point in made.points:
+                    if point.ran and point.timing is not None:
+                        opened.put_timing(point.timing)
+        return made
 
 
 def profile_request(
