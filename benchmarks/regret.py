@@ -211,11 +211,15 @@ def quantile(values: Iterable[float], fraction: float) -> float:
 
 
 def table(answers: Sequence[Answer]) -> str:
-    """The whole record as Markdown: all pairs at the main budget, then all budgets."""
-    main = [each for each in answers if each.budget == MAIN_BUDGET]
+    """The whole record as Markdown: all pairs at the main budget, then all budgets.
+
+    Of a record without the main budget, the pairs are shown at the one next to it.
+    """
+    main_budget = min({each.budget for each in answers}, key=lambda b: abs(b - MAIN_BUDGET))
+    main = [each for each in answers if each.budget == main_budget]
     pairs = sorted({(each.workload, each.profile) for each in main})
     lines = [
-        f"Regret at {_percent(MAIN_BUDGET)} of the search's cost, median / 90th percentile over "
+        f"Regret at {_percent(main_budget)} of the search's cost, median / 90th percentile over "
         f"draws. \\*: the advisor's constants were fixed on this workload.",
         "",
         *_head("workload, step times", "budget in trainings"),
@@ -231,7 +235,7 @@ def table(answers: Sequence[Answer]) -> str:
         (", the others", lambda each: each.workload not in CONSTANTS_FIXED_ON),
     ):
         lines += _budget_rows(answers, name, chosen)
-    lines += ["", *_verdicts(main), "", *_excess(main, pairs)]
+    lines += ["", *_verdicts(main, main_budget), "", *_excess(main, pairs)]
     problems = sorted({each.problem for each in answers if each.problem})
     lines += ["", *(f"- problem: {problem}" for problem in problems)] if problems else []
     return "\n".join(lines)
@@ -248,7 +252,7 @@ def _budget_rows(
     return rows
 
 
-def _verdicts(answers: Sequence[Answer]) -> list[str]:
+def _verdicts(answers: Sequence[Answer], budget: float) -> list[str]:
     own = [each for each in answers if each.who == "advise"]
     verdicts = sorted({each.verdict for each in own})
     counted = [f"{sum(e.verdict == verdict for e in own)} {verdict}" for verdict in verdicts]
@@ -260,7 +264,7 @@ def _verdicts(answers: Sequence[Answer]) -> list[str]:
         for verdict in verdicts
     )
     return [
-        f"Verdicts at {_percent(MAIN_BUDGET)}: {', '.join(counted)}. Spent: {_percent(spent)} of "
+        f"Verdicts at {_percent(budget)}: {', '.join(counted)}. Spent: {_percent(spent)} of "
         f"the budget (median); more than all of it in {over} of {len(own)}. At most 5 % and 15 % "
         f"are lost by {' and '.join(map(_percent, within))} of them. Regret by verdict: "
         f"{', '.join(regrets)}."

@@ -6,9 +6,11 @@ import importlib.util
 import math
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from benchmarks.regret.habits import HABITS
@@ -268,26 +270,42 @@ def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
     assert advised.only_recommended == (advised.cell if told else drawn.reference)
 
 
-def test_the_table_shows_regret_beside_habits_and_where_habits_win(harness: ModuleType) -> None:
-    who = {"advise": (0.3, 0.4), "32, tuned rate": (0.1, 0.2), "128, default rate": (math.inf, 0.5)}
-    answers = [
-        harness.Answer(
-            workload="mlp-narrow",
-            profile="cpu",
-            budget=0.1,
-            draw=draw,
-            who=name,
-            batch_size=16,
-            learning_rate=0.1,
-            verdict="recommend" if name == "advise" else "",
-            regret=who.get(name, (1.0, 1.0))[draw],
-            spent=0.5,
-            reference_trainings=12.0,
-            tuned_trainings=50.0,
-        )
-        for draw in (0, 1)
-        for name in ("advise", *harness.COLUMNS)
-    ]
+@pytest.fixture
+def answers_at(harness: ModuleType) -> Callable[[float], list[Any]]:
+    """Two draws of one pair at a budget, made up."""
+
+    def answers_at(budget: float) -> list[Any]:
+        who = {
+            "advise": (0.3, 0.4),
+            "32, tuned rate": (0.1, 0.2),
+            "128, default rate": (math.inf, 0.5),
+        }
+        return [
+            harness.Answer(
+                workload="mlp-narrow",
+                profile="cpu",
+                budget=budget,
+                draw=draw,
+                who=name,
+                batch_size=16,
+                learning_rate=0.1,
+                verdict="recommend" if name == "advise" else "",
+                regret=who.get(name, (1.0, 1.0))[draw],
+                spent=0.5,
+                reference_trainings=12.0,
+                tuned_trainings=50.0,
+            )
+            for draw in (0, 1)
+            for name in ("advise", *harness.COLUMNS)
+        ]
+
+    return answers_at
+
+
+def test_the_table_shows_regret_beside_habits_and_where_habits_win(
+    harness: ModuleType, answers_at: Callable[[float], list[Any]]
+) -> None:
+    answers = answers_at(0.1)
 
     text = harness.table(answers)
 
@@ -297,6 +315,17 @@ def test_the_table_shows_regret_beside_habits_and_where_habits_win(harness: Modu
     assert "| 50 % / fails |" in row
     assert "- mlp-narrow, cpu: 20 points worse than 32, tuned rate" in text
     assert "2 recommend. Spent: 50 % of the budget" in text
+
+
+def test_without_the_main_budget_the_pairs_are_shown_at_the_one_next_to_it(
+    harness: ModuleType, answers_at: Callable[[float], list[Any]]
+) -> None:
+    text = harness.table([*answers_at(0.02), *answers_at(0.05)])
+
+    assert text.startswith("Regret at 5 % of the search's cost")
+    assert text.count("| mlp-narrow\\*, cpu |") == 1
+    assert "Verdicts at 5 %: 2 recommend." in text
+    assert "| 2 % |" in text
 
 
 def test_half_of_the_workloads_had_no_part_in_fixing_the_constants(harness: ModuleType) -> None:
