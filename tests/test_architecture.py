@@ -18,6 +18,7 @@ SOURCE = Path(batchlab.__file__).parent
 MUST_NOT_IMPORT = {
     "[!c]*/**/*.py": ("batchlab.cli",),
     "records/*.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
+    "words/*.py": ("torch", "babel", "batchlab.training", "batchlab.laws", "batchlab.report"),
     "store/*.py": ("torch", "batchlab.training", "batchlab.advice", "batchlab.report"),
     "laws/**/*.py": (
         "torch",
@@ -35,6 +36,7 @@ MUST_NOT_IMPORT = {
 MUST_NOT_LOAD = {
     "__init__.py": ("torch", "altair", "matplotlib", "numpy", "scipy"),
     "records/*.py": ("torch",),
+    "words/*.py": ("torch", "babel", "numpy", "scipy"),
     "store/*.py": ("torch",),
     "laws/**/*.py": ("torch",),
     "advice/**/*.py": ("torch",),

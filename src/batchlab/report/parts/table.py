@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batchlab.records.quantities import quantity
-from batchlab.report.parts.quantity_text import UNKNOWN, quantity_text
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
 

@@ -1,0 +1,104 @@
+"""Catalogue: a text of the source in the language in use, with its values written in it.
+
+English is the language of the source, so it needs no file: the translations of English are none.
+"""
+
+from __future__ import annotations
+
+import gettext
+import string
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchlab.words.message import N_, Message, PluralMessage
+from batchlab.words.numbers import UNKNOWN, english_number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Language:
+    """How people are spoken to.
+
+    Attributes:
+        translations: the texts of the source in this language.
+        number: how it writes a number in a given form (see `english_number`).
+    """
+
+    translations: gettext.NullTranslations = field(default_factory=gettext.NullTranslations)
+    number: Callable[[float, str], str] = english_number
+
+
+_in_use: ContextVar[Language] = ContextVar("language", default=Language())  # noqa: B039 - frozen
+
+
+@contextmanager
+def language(spoken: Language) -> Iterator[None]:
+    """Speak another language inside the block."""
+    token = _in_use.set(spoken)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def text(message: str, /, **values: object) -> str:
+    """A text in the language in use, with its values.
+
+    Args:
+        message: the English text; `{name}` is a value as it is, `{name:form}` a number in that
+            form (see `english_number`).
+        values: a number, text that is already in the language or needs none, or None for unknown.
+    """
+    return _WRITER.vformat(_in_use.get().translations.gettext(message), (), values)
+
+
+def plural(singular: str, plural: str, n: int, /, **values: object) -> str:
+    """The text for a count in the language in use; the count is its value `n`.
+
+    Args:
+        singular: the English text for one.
+        plural: the English text for any other count.
+        n: the count.
+        values: the other values, as for `text`.
+    """
+    chosen = _in_use.get().translations.ngettext(singular, plural, n)
+    return _WRITER.vformat(chosen, (), {"n": n, **values})
+
+
+def message_text(message: Message, /, **values: object) -> str:
+    """A message of a table in the language in use, with its values."""
+    if not isinstance(message, PluralMessage):
+        return text(message, **values)
+    n = values[message.by]
+    assert isinstance(n, int)
+    return plural(message.singular, message.plural, n, **{"n": n, **values})
+
+
+def number_text(value: float | None, form: str) -> str:
+    """A number alone as the language in use writes it; a dash where it is not known."""
+    return UNKNOWN if value is None else _in_use.get().number(value, form)
+
+
+def listing(parts: Sequence[str]) -> str:
+    """Several things in one phrase: "16, 32 and 64"."""
+    *most, last = parts
+    return text(N_("{most} and {last}"), most=", ".join(most), last=last) if most else last
+
+
+class _Writer(string.Formatter):
+    """Writes the values of a text; only names stand in its braces, no attributes or items."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        return kwargs[field_name], field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return UNKNOWN
+        if isinstance(value, bool | str):
+            return str(value)
+        return _in_use.get().number(value, format_spec)
+
+
+_WRITER = _Writer()

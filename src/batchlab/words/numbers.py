@@ -1,0 +1,101 @@
+"""Numbers: how English writes a measured number, with the unit of its quantity.
+
+Another language has a function of its own in place of `english_number`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from batchlab.records.quantities import QUANTITIES, quantity
+
+UNKNOWN = "–"
+_QUANTITIES = frozenset(row.name for row in QUANTITIES)
+_SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
+# Counts that are estimates: three digits are all that is known of them.
+_COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
+_SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def english_number(value: float, form: str) -> str:
+    """A number as English writes it.
+
+    Args:
+        value: the number, in the unit of its quantity.
+        form: how to write it: a name of `batchlab.records.quantities`, one of `FORMS`, or a format
+            of Python, such as ".3g" or ",". Empty: as it is.
+    """
+    if form in _QUANTITIES:
+        return _quantity_text(form, value)
+    return FORMS[form](value) if form in FORMS else format(value, form)
+
+
+def form_of(name: str) -> str:
+    """The form of a quantity; "metric" for a user's own metric, whatever its name."""
+    return name if name in _QUANTITIES else "metric"
+
+
+def _quantity_text(name: str, value: float) -> str:
+    """Three or four significant digits, with the unit."""
+    unit = quantity(name).unit
+    if unit == "s":
+        return _seconds_text(value)
+    if unit in ("B", "1/s"):
+        return _si_text(value, unit)
+    if name in _COUNTS:
+        return _count_text(value)
+    if isinstance(value, int):
+        return str(value)
+    if name in ("learning_rate", "epoch"):
+        return f"{value:.6g}"
+    if name in ("epochs_to_target", "ratio"):
+        return f"{value:.3g}"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
+
+
+def _seconds_text(value_s: float) -> str:
+    if value_s == 0:
+        return "0 s"
+    for limit, factor, unit in _SMALLER_THAN_S:
+        if _as_shown(value_s) < limit:
+            return f"{value_s * factor:.3g} {unit}"
+    return f"{value_s / 3600:.3g} h"
+
+
+def _as_shown(value: float) -> float:
+    """Its size in three digits: 999.6 ms are shown as 1 s, not as 1e+03 ms."""
+    return abs(float(f"{value:.3g}"))
+
+
+def _count_text(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _si_text(value: float, unit: str) -> str:
+    after = "/s" if unit == "1/s" else unit
+    for limit, prefix in _SI:
+        if _as_shown(value) >= limit:
+            return f"{value / limit:.3g} {prefix}{after}"
+    return f"{value:.3g} {after}" if unit == "B" else f"{value:.3g}{after}"
+
+
+def _percent_text(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
+
+
+def _compared_text(ratio: float) -> str:
+    """A ratio of two alternatives with as many digits as it can bear: "0.94", "1.8", "21"."""
+    return f"{ratio:.2g}" if ratio >= 1.2 else f"{ratio:.2f}"
+
+
+def _rate_text(learning_rate: float) -> str:
+    # Three digits are what is read; the lines for the script have all of them.
+    return _quantity_text("learning_rate", float(f"{learning_rate:.3g}"))
+
+
+FORMS: dict[str, Callable[[float], str]] = {
+    "percent": _percent_text,
+    "times": _compared_text,
+    "rate": _rate_text,
+    "metric": lambda value: _quantity_text("metric", value),
+}

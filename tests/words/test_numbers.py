@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from batchlab.words.numbers import english_number, form_of
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0.00255, "step_s", "2.55 ms"),
+        (30_100_000, "peak_bytes", "30.1 MB"),
+        (145_200.0, "samples_per_s", "145 k/s"),
+        (0.1, "percent", "10 %"),
+        (0.123456, "percent", "12.3 %"),
+        (1.05, "times", "1.05"),
+        (1.84, "times", "1.8"),
+        (20.6, "times", "21"),
+        (0.0031415, "rate", "0.00314"),
+        (0.97312, "metric", "0.9731"),
+        (7, "metric", "7"),
+        (12_345, ",", "12,345"),
+        (1.5, "", "1.5"),
+    ],
+)
+def test_a_number_is_written_in_its_form(value: float, form: str, text: str) -> None:
+    assert english_number(value, form) == text
+
+
+@pytest.mark.parametrize("name", ["percent", "top-5", "rate", ".3g", "my metric"])
+def test_the_name_of_a_users_metric_is_never_taken_for_a_form(name: str) -> None:
+    assert english_number(0.97312, form_of(name)) == "0.9731"
+
+
+def test_a_quantity_is_its_own_form() -> None:
+    assert form_of("train_s") == "train_s"
+
+
+def test_an_unknown_form_is_refused() -> None:
+    with pytest.raises(ValueError, match="format"):
+        english_number(1.5, "no_such_form")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.reference.pseudo_language import letters_outside, pseudo_language
+
+import batchlab
+from batchlab.records.quantities import QUANTITIES
+from batchlab.records.reason import Reason
+from batchlab.words.catalogue import language, message_text
+from batchlab.words.message import Message, PluralMessage
+from batchlab.words.numbers import FORMS
+from batchlab.words.reasons import _TABLES, MESSAGES, reason_text
+
+SOURCE = Path(batchlab.__file__).parent
+GIVERS = ("Reason.of", "cls.of")
+
+
+def reasons_given() -> Iterator[tuple[str, str | None, set[str]]]:
+    """Place, code and names of the values of every reason that the source gives."""
+    for file in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in GIVERS and node.args:
+                first, names = node.args[0], {keyword.arg or "**" for keyword in node.keywords}
+                code = first.value if isinstance(first, ast.Constant) else None
+                if code is None and ast.unparse(node.func) == "cls.of":
+                    continue  # another class's constructor
+                place = f"{file.relative_to(SOURCE)}:{node.lineno}"
+                yield place, code if isinstance(code, str) else None, names
+
+
+GIVEN = tuple(reasons_given())
+
+
+def texts_of(message: Message) -> tuple[str, ...]:
+    if isinstance(message, PluralMessage):
+        return message.singular, message.plural
+    return (message,)
+
+
+def names_in(message: Message) -> set[str]:
+    by = {message.by} if isinstance(message, PluralMessage) else set()
+    fields = (field for text in texts_of(message) for field in string.Formatter().parse(text))
+    return by | {name for _, name, _, _ in fields if name is not None}
+
+
+def test_every_reason_that_is_given_has_its_words() -> None:
+    assert [(place, code) for place, code, _ in GIVEN if code not in MESSAGES] == []
+
+
+def test_every_row_is_a_reason_that_somebody_gives() -> None:
+    assert set(MESSAGES) - {code for _, code, _ in GIVEN} == set()
+
+
+def test_every_name_in_a_text_is_a_value_of_its_reason() -> None:
+    missing = [
+        (place, code, names_in(MESSAGES[code]) - names)
+        for place, code, names in GIVEN
+        if code in MESSAGES and names_in(MESSAGES[code]) - names
+    ]
+
+    assert missing == []
+
+
+def test_a_code_is_in_one_table_only() -> None:
+    assert sum(map(len, _TABLES)) == len(MESSAGES)
+
+
+@pytest.mark.parametrize("code", sorted(MESSAGES))
+def test_every_text_can_be_written(code: str) -> None:
+    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS)
+    for text in texts_of(MESSAGES[code]):
+        for _, name, form, _ in string.Formatter().parse(text):
+            assert name != "", f"{code}: a value without a name"
+            assert form is None or form in forms or not form.isidentifier(), f"{code}: {form!r}"
+    for n in (1, 2):
+        values = {name: n for name in names_in(MESSAGES[code])}
+        assert message_text(MESSAGES[code], **values)
+
+
+def test_a_reason_that_quotes_another_is_text_all_through() -> None:
+    inner = Reason.as_written("a and b")
+    outer = Reason.of("as_written", text=Reason.of("as_written", text=inner))
+
+    assert reason_text(outer) == "a and b"
+    assert reason_text(Reason.of("as_written", text=(inner, "c"))) == "a and b and c"
+
+
+def test_no_reason_is_no_text() -> None:
+    assert reason_text(None) == ""
+
+
+@pytest.mark.parametrize("code", sorted(set(MESSAGES) - {"as_written"}))
+def test_no_text_of_a_reason_escapes_the_catalogue(code: str) -> None:
+    values = {name: 2 for name in names_in(MESSAGES[code])}
+
+    with language(pseudo_language()):
+        assert letters_outside(reason_text(Reason.of(code, **values))) == []
