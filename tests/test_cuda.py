@@ -11,8 +11,8 @@ from tests.reference.profiled_workloads import MEGABYTE, at, hungry
 from tests.reference.small_workloads import everything_workload, small_trial, small_workload
 
 import batchlab
+from batchlab.commands.profile import profile
 from batchlab.profiling import search as profile_search
-from batchlab.profiling.profiling import profile
 from batchlab.records.trial import RunLength, Status
 from batchlab.store.store import Store
 from batchlab.training import plain

@@ -9,16 +9,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from batchlab.records.notebook import show_with
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
     from batchlab.advice.advice import Advice, Configuration
     from batchlab.commands.advise import advise
+    from batchlab.commands.profile import profile
     from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
     from batchlab.profiling.profile import Profile, ProfilePoint
-    from batchlab.profiling.profiling import profile
     from batchlab.records.estimate import Estimate
     from batchlab.records.study import Study
     from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
@@ -68,7 +69,7 @@ _HOME = {
     "Workload": "workload.definition",
     "advise": "commands.advise",
     "fit": "fitting.fit",
-    "profile": "profiling.profiling",
+    "profile": "commands.profile",
     "sweep": "commands.sweep",
 }
 
@@ -82,3 +83,12 @@ if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _notebook_view(record: object) -> str:
+    from batchlab.report.notebook_view import notebook_view  # Jinja2 loads when it is needed
+
+    return notebook_view(record)
+
+
+show_with(_notebook_view)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from batchlab.measurements.step_time import thread_choices
 from batchlab.version import __version__
 
 
@@ -30,6 +30,12 @@ def environment() -> tuple[tuple[str, str], ...]:
             for index in range(torch.cuda.device_count())
         ),
     )
+
+
+def thread_choices(device: str) -> tuple[int, ...]:
+    """The numbers of threads worth a try: one, and all cores. One on a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (1,) if device.startswith("cuda") or cores in (None, 1) else (1, int(cores or 1))
 
 
 def _processor() -> str:

@@ -30,8 +30,8 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
+from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile, ProfilePoint
-from batchlab.profiling.profiling import ProfileRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.store.store import Store
 

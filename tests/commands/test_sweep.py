@@ -35,7 +35,8 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.planning.scaling import AdamSettings, scaled
+from batchlab.planning.scaling import scaled
+from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep.document import sweep_document

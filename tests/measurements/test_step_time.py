@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from batchlab.machine import thread_choices
 from batchlab.measurements import step_time
-from batchlab.measurements.step_time import measure_step_time, thread_choices
+from batchlab.measurements.step_time import measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Trial

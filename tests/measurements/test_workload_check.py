@@ -10,9 +10,9 @@ from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
-from batchlab.planning.scaling import AdamSettings
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.adam_settings import AdamSettings
 from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))

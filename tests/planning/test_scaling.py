@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.planning.scaling import (
-    SCALING_RULES,
-    AdamSettings,
-    Scaled,
-    scaled,
-    scaled_learning_rate,
-)
+from batchlab.planning.scaling import SCALING_RULES, Scaled, scaled, scaled_learning_rate
+from batchlab.records.adam_settings import AdamSettings
 
 
 @pytest.mark.parametrize(

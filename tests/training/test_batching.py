@@ -22,10 +22,10 @@ from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
 
 from batchlab.errors import BatchSizeError, WorkloadError
+from batchlab.planning.sweep_request import check_batch_size
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
 from batchlab.training.batching import (
-    check_batch_size,
     derived_seed,
     epoch_order,
     n_examples,

@@ -27,8 +27,8 @@ from torch.nn import functional
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Split
 from batchlab.training import evaluator
-from batchlab.training.evaluator import Evaluator, forward_remembered, n_train_evaluated, size_of
-from batchlab.workload.definition import Metric, Workload
+from batchlab.training.evaluator import Evaluator, forward_remembered, n_train_evaluated
+from batchlab.workload.definition import Metric, Workload, size_of
 
 ALL: tuple[Split, ...] = ("train", "validation", "test")
 CPU = torch.device("cpu")

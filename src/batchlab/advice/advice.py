@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.notebook import ShownInNotebook
 from batchlab.records.trial import Setting, Target
 
 Objective = Literal["time", "samples", "quality"]
@@ -193,7 +194,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Advice:
+class Advice(ShownInNotebook):
     """The answer to "which batch size should I use?".
 
     Attributes:
@@ -267,12 +268,6 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON: tuples as lists, records as objects."""
         return asdict(self)
-
-    def _repr_html_(self) -> str:
-        """The answer as a notebook shows it."""
-        from batchlab.report.notebook import notebook_html
-
-        return notebook_html(self)
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """The candidate of `batch_size`, None if it was not in question."""

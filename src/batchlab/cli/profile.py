@@ -64,7 +64,7 @@ def profile(
     ends that process and nothing else. What --json prints can be read on another machine.
     """
     with at_work() as progress:
-        from batchlab.profiling.profiling import profile as run_profile
+        from batchlab.commands.profile import profile as run_profile
         from batchlab.report.profile.text import profile_text  # now, while there is time
 
         made = run_profile(

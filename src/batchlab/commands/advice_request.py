@@ -13,8 +13,8 @@ from batchlab.advice.advice import Objective
 from batchlab.commands.advice_options import candidate_batch_sizes, options_of, reference_of
 from batchlab.errors import ProfileError, UsageError
 from batchlab.planning.sweep_request import SweepRequest, checked_target, plan_trials
+from batchlab.profiling.measuring import ProfileRequest, profile_request
 from batchlab.profiling.profile import Profile
-from batchlab.profiling.profiling import ProfileRequest, profile_request
 from batchlab.records.trial import Target, Trial
 from batchlab.version import __version__
 from batchlab.workload.definition import Workload

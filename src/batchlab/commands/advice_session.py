@@ -13,7 +13,7 @@ from batchlab.advice.question import Option, Question
 from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
-from batchlab.commands.sweep_work import RECORDING_S, SweepWork
+from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.engines.contract import Engine
 from batchlab.engines.journal import Journal
 from batchlab.engines.local_processes import LiveEngine, LiveWork, StudyName
@@ -23,8 +23,8 @@ from batchlab.errors import BatchSizeError, BudgetError, UsageError
 from batchlab.machine import environment
 from batchlab.planning.scaling import SCALING_RULES, SDE_ADAM, scaled
 from batchlab.planning.sweep_request import check_batch_norm
+from batchlab.profiling.measuring import measure_profile
 from batchlab.profiling.profile import Profile
-from batchlab.profiling.profiling import measure_profile
 from batchlab.records.progress_listener import Silent
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import RunLength
@@ -49,17 +49,18 @@ class AdviceSession:
     def __init__(
         self,
         store: Store,
-        work: SweepWork,
+        prepared: PreparedWorkload,
         asked: AdviceRequest,
         study: StudyName,
         summary: WorkloadSummary,
     ) -> None:
         self._store = store
-        self._work = work
+        self._prepared = prepared
+        self._budget = prepared.budget
         self._asked = asked
         self._study = study
         self._summary = summary
-        self._listener = work.listener
+        self._listener = prepared.listener
 
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
@@ -72,7 +73,7 @@ class AdviceSession:
                 try:
                     self._advise(journal)
                 finally:
-                    self._store.add_spent(study_id, time.monotonic() - self._work.started_s)
+                    self._store.add_spent(study_id, self._budget.elapsed_s())
             advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
         if self._asked.elsewhere is not None:
@@ -87,7 +88,7 @@ class AdviceSession:
                 if is_ours:
                     yield
                     return
-            self._work.refuse_if_out_of_time("another process was working on the same question")
+            self._budget.refuse_if_out_of_time("another process was working on the same question")
             time.sleep(_LOOK_EVERY_S)
 
     def _put_study(self) -> None:
@@ -103,14 +104,14 @@ class AdviceSession:
     def _advise(self, journal: Journal) -> None:
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
         better = self._asked.loaded.workload.better(metric)
-        self._work.let_go_of_data()
+        self._prepared.let_go_of_data()
         if journal.profile is None:
             self._refuse_a_target_met_at_once()
             here = self._measured()
         else:
             here = Profile.from_json(journal.profile)
         # Of the budget a session has spent a little before it begins, each another little.
-        budget_s = self._budget_s if journal.budget_s is None else journal.budget_s
+        budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         shown = self._asked.elsewhere or here
         options = self._without_batches_of_one(options_of(shown, self._asked.batch_sizes))
         reference, stands_in = reference_of(
@@ -149,11 +150,10 @@ class AdviceSession:
     # ---- the budget
 
     @property
-    def _budget_s(self) -> float:
+    def _runs_s(self) -> float:
         """What the runs have of the budget; the caller's part and the conclusions come after."""
-        deadline_s = self._work.deadline_s
-        assert deadline_s is not None
-        usable_s = deadline_s - self._work.started_s - RECORDING_S
+        assert self._budget.work_ends_s is not None
+        usable_s = self._budget.work_ends_s - self._budget.started_s
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     # ---- before the advice
@@ -179,11 +179,11 @@ class AdviceSession:
         )
         with recorder:
             run_side_by_side(
-                self._work.packed,
+                self._prepared.packed,
                 [trial],
                 recorder,
                 n_workers=1,
-                deadline_s=time.monotonic() + self._work.time_limit_s(_FIRST_LOOK_S),
+                deadline_s=time.monotonic() + self._budget.time_limit_s(_FIRST_LOOK_S),
             )
         record = self._store.record(trial.trial_id)
         if record is None or not record.evaluations:
@@ -199,9 +199,9 @@ class AdviceSession:
     def _measured(self) -> Profile:
         asked = self._asked
         share_s = min(_PROFILE_MOST_S, max(_PROFILE_LEAST_S, _PROFILE_SHARE * asked.budget_s))
-        allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._work.time_limit_s(math.inf))
+        allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         made = measure_profile(
-            self._work.packed,
+            self._prepared.packed,
             asked.to_profile,
             deadline_s=time.monotonic() + allowed_s,
             listener=self._listener,
@@ -240,7 +240,7 @@ class AdviceSession:
         return LiveEngine(
             self._store,
             LiveWork(
-                packed=self._work.packed,
+                packed=self._prepared.packed,
                 trial=self._asked.trial,
                 micro_batch_sizes={
                     option.batch_size: _micro_batch_size(option, here) for option in options
@@ -252,7 +252,7 @@ class AdviceSession:
             journal,
             self._study,
             self._listener,
-            started_s=self._work.started_s,
+            started_s=self._budget.started_s,
             budget_s=budget_s,
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,9 +10,9 @@ from batchlab.advice.advice import Advice, Objective
 from batchlab.commands.advice_request import advice_request, check_objective, read_profile
 from batchlab.commands.advice_session import AdviceSession
 from batchlab.commands.advised import Advised
-from batchlab.commands.sweep_work import SweepWork
+from batchlab.commands.budget import Budget
+from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.engines.local_processes import StudyName
-from batchlab.errors import UsageError
 from batchlab.planning.sweep_request import checked_request
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -22,7 +20,7 @@ from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.trial import Sampling, Setting
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import live_workload, load_workload
+from batchlab.workload.loading import loaded_workload
 
 
 def advise(
@@ -133,18 +131,13 @@ def advise_with_evidence(
 
     The arguments and errors are those of `advise`.
     """
-    started_s = time.monotonic()
+    budget = Budget(budget_s, reserved_s=reserved_s)
     listener = listener or Silent()
     check_objective(objective)
-    if not (math.isfinite(budget_s) and budget_s > 0):
-        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
     elsewhere = read_profile(profile)
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
-        if isinstance(workload, str):
-            loaded = load_workload(workload, settings or {})
-        else:
-            loaded = live_workload(workload, settings or {})
+        loaded = loaded_workload(workload, settings or {})
         request = checked_request(
             batch_sizes=batch_sizes,
             learning_rates=None,
@@ -168,21 +161,11 @@ def advise_with_evidence(
             memory_limit_bytes=memory_limit_bytes,
             elsewhere=elsewhere,
         )
-        work = SweepWork(
-            loaded,
-            request,
-            (),
-            listener,
-            started_s=started_s,
-            budget_s=budget_s,
-            reserved_s=reserved_s,
-        )
+        prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
         described = command or f"batchlab.advise({loaded.reference!r}, ...)"
-        summary = work.summary(Path(store))
-        for text in summary.warnings:
-            listener.warning(f"workload {summary.name!r}: {text}")
+        summary = prepared.summary(Path(store))
         study = StudyName(study_id=asked.study_id, command=described)
         # Only now: a request that is refused leaves no file behind.
         with Store(store) as opened:
             opened.put_workload(summary)
-            return AdviceSession(opened, work, asked, study, summary).carried_out()
+            return AdviceSession(opened, prepared, asked, study, summary).carried_out()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from batchlab.commands.sweep_work import RECORDING_S, SweepWork
+from batchlab.commands.budget import Budget
+from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.engines.process_pool import run_side_by_side
 from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
-from batchlab.errors import BudgetError, UsageError
-from batchlab.machine import environment
-from batchlab.measurements.step_time import measure_step_time, thread_choices
+from batchlab.errors import BudgetError
+from batchlab.machine import environment, thread_choices
+from batchlab.measurements.step_time import measure_step_time
 from batchlab.planning.sweep_request import (
+    SweepRequest,
     check_batch_norm,
     check_scaling_rule,
     checked_request,
@@ -33,7 +34,7 @@ from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import live_workload, load_workload
+from batchlab.workload.loading import loaded_workload
 
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
@@ -102,10 +103,8 @@ def sweep(
         BudgetError: the budget is too small for one trial.
         KeyboardInterrupt: after everything has been stored.
     """
-    started_s = time.monotonic()
+    budget = Budget(budget_s, reserved_s=reserved_s)
     listener = listener or Silent()
-    if budget_s is not None and not budget_s > 0:
-        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
     request = checked_request(
         batch_sizes=batch_sizes,
         learning_rates=learning_rates,
@@ -120,10 +119,7 @@ def sweep(
     )
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
-        if isinstance(workload, str):
-            loaded = load_workload(workload, settings or {})
-        else:
-            loaded = live_workload(workload, settings or {})
+        loaded = loaded_workload(workload, settings or {})
         if target is not None:
             request = replace(
                 request,
@@ -131,37 +127,34 @@ def sweep(
             )
         trials = plan_trials(loaded, request)
         described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
-        work = SweepWork(
-            loaded,
-            request,
-            trials,
-            listener,
-            started_s=started_s,
-            budget_s=budget_s,
-            reserved_s=reserved_s,
-        )
+        prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory
-        summary = work.summary(Path(store))
-        for text in summary.warnings:
-            listener.warning(f"workload {summary.name!r}: {text}")
+        summary = prepared.summary(Path(store))
         check_batch_norm(summary, trials)
         check_scaling_rule(summary, trials)
         # Only now: a request that is refused leaves no file behind.
         with Store(store) as opened:
             opened.put_workload(summary)
-            return _Sweep(opened, work).carried_out(described)
+            return _Sweep(opened, prepared, request, trials).carried_out(described)
 
 
 class _Sweep:
     """One sweep under way."""
 
-    def __init__(self, store: Store, work: SweepWork) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prepared: PreparedWorkload,
+        request: SweepRequest,
+        trials: tuple[Trial, ...],
+    ) -> None:
         self._store = store
-        self._work = work
-        self._request = work.request
-        self._trials = work.trials
-        self._listener = work.listener
-        self._workload_id = work.loaded.workload_id
+        self._prepared = prepared
+        self._budget = prepared.budget
+        self._request = request
+        self._trials = trials
+        self._listener = prepared.listener
+        self._workload_id = prepared.loaded.workload_id
         self._steps_done: dict[str, int] = {}
         self._step_s: dict[int, float] = {}
         self._threads = 1
@@ -170,7 +163,7 @@ class _Sweep:
         """Time, train; then read the study back from the store."""
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
-            self._work.let_go_of_data()
+            self._prepared.let_go_of_data()
             refuse_to_train_over(self._store, left)
             self._measure_step_times(left)
             self._check_budget(left)
@@ -187,7 +180,7 @@ class _Sweep:
             if left:
                 self._train(left)
         finally:
-            self._store.add_spent(study_id, time.monotonic() - self._work.started_s)
+            self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
         return self._store.study(study_id)
 
@@ -222,13 +215,13 @@ class _Sweep:
         self._listener.phase(doing)
         ended = run_in_child(
             measure_step_time,
-            self._work.packed,
+            self._prepared.packed,
             trial,
             self._request.device,
             timeout_s=self._timing_limit_s(),
         )
         if ended.status is not None:
-            self._work.refuse_if_out_of_time(doing)
+            self._budget.refuse_if_out_of_time(doing)
             # The trial itself will meet the same and be kept with its reason.
             self._listener.warning(
                 f"the steps of batch size {trial.batch_size} could not be timed: {ended.reason}"
@@ -247,8 +240,8 @@ class _Sweep:
 
     def _timing_limit_s(self) -> float:
         """A batch size whose steps take long must not use up the budget before any training."""
-        left_s = self._work.time_limit_s(_TIMING_TIMEOUT_S)
-        if self._work.deadline_s is None:
+        left_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
+        if self._budget.deadline_s is None:
             return left_s
         return min(left_s, max(_TIMING_LEAST_S, _TIMING_SHARE * left_s))
 
@@ -259,7 +252,7 @@ class _Sweep:
                 if is_ours:
                     yield
                     return
-            self._work.refuse_if_out_of_time(f"another sweep on this store was doing its {what}")
+            self._budget.refuse_if_out_of_time(f"another sweep on this store was doing its {what}")
             time.sleep(_LOOK_EVERY_S)
 
     def _expected_s(self, trial: Trial) -> float:
@@ -267,20 +260,20 @@ class _Sweep:
         return max(0, steps) * self._step_s.get(trial.batch_size, 1.0)
 
     def _check_budget(self, left: list[Trial]) -> None:
-        if self._work.deadline_s is None:
+        if self._budget.deadline_s is None:
             return
         for trial in left:
             progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
             self._steps_done[trial.trial_id] = 0 if progress is None else progress.step
-        self._work.refuse_if_out_of_time("timing steps")
+        self._budget.refuse_if_out_of_time("timing steps")
         if any(self._steps_done.values()) or self._request.length.until is not None:
             return
         timed = [trial for trial in left if trial.batch_size in self._step_s]
         shortest_s = min((self._expected_s(trial) for trial in timed), default=0.0)
-        left_s = self._work.time_limit_s(math.inf)
+        left_s = self._budget.time_limit_s()
         if shortest_s > left_s:
             raise BudgetError(
-                f"budget {self._work.budget_s:.3g} s: the shortest trial needs about "
+                f"budget {self._budget.seconds:.3g} s: the shortest trial needs about "
                 f"{shortest_s:.1f} s of training and {left_s:.1f} s of the budget are left for "
                 f"it; give a larger --budget, or fewer --epochs"
             )
@@ -294,7 +287,6 @@ class _Sweep:
             f"training {len(left)} of {len(self._trials)} trials, {min(n_workers, len(left))} at a "
             f"time"
         )
-        deadline_s = self._work.deadline_s
         recorder = TrialRecorder(
             self._store,
             {trial.trial_id: self._request.length for trial in left},
@@ -305,11 +297,11 @@ class _Sweep:
         )
         with recorder:
             run_side_by_side(
-                self._work.packed,
+                self._prepared.packed,
                 sorted(left, key=self._expected_s, reverse=True),
                 recorder,
                 n_workers=n_workers,
-                deadline_s=None if deadline_s is None else deadline_s - RECORDING_S,
+                deadline_s=self._budget.work_ends_s,
             )
 
     def _record(self, trial: Trial) -> TrialRecord | None:

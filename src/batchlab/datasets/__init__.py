@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 
 _HOME = {
-    "Pixels": "pixels",
     "load_mnist": "mnist",
     "load_moby_dick": "text",
     "read_csv": "arrays",

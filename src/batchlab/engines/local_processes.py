@@ -11,8 +11,7 @@ from batchlab.engines.cost_model import CostModel
 from batchlab.engines.journal import Journal, JournalEntry, RunEnd
 from batchlab.engines.process_pool import run_side_by_side
 from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
-from batchlab.machine import environment, library_versions
-from batchlab.measurements.step_time import thread_choices
+from batchlab.machine import environment, library_versions, thread_choices
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import RunLength, Status, Target, Trial, TrialRecord

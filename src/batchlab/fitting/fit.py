@@ -15,6 +15,7 @@ from batchlab.laws.overhead import batch_at_overhead, check_overhead
 from batchlab.laws.power_law import PowerLawFit, fit_power_law
 from batchlab.laws.steps_to_target import StepsToTargetFit, fit_steps_to_target
 from batchlab.records.estimate import Estimate
+from batchlab.records.notebook import ShownInNotebook
 
 METHOD = (
     "least squares on log steps; 95 % intervals from joint draws with the scatter of the seeds "
@@ -91,7 +92,7 @@ class AcrossFit:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PointsFit:
+class PointsFit(ShownInNotebook):
     """What `batchlab fit` found.
 
     Attributes:
@@ -114,12 +115,6 @@ class PointsFit:
 
         found: dict[str, Any] = msgspec.to_builtins(fit_document(self))
         return found
-
-    def _repr_html_(self) -> str:
-        """The fits as a notebook shows them."""
-        from batchlab.report.notebook import notebook_html
-
-        return notebook_html(self)
 
 
 def fit(

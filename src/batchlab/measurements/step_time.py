@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import time
 
 import torch
 
+from batchlab.machine import thread_choices
 from batchlab.processes.children import Line
 from batchlab.processes.memory import PeakMemory, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -38,12 +38,6 @@ _HOPELESS_BLOCK = 3.0
 _GIVEN_UP_BLOCK = 8.0
 _LOOKS_A_BLOCK = 8
 _PAGE_BYTES = 4096
-
-
-def thread_choices(device: str) -> tuple[int, ...]:
-    """The numbers of threads worth a try: one, and all cores. One on a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (1,) if device.startswith("cuda") or cores in (None, 1) else (1, int(cores or 1))
 
 
 def measure_step_time(

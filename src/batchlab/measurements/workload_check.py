@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from batchlab.errors import BatchlabError, WorkloadError
-from batchlab.planning.scaling import AdamSettings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
+from batchlab.records.adam_settings import AdamSettings
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.batching import n_examples, on_device
-from batchlab.training.evaluator import as_metric, size_of, weight_of
+from batchlab.training.evaluator import as_metric, weight_of
 from batchlab.training.stepper import default_optimizer
-from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
 from batchlab.workload.split import tensors_of
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchlab.errors import UsageError
+from batchlab.records.adam_settings import AdamSettings
 
 SDE_ADAM = "sde-adam"
 # Each rule: factor of the learning rate for a factor of the batch size.
@@ -16,19 +17,6 @@ SCALING_RULES: dict[str, Callable[[float], float]] = {
     "sqrt": math.sqrt,  # Hoffer et al. 2017, arXiv:1705.08741
     SDE_ADAM: math.sqrt,  # Malladi et al. 2022, arXiv:2205.10287; moves betas and eps as well
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdamSettings:
-    """What a rule may move beside the learning rate; the defaults are PyTorch's.
-
-    Attributes:
-        betas: decay of the first and the second moment per step, each in [0, 1).
-        eps: added to the root of the second moment, > 0.
-    """
-
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,3 +100,11 @@ def scaled_learning_rate(
     if rule not in SCALING_RULES:
         raise UsageError(f"scaling rule {rule!r}: expected one of {', '.join(SCALING_RULES)}")
     return learning_rate * SCALING_RULES[rule](batch_size / reference_batch_size)
+
+
+def without_adam_settings(what: str) -> UsageError:
+    """The error where `what` has no betas and eps for the rule to move."""
+    return UsageError(
+        f"scaling rule {SDE_ADAM}: it moves betas and eps, and {what} does not have both; use an "
+        f"optimizer of Adam's kind, or the rule sqrt or linear"
+    )

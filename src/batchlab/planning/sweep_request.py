@@ -11,13 +11,10 @@ from typing import Any, Literal
 import torch
 
 from batchlab.errors import BatchSizeError, LearningRateError, UsageError
-from batchlab.planning.scaling import SDE_ADAM, scaled, scaled_learning_rate
+from batchlab.planning.scaling import SDE_ADAM, scaled, scaled_learning_rate, without_adam_settings
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import RunLength, Sampling, Target, Trial
-from batchlab.training.adam_settings import without_adam_settings
-from batchlab.training.batching import check_batch_size
-from batchlab.training.evaluator import size_of
-from batchlab.workload.definition import Workload
+from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.loading import LoadedWorkload
 
 _DEFAULT_EPOCHS = 10
@@ -289,3 +286,16 @@ def check_batch_norm(summary: WorkloadSummary, trials: Iterable[Trial]) -> None:
                 f"micro-batch size {micro}: a batch of {size} ends in a micro-batch of one, but "
                 f"{model}; use another micro-batch size"
             )
+
+
+def check_batch_size(batch_size: int, *, workload: str, n_train: int) -> None:
+    """Refuse a batch size outside 1..N.
+
+    Raises:
+        BatchSizeError: naming the size, the possible range and the word for N.
+    """
+    if not 1 <= batch_size <= n_train:
+        raise BatchSizeError(
+            f"batch size {batch_size} for workload {workload!r}: expected 1 to {n_train}, the size "
+            f"of its training set; use 'full' for all of it in one batch"
+        )

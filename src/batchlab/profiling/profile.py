@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.notebook import ShownInNotebook
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
 
@@ -161,7 +162,7 @@ def _rank(n: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Profile:
+class Profile(ShownInNotebook):
     """What each batch size costs on one device: step time and memory, as measured.
 
     Attributes:
@@ -308,12 +309,6 @@ class Profile:
         from batchlab.profiling.document import to_json
 
         return to_json(self)
-
-    def _repr_html_(self) -> str:
-        """The profile as a notebook shows it."""
-        from batchlab.report.notebook import notebook_html
-
-        return notebook_html(self)
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Profile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlab.planning.scaling import AdamSettings
+from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.quantities import Better
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Setting, Target, TrialRecord

@@ -35,7 +35,7 @@ class _Part:
     table: Table | None = None
 
 
-def notebook_view(shown: Advice | Profile | PointsFit) -> str:
+def notebook_view(shown: object) -> str:
     """The record as a piece of HTML with its answer first: no script, no style sheet, no address.
 
     Raises:

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from batchlab.errors import UsageError
-from batchlab.planning.scaling import SDE_ADAM, AdamSettings, scaled
+from batchlab.planning.scaling import SDE_ADAM, scaled, without_adam_settings
+from batchlab.records.adam_settings import AdamSettings
 
 
 def adam_settings(optimizer: torch.optim.Optimizer) -> AdamSettings | None:
@@ -56,14 +56,6 @@ def move_adam_settings(
         ).adam
         assert moved is not None
         group["betas"], group["eps"] = moved.betas, moved.eps
-
-
-def without_adam_settings(what: str) -> UsageError:
-    """The error where `what` has no betas and eps for the rule to move."""
-    return UsageError(
-        f"scaling rule {SDE_ADAM}: it moves betas and eps, and {what} does not have both; use an "
-        f"optimizer of Adam's kind, or the rule sqrt or linear"
-    )
 
 
 def _settings_of(group: dict[str, Any]) -> AdamSettings | None:

@@ -22,19 +22,6 @@ _GATHER_EXAMPLES = 512
 _BOUNDARY_BYTES = 64
 
 
-def check_batch_size(batch_size: int, *, workload: str, n_train: int) -> None:
-    """Refuse a batch size outside 1..N.
-
-    Raises:
-        BatchSizeError: naming the size, the possible range and the word for N.
-    """
-    if not 1 <= batch_size <= n_train:
-        raise BatchSizeError(
-            f"batch size {batch_size} for workload {workload!r}: expected 1 to {n_train}, the size "
-            f"of its training set; use 'full' for all of it in one batch"
-        )
-
-
 def derived_seed(*parts: object) -> int:
     """A 63-bit seed made from `parts`, so that every use has a random stream of its own."""
     digest = hashlib.sha256(" ".join(str(part) for part in parts).encode()).digest()

@@ -15,7 +15,7 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Score, Split, Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
-from batchlab.workload.definition import Batch, Data, Metric, Workload
+from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000
@@ -160,13 +160,6 @@ def _tensor_batches(
         data = tuple(part.index_select(0, chosen.to(part.device)) for part in data)
     parts = (part.to(device).split(batch_size) for part in data)
     return list(zip(*parts, strict=True))
-
-
-def size_of(data: Data) -> int:
-    """The number of examples of a split; None counts as 0."""
-    if data is None:
-        return 0
-    return len(data[0]) if isinstance(data, tuple) else len(data)
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:

@@ -20,9 +20,9 @@ from batchlab.planning.cadence import Pause, pauses
 from batchlab.records.trial import Evaluation, RunLength, Split, Status, Trial
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
-from batchlab.training.evaluator import Evaluator, evaluation_batch, size_of
+from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.stepper import Stepper
-from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.definition import Batch, Workload, size_of
 
 ENGINE = "plain"
 

@@ -131,3 +131,10 @@ class Workload:
         """All metrics, the one that counts first; `loss` is always among them."""
         names = tuple(self.metrics)
         return names if "loss" in names else (*names, "loss")
+
+
+def size_of(data: Data) -> int:
+    """The number of examples of a split; None counts as 0."""
+    if data is None:
+        return 0
+    return len(data[0]) if isinstance(data, tuple) else len(data)

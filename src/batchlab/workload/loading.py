@@ -49,6 +49,20 @@ class LoadedWorkload:
     settings: tuple[tuple[str, Setting], ...]
 
 
+def loaded_workload(
+    workload: Workload | str, settings: Mapping[str, str | Setting]
+) -> LoadedWorkload:
+    """A workload by its name, or one that is given as it is (`load_workload`, `live_workload`).
+
+    Raises:
+        UsageError: an unknown workload or setting, or a value of the wrong type.
+        WorkloadError: the file is missing, cannot be run, or holds no such workload.
+    """
+    if isinstance(workload, str):
+        return load_workload(workload, settings)
+    return live_workload(workload, settings)
+
+
 def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> LoadedWorkload:
     """Load a built-in workload or a user's `path/file.py:name`.
 

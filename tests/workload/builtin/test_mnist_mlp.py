@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.datasets.mnist import Mnist, load_mnist
-from batchlab.datasets.pixels import Pixels
 from batchlab.errors import WorkloadError
 from batchlab.workload.builtin import mnist_mlp
 from batchlab.workload.builtin.mnist_mlp import workload
 from batchlab.workload.definition import Workload
+from batchlab.workload.pixels import Pixels
 
 
 @pytest.fixture(autouse=True)

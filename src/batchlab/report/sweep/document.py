@@ -8,7 +8,7 @@ import msgspec
 
 from batchlab.laws.diagnosis import diagnose
 from batchlab.laws.plateau import plateau_of
-from batchlab.planning.scaling import AdamSettings
+from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study

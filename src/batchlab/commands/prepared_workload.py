@@ -1,53 +1,44 @@
-"""SweepWork: what a sweep was asked to do, and what it needs before it touches a store."""
+"""PreparedWorkload: a workload on its way to child processes, checked before any training."""
 
 from __future__ import annotations
 
-import math
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from batchlab import errors
-from batchlab.errors import BudgetError, WorkloadError
+from batchlab.commands.budget import Budget
+from batchlab.errors import WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
-from batchlab.planning.sweep_request import SweepRequest
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.records.trial import Trial
 from batchlab.store.store import Store
-from batchlab.training.evaluator import n_train_evaluated, size_of
+from batchlab.training.evaluator import n_train_evaluated
+from batchlab.workload.definition import size_of
 from batchlab.workload.loading import LoadedWorkload
 
 _CHECK_TIMEOUT_S = 300.0
-# After its children have ended, a sweep reads its study back: so much of a budget is kept for it.
-RECORDING_S = 0.3
 
 
-class SweepWork:
-    """What a sweep was asked to do, and what it needs before it touches a store."""
+class PreparedWorkload:
+    """A workload on its way to child processes, and what is known of it before any training.
+
+    Attributes:
+        loaded: the workload; after `let_go_of_data` without its data.
+        device: the PyTorch device.
+        budget: the ceiling on the whole call.
+        listener: told how it gets on.
+    """
 
     def __init__(
-        self,
-        loaded: LoadedWorkload,
-        request: SweepRequest,
-        trials: tuple[Trial, ...],
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-        reserved_s: float,
+        self, loaded: LoadedWorkload, *, device: str, budget: Budget, listener: ProgressListener
     ) -> None:
-        """`started_s` is the `time.monotonic()` from which the budget counts."""
         self.loaded = loaded
-        self.request = request
-        self.trials = trials
+        self.device = device
+        self.budget = budget
         self.listener = listener
-        self.started_s = started_s
-        self.budget_s = budget_s
-        self.deadline_s = None if budget_s is None else started_s + budget_s - reserved_s
         self._packed: PackedWorkload | None = None
 
     @property
@@ -67,18 +58,29 @@ class SweepWork:
         self.loaded = replace(self.loaded, workload=without)
 
     def summary(self, store: Path | None) -> WorkloadSummary:
-        """What is known of the workload: from the store, or from a look at it in a child."""
+        """What is known of the workload: from the store, or from a look at it in a child.
+
+        What was found odd is said as a warning.
+
+        Raises:
+            WorkloadError: it cannot be trained.
+            BudgetError: the budget ended meanwhile.
+        """
         known = None if store is None else self._stored_summary(store)
-        if known is not None:
-            return known
+        summary = self._checked() if known is None else known
+        for text in summary.warnings:
+            self.listener.warning(f"workload {summary.name!r}: {text}")
+        return summary
+
+    def _checked(self) -> WorkloadSummary:
         self.listener.phase("checking the workload")
         ended = run_in_child(
             check_workload,
             self.packed,
-            self.request.device,
-            timeout_s=self.time_limit_s(_CHECK_TIMEOUT_S),
+            self.device,
+            timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
         )
-        self.refuse_if_out_of_time("checking the workload")
+        self.budget.refuse_if_out_of_time("checking the workload")
         facts = _value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
         return _summary_of(self.loaded, facts)
 
@@ -89,20 +91,6 @@ class SweepWork:
             return None
         with Store(store) as opened:
             return opened.workload(self.loaded.workload_id)
-
-    def time_limit_s(self, at_most_s: float) -> float:
-        """`at_most_s`, or what is left of the budget."""
-        if self.deadline_s is None:
-            return at_most_s
-        return min(at_most_s, max(0.0, self.deadline_s - RECORDING_S - time.monotonic()))
-
-    def refuse_if_out_of_time(self, doing: str) -> None:
-        """Raise a BudgetError if the budget ended before any training."""
-        if self.time_limit_s(math.inf) <= 0:
-            raise BudgetError(
-                f"budget {self.budget_s:.3g} s: it ended while {doing}, before any training; give "
-                f"a larger --budget"
-            )
 
 
 def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary:

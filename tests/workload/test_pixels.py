@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from batchlab.datasets.mnist import load_mnist
-from batchlab.datasets.pixels import INPUTS, Pixels
 from batchlab.errors import WorkloadError
+from batchlab.workload.pixels import INPUTS, Pixels
 
 EVERY_BYTE = torch.arange(256, dtype=torch.uint8).reshape(4, 64)
 

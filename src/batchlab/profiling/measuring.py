@@ -1,4 +1,4 @@
-"""Profiling: `batchlab.profile`, what each batch size costs in time and memory on this machine."""
+"""Measuring a profile: what each batch size costs in time and memory on this machine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 import torch
 
-from batchlab.commands.sweep_work import RECORDING_S, SweepWork
-from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.errors import UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measurements.step_time import measure_step_time_within
 from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_trials
@@ -21,23 +19,17 @@ from batchlab.processes.memory import PeakMemory, available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile, ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
-from batchlab.random_state import untouched_randomness
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.step_timing import StepTiming
-from batchlab.records.trial import Setting, Status, Trial
-from batchlab.store.store import Store
-from batchlab.workload.definition import Workload
-from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
+from batchlab.records.trial import Status, Trial
+from batchlab.workload.loading import LoadedWorkload
 
-_DEFAULT_BUDGET_S = 60.0
 # What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
 _HORIZON_STEPS = 10**9
 # A probe may ask for so much more than the limit before it is refused: what it asks for and never
 # touches does not count against the limit.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
-# Fewer batch sizes are no profile, unless fewer were asked for.
-_FEWEST_POINTS = 3
 _UNSTEADY_FRACTION = 0.3
 
 
@@ -58,87 +50,6 @@ class ProfileRequest:
     reference_batch_size: int
     device: str
     memory_limit_bytes: int | None
-
-
-def profile(
-    workload: Workload | str = "mnist-mlp",
-    *,
-    batch_sizes: Sequence[int | Literal["full"]] | None = None,
-    settings: Mapping[str, Setting] | None = None,
-    device: str = "cpu",
-    memory_limit_bytes: int | None = None,
-    budget_s: float | None = None,
-    reserved_s: float = 0.0,
-    store: str | Path | None = None,
-    listener: ProgressListener | None = None,
-) -> Profile:
-    """Measure step time and peak memory of `workload` by batch size, and what is the largest.
-
-    Each batch size is tried in a process of its own, from the smallest up, until one does not fit
-    into memory; then the largest that fits is looked for, and the larger ones are accumulated. What
-    ran in one piece is then timed again in further processes, as far as the budget reaches.
-
-    Args:
-        workload: a Workload, a built-in name, or `path/file.py:name`.
-        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 1, 2, 4, ... N, and
-            the workload's own.
-        settings: of the workload or its optimizer.
-        device: "cpu", "cuda" or "cuda:1".
-        memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
-        budget_s: a ceiling in seconds for the whole call; None: 60.
-        reserved_s: the part of the budget that the caller needs for what it does around the call.
-        store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
-        listener: told how it gets on.
-
-    Returns:
-        The profile; batch sizes that did not run are in it with the reason.
-
-    Raises:
-        UsageError: a value outside what is possible; the message says what is.
-        WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
-        StoreError: the store cannot be used.
-        BudgetError: the budget is too small for a profile.
-    """
-    started_s = time.monotonic()
-    listener = listener or Silent()
-    budget_s = _DEFAULT_BUDGET_S if budget_s is None else budget_s
-    if not budget_s > 0:
-        raise UsageError(f"budget {budget_s} s: expected more than 0, such as 90s, 5m or 2h")
-    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
-    with untouched_randomness():
-        if isinstance(workload, str):
-            loaded = load_workload(workload, settings or {})
-        else:
-            loaded = live_workload(workload, settings or {})
-        request = profile_request(
-            loaded, batch_sizes=batch_sizes, device=device, memory_limit_bytes=memory_limit_bytes
-        )
-        work = SweepWork(
-            loaded,
-            _request(batch_sizes, device),
-            (),
-            listener,
-            started_s=started_s,
-            budget_s=budget_s,
-            reserved_s=reserved_s,
-        )
-        del loaded, workload  # so that the data can go once they are in shared memory
-        summary = work.summary(None if store is None else Path(store))
-        for text in summary.warnings:
-            listener.warning(f"workload {summary.name!r}: {text}")
-        work.let_go_of_data()
-        assert work.deadline_s is not None
-        made = measure_profile(
-            work.packed, request, deadline_s=work.deadline_s - RECORDING_S, listener=listener
-        )
-        _refuse_too_few(made, request, budget_s)
-        if store is not None:
-            with Store(store) as opened:
-                opened.put_workload(summary)
-                for point in made.points:
-                    if point.ran and point.timing is not None:
-                        opened.put_timing(point.timing)
-        return made
 
 
 def profile_request(
@@ -342,16 +253,6 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     raise WorkloadError(
         f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
     )
-
-
-def _refuse_too_few(made: Profile, request: ProfileRequest, budget_s: float) -> None:
-    ran = sum(point.ran for point in made.points)
-    wanted = min(_FEWEST_POINTS, len(request.batch_sizes))
-    if made.stopped == "time" and ran < wanted:
-        raise BudgetError(
-            f"budget {budget_s:.3g} s: it ended after {ran} batch sizes of "
-            f"{len(request.batch_sizes)}, and a profile needs {wanted}; give a larger --budget"
-        )
 
 
 def _warn(made: Profile, listener: ProgressListener) -> None:

@@ -19,12 +19,13 @@ from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 from tests.reference.user_file import write_user_file
 
 import batchlab
+from batchlab.commands.profile import profile
 from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.profiling import profiling
+from batchlab.profiling import measuring
 from batchlab.profiling import search as profile_search
+from batchlab.profiling.measuring import measure_profile, profile_request
 from batchlab.profiling.profile import Profile
-from batchlab.profiling.profiling import measure_profile, profile, profile_request
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
 from batchlab.workload.loading import live_workload
@@ -274,7 +275,7 @@ def test_what_does_not_fit_is_accumulated_and_measured(limited: Profile) -> None
 
 @pytest.mark.slow
 def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "_ASKED_FOR_BYTES", 100 * MEGABYTE)
+    monkeypatch.setattr(measuring, "_ASKED_FOR_BYTES", 100 * MEGABYTE)
 
     given = that_does(partial(profiled_workloads.take, 400), at=32)
 

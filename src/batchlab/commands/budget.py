@@ -1,0 +1,67 @@
+"""Budget: a ceiling on the time of one whole call, and what is left of it."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from batchlab.errors import BudgetError, UsageError
+
+# After its children have ended, a call reads back what they stored: so much of a budget is kept.
+RECORDING_S = 0.3
+
+
+class Budget:
+    """A ceiling on the time of one whole call, counted from when this was made.
+
+    Attributes:
+        started_s: the `time.monotonic()` from which it counts.
+        seconds: the ceiling; None: there is none.
+        deadline_s: the `time.monotonic()` at which the call's own part ends; None: never.
+    """
+
+    def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
+        """Start counting.
+
+        Args:
+            seconds: the ceiling in seconds, > 0; None: there is none.
+            reserved_s: the part that the caller needs for what it does around the call.
+
+        Raises:
+            UsageError: `seconds` is not a finite number above 0.
+        """
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            raise UsageError(f"budget {seconds} s: expected more than 0, such as 90s, 5m or 2h")
+        self.started_s = time.monotonic()
+        self.seconds = seconds
+        self.deadline_s = None if seconds is None else self.started_s + seconds - reserved_s
+
+    @property
+    def work_ends_s(self) -> float | None:
+        """The `time.monotonic()` at which the last child has ended; None: never."""
+        return None if self.deadline_s is None else self.deadline_s - RECORDING_S
+
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.started_s
+
+    def time_limit_s(self, at_most_s: float = math.inf) -> float:
+        """`at_most_s`, or what is left for work; never below 0."""
+        if self.work_ends_s is None:
+            return at_most_s
+        return min(at_most_s, max(0.0, self.work_ends_s - time.monotonic()))
+
+    def refuse_if_out_of_time(self, doing: str) -> None:
+        """Refuse to go on where nothing is left.
+
+        Args:
+            doing: what was being done, for the message.
+
+        Raises:
+            BudgetError: the budget ended before any training.
+        """
+        if self.time_limit_s() <= 0:
+            raise BudgetError(
+                f"budget {self.seconds:.3g} s: it ended while {doing}, before any training; give "
+                f"a larger --budget"
+            )

@@ -1,0 +1,98 @@
+"""Profile: `batchlab.profile`, what each batch size costs in time and memory on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from batchlab.commands.budget import Budget
+from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.errors import BudgetError
+from batchlab.profiling.measuring import ProfileRequest, measure_profile, profile_request
+from batchlab.profiling.profile import Profile
+from batchlab.random_state import untouched_randomness
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.trial import Setting
+from batchlab.store.store import Store
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import loaded_workload
+
+_DEFAULT_BUDGET_S = 60.0
+# Fewer batch sizes are no profile, unless fewer were asked for.
+_FEWEST_POINTS = 3
+
+
+def profile(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
+    budget_s: float | None = None,
+    reserved_s: float = 0.0,
+    store: str | Path | None = None,
+    listener: ProgressListener | None = None,
+) -> Profile:
+    """Measure step time and peak memory of `workload` by batch size, and what is the largest.
+
+    Each batch size is tried in a process of its own, from the smallest up, until one does not fit
+    into memory; then the largest that fits is looked for, and the larger ones are accumulated. What
+    ran in one piece is then timed again in further processes, as far as the budget reaches.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 1, 2, 4, ... N, and
+            the workload's own.
+        settings: of the workload or its optimizer.
+        device: "cpu", "cuda" or "cuda:1".
+        memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
+        budget_s: a ceiling in seconds for the whole call; None: 60.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
+        store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
+        listener: told how it gets on.
+
+    Returns:
+        The profile; batch sizes that did not run are in it with the reason.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for a profile.
+    """
+    budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    listener = listener or Silent()
+    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
+    with untouched_randomness():
+        loaded = loaded_workload(workload, settings or {})
+        request = profile_request(
+            loaded, batch_sizes=batch_sizes, device=device, memory_limit_bytes=memory_limit_bytes
+        )
+        prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
+        del loaded, workload  # so that the data can go once they are in shared memory
+        summary = prepared.summary(None if store is None else Path(store))
+        prepared.let_go_of_data()
+        assert budget.work_ends_s is not None
+        made = measure_profile(
+            prepared.packed, request, deadline_s=budget.work_ends_s, listener=listener
+        )
+        _refuse_too_few(made, request, budget)
+        if store is not None:
+            with Store(store) as opened:
+                opened.put_workload(summary)
+                for point in made.points:
+                    if point.ran and point.timing is not None:
+                        opened.put_timing(point.timing)
+        return made
+
+
+def _refuse_too_few(made: Profile, request: ProfileRequest, budget: Budget) -> None:
+    ran = sum(point.ran for point in made.points)
+    wanted = min(_FEWEST_POINTS, len(request.batch_sizes))
+    if made.stopped == "time" and ran < wanted:
+        raise BudgetError(
+            f"budget {budget.seconds:.3g} s: it ended after {ran} batch sizes of "
+            f"{len(request.batch_sizes)}, and a profile needs {wanted}; give a larger --budget"
+        )
