@@ -6,10 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.special import stdtrit
-
 from batchlab.errors import UsageError
+from batchlab.laws.straight_line import StraightLine
 from batchlab.records.estimate import Estimate
 
 _TOO_FEW = "peaks at {n} batch sizes; a line needs two, and three for an interval: profile more"
@@ -72,22 +70,9 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     if n_distinct < 2:
         untold = Estimate.cannot_tell(_TOO_FEW.format(n=n_distinct), n=n)
         return MemoryFit(fixed_bytes=untold, bytes_per_example=untold)
-    sizes, peaks = np.asarray(points, dtype=float).T
-    centred = sizes - sizes.mean()
-    spread = float(centred @ centred)
-    each = float(centred @ peaks) / spread
-    fixed = float(peaks.mean()) - each * float(sizes.mean())
-    if n < 3:
-        return MemoryFit(
-            fixed_bytes=Estimate.of(fixed, interval=(None, None), n=n),
-            bytes_per_example=Estimate.of(each, interval=(None, None), n=n),
-        )
-    residuals = peaks - fixed - each * sizes
-    scatter = math.sqrt(float(residuals @ residuals) / (n - 2))
-    factor = float(stdtrit(n - 2, 0.975)) * scatter
-    half_each = factor / math.sqrt(spread)
-    half_fixed = factor * math.sqrt(1 / n + float(sizes.mean()) ** 2 / spread)
+    sizes, peaks = zip(*points, strict=True)
+    line = StraightLine.through(sizes, peaks)
     return MemoryFit(
-        fixed_bytes=Estimate.of(fixed, interval=(fixed - half_fixed, fixed + half_fixed), n=n),
-        bytes_per_example=Estimate.of(each, interval=(each - half_each, each + half_each), n=n),
+        fixed_bytes=Estimate.of(line.level, interval=line.interval_at(0.0), n=n),
+        bytes_per_example=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
     )
