@@ -11,10 +11,10 @@ from tests.reference.steps_to_target import (
 )
 
 from batchlab.errors import UsageError
+from batchlab.laws.group_means import fit_group_means
 from batchlab.laws.overhead import batch_at_overhead
 from batchlab.laws.steps_to_target import (
     StepsObservation,
-    fit_group_means,
     fit_steps_to_target,
 )
 

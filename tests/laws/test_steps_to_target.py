@@ -9,33 +9,17 @@ import pytest
 from tests.reference.steps_to_target import (
     FIVE,
     STUDIES,
-    WIDE,
     MadeUpStudy,
+    drawn,
+    exact,
     f_statistic,
     fit_by_search,
-    fit_with_bounds_by_search,
+    on_the_law,
 )
 
 from batchlab.errors import FitError
-from batchlab.laws.steps_to_target import (
-    StepsObservation,
-    fit_group_means,
-    fit_steps_to_target,
-)
-
-
-def exact(batch_size: int, steps: float) -> StepsObservation:
-    return StepsObservation(batch_size=batch_size, after_steps=0, steps=steps)
-
-
-def on_the_law(sizes=(1, 50, 200, 800), *, seeds=1, exponent=1.0):
-    return [exact(b, 1000 * (1 + (200 / b) ** exponent)) for b in sizes for _ in range(seeds)]
-
-
-def drawn(seed=0, **changed):
-    study = MadeUpStudy(**{"sizes": WIDE, "b_crit": 120, "seeds": 3, "sigma": 0.06} | changed)
-    return study.draw(np.random.default_rng(seed))[0]
-
+from batchlab.laws.steps_table import StepsObservation
+from batchlab.laws.steps_to_target import fit_steps_to_target
 
 # The point
 
@@ -49,17 +33,6 @@ def test_points_on_a_known_law_give_it_back_to_1e_6(seeds):
     assert fit.b_crit.estimate == pytest.approx(200, rel=1e-6)
     assert (fit.b_crit.low, fit.b_crit.high) == pytest.approx((200, 200), rel=1e-6)
     assert fit.law_holds
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_point_is_least_squares_on_log_steps_as_a_general_search_finds_it(seed):
-    seen = drawn(seed, cadence=0.0)
-
-    fit = fit_steps_to_target(seen)
-
-    s_min, e_min = fit_by_search([(one.batch_size, one.steps) for one in seen])
-    assert fit.s_min.estimate == pytest.approx(s_min, rel=1e-6)
-    assert fit.e_min.estimate == pytest.approx(e_min, rel=1e-6)
 
 
 def test_the_order_of_the_runs_changes_nothing_but_the_order_of_the_residuals():
@@ -94,113 +67,6 @@ def test_the_same_seed_gives_the_same_draws_and_another_gives_others():
     assert first.log_steps_draws([8, 100]).shape == (999, 2)
 
 
-# Intervals of evaluations, and runs that never got there
-
-
-def test_narrow_intervals_of_evaluations_count_as_their_geometric_middle():
-    middles = [exact(b, 1000 * (1 + 200 / b)) for b in (1, 50, 200, 800)]
-    intervals = [
-        StepsObservation(
-            batch_size=one.batch_size, after_steps=one.steps / 1.02, steps=one.steps * 1.02
-        )
-        for one in middles
-    ]
-
-    assert fit_steps_to_target(intervals).b_crit.estimate == pytest.approx(200, rel=1e-9)
-
-
-def test_a_run_that_never_got_there_raises_the_steps_that_leaving_it_out_would_underrate():
-    all_there = drawn(1, cadence=0.0, seeds=5)
-    law = {b: 1000 * (1 + 120 / b) for b in WIDE}
-    cut = [
-        one
-        if one.batch_size < 1024 or one.steps < law[one.batch_size]
-        else StepsObservation(
-            batch_size=one.batch_size, after_steps=law[one.batch_size], steps=None
-        )
-        for one in all_there
-    ]
-
-    fit = fit_steps_to_target(cut)
-    without = fit_steps_to_target([one for one in cut if not one.censored])
-
-    truth = math.log(law[2048])
-    assert abs(fit.log_steps([2048])[0] - truth) < abs(without.log_steps([2048])[0] - truth)
-    assert fit.steps(2048).low < law[2048] < fit.steps(2048).high
-
-
-def test_the_point_with_runs_that_never_got_there_is_that_of_greatest_likelihood():
-    seen = drawn(4, cadence=0.0, seeds=8, sigma=0.3, stopped=-0.2)
-    reached = [(one.batch_size, one.steps) for one in seen if not one.censored]
-    never = [(one.batch_size, one.after_steps) for one in seen if one.censored]
-
-    fit = fit_steps_to_target(seen)
-
-    s_min, e_min = fit_with_bounds_by_search(reached, never)
-    assert len(never) >= 6
-    assert fit.s_min.estimate == pytest.approx(s_min, rel=0.01)
-    assert fit.e_min.estimate == pytest.approx(e_min, rel=0.01)
-
-
-def test_seeds_that_agree_better_than_their_evaluations_resolve_do_not_disprove_the_law():
-    rejected = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        seen = []
-        for b in WIDE:
-            first = 1000 * (1 + 120 / b) * math.exp(-0.05 * rng.uniform())
-            seen += [StepsObservation(batch_size=b, after_steps=first, steps=first * 1.05)] * 3
-        fit = fit_steps_to_target(seen)
-        rejected += bool(fit.lack_of_fit.rejected)
-
-        assert fit.seed_sd == pytest.approx(math.log(1.05) / 12**0.5)
-    assert rejected <= 6
-
-
-def test_wide_intervals_are_used_as_intervals_and_not_as_their_middles():
-    rng = np.random.default_rng(5)
-    seen = []
-    for b in WIDE:
-        for _ in range(4):
-            steps = 100 * (1 + 120 / b) * math.exp(0.05 * rng.normal())
-            after = 2 ** math.floor(math.log2(steps))  # evaluated at 1, 2, 4, 8, ... steps
-            seen.append(StepsObservation(batch_size=b, after_steps=after, steps=2 * after))
-
-    fit = fit_steps_to_target(seen)
-
-    assert fit.b_crit.holds(120)
-    assert fit.steps(64).low < 100 * (1 + 120 / 64) < fit.steps(64).high
-
-
-# B_crit outside the range
-
-
-def test_b_crit_above_the_measured_range_is_a_lower_bound():
-    fit = fit_steps_to_target(drawn(sizes=(32, 64, 128, 256, 512), b_crit=50_000))
-
-    assert (fit.b_crit.estimate, fit.b_crit.high) == (None, None)
-    assert 512 < fit.b_crit.low < 50_000
-    assert "beyond the largest measured batch size, 512" in fit.b_crit.reason
-
-
-def test_the_same_steps_at_every_batch_size_give_an_upper_bound():
-    fit = fit_steps_to_target([exact(b, 700) for b in FIVE for _ in range(2)])
-
-    assert (fit.b_crit.estimate, fit.b_crit.low) == (None, None)
-    assert 0 < fit.b_crit.high < 16
-    assert "below the smallest measured batch size, 16" in fit.b_crit.reason
-
-
-def test_pure_scatter_leaves_b_crit_untold():
-    rng = np.random.default_rng(0)
-    seen = [exact(b, 1000 * math.exp(1.5 * rng.normal())) for b in (64, 80, 100)]
-
-    fit = fit_steps_to_target(seen)
-
-    assert (fit.b_crit.estimate, fit.b_crit.low, fit.b_crit.high) == (None, None, None)
-    assert "more seeds or a wider range" in fit.b_crit.reason
-
-
 # Whether the law holds
 
 
@@ -233,18 +99,6 @@ def test_b_crit_is_withheld_where_the_exponent_is_another():
     assert fit.b_crit.estimate is None
     assert "exponent" in fit.b_crit.reason
     assert fit.exponent.low < 0.7 < fit.exponent.high
-
-
-def test_points_on_the_generalised_law_give_the_exponent_back():
-    fit = fit_steps_to_target(on_the_law(WIDE, exponent=0.8))
-
-    assert fit.exponent.estimate == pytest.approx(0.8, rel=1e-6)
-
-
-def test_three_batch_sizes_leave_no_exponent_to_tell():
-    fit = fit_steps_to_target(on_the_law((1, 50, 800), seeds=2))
-
-    assert "at least 4" in fit.exponent.reason
 
 
 def test_without_repeats_the_law_cannot_be_tested_and_the_reason_says_so():
@@ -334,65 +188,6 @@ def test_a_batch_size_that_never_reached_the_target_does_not_count_as_a_third():
 
     with pytest.raises(FitError, match="at 2 distinct batch sizes"):
         fit_steps_to_target([*on_the_law((64, 256)), never])
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"batch_size": 64, "after_steps": 0, "steps": math.nan}, "finite"),
-        ({"batch_size": 64, "after_steps": 0, "steps": 0.0}, "above 0"),
-        ({"batch_size": 0, "after_steps": 0, "steps": 5.0}, "at least 1"),
-        ({"batch_size": 64, "after_steps": 9, "steps": 5.0}, "not below after_steps"),
-        ({"batch_size": 64, "after_steps": 0, "steps": None}, "after_steps"),
-    ],
-)
-def test_an_observation_that_cannot_be_is_refused(given, message):
-    with pytest.raises(FitError, match=message):
-        StepsObservation(**given)
-
-
-def test_two_batch_sizes_with_two_seeds_have_draws_and_no_law():
-    seen = drawn(sizes=(64, 256), seeds=2)
-
-    fit = fit_group_means(seen)
-
-    assert not fit.law_holds
-    assert "the law needs 3" in fit.b_crit.reason
-    assert fit.log_steps_draws([64, 256]).shape == (999, 2)
-
-
-def test_two_batch_sizes_with_one_run_each_say_that_their_scatter_is_unknown():
-    fit = fit_group_means(drawn(sizes=(64, 256), seeds=1))
-
-    assert "second seed" in fit.no_draws_reason
-    assert (fit.steps(64).low, fit.steps(64).high) == (None, None)
-    with pytest.raises(FitError, match="second seed"):
-        fit.log_steps_draws([64])
-
-
-def test_means_of_batch_sizes_leave_out_those_that_never_got_there():
-    seen = [*drawn(sizes=(64, 256), seeds=2)]
-    never = StepsObservation(batch_size=1024, after_steps=99, steps=None)
-
-    assert fit_group_means([*seen, never]).batch_sizes == (64, 256)
-    with pytest.raises(FitError, match="none of 1 runs"):
-        fit_group_means([never])
-
-
-@pytest.mark.parametrize("seeds", [2, 4])
-def test_the_draws_of_two_batch_sizes_hold_their_true_ratio_95_times_in_100(seeds):
-    rng = np.random.default_rng(3)
-    n_draws = 400
-    # Far from the bounds that no batch size can break: those would only help.
-    study = MadeUpStudy(sizes=(64, 256), b_crit=128, seeds=seeds, sigma=0.05, cadence=0.0)
-    held = 0
-    for _ in range(n_draws):
-        seen, truth = study.draw(rng)
-        draws = fit_group_means(seen).log_steps_draws([64, 256])
-        low, high = np.quantile(draws[:, 0] - draws[:, 1], (0.025, 0.975))
-        held += low <= truth[64] - truth[256] <= high
-
-    assert abs(held / n_draws - 0.95) < 4 * (0.95 * 0.05 / n_draws) ** 0.5
 
 
 # Coverage

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.stats import norm
 
-from batchlab.laws.steps_to_target import StepsObservation
+from batchlab.laws.steps_table import StepsObservation
 
 
 def fit_by_search(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -157,3 +158,21 @@ STUDIES = {
         sizes=WIDE, b_crit=120, seeds=3, sigma=0.06, stopped=0.4
     ),
 }
+
+
+def exact(batch_size: int, steps: float) -> StepsObservation:
+    """A run that reached its target at this step."""
+    return StepsObservation(batch_size=batch_size, after_steps=0, steps=steps)
+
+
+def on_the_law(
+    sizes: Sequence[int] = (1, 50, 200, 800), *, seeds: int = 1, exponent: float = 1.0
+) -> list[StepsObservation]:
+    """Runs without scatter: S_min 1000, B_crit 200."""
+    return [exact(b, 1000 * (1 + (200 / b) ** exponent)) for b in sizes for _ in range(seeds)]
+
+
+def drawn(seed: int = 0, **changed: Any) -> list[StepsObservation]:
+    """One study of 9 sizes, 3 seeds and 6 %, or as `changed` says."""
+    study = replace(STUDIES["9 sizes, 3 seeds, 6 %"], **changed)
+    return study.draw(np.random.default_rng(seed))[0]

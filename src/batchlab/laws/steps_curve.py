@@ -33,6 +33,17 @@ class StepsLine:
     smallest: float
     largest: float
 
+    @classmethod
+    def over(cls, batch_sizes: ArrayLike, *, level: ArrayLike, fall: ArrayLike) -> StepsLine:
+        """One curve, or one for each level and fall, over the measured batch sizes (ascending)."""
+        sizes = np.asarray(batch_sizes, dtype=float)
+        return cls(
+            level=np.atleast_1d(level),
+            fall=np.atleast_1d(fall),
+            smallest=float(sizes[0]),
+            largest=float(sizes[-1]),
+        )
+
     @property
     def steepest(self) -> float:
         """The fall of perfect scaling: steps in proportion to 1/B."""

@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from batchlab.laws.steps_curve import Array, places
-from batchlab.laws.steps_posterior import (
-    NO_SCATTER,
-    Grid,
-    LeastSquares,
-    log_density,
-    ratio_grid,
-    within,
-)
-from batchlab.laws.steps_table import StepsTable
+from batchlab.laws.steps_curve import places
+from batchlab.laws.steps_least_squares import LeastSquares
+from batchlab.laws.steps_posterior import Grid, log_density, ratio_grid
+from batchlab.laws.steps_table import NO_SCATTER, Array, StepsTable
 from batchlab.records.estimate import Estimate
 
 _SMALLEST, _LARGEST = 0.1, 10.0
@@ -40,7 +34,7 @@ def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estim
             f"an exponent beside S_min and B_crit needs at least 4 distinct batch sizes, given {k}",
             n=table.n,
         )
-    square, kappa = within(table, log_steps)
+    square, kappa = table.within(log_steps)
     log_mean = table.means(log_steps)
     centre = log_mean.mean(axis=0)
     log_alpha, fall, fitted, slopes = _least_squares(table, centre, law)
@@ -74,15 +68,7 @@ def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estim
         ratio_sq=ratio_sq,
         log_prior=log_prior,
         kappa=kappa,
-        point=LeastSquares(
-            level=float(fitted[-1]),
-            fall=fall,
-            exponent=float(np.exp(log_alpha)),
-            fitted=fitted,
-            slope=slopes[:, 1],
-            square=deviations,
-        ),
-        place=place[0],
+        fitted=fitted,
         drop=(curves - exact).reshape(-1, k),
     )
     density = log_density(grid, log_mean, square, table.degrees)

@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr, ndtri, stdtrit
+from scipy.special import stdtrit
 
+from batchlab.laws.open_observations import impute
 from batchlab.laws.steps_curve import places
-from batchlab.laws.steps_table import Array, StepsTable
+from batchlab.laws.steps_least_squares import least_squares
+from batchlab.laws.steps_table import NO_SCATTER, Array, StepsTable
 
 _N_RATIOS = 20
 _N_FALLS = 81
@@ -33,72 +35,6 @@ _NOT_REPEATED = (1.0, 1.0, 0.0)
 _LOG_ODDS = (-4.5, 9.0)
 _CHAINS = 8  # of imputed observations: enough that the spread between them is seen
 _SWEEPS = 6
-# Scatter below this is arithmetic, not measurement: noise-free points end up with it.
-NO_SCATTER = 1e-11
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeastSquares:
-    """The curve that lies closest to the means of the batch sizes, on a log scale.
-
-    Attributes:
-        level: log steps at the largest batch size.
-        fall: log of the steps at the smallest over those at the largest.
-        exponent: of 1/B; 1 is the law.
-        fitted: log steps at each batch size, shape (k,).
-        slope: what `fitted` gains by one more unit of fall, shape (k,).
-        square: weighted sum of squares of the deviations of the means.
-    """
-
-    level: float
-    fall: float
-    exponent: float
-    fitted: Array
-    slope: Array
-    square: float
-
-
-def least_squares(
-    batch_size: Array, log_mean: Array, weight: Array, *, exponent: float = 1.0
-) -> LeastSquares:
-    """Least squares on log steps for level and fall: Gauss-Newton from the best of a coarse grid.
-
-    Args:
-        batch_size: ascending, shape (k,), k >= 2.
-        log_mean: mean log steps of each, shape (k,).
-        weight: observations behind each mean, shape (k,).
-        exponent: of 1/B, > 0.
-    """
-    place = places(batch_size, batch_size[0], batch_size[-1], exponent)
-    total = weight.sum()
-    steepest = exponent * np.log(batch_size[-1] / batch_size[0])
-
-    def at(fall: float) -> tuple[float, float, Array]:
-        rise = np.log1p(place * np.expm1(fall))
-        level = float(weight @ (log_mean - rise) / total)
-        return float(weight @ (log_mean - rise - level) ** 2), level, rise
-
-    falls = np.linspace(-0.5 * steepest - 0.5, 1.5 * steepest + 0.5, 33)
-    z = log_mean - np.log1p(place * np.expm1(falls)[:, None])
-    squares = (z**2) @ weight - (z @ weight) ** 2 / total
-    fall = float(falls[np.argmin(squares)])
-    square, level, rise = at(fall)
-    slope = place * np.exp(fall - rise)
-    for _ in range(60):
-        slope = place * np.exp(fall - rise)
-        around = slope - weight @ slope / total
-        step = float(weight @ (around * (log_mean - rise - level)) / (weight @ around**2))
-        tried = at(fall + step)
-        while tried[0] > square and abs(step) > 1e-15:
-            step /= 4
-            tried = at(fall + step)
-        if tried[0] <= square:
-            fall, (square, level, rise) = fall + step, tried
-        if abs(step) <= 1e-14 * max(1.0, abs(fall)):
-            break
-    return LeastSquares(
-        level=level, fall=fall, exponent=exponent, fitted=level + rise, slope=slope, square=square
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +45,6 @@ class Draws:
         level: log steps at the largest batch size, shape (m,).
         fall: of the curve, shape (m,).
         tau: standard deviation of the batch sizes' own deviations, shape (m,).
-        law: log steps of the curve, shape (m, k).
         log_steps: log steps of the configurations as tuned, the law and their own deviation (m, k).
         means: log steps from each batch size's own observations alone, shape (m, k).
         sigma: standard deviation of the seeds, shape (m,).
@@ -119,11 +54,22 @@ class Draws:
     level: Array
     fall: Array
     tau: Array
-    law: Array
     log_steps: Array
     means: Array
     sigma: Array
     kept_share: Array
+
+    def only(self, rows: NDArray[np.intp]) -> Draws:
+        """The draws of these rows."""
+        return Draws(
+            level=self.level[rows],
+            fall=self.fall[rows],
+            tau=self.tau[rows],
+            log_steps=self.log_steps[rows],
+            means=self.means[rows],
+            sigma=self.sigma[rows],
+            kept_share=self.kept_share,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,9 +82,8 @@ class Grid:
         ratio_sq: (tau / sigma)^2, shape (r,).
         log_prior: of each ratio, shape (r,).
         kappa: variance of each batch size's mean in units of sigma^2, shape (k,).
-        point: the least-squares curve that deviations are taken from.
-        place: of each batch size, shape (k,).
-        drop: the curves of the grid less the least-squares curve, without levels, shape (h, k).
+        fitted: log steps of the least-squares curve, shape (k,).
+        drop: the curves of the grid less that one, without levels, shape (h, k).
     """
 
     fall: Array
@@ -146,8 +91,7 @@ class Grid:
     ratio_sq: Array
     log_prior: Array
     kappa: Array
-    point: LeastSquares
-    place: Array
+    fitted: Array
     drop: Array
 
     def thinned(self) -> Grid:
@@ -171,7 +115,7 @@ def log_density(grid: Grid, log_mean: Array, square: Array, degrees: int) -> Arr
     """
     k = len(grid.kappa)
     weight = 1 / (grid.kappa + grid.ratio_sq[:, None])  # (r, k)
-    base = log_mean - grid.point.fitted
+    base = log_mean - grid.fitted
     away = (base[:, None, :] - grid.drop).reshape(-1, k)
     total = weight.sum(axis=1)
     around = (away**2) @ weight.T - ((away @ weight.T) ** 2) / total
@@ -227,32 +171,17 @@ def grid_of(table: StepsTable, log_steps: Array, kappa: Array, square: float) ->
         kappa, repeated=table.degrees > 0, deviations=deviations, scatter=square / degrees
     )
     place = places(table.batch_size, table.batch_size[0], table.batch_size[-1])
-    exact = np.log1p(place * np.expm1(point.fall))
+    # The largest batch size has place 0: there a curve is its level.
+    exact = point.fitted - point.fitted[-1]
     return Grid(
         fall=fall,
         log_width=np.log(np.maximum(width, 1e-300)),
         ratio_sq=ratio_sq,
         log_prior=log_prior,
         kappa=kappa,
-        point=point,
-        place=place,
+        fitted=point.fitted,
         drop=np.log1p(place * np.expm1(fall)[:, None]) - exact,
     )
-
-
-def within(table: StepsTable, log_steps: Array) -> tuple[Array, Array]:
-    """Sum of squares within batch sizes, (c,), and variances of their means over sigma^2, (k,).
-
-    Where seeds agree better than their evaluations resolve, the resolution is the scatter; and
-    then their common rounding does not average out, however many they are.
-    """
-    square = np.atleast_1d(table.scatter_sum(log_steps))
-    kappa = 1 / table.count
-    if table.degrees and table.rounding_sq.any():
-        square = np.maximum(square, table.degrees * table.rounding_sq.mean())
-        resolution = np.bincount(table.group, table.rounding_sq) / table.count
-        kappa = np.maximum(kappa, resolution / (float(square.mean()) / table.degrees))
-    return square, kappa
 
 
 def draw_law(
@@ -269,7 +198,7 @@ def draw_law(
     Returns:
         The draws, and the imputed tables that they come from, shape (c, n).
     """
-    square, kappa = within(table, start)
+    square, kappa = table.within(start)
     grid = grid_of(table, start, kappa, float(square[0]))
     chains = _CHAINS if table.open.any() else 1
     log_steps = np.tile(start, (chains, 1))
@@ -279,19 +208,7 @@ def draw_law(
         log_steps = impute(table, log_steps, drawn.log_steps, drawn.sigma, generator)
     drawn = _draw(table, grid, log_steps, per_chain, generator)
     keep = np.sort(generator.permutation(chains * per_chain)[:n_draws])
-    return (
-        Draws(
-            level=drawn.level[keep],
-            fall=drawn.fall[keep],
-            tau=drawn.tau[keep],
-            law=drawn.law[keep],
-            log_steps=drawn.log_steps[keep],
-            means=drawn.means[keep],
-            sigma=drawn.sigma[keep],
-            kept_share=drawn.kept_share,
-        ),
-        log_steps,
-    )
+    return drawn.only(keep), log_steps
 
 
 def _draw(
@@ -299,7 +216,7 @@ def _draw(
 ) -> Draws:
     """`per_chain` draws from each imputed table, in the order of the tables."""
     log_mean = table.means(log_steps)
-    square, kappa = within(table, log_steps)[0], grid.kappa
+    square, kappa = table.within(log_steps)[0], grid.kappa
     density = log_density(grid, log_mean, square, table.degrees)
     ratio, fall = _cells(density, per_chain, generator)
     chain = np.repeat(np.arange(len(log_mean)), per_chain)
@@ -308,22 +225,20 @@ def _draw(
     half = 0.5 * np.exp(grid.log_width)[fall]
     falls = grid.fall[fall] + half * generator.uniform(-1, 1, m)
     ratio_sq = grid.ratio_sq[ratio]
-    rise = np.log1p(grid.place * np.expm1(falls)[:, None])
-    exact = np.log1p(grid.place * np.expm1(grid.point.fall))
-    away = (log_mean - grid.point.fitted)[chain] - (rise - exact)
+    place = places(table.batch_size, table.batch_size[0], table.batch_size[-1])
+    rise = np.log1p(place * np.expm1(falls)[:, None])
+    away = log_mean[chain] - rise
     weight = 1 / (kappa + ratio_sq[:, None])
     total = weight.sum(axis=1)
     mean = (weight * away).sum(axis=1) / total
     q = (weight * (away - mean[:, None]) ** 2).sum(axis=1) + square[chain]
     freedom = table.degrees + len(kappa) - 1
     sigma_sq = q / generator.chisquare(freedom, m)
-    shift = mean + np.sqrt(sigma_sq / total) * generator.standard_normal(m)
-    own = away - shift[:, None]
+    level = mean + np.sqrt(sigma_sq / total) * generator.standard_normal(m)
+    own = away - level[:, None]
     share = ratio_sq[:, None] / (ratio_sq[:, None] + kappa)
     noise = generator.standard_normal((m, len(kappa)))
     deviation = share * own + np.sqrt(sigma_sq[:, None] * share * kappa) * noise
-    level = grid.point.level + shift
-    law = level[:, None] + rise
     # The means' own error uses the scatter of the seeds alone: chi-square with their degrees.
     if table.degrees:
         sd = np.sqrt(square[chain] / generator.chisquare(table.degrees, m))
@@ -334,8 +249,7 @@ def _draw(
         level=level,
         fall=falls,
         tau=np.sqrt(sigma_sq * ratio_sq),
-        law=law,
-        log_steps=law + deviation,
+        log_steps=level[:, None] + rise + deviation,
         means=log_mean[chain] + np.sqrt(kappa) * sd[:, None] * own_noise,
         sigma=np.sqrt(sigma_sq),
         kept_share=share.mean(axis=0),
@@ -354,59 +268,3 @@ def _cells(
     cell = np.array([np.searchsorted(row, want) for row, want in zip(cumulated, at, strict=True)])
     cell = np.minimum(cell.ravel(), flat.shape[1] - 1)
     return cell // n_falls, cell % n_falls
-
-
-def impute(
-    table: StepsTable, log_steps: Array, centre: Array, sigma: Array, generator: np.random.Generator
-) -> Array:
-    """Log steps with the open observations drawn anew between their bounds.
-
-    Args:
-        table: n observations at k batch sizes.
-        log_steps: c tables, shape (c, n).
-        centre: log steps of the k batch sizes, shape (c, k).
-        sigma: standard deviation of the seeds, shape (c,).
-        generator: of random numbers.
-    """
-    where = table.open
-    mean, sd = centre[:, table.group[where]], sigma[:, None]
-    low, high = (table.low[where] - mean) / sd, (table.high[where] - mean) / sd
-    flip = low > 0  # the upper tail is drawn as the lower one: there it keeps its digits
-    first, last = np.where(flip, -high, low), np.where(flip, -low, high)
-    below, above = ndtr(first), ndtr(last)
-    z = ndtri(below + (above - below) * generator.uniform(size=mean.shape))
-    # So far out that nothing is left of the tail, its exponential shape is all there is.
-    far = ~np.isfinite(z) | (above - below < 1e-300)
-    z = np.where(far, last + np.log(generator.uniform(size=mean.shape)) / np.maximum(-last, 1), z)
-    z = np.clip(z, first, last)
-    changed = log_steps.copy()
-    changed[:, where] = mean + sd * np.where(flip, -z, z)
-    return changed
-
-
-def expected(
-    table: StepsTable, log_steps: Array, centre: Array, sigma: float
-) -> tuple[Array, Array]:
-    """Log steps with the open observations at their expectation, and their variances, (n,).
-
-    The mean and variance of a normal law cut at the bounds, `centre` (k,) its mean.
-    """
-    where = table.open
-    mean = centre[table.group[where]]
-    low, high = (table.low[where] - mean) / sigma, (table.high[where] - mean) / sigma
-    flip = low > 0
-    first, last = np.where(flip, -high, low), np.where(flip, -low, high)
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        log_above, log_below = log_ndtr(last), log_ndtr(first)
-        log_mass = log_above + np.log1p(-np.exp(np.minimum(log_below - log_above, -1e-15)))
-        at_last = np.exp(-0.5 * last**2 - 0.5 * np.log(2 * np.pi) - log_mass)
-        at_first = np.exp(-0.5 * first**2 - 0.5 * np.log(2 * np.pi) - log_mass)
-        z = at_first - at_last
-        ends = np.where(np.isfinite(first), first, 0) * at_first
-        ends = ends - np.where(np.isfinite(last), last, 0) * at_last
-        variance = 1 + ends - z**2
-    z = np.clip(np.where(np.isfinite(z), z, last), first, last)
-    completed, spread = log_steps.copy(), np.zeros(len(log_steps))
-    completed[where] = mean + sigma * np.where(flip, -z, z)
-    spread[where] = sigma**2 * np.clip(np.where(np.isfinite(variance), variance, 0), 0, 1)
-    return completed, spread

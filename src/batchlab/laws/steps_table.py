@@ -14,6 +14,8 @@ from batchlab.errors import FitError
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+# Scatter below this is arithmetic, not measurement: noise-free points end up with it.
+NO_SCATTER = 1e-11
 # An interval narrower than this share of the scatter is as good as its middle.
 _NARROW = 1.5
 
@@ -100,7 +102,13 @@ class StepsTable:
 
     @classmethod
     def of(cls, observations: Sequence[StepsObservation]) -> StepsTable:
-        """The table of these observations, in their order."""
+        """The table of these observations, in their order.
+
+        Raises:
+            FitError: there is none.
+        """
+        if not observations:
+            raise FitError("no runs were given; a fit needs at least one that reached its target")
         batch_size, group = np.unique(
             np.array([float(seen.batch_size) for seen in observations]), return_inverse=True
         )
@@ -138,10 +146,61 @@ class StepsTable:
         """Mean by batch size of observations, shape (..., n) to (..., k)."""
         return np.asarray((log_steps @ self._members) / self.count)
 
-    def scatter_sum(self, log_steps: Array) -> Array:
-        """Sum of squares around the means of the batch sizes, shape (..., n) to (...)."""
+    def within(self, log_steps: Array) -> tuple[Array, Array]:
+        """The scatter within batch sizes, and how far their means are off by it.
+
+        Where seeds agree better than their evaluations resolve, the resolution is the scatter; and
+        then their common rounding does not average out, however many they are.
+
+        Args:
+            log_steps: c tables, shape (c, n), or one of shape (n,).
+
+        Returns:
+            Sums of squares within batch sizes, shape (c,), and the variances of the means over that
+            of one seed, shape (k,).
+        """
         around = log_steps - self.means(log_steps)[..., self.group]
-        return np.asarray(np.sum(around**2, axis=-1))
+        square = np.atleast_1d(np.sum(around**2, axis=-1))
+        kappa = 1 / self.count
+        if self.degrees and self.rounding_sq.any():
+            square = np.maximum(square, self.degrees * self.rounding_sq.mean())
+            resolution = np.bincount(self.group, self.rounding_sq) / self.count
+            kappa = np.maximum(kappa, resolution / (float(square.mean()) / self.degrees))
+        return square, kappa
+
+    def seed_sd(self, log_steps: Array) -> float | None:
+        """Standard deviation of log steps (n,) between seeds, None without repeats."""
+        return math.sqrt(self.within(log_steps)[0][0] / self.degrees) if self.degrees else None
+
+    def residuals(self, fitted: Array) -> tuple[float | None, ...]:
+        """Log steps less those of their batch size (k,), None where the target was not reached."""
+        away = self.log_steps - fitted[self.group]
+        return tuple(
+            float(value) if reached else None
+            for value, reached in zip(away, np.isfinite(self.high), strict=True)
+        )
+
+    def started(self) -> Array:
+        """Log steps to begin an iteration with, (n,): a bound as a number a little above it."""
+        return np.where(np.isfinite(self.high), self.log_steps, self.low + 0.1)
+
+    def without_open(self) -> StepsTable | None:
+        """The batch sizes at which no observation is open; None: there is none."""
+        open_sizes = np.bincount(self.group, self.open, minlength=len(self.count)) > 0
+        use = ~open_sizes[self.group]
+        if not use.any():
+            return None
+        sizes, group = np.unique(self.batch_size[self.group[use]], return_inverse=True)
+        return StepsTable(
+            batch_size=sizes,
+            group=group,
+            count=np.bincount(group).astype(float),
+            log_steps=self.log_steps[use],
+            open=self.open[use],
+            low=self.low[use],
+            high=self.high[use],
+            rounding_sq=self.rounding_sq[use],
+        )
 
     def never_reached(self) -> NDArray[np.bool_]:
         """Batch sizes at which no run reached the target, shape (k,)."""

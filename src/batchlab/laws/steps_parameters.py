@@ -1,0 +1,114 @@
+"""Steps parameters: S_min, E_min and B_crit as estimates, or as bounds outside the range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batchlab.laws.lack_of_fit import LackOfFit
+from batchlab.laws.steps_curve import StepsLine
+from batchlab.laws.steps_table import Array
+from batchlab.records.estimate import Estimate
+
+_BOTH = (0.025, 0.975)
+_ONE_SIDED = 0.05
+
+
+def withheld_parameters(exponent: Estimate, test: LackOfFit, *, n: int) -> dict[str, Estimate]:
+    """s_min, e_min and b_crit of a law that does not hold: the reason alone."""
+    reason = (
+        f"the law S_min (1 + B_crit/B) does not hold here: the lack-of-fit test rejects it "
+        f"(p = {test.p_value:.2g}) and the steps follow an exponent of "
+        f"{exponent.estimate:.2f} (95 %: {_text(exponent.low)} to {_text(exponent.high)}); "
+        f"use the measured points"
+    )
+    return dict.fromkeys(("s_min", "e_min", "b_crit"), Estimate.cannot_tell(reason, n=n))
+
+
+def steps_parameters(line: StepsLine, draws: StepsLine, *, n: int) -> dict[str, Estimate]:
+    """s_min, e_min and b_crit with their intervals, one-sided where one side can't be told.
+
+    Args:
+        line: the least-squares curve.
+        draws: the curves that the observations leave possible.
+        n: observations.
+    """
+    smallest, largest = line.smallest, line.largest
+    return {
+        "s_min": _positive(
+            float(line.s_min[0]),
+            draws.s_min,
+            n=n,
+            what="S_min",
+            seen=f"no levelling off up to batch size {largest:g}; larger batch sizes would tell",
+        ),
+        "e_min": _positive(
+            float(line.e_min[0]),
+            draws.e_min,
+            n=n,
+            what="E_min",
+            seen="no fall of the steps from "
+            f"batch size {smallest:g} on; smaller batch sizes would tell",
+        ),
+        "b_crit": _b_crit(float(line.b_crit[0]), draws.b_crit, smallest, largest, n=n),
+    }
+
+
+def _positive(value: float, draws: Array, *, n: int, what: str, seen: str) -> Estimate:
+    """A parameter above 0: where its lower bound is not, the upper bound alone, one-sided."""
+    low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
+    if low > 0 and value > 0:
+        return Estimate.of(value, interval=(low, high), n=n)
+    high = float(np.quantile(draws, 1 - _ONE_SIDED))
+    if value > 0:
+        return Estimate.of(value, interval=(None, high if high > 0 else None), n=n)
+    return Estimate(
+        estimate=None,
+        low=None,
+        high=high if high > 0 else None,
+        n=n,
+        reason=f"{what} cannot be told from 0: {seen}",
+    )
+
+
+def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: int) -> Estimate:
+    """B_crit, or its bound where it lies outside the measured batch sizes."""
+    low, high = (float(bound) for bound in np.quantile(draws, _BOTH, method="nearest"))
+    one_low, one_high = (
+        float(bound) for bound in np.quantile(draws, (_ONE_SIDED, 1 - _ONE_SIDED), method="nearest")
+    )
+    below, above = low <= 0, not np.isfinite(high)
+    if below and above:
+        return Estimate.cannot_tell(
+            f"the steps between batch size {smallest:g} and {largest:g} scatter too much to tell "
+            f"whether they fall; more seeds or a wider range would tell",
+            n=n,
+        )
+    if value > largest or (above and value >= smallest):
+        bound = min(one_low, largest) if not np.isfinite(one_low) else one_low
+        if smallest <= value <= largest:
+            return Estimate.of(value, interval=(bound, None), n=n)
+        return Estimate(
+            estimate=None,
+            low=bound,
+            high=None,
+            n=n,
+            reason=f"the estimate of B_crit lies beyond the largest measured batch size, "
+            f"{largest:g}: it is at least {bound:.4g}; larger batch sizes would tell",
+        )
+    if value < smallest or below:
+        bound = one_high if one_high > 0 else smallest
+        if smallest <= value <= largest:
+            return Estimate.of(value, interval=(None, bound), n=n)
+        return Estimate(
+            estimate=None,
+            low=None,
+            high=bound,
+            n=n,
+            reason=f"the estimate of B_crit lies below the smallest measured batch size, "
+            f"{smallest:g}: it is at most {bound:.4g}; smaller batch sizes would tell",
+        )
+    return Estimate.of(value, interval=(low, high), n=n)
+
+
+def _text(bound: float | None) -> str:
+    return "unknown" if bound is None else f"{bound:.2f}"
