@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import optimize
 from scipy.special import stdtrit
 
 from batchlab.laws.steps_curve import places
-from batchlab.laws.steps_least_squares import LeastSquares
+from batchlab.laws.steps_least_squares import TOLERANCE, LeastSquares
 from batchlab.laws.steps_posterior import Grid, log_density, ratio_grid
 from batchlab.laws.steps_table import NO_SCATTER, Array, StepsTable
 from batchlab.records.estimate import Estimate
@@ -92,38 +93,36 @@ def _least_squares(
 ) -> tuple[float, float, Array, Array]:
     """Log exponent, fall, fitted log steps and their slopes around the mean (k, 2).
 
-    Levenberg-Marquardt from the law; the exponent stays between its ends.
+    The search starts at the law.
     """
     smallest, largest = table.batch_size[0], table.batch_size[-1]
-    log_ends = np.log([smallest, largest])
+    steepest = float(np.log(largest / smallest))
 
-    def at(log_alpha: float, fall: float) -> tuple[float, Array, Array]:
-        alpha = float(np.exp(log_alpha))
-        place = places(table.batch_size, smallest, largest, alpha)
-        rise = np.log1p(place * np.expm1(fall))
-        fitted = rise + np.mean(log_mean - rise)
-        near = places(table.batch_size, smallest, largest, alpha * np.exp(1e-6))
-        by_alpha = (np.log1p(near * np.expm1(fall)) - rise) / 1e-6
-        slopes = np.stack([by_alpha, place * np.exp(fall - rise)], axis=1)
-        return float(np.sum((log_mean - fitted) ** 2)), fitted, slopes - slopes.mean(axis=0)
+    def rise(at: Array, alpha_factor: float = 1.0) -> Array:
+        place = places(table.batch_size, smallest, largest, np.exp(at[0]) * alpha_factor)
+        return np.asarray(np.log1p(place * np.expm1(at[1])))
 
-    steepest = float(log_ends[1] - log_ends[0])
-    log_alpha, fall, damping = 0.0, law.fall, 1e-6
-    square, fitted, slopes = at(log_alpha, fall)
-    for _ in range(60):
-        normal = slopes.T @ slopes
-        step = np.linalg.solve(
-            normal + np.diag(damping * normal.diagonal() + 1e-15), slopes.T @ (log_mean - fitted)
-        )
-        next_alpha = float(np.clip(log_alpha + step[0], *np.log([_SMALLEST, _LARGEST])))
-        next_fall = float(np.clip(fall + step[1], -2 * steepest - 2, 3 * steepest + 2))
-        tried = at(next_alpha, next_fall)
-        moved = abs(next_alpha - log_alpha) + abs(next_fall - fall)
-        if tried[0] <= square:
-            log_alpha, fall, (square, fitted, slopes) = next_alpha, next_fall, tried
-            damping = max(damping / 10, 1e-12)
-        else:
-            damping *= 10
-        if moved < 1e-12 or damping > 1e12:
-            break
-    return log_alpha, fall, fitted, slopes
+    def away(at: Array) -> Array:
+        z = log_mean - rise(at)
+        return np.asarray(z - z.mean())
+
+    def slopes(at: Array) -> Array:
+        place = places(table.batch_size, smallest, largest, np.exp(at[0]))
+        here = rise(at)
+        by_alpha = (rise(at, np.exp(1e-6)) - here) / 1e-6
+        each = np.stack([by_alpha, place * np.exp(at[1] - here)], axis=1)
+        return np.asarray(each - each.mean(axis=0))
+
+    low = np.log(_SMALLEST), min(law.fall, -2 * steepest - 2)
+    high = np.log(_LARGEST), max(law.fall, 3 * steepest + 2)
+    found = optimize.least_squares(
+        away,
+        (0.0, law.fall),
+        lambda at: -slopes(at),
+        bounds=(low, high),
+        xtol=TOLERANCE,
+        ftol=TOLERANCE,
+        gtol=TOLERANCE,
+    )
+    fitted = log_mean - found.fun
+    return float(found.x[0]), float(found.x[1]), fitted, slopes(found.x)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import optimize
 
 from batchlab.laws.steps_curve import places
 from batchlab.laws.steps_table import Array
+
+# Where a search stops: 1e-15 takes a third longer and gives the same digits.
+TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +34,7 @@ class LeastSquares:
 
 
 def least_squares(batch_size: Array, log_mean: Array, weight: Array) -> LeastSquares:
-    """Least squares on log steps for level and fall: Gauss-Newton from the best of a coarse grid.
+    """Least squares on log steps for level and fall, from the best of a coarse grid of falls.
 
     Args:
         batch_size: ascending, shape (k,), k >= 2.
@@ -38,30 +42,36 @@ def least_squares(batch_size: Array, log_mean: Array, weight: Array) -> LeastSqu
         weight: observations behind each mean, shape (k,).
     """
     place = places(batch_size, batch_size[0], batch_size[-1])
-    total = weight.sum()
+    share, root = weight / weight.sum(), np.sqrt(weight)
+
+    def away(fall: Array) -> Array:
+        z = log_mean - np.log1p(place * np.expm1(fall))
+        return np.asarray(root * (z - (z @ share)[..., None]))
+
+    def slope(fall: Array) -> Array:
+        return np.asarray(place * np.exp(fall) / (1 + place * np.expm1(fall)))
+
+    def falls_with(fall: Array) -> Array:
+        return np.asarray(-root * (slope(fall) - slope(fall) @ share))[:, None]
+
     steepest = np.log(batch_size[-1] / batch_size[0])
-
-    def at(fall: float) -> tuple[float, float, Array]:
-        rise = np.log1p(place * np.expm1(fall))
-        level = float(weight @ (log_mean - rise) / total)
-        return float(weight @ (log_mean - rise - level) ** 2), level, rise
-
-    falls = np.linspace(-0.5 * steepest - 0.5, 1.5 * steepest + 0.5, 33)
-    z = log_mean - np.log1p(place * np.expm1(falls)[:, None])
-    squares = (z**2) @ weight - (z @ weight) ** 2 / total
-    fall = float(falls[np.argmin(squares)])
-    square, level, rise = at(fall)
-    slope = place * np.exp(fall - rise)
-    for _ in range(60):
-        slope = place * np.exp(fall - rise)
-        around = slope - weight @ slope / total
-        step = float(weight @ (around * (log_mean - rise - level)) / (weight @ around**2))
-        tried = at(fall + step)
-        while tried[0] > square and abs(step) > 1e-15:
-            step /= 4
-            tried = at(fall + step)
-        if tried[0] <= square:
-            fall, (square, level, rise) = fall + step, tried
-        if abs(step) <= 1e-14 * max(1.0, abs(fall)):
-            break
-    return LeastSquares(level=level, fall=fall, fitted=level + rise, slope=slope, square=square)
+    falls = np.linspace(-0.5 * steepest - 0.5, 1.5 * steepest + 0.5, 33)[:, None]
+    start = falls[np.argmin(np.sum(away(falls) ** 2, axis=1))]
+    found = optimize.least_squares(
+        away,
+        start,
+        falls_with,
+        method="lm",
+        xtol=TOLERANCE,
+        ftol=TOLERANCE,
+        gtol=TOLERANCE,
+    )
+    rise = np.log1p(place * np.expm1(found.x))
+    level = float((log_mean - rise) @ share)
+    return LeastSquares(
+        level=level,
+        fall=float(found.x[0]),
+        fitted=level + rise,
+        slope=slope(found.x),
+        square=2 * float(found.cost),
+    )
