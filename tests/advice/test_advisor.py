@@ -436,7 +436,7 @@ def test_no_run_goes_further_than_the_epochs_allowed():
     advice, engine = advised(longest_epochs=2.0)
 
     for ask in engine.asked:
-        assert ask.length.steps <= 2 * ask.trial.steps_per_epoch
+        assert ask.length.steps <= ask.trial.plan.steps_in(2)
     assert advice.verdict in ("recommend", "cannot_tell")
 
 

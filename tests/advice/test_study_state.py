@@ -164,7 +164,7 @@ def test_a_miss_says_no_more_than_the_steps_that_were_run():
     visit(state, 256, why="a test")
 
     assert 256 in state.ruled_out
-    assert state.missed_at[256] == 9 * state.run_log.steps_per_epoch(256)
+    assert state.missed_at[256] == state.run_log.plan(256).steps_in(9)
 
 
 def test_a_batch_size_that_missed_bounds_those_beyond_it():

@@ -66,13 +66,7 @@ def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
     kept = [
         sum(
             not pause.epoch_end
-            for pause in pauses(
-                steps_per_epoch=10,
-                batch_size=64,
-                n_train=640,
-                last_step=100,
-                watched_from_samples=samples,
-            )
+            for pause in pauses(TRIAL.plan, last_step=100, watched_from_samples=samples)
         )
         for samples in (0, 6400)
     ]

@@ -64,7 +64,7 @@ def test_a_loss_spike_is_unstable():
     (found,) = diagnose(record, metric="accuracy", better="higher")
 
     assert found.name == "unstable"
-    assert f"step {12 * record.trial.steps_per_epoch}" in found.evidence
+    assert f"step {record.trial.plan.steps_in(12)}" in found.evidence
 
 
 def test_a_loss_that_wobbles_by_half_is_not_unstable():

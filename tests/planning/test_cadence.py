@@ -8,6 +8,7 @@ import pytest
 from tests.reference.cadence import marks_up_to, pauses_by_walking, step_sizes
 
 from batchlab.planning.cadence import Pause, pauses
+from batchlab.records.batch_plan import ConstantBatchSize
 
 # (N, B): one example, ragged, dividing, over half, all but one, all of them.
 CONFIGURATIONS = [
@@ -30,9 +31,7 @@ def all_pauses(
     steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
     return list(
         pauses(
-            steps_per_epoch=steps_per_epoch,
-            batch_size=batch_size,
-            n_train=n,
+            ConstantBatchSize(n_train=n, batch_size=batch_size, drop_last=drop_last),
             last_step=epochs * steps_per_epoch,
             after_step=after_step,
             watched_from_samples=watched_from_samples,
@@ -131,7 +130,9 @@ def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_
 
 
 def test_the_last_step_is_an_epoch_end_wherever_it_lies() -> None:
-    found = list(pauses(steps_per_epoch=10, batch_size=10, n_train=100, last_step=13))
+    plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
+
+    found = list(pauses(plan, last_step=13))
 
     assert found[-1] == Pause(step=13, epoch_end=True)
 

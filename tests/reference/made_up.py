@@ -109,22 +109,18 @@ def made_up_record(
     curves = made_up_curves() if curves is None else curves
     batch_loss = batch_loss or curves.get(("train", "loss"), lambda epoch: 1.0)
     gradient_norm = gradient_norm or (lambda epoch: 1.0)
-    steps = sorted(
-        {0}
-        | {
-            epoch * trial.steps_per_epoch
-            + -(-trial.steps_per_epoch * part // evaluations_per_epoch)
-            for epoch in range(epochs)
-            for part in range(1, evaluations_per_epoch + 1)
-        }
-    )
+    steps = {0}
+    for ended in range(epochs):
+        begin, end = trial.plan.steps_in(ended), trial.plan.steps_in(ended + 1)
+        n_steps, parts = end - begin, range(1, evaluations_per_epoch + 1)
+        steps |= {begin + -(-n_steps * part // evaluations_per_epoch) for part in parts}
     evaluations = []
-    for number, step in enumerate(steps):
-        epoch = step / trial.steps_per_epoch
+    for number, step in enumerate(sorted(steps)):
+        epoch = trial.plan.epoch_at(step)
         evaluations.append(
             Evaluation(
                 step=step,
-                samples=round(epoch * trial.n_train),
+                samples=trial.plan.samples_at(step),
                 train_s=step * step_s,
                 eval_s=number * eval_s,
                 batch_loss=None if step == 0 else _finite(batch_loss(epoch)),
@@ -132,7 +128,7 @@ def made_up_record(
                 scores=tuple(
                     Score(split=split, metric=metric, value=_finite(curve(epoch)))
                     for (split, metric), curve in curves.items()
-                    if split == "validation" or step % trial.steps_per_epoch == 0
+                    if split == "validation" or epoch == int(epoch)
                 ),
             )
         )

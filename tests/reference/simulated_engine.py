@@ -131,13 +131,7 @@ class SimulatedEngine:
 
 def _marks(trial: Trial, limit: int, *, watched_from: int) -> Iterator[int]:
     """Steps of evaluation."""
-    for pause in pauses(
-        steps_per_epoch=trial.steps_per_epoch,
-        batch_size=trial.batch_size,
-        n_train=trial.n_train,
-        last_step=limit,
-        watched_from_samples=watched_from,
-    ):
+    for pause in pauses(trial.plan, last_step=limit, watched_from_samples=watched_from):
         yield pause.step
 
 

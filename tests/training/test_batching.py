@@ -30,7 +30,6 @@ from batchlab.training.batching import (
     epoch_order,
     n_examples,
     on_device,
-    step_size,
     training_batches,
 )
 from batchlab.workload.definition import Workload
@@ -150,7 +149,7 @@ class TestSteps:
         if trial.batch_mode == "full" and sampling == "reshuffle":
             order = list(range(40))
         assert seen == cut_into_steps(order, batch_size, drop_last=drop_last)
-        assert len(seen) == trial.steps_per_epoch
+        assert len(seen) == trial.plan.steps_in(1)
 
     @pytest.mark.parametrize("drop_last", [False, True])
     @pytest.mark.parametrize("batch_size", [1, 7, 20, 39, 40])
@@ -162,7 +161,7 @@ class TestSteps:
             len(step) for epoch in (0, 1) for step in examples_of(workload, trial, epoch=epoch)
         ]
 
-        assert sizes == [step_size(trial, step) for step in range(2 * trial.steps_per_epoch)]
+        assert sizes == [trial.plan.batch_size_at(step) for step in range(len(sizes))]
 
     def test_all_tensors_of_an_example_stay_together(self) -> None:
         workload = numbered(40)
@@ -181,7 +180,7 @@ class TestSteps:
         trial = small_trial(workload, batch_size=batch_size, sampling=sampling)
         whole = examples_of(workload, trial)
 
-        for first_step in range(trial.steps_per_epoch + 1):
+        for first_step in range(trial.plan.steps_in(1) + 1):
             assert examples_of(workload, trial, first_step=first_step) == whole[first_step:]
 
     @pytest.mark.parametrize("batch_size", [1, 3, 7, 8])

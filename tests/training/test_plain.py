@@ -138,8 +138,7 @@ class TestTextbook:
         run = run_engine(workload, trial, RunLength(epochs=3))
 
         expected = [(0, True)] + [
-            (pause.step, pause.epoch_end)
-            for pause in pauses(steps_per_epoch=14, batch_size=3, n_train=40, last_step=42)
+            (pause.step, pause.epoch_end) for pause in pauses(trial.plan, last_step=42)
         ]
         found = [
             (evaluation.step, {score.split for score in evaluation.scores})

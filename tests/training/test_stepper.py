@@ -81,7 +81,7 @@ class TestTextbook:
         )
         trial = small_trial(workload, batch_size=batch_size, seed=3)
 
-        stepper, losses = taken(workload, trial, 3 * trial.steps_per_epoch)
+        stepper, losses = taken(workload, trial, trial.plan.steps_in(3))
 
         textbook = train_by_the_textbook(
             workload, order_of(trial, epochs=3), learning_rate=trial.learning_rate, seed=3
@@ -96,7 +96,7 @@ class TestTextbook:
         workload = small_workload()
         trial = small_trial(workload, batch_size=batch_size, sampling=sampling, drop_last=drop_last)
 
-        stepper, losses = taken(workload, trial, 2 * trial.steps_per_epoch)
+        stepper, losses = taken(workload, trial, trial.plan.steps_in(2))
 
         textbook = train_by_the_textbook(
             workload, order_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0
@@ -115,7 +115,7 @@ class TestTextbook:
         )
         trial = small_trial(workload, batch_size=64)
 
-        stepper, _ = taken(workload, trial, 2 * trial.steps_per_epoch)
+        stepper, _ = taken(workload, trial, trial.plan.steps_in(2))
 
         textbook = train_by_the_textbook(
             workload, order_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0

@@ -138,9 +138,9 @@ class _Advisor:
         reference = question.reference
         limit = self._share_steps(_PILOT_SHARE)
         limit = min(limit, run_log.longest_steps(reference.batch_size))
-        per_epoch = run_log.steps_per_epoch(reference.batch_size)
+        plan = run_log.plan(reference.batch_size)
         run_log.note(
-            f"pilot: train the reference for up to {limit / per_epoch:.1f} epochs",
+            f"pilot: train the reference for up to {plan.epoch_at(limit):.1f} epochs",
             "no target was given: its plateau sets one",
         )
         any_rate = run_log.engine.learning_rates(reference.batch_size) is None
@@ -149,7 +149,9 @@ class _Advisor:
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
-            records = self._until_plateau(rates[: run_log.engine.n_workers], 4 * per_epoch, limit)
+            records = self._until_plateau(
+                rates[: run_log.engine.n_workers], plan.steps_in(4), limit
+            )
             level = from_pilot(question, records)
             if level is not None:
                 self._state.first_octave = octaves[0]

@@ -11,6 +11,7 @@ from batchlab.advice.advice import RateTried, Step
 from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
 from batchlab.engines.contract import Ask, Engine
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.trial import RunLength, Status, Target, TrialRecord
 
 _MOST_STEPS = 10**9
@@ -134,18 +135,17 @@ class RunLog:
     def _allowed_steps(self, wish: Wish) -> int:
         return min(wish.steps, self.longest_steps(wish.batch_size))
 
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Optimizer steps in one pass over the training set, as the engine's trials have it."""
+    def plan(self, batch_size: int) -> BatchPlan:
+        """The examples of every step, as the engine's trials have it."""
         rate = self.question.reference.learning_rate
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
-        return trial.steps_per_epoch
+        return trial.plan
 
     def longest_steps(self, batch_size: int) -> int:
         """The steps of the longest run that the question allows."""
         if self.question.longest_epochs is None:
             return _MOST_STEPS
-        per_epoch = self.steps_per_epoch(batch_size)
-        return max(1, math.ceil(self.question.longest_epochs * per_epoch))
+        return max(1, self.plan(batch_size).steps_in(self.question.longest_epochs))
 
     def affordable_steps(self, batch_size: int, seconds: float) -> int:
         """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""

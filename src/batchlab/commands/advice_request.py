@@ -167,7 +167,7 @@ def advice_request(
     )
     if workload.schedule is not None:
         assert epochs is not None
-        reference = replace(reference, horizon_steps=epochs * reference.steps_per_epoch)
+        reference = replace(reference, horizon_steps=reference.plan.steps_in(epochs))
     sizes = candidate_batch_sizes(reference.n_train, reference=workload.batch_size)
     if request.batch_sizes is not None:
         given = plan_trials(loaded, request)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from batchlab.planning.cadence import pauses
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.trial import Trial, TrialRecord
 
 # Before any run has ended: beside others and with one thread a step takes longer than alone, and
@@ -44,9 +45,7 @@ class CostModel:
             step_s: seconds per step, measured alone.
             watched_from_samples: before so many samples there are fewer evaluations.
         """
-        n_validation, n_whole = _n_pauses(
-            trial.steps_per_epoch, trial.batch_size, trial.n_train, steps, watched_from_samples
-        )
+        n_validation, n_whole = _n_pauses(trial.plan, steps, watched_from_samples)
         return (
             self._start_s
             + steps * step_s * self.slowness(trial.batch_size)
@@ -114,20 +113,12 @@ def _mean(sums: tuple[int, float]) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _n_pauses(
-    steps_per_epoch: int, batch_size: int, n_train: int, steps: int, watched_from_samples: int
-) -> tuple[int, int]:
+def _n_pauses(plan: BatchPlan, steps: int, watched_from_samples: int) -> tuple[int, int]:
     """Evaluations of a run from the beginning: on validation data only, and on all data."""
     if steps < 1:
         return 0, 0
     ends = [
         pause.epoch_end
-        for pause in pauses(
-            steps_per_epoch=steps_per_epoch,
-            batch_size=batch_size,
-            n_train=n_train,
-            last_step=steps,
-            watched_from_samples=watched_from_samples,
-        )
+        for pause in pauses(plan, last_step=steps, watched_from_samples=watched_from_samples)
     ]
     return ends.count(False), ends.count(True)

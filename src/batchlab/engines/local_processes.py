@@ -124,7 +124,7 @@ class LiveEngine:
         )
         if self._work.horizon_epochs is None:
             return trial
-        return replace(trial, horizon_steps=self._work.horizon_epochs * trial.steps_per_epoch)
+        return replace(trial, horizon_steps=trial.plan.steps_in(self._work.horizon_epochs))
 
     def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
         """Seconds that so many new steps of a run take beside others, start and evaluations too.

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from batchlab.errors import DatasetError, TrialError
+from batchlab.records.batch_plan import ConstantBatchSize
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Evaluation, Score, Status, Target
 
@@ -245,8 +246,10 @@ class RecordedGrid:
 
     def _samples_at(self, step: int, batch_size: int) -> int:
         """Examples processed by then; the last batch of an epoch may have fewer."""
-        epochs, rest = divmod(step, -(-self.header.n_train // batch_size))
-        return epochs * self.header.n_train + rest * batch_size
+        plan = ConstantBatchSize(
+            n_train=self.header.n_train, batch_size=batch_size, drop_last=False
+        )
+        return plan.samples_at(step)
 
     def _level(self, value: float) -> Target:
         return Target(metric=self.header.metric, value=value, better=self.header.better)

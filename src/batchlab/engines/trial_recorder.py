@@ -182,11 +182,8 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
     crossing = None if length.until is None else record.crossing(length.until)
     if crossing is None:
         return True
-    trial = record.trial
     asked = pauses(
-        steps_per_epoch=trial.steps_per_epoch,
-        batch_size=trial.batch_size,
-        n_train=trial.n_train,
+        record.trial.plan,
         last_step=crossing.step,
         after_step=crossing.after_step,
         watched_from_samples=length.watched_from_samples,

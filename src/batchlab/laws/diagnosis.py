@@ -337,10 +337,7 @@ def _wide_gap(case: Case) -> str | None:
 
 
 def _at_epochs(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
-    """The values at whole epochs after the first step, by epoch."""
-    per_epoch = record.trial.steps_per_epoch
-    return {
-        at.step // per_epoch: value
-        for at, value in record.curve(split, metric)
-        if at.step and at.step % per_epoch == 0
-    }
+    """The values at epoch ends, by epoch, the untrained model's left out."""
+    values = record.at_epoch_ends(split, metric)
+    values.pop(0, None)  # the untrained model's
+    return values

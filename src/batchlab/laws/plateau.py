@@ -108,11 +108,7 @@ def plateau_of(
         The verdict; "cannot_tell" for a trial without validation data, one that diverged, and one
         whose metric has hardly moved from the untrained model's.
     """
-    whole = {
-        evaluation.step // record.trial.steps_per_epoch: value
-        for evaluation, value in record.curve("validation", metric)
-        if evaluation.step % record.trial.steps_per_epoch == 0
-    }
+    whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
 
     def cannot_tell(reason: str) -> Plateau:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from batchlab.records.batch_plan import BatchPlan
+
 # No two pauses are further apart than this part of the samples processed by then, unless one step
 # is: a target met is known to 5 % of its samples, whatever the batch size (design: the same cadence
 # in samples for all).
@@ -33,50 +35,21 @@ class Pause:
     epoch_end: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Epoch:
-    """How steps and samples go together."""
-
-    steps: int
-    batch_size: int
-    n_train: int
-
-    @property
-    def samples(self) -> int:
-        """Examples processed in an epoch; fewer than N where a smaller last batch is dropped."""
-        return min(self.n_train, self.steps * self.batch_size)
-
-    def samples_at(self, step: int) -> int:
-        """Examples processed in the first `step` steps of a run."""
-        epochs, steps = divmod(step, self.steps)
-        return epochs * self.samples + min(steps * self.batch_size, self.samples)
-
-    def step_at(self, samples: float) -> int:
-        """The first step by whose end at least so many examples are processed."""
-        epochs = int(samples // self.samples)
-        whole, rest = divmod(samples - epochs * self.samples, self.batch_size)
-        return epochs * self.steps + int(whole) + (rest > 0)
-
-
 def pauses(
+    plan: BatchPlan,
     *,
-    steps_per_epoch: int,
-    batch_size: int,
-    n_train: int,
     last_step: int,
     after_step: int = 0,
     watched_from_samples: int = 0,
 ) -> Iterator[Pause]:
-    """The pauses of a run, in order: marks at the same samples for all batch sizes, epoch ends.
+    """The pauses of a run, in order: marks at the same samples for all plans, epoch ends.
 
     A mark is reached by the first step that has processed at least its samples; where one step
     passes several marks, there is one pause after every step. Where whole steps would leave more
     than 5 % of the samples between two marks' pauses, there are pauses between them.
 
     Args:
-        steps_per_epoch: optimizer steps in an epoch.
-        batch_size: examples per step; the last one of an epoch may have fewer.
-        n_train: examples in the training set, N.
+        plan: how many examples each step sees.
         last_step: the run's length in steps; always a pause, counted as an epoch end.
         after_step: leave out the pauses up to this step (where a run is taken up again).
         watched_from_samples: marks before so many samples are left out unless the samples have
@@ -85,14 +58,13 @@ def pauses(
     Yields:
         Pauses with increasing `step`, `after_step` < step <= `last_step`.
     """
-    epoch = _Epoch(steps=steps_per_epoch, batch_size=batch_size, n_train=n_train)
-    marks = _steps_of_marks(epoch, last_step=last_step)
-    ends = _steps_of_epoch_ends(steps_per_epoch, last_step=last_step)
+    marks = _steps_of_marks(plan, last_step=last_step)
+    ends = _steps_of_epoch_ends(plan, last_step=last_step)
     mark, end = next(marks, None), next(ends, None)
     last_samples = 0
     while mark is not None or end is not None:
         step = min(candidate for candidate in (mark, end) if candidate is not None)
-        samples = epoch.samples_at(step)
+        samples = plan.samples_at(step)
         watched = samples >= min(watched_from_samples, _UNWATCHED_RATIO * last_samples)
         if watched or step == end:
             last_samples = samples
@@ -104,40 +76,40 @@ def pauses(
             end = next(ends, None)
 
 
-def _steps_of_marks(epoch: _Epoch, *, last_step: int) -> Iterator[int]:
+def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
-    for mark in _marks(epoch.n_train):
-        step = epoch.step_at(mark)
+    for mark in _marks(plan.n_train):
+        step = plan.step_at(mark)
         # Whole steps can leave a little more than a mark's distance between two marks.
         while before < step:
-            before = _farthest(epoch, after=before, up_to=step) if before else step
+            before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:
                 return
             yield before
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Numbers of samples, without end; each is computed as it is for every batch size."""
+    """Numbers of samples, without end; each is computed as it is for every plan."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
         samples += max(spacing, samples * (_MARK_RATIO - 1))
 
 
-def _farthest(epoch: _Epoch, *, after: int, up_to: int) -> int:
+def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
     """The last step that is near enough to the pause at `after`, at most `up_to`."""
-    before = epoch.samples_at(after)
-    if before < epoch.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
+    before = plan.samples_at(after)
+    if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to
     step = up_to
-    while step > after + 1 and before < (1 - _FARTHEST) * epoch.samples_at(step):
+    while step > after + 1 and before < (1 - _FARTHEST) * plan.samples_at(step):
         step -= 1
     return step
 
 
-def _steps_of_epoch_ends(steps_per_epoch: int, *, last_step: int) -> Iterator[int]:
+def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     epoch = 1
-    while epoch * steps_per_epoch < last_step:
-        yield epoch * steps_per_epoch
+    while (step := plan.steps_in(epoch)) < last_step:
+        yield step
         epoch += max(1, epoch // _EPOCH_ENDS_KEPT)
     yield last_step

@@ -11,6 +11,7 @@ from typing import Literal
 import rfc8785
 
 from batchlab.errors import UsageError
+from batchlab.records.batch_plan import BatchPlan, ConstantBatchSize
 from batchlab.records.quantities import Better
 
 Sampling = Literal["reshuffle", "replacement"]
@@ -88,7 +89,7 @@ class RunLength:
         Raises:
             UsageError: neither epochs nor steps limit it.
         """
-        limits = [] if self.epochs is None else [self.epochs * trial.steps_per_epoch]
+        limits = [] if self.epochs is None else [trial.plan.steps_in(self.epochs)]
         limits += [] if self.steps is None else [self.steps]
         if not limits:
             raise UsageError(
@@ -178,30 +179,20 @@ class Trial:
 
     @property
     def accumulation_steps(self) -> int:
-        """Forward and backward passes per optimizer step."""
+        """Forward and backward passes per step of `batch_size` examples."""
         return -(-self.batch_size // self.micro_batch_size)
+
+    @property
+    def plan(self) -> BatchPlan:
+        """How many examples each step sees, and where the epochs end."""
+        return ConstantBatchSize(
+            n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of its record must know about its batches."""
-        notes = []
-        rest = self.n_train % self.batch_size
-        if rest and self.drop_last:
-            notes.append(f"{rest} examples are left out of every epoch (the last, smaller batch)")
-        elif rest:
-            notes.append(f"the last batch of every epoch has {rest} examples")
-        if self.accumulation_steps > 1:
-            notes.append(
-                f"each step accumulates {self.accumulation_steps} micro-batches of at most "
-                f"{self.micro_batch_size}; layers that normalise over the batch see the micro-batch"
-            )
-        return tuple(notes)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the training set."""
-        whole, rest = divmod(self.n_train, self.batch_size)
-        return whole if self.drop_last or rest == 0 else whole + 1
+        return self.plan.notes(self.micro_batch_size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -323,8 +314,8 @@ class TrialRecord:
         return self.evaluations[-1].eval_s if self.evaluations else 0.0
 
     def epoch_of(self, evaluation: Evaluation) -> float:
-        """The evaluation's place in epochs: its steps over the steps of one epoch."""
-        return evaluation.step / self.trial.steps_per_epoch
+        """The evaluation's place in passes over the training set."""
+        return self.trial.plan.epoch_at(evaluation.step)
 
     def curve(self, split: Split, metric: str) -> Iterator[tuple[Evaluation, float]]:
         """The evaluations at which `metric` of `split` is known, each with its value."""
@@ -332,6 +323,14 @@ class TrialRecord:
             value = evaluation.score(split, metric)
             if value is not None:
                 yield evaluation, value
+
+    def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
+        """The known values of `metric` on `split` by whole epochs done; 0: the untrained model."""
+        places = (
+            (self.trial.plan.position(evaluation.step), value)
+            for evaluation, value in self.curve(split, metric)
+        )
+        return {epoch: value for (epoch, steps_since), value in places if steps_since == 0}
 
     def final(self, split: Split, metric: str) -> float | None:
         """The value of `metric` on `split` at the last evaluation, None if it is not known there.

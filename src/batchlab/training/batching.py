@@ -49,15 +49,6 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
     return torch.randperm(n_train, generator=generator)
 
 
-def step_size(trial: Trial, step: int) -> int:
-    """The number of examples of a step (counted from 0): the last one of an epoch may have fewer.
-
-    Known without looking at the batch, which may hold tokens or graphs where examples were.
-    """
-    place = step % trial.steps_per_epoch
-    return min(trial.batch_size, trial.n_train - place * trial.batch_size)
-
-
 def n_examples(batch: Batch) -> int:
     """The number of examples in a batch: the length of the first tensor found in it.
 
@@ -102,16 +93,8 @@ class TensorBatches:
         self._tensors: tuple[Tensor, ...] = tuple(part.to(device) for part in workload.train)
         self._workload = workload
         self._trial = trial
+        self._plan = trial.plan
         self._device = device
-        # The order within one whole batch makes no difference but to rounding, so that nothing need
-        # be copied. Where micro-batches normalise over themselves, it does make one; and `augment`
-        # may write into what it is given.
-        self._as_they_lie = (
-            trial.batch_mode == "full"
-            and trial.sampling == "reshuffle"
-            and trial.accumulation_steps == 1
-            and workload.augment is None
-        )
 
     def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of each step of `epoch`, beginning with step `first_step` of it.
@@ -119,7 +102,8 @@ class TensorBatches:
         Raises:
             WorkloadError: the step before has written into the training examples.
         """
-        if self._as_they_lie:
+        begin, end = self._plan.steps_in(epoch), self._plan.steps_in(epoch + 1)
+        if self._may_stay_as_they_lie(begin):
             if first_step > 0:
                 return
             versions = [part._version for part in self._tensors]
@@ -135,38 +119,64 @@ class TensorBatches:
         order = epoch_order(
             trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
         ).to(self._device)
-        size, steps = trial.batch_size, trial.steps_per_epoch
-        per_gather = max(1, _GATHER_EXAMPLES // size)
-        for first in range(first_step, steps, per_gather):
-            last = min(first + per_gather, steps)
-            for batch in self._gathered(order[first * size : last * size]):
-                yield (batch,) if trial.accumulation_steps == 1 else self._micro_batches(batch)
+        taken = self._plan.samples_at(begin)  # before this epoch
+        first = begin + first_step
+        while first < end:
+            last = self._last_of_gather(first, end)
+            sizes = [self._plan.batch_size_at(step) for step in range(first, last)]
+            start = self._plan.samples_at(first) - taken
+            for batch in self._gathered(order[start : start + sum(sizes)], sizes):
+                yield self._micro_batches(batch)
+            first = last
 
-    def _gathered(self, chosen: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """The examples `chosen`, cut into batches."""
-        size = self._trial.batch_size
-        return zip(*(_cut(part, chosen, size) for part in self._tensors), strict=True)
+    def _may_stay_as_they_lie(self, step: int) -> bool:
+        """Whether the step may see the training set as it is, without a copy.
+
+        The order within one whole batch makes no difference but to rounding. Where micro-batches
+        normalise over themselves, it does make one; and `augment` may write into what it is given.
+        """
+        trial = self._trial
+        return (
+            self._plan.batch_size_at(step) == trial.n_train
+            and trial.sampling == "reshuffle"
+            and trial.micro_batch_size >= trial.n_train
+            and self._workload.augment is None
+        )
+
+    def _last_of_gather(self, first: int, end: int) -> int:
+        """Where the steps end that are gathered together with step `first`, at most `end`."""
+        most = self._plan.samples_at(first) + _GATHER_EXAMPLES
+        too_many = self._plan.step_at(most + 1)  # the fewest steps with more examples than that
+        return min(end, max(first + 1, too_many - 1))
+
+    def _gathered(self, chosen: Tensor, sizes: list[int]) -> Iterator[tuple[Tensor, ...]]:
+        """The examples `chosen`, cut into batches of these sizes."""
+        return zip(*(_cut(part, chosen, sizes) for part in self._tensors), strict=True)
 
     def _micro_batches(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
-        parts = (part.split(self._trial.micro_batch_size) for part in batch)
-        return tuple(zip(*parts, strict=True))
+        micro_batch_size = self._trial.micro_batch_size
+        if len(batch[0]) <= micro_batch_size:
+            return (batch,)
+        return tuple(zip(*(part.split(micro_batch_size) for part in batch), strict=True))
 
 
-def _cut(part: Tensor, chosen: Tensor, batch_size: int) -> Iterable[Tensor]:
-    if _may_share_memory(part, batch_size):
-        batches: tuple[Tensor, ...] = part.index_select(0, chosen).split(batch_size)
+def _cut(part: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
+    if _may_share_memory(part, sizes):
+        batches: tuple[Tensor, ...] = part.index_select(0, chosen).split(sizes)
         return batches
-    return (part.index_select(0, batch) for batch in chosen.split(batch_size))
+    return (part.index_select(0, batch) for batch in chosen.split(sizes))
 
 
-def _may_share_memory(part: Tensor, batch_size: int) -> bool:
+def _may_share_memory(part: Tensor, sizes: list[int]) -> bool:
     """Whether batches cut from one piece of memory train as batches with memory of their own do.
 
     The kernels for products look at where their operands begin: elsewhere than on such a boundary
     the last bits differ, and with them a run from one that was taken up in the middle.
     """
-    bytes_per_batch = batch_size * part[0].numel() * part.element_size()
-    return not part.is_floating_point() or bytes_per_batch % _BOUNDARY_BYTES == 0
+    if not part.is_floating_point():
+        return True
+    bytes_per_example = part[0].numel() * part.element_size()
+    return all(size * bytes_per_example % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1]))
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
@@ -177,12 +187,14 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         self._trial = trial
         self._epoch = epoch
         self._first_step = first_step
+        self._plan = trial.plan
+        self._begin = self._plan.steps_in(epoch)
         self._order = epoch_order(
             trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
         ).tolist()
 
     def __len__(self) -> int:
-        return self._trial.steps_per_epoch - self._first_step
+        return self._plan.steps_in(self._epoch + 1) - self._begin - self._first_step
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
         step = self._first_step + position
@@ -190,8 +202,11 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         # step and wherever the run was taken up again.
         seed = derived_seed("fetch", self._trial.seed, self._epoch, step)
         collate = self._workload.collate or default_collate
-        size, micro = self._trial.batch_size, self._trial.micro_batch_size
-        chosen = self._order[step * size : (step + 1) * size]
+        start, stop = (
+            self._plan.samples_at(self._begin + steps) - self._plan.samples_at(self._begin)
+            for steps in (step, step + 1)
+        )
+        chosen, micro = self._order[start:stop], self._trial.micro_batch_size
         with untouched_randomness():
             seed_everything(seed)
             examples = [self._workload.train[index] for index in chosen]

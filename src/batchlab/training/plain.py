@@ -147,9 +147,7 @@ class _Run:
         """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
         outcome = self._verdict(self._progress)
         coming = pauses(
-            steps_per_epoch=self._trial.steps_per_epoch,
-            batch_size=self._trial.batch_size,
-            n_train=self._trial.n_train,
+            self._trial.plan,
             last_step=self._task.last_step,
             after_step=self._progress.step,
             watched_from_samples=self._task.length.watched_from_samples,

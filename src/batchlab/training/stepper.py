@@ -15,7 +15,7 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
 from batchlab.records.trial import Trial
 from batchlab.training.adam_settings import move_adam_settings
-from batchlab.training.batching import step_size, training_batches
+from batchlab.training.batching import training_batches
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload
 
@@ -28,6 +28,7 @@ class Stepper:
         device) and the optimizer."""  # noqa: D205, D209
         self._workload = workload
         self._trial = trial
+        self._plan = trial.plan
         self._batches = training_batches(workload, trial, device)
         if device.type == "cuda":
             torch.cuda.init()  # only streams that are there can be seeded
@@ -49,7 +50,7 @@ class Stepper:
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
-        epoch, first_step = divmod(step, self._trial.steps_per_epoch)
+        epoch, first_step = self._plan.position(step)
         while True:
             yield from self._batches.epoch(epoch, first_step=first_step)
             epoch, first_step = epoch + 1, 0
@@ -73,7 +74,7 @@ class Stepper:
             if scheduled:
                 self._set_rates(step)
             losses.append(self._step(micro_batches))
-        sizes = [step_size(self._trial, step) for step in range(first_step, first_step + n_steps)]
+        sizes = [self._plan.batch_size_at(first_step + taken) for taken in range(n_steps)]
         return torch.stack(losses).tolist(), sizes
 
     def _step(self, micro_batches: Sequence[Batch]) -> Tensor:

@@ -95,7 +95,7 @@ def _point(
 ) -> CurvePoint:
     return CurvePoint(
         step=step,
-        epoch=step / cell.records[0].trial.steps_per_epoch,
+        epoch=cell.records[0].trial.plan.epoch_at(step),
         equal_time_s=None if timing is None else step * timing.step_s,
         spread=Spread(values=values),
     )

@@ -1,0 +1,109 @@
+"""The constant plan gives what walking every step and counting its examples gives."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+
+import pytest
+from tests.reference.batch_plan import WalkedBatchPlan
+
+from batchlab.records.batch_plan import ConstantBatchSize
+
+# (N, B): one example, single examples, ragged, dividing, over half, all but one, all of them.
+CONFIGURATIONS = [
+    *((1, 1), (7, 1), (7, 2), (12, 4), (40, 13), (40, 21), (40, 39), (40, 40)),
+    *((n, random.Random(n).randint(1, n)) for n in range(2, 60, 3)),
+]
+EPOCHS = 4
+
+
+def both(n: int, batch_size: int, drop_last: bool) -> tuple[ConstantBatchSize, WalkedBatchPlan]:
+    return (
+        ConstantBatchSize(n_train=n, batch_size=batch_size, drop_last=drop_last),
+        WalkedBatchPlan(n_train=n, wanted=lambda step: batch_size, drop_last=drop_last),
+    )
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+class TestConstantBatchSize:
+    def test_it_is_at_every_step_where_the_walk_is(
+        self, n: int, batch_size: int, drop_last: bool
+    ) -> None:
+        plan, walked = both(n, batch_size, drop_last)
+
+        samples = 0
+        for here in islice(walked.walk(), EPOCHS * n):
+            assert plan.samples_at(here.step) == samples
+            assert plan.position(here.step) == (here.epoch, here.step_of_epoch)
+            assert plan.batch_size_at(here.step) == here.batch_size
+            samples += here.batch_size
+
+    def test_epochs_begin_and_end_where_the_walks_do(
+        self, n: int, batch_size: int, drop_last: bool
+    ) -> None:
+        plan, walked = both(n, batch_size, drop_last)
+
+        for epoch in range(EPOCHS):
+            begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
+            assert begin == walked.steps_in(epoch)
+            assert plan.epoch_at(begin) == epoch
+            # Between them every step counts the same.
+            for taken in range(end - begin):
+                assert plan.epoch_at(begin + taken) == pytest.approx(epoch + taken / (end - begin))
+
+    def test_so_many_samples_take_as_many_steps_as_on_the_walk(
+        self, n: int, batch_size: int, drop_last: bool
+    ) -> None:
+        plan, walked = both(n, batch_size, drop_last)
+        draw = random.Random(n * 1000 + batch_size)
+        samples = [0, 1, n - 0.5, n, n + 0.25, 2 * n, *(draw.uniform(0, 4 * n) for _ in range(20))]
+
+        for wanted in samples:
+            assert plan.step_at(wanted) == walked.step_at(wanted)
+
+    def test_part_of_an_epoch_ends_with_a_whole_step(
+        self, n: int, batch_size: int, drop_last: bool
+    ) -> None:
+        plan, _ = both(n, batch_size, drop_last)
+        draw = random.Random(n)
+
+        for epochs in (draw.uniform(0.01, EPOCHS) for _ in range(20)):
+            step = plan.steps_in(epochs)
+            assert plan.epoch_at(step - 1) < epochs <= plan.epoch_at(step)
+
+
+def test_its_arithmetic_does_not_grow_with_the_run() -> None:
+    plan = ConstantBatchSize(n_train=50_001, batch_size=1, drop_last=False)
+    step = 10**15 * 50_001 + 7
+
+    assert plan.samples_at(step) == step
+    assert plan.step_at(step) == step
+    assert plan.position(step) == (10**15, 7)
+    assert plan.steps_in(10**15) == step - 7
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "drop_last", "micro_batch_size", "notes"),
+    [
+        (10, False, 10, ()),
+        (7, False, 7, ("the last batch of every epoch has 5 examples",)),
+        (7, True, 7, ("5 examples are left out of every epoch (the last, smaller batch)",)),
+        (
+            10,
+            True,
+            4,
+            (
+                "each step accumulates 3 micro-batches of at most 4; layers that normalise over "
+                "the batch see the micro-batch",
+            ),
+        ),
+    ],
+)
+def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
+    batch_size: int, drop_last: bool, micro_batch_size: int, notes: tuple[str, ...]
+) -> None:
+    plan = ConstantBatchSize(n_train=40, batch_size=batch_size, drop_last=drop_last)
+
+    assert plan.notes(micro_batch_size) == notes
