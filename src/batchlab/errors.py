@@ -34,6 +34,10 @@ class StoreError(BatchlabError):
     """A store that cannot be opened, read or written."""
 
 
+class NoStoreError(StoreError):
+    """A store that had to be there and is not."""
+
+
 class BudgetError(BatchlabError):
     """A budget too small for what was asked."""
 

@@ -303,6 +303,28 @@ for number in range(12):
     assert run_at_once([child(code, tmp_path) for _ in range(3)]) == [0, 0, 0]
 
 
+def test_what_another_process_took_away_since_it_was_seen_is_no_trouble(path, monkeypatch):
+    exists = Path.exists
+    beside = (f"{path}-journal", f"{path}-wal")  # there a moment ago: their writer has finished
+    monkeypatch.setattr(Path, "exists", lambda file: str(file) in beside or exists(file))
+
+    with Store(path) as store:
+        assert store.study().records == STUDY.records
+
+
+def test_a_store_that_goes_while_it_is_opened_is_told_in_words(path, monkeypatch):
+    def read_and_gone(file):
+        header = read(file)
+        path.unlink()
+        return header
+
+    read = store_file._Header.of
+    monkeypatch.setattr(store_file._Header, "of", read_and_gone)
+
+    assert "cannot be used as a store (No such file or directory)" in message_of_opening(path)
+    assert not path.exists()
+
+
 def test_a_writer_killed_in_the_middle_of_a_commit_is_undone(path):
     # What it leaves where WAL can't work: pages half changed, and the journal that undoes them.
     sql(path, "PRAGMA journal_mode=DELETE")
@@ -541,6 +563,24 @@ def test_a_failed_write_is_put_down_to_a_full_disk_only_if_it_is_full(
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR
 
     with pytest.raises(StoreError, match=expected), store_file.explained(path):
+        raise error
+
+
+def test_existing_makes_nothing_where_the_store_goes_while_it_is_opened(path, monkeypatch):
+    monkeypatch.setattr(store_file, "_check_content", lambda *_: path.unlink())
+
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        Store.existing(path)
+
+    assert not path.exists()
+
+
+def test_a_failed_write_to_a_folder_that_is_gone_is_told_in_words(tmp_path):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    path = tmp_path / "gone" / "lab.db"
+
+    with pytest.raises(StoreError, match="cannot be read or written"), store_file.explained(path):
         raise error
 
 

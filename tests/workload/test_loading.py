@@ -62,6 +62,14 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert "there is no such file" in refusal(f"{tmp_path}:workload")
 
 
+def test_a_file_that_goes_while_it_is_loaded_is_told_in_words(tmp_path: Path) -> None:
+    gone = "import os; os.unlink(__file__)\n"
+
+    assert "mine.py could not be read (No such file" in refusal(
+        write_user_file(tmp_path, before=gone)
+    )
+
+
 def test_a_file_without_that_name_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
     reference = write_user_file(tmp_path)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from batchlab import errors
 from batchlab.commands.budget import Budget
-from batchlab.errors import WorkloadError
+from batchlab.errors import NoStoreError, WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
 from batchlab.workload.definition import size_of
@@ -85,12 +85,12 @@ class PreparedWorkload:
         return _summary_of(self.loaded, facts)
 
     def _stored_summary(self, store: Path) -> WorkloadSummary | None:
-        folder = store.absolute().parent
-        # The place of a new store is looked at without making it, any other store is opened.
-        if not store.exists() and folder.is_dir() and os.access(folder, os.W_OK):
+        try:
+            with Store.existing(store) as opened:
+                return opened.workload(self.loaded.workload_id)
+        except NoStoreError:  # its place is looked at without making it
+            check_store_folder(store)
             return None
-        with Store(store) as opened:
-            return opened.workload(self.loaded.workload_id)
 
 
 def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary:

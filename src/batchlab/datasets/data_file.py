@@ -46,9 +46,7 @@ def open_data_file(path: Path) -> Iterator[Stream]:
             f"{path}: the gzip stream is corrupt ({error}); copy or download it again"
         ) from error
     except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a readable file"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -59,12 +57,21 @@ def check_sha256(path: Path, expected: str) -> None:
         expected: 64 hexadecimal digits.
 
     Raises:
-        DatasetError: the checksum differs; the message shows both.
+        DatasetError: the checksum differs, and the message shows both; or the file cannot be read.
     """
-    with path.open("rb") as raw:
-        found = hashlib.file_digest(raw, "sha256").hexdigest()
+    try:
+        with path.open("rb") as raw:
+            found = hashlib.file_digest(raw, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if found != expected:
         raise DatasetError(
             f"{path}: SHA-256 is {found}, expected {expected}: the file is not the one it "
             "should be; copy or download it again"
         )
+
+
+def _unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{path}: cannot be read ({error.strerror}); give the path of a readable file"
+    )

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchlab.errors import StoreError
+from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
 from batchlab.store.column import UnreadableColumn
 
@@ -44,17 +45,26 @@ def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
         StoreError: the file cannot be used; one line says why and what to do.
     """
     try:
-        is_new = _is_new(path, create=create)
-        header = None if is_new else _Header.of(path)
+        with explained(path):
+            if not _is_new(path, create=create):
+                _check_content(path, _Header.of(path))
+            return _open_for_writing(path, access="mode=rwc" if create else "mode=rw")
     except OSError as error:
         raise StoreError(
             f"{path} cannot be used as a store ({error.strerror}); give a file in a folder that "
             "you may read and write"
         ) from error
-    with explained(path):
-        if header is not None:
-            _check_content(path, header)
-        return _open_for_writing(path)
+
+
+def check_store_folder(path: Path) -> None:
+    """Refuse a folder that no store can be written to; nothing is made.
+
+    Raises:
+        StoreError: the folder of `path` is read-only.
+    """
+    # SQLite keeps its write-ahead log beside the file, so the folder must be writable too.
+    if not os.access(path.absolute().parent, os.W_OK | os.X_OK, effective_ids=True):
+        raise _read_only(path)
 
 
 @contextmanager
@@ -126,21 +136,23 @@ class _Header:
 def _is_new(path: Path, *, create: bool) -> bool:
     """Whether there is nothing yet at `path`; refuse a place that could not hold a store."""
     folder = path.absolute().parent
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder; a store is a file, for example {path / 'lab.db'}")
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
-    if path.exists() and not path.is_file():
+    try:
+        there = path.stat()  # once: other processes may be making it, or taking it away
+    except FileNotFoundError:
+        there = None
+    if there is not None and stat.S_ISDIR(there.st_mode):
+        raise StoreError(f"{path} is a folder; a store is a file, for example {path / 'lab.db'}")
+    if there is not None and not stat.S_ISREG(there.st_mode):
         raise StoreError(f"{path} is not a regular file; give another file for the store")
-    is_new = not _has_content(path)
+    is_new = there is None or there.st_size == 0
     if is_new and not create:
-        raise StoreError(
+        raise NoStoreError(
             f"no store at {path}; check the path, or run a sweep with --store {path} to make one"
         )
-    # SQLite keeps its write-ahead log beside the file, so the folder must be writable too.
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True) or (
-        path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True)
-    ):
+    check_store_folder(path)
+    if there is not None and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         raise _read_only(path)
     return is_new
 
@@ -167,7 +179,10 @@ def _check_content(path: Path, header: _Header) -> None:
 
 
 def _has_content(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # never there, or its writer has just finished
+        return False
 
 
 def _inspect(path: Path, access: str) -> None:
@@ -184,24 +199,24 @@ def _inspect(path: Path, access: str) -> None:
         )
 
 
-def _open_for_writing(path: Path) -> sqlite3.Connection:
+def _open_for_writing(path: Path, *, access: str) -> sqlite3.Connection:
     """Connect, migrate, and choose the journal: WAL, or a rollback journal where WAL can't work."""
     if _file_system(path) in _NETWORK_FILE_SYSTEMS:
         why = "it lies on a network file system"
     else:
         try:
-            return _prepare(path, journal="WAL")
+            return _prepare(path, access, journal="WAL")
         except sqlite3.OperationalError as error:
             if _primary_code(error) not in _NO_SHARED_MEMORY:
                 raise
             why = "its file system offers no shared memory"
     logger.warning("%s: %s, so writers wait for readers (journal mode DELETE)", path, why)
     _leave_wal(path)
-    return _prepare(path, journal="DELETE")
+    return _prepare(path, access, journal="DELETE")
 
 
-def _prepare(path: Path, *, journal: str) -> sqlite3.Connection:
-    connection = _connect(path, "mode=rwc")
+def _prepare(path: Path, access: str, *, journal: str) -> sqlite3.Connection:
+    connection = _connect(path, access)
     try:
         connection.execute("PRAGMA foreign_keys=ON")
         _migrate(connection)
@@ -314,7 +329,10 @@ def _explanation(error: sqlite3.Error, path: Path) -> str:
 
 
 def _is_disk_full(path: Path) -> bool:
-    return shutil.disk_usage(path.absolute().parent).free < _LITTLE_SPACE_BYTES
+    try:
+        return shutil.disk_usage(path.absolute().parent).free < _LITTLE_SPACE_BYTES
+    except OSError:  # the folder itself is gone
+        return False
 
 
 def _read_only(path: Path) -> StoreError:

@@ -165,7 +165,18 @@ def _in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workload],
             f"function that returns one"
         )
     # Two workloads of one file share its source, and may share their data: the name tells them.
-    return found, f"{name}\n{source_text(file)}"
+    return found, f"{name}\n{_source_of(file)}"
+
+
+def _source_of(file: Path) -> str:
+    """What was run: read after it, for running it may say where the modules of its imports lie."""
+    try:
+        return source_text(file)
+    except OSError as error:
+        raise WorkloadError(
+            f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
+            f"leave the files of a workload in place while it is loaded"
+        ) from error
 
 
 def _imported(file: Path) -> ModuleType:
