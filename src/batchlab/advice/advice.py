@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate
@@ -266,8 +266,13 @@ class Advice(ShownInNotebook):
     pay_back_runs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON: tuples as lists, records as objects."""
-        return asdict(self)
+        """What `--json` prints, described by docs/schema/advise.json, as plain dicts and lists.
+
+        What only the command knows (its command line, the study, the store, the page) is None.
+        """
+        from batchlab.advice.document import advice_dict  # msgspec loads when it is needed
+
+        return advice_dict(self)
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """The candidate of `batch_size`, None if it was not in question."""

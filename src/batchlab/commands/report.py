@@ -106,7 +106,7 @@ def write_page(shown: Study | Advised, path: Path) -> None:
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
     """The JSON document of a study; `page` is the one that was written with it, None: none."""
     if isinstance(shown, Advised):
-        from batchlab.report.advice.document import advice_document
+        from batchlab.advice.document import advice_document
 
         return advice_document(shown.advice, shown.study, store=store, report=page)
     from batchlab.report.sweep.document import sweep_document

@@ -8,36 +8,12 @@ import msgspec
 
 from batchlab.laws.diagnosis import diagnose
 from batchlab.laws.plateau import plateau_of
-from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.json_document import SCHEMA, json_text
-from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Status, Target, TrialRecord
+from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.report.sweep.cells import final_gap, held_out_split
 from batchlab.version import __version__
-
-
-class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What was trained.
-
-    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
-    betas and eps at `batch_size`, null where it does not have both.
-    """
-
-    workload_id: str
-    name: str
-    reference: str
-    settings: dict[str, str | int | float | bool | None]
-    n_train: int
-    n_validation: int
-    n_test: int
-    n_train_evaluated: int
-    n_parameters: int
-    metrics: dict[str, Better]
-    batch_size: int
-    learning_rate: float
-    adam: AdamSettings | None
-    warnings: tuple[str, ...]
 
 
 class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,27 +85,6 @@ def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
         trials=tuple(_trial(study, record) for record in study.records),
     )
     return json_text(document)
-
-
-def workload_document(study: Study) -> WorkloadDocument:
-    """What was trained, as every document tells it."""
-    summary = study.workload
-    return WorkloadDocument(
-        workload_id=summary.workload_id,
-        name=summary.name,
-        reference=summary.reference,
-        settings=dict(summary.settings),
-        n_train=summary.n_train,
-        n_validation=summary.n_validation,
-        n_test=summary.n_test,
-        n_train_evaluated=summary.n_train_evaluated,
-        n_parameters=summary.n_parameters,
-        metrics={metric.name: metric.better for metric in summary.metrics},
-        batch_size=summary.batch_size,
-        learning_rate=summary.learning_rate,
-        adam=summary.adam,
-        warnings=summary.warnings,
-    )
 
 
 def _trial(study: Study, record: TrialRecord) -> TrialDocument:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from tests.reference.made_up_advice import (
+    KINDS,
     advice_study,
     cannot_tell_advice,
     made_up_advice,
@@ -16,14 +18,15 @@ from tests.reference.made_up_advice import (
 )
 
 from batchlab.advice.advice import Advice
+from batchlab.advice.document import AdviceDocument, advice_document
 from batchlab.records.json_document import schema_text
-from batchlab.report.advice.document import AdviceDocument, advice_document
 
-SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "advise.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
 ADVISE = {
     *("schema", "command", "workload", "verdict", "reason", "objective", "recommendation"),
+    "provisional",
     *("flat_interval", "expected", "gain", "gain_from_batch_size", "reference", "laws", "target"),
     *("trials", "spent_s", "budget_s", "report"),
 }
@@ -46,7 +49,7 @@ def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
     assert SCHEMA.read_text() == schema_text(AdviceDocument), (
-        f"write schema_text(AdviceDocument) of batchlab.report.advice.document into {SCHEMA}"
+        f"write schema_text(AdviceDocument) of batchlab.advice.document into {SCHEMA}"
     )
 
 
@@ -87,3 +90,28 @@ def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advi
     assert document["verdict"] == advice.verdict
     assert (document["recommendation"] is None) == (advice.recommendation is None)
     assert document["missing"] == advice.missing
+
+
+def test_what_is_best_so_far_is_told_where_nothing_is_recommended() -> None:
+    chosen = made_up_advice().recommendation
+    assert chosen is not None
+
+    document = document_of(replace(cannot_tell_advice(), provisional=chosen))
+
+    assert document["recommendation"] is None
+    assert set(document["provisional"]) >= RECOMMENDATION
+    assert document["provisional"]["batch_size"] == chosen.batch_size
+    assert document_of(made_up_advice())["provisional"] is None
+
+
+@pytest.mark.parametrize("made", KINDS.values(), ids=KINDS)
+def test_the_dict_of_an_advice_is_the_document_but_for_where_it_is_from(
+    made: Callable[[], Advice],
+) -> None:
+    advice = made()
+
+    found = advice.to_dict()
+
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    where = {"command_line", "study", "workload", "environment", "store"}
+    assert found == document_of(advice) | dict.fromkeys(where)

@@ -1,8 +1,12 @@
-"""AdviceDocument: what `batchlab advise --json` prints, described by docs/schema/advise.json."""
+"""AdviceDocument: what `batchlab advise --json` prints and `Advice.to_dict` gives.
+
+It is described by docs/schema/advise.json.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,10 +22,10 @@ from batchlab.advice.advice import (
     TargetAnswer,
 )
 from batchlab.records.estimate import Estimate
-from batchlab.records.json_document import SCHEMA, json_text
+from batchlab.records.json_document import SCHEMA, json_text, plain_float
 from batchlab.records.study import Study
 from batchlab.records.trial import Target
-from batchlab.report.sweep.document import WorkloadDocument, workload_document
+from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.version import __version__
 
 
@@ -36,16 +40,20 @@ class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have."""
+    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have.
+
+    `trials` are its `tried`. The fields from `command_line` to `report` say where it is from;
+    `Advice.to_dict()` does not know that, and there they are null.
+    """
 
     schema: int
     command: str
     batchlab: str
-    command_line: str
-    study: str
-    workload: WorkloadDocument
-    environment: dict[str, str]
-    store: str
+    command_line: str | None
+    study: str | None
+    workload: WorkloadDocument | None
+    environment: dict[str, str] | None
+    store: str | None
     report: str | None
     verdict: str
     reason: str
@@ -54,6 +62,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     target_origin: str
     delta: float
     recommendation: ConfigurationDocument | None
+    provisional: ConfigurationDocument | None
     flat_interval: tuple[int, int] | None
     expected: Expected | None
     gain: Estimate
@@ -79,16 +88,36 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
     """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
-    document = AdviceDocument(
-        schema=SCHEMA,
-        command="advise",
-        batchlab=__version__,
+    document = msgspec.structs.replace(
+        _document(advice),
         command_line=study.command,
         study=study.study_id,
         workload=workload_document(study),
         environment=dict(study.environment),
         store=str(store),
         report=None if report is None else str(report),
+    )
+    return json_text(document)
+
+
+def advice_dict(advice: Advice) -> dict[str, Any]:
+    """The same document as plain dicts, lists and numbers, without where it is from."""
+    encoded = msgspec.json.encode(_document(advice), enc_hook=plain_float)
+    made: dict[str, Any] = msgspec.json.decode(encoded)
+    return made
+
+
+def _document(advice: Advice) -> AdviceDocument:
+    return AdviceDocument(
+        schema=SCHEMA,
+        command="advise",
+        batchlab=__version__,
+        command_line=None,
+        study=None,
+        workload=None,
+        environment=None,
+        store=None,
+        report=None,
         verdict=advice.verdict,
         reason=advice.reason,
         objective=advice.objective,
@@ -96,6 +125,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         target_origin=advice.target_origin,
         delta=advice.delta,
         recommendation=_configuration(advice.recommendation),
+        provisional=_configuration(advice.provisional),
         flat_interval=advice.flat_interval,
         expected=advice.expected,
         gain=advice.gain,
@@ -118,7 +148,6 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         budget_s=advice.budget_s,
         pay_back_runs=advice.pay_back_runs,
     )
-    return json_text(document)
 
 
 def _configuration(found: Configuration | None) -> ConfigurationDocument | None:
