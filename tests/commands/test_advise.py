@@ -12,13 +12,16 @@ import torch
 from tests.commands.test_sweep import tiny
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.made_up import made_up_timing
+from tests.reference.made_up_advice import made_up_advice
 from tests.reference.small_workloads import cosine
 from tests.reference.user_file import write_user_file
 from torch import nn
 
 import batchlab
 from batchlab.commands import advice_session
-from batchlab.commands.advised import advice_of
+from batchlab.commands.advise import advise_with_evidence
+from batchlab.commands.advised import Advised, advice_of
+from batchlab.commands.report import stored
 from batchlab.engines import local_processes as live_engine
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.local_processes import LiveEngine
@@ -33,6 +36,7 @@ from batchlab.errors import (
 from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile, ProfilePoint
 from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
 
 STEP_S = 0.01
@@ -543,6 +547,39 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     assert advisor.engines[-1]._work.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
     assert any("those of a GPU" in caveat for caveat in advice.caveats)
     assert any("counted here, on here" in caveat for caveat in advice.caveats)
+
+
+def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
+    lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice_session, "_decided", lambda question, engine: made_up_advice())
+    asked = advise_with_evidence(
+        tiny(),
+        objective="time",
+        target=None,
+        budget_s=BUDGET_S,
+        batch_sizes=(10, 50),
+        epochs=None,
+        train_s=None,
+        memory_limit_bytes=10**9,
+        profile=gpu,
+        settings=None,
+        sampling="reshuffle",
+        drop_last=False,
+        device="cpu",
+        store=lab,
+        command=None,
+        listener=None,
+        reserved_s=0.0,
+    )
+
+    again = stored(lab, None)
+
+    assert asked.profile == replace(gpu, memory_limit_bytes=10**9)
+    assert isinstance(again, Advised)
+    assert again == asked
+    figure = machine_figure(again.advice, again.study, again.profile, key="c")
+    assert "ran alone on a GPU" in figure.notes[0]
 
 
 def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:

@@ -59,6 +59,16 @@ def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     assert (decision.runs, decision.cost_model) == ((RUN,), PACE)
 
 
+def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: Store) -> None:
+    journal = Journal(store, "study")
+    journal.begin(profile="{}", elsewhere='{"gpu": 1}', budget_s=100.0, spent_s=1.0)
+
+    (first,) = stored_journal(store, "study")
+
+    assert (first.profile, first.elsewhere) == ("{}", '{"gpu": 1}')
+    assert Journal(store, "study").profile == "{}"
+
+
 def test_readings_before_which_nothing_was_done_are_not_kept(store: Store) -> None:
     Journal(store, "study").put_reading(3.0)
 

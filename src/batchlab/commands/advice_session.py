@@ -76,8 +76,6 @@ class AdviceSession:
                     self._store.add_spent(study_id, self._budget.elapsed_s())
             advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
-        if self._asked.elsewhere is not None:
-            return replace(advised, profile=self._asked.elsewhere)
         return advised
 
     @contextmanager
@@ -122,7 +120,13 @@ class AdviceSession:
         )
         engine = self._engine(journal, here, options, budget_s)
         if journal.profile is None:
-            journal.begin(profile=here.to_json(), budget_s=budget_s, spent_s=engine.elapsed_s())
+            elsewhere = self._asked.elsewhere
+            journal.begin(
+                profile=here.to_json(),
+                elsewhere=None if elsewhere is None else elsewhere.to_json(),
+                budget_s=budget_s,
+                spent_s=engine.elapsed_s(),
+            )
         question = Question(
             objective=self._asked.objective,
             metric=metric,

@@ -18,7 +18,7 @@ class Advised:
     Attributes:
         advice: the answer.
         study: the training runs behind it, and what was trained.
-        profile: the step times and memory behind it.
+        profile: the step times and memory behind it, of this machine or of another.
     """
 
     advice: Advice
@@ -31,5 +31,5 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     decisions = stored_journal(store, study.study_id)
     if not decisions or decisions[-1].advice is None or decisions[0].profile is None:
         return None
-    profile = Profile.from_json(decisions[0].profile)
+    profile = Profile.from_json(decisions[0].elsewhere or decisions[0].profile)
     return Advised(advice=decisions[-1].advice, study=study, profile=profile)

@@ -45,7 +45,9 @@ class JournalEntry:
     """One entry of a journal: what was learned since the entry before.
 
     Attributes:
-        profile: the profile's own JSON; in the first entry only.
+        profile: the JSON of this machine's profile; in the first entry only.
+        elsewhere: the JSON of the other machine's profile that the answer rests on, in the first
+            entry only; None: it rests on `profile`.
         budget_s: seconds that the runs may take by the engine's clock; in the first entry only.
         readings_s: what the clock said, in the order asked.
         runs: the training runs asked for next and how they ended, in the order asked.
@@ -55,6 +57,7 @@ class JournalEntry:
     """
 
     profile: str | None = None
+    elsewhere: str | None = None
     budget_s: float | None = None
     readings_s: tuple[float, ...] = ()
     runs: tuple[RunEnd, ...] = ()
@@ -109,15 +112,20 @@ class Journal:
         """What the runs may take by the engine's clock, None before it is known."""
         return self._written[0].budget_s if self._written else None
 
-    def begin(self, *, profile: str, budget_s: float, spent_s: float) -> None:
+    def begin(
+        self, *, profile: str, elsewhere: str | None = None, budget_s: float, spent_s: float
+    ) -> None:
         """Begin the journal with what the question rests on.
 
         Args:
-            profile: the profile's JSON.
+            profile: the JSON of this machine's profile.
+            elsewhere: that of another machine, where the answer is for that one.
             budget_s: seconds that the runs may take by the engine's clock.
             spent_s: seconds of them that are spent by now.
         """
-        self._write(JournalEntry(profile=profile, budget_s=budget_s, spent_s=spent_s))
+        self._write(
+            JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
+        )
 
     def replayed_reading_s(self) -> float | None:
         """The clock's next reading as it was; None: from here on the clock itself says."""
