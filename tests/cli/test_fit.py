@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "fit.json"
+
+
+def write_points(file: Path) -> None:
+    """Two seeds on the law with S_min = 1000 and B_crit = 100, one percent apart."""
+    lines = [
+        f"{size},{factor * 1000 * (1 + 100 / size)}"
+        for size in (10, 30, 100, 300, 1000)
+        for factor in (0.995, 1.005)
+    ]
+    file.write_text("\n".join(["batch_size,steps_to_target", *lines, ""]))
+
+
+def test_a_fit_as_text_names_the_law(do: Any, tmp_path: Path) -> None:
+    write_points(tmp_path / "points.csv")
+
+    done = do("fit", "points.csv")
+
+    assert (done.code, done.err) == (0, "")
+    assert "B_crit" in done.out
+
+
+def test_a_fit_as_json_is_one_document(do: Any, tmp_path: Path) -> None:
+    write_points(tmp_path / "points.csv")
+
+    done = do("fit", "points.csv", "--overhead", "0.5", "--json")
+
+    document = json.loads(done.out)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert document["overhead_fraction"] == 0.5
+
+
+def test_a_file_that_is_not_there_is_told_in_one_line(do: Any) -> None:
+    done = do("fit", "none.csv")
+
+    assert done.code == 1
+    assert "none.csv" in done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
