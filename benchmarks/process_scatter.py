@@ -23,7 +23,8 @@ from itertools import combinations
 from pathlib import Path
 
 from batchlab.advice.combined_estimates import log_half_width
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.estimate import Estimate
 
 _NORMAL_95 = 1.959964

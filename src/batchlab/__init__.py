@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
-    from batchlab.profiling.profile import Profile, ProfilePoint
+    from batchlab.profiling.profile import Profile
+    from batchlab.profiling.profile_point import ProfilePoint
     from batchlab.records.estimate import Estimate
     from batchlab.records.study import Study
     from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
@@ -59,7 +60,7 @@ _HOME = {
     "Metric": "workload.definition",
     "PointsFit": "fitting.fit",
     "Profile": "profiling.profile",
-    "ProfilePoint": "profiling.profile",
+    "ProfilePoint": "profiling.profile_point",
     "Status": "records.trial",
     "Store": "store.store",
     "Study": "records.study",

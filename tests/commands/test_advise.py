@@ -34,7 +34,8 @@ from batchlab.errors import (
     WorkloadError,
 )
 from batchlab.profiling.measuring import ProfileRequest
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store

@@ -13,7 +13,8 @@ from tests.reference.step_time import PROCESSES
 
 from batchlab.errors import ProfileError
 from batchlab.laws.process_scatter import ProcessScatter
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.report.profile.text import profile_text
 

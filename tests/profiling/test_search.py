@@ -14,7 +14,7 @@ from tests.reference.made_up_profile import (
     peak_bytes,
 )
 
-from batchlab.profiling.profile import ProfilePoint
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.trial import Status

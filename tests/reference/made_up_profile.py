@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
 

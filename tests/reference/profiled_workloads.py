@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from batchlab.processes.children import Line
 from batchlab.processes.memory import limit_memory
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.workload.definition import Workload
 
 MEGABYTE = 2**20

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from batchlab.errors import ProfileError
-from batchlab.profiling.profile import Profile, ProfilePoint, Stopped
+from batchlab.profiling.profile import Profile, Stopped
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.step_timing import StepTiming

@@ -17,7 +17,8 @@ from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.step_timing import StepTiming

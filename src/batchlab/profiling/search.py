@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from batchlab.laws.memory import MemoryFit, fit_memory
-from batchlab.profiling.profile import ProfilePoint, Stopped, peaks_for_law, scatter_of
+from batchlab.profiling.profile import Stopped
+from batchlab.profiling.profile_point import ProfilePoint, peaks_for_law, scatter_of
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
 

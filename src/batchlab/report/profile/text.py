@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from batchlab.profiling.profile import Profile, ProfilePoint
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.report.parts.quantity_text import quantity_text, range_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.profile.step_time_text import step_time_text
