@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
+
+Kind = TypeVar("Kind")
 
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
@@ -140,7 +142,7 @@ def from_dict(document: Mapping[str, Any]) -> Profile:
 
 
 def _document(profile: Profile) -> ProfileDocument:
-    fit, scatter = profile.memory, profile.process_scatter
+    scatter = profile.process_scatter
     return ProfileDocument(
         schema=SCHEMA,
         command="profile",
@@ -161,38 +163,24 @@ def _document(profile: Profile) -> ProfileDocument:
         process_log_sd=None if scatter is None else scatter.log_sd,
         largest_batch_size=profile.largest_batch_size,
         plateau_batch_size=profile.plateau_batch_size,
-        memory=MemoryDocument(fixed_bytes=fit.fixed_bytes, bytes_per_example=fit.bytes_per_example),
-        step_time=_step_time_document(profile),
-    )
-
-
-def _step_time_document(profile: Profile) -> StepTimeDocument | None:
-    fit = profile.step_time
-    if fit is None:
-        return None
-    return StepTimeDocument(
-        overhead_s=fit.overhead_s,
-        s_per_example=fit.s_per_example,
-        knee_batch_size=fit.knee_batch_size,
-        sharpness=fit.sharpness,
+        memory=_filled(MemoryDocument, profile.memory),
+        step_time=None
+        if profile.step_time is None
+        else _filled(StepTimeDocument, profile.step_time),
     )
 
 
 def _point_document(profile: Profile, point: ProfilePoint) -> PointDocument:
-    return PointDocument(
-        batch_size=point.batch_size,
-        micro_batch_size=point.micro_batch_size,
-        status=point.status,
-        reason=point.reason,
-        timing=point.timing,
-        peak_bytes=point.peak_bytes,
-        again=point.again,
-        accumulation_steps=point.accumulation_steps,
+    return msgspec.structs.replace(
+        _filled(PointDocument, point),
         threads=None if point.timing is None else point.timing.threads,
         step_s=profile.timed_s(point),
-        samples_per_s=point.samples_per_s,
-        drifted=point.drifted,
     )
+
+
+def _filled(kind: type[Kind], record: object) -> Kind:
+    """A `kind` with the attributes of `record` that have the names of its fields."""
+    return msgspec.convert(record, kind, from_attributes=True)
 
 
 def _profile(document: ProfileDocument) -> Profile:
@@ -206,18 +194,7 @@ def _profile(document: ProfileDocument) -> Profile:
         memory_limit_bytes=document.memory_limit_bytes,
         environment=tuple(document.environment.items()),
         created_at=document.created_at,
-        points=tuple(
-            ProfilePoint(
-                batch_size=point.batch_size,
-                micro_batch_size=point.micro_batch_size,
-                status=point.status,
-                reason=point.reason,
-                timing=point.timing,
-                peak_bytes=point.peak_bytes,
-                again=point.again,
-            )
-            for point in document.points
-        ),
+        points=tuple(_filled(ProfilePoint, point) for point in document.points),
         stopped=document.stopped,
     )
 
