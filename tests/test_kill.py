@@ -2,159 +2,21 @@
 
 from __future__ import annotations
 
-import random
-import signal
 import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from batchlab.records.trial import TrialRecord
-from batchlab.store.store import Store
-from batchlab.training.checkpoint import peek_checkpoint
-
-KILLS = 20
-EPOCHS = 150
-KILLS_WHILE_STARTING = 6
-SEED = 20_261_120
-# A checkpoint is written four times a second, later when the machine is busy; a killed run may
-# repeat what it did since.
-LONGEST_INTERVAL_S = 5.0
-PATIENCE_S = 120.0
-
-
-def sweep_command(store: Path, epochs: int) -> list[str]:
-    # Adam has state to lose; a replaced order of examples would show at once.
-    return [
-        *(sys.executable, "-m", "batchlab.cli.main", "sweep", "mnist-softmax"),
-        *("--batch-sizes", "50", "--learning-rates", "0.01", "--seeds", "2"),
-        *("--epochs", str(epochs), "--store", str(store), "--json"),
-    ]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kill:
-    """What was there when the sweep was killed.
-
-    Attributes:
-        checkpoint_steps: of the trials that this process had brought forward by then.
-        checkpoint_ages_s: how long ago those checkpoints had been written.
-    """
-
-    checkpoint_steps: tuple[int, ...]
-    checkpoint_ages_s: tuple[float, ...]
-
-
-def killed(store: Path, epochs: int, *, while_starting: bool, delay_s: float) -> Kill | None:
-    """Start the sweep and kill it `delay_s` after its start, or after its first checkpoint.
-
-    Returns:
-        What was there then; None if the sweep had ended before.
-    """
-    started_s = time.time()
-    process = subprocess.Popen(
-        sweep_command(store, epochs),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    ends_s = time.monotonic() + PATIENCE_S
-    while not (while_starting or kept_since(store, started_s) or process.poll() is not None):
-        assert time.monotonic() < ends_s, "the sweep wrote no checkpoint"
-        time.sleep(0.02)
-    try:
-        process.wait(timeout=delay_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    else:
-        return None
-    now_s = time.time()
-    wait_for_children_to_notice(process.pid)
-    steps, ages_s = [], []
-    for path in checkpoints(store):
-        progress = peek_checkpoint(path)
-        assert progress is not None, "a half-written checkpoint"
-        if path.stat().st_mtime >= started_s:  # its trial was under way in this very process
-            steps.append(progress.step)
-            ages_s.append(now_s - path.stat().st_mtime)
-    return Kill(checkpoint_steps=tuple(steps), checkpoint_ages_s=tuple(ages_s))
-
-
-def checkpoints(store: Path) -> list[Path]:
-    return list(Path(f"{store}.checkpoints").glob("*.safetensors"))
-
-
-def kept_since(store: Path, started_s: float) -> bool:
-    """Whether a checkpoint was written since `started_s`."""
-    return any(path.stat().st_mtime >= started_s for path in checkpoints(store))
-
-
-def wait_for_children_to_notice(session: int) -> None:
-    """Orphans write nothing after their parent is gone, but let them be gone too."""
-    ends_s = time.monotonic() + 30
-    while time.monotonic() < ends_s:
-        alive = subprocess.run(["pgrep", "-s", str(session)], capture_output=True, check=False)
-        if alive.returncode != 0:
-            return
-        time.sleep(0.05)
-    raise AssertionError("children outlived their killed parent")
-
-
-def records_of(store: Path) -> tuple[TrialRecord, ...]:
-    if not store.exists():
-        return ()
-    with Store.existing(store) as opened:
-        if not opened.studies():
-            return ()
-        return opened.study().records
-
-
-def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
-    """Everything a trial's record holds that must not depend on interruptions."""
-    return [
-        (
-            record.trial,
-            record.status,
-            [
-                (e.step, e.samples, e.batch_loss, e.gradient_norm, e.scores)
-                for e in record.evaluations
-            ],
-        )
-        for record in records
-    ]
+from tests.reference.killed_sweep import assert_killed_often_ends_the_same, sweep_command
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_at_twenty_random_moments_ends_with_the_very_same_numbers(
+def test_a_sweep_killed_at_six_random_moments_ends_with_the_very_same_numbers(
     tmp_path: Path,
 ) -> None:
-    print(f"seed {SEED}")
-    rng = random.Random(SEED)
-    undisturbed, disturbed = tmp_path / "undisturbed.db", tmp_path / "disturbed.db"
-    subprocess.run(sweep_command(undisturbed, EPOCHS), check=True, capture_output=True)
-    starting = [True] * KILLS_WHILE_STARTING + [False] * (KILLS - KILLS_WHILE_STARTING)
-    rng.shuffle(starting)
-
-    kills: list[Kill] = []
-    for while_starting in starting:
-        delay_s = rng.uniform(0.0, 6.0) if while_starting else rng.uniform(0.0, 0.7)
-        kill = killed(disturbed, EPOCHS, while_starting=while_starting, delay_s=delay_s)
-        assert kill is not None, "the sweep ended before it could be killed: give it more epochs"
-        kills.append(kill)
-    subprocess.run(sweep_command(disturbed, EPOCHS), check=True, capture_output=True)
-
-    records = records_of(disturbed)
-    resumed = {step for record in records for step in record.resumed_from_steps}
-    inside = [kill for kill in kills if kill.checkpoint_steps]
-    assert len(inside) >= KILLS / 2
-    assert all(step > 0 for kill in inside for step in kill.checkpoint_steps)
-    assert {step for kill in inside for step in kill.checkpoint_steps} <= resumed
-    assert max(age_s for kill in inside for age_s in kill.checkpoint_ages_s) < LONGEST_INTERVAL_S
-    assert numbers(records) == numbers(records_of(undisturbed))
+    # Sixty in tests/nightly.
+    assert_killed_often_ends_the_same(
+        tmp_path, seed=20_261_120, epochs=60, kills=6, while_starting=2
+    )
 
 
 @pytest.mark.slow

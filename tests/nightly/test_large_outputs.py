@@ -1,0 +1,45 @@
+"""Large studies: the store, the report and the files that are made of them stay usable."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import pytest
+
+from batchlab.commands.sweep import sweep
+from batchlab.report import text_report, write_csv, write_html
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")
+LEARNING_RATES = tuple(0.002 * 2**octave for octave in range(8))
+SEEDS = 5
+LARGEST_PAGE_BYTES = 25_000_000
+
+
+@pytest.mark.nightly
+def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(
+    tmp_path: Path,
+) -> None:
+    study = sweep(
+        "least-squares",
+        batch_sizes=BATCH_SIZES,
+        learning_rates=LEARNING_RATES,
+        seeds=SEEDS,
+        epochs=3,
+        store=tmp_path / "large.db",
+    )
+    n_trials = len(BATCH_SIZES) * len(LEARNING_RATES) * SEEDS
+    page = tmp_path / "large.html"
+
+    started_s = time.monotonic()
+    write_html(study, page)
+    write_csv(study, tmp_path / "large.csv")
+    print(f"written in {time.monotonic() - started_s:.1f} s, page {page.stat().st_size} bytes")
+
+    assert len(study.records) == n_trials
+    assert page.stat().st_size < LARGEST_PAGE_BYTES
+    assert str(n_trials) in text_report(study)
+    with (tmp_path / "large.csv").open(newline="") as file:
+        trials = {row["trial_id"] for row in csv.DictReader(file)}
+    assert trials == {record.trial.trial_id for record in study.records}
