@@ -20,7 +20,7 @@ from batchlab.cli.options import (
 from batchlab.cli.output import at_work
 from batchlab.cli.values import BATCH_SIZES, LEARNING_RATES, SECONDS, TARGET
 from batchlab.errors import BatchlabError
-from batchlab.planning.scaling import SCALING_RULES
+from batchlab.planning.scaling import scaling_rules
 from batchlab.report.parts.output_file import check_output_file
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @settings_option
 @click.option(
     "--scaling-rule",
-    type=click.Choice(list(SCALING_RULES)),
+    type=click.Choice(list(scaling_rules())),
     default="none",
     show_default=True,
     help="How the rates follow the batch size from the workload's reference batch size; sde-adam "

@@ -21,7 +21,7 @@ from batchlab.engines.process_pool import run_side_by_side
 from batchlab.engines.trial_recorder import TrialRecorder
 from batchlab.errors import BatchSizeError, BudgetError, UsageError
 from batchlab.machine import environment
-from batchlab.planning.scaling import SCALING_RULES, SDE_ADAM, scaled
+from batchlab.planning.scaling import scaled, scaling_rules
 from batchlab.planning.sweep_request import check_batch_norm
 from batchlab.profiling.measuring import measure_profile
 from batchlab.profiling.profile import Profile
@@ -268,8 +268,8 @@ class AdviceSession:
         )
 
     def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
-        for rule in SCALING_RULES:
-            if rule == SDE_ADAM and self._summary.adam is None:
+        for rule, row in scaling_rules().items():
+            if row.move_adam is not None and self._summary.adam is None:
                 continue
             try:
                 found = scaled(

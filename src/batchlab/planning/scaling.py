@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import batchlab.planning.scaling_rules as _RULES
 from batchlab.errors import UsageError
+from batchlab.planning.scaling_rule import ScalingRule
 from batchlab.records.adam_settings import AdamSettings
+from batchlab.registry import row_module, row_names
 
-SDE_ADAM = "sde-adam"
-# Each rule: factor of the learning rate for a factor of the batch size.
-SCALING_RULES: dict[str, Callable[[float], float]] = {
-    "none": lambda factor: 1.0,
-    "linear": lambda factor: factor,  # Goyal et al. 2017, arXiv:1706.02677
-    "sqrt": math.sqrt,  # Hoffer et al. 2017, arXiv:1705.08741
-    SDE_ADAM: math.sqrt,  # Malladi et al. 2022, arXiv:2205.10287; moves betas and eps as well
-}
+
+def scaling_rules() -> dict[str, ScalingRule]:
+    """Every rule by its name, in the order in which people are shown them."""
+    rows = {name: row_module(_RULES, name).RULE for name in row_names(_RULES)}
+    return dict(sorted(rows.items(), key=lambda row: (row[1].place, row[0])))
+
+
+def scaling_rule(name: str) -> ScalingRule:
+    """The rule called `name`.
+
+    Raises:
+        UsageError: there is no such rule.
+    """
+    rules = scaling_rules()
+    if name not in rules:
+        raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(rules)}")
+    return rules[name]
+
+
+def moves_adam(rule: str) -> bool:
+    """Whether the rule called `rule` moves Adam's betas and eps beside the learning rate."""
+    return scaling_rule(rule).move_adam is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,42 +59,23 @@ def scaled(
 
     Args:
         learning_rate: at the reference batch size, > 0.
-        rule: a name of `SCALING_RULES`.
+        rule: the name of a rule.
         batch_size: examples per step, >= 1.
         reference_batch_size: examples per step, >= 1.
-        adam: the settings at the reference batch size, for "sde-adam"; None: PyTorch's defaults.
-
-    Returns:
-        With kappa = batch_size / reference_batch_size "sde-adam" gives the rate times sqrt(kappa),
-        betas 1 - kappa (1 - beta) and eps / sqrt(kappa): the same stochastic differential equation
-        over the same examples. It assumes gradients that are mostly noise.
+        adam: the settings at the reference batch size, for a rule that moves them; None: PyTorch's
+            defaults.
 
     Raises:
-        UsageError: an unknown rule, or "sde-adam" so far from the reference that a beta would not
-            be above 0.
-    Source: Goyal et al. 2017, arXiv:1706.02677 (linear); Hoffer et al. 2017, arXiv:1705.08741
-        (square root); Malladi et al. 2022, arXiv:2205.10287, definition 5.2 (sde-adam).
+        UsageError: an unknown rule, or a batch size that the rule does not reach from there.
     """
     rate = scaled_learning_rate(
         learning_rate, rule=rule, batch_size=batch_size, reference_batch_size=reference_batch_size
     )
-    if rule != SDE_ADAM:
+    move = scaling_rule(rule).move_adam
+    if move is None:
         return Scaled(learning_rate=rate)
-    adam = adam or AdamSettings()
-    kappa = batch_size / reference_batch_size
-    for name, beta in zip(("beta 1", "beta 2"), adam.betas, strict=True):
-        # 1 - 0.9 is not quite 0.1, and kappa = 10 has to be refused all the same.
-        if kappa * (1 - beta) >= 1 - 1e-12:
-            largest = math.ceil(reference_batch_size / (1 - beta) - 1e-9) - 1
-            raise UsageError(
-                f"scaling rule {rule} from batch size {reference_batch_size} to {batch_size}: "
-                f"{name} = {beta:g} would become {1 - kappa * (1 - beta):.3g}, and has to stay "
-                f"above 0; stay at batch sizes up to {largest}, use the rule sqrt, or tune the rate"
-            )
-    first, second = (1 - kappa * (1 - beta) for beta in adam.betas)
     return Scaled(
-        learning_rate=rate,
-        adam=AdamSettings(betas=(first, second), eps=adam.eps / math.sqrt(kappa)),
+        learning_rate=rate, adam=move(adam or AdamSettings(), batch_size, reference_batch_size)
     )
 
 
@@ -90,21 +86,19 @@ def scaled_learning_rate(
 
     Args:
         learning_rate: at the reference batch size, > 0.
-        rule: a name of `SCALING_RULES`.
+        rule: the name of a rule.
         batch_size: examples per step, >= 1.
         reference_batch_size: examples per step, >= 1.
 
     Raises:
         UsageError: an unknown rule.
     """
-    if rule not in SCALING_RULES:
-        raise UsageError(f"scaling rule {rule!r}: expected one of {', '.join(SCALING_RULES)}")
-    return learning_rate * SCALING_RULES[rule](batch_size / reference_batch_size)
+    return learning_rate * scaling_rule(rule).rate_factor(batch_size / reference_batch_size)
 
 
-def without_adam_settings(what: str) -> UsageError:
-    """The error where `what` has no betas and eps for the rule to move."""
+def without_adam_settings(what: str, *, rule: str) -> UsageError:
+    """The error where `what` has no betas and eps for `rule` to move."""
     return UsageError(
-        f"scaling rule {SDE_ADAM}: it moves betas and eps, and {what} does not have both; use an "
+        f"scaling rule {rule}: it moves betas and eps, and {what} does not have both; use an "
         f"optimizer of Adam's kind, or the rule sqrt or linear"
     )

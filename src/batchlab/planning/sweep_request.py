@@ -11,7 +11,12 @@ from typing import Any, Literal
 import torch
 
 from batchlab.errors import BatchSizeError, LearningRateError, UsageError
-from batchlab.planning.scaling import SDE_ADAM, scaled, scaled_learning_rate, without_adam_settings
+from batchlab.planning.scaling import (
+    moves_adam,
+    scaled,
+    scaled_learning_rate,
+    without_adam_settings,
+)
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import RunLength, Sampling, Target, Trial
 from batchlab.workload.definition import Workload, size_of
@@ -246,10 +251,11 @@ def check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> Non
         UsageError: naming what the rule needs, or how far it goes.
     """
     for trial in trials:
-        if trial.scaling_rule != SDE_ADAM:
+        if not moves_adam(trial.scaling_rule):
             continue
         if summary.adam is None:
-            raise without_adam_settings(f"the optimizer of workload {summary.name!r}")
+            what = f"the optimizer of workload {summary.name!r}"
+            raise without_adam_settings(what, rule=trial.scaling_rule)
         scaled(
             1.0,
             rule=trial.scaling_rule,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from batchlab.planning.scaling import SDE_ADAM, scaled, without_adam_settings
+from batchlab.planning.scaling import moves_adam, scaled, without_adam_settings
 from batchlab.records.adam_settings import AdamSettings
 
 
@@ -34,19 +34,19 @@ def move_adam_settings(
 
     Args:
         optimizer: as the workload makes it, with the settings for its reference batch size.
-        rule: a name of `SCALING_RULES`.
+        rule: the name of a scaling rule.
         batch_size: examples per step, >= 1.
         reference_batch_size: examples per step, >= 1.
 
     Raises:
         UsageError: the rule moves what a group does not have, or further than it can go.
     """
-    if rule != SDE_ADAM:
+    if not moves_adam(rule):
         return
     for group in optimizer.param_groups:
         adam = _settings_of(group)
         if adam is None:
-            raise without_adam_settings(type(optimizer).__name__)
+            raise without_adam_settings(type(optimizer).__name__, rule=rule)
         moved = scaled(
             1.0,
             rule=rule,

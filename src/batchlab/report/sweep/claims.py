@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from batchlab.laws.plateau import default_delta
 from batchlab.laws.statistics import mean_interval
-from batchlab.planning.scaling import SDE_ADAM
+from batchlab.planning.scaling import moves_adam
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
@@ -239,7 +239,7 @@ def _by_rule(rules: set[str]) -> str:
     if len(rules) != 1 or rules == {"none"}:
         return ""
     (rule,) = rules
-    with_adam = ", which moves Adam's betas and eps too" if rule == SDE_ADAM else ""
+    with_adam = ", which moves Adam's betas and eps too" if moves_adam(rule) else ""
     return f", set by the rule {rule}{with_adam}"
 
 

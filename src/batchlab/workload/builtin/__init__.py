@@ -6,11 +6,13 @@ first line is the description, its keywords are the settings that `--set` change
 
 from __future__ import annotations
 
-import pkgutil
+import sys
+
+from batchlab.registry import row_names
 
 __all__ = ["workload_names"]
 
 
 def workload_names() -> list[str]:
     """The names of the built-in workloads; nothing is imported for it."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    return row_names(sys.modules[__name__])
