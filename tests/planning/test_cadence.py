@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import random
+from itertools import islice, pairwise
 
 import pytest
-from tests.reference.cadence import marks_up_to, pauses_by_walking, step_sizes
+from tests.reference.batch_plan import Rule, WalkedBatchPlan
+from tests.reference.cadence import (
+    marks_up_to,
+    pauses_along,
+    pauses_by_walking,
+    step_sizes,
+)
 
 from batchlab.planning.cadence import Pause, pauses
 from batchlab.records.batch_plan import ConstantBatchSize
@@ -141,3 +148,49 @@ def test_a_longer_run_pauses_where_the_shorter_one_did() -> None:
     shorter, longer = (all_pauses(100, 7, epochs=epochs) for epochs in (2, 4))
 
     assert longer[: len(shorter)] == shorter
+
+
+N_GROWING = 60
+
+
+def wandering(seed: int) -> Rule:
+    """Any batch size at any step."""
+    sizes = [random.Random(f"{seed} {step}").randint(1, N_GROWING) for step in range(200)]
+    return lambda step: sizes[step]
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda step: min(N_GROWING, 2 ** (step // 7)),  # also in the middle of an epoch
+        lambda step: min(N_GROWING, 3 + step),
+        lambda step: max(1, N_GROWING // (step + 1)),  # full at first, then smaller
+        wandering(0),
+        wandering(1),
+    ],
+)
+class TestABatchSizeThatChanges:
+    def test_the_pauses_are_those_found_by_walking_every_step(
+        self, wanted: Rule, drop_last: bool
+    ) -> None:
+        plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
+        walked = list(islice(plan.walk(), 42))
+        ends = {here.step for here in walked if here.step_of_epoch == 0} - {0}
+
+        found = list(pauses(plan, last_step=40))
+
+        sizes = [here.batch_size for here in walked]
+        expected = pauses_along(N_GROWING, sizes[:41], epoch_ends=ends, last_step=40)
+        assert [(pause.step, pause.epoch_end) for pause in found] == expected
+
+    def test_the_marks_of_every_constant_run_are_met_by_the_first_steps_that_reach_them(
+        self, wanted: Rule, drop_last: bool
+    ) -> None:
+        plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
+
+        found = [pause.step for pause in pauses(plan, last_step=40)]
+
+        for mark in marks_up_to(N_GROWING, plan.samples_at(40))[:-1]:
+            first = next(step for step in found if plan.samples_at(step) >= mark)
+            assert plan.samples_at(first) - mark < plan.batch_size_at(first - 1)

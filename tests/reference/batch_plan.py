@@ -1,13 +1,16 @@
 """A batch plan found by walking: every step of a run is taken in turn and its examples counted.
 
-It follows any rule for the batch size of a step; with one size at every step it is the slow twin of
-the constant plan.
+It follows any rule for the batch size of a step. With one size at every step it is the slow twin of
+the constant plan; with sizes that grow it is a plan that src knows nothing of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.trial import Trial
 
 Rule = Callable[[int], int]  # step -> the batch size that is wanted there
 
@@ -96,3 +99,26 @@ class WalkedBatchPlan:
 
     def notes(self, micro_batch_size: int) -> tuple[str, ...]:
         return (f"the batch size changes along the run; micro-batches of {micro_batch_size}",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowingTrial(Trial):
+    """A trial whose batch size doubles every `doubled_every` steps, up to the whole training set.
+
+    `batch_size` is that of its first step; no pass takes more than `micro_batch_size` examples.
+    """
+
+    doubled_every: int
+
+    @property
+    def plan(self) -> BatchPlan:
+        return WalkedBatchPlan(n_train=self.n_train, wanted=self._wanted, drop_last=self.drop_last)
+
+    def _wanted(self, step: int) -> int:
+        return min(self.n_train, self.batch_size * 2 ** (step // self.doubled_every))
+
+
+def growing(trial: Trial, *, doubled_every: int) -> GrowingTrial:
+    """The same trial with batches that grow."""
+    given = {field.name: getattr(trial, field.name) for field in fields(trial)}
+    return GrowingTrial(**given, doubled_every=doubled_every)

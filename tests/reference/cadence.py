@@ -28,10 +28,22 @@ def pauses_by_walking(
 ) -> list[tuple[int, bool]]:
     """(step, whether it is an epoch end) of every pause, for runs of up to 200 epochs."""
     sizes = step_sizes(n_train, batch_size, drop_last=drop_last)
-    done = [0]
-    for step in range(last_step + 1):
-        done.append(done[-1] + sizes[step % len(sizes)])
     assert last_step <= 200 * len(sizes), "epoch ends are thinned after that"
+    return pauses_along(
+        n_train,
+        [sizes[step % len(sizes)] for step in range(last_step + 1)],
+        epoch_ends={step for step in range(1, last_step + 1) if step % len(sizes) == 0},
+        last_step=last_step,
+    )
+
+
+def pauses_along(
+    n_train: int, sizes: list[int], *, epoch_ends: set[int], last_step: int
+) -> list[tuple[int, bool]]:
+    """The same for steps of any sizes, those of the run's steps and of the one after them."""
+    done = [0]
+    for size in sizes:
+        done.append(done[-1] + size)
     marks = marks_up_to(n_train, done[-1])
     pauses = []
     last_mark = 0
@@ -44,7 +56,7 @@ def pauses_by_walking(
         )
         if passes_a_mark or next_is_too_far:
             last_mark = step
-        epoch_end = step % len(sizes) == 0 or step == last_step
+        epoch_end = step in epoch_ends or step == last_step
         if last_mark == step or epoch_end:
             pauses.append((step, epoch_end))
     return pauses

@@ -125,8 +125,9 @@ class TensorBatches:
             last = self._last_of_gather(first, end)
             sizes = [self._plan.batch_size_at(step) for step in range(first, last)]
             start = self._plan.samples_at(first) - taken
-            for batch in self._gathered(order[start : start + sum(sizes)], sizes):
-                yield self._micro_batches(batch)
+            batches = self._gathered(order[start : start + sum(sizes)], sizes)
+            whole = max(sizes) <= trial.micro_batch_size  # then a step's only pass is its batch
+            yield from zip(batches) if whole else map(self._micro_batches, batches)
             first = last
 
     def _may_stay_as_they_lie(self, step: int) -> bool:
@@ -154,10 +155,8 @@ class TensorBatches:
         return zip(*(_cut(part, chosen, sizes) for part in self._tensors), strict=True)
 
     def _micro_batches(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
-        micro_batch_size = self._trial.micro_batch_size
-        if len(batch[0]) <= micro_batch_size:
-            return (batch,)
-        return tuple(zip(*(part.split(micro_batch_size) for part in batch), strict=True))
+        parts = (part.split(self._trial.micro_batch_size) for part in batch)
+        return tuple(zip(*parts, strict=True))
 
 
 def _cut(part: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.reference.batch_plan import growing
 from tests.reference.made_up import made_up_record, made_up_timing, made_up_trial
 
 from batchlab.records.trial import Status
@@ -67,3 +68,20 @@ def test_thinning_keeps_the_first_and_the_last_point():
 
     assert len(few) == 7
     assert (few[0], few[-1]) == (points[0], points[-1])
+
+
+def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
+    trial = made_up_trial(batch_size=4, n_train=96)
+    grown = growing(trial, doubled_every=5)
+    curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
+    run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
+
+    curve = mean_curve(cell_of(run), "validation", "accuracy", None)
+
+    assert [point.step for point in curve][-1] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
+    for point, evaluation in zip(curve, run.evaluations, strict=True):
+        assert point.epoch == run.epoch_of(evaluation) == pytest.approx(evaluation.samples / 96)
+    # By steps it would be anywhere else: the same steps are more and more of an epoch.
+    assert [point.epoch for point in curve] != [trial.plan.epoch_at(p.step) for p in curve]
+    assert run.epochs == 3.0
+    assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
