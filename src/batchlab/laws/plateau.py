@@ -47,24 +47,20 @@ class Plateau:
     Attributes:
         verdict: "reached", "not_yet" or "cannot_tell".
         epoch: the plateau's epoch; None unless reached.
-        epoch_interval: 95 % interval of that epoch; None unless reached by a fit.
         expected_improvement: what `horizon_epochs` more epochs would bring after the last one,
             in the metric's unit, positive is better.
         noise: standard deviation of one value around the fitted curve; None without a fit.
         turned: whether the curve has got worse again after its best.
         horizon_epochs: h of the rule.
-        delta: delta of the rule, in the metric's unit; None where there was no curve to set it.
         reason: one sentence that says what was seen, and for "cannot_tell" what would settle it.
     """
 
     verdict: PlateauVerdict
     epoch: int | None
-    epoch_interval: tuple[int, int] | None
     expected_improvement: Estimate
     noise: float | None
     turned: bool
     horizon_epochs: int
-    delta: float | None
     reason: str
 
 
@@ -87,32 +83,23 @@ def default_delta(metric: str, values: ArrayLike) -> float:
     return RELATIVE_DELTA * level or 1e-3 * float(np.ptp(curve)) or 1.0
 
 
-def plateau_of(
-    record: TrialRecord,
-    *,
-    metric: str,
-    better: Better,
-    horizon_epochs: int = HORIZON_EPOCHS,
-    delta: float | None = None,
-) -> Plateau:
+def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     """The plateau of a trial's validation curve at epoch ends.
 
     Args:
         record: the trial; only its validation scores are read.
         metric: name of the metric.
         better: whether it goes up or down.
-        horizon_epochs: h of the rule, >= 1.
-        delta: delta of the rule, > 0; None: `default_delta`.
 
     Returns:
-        The verdict; "cannot_tell" for a trial without validation data, one that diverged, and one
-        whose metric has hardly moved from the untrained model's.
+        The verdict by the default h and delta; "cannot_tell" for a trial without validation data,
+        one that diverged, and one whose metric has hardly moved from the untrained model's.
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
 
     def cannot_tell(reason: str) -> Plateau:
-        return _cannot_tell(reason, n=len(whole), horizon_epochs=horizon_epochs, delta=delta)
+        return _cannot_tell(reason, n=len(whole), horizon_epochs=HORIZON_EPOCHS)
 
     if record.status in (Status.DIVERGED, Status.NAN):
         return cannot_tell(f"the trial ended as {record.status.value}: there is no level to reach")
@@ -122,10 +109,8 @@ def plateau_of(
             "train with a validation set and for whole epochs"
         )
     values = list(whole.values())
-    delta = default_delta(metric, values) if delta is None else delta
-    plateau = find_plateau(
-        list(whole), values, better=better, horizon_epochs=horizon_epochs, delta=delta
-    )
+    delta = default_delta(metric, values)
+    plateau = find_plateau(list(whole), values, better=better, delta=delta)
     best = max(values) if better == "higher" else min(values)
     if untrained is not None and plateau.verdict == "reached":
         gained = best - untrained if better == "higher" else untrained - best
@@ -173,7 +158,6 @@ def find_plateau(
             f"{MIN_POINTS} epochs",
             n=len(t),
             horizon_epochs=horizon_epochs,
-            delta=delta,
         )
     peak = _turned_at(y, delta=delta)
     if peak is not None:
@@ -205,16 +189,14 @@ def _checked(
     return t, y
 
 
-def _cannot_tell(reason: str, *, n: int, horizon_epochs: int, delta: float | None) -> Plateau:
+def _cannot_tell(reason: str, *, n: int, horizon_epochs: int) -> Plateau:
     return Plateau(
         verdict="cannot_tell",
         epoch=None,
-        epoch_interval=None,
         expected_improvement=Estimate.cannot_tell(reason, n=n),
         noise=None,
         turned=False,
         horizon_epochs=horizon_epochs,
-        delta=delta,
         reason=reason,
     )
 
@@ -240,18 +222,17 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
 
 def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta: float) -> Plateau:
     """The plateau of a curve that has turned: at its peak, or before it where the rise says so."""
-    epoch, interval, noise = max(1, round(float(t[peak]))), None, None
+    epoch, noise = max(1, round(float(t[peak]))), None
     if peak + 1 >= MIN_POINTS:
         rise = _judged(
             _Posterior.of(t[: peak + 1], y[: peak + 1], horizon_epochs, delta), n=peak + 1
         )
         noise = rise.noise
         if rise.epoch is not None:
-            epoch, interval = rise.epoch, rise.epoch_interval
+            epoch = rise.epoch
     return Plateau(
         verdict="reached",
         epoch=epoch,
-        epoch_interval=interval,
         expected_improvement=Estimate.cannot_tell(
             "the curve has turned: the fitted laws only improve, so none of them foretells it",
             n=len(t),
@@ -259,7 +240,6 @@ def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta
         noise=noise,
         turned=True,
         horizon_epochs=horizon_epochs,
-        delta=delta,
         reason=f"best near epoch {round(float(t[peak]))} and worse by more than {delta:.3g} since",
     )
 
@@ -268,7 +248,6 @@ def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta
 class _Posterior:
     """Weighted curves: where each has its plateau and what it still gains after the last epoch."""
 
-    first_epoch: int
     last_epoch: int
     epoch: NDArray[np.int64]  # shape (m,); last_epoch + 1: not within the curve
     gain: Array  # shape (m,), over the horizon after the last epoch
@@ -293,7 +272,6 @@ class _Posterior:
             ]
         )
         return cls(
-            first_epoch=first,
             last_epoch=last,
             epoch=(first + np.where(fits.rise > 0, epoch, 0)).ravel(),
             gain=gain.ravel(),
@@ -303,9 +281,9 @@ class _Posterior:
             delta=delta,
         )
 
-    def epoch_at(self, level: float) -> int:
-        """The epoch below which `level` of the weight lies."""
-        return int(_quantile(self.epoch.astype(float), self.weight, level))
+    def median_epoch(self) -> int:
+        """The epoch below which half of the weight lies."""
+        return int(_quantile(self.epoch.astype(float), self.weight, 0.5))
 
     def gain_at(self, level: float) -> float:
         """The gain below which `level` of the weight lies."""
@@ -322,18 +300,14 @@ def _judged(posterior: _Posterior, *, n: int) -> Plateau:
         interval=(posterior.gain_at(0.025), posterior.gain_at(0.975)),
         n=n,
     )
-    epoch, interval = None, None
+    epoch = None
     expected = (
         f"{horizon} more epochs are expected to bring {gain.estimate:.3g} "
         f"(95 %: {gain.low:.3g} to {gain.high:.3g}) against delta = {delta:.3g}"
     )
     verdict: PlateauVerdict
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
-        verdict, epoch = "reached", posterior.epoch_at(0.5)
-        interval = (
-            posterior.epoch_at(0.025),
-            min(posterior.epoch_at(0.975), posterior.last_epoch),
-        )
+        verdict, epoch = "reached", posterior.median_epoch()
         reason = f"reached at epoch {epoch}: {expected}"
     elif reached <= NOT_YET_PROBABILITY:
         verdict = "not_yet"
@@ -344,12 +318,10 @@ def _judged(posterior: _Posterior, *, n: int) -> Plateau:
     return Plateau(
         verdict=verdict,
         epoch=epoch,
-        epoch_interval=interval,
         expected_improvement=gain,
         noise=posterior.noise,
         turned=False,
         horizon_epochs=horizon,
-        delta=delta,
         reason=reason,
     )
 

@@ -123,7 +123,8 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
         plateau=plateau.verdict,
         plateau_epoch=plateau.epoch,
         diagnosis=tuple(
-            found.name for found in diagnose(record, metric=metric.name, better=metric.better)
+            found.name
+            for found in diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
         ),
         final={
             split: {name.name: record.final(split, name.name) for name in study.workload.metrics}
