@@ -80,8 +80,8 @@ class AcrossFit:
         quantity: "b_crit" or "batch_at_overhead".
         column: the column that it goes over.
         group: value by the other grouping columns.
-        law: the power law through the groups where the quantity could be told.
-        left_out: groups where it could not.
+        law: the power law through the groups where the quantity is known.
+        left_out: groups where it is not.
     """
 
     quantity: str
@@ -127,8 +127,8 @@ def fit(
 ) -> PointsFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
-    Where a batch size has several learning rates, the one with the least geometric mean steps over
-    its seeds is used, among the rates at which most runs reached the target; never the best run.
+    A batch size with several learning rates counts at one of them: among the rates at which most
+    runs reached the target, that with the least geometric mean steps over seeds, not the best run.
 
     Args:
         points: a CSV file, or rows: `batch_size` and `steps_to_target` (or `samples_to_target`),
@@ -140,7 +140,7 @@ def fit(
         reference_batch_size: what that share is counted from; None: each group's smallest.
 
     Returns:
-        The fits with their intervals; what can't be told says why.
+        The fits with their intervals, or the reasons for none.
 
     Raises:
         UsageError: an option outside what is possible.
@@ -204,8 +204,8 @@ def _fit_group(
 def _at_best_rate(points: Sequence[Point]) -> list[Point]:
     """The runs of one batch size at the rate with the least mean log steps over seeds.
 
-    Rates at which fewer runs reached the target, as a share, come after: the mean over those that
-    did would hide the others.
+    Rates at which a smaller share of the runs reached the target come after: a mean over the runs
+    that did would hide the others.
     """
     by_rate: dict[float | None, list[Point]] = {}
     for point in points:
@@ -244,7 +244,7 @@ def _summary(
 
 
 def _across(groups: Sequence[GroupFit], column: str) -> Iterable[AcrossFit]:
-    """The power laws over `column`, apart for each combination of the other columns."""
+    """The power laws over `column`, one for each combination of the other columns."""
     others: dict[tuple[tuple[str, str], ...], list[GroupFit]] = {}
     for group in groups:
         rest = tuple(pair for pair in group.group if pair[0] != column)
@@ -253,10 +253,10 @@ def _across(groups: Sequence[GroupFit], column: str) -> Iterable[AcrossFit]:
         for quantity in _ACROSS:
             x, y = [], []
             for group in members:
-                told = group.fit.b_crit if quantity == "b_crit" else group.batch_at_overhead
-                if told.estimate is not None:
+                found = group.fit.b_crit if quantity == "b_crit" else group.batch_at_overhead
+                if found.estimate is not None:
                     x.append(float(dict(group.group)[column]))
-                    y.append(told.estimate)
+                    y.append(found.estimate)
             yield AcrossFit(
                 quantity=quantity,
                 column=column,

@@ -12,7 +12,7 @@ from batchlab.errors import FitError, UsageError
 from batchlab.laws.steps_table import StepsObservation
 
 MEASURES = ("steps_to_target", "samples_to_target")
-# Beyond it, and below its inverse, no training was ever measured, and a law overflows.
+# No training was ever measured beyond it or below its inverse, and there a law overflows.
 _MOST = 1e15
 OWN_COLUMNS = ("batch_size", *MEASURES, "after_steps", "seed", "learning_rate", "step_s")
 
@@ -144,7 +144,7 @@ def _number(
     """The number of a column, None where it is empty or not there.
 
     Raises:
-        FitError: it is no finite number above 0 (or 0, with `zero`), or beyond all measure.
+        FitError: not a finite number above 0 (or 0, with `zero`), or out of range.
     """
     given = row.get(column)
     if given is None or given == "":

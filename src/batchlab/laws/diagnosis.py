@@ -1,7 +1,7 @@
-"""Diagnosis: what a trial's curves say is wrong with it, each rule one row with its thresholds.
+"""Diagnosis: what is wrong with a trial, by its curves; each rule is one row with its thresholds.
 
-Every rule reads the record alone, and of it never the test scores: a diagnosis may change what is
-run next, and that is a choice. A rule without what it needs stays silent; `unjudged` names it.
+A rule reads the record alone and never its test scores, because a diagnosis may decide what runs
+next. A rule that lacks its curve stays silent; `unjudged` names it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from batchlab.laws.plateau import FRACTION_METRICS, Plateau, plateau_of
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Split, Status, TrialRecord
 
-# Above a tenth over the untrained loss nothing is being learned any more; within it, a trial
-# that has just not begun may wobble around its starting loss.
+# A loss more than a tenth above the untrained one learns nothing any more; below that, a trial that
+# has hardly begun may wobble around its starting loss.
 DIVERGED_LOSS_RATIO = 1.1
-# A spike doubles the loss of the batches over what the five evaluations before it had. A mean
-# over many batches does not double by chance; a falling loss makes the median an upper bound.
+# A spike doubles the loss of the batches over the median of the five evaluations before it. A mean
+# over many batches does not double by chance; of a falling loss that median is an upper bound.
 SPIKE_RATIO = 2.0
 SPIKE_WINDOW = 5
 # Near a training loss of 0 a doubling is nothing: a spike must also be 2 % of the first loss.
@@ -28,8 +28,8 @@ OVERFIT_LOSS_RISE = 0.10
 # For the other metrics the plateau's own test decides whether the curve has turned.
 # A gap of 0.05 is above two standard errors (0.03) of an accuracy on 1,000 examples.
 OVERFIT_FRACTION_GAP = 0.05
-# A model that keeps half of its untrained loss, and as much on data it was trained on as on
-# data it was not, is held back by what it can represent, or by the noise of the labels.
+# A model that keeps half of its untrained loss, on training as on other data, is held back by what
+# it can represent, or by the noise of the labels.
 UNDERFIT_LOSS_FRACTION = 0.5
 UNDERFIT_GAP_FRACTION = 0.1
 # An exponential fall with a time constant as long as the whole run makes 16.5 % of its progress in
@@ -63,9 +63,9 @@ class Case:
 
     Attributes:
         record: the trial.
-        metric: the metric that counts.
+        metric: the metric to judge by.
         better: its direction.
-        plateau: of the validation curve of that metric.
+        plateau: of that metric's validation curve.
     """
 
     record: TrialRecord
@@ -92,8 +92,8 @@ class Rule:
         name: as JSON has it.
         label: for people.
         sentence: what it means and what to try.
-        needs: the split whose curve it can't do without, None: it needs none.
-        find: the rule: its evidence, or None where it does not hold.
+        needs: the split whose curve it needs; None: it needs none.
+        find: the rule: case -> evidence, or None where it does not hold.
     """
 
     name: str
@@ -187,8 +187,8 @@ def find_overfitting(case: Case) -> str | None:
 def find_underfitting(case: Case) -> str | None:
     """At its plateau, the training loss still is most of the untrained one, and so is validation's.
 
-    Without a validation set the plateau is not known, so the training loss must have come to
-    rest by the rule of slow convergence.
+    Without a validation set there is no plateau; then the rule of slow convergence says whether the
+    training loss has come to rest.
     """
     train = _curve(case.record, "train", "loss")
     if case.diverged or find_slow_convergence(case) or find_not_enough_epochs(case):

@@ -26,7 +26,7 @@ def fit_group_means(
         seed: of the draws.
 
     Returns:
-        A fit whose law can't be told. Without a batch size that was run twice it has no draws.
+        A fit without a law. It has no draws where no batch size was run twice.
 
     Raises:
         FitError: no run reached the target.

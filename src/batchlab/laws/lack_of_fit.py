@@ -1,4 +1,4 @@
-"""LackOfFit: do batch sizes lie further from the law than the scatter of the seeds explains?"""
+"""LackOfFit: whether batch sizes lie further from the law than the scatter of seeds explains."""
 
 from __future__ import annotations
 

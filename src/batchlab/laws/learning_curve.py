@@ -1,7 +1,7 @@
-"""Learning curves: which exponential and power-law approaches to a level explain a noisy curve.
+"""Learning curves: the exponential and power-law approaches to a level that explain a noisy curve.
 
-Not one best fit but all likely ones with their weights, so that a question about the curve (where
-does it flatten, what does it still gain) has an answer with its uncertainty.
+All likely fits with their weights, not one best: an answer (where the curve flattens, what it still
+gains) then has its uncertainty.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Range = tuple[float, float]
 
 # Level, rise, rate and noise are four unknowns; a power law's offset is the fifth.
 MIN_POINTS = 6
-MAX_POINTS = 200  # longer curves are averaged in blocks: the answer stays, and stays quick
-MAX_CURVES = 400  # weighted curves handed on
+MAX_POINTS = 200  # longer curves are averaged in blocks, which is quicker and changes no answer
+MAX_CURVES = 400  # in a result
 
 _RATE = (math.log(0.004), math.log(5.0))  # log of rate per epoch: from beyond any run to within one
 _POWER = (math.log(0.1), math.log(6.0))  # log of the exponent
 _OFFSET = (-1.0, 5.0)  # log2 of 1 + the epochs that the power law has already behind it
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
-_ZOOMS = 3  # after which the grid is finer than the noise allows to tell apart
+_ZOOMS = 3  # then the grid is finer than the noise
 # How many first points a law may leave unexplained: a few, or a part of the curve.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)

@@ -1,4 +1,4 @@
-"""Memory: the law M(B) = fixed + per example × B through peaks that were measured."""
+"""MemoryFit: the law M(B) = fixed + per example × B through measured peaks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MemoryFit:
     bytes_per_example: Estimate
 
     def predicted_bytes(self, batch_size: int) -> float | None:
-        """The peak at `batch_size` on the fitted line, in bytes; None: it can't be told."""
+        """The peak at `batch_size` on the fitted line, in bytes; None: there is no line."""
         fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
         return None if fixed is None or each is None else fixed + each * batch_size
 
@@ -37,8 +37,8 @@ class MemoryFit:
             limit_bytes: the memory there is.
 
         Returns:
-            In examples; 0 where not even one fits, None where it can't be told: there is no line,
-            or one that does not rise.
+            In examples; 0 where not even one fits, None where there is no line or a line that does
+            not rise.
         """
         fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
         if fixed is None or each is None or each <= 0:
@@ -68,8 +68,8 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     n = len(points)
     n_distinct = len({batch_size for batch_size, _ in points})
     if n_distinct < 2:
-        untold = Estimate.cannot_tell(_TOO_FEW.format(n=n_distinct), n=n)
-        return MemoryFit(fixed_bytes=untold, bytes_per_example=untold)
+        unknown = Estimate.cannot_tell(_TOO_FEW.format(n=n_distinct), n=n)
+        return MemoryFit(fixed_bytes=unknown, bytes_per_example=unknown)
     sizes, peaks = zip(*points, strict=True)
     line = StraightLine.through(sizes, peaks)
     return MemoryFit(

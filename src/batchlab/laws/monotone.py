@@ -1,4 +1,4 @@
-"""Monotone steps: what no batch size can break, and the curve between measured batch sizes."""
+"""Monotone steps: steps never grow with the batch size, and never fall faster than 1/B."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 def monotone_log_steps(log_steps: Array, log_batch_size: Array) -> Array:
     """Log steps with scatter, made to fall with the batch size but never faster than 1/B.
 
-    Half-way between the curves that touch from above and from below, so what is monotone already
-    stays as it is and a flat truth is not pushed either way.
+    The result lies half-way between the monotone curves that touch from above and from below: it
+    leaves monotone steps alone and pushes a flat truth neither way.
 
     Args:
         log_steps: shape (..., k), by ascending batch size.

@@ -53,7 +53,7 @@ def impute(
     first, last = np.where(flip, -high, low), np.where(flip, -low, high)
     below, above = ndtr(first), ndtr(last)
     z = ndtri(below + (above - below) * generator.uniform(size=mean.shape))
-    # So far out that nothing is left of the tail, its exponential shape is all there is.
+    # So far out the tail underflows; there it is exponential.
     far = ~np.isfinite(z) | (above - below < 1e-300)
     z = np.where(far, last + np.log(generator.uniform(size=mean.shape)) / np.maximum(-last, 1), z)
     z = np.clip(z, first, last)

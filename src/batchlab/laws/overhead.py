@@ -1,8 +1,7 @@
-"""Overhead: the largest batch size whose samples to target are a given share above a reference's.
+"""Overhead: the largest batch size that needs at most a given share more samples than a reference.
 
-On the law E(B) = E_min + S_min B the samples grow in a straight line, so that batch size has a
-closed form. It is another quantity than B_crit: as the reference goes to 0 it becomes
-overhead × B_crit.
+The samples E(B) = E_min + S_min B grow in a straight line, so it has a closed form. It is not
+B_crit: as the reference goes to 0 it becomes overhead × B_crit.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ def batch_at_overhead(
     """The largest B with E(B) <= (1 + overhead) E(reference), on the fitted curve, in examples.
 
     Args:
-        fit: the law; where it does not hold there is no such number.
-        overhead_fraction: how many more samples than the reference's are accepted, > 0.
+        fit: the law.
+        overhead_fraction: share of samples accepted above the reference's, > 0.
         reference_batch_size: in examples, >= 1; None: the smallest measured one.
 
     Returns:
-        (1 + overhead) reference + overhead × B_crit, not rounded; a bound alone where
-        B_crit is one.
+        (1 + overhead) reference + overhead × B_crit, not rounded; a bound where B_crit is one, the
+        reason where the law does not hold.
 
     Raises:
         UsageError: an overhead or a reference that is not a finite number in its range.
@@ -53,7 +52,7 @@ def batch_at_overhead(
     low, high = (at(float(q)) for q in np.quantile(draws.b_crit, (0.025, 0.975), method="nearest"))
     if math.isfinite(value) and math.isfinite(high):
         return Estimate.of(value, interval=(low, high), n=n)
-    # Some of the curves that fit never level off: then only a lower bound is known, one-sided.
+    # Some of the curves that fit never level off: only a lower bound is known, one-sided.
     low = at(float(np.quantile(draws.b_crit, 0.05, method="nearest")))
     low = low if math.isfinite(low) else at(float(fit.batch_sizes[-1]))
     if math.isfinite(value):

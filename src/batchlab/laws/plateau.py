@@ -1,4 +1,4 @@
-"""Plateau: the epoch after which more epochs are not expected to help, or why that can't be told.
+"""Plateau: the epoch after which more epochs are not expected to help, or why none is known.
 
 The rule: the plateau is the first epoch k at which the curve's *expected* improvement from k to
 k + h is below delta. Measured values wobble, so the expectation is taken over curves, not over
@@ -32,7 +32,7 @@ FRACTION_DELTA = 0.002
 RELATIVE_DELTA = 0.01
 FRACTION_METRICS = ("accuracy", "error")  # between 0 and 1
 REACHED_PROBABILITY = 0.5  # "reached" needs at least this much of the weight within the curve
-NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; between the two it can't be told
+NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between: "cannot_tell"
 # A "reached" must all but exclude that the next h epochs would still bring twice delta.
 STILL_RISING_PROBABILITY = 0.02
 # A flat curve at the very start (nothing learned yet) looks like a plateau and is none.
@@ -52,7 +52,7 @@ class Plateau:
         noise: standard deviation of one value around the fitted curve; None without a fit.
         turned: whether the curve has got worse again after its best.
         horizon_epochs: h of the rule.
-        reason: one sentence that says what was seen, and for "cannot_tell" what would settle it.
+        reason: what was seen, and for "cannot_tell" what would settle it.
     """
 
     verdict: PlateauVerdict
@@ -221,7 +221,7 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
 
 
 def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta: float) -> Plateau:
-    """The plateau of a curve that has turned: at its peak, or before it where the rise says so."""
+    """The plateau of a curve that has turned: at its peak, or earlier by the fit of its rise."""
     epoch, noise = max(1, round(float(t[peak]))), None
     if peak + 1 >= MIN_POINTS:
         rise = _judged(

@@ -13,8 +13,7 @@ from batchlab.records.estimate import Estimate
 
 __all__ = ["ProcessScatter"]
 
-# The share of the observations that a standard deviation by a median makes use of, where there are
-# many (of a normal's absolute value); more where there are few.
+# The efficiency of a standard deviation by a median of many normal deviations; of few it is higher.
 _EFFICIENCY = 0.37
 
 
@@ -22,13 +21,13 @@ _EFFICIENCY = 0.37
 class ProcessScatter:
     """Standard deviation of a process's log step time around the batch size's own.
 
-    The blocks of one process do not show it: where its memory lies, which core feeds the device
-    and what else the machine does stay the same for all of them.
+    The blocks of one process do not show it: they share their place in memory, the core that feeds
+    the device, and what else the machine does.
 
     Attributes:
-        log_sd: of one process.
-        degrees: degrees of freedom of it.
-        n_sizes: the batch sizes that show it.
+        log_sd: standard deviation of one process.
+        degrees: its degrees of freedom.
+        n_sizes: batch sizes that were timed in several processes.
     """
 
     log_sd: float
@@ -37,7 +36,7 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """The usual scatter, a median over the batch sizes: a few unsteady ones do not make it.
+        """The usual scatter: a median over the batch sizes, so a few unsteady ones count little.
 
         Args:
             times_s: seconds a step in each process, for each batch size.
@@ -62,19 +61,19 @@ class ProcessScatter:
         )
 
     def half_width(self, n: int) -> float:
-        """Of the usual 95 % interval of a log step time from `n` processes."""
+        """Half the width of the usual 95 % interval of a log step time from `n` processes."""
         return float(stdtrit(self.degrees, 0.975)) * self.log_sd / math.sqrt(n)
 
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
-        """The step time of one batch size: its mean over processes, and the interval of that.
+        """The step time of one batch size: its mean over processes with an interval.
 
-        Its own scatter counts by its degrees of freedom beside the usual one: where one batch size
+        Its own scatter and the usual one count by their degrees of freedom: where one batch size
         alone scatters far more than the others, the interval is too narrow. It is never narrower
         than the blocks' own.
 
         Args:
             processes_s: seconds a step in each process, at least one.
-            blocks: the same by the blocks alone; its estimate stays.
+            blocks: the step time by the blocks alone; its estimate stays.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
@@ -91,7 +90,7 @@ class ProcessScatter:
         )
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
-        """The scatter of one batch size, of which so much was seen."""
+        """The usual scatter moderated by a batch size's own sum of squares."""
         if degrees == 0 or self.n_sizes == 1:  # alone it is in the usual one already
             return self
         together = self.degrees + degrees

@@ -1,4 +1,4 @@
-"""Statistics over seeds: means and paired differences with t intervals, the one place for both."""
+"""Statistics over seeds: means and paired differences with t intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
         confidence: coverage of the interval, between 0 and 1.
 
     Returns:
-        The mean in the same unit. One observation has a mean and no bounds; none has neither.
+        The mean in the same unit; without bounds for one observation, the reason for none.
 
     Raises:
         UsageError: a value that is not finite; a trial that diverged is never averaged.
@@ -50,9 +50,9 @@ def paired_difference(
     *,
     confidence: float = 0.95,
 ) -> Estimate:
-    """The mean of first − second over what both hold (seeds), with its t interval.
+    """The mean of first − second over their common seeds, with its t interval.
 
-    Pairing takes out what the two share: the initial weights and the order of the examples.
+    Pairing cancels what the two share: the initial weights and the order of the examples.
 
     Args:
         first: observation by seed.
@@ -60,7 +60,7 @@ def paired_difference(
         confidence: coverage of the interval, between 0 and 1.
 
     Returns:
-        The mean difference; its n counts the pairs. Without a common seed it can't be told.
+        The mean difference; its n counts the pairs. Without a common seed: the reason.
 
     Raises:
         UsageError: a value that is not finite.

@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW = 3
 _NORMAL_95 = 1.959964
-# A bound alone is the same end of the interval, not a 95 % quantile of its own: whether a knee
-# counts as outside is decided by the same times, so that such a bound would hold 89 times in 100.
+# A lone bound is that end of this interval too. A one-sided 95 % quantile would hold only 89 times
+# in 100, because the same times decide whether the knee counts as outside.
 _BOTH = (0.025, 0.975)
 
 
@@ -31,7 +31,7 @@ class StepTimeFit:
 
     Attributes:
         batch_sizes: those that were measured, ascending.
-        overhead_s: time of the smallest step: what any step takes however few its examples are.
+        overhead_s: what a step takes however few its examples are.
         s_per_example: what each further example adds once the machine is full.
         knee_batch_size: overhead_s / s_per_example, where the two are equal: below it larger
             batches cost little more time, far above it nothing is gained. A bound outside the
@@ -77,9 +77,9 @@ class StepTimeFit:
     def measured_step_s(self, batch_size: int) -> Estimate:
         """Seconds per step of a measured batch size, from its own time and from the law together.
 
-        Its time is believed as far as its own interval is narrow beside what single batch sizes lie
-        off the law, and the law for the rest: on a quiet machine that is what was measured, and
-        where times scatter what all batch sizes say together.
+        The two are weighted by their variances: that of its own time, and that of single batch
+        sizes around the law. On a quiet machine that gives the measured time, and where times
+        scatter the law.
 
         Args:
             batch_size: one of `batch_sizes`.
@@ -156,7 +156,7 @@ def _checked(points: Sequence[tuple[int, Estimate]]) -> Sequence[tuple[int, Esti
         numbers = [n for n in (time.low, time.estimate, time.high) if n is not None]
         if time.estimate is None or not all(math.isfinite(n) and n > 0 for n in numbers):
             raise FitError(f"{given}: expected finite seconds above 0; leave out what did not run")
-        # Times that are all the same have an interval that rounding can put beside them.
+        # Equal times have an interval of no width, which rounding can put beside them.
         if any(later < (1 - 1e-9) * earlier for earlier, later in pairwise(numbers)):
             raise FitError(f"{given}: expected an interval around the time")
     sizes = sorted(batch_size for batch_size, _ in points)
@@ -180,7 +180,7 @@ def _log_sd(time: Estimate) -> float:
 
 
 def _around(value: float, draws: Array) -> tuple[float, float]:
-    """The 95 % interval; least squares may lie outside the bulk of few wide draws, so it is in."""
+    """The 95 % interval, widened to hold least squares where few draws scatter widely."""
     low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
     return min(low, value), max(high, value)
 
@@ -188,7 +188,7 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 def _parameters(
     point: Curves, draws: Curves, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
 ) -> dict[str, Estimate]:
-    """The parameters with their intervals, one-sided where one side can't be told."""
+    """The parameters with their intervals, one-sided where only one bound is known."""
     n = len(sizes)
     overhead = math.exp(float(point.log_overhead[0]))
     knee = math.exp(float(point.log_knee[0]))
@@ -198,7 +198,7 @@ def _parameters(
             overhead,
             np.exp(draws.log_overhead),
             n=n,
-            untold=no_overhead,
+            maybe_0=no_overhead,
             outside=below,
             why=f"the time of a step grows with the batch from batch size {sizes[0]} on, so what a "
             f"step takes without examples cannot be told from 0; smaller batch sizes would tell",
@@ -207,7 +207,7 @@ def _parameters(
             overhead / knee,
             np.exp(draws.log_overhead - draws.log_knee),
             n=n,
-            untold=no_slope,
+            maybe_0=no_slope,
             outside=above,
             why=f"the time of a step is flat up to batch size {sizes[-1]}, so what an example "
             f"takes cannot be told from 0; larger batch sizes would tell",
@@ -224,10 +224,10 @@ def _parameters(
 
 
 def _positive(
-    value: float, draws: Array, *, n: int, untold: bool, outside: bool, why: str
+    value: float, draws: Array, *, n: int, maybe_0: bool, outside: bool, why: str
 ) -> Estimate:
-    """Overhead or slope; where it can't be told from 0 its upper bound alone."""
-    if not untold:
+    """Overhead or slope; its upper bound alone where it may be 0."""
+    if not maybe_0:
         return Estimate.of(value, interval=_around(value, draws), n=n)
     high = float(np.quantile(draws, _BOTH[1]))
     if outside:

@@ -13,22 +13,22 @@ __all__ = ["Curves", "StepTimePosterior", "least_squares"]
 
 Array = NDArray[np.float64]
 
-# Roundness of the knee, 1/p: 1 is a sum (one thread waits for overhead, then computes), towards 0
-# the larger of the two alone (a device that hides one behind the other). Beyond 1: small batches
-# that slow down before the machine is full, as caches and vector units have it.
+# Roundness of the knee, 1/p. 1: overhead plus examples, one after the other, as in one thread.
+# Towards 0: the longer of the two, as on a device that overlaps them. Above 1: small batches slow
+# down before the machine is full, because of caches and vector units.
 _ROUNDNESS = (0.1, 1.6)
-# How far the knee is looked for beyond the measured batch sizes, as a logarithm. The prior falls
-# in proportion there, so that the reach itself does not matter.
+# How far beyond the measured batch sizes the search for the knee goes, as a logarithm. The prior
+# falls in proportion there, so the reach itself does not matter.
 _REACH = 7.0
-# Single batch sizes lie off every smooth law: kernels and caches change with the shape. Half-Cauchy
-# with this median: it holds where few points could not tell their scatter from nothing.
+# Single batch sizes lie off every smooth law: kernels and caches change with the shape. The prior
+# is half-Cauchy with this median; it counts where there are too few points to see the scatter.
 _OFF_THE_LAW = 0.03
 _OFF_LIMITS = (1e-3, 1.0)
 _CELLS = {"knee": 61, "round": 25, "off": 18}
 _N_DRAWS = 4000
 # Each zoom narrows the search to three of its cells.
 _ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
-# Half of the 95 % quantile of chi squared with one degree: by how much a log likelihood may fall.
+# A log likelihood may fall by half of the 95 % quantile of chi squared with one degree.
 _LOG_LIKELIHOOD_95 = 1.92
 
 
@@ -94,8 +94,8 @@ class StepTimePosterior:
         round: of the roundness.
         off: of the logarithm of the deviation.
         weight: probability of each cell, shape (knee, round, off).
-        no_overhead: whether a line through the origin (a knee at 0) is as good as can be told.
-        no_slope: whether a constant (a knee at infinity) is.
+        no_overhead: whether a line through the origin (a knee at 0) fits nearly as well.
+        no_slope: whether a constant (a knee at infinity) does.
     """
 
     log_sizes: Array
@@ -123,7 +123,7 @@ class StepTimePosterior:
         ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
         weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
         by_knee = weight.sum(axis=(1, 2))
-        # A knee so far out that it is none, at the ends of its axis, against the best one.
+        # The ends of the axis are knees so far out that there is none; compare with the best.
         seen = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
             log_sizes[-1] - knee.centres, 0
@@ -147,7 +147,7 @@ class StepTimePosterior:
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
         """Curves of the law that the times leave possible, each with its deviation."""
-        # Evenly spaced shares of the cells' sum: as random ones, with less noise in the quantiles.
+        # Evenly spaced shares of the cells' sum: less noise in the quantiles than random ones.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
         places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
@@ -168,7 +168,7 @@ def _knee_limits(log_sizes: Array) -> tuple[float, float]:
 def _log_likelihood(
     log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
 ) -> Array:
-    """Of each cell, with the overhead summed over: shape (knee, round, off)."""
+    """Log likelihood of each cell, summed over the overhead: shape (knee, round, off)."""
     knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
     rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
     weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
@@ -198,8 +198,7 @@ def _best_knees(
 ) -> tuple[Array, Array, Array]:
     """For each roundness the log knee of least squares, its log overhead and sum of squares.
 
-    Searched apart from the roundness: the two trade along a bent valley, in which a search over
-    both at once stops short.
+    A search over knee and roundness at once stops short: they trade places along a bent valley.
     """
     low, high = _knee_limits(log_sizes)
     centre = np.full(len(roundness), (low + high) / 2)

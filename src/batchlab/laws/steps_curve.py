@@ -1,10 +1,10 @@
-"""The curve S(B) = S_min (1 + (B_crit/B)^alpha), told by its two ends: well posed at any B_crit.
+"""StepsLine: the curve S(B) = S_min (1 + (B_crit/B)^alpha), given by its two ends.
 
 Between the smallest and the largest measured batch size the law is a straight line in B^-alpha:
 S(B) = S(B_max) (1 + place (e^fall - 1)), where `place` goes from 1 at B_min to 0 at B_max and
-`fall` = log S(B_min) / S(B_max). Where B_crit is far outside the range S_min or E_min cannot be
-told, but the fall still can; scatter may even push it below 0 (steps that grow with B) or above
-log B_max / B_min (faster than perfect scaling), and an interval that reaches there is one-sided.
+`fall` = log S(B_min) / S(B_max). Where B_crit is far outside the range, S_min or E_min is unknown,
+and the fall still well posed. Scatter may push it below 0 (steps that grow with B) or above
+log B_max / B_min (faster than perfect scaling); an interval that reaches there is one-sided.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _N_FALLS = 25
 
 
 def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estimate:
-    """The exponent that the observations ask for; 1 is the law.
+    """The exponent that fits the observations best; 1 is the law.
 
     Args:
         table: the observations.
@@ -27,7 +27,7 @@ def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estim
 
     Returns:
         Least squares on log steps, with the interval of its posterior under a prior flat in
-        log alpha. A bound below 0.1 or above 10 can't be told.
+        log alpha. A bound below 0.1 or above 10 is None.
     """
     k = len(table.batch_size)
     if k < 4:

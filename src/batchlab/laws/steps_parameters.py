@@ -25,7 +25,7 @@ def withheld_parameters(exponent: Estimate, test: LackOfFit, *, n: int) -> dict[
 
 
 def steps_parameters(line: StepsLine, draws: StepsLine, *, n: int) -> dict[str, Estimate]:
-    """s_min, e_min and b_crit with their intervals, one-sided where one side can't be told.
+    """s_min, e_min and b_crit with their intervals, one-sided where only one bound is known.
 
     Args:
         line: the least-squares curve.
@@ -54,7 +54,7 @@ def steps_parameters(line: StepsLine, draws: StepsLine, *, n: int) -> dict[str, 
 
 
 def _positive(value: float, draws: Array, *, n: int, what: str, seen: str) -> Estimate:
-    """A parameter above 0: where its lower bound is not, the upper bound alone, one-sided."""
+    """A parameter above 0; its upper bound alone, one-sided, where it may be 0."""
     low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
     if low > 0 and value > 0:
         return Estimate.of(value, interval=(low, high), n=n)

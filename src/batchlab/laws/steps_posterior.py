@@ -1,9 +1,9 @@
-"""What the observations leave possible: law, scatter of the seeds, deviations of batch sizes.
+"""Draws: the laws, scatters and deviations that the observations leave possible.
 
 The model: log S = log S(B) + u_B + e. The scatter e of the seeds has the standard deviation sigma,
 the deviation u_B of a batch size as a whole (its tuned learning rate is never exactly the best one)
-the standard deviation tau. Level and sigma are integrated out in closed form; the curve's fall and
-tau / sigma lie on a grid, so nothing is iterated and a fit takes milliseconds.
+the standard deviation tau. Level and sigma are integrated out in closed form, the curve's fall and
+tau / sigma on a grid, so nothing is iterated and a fit takes milliseconds.
 
 Priors: flat in the level and in the fall (near Jeffreys' choice, since the fall is close to a
 location parameter of what is measured), 1/sigma, and a Beta law of the share of tau^2 in the
@@ -30,7 +30,7 @@ _N_FALLS = 81
 # tail of small 1 - share gives t intervals where batch sizes deviate much, the atom keeps those
 # narrow where they don't; its weight was set by the coverage table of docs/laws.md.
 _REPEATED = (0.5, 0.1, 1.2)
-# Without repeats no run tells the two apart and the prior would be believed: a uniform share.
+# Without repeats no run separates the two and the prior decides: a uniform share.
 _NOT_REPEATED = (1.0, 1.0, 0.0)
 _LOG_ODDS = (-4.5, 9.0)
 _CHAINS = 8  # of imputed observations: enough that the spread between them is seen
@@ -164,7 +164,7 @@ def grid_of(table: StepsTable, log_steps: Array, kappa: Array, square: float) ->
     reach = float(stdtrit(max(k - 2, 1), 0.9995))
     steepest = float(np.log(table.batch_size[-1] / table.batch_size[0]))
     edge = np.linspace(-1, 1, _N_FALLS) * np.arcsinh(reach)
-    # Beyond these no scatter explains a curve; without an end a flat prior would have none either.
+    # No scatter explains a curve beyond these ends, and a flat prior needs some.
     fall = np.clip(point.fall + error * np.sinh(edge), -steepest - 2, 2 * steepest + 2)
     width = np.gradient(fall)
     ratio_sq, log_prior = ratio_grid(

@@ -22,7 +22,7 @@ _NARROW = 1.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsObservation:
-    """When one run reached its target, as far as its evaluations tell.
+    """Between which two evaluations one run reached its target.
 
     Attributes:
         batch_size: examples per step, >= 1.
@@ -36,7 +36,7 @@ class StepsObservation:
     steps: float | None
 
     def __post_init__(self) -> None:
-        """Refuse what no run can have given.
+        """Refuse numbers that no run can give.
 
         Raises:
             FitError: a number that is not finite or not positive, or an interval of no length.
@@ -78,7 +78,7 @@ class StepsObservation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsTable:
-    """n observations at k batch sizes; `open` ones have to be imputed, the rest are numbers.
+    """n observations at k batch sizes: `open` ones are imputed, the others are numbers.
 
     Attributes:
         batch_size: the distinct batch sizes, ascending, shape (k,).
@@ -117,8 +117,7 @@ class StepsTable:
         count = np.bincount(group).astype(float)
         reached = np.isfinite(width)
         wide = width > max(_NARROW * _scatter(middle[reached], group[reached]), 1e-12)
-        # One interval is its middle as well as any other guess, unless a law says more: intervals
-        # of 5 % stay middles even where the seeds agree better than that.
+        # Evaluations 5 % apart stay middles, even where the seeds agree better than that.
         is_open = ~reached | (wide & (width > 0.06))
         half = np.where(reached, width / 2, 0.0)
         return cls(
@@ -149,8 +148,8 @@ class StepsTable:
     def within(self, log_steps: Array) -> tuple[Array, Array]:
         """The scatter within batch sizes, and how far their means are off by it.
 
-        Where seeds agree better than their evaluations resolve, the resolution is the scatter; and
-        then their common rounding does not average out, however many they are.
+        Where seeds agree better than their evaluations resolve, the resolution is the scatter, and
+        more seeds do not average their common rounding out.
 
         Args:
             log_steps: c tables, shape (c, n), or one of shape (n,).

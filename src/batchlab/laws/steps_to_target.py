@@ -1,4 +1,4 @@
-"""StepsToTargetFit: the law S(B) = S_min (1 + B_crit/B) and what the observations say beside it."""
+"""StepsToTargetFit: the law S(B) = S_min (1 + B_crit/B), whether it holds, and draws of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["StepsObservation", "StepsToTargetFit", "fit_steps_to_target"]
 
 _EXPONENT_LOW, _EXPONENT_HIGH = 0.9, 1.1
 _SIZES_FOR_A_LAW = 3
-# The generator of a batch size that was not measured: its own deviation is the same in every call.
+# Seeds the deviation of a batch size that was not measured, so that every call draws the same.
 _UNMEASURED = 7
 _BOTH = (0.025, 0.975)
 
@@ -72,7 +72,7 @@ class StepsToTargetFit:
 
     @property
     def no_draws_reason(self) -> str | None:
-        """Why nothing can be said about scatter, None where `log_steps_draws` answers."""
+        """Why the scatter is unknown; None where `log_steps_draws` answers."""
         if self._mean_draws is not None:
             return None
         return (
@@ -94,8 +94,8 @@ class StepsToTargetFit:
     def log_steps(self, batch_sizes: Sequence[float]) -> Array:
         """Log of the expected (median) steps of the configurations as tuned, shape (k,).
 
-        At a measured batch size the law and that size's own runs are weighed against each other;
-        elsewhere the law. Where it does not hold: monotone interpolation of the measured means.
+        At a measured batch size the law and that size's own runs are weighted, elsewhere it is the
+        law. Where the law does not hold: monotone interpolation of the measured means.
 
         Raises:
             FitError: a batch size outside the measured range, without a law.
@@ -114,8 +114,8 @@ class StepsToTargetFit:
     def log_steps_draws(self, batch_sizes: Sequence[float]) -> Array:
         """Joint draws of the log steps of the configurations as tuned, shape (n_resamples, k).
 
-        The same rule as `log_steps`. What the rows share is kept: differences between columns are
-        to be taken within rows. A batch size that was not measured brings a deviation of its own.
+        The same rule as `log_steps`. A row is one joint draw: take differences between columns
+        within rows. A batch size that was not measured brings a deviation of its own.
 
         Raises:
             FitError: a batch size outside the measured range, without a law; or no scatter is
@@ -251,8 +251,8 @@ def _lack_of_fit(table: StepsTable) -> LackOfFit:
 def _leaves(exponent: Estimate) -> bool:
     """Whether an exponent's interval leaves [0.9, 1.1] and rules out 1.
 
-    Ruling out 1 is asked as well: with few batch sizes every interval is wider than that range,
-    and one that holds 1 says nothing against the law.
+    Both, because with few batch sizes every interval is wider than that range, and one that holds 1
+    says nothing against the law.
     """
     if exponent.estimate is None:
         return False
@@ -263,7 +263,7 @@ def _leaves(exponent: Estimate) -> bool:
 
 
 def _between_sd(table: StepsTable, log_steps: Array, between: float) -> float | None:
-    """Square root of the mean square of the batch sizes beyond what the seeds explain."""
+    """Standard deviation of batch sizes from the curve, beyond what the seeds explain."""
     seed_sd = table.seed_sd(log_steps)
     if seed_sd is None:
         return None

@@ -69,7 +69,7 @@ class StraightLine:
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """`variance` is in units of the residuals'."""
+        """The interval around `value`, whose variance is given over that of the residuals."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)

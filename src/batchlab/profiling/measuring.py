@@ -27,8 +27,8 @@ from batchlab.workload.loading import LoadedWorkload
 
 # What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
 _HORIZON_STEPS = 10**9
-# A probe may ask for so much more than the limit before it is refused: what it asks for and never
-# touches does not count against the limit.
+# A probe may ask for this much above the limit before it is refused: memory that it asks for and
+# never touches does not count against the limit.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
@@ -36,7 +36,7 @@ _UNSTEADY_FRACTION = 0.3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
-    """What is to be profiled, checked.
+    """A checked request for a profile.
 
     Attributes:
         trial: what a step trains; only its batch and micro-batch size are replaced.
@@ -60,7 +60,7 @@ def profile_request(
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
 ) -> ProfileRequest:
-    """A request with everything checked that can be without trying it.
+    """The request, checked as far as possible without a trial.
 
     Raises:
         UsageError: a value outside what is possible; the message says what is.
@@ -69,7 +69,7 @@ def profile_request(
         raise UsageError(
             f"memory limit {memory_limit_bytes} bytes: expected at least 1, such as 2GiB"
         )
-    # Without a smaller last batch, so that all steps of a batch size take the same.
+    # Without a smaller last batch all steps of a batch size take the same.
     trials = plan_trials(loaded, _request(batch_sizes, device))
     sizes = tuple(dict.fromkeys(trial.batch_size for trial in trials))
     if batch_sizes is None:
@@ -103,7 +103,7 @@ def measure_profile(
         packed: the workload.
         request: what to try.
         deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
-        listener: told how it gets on.
+        listener: hears of the progress.
 
     Returns:
         The profile; it has no points that ran where the time was too short for one.
@@ -181,7 +181,7 @@ class _Probing:
         )
 
     def _wall_bytes(self) -> int | None:
-        """What a probe may ask for before it is refused."""
+        """The memory that a probe may ask for before it is refused."""
         device = torch.device(self._request.device)
         limit_bytes = self._request.memory_limit_bytes
         if device.type == "cuda":

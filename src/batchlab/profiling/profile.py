@@ -29,7 +29,7 @@ __all__ = ["Profile", "ProfilePoint", "Stopped"]
 
 Stopped = Literal["memory", "time", "errors"]
 
-# Beyond the smallest batch size within so much of the best throughput, larger ones gain little.
+# The plateau begins where the throughput is within this share of the best.
 _PLATEAU_FRACTION = 0.10
 
 
@@ -73,8 +73,8 @@ class Profile(ShownInNotebook):
     def memory(self) -> MemoryFit:
         """The law M(B) = fixed + per example × B through the peaks of what ran in one piece.
 
-        The full batch is left out where others tell enough: its examples are used where they lie
-        and not gathered, so it takes less than the law says.
+        The full batch is left out where there are enough others: its examples are used where they
+        lie and not gathered, so it takes less than the law says.
         """
         from batchlab.laws.memory import fit_memory
 
@@ -82,9 +82,9 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
-        """How far one batch size's step times lie apart from process to process; None: not seen.
+        """How far one batch size's step times lie apart from process to process.
 
-        Seen by every batch size that was timed in several processes.
+        None: no batch size was timed in several processes.
         """
         return scatter_of(self.points)
 
@@ -92,8 +92,8 @@ class Profile(ShownInNotebook):
     def step_time(self) -> StepTimeFit | None:
         """The law of seconds per step through what ran in one piece; None: fewer than 3 did.
 
-        The full batch is left out where others tell enough, as from the law of memory: a step that
-        gathers nothing takes less.
+        The full batch is left out where there are enough others, as in the law of memory: a step
+        that gathers nothing takes less.
         """
         from batchlab.laws.step_time import fit_step_time  # it loads SciPy
 
@@ -135,18 +135,17 @@ class Profile(ShownInNotebook):
     def step_s(self, batch_size: int) -> Estimate:
         """Seconds per step of `batch_size`, by the fastest way that it ran.
 
-        What it was timed at and what the law through all batch sizes says, each as far as it can be
-        believed (`StepTimeFit.measured_step_s`); what was accumulated, and the full batch where the
-        law leaves it out, as timed. Between two measured batch sizes the logarithm of the time is
-        taken on a straight line over the logarithm of the batch size, and so are the ends of the
-        interval.
+        Its own time and the law through all batch sizes are weighted
+        (`StepTimeFit.measured_step_s`); an accumulated batch, and a full batch that the law leaves
+        out, count as timed. Between two measured batch sizes the time and its interval lie on
+        straight lines over logarithms.
 
         Args:
             batch_size: examples per step.
 
         Returns:
-            The estimate, from as many observations as the less observed neighbour has; outside the
-            measured batch sizes it can't be told.
+            The estimate, with the n of the less observed neighbour; outside the measured batch
+            sizes the reason for none.
         """
         measured = sorted({point.batch_size for point in self.points if self._fits(point)})
         if not measured:
@@ -211,7 +210,7 @@ class Profile(ShownInNotebook):
         return (point for point in self.points if point.in_one_piece and self._fits(point))
 
     def _fits(self, point: ProfilePoint) -> bool:
-        """Asked of the peak again: a profile may be given another limit than it was made with."""
+        """Whether it ran within this profile's limit, which may not be the one it was made with."""
         if not point.ran or self.memory_limit_bytes is None:
             return point.ran
         return point.peak_bytes is not None and point.peak_bytes <= self.memory_limit_bytes

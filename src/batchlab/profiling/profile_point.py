@@ -15,10 +15,10 @@ from batchlab.records.trial import Status
 if TYPE_CHECKING:
     from batchlab.laws.process_scatter import ProcessScatter
 
-# The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n): from six
-# blocks on that is at least 95 % whatever the distribution is.
+# The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n), whatever
+# their distribution: from six blocks on that is at least 95 %.
 _BLOCKS_FOR_ORDER = 6
-# A drift that matters: beyond what two halves of a quiet measurement differ by.
+# The halves of a quiet measurement differ by less.
 _DRIFT_FRACTION = 0.05
 SIZES_FOR_LAW = 3
 
@@ -71,9 +71,9 @@ class ProfilePoint:
         """Median seconds per step over the blocks, with a 95 % interval from the blocks.
 
         From six blocks on, the interval lies between two of the ordered blocks, whatever their
-        distribution is (of fifteen, the fourth from either end). With two to five it is Student's
-        on the blocks' logarithms; one block has no interval. Of several processes it is the
-        geometric mean. How far processes lie apart is no matter of blocks: see `Profile.timed_s`.
+        distribution (of fifteen, the fourth from either end). With two to five it is Student's on
+        the blocks' logarithms; one block has no interval. Several processes give their geometric
+        mean; for how far they lie apart see `Profile.timed_s`.
         """
         each = [_of_blocks(timing) for timing in self.timings]
         if not each:
@@ -90,7 +90,7 @@ class ProfilePoint:
 
     @property
     def drifted(self) -> bool | None:
-        """Whether in a process the second half of the blocks took another time than the first.
+        """Whether the second half of a process's blocks took another time than the first.
 
         That is: every block of one half is slower than every block of the other, and their medians
         lie more than 5 % apart. None: fewer than six blocks, too few to tell.

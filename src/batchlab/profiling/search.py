@@ -1,6 +1,6 @@
 """ProfileSearch: which batch sizes to try, in which order, for how long, and where memory ends.
 
-It knows nothing of processes or of PyTorch: whatever tries a batch size is handed in.
+It knows nothing of processes or of PyTorch: the caller hands in what tries a batch size.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from batchlab.records.trial import Status
 
 # People's habits: always among the sizes, so that an answer can say how good they are here.
 _HABITS = (16, 32, 64, 128)
-# Seconds of timed steps in each process: what is taken where the budget allows it, and what is the
-# least that still gives blocks of several steps of a small model.
+# Seconds of timed steps in each process, by budget; the least still gives blocks of several steps
+# of a small model.
 _TIMED_S = (0.25, 0.15, 0.1)
-# One process lies off the other by more than the blocks of either show. Two time each batch size;
-# more do where that is not enough for the usual interval, as far as the time reaches.
+# Processes differ by more than the blocks of either show. Two time each batch size; more do while
+# the usual interval is too wide and there is time.
 _PROCESSES = 2
 _MOST_PROCESSES = 12
 _NARROW = 0.05  # half an interval, of the logarithm
@@ -31,8 +31,8 @@ _OVERHEAD_S = 0.3
 # In steps: warming up one of all cores and one of a single core, then three timed ones.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A probe that takes ten times what was expected hangs; never less than this, for the machine may
-# be busy.
+# A probe that takes ten times the expected time hangs; never less than 10 s, for the machine may be
+# busy.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
 _FIRST_PROBE_SHARE = 0.3
@@ -42,7 +42,7 @@ _REFINEMENTS = 8
 # A prediction this far beyond the ceiling is believed without a probe.
 _CLEARLY_BEYOND = 1.2
 _PEAKS_FOR_LAW = 3
-# Bad ends one after the other that end the growth, once something has run.
+# So many bad ends in a row end the growth, once something has run.
 _BAD_IN_A_ROW = 2
 # A prediction is tried a little below itself, so that it fits at the first try.
 _JUST_BELOW = 0.97
@@ -92,7 +92,7 @@ class ProfileSearch:
             n_train: examples in the training set.
             ceiling_bytes: the memory there is, asked for or the device's; None: not known.
             left_s: what is left of the time, in seconds.
-            listener: told of each batch size, and of those that end badly.
+            listener: hears of each batch size, and of those that end badly.
         """
         self._probe = probe
         self._n_train = n_train
@@ -147,7 +147,7 @@ class ProfileSearch:
                     sizes.remove(size)
 
     def _timed_again(self, size: int, to_come: Sequence[int], expected_s: float) -> bool:
-        """Whether it ran in one more process; what the others saw of it stays."""
+        """Whether it ran in one more process; the point keeps what the others measured."""
         left_s, timed_s = self._left_s(), self._affordable_s(to_come)
         limit_s = self._limit_s(expected_s, timed_s)
         further = self._probe(size, size, timed_s=timed_s, limit_s=min(left_s, limit_s))
@@ -194,7 +194,7 @@ class ProfileSearch:
     def _tried(
         self, batch_size: int, micro_batch_size: int, still_to_come: Sequence[int] = ()
     ) -> ProfilePoint | None:
-        """The point, tried now unless it is known; None: there is no time for it."""
+        """The point, tried now unless it is known; None: there is no time to try it."""
         known = self._found.get((batch_size, micro_batch_size))
         if known is not None:
             return known
@@ -246,8 +246,8 @@ class ProfileSearch:
     def _expected_step_s(self, batch_size: int) -> float:
         """On the line through the smallest and the nearest smaller one that ran; 0: nothing ran.
 
-        Small batch sizes take nearly the same time whatever their size: in proportion to one
-        example, a large batch would seem to need more than any budget.
+        Small batch sizes take nearly the same time, so a time in proportion to one example would
+        put a large batch beyond any budget.
         """
         ran = sorted(
             (point.batch_size, _median_s(point)) for point in self._found.values() if point.ran
@@ -302,7 +302,7 @@ class ProfileSearch:
         return predicted is not None and predicted > _CLEARLY_BEYOND * self._ceiling_bytes
 
     def _shrink(self, too_large: int) -> None:
-        """Not even the smallest that was asked for fits: halve it until one does."""
+        """Halve the smallest batch size asked for, which does not fit, until one does."""
         size = too_large
         while size > 1 and self._largest is None:
             size //= 2
@@ -337,7 +337,7 @@ class ProfileSearch:
         return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
 
     def _predicted_largest(self) -> int | None:
-        """The largest that the memory law lets fit; None: it can't be told."""
+        """The largest that fits by the memory law; None: unknown."""
         law = self._law()
         if law is None or self._ceiling_bytes is None:
             return None
@@ -359,8 +359,8 @@ class ProfileSearch:
             return
         best = min(ran, key=_median_s).micro_batch_size
         for index, size in enumerate(rest):
-            # As many pieces as that micro-batch needs, all of one size: a last small one costs
-            # nearly as much as a whole one.
+            # As many pieces as that micro-batch needs, but all of one size: a small last piece
+            # costs nearly as much as a whole one.
             micro = -(-size // -(-size // best))
             point = self._tried(size, micro, rest[index + 1 :])
             if point is None or not point.ran:
