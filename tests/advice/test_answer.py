@@ -1,0 +1,586 @@
+"""The answer: every figure follows from the state and the conclusion in closed form."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state, met, scored
+from tests.reference.simulated_engine import N_TRAIN
+from tests.reference.simulated_question import REFERENCE, option
+
+from batchlab.advice.advice import HeadToHead
+from batchlab.advice.allocation import decision_of
+from batchlab.advice.answer import Conclusion, answered
+from batchlab.advice.costs import costs_of
+from batchlab.advice.decision import Decision
+from batchlab.advice.verification import Verification
+from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
+from batchlab.records.trial import Status, Target
+
+WHY: Any = Reason.as_written("a test says so")
+SIZES = (64, 128, 256)
+STEPS = {64: (1000, 1010, 1020), 128: (500, 505, 510)}
+STEP_S = 2e-3
+
+
+def state_of(steps=STEPS, *, sizes=SIZES, step_s=lambda size: STEP_S, **changes):
+    runs = {size: list(map(met, each)) for size, each in steps.items()}
+    return made_up_state(runs, sizes=sizes, step_s=step_s, **changes)
+
+
+def quality_state(**changes):
+    runs = {64: [scored(0.95), scored(0.95)], 128: [scored(0.96), scored(0.96)]}
+    asked = {"objective": "quality", "longest_epochs": 5} | changes
+    return made_up_state(runs, sizes=SIZES, step_s=lambda size: STEP_S, **asked)
+
+
+def decision(**changes):
+    """128 is twice as good as 64."""
+    given = {
+        "batch_sizes": (64, 128),
+        "relative": (2.0, 1.0),
+        "low": (1.9, 1.0),
+        "high": (2.1, 1.02),
+        "inside": (False, True),
+        "verdict": "recommend",
+        "batch_size": 128,
+        "contender": 128,
+        "blocking": 64,
+    }
+    return Decision(**(given | changes))
+
+
+def open_decision(high):
+    return decision(verdict="cannot_tell", batch_size=None, inside=(False, False), high=(9.0, high))
+
+
+def verification(**changes):
+    """Three fresh seeds, on which 128 took 400 steps and was 3 times as good as the reference."""
+    given = {
+        "head_to_head": HeadToHead(
+            seeds=(80, 81, 82),
+            recommended=(0.8, 0.8, 0.8),
+            reference=(2.4, 2.4, 2.4),
+            reference_tuned=(2.0, 2.0, 2.0),
+        ),
+        "log_learning_cost": math.log(400),
+        "half_width": 0.1,
+        "n": 3,
+        "missed": 0,
+        "gain": Estimate.of(3.0, interval=(2.5, 3.5), n=3),
+        "gain_from_batch_size": Estimate.of(2.5, interval=(2.0, 3.0), n=3),
+    }
+    return Verification(**(given | changes))
+
+
+UNVERIFIED = verification(
+    head_to_head=None,
+    log_learning_cost=None,
+    half_width=None,
+    n=0,
+    gain=Estimate.cannot_tell(WHY),
+    gain_from_batch_size=Estimate.cannot_tell(WHY),
+)
+
+
+def answer(state, *, origin="given", **outcome):
+    return answered(state, Conclusion(**outcome), origin=origin)
+
+
+def recommended(state=None, **changes):
+    """The answer where 128 is recommended, verified unless `changes` say otherwise."""
+    found = {"decision": decision(), "verification": verification()} | changes
+    return answer(state or state_of(), **found)
+
+
+# ---- verdict
+
+
+def test_what_stopped_the_study_is_the_reason_and_what_is_missing():
+    advice = answer(state_of({}), reason=WHY)
+
+    assert (advice.verdict, advice.reason, advice.missing) == ("cannot_tell", WHY, WHY)
+    assert (advice.gain.reason, advice.gain_from_batch_size.reason) == (WHY, WHY)
+    nothing = (advice.recommendation, advice.provisional, advice.expected, advice.laws)
+    assert nothing == (None, None, None, None)
+    assert (advice.more_budget_s, advice.pay_back_runs, advice.flat_interval) == (None, None, None)
+
+
+def test_a_recommendation_is_the_decisions_batch_size_at_its_tuned_rate():
+    state = state_of()
+    state.run_log.question = replace(
+        state.question,
+        options=tuple(
+            replace(o, micro_batch_size=32) if o.batch_size == 128 else o
+            for o in state.question.options
+        ),
+    )
+
+    advice = recommended(state)
+
+    assert advice.verdict == "recommend"
+    assert advice.recommendation.batch_size == 128
+    assert advice.recommendation.micro_batch_size == 32
+    assert advice.recommendation.learning_rate == learning_rate(128)
+    assert "128" in str(advice.reason)
+    assert (advice.flat_interval, advice.provisional) == ((128, 128), None)
+    assert (advice.missing, advice.more_budget_s) == (None, None)
+
+
+def test_where_it_does_not_matter_the_verdict_is_indifferent_and_the_interval_is_told():
+    alike = decision(verdict="indifferent", batch_size=64, inside=(True, True), high=(1.05, 1.02))
+
+    advice = recommended(decision=alike)
+
+    assert advice.verdict == "indifferent"
+    assert advice.recommendation.batch_size == 64
+    assert advice.flat_interval == (64, 128)
+    assert advice.missing is None
+
+
+def test_for_samples_the_reason_names_the_tolerance_as_well():
+    state = state_of(objective="samples", delta=0.07)
+
+    assert "7" in str(recommended(state).reason)
+
+
+def test_a_recommendation_that_missed_on_fresh_seeds_is_none():
+    state = state_of()
+
+    advice = recommended(state, verification=verification(n=1, missed=2))
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.missing == advice.reason
+    assert all(number in str(advice.reason) for number in ("128", "2", "3"))
+    assert advice.recommendation is None
+    assert advice.provisional.batch_size == state.best() == 128
+    assert (advice.expected, advice.head_to_head, advice.flat_interval) == (None, None, None)
+    assert advice.gain.estimate is None
+    assert advice.gain.reason
+    assert advice.pay_back_runs is None
+
+
+def test_an_open_decision_says_who_stands_against_whom_and_by_how_much():
+    advice = answer(state_of(), decision=open_decision(1.3))
+
+    assert advice.verdict == "cannot_tell"
+    assert all(number in str(advice.missing) for number in ("128", "64"))
+    assert "30" in str(advice.missing) or "0.3" in str(advice.missing)
+    assert "130" not in str(advice.missing)
+    assert str(advice.missing) in str(advice.reason)
+    assert advice.provisional.batch_size == 128
+
+
+def test_an_open_decision_blocked_by_what_was_not_tried_names_no_other():
+    advice = answer(state_of(), decision=replace(open_decision(1.3), blocking=128))
+
+    assert str(advice.missing).count("128") == 1
+    assert "64" not in str(advice.missing)
+
+
+@pytest.mark.parametrize("high", [1.05, math.inf])
+def test_one_that_looks_best_with_too_few_runs_has_no_bound_in_its_reason(high):
+    advice = answer(state_of(), decision=open_decision(high))
+
+    assert "128" in str(advice.missing)
+    assert "64" not in str(advice.missing)
+    assert "inf" not in str(advice.missing)
+
+
+# ---- how much more would tell
+
+
+@pytest.mark.parametrize(
+    ("high", "times"),
+    [
+        (1.1**2, 3.0),  # twice too wide: four times the runs, of which there is one
+        (1.05, 0.5),  # hardly too wide, or not: half as much again at least
+        (1.1**9, 20.0),  # never more than twenty times
+    ],
+)
+def test_intervals_shrink_with_the_root_of_the_runs(high, times):
+    advice = answer(state_of(spent_s=100.0), decision=open_decision(high))
+
+    assert advice.more_budget_s == pytest.approx(times * 100.0)
+
+
+def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
+    assert answer(state_of(), decision=open_decision(math.inf)).more_budget_s is None
+
+
+def test_what_step_times_keep_open_no_budget_settles():
+    close = {64: (1000, 1001, 1002) * 2, 128: (1000, 1001, 1002) * 2}
+    open_yet = replace(open_decision(1.3), relative=(1.0, 1.0), low=(0.9, 0.9))
+    unsure = tuple(
+        replace(option(size, STEP_S), step_s=Estimate.of(STEP_S, interval=(1e-3, 4e-3), n=8))
+        for size in (64, 128)
+    )
+    by_step_times = answer(state_of(close, options=unsure), decision=open_yet)
+    by_runs = answer(state_of(close, sizes=(64, 128)), decision=open_yet)
+
+    assert by_step_times.more_budget_s is None
+    assert by_runs.more_budget_s is not None
+    assert str(by_step_times.missing) != str(by_runs.missing)
+
+
+# ---- a target that can be met
+
+
+def missed_state(*levels):
+    runs = [Run(Status.OK, ((0, 0.1), (50, level), (100, level))) for level in levels]
+    return made_up_state({64: runs}, sizes=SIZES)
+
+
+def test_where_the_target_was_missed_the_level_that_the_best_run_had_is_proposed():
+    advice = answer(missed_state(0.7, 0.8), reason=WHY)
+
+    assert advice.proposed_target == Target(metric="accuracy", value=0.8, better="higher")
+
+
+def test_nothing_is_proposed_where_the_target_was_met_or_nothing_was_learned():
+    met_after_an_easier_level, decided = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
+
+    assert answer(met_after_an_easier_level, decision=decided).proposed_target is None
+    assert answer(missed_state(0.05), reason=WHY).proposed_target is None
+    assert answer(missed_state(0.99), reason=WHY).proposed_target is None
+    assert answer(quality_state(), reason=WHY).proposed_target is None
+
+
+# ---- what is expected
+
+
+def test_expected_time_is_the_verified_steps_times_the_step_time_with_both_errors():
+    expected = recommended().expected
+
+    assert expected.steps_to_target.estimate == pytest.approx(400)
+    assert expected.steps_to_target.n == 3
+    assert math.log(expected.steps_to_target.high / 400) == pytest.approx(0.1)
+    assert math.log(expected.steps_to_target.low / 400) == pytest.approx(-0.1)
+    assert expected.time_to_target_s.estimate == pytest.approx(400 * STEP_S)
+    step_half = math.log(1.01 / 0.99) / 2
+    for bound, sign in ((expected.time_to_target_s.low, -1), (expected.time_to_target_s.high, 1)):
+        half = sign * math.hypot(0.1, step_half)
+        assert math.log(bound / (400 * STEP_S)) == pytest.approx(half)
+
+
+def test_expected_samples_and_epochs_are_multiples_of_the_steps():
+    expected = recommended().expected
+
+    assert expected.samples_to_target.estimate == pytest.approx(400 * 128)
+    assert expected.samples_to_target.high == pytest.approx(400 * 128 * math.exp(0.1))
+    assert expected.epochs_to_target.estimate == pytest.approx(400 * 128 / N_TRAIN)
+    assert expected.epochs_to_target.low == pytest.approx(400 * 128 / N_TRAIN * math.exp(-0.1))
+
+
+def test_without_verification_the_valuation_runs_say_what_is_expected():
+    state = state_of()
+
+    steps = recommended(state, verification=UNVERIFIED).expected.steps_to_target
+
+    costs = costs_of(state)
+    assert steps.estimate == pytest.approx(np.exp(np.mean(np.log(STEPS[128]))))
+    drawn = np.exp(costs.learning_cost_draws[:, 1])
+    assert (steps.low, steps.high) == pytest.approx(np.quantile(drawn, (0.025, 0.975)), rel=1e-4)
+    assert steps.n == 3
+
+
+def test_the_peak_memory_is_the_profiles_or_unknown():
+    known = recommended().expected.peak_bytes
+    unknown = tuple(replace(option(size, STEP_S), peak_bytes=None) for size in SIZES)
+
+    unreported = recommended(state_of(options=unknown)).expected.peak_bytes
+
+    assert known.estimate == known.low == known.high == 100_000_000 + 1000 * 128
+    assert unreported.estimate is None
+    assert unreported.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({"longest_epochs": 5}, 5 * math.ceil(N_TRAIN / 128)),
+        ({"longest_epochs": None, "longest_s": 1.0}, 500),
+    ],
+)
+def test_for_quality_every_run_has_the_steps_that_are_given(given, steps):
+    advice = recommended(quality_state(**given))
+
+    assert advice.expected.steps_to_target.estimate == steps
+    assert advice.expected.time_to_target_s.estimate == pytest.approx(steps * STEP_S)
+    assert advice.candidate(128).steps_to_target.estimate == steps
+
+
+# ---- gain and pay-back
+
+
+def test_the_gain_is_that_of_the_verification():
+    advice = recommended()
+
+    assert advice.gain == verification().gain
+    assert advice.gain_from_batch_size == verification().gain_from_batch_size
+    assert advice.head_to_head == verification().head_to_head
+
+
+def test_the_study_pays_back_after_what_it_took_over_what_a_run_saves():
+    advice = recommended(state_of(spent_s=100.0))
+
+    # A run takes 400 steps of 2 ms, the reference three times that.
+    assert advice.pay_back_runs == pytest.approx(100.0 / (2 * 400 * STEP_S))
+
+
+def test_where_the_gain_is_only_bounded_the_bound_says_when_it_pays_back():
+    at_least = Estimate(estimate=None, low=5.0, high=None, n=3, reason=WHY)
+
+    advice = recommended(state_of(spent_s=100.0), verification=verification(gain=at_least))
+
+    assert advice.pay_back_runs == pytest.approx(100.0 / (4 * 400 * STEP_S))
+
+
+@pytest.mark.parametrize(
+    ("state", "verified"),
+    [
+        (state_of(), verification(gain=Estimate.of(1.0, interval=(1.0, 1.0), n=3))),
+        (state_of(), verification(gain=Estimate.of(0.9, interval=(0.8, 1.1), n=3))),
+        (state_of(), UNVERIFIED),
+        (state_of(), None),
+        (state_of(objective="samples"), verification()),
+        (quality_state(), verification()),
+    ],
+)
+def test_nothing_pays_back_that_saves_no_time_for_sure(state, verified):
+    assert recommended(state, verification=verified).pay_back_runs is None
+
+
+# ---- candidates
+
+
+def test_every_batch_size_in_question_is_a_candidate():
+    out = replace(option(256, STEP_S), note=WHY)
+    state = state_of(options=(option(64, STEP_S), option(128, STEP_S), out))
+
+    candidates = recommended(state).candidates
+
+    assert [c.batch_size for c in candidates] == [64, 128, 256]
+    assert [c.fits for c in candidates] == [True, True, False]
+    assert [c.n_runs for c in candidates] == [3, 3, 0]
+    assert [c.learning_rate for c in candidates] == [learning_rate(64), learning_rate(128), None]
+    assert candidates[2].note == candidates[2].relative.reason == WHY
+    assert [c.in_flat_interval for c in candidates] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("objective", "figure"), [("time", "time_to_target_s"), ("samples", "samples_to_target")]
+)
+def test_the_cost_of_a_candidate_is_the_figure_asked_for(objective, figure):
+    candidate = recommended(state_of(objective=objective)).candidate(128)
+
+    steps = np.exp(np.mean(np.log(STEPS[128])))
+    assert candidate.steps_to_target.estimate == pytest.approx(steps)
+    assert candidate.time_to_target_s.estimate == pytest.approx(steps * STEP_S)
+    assert candidate.samples_to_target.estimate == pytest.approx(steps * 128)
+    assert candidate.cost == getattr(candidate, figure)
+
+
+def test_the_cost_of_a_candidate_for_quality_is_its_distance_from_perfect():
+    candidate = recommended(quality_state()).candidate(128)
+
+    assert candidate.cost.estimate == pytest.approx(0.04)
+    assert candidate.samples_to_target.estimate == 128 * 5 * math.ceil(N_TRAIN / 128)
+
+
+def test_a_candidate_stands_to_the_best_as_the_decision_has_it():
+    far = decision(high=(math.inf, 1.02))
+
+    first, second = recommended(decision=far).candidates[:2]
+
+    assert (first.relative.estimate, first.relative.low, first.relative.high) == (2.0, 1.9, None)
+    assert (second.relative.low, second.relative.high, second.relative.n) == (1.0, 1.02, 3)
+
+
+def test_a_candidate_that_was_not_run_is_bounded_by_those_that_were():
+    # At equal step times, 32 takes no fewer steps than the best, 128, and 256 at least half of it.
+    advice = recommended(state_of(sizes=(32, 64, 128, 256)))
+
+    below, above = advice.candidate(32).relative, advice.candidate(256).relative
+    mean = np.mean(np.log(STEPS[64])) - np.mean(np.log(STEPS[128]))
+    assert below.low == pytest.approx(math.exp(mean))
+    assert (below.estimate, below.high, below.n) == (None, None, 0)
+    assert (above.estimate, above.low, above.high) == (None, None, None)
+    assert below.reason
+    assert not advice.candidate(32).in_flat_interval
+
+
+def test_a_candidate_that_was_ruled_out_says_why():
+    state = state_of()
+    state.ruled_out[256] = WHY
+
+    candidate = recommended(state).candidate(256)
+
+    assert candidate.fits
+    assert candidate.note == candidate.steps_to_target.reason == WHY
+    assert str(WHY) in str(candidate.relative.reason)
+
+
+def test_without_runs_nothing_bounds_a_candidate():
+    advice = answer(state_of({}), reason=WHY)
+
+    assert all(c.relative.low is None and c.relative.reason for c in advice.candidates)
+    assert all(c.steps_to_target.reason for c in advice.candidates)
+    assert advice.reference_tuned is None
+
+
+def test_scaling_rules_are_told_as_multiples_of_the_references_tuned_rate():
+    rules = ((128, (("linear", 2.0), ("sqrt", 2**0.5))),)
+
+    advice = recommended(state_of(rules=rules))
+    untuned = recommended(state_of({128: STEPS[128]}, rules=rules))
+
+    assert dict(advice.candidate(128).rule_learning_rates) == pytest.approx(
+        {"linear": 2.0 * learning_rate(64), "sqrt": 2**0.5 * learning_rate(64)}
+    )
+    assert advice.candidate(256).rule_learning_rates == ()
+    assert untuned.candidate(128).rule_learning_rates == ()
+    assert advice.reference_tuned.learning_rate == learning_rate(64)
+    assert advice.reference == REFERENCE
+
+
+# ---- other targets
+
+
+def crossed(*curve):
+    return Run(Status.TARGET_REACHED, ((0, 0.1), *curve))
+
+
+def two_levels(state_64, state_128):
+    runs = {64: [crossed(*each) for each in state_64], 128: [crossed(*each) for each in state_128]}
+    state = made_up_state(runs, sizes=(64, 128))
+    return state, decision_of(state, costs_of(state))
+
+
+# 64 has 0.9 after 500 steps and 0.97 after 1000: the easier target is 0.9, the harder 1.005.
+SLOW_AT_LAST = [((500 + n, 0.9), (999 + n, 0.95), (1001 + n, 0.971)) for n in (0, 3, 6)]
+FASTER_THROUGHOUT = [((99 + n, 0.8), (101 + n, 0.91), (499 + n, 0.95), (501 + n, 0.971))
+                     for n in (0, 1, 2)]  # fmt: skip
+FASTER_AT_LAST = [((599 + n, 0.8), (601 + n, 0.971)) for n in (0, 1, 2)]
+
+
+def test_the_decision_is_repeated_at_an_easier_target_from_the_same_runs():
+    state, decided = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
+
+    advice = answer(state, decision=decided, verification=verification())
+
+    easier, harder = advice.other_targets
+    assert (easier.which, easier.target.value) == ("easier", 0.9)
+    assert (harder.which, harder.target.value) == ("harder", pytest.approx(0.97 + 0.07 / 2))
+    assert (easier.verdict, easier.batch_size) == ("recommend", 128)
+    assert easier.flat_interval == (128, 128)
+    assert advice.caveats == ()
+
+
+def test_a_target_that_the_runs_were_not_followed_to_is_not_decided():
+    state, decided = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
+
+    harder = answer(state, decision=decided).other_targets[1]
+
+    assert (harder.verdict, harder.batch_size, harder.flat_interval) == ("cannot_tell", None, None)
+    assert harder.reason
+
+
+def test_a_run_that_was_cut_keeps_only_the_harder_target_open():
+    state, decided = two_levels(SLOW_AT_LAST, [*FASTER_THROUGHOUT, ((50, 0.5),)])
+
+    easier, harder = answer(state, decision=decided).other_targets
+
+    assert (easier.batch_size, harder.batch_size) == (128, None)
+
+
+def test_a_harder_target_is_decided_once_every_run_near_the_best_met_it():
+    reached = {64: 5000, 128: 900}
+    slow = [(*each[:2], (each[2][0], 0.971), (reached[64], 1.01)) for each in SLOW_AT_LAST]
+    fast = [(*each, (reached[128], 1.01)) for each in FASTER_THROUGHOUT]
+    whole, decided = two_levels(slow, fast)
+    # 64 is twice as bad at the target, too far to win at a harder one: it need not be followed.
+    near, _ = two_levels(SLOW_AT_LAST, fast)
+    open_yet, _ = two_levels(slow, [*fast[:2], FASTER_THROUGHOUT[2]])
+
+    answers = [answer(s, decision=decided).other_targets[1] for s in (whole, near, open_yet)]
+
+    assert [a.batch_size for a in answers] == [128, 128, None]
+
+
+def test_a_recommendation_that_another_target_flips_is_a_caveat():
+    state, decided = two_levels(SLOW_AT_LAST, FASTER_AT_LAST)
+    assert decided.batch_size == 128
+
+    advice = answer(state, decision=decided, verification=verification())
+
+    easier = advice.other_targets[0]
+    assert (easier.verdict, easier.batch_size) == ("recommend", 64)
+    assert len(advice.caveats) == 1
+    assert all(word in str(advice.caveats[0]) for word in ("easier", "0.9", "64"))
+
+
+def test_without_a_decision_no_other_target_is_decided():
+    state, _ = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
+
+    assert answer(state, reason=WHY).other_targets == ()
+
+
+# ---- caveats and what was done
+
+
+def test_a_recommendation_from_verified_and_finished_searches_has_no_caveat():
+    assert recommended().caveats == ()
+
+
+def test_an_answer_for_an_easier_target_names_it():
+    advice = recommended(state_of(target=0.85), origin="easier")
+
+    assert advice.target_origin == "easier"
+    assert len(advice.caveats) == 1
+    assert "0.85" in str(advice.caveats[0])
+
+
+def test_what_was_not_verified_is_said():
+    assert len(recommended(verification=UNVERIFIED).caveats) == 1
+
+
+def test_batch_sizes_whose_search_was_cut_are_named():
+    state = state_of()
+    state.tuned[128].finished = False
+
+    caveats = recommended(state).caveats
+
+    assert len(caveats) == 1
+    assert "128" in str(caveats[0])
+    assert "64" not in str(caveats[0])
+
+
+def test_the_laws_are_told_once_three_batch_sizes_were_valued():
+    two, three = recommended(), recommended(state_of(STEPS | {256: (300, 303, 306)}))
+
+    assert two.laws is None
+    assert three.laws.b_crit.n == 9
+
+
+def test_every_run_and_all_that_was_spent_is_told():
+    state = made_up_state({64: [met(1000), cut(2000)], 128: [met(500)]}, sizes=SIZES, spent_s=7.0)
+    state.run_log.note("looked", "to see")
+
+    advice = recommended(state)
+
+    assert [(t.batch_size, t.steps_to_target) for t in advice.tried] == [
+        (64, 1000.0),
+        (64, None),
+        (128, 500.0),
+    ]
+    assert (advice.n_trials, advice.spent_s, advice.budget_s) == (3, 7.0, 1e6)
+    assert len(advice.steps) == 1
+    assert (advice.objective, advice.delta, advice.target) == (
+        "time",
+        0.1,
+        state.question.target,
+    )

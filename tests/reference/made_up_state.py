@@ -1,0 +1,111 @@
+"""A StudyState as if its runs had gone exactly so: each one is a curve that a test gives.
+
+Nothing here trains or searches. Every batch size named is tuned to one rate, and its runs are
+valuations with fresh seeds; what follows from them can be said in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.reference.simulated_engine import METRIC, SimulatedEngine, Truth
+from tests.reference.simulated_question import question
+
+from batchlab.advice.question import Question
+from batchlab.advice.run_log import RunLog
+from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.tuning import RateSearch
+from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+
+TARGET = 0.97
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run ended, and its accuracy by step."""
+
+    status: Status
+    curve: tuple[tuple[int, float], ...]
+
+    def record_of(self, trial: Trial) -> TrialRecord:
+        return TrialRecord(
+            trial=trial,
+            status=self.status,
+            reason=None,
+            engine="made-up",
+            threads=1,
+            versions=(),
+            peak_bytes=None,
+            evaluations=tuple(
+                Evaluation(
+                    step=step,
+                    samples=step * trial.batch_size,
+                    train_s=0.0,
+                    eval_s=0.0,
+                    batch_loss=None,
+                    gradient_norm=None,
+                    scores=(Score(split="validation", metric=METRIC, value=value),),
+                )
+                for step, value in self.curve
+            ),
+        )
+
+
+def met(steps: int) -> Run:
+    """A run that met the target between the evaluations a step before `steps` and a step after."""
+    return Run(
+        Status.TARGET_REACHED, ((0, 0.1), (steps - 1, TARGET - 0.01), (steps + 1, TARGET + 0.001))
+    )
+
+
+def cut(steps: int) -> Run:
+    """A run that was followed for so many steps and had not met the target."""
+    return Run(Status.OK, ((0, 0.1), (steps, TARGET - 0.01)))
+
+
+def diverged(steps: int) -> Run:
+    """A run that diverged after so many steps."""
+    return Run(Status.DIVERGED, ((0, 0.1), (steps, 0.05)))
+
+
+def scored(accuracy: float) -> Run:
+    """A whole run, for objective quality: this accuracy is its best."""
+    return Run(Status.OK, ((0, 0.1), (100, accuracy)))
+
+
+def learning_rate(batch_size: int) -> float:
+    """The rate that every batch size was tuned to."""
+    return 0.02 * (batch_size / 64) ** 0.5
+
+
+def made_up_state(
+    runs: Mapping[int, Sequence[Run]],
+    *,
+    step_s: Callable[[int], float] = lambda batch_size: 1e-3,
+    spent_s: float = 100.0,
+    **changes: Any,
+) -> StudyState:
+    """A study with these valuation runs by batch size; `changes` are fields of its Question."""
+    asked: Question = question(step_s, budget_s=1e6, **changes)
+    engine = SimulatedEngine(truth=Truth(), step_s=step_s, elapsed_s=spent_s)
+    run_log = RunLog(
+        question=asked, engine=engine, until=None if asked.objective == "quality" else asked.target
+    )
+    state = StudyState(run_log=run_log, seeds=SeedPlan.of(None))
+    for batch_size, each in runs.items():
+        rate = learning_rate(batch_size)
+        state.tuned[batch_size] = RateSearch(
+            run_log=run_log,
+            batch_size=batch_size,
+            learning_rate=rate,
+            learning_cost=1000.0,
+            finished=True,
+            seeds=[0],
+        )
+        for seed, run in zip(state.seeds.value, each, strict=False):
+            trial = engine.trial(batch_size=batch_size, learning_rate=rate, seed=seed)
+            run_log.records[batch_size, rate, seed] = run.record_of(trial)
+            run_log.purposes[batch_size, rate, seed] = "value"
+    return state
