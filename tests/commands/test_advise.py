@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.commands.test_sweep import tiny
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.small_workloads import cosine
+from tests.reference.tiny_workload import tiny
 from tests.reference.user_file import write_user_file
 from torch import nn
 

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from tests.reference.made_up import made_up_timing
 from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
+from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
 from tests.reference.user_file import write_user_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -45,45 +47,6 @@ from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 STEP_S = 1e-4
-
-
-def tiny(**fields: Any) -> batchlab.Workload:
-    """A workload whose functions were made in a call, as a notebook's are."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(140, 4, generator=generator)
-    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
-    base: dict[str, Any] = {
-        "name": "tiny",
-        "model": lambda: nn.Linear(4, 3),
-        "train": (x[:100], y[:100]),
-        "validation": (x[100:120], y[100:120]),
-        "test": (x[120:], y[120:]),
-        "loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
-        "metrics": {
-            "accuracy": lambda model, batch: (model(batch[0]).argmax(1) == batch[1]).float().mean()
-        },
-        "batch_size": 20,
-        "learning_rate": 0.1,
-    }
-    return batchlab.Workload(**(base | fields))
-
-
-class Told:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.phases: list[str] = []
-        self.warnings: list[str] = []
-        self.fractions: list[float] = []
-
-    def phase(self, text: str) -> None:
-        self.phases.append(text)
-
-    def warning(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        self.fractions.append(done_fraction)
 
 
 @pytest.fixture

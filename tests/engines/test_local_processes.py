@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.commands.test_sweep import Told
 from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.told import Told
 
 from batchlab.engines import local_processes as live_engine
 from batchlab.engines.contract import Ask

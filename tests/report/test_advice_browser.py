@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up_advice import KINDS, advice_study
-from tests.report import test_browser
-from tests.report.test_browser import CONTRASTS, Browser
 
 from batchlab.report.advice.html import write_advice_html
 
-pytestmark = test_browser.pytestmark
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
 from batchlab.report import write_html
 from batchlab.report.parts.observations_table import observations_table
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="no Chromium with its driver: install the packages chromium and chromium-driver",
-    ),
-]
+pytestmark = NEEDS_BROWSER
 
 STUDY = replace(
     made_up_study(
@@ -40,114 +28,6 @@ STUDY = replace(
     ),
     command="batchlab sweep made-up --batch-sizes 64,256,1024,full " + "--set a=b " * 12,
 )
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-WAIT_S = 20.0
-# Whether the page gets a frame within a second.
-A_FRAME = """new Promise(resolve => {
-    requestAnimationFrame(() => resolve(true));
-    setTimeout(() => resolve(false), 1000);
-})"""
-
-
-class Browser:
-    """A fresh Chromium with the report open."""
-
-    def __init__(self, report: Path, profile: Path, *, width: int, dark: bool, scripts: bool):
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM or ""
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        if not scripts:
-            blocked = {"profile.managed_default_content_settings.javascript": 2}
-            options.add_experimental_option("prefs", blocked)
-        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.tell("Emulation.setDeviceMetricsOverride", **size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.tell("Emulation.setEmulatedMedia", features=[scheme])
-        self.address = report.as_uri()
-        self.driver.get(self.address)
-
-    def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
-        return self.driver.execute_cdp_cmd(command, arguments)
-
-    def ask(self, expression: str) -> Any:
-        """The value of an expression; the inspector answers where scripts are blocked, too."""
-        answer = self.tell("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def wait_for(self, expression: str) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not self.ask(expression):
-            assert time.monotonic() < deadline, f"never true: {expression}"
-            self.be_awake()
-            time.sleep(0.05)
-
-    def be_awake(self) -> None:
-        """See to it that the page gets frames.
-
-        On a busy machine Chromium (seen with 156) now and then stops making any, and then nothing
-        comes into sight. Hidden behind another tab and shown again, the page gets them back.
-        """
-        deadline = time.monotonic() + WAIT_S
-        while not self.tell(
-            "Runtime.evaluate", expression=A_FRAME, awaitPromise=True, returnByValue=True
-        )["result"]["value"]:
-            assert time.monotonic() < deadline, "the browser makes no frames"
-            other = self.tell("Target.createTarget", url="about:blank")["targetId"]
-            self.tell("Target.activateTarget", targetId=self.driver.current_window_handle)
-            self.tell("Target.closeTarget", targetId=other)
-
-    def live(self, panel: str) -> None:
-        """Bring a chart into sight and wait until the script has drawn it."""
-        self.ask(f"document.getElementById('{panel}').scrollIntoView()")
-        self.wait_for(f"Boolean((window.batchlabViews || {{}})['{panel}'])")
-
-    def pointed_at(self, marks: str, matching: str) -> dict[str, str]:
-        """What the tooltip shows over the first of `marks` whose `datum` is `matching`."""
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        self.be_awake()
-        point = self.driver.execute_script(
-            f"return [...document.querySelectorAll('{marks}')]"
-            f".map(mark => [mark, mark.__data__.datum]).find(([, datum]) => {matching})[0]"
-        )
-        ActionChains(self.driver).move_to_element(point).perform()
-        self.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
-        cells = self.ask(
-            "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
-        )
-        assert "undefined" not in cells
-        return dict(zip(cells[::2], cells[1::2], strict=True))
-
-    def choose(self, view: str) -> None:
-        self.driver.find_element("id", f"view-{view}").click()
-
-    def rows(self, panel: str, data: str) -> list[dict[str, Any]]:
-        return self.ask(f"batchlabViews['{panel}'].data('{data}')")
-
-    def assert_quiet(self) -> None:
-        """No message on the console, and no request but for the page itself."""
-        assert [entry["message"] for entry in self.driver.get_log("browser")] == []
-        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        # The browser's own start page asks for its parts; the report's document asks for itself.
-        ours = [r["request"]["url"] for r in requests if r["documentURL"].startswith("file://")]
-        assert [address for address in ours if not address.startswith("data:")] == [self.address]
 
 
 @pytest.fixture(scope="module")
@@ -307,37 +187,6 @@ def test_a_phone_never_scrolls_sideways(open_report, scripts):
     )
     assert len(sizes) > 5
     assert min(sizes) >= 9
-
-
-CONTRASTS = """
-(() => {
-  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
-  const light = (c) => {
-    const [r, g, b] = parse(c).slice(0, 3).map((v) => v / 255)
-      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (e) => {
-    for (; e; e = e.parentElement) {
-      const c = getComputedStyle(e).backgroundColor;
-      if (parse(c)[3] !== 0) return c;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  const seen = [];
-  const texts = "p, li, td, th, h1, h2, h3, a, dt, dd, summary, label, figcaption, caption, code,"
-    + "strong, svg text";
-  for (const e of document.querySelectorAll(texts)) {
-    // A cross is a mark and no text: marks have a test of their own, in test_palette.py.
-    if (!e.getClientRects().length || ["", "×"].includes(e.textContent.trim())) continue;
-    const style = getComputedStyle(e);
-    const ink = e instanceof SVGElement ? style.fill : style.color;
-    const [low, high] = [light(ink), light(ground(e))].sort((a, b) => a - b);
-    seen.push([(high + 0.05) / (low + 0.05), e.tagName, e.textContent.slice(0, 40)]);
-  }
-  return [seen.length, seen.sort((a, b) => a[0] - b[0])[0]];
-})()
-"""
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -4,9 +4,7 @@ import os
 import random
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.reference import live_models
+from tests.reference.live_models import (
+    LIVE,
+    DeeperNet,
+    LateralNet,
+    Net,
+    Recipe,
+    live_identity,
+    made_net,
+    of_global_names,
+)
 from tests.reference.user_file import write_user_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -22,7 +31,7 @@ from torch.utils.data import Dataset
 import batchlab
 from batchlab.errors import WorkloadError
 from batchlab.workload.identity import workload_identity
-from batchlab.workload.loading import live_workload, load_workload
+from batchlab.workload.loading import load_workload
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,87 +153,6 @@ def test_other_data_make_another_workload_though_the_source_is_the_same(
 # Live workloads
 
 
-def live_identity(**fields: Any) -> str:
-    base: dict[str, Any] = {
-        "name": "live",
-        "model": lambda: nn.Linear(2, 2),
-        "train": (torch.arange(40.0).reshape(20, 2), torch.zeros(20).long()),
-        "validation": None,
-        "loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
-    }
-    return live_workload(batchlab.Workload(**(base | fields)), {}).workload_id
-
-
-class Net(nn.Module):
-    depth = 2
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(2, width)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.layer(x)
-
-
-class DeeperNet(Net):
-    depth = 3
-
-
-class LateralNet(Net):
-    def forward(self, x: Tensor) -> Any:
-        return -self.layer(x)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    width: int
-    kinds: frozenset[str] = frozenset({"relu", "tanh", "gelu"})
-
-    def build(self) -> nn.Module:
-        return Net(self.width)
-
-
-def recurse(depth: int) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        return Net(depth) if depth < 2 else build()
-
-    return build
-
-
-def of_global_names() -> nn.Module:
-    return Net(WIDTH)
-
-
-def in_a_set(name: str) -> bool:
-    return name in {"relu", "tanh", "gelu", "elu"}
-
-
-WIDTH = 2
-
-# Each entry makes a model function anew; its value must not depend on where objects lie.
-LIVE: dict[str, Callable[[], Any]] = {
-    "lambda": lambda: lambda: nn.Linear(2, 3),
-    "closure over a number": lambda: (lambda width: lambda: nn.Linear(2, width))(3),
-    "closure over a tensor": lambda: (lambda t: lambda: t)(torch.arange(3.0)),
-    "closure over an array": lambda: (lambda a: lambda: a)(np.arange(3.0)),
-    "closure over a set": lambda: (lambda s: lambda: s)({"a", "b", "c"}),
-    "closure over a generator": lambda: (lambda r: lambda: r)(random.Random(3)),
-    "closure over a model": lambda: (lambda net: lambda: net)(made_net(0)),
-    "closure over a lock": lambda: (lambda lock: lambda: lock)(threading.Lock()),
-    "closure over itself": lambda: recurse(3),
-    "constant set": lambda: in_a_set,
-    "partial": lambda: partial(Net, width=3),
-    "class": lambda: partial(DeeperNet, 3),
-    "method of a slotted dataclass": lambda: Recipe(3).build,
-    "function of globals": lambda: of_global_names,
-}
-
-
-def made_net(seed: int) -> Net:
-    torch.manual_seed(seed)
-    return Net(3)
-
-
 @pytest.mark.parametrize("kind", LIVE)
 def test_a_live_workload_made_again_is_the_same(kind: str) -> None:
     assert live_identity(model=LIVE[kind]()) == live_identity(model=LIVE[kind]())
@@ -274,7 +202,7 @@ def test_a_class_of_the_same_name_with_another_base_is_another_model() -> None:
 
 def test_a_global_that_a_function_names_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = live_identity(model=of_global_names)
-    monkeypatch.setattr(sys.modules[__name__], "WIDTH", 3)
+    monkeypatch.setattr(live_models, "WIDTH", 3)
 
     assert live_identity(model=of_global_names) != before
 
@@ -408,7 +336,7 @@ def test_tensors_of_every_kind_have_an_identity(tensor: Tensor) -> None:
 @pytest.mark.slow
 def test_a_live_workload_is_the_same_in_two_processes() -> None:
     code = (
-        "from tests.workload.test_identity import LIVE, live_identity\n"
+        "from tests.reference.live_models import LIVE, live_identity\n"
         "for kind, make in LIVE.items(): print(live_identity(model=make()))"
     )
     runs = [

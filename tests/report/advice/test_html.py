@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
-from tests.report.sweep.test_html import HOSTILE, Page
+from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
 from batchlab.report.advice.html import render_advice_html, write_advice_html

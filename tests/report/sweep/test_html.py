@@ -4,11 +4,11 @@ import base64
 import gzip
 from dataclasses import replace
 from html import escape
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
 from tests.reference.made_up import made_up_study
+from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
 from batchlab.records.trial import Status
@@ -19,44 +19,6 @@ from batchlab.report.sweep import html as html_module
 from batchlab.report.sweep.html import html_page
 from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.trials_table import trials_table
-
-HOSTILE = "</script><script>alert('x')</script><b>&\"'{{7*7}}"
-
-
-class Page(HTMLParser):
-    """The elements of a page in order, and the ends that miss their start."""
-
-    VOID = frozenset({"meta", "link", "input", "br"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.unmatched: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.unmatched.append(tag)
-
-    def having(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def fetched(self) -> list[str]:
-        """The addresses that a browser would fetch."""
-        named = ("src", "href", "action", "data", "poster", "srcset")
-        found = [attributes[name] for _, attributes in self.elements for name in named
-                 if name in attributes]  # fmt: skip
-        return [address for address in found if not address.startswith(("data:", "#"))]
-
 
 STUDY = replace(
     made_up_study(

@@ -1,0 +1,32 @@
+"""A workload whose functions were made in a call, as those of a notebook are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import batchlab
+
+
+def tiny(**fields: Any) -> batchlab.Workload:
+    """A workload whose functions were made in a call, as a notebook's are."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(140, 4, generator=generator)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    base: dict[str, Any] = {
+        "name": "tiny",
+        "model": lambda: nn.Linear(4, 3),
+        "train": (x[:100], y[:100]),
+        "validation": (x[100:120], y[100:120]),
+        "test": (x[120:], y[120:]),
+        "loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
+        "metrics": {
+            "accuracy": lambda model, batch: (model(batch[0]).argmax(1) == batch[1]).float().mean()
+        },
+        "batch_size": 20,
+        "learning_rate": 0.1,
+    }
+    return batchlab.Workload(**(base | fields))
