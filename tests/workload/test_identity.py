@@ -231,6 +231,18 @@ def test_a_module_of_the_users_counts_with_its_source(tmp_path: Path) -> None:
     assert identities[0] != identities[1]
 
 
+def test_a_module_whose_file_is_gone_is_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_text("WIDTH = 4\n")
+    sys.path.insert(0, str(tmp_path))
+    layers = __import__("layers")
+    (tmp_path / "layers.py").unlink()
+
+    with pytest.raises(
+        WorkloadError, match=r"module 'layers': .*layers\.py cannot be read \(No su"
+    ):
+        live_identity(model=(lambda m: lambda: m)(layers))
+
+
 @pytest.mark.parametrize(
     "fields",
     [

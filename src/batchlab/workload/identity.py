@@ -215,7 +215,14 @@ class _ValueHash:
         self._word(module.__name__)
         file = getattr(module, "__file__", None)
         if file and module.__name__ != "__main__" and not is_library(Path(file)):
-            self._word(source_text(Path(file)))
+            try:
+                self._word(source_text(Path(file)))
+            except OSError as error:
+                raise WorkloadError(
+                    f"module {module.__name__!r}: {error.filename} cannot be read "
+                    f"({error.strerror}); the workload uses it and is known by its text: put the "
+                    f"file back, or import the module from where it is now"
+                ) from error
 
     def _add_object(self, value: Any) -> None:
         self.add(type(value))
