@@ -33,12 +33,13 @@ from benchmarks.regret.situation import Situation, situation
 
 from batchlab.advice.advice import Configuration
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import RunLog, read
+from batchlab.advice.run_log import RunLog, steps_to
 from batchlab.advice.study_state import SeedPlan
 from batchlab.advice.tuning import CANNOT_WIN, RateSearch
-from batchlab.engines.contract import Ask
+from batchlab.engines.contract import run_all
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Trial, TrialRecord
 
 GRIDS = Path(__file__).parent / "regret"
@@ -432,7 +433,7 @@ class Search:
 
         def ask(asked: RecordedEngine, steps: int) -> TrialRecord:
             length = RunLength(steps=max(1, steps), until=target)
-            return asked.run([Ask(trial=trial, length=length)])[0]
+            return run_all(asked, [RunRequest(trial=trial, length=length)])[0]
 
         # Looked at for nothing first, to see where a pruner would stop it.
         record = ask(self.case.engine(), limit)
@@ -441,10 +442,11 @@ class Search:
             if step > 0 and sampler.gives_up(step, value):
                 ask(engine, step)
                 return math.log(step), False, True
-        reading = read(ask(engine, limit), target)
-        if reading.middle:
-            return math.log(reading.middle), True, False
-        failed = reading.failed or self.case.rate(octave) not in map(
+        record = ask(engine, limit)
+        steps = steps_to(record, target)
+        if steps:
+            return math.log(steps), True, False
+        failed = record.has_failed or self.case.rate(octave) not in map(
             self.case.rate, self.case.recorded
         )
         return (math.inf if failed else math.log(limit)), False, False

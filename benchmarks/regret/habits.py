@@ -6,9 +6,10 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from batchlab.engines.contract import Ask
+from batchlab.engines.contract import run_all
 from batchlab.engines.recorded_grid import CellKey
 from batchlab.errors import TrialError
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength
 
 from .situation import Situation
@@ -85,7 +86,7 @@ def _searched(
             continue
         trial = engine.trial(batch_size=batch_size, learning_rate=rate, seed=seed)
         length = RunLength(steps=max(1, math.ceil(min(best_s, left_s) / step_s)), until=target)
-        (record,) = engine.run([Ask(trial=trial, length=length)])
+        (record,) = run_all(engine, [RunRequest(trial=trial, length=length)])
         crossing = record.crossing(target)
         if crossing is not None and crossing.step * step_s < best_s:
             best, best_s = recorded, crossing.step * step_s

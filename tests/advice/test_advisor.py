@@ -445,14 +445,11 @@ class Failing(SimulatedEngine):
 
     broken = frozenset(BATCH_SIZES)
 
-    def run(self, asks):
-        records = []
-        for ask in asks:
-            (record,) = super().run([ask])
-            if ask.trial.batch_size in self.broken:
-                record = replace(record, status=Status.ERROR, reason="no such file", evaluations=())
-            records.append(record)
-        return records
+    def answer(self, request):
+        record = super().answer(request)
+        if request.trial.batch_size in self.broken:
+            record = replace(record, status=Status.ERROR, reason="no such file", evaluations=())
+        return record
 
 
 def test_runs_that_all_end_in_an_error_end_the_study_with_its_reason():
@@ -492,8 +489,8 @@ def test_a_reference_that_cannot_be_run_is_told():
 
 def test_a_metric_without_a_distance_from_perfect_has_no_quality():
     class Percent(SimulatedEngine):
-        def run(self, asks):
-            return [in_percent(record) for record in super().run(asks)]
+        def answer(self, request):
+            return in_percent(super().answer(request))
 
     engine = Percent(truth=TRUTH, step_s=knee(64))
 

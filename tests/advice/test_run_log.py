@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.run_log import RunLog, Wish, read
+from batchlab.advice.run_log import RunLog, steps_to
 from batchlab.records.trial import Target
 
 
@@ -15,30 +15,30 @@ def run_log(*, n_workers=1, budget_s=10.0):
     return RunLog(question=asked, engine=engine, until=asked.target)
 
 
-def wish(seed=0, steps=1000, rate=0.04, size=64):
-    return Wish(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
+def request(of, seed=0, steps=1000, rate=0.04, size=64):
+    return of.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
 
 
 def test_runs_side_by_side_cost_what_the_slowest_worker_takes():
-    two = [wish(seed=0), wish(seed=1)]
+    one, side_by_side = run_log(), run_log(n_workers=2)
 
-    assert run_log().expected_s(two) == 2.0
-    assert run_log(n_workers=2).expected_s(two) == 1.0
-    assert run_log(n_workers=2).expected_s([wish()]) == 1.0
+    assert one.expected_s([request(one, seed=seed) for seed in (0, 1)]) == 2.0
+    assert side_by_side.expected_s([request(side_by_side, seed=seed) for seed in (0, 1)]) == 1.0
+    assert side_by_side.expected_s([request(side_by_side)]) == 1.0
 
 
 def test_what_was_run_is_not_paid_for_again():
     recorder = run_log()
-    recorder.run([wish(steps=600)], "tune")
+    recorder.run([request(recorder, steps=600)], "tune")
 
-    assert recorder.expected_s([wish(steps=1000)]) == 0.4
+    assert recorder.expected_s([request(recorder, steps=1000)]) == 0.4
 
 
 def test_a_run_that_met_its_target_costs_nothing_more():
     recorder = run_log()
-    recorder.run([wish(steps=10_000)], "tune")
+    recorder.run([request(recorder, steps=10_000)], "tune")
 
-    assert recorder.expected_s([wish(steps=20_000)]) == 0.0
+    assert recorder.expected_s([request(recorder, steps=20_000)]) == 0.0
 
 
 def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
@@ -52,14 +52,14 @@ def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may
     assert recorder.watched_from_samples(256) == 0.4 * 128_000
     assert recorder.watched_from_samples(64) == 0.4 * 64_000
     assert recorder.watched_from_samples(8) == 0.4 * 8_000
-    recorder.run([wish(size=256)], "value")
+    recorder.run([request(recorder, size=256)], "value")
     assert recorder.engine.asked[-1].length.watched_from_samples == 0.4 * 128_000
 
 
 def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
     recorder = run_log()
-    recorder.run([wish()], "tune")
-    recorder.run([wish(steps=2000)], "verify")
+    recorder.run([request(recorder)], "tune")
+    recorder.run([request(recorder, steps=2000)], "verify")
 
     assert list(recorder.of_cell((64, 0.04), "tune")) == [0]
     assert recorder.of_cell((64, 0.04), "verify") == {}
@@ -68,33 +68,34 @@ def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
 def test_what_is_reserved_is_not_left():
     recorder = run_log(budget_s=10.0)
     recorder.reserved_s = 3.0
-    recorder.run([wish(steps=1000)], "tune")
+    recorder.run([request(recorder, steps=1000)], "tune")
 
     assert recorder.left_s() == 6.0
 
 
 def test_a_run_that_was_cut_is_a_bound_and_one_that_diverged_is_none():
     recorder = run_log()
-    cut, failed = recorder.run([wish(steps=100), wish(rate=10.0)], "tune")
+    cut, failed = recorder.run([request(recorder, steps=100), request(recorder, rate=10.0)], "tune")
     target = Target(metric="accuracy", value=0.97, better="higher")
 
-    assert (read(cut, target).after_steps, read(cut, target).steps) == (100, None)
-    assert not read(cut, target).failed
-    assert read(failed, target).failed
+    assert (cut.steps, cut.crossing(target)) == (100, None)
+    assert not cut.has_failed
+    assert failed.has_failed
+    assert steps_to(cut, target) is steps_to(failed, target) is None
 
 
 def test_a_crossing_lies_between_two_evaluations():
     recorder = run_log()
-    (record,) = recorder.run([wish(steps=100_000)], "tune")
+    (record,) = recorder.run([request(recorder, steps=100_000)], "tune")
 
-    reading = read(record, recorder.until)
+    crossing = record.crossing(recorder.until)
 
-    assert reading.after_steps < Truth().best_steps(64) <= reading.steps
-    assert reading.after_steps < reading.middle < reading.steps
+    assert crossing.after_step < Truth().best_steps(64) <= crossing.step
+    assert crossing.after_step < steps_to(record, recorder.until) < crossing.step
 
 
 def test_a_run_without_evaluations_met_nothing():
     recorder = run_log()
-    (record,) = recorder.run([wish()], "tune")
+    (record,) = recorder.run([request(recorder)], "tune")
 
     assert replace(record, evaluations=()).crossing(recorder.until) is None

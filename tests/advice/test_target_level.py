@@ -7,7 +7,8 @@ from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.objective import best_value
 from batchlab.advice.target_level import easier, from_pilot, neighbours
-from batchlab.engines.contract import Ask
+from batchlab.engines.contract import run_all
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Target
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
@@ -17,7 +18,7 @@ TARGET = Target(metric="accuracy", value=0.97, better="higher")
 def simulated(steps, *, until=None, rate=0.04):
     engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64))
     trial = engine.trial(batch_size=64, learning_rate=rate, seed=0)
-    return engine.run([Ask(trial=trial, length=RunLength(steps=steps, until=until))])[0]
+    return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps, until=until))])[0]
 
 
 def curve_to(level, *, epochs=25):

@@ -36,8 +36,9 @@ from benchmarks.rate_search import (
 from benchmarks.regret.situation import situation
 from tests.reference.recorded_grid import Row, line_to, write_grid
 
-from batchlab.engines.contract import Ask
+from batchlab.engines.contract import run_all
 from batchlab.engines.recorded_grid import RecordedGrid
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength
 from benchmarks import rate_search
 
@@ -90,7 +91,7 @@ def test_a_rate_that_was_not_recorded_fails_at_no_cost(case: Case) -> None:
     trial = engine.trial(batch_size=16, learning_rate=case.rate(6), seed=0)
     length = RunLength(steps=500, until=case.drawn.grid.target)
 
-    (record,) = engine.run([Ask(trial=trial, length=length)])
+    (record,) = run_all(engine, [RunRequest(trial=trial, length=length)])
 
     assert trial.learning_rate == case.rate(6)
     assert record.crossing(case.drawn.grid.target) is None

@@ -22,10 +22,9 @@ from batchlab.commands import advice_session
 from batchlab.commands.advise import advise_with_evidence
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.report import stored
-from batchlab.engines import local_processes as live_engine
+from batchlab.engines import local_processes
 from batchlab.engines.cost_model import CostModel
-from batchlab.engines.local_processes import LiveEngine
-from batchlab.engines.process_pool import TrialEnd
+from batchlab.engines.local_processes import LocalProcesses
 from batchlab.errors import (
     BatchSizeError,
     BudgetError,
@@ -36,9 +35,11 @@ from batchlab.errors import (
 from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
+from batchlab.training.plain import Outcome
 
 STEP_S = 0.01
 BUDGET_S = 60.0
@@ -263,13 +264,13 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = StepClock()
-    real_ended = live_engine.TrialRecorder.ended
+    real_ended = local_processes.TrialRecorder.ended
 
-    def ended(self: Any, end: TrialEnd) -> None:
-        from_step, _ = self._began[end.trial.trial_id]
-        record = self._store.record(end.trial.trial_id)
+    def ended(self: Any, request: RunRequest, outcome: Outcome) -> None:
+        from_step, _ = self._began[request.trial.trial_id]
+        record = self._store.record(request.trial.trial_id)
         clock.now_s += 0.5 * (record.steps - from_step)
-        real_ended(self, end)
+        real_ended(self, request, outcome)
 
     real_with_run = CostModel.with_run
 
@@ -280,17 +281,17 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
         return real_with_run(self, replace(record, evaluations=tuple(timed)), **named)
 
-    class OneAtATime(LiveEngine):
+    class OneAtATime(LocalProcesses):
         @property
         def n_workers(self) -> int:  # side by side, the order of the ends is a matter of luck
             return 1
 
-    def made(*arguments: Any, started_s: float, **named: Any) -> LiveEngine:
+    def made(*arguments: Any, started_s: float, **named: Any) -> LocalProcesses:
         return OneAtATime(*arguments, started_s=0.0, clock=clock, **named)
 
-    monkeypatch.setattr(live_engine.TrialRecorder, "ended", ended)
+    monkeypatch.setattr(local_processes.TrialRecorder, "ended", ended)
     monkeypatch.setattr(CostModel, "with_run", with_run)
-    monkeypatch.setattr(advice_session, "LiveEngine", made)
+    monkeypatch.setattr(advice_session, "LocalProcesses", made)
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
@@ -545,7 +546,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     (question,) = advisor.questions
     step_s = {option.step_s.estimate or 0.0 for option in question.options}
     assert sorted(step_s) == pytest.approx([STEP_S / 100])
-    assert advisor.engines[-1]._work.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
+    assert advisor.engines[-1]._inner._work.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
     assert any("those of a GPU" in caveat for caveat in advice.caveats)
     assert any("counted here, on here" in caveat for caveat in advice.caveats)
 

@@ -37,6 +37,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
+from batchlab.machine import thread_choices
 from batchlab.planning.scaling import scaled
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.study import Study
@@ -315,7 +316,7 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
 
     assert told.fractions == sorted(told.fractions)
     assert told.fractions[-1] == pytest.approx(1.0)
-    at_a_time = min(4, max(sweeping.thread_choices("cpu")))
+    at_a_time = min(4, max(thread_choices("cpu")))
     assert told.phases == [
         "checking the workload",
         f"training 4 of 4 trials, {at_a_time} at a time",

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
-from batchlab.engines import local_processes as live_engine
-from batchlab.engines.contract import Ask
+from batchlab.engines import local_processes
+from batchlab.engines.contract import Engine, run_all
 from batchlab.engines.cost_model import CostModel
-from batchlab.engines.journal import Journal, stored_journal
-from batchlab.engines.local_processes import LiveEngine, LiveWork, StudyName
+from batchlab.engines.local_processes import LocalProcesses, LocalWork
 from batchlab.errors import StoreError
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
 
-STUDY = StudyName(study_id="study", command="batchlab advise small")
 STEP_S = 0.001
 EASY = Target(metric="accuracy", value=0.5, better="higher")
 OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
@@ -50,34 +49,17 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def made_up_summary() -> WorkloadSummary:
-    return WorkloadSummary(
-        workload_id="made-up-id",
-        name="small",
-        reference="small",
-        settings=(),
-        n_train=40,
-        n_validation=20,
-        n_test=20,
-        n_train_evaluated=40,
-        n_parameters=83,
-        metrics=(MetricSummary(name="accuracy", better="higher"),),
-        batch_size=10,
-        learning_rate=0.05,
-    )
-
-
 def engine_on(
     store: Store,
     packed: PackedWorkload,
     *,
     budget_s: float = 1e6,
     clock: Callable[[], float] | None = None,
-) -> LiveEngine:
+) -> LocalProcesses:
     sizes = (1, 5, 10, 20, 40)
-    engine = LiveEngine(
+    return LocalProcesses(
         store,
-        LiveWork(
+        LocalWork(
             packed=packed,
             trial=small_trial(small_workload(n=40), batch_size=10),
             micro_batch_sizes={size: min(size, 20) for size in sizes},
@@ -85,35 +67,31 @@ def engine_on(
             horizon_epochs=None,
             device="cpu",
         ),
-        Journal(store, STUDY.study_id),
-        STUDY,
         Told(),
         started_s=0.0,
         budget_s=budget_s,
         clock=clock or Clock(),
     )
-    engine.put_study(None)
-    return engine
 
 
 def ask(
-    engine: LiveEngine, *, batch_size: int = 10, steps: int = 12, until: Target | None = None
-) -> Ask:
+    engine: Engine, *, batch_size: int = 10, steps: int = 12, until: Target | None = None
+) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=0)
-    return Ask(trial=trial, length=RunLength(steps=steps, until=until))
+    return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
 
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     """The trials that were really begun, in order."""
     begun: list[Trial] = []
-    begin = live_engine.TrialRecorder.begin
+    begin = local_processes.TrialRecorder.begin
 
-    def counted(self: Any, trial: Trial) -> Any:
-        begun.append(trial)
-        return begin(self, trial)
+    def counted(self: Any, request: RunRequest) -> Any:
+        begun.append(request.trial)
+        return begin(self, request)
 
-    monkeypatch.setattr(live_engine.TrialRecorder, "begin", counted)
+    monkeypatch.setattr(local_processes.TrialRecorder, "begin", counted)
     return begun
 
 
@@ -126,8 +104,9 @@ def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        records = engine.run(
-            [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)]
+        records = run_all(
+            engine,
+            [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)],
         )
 
     assert [record.trial.batch_size for record in records] == [5, 10, 20]
@@ -140,13 +119,13 @@ def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        engine.run([ask(engine, steps=12)])
-        (longer,) = engine.run([ask(engine, steps=40)])
+        run_all(engine, [ask(engine, steps=12)])
+        (longer,) = run_all(engine, [ask(engine, steps=40)])
     other = tmp_path / "other.db"
     with Store(other) as store:
         store.put_workload(made_up_summary())
         engine = engine_on(store, packed)
-        (at_once,) = engine.run([ask(engine, steps=40)])
+        (at_once,) = run_all(engine, [ask(engine, steps=40)])
 
     assert longer.resumed_from_steps == (12,)
     assert longer.final("train", "loss") == at_once.final("train", "loss")
@@ -157,9 +136,9 @@ def test_a_trial_that_met_its_target_before_is_answered_without_training(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        (first,) = engine.run([ask(engine, steps=400, until=EASY)])
+        (first,) = run_all(engine, [ask(engine, steps=400, until=EASY)])
         trained.clear()
-        (again,) = engine.run([ask(engine, steps=400, until=EASY)])
+        (again,) = run_all(engine, [ask(engine, steps=400, until=EASY)])
 
     assert first.status is Status.TARGET_REACHED
     assert again == first
@@ -171,10 +150,10 @@ def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        (whole,) = engine.run([ask(engine, steps=400)])
+        (whole,) = run_all(engine, [ask(engine, steps=400)])
         trained.clear()
-        (met,) = engine.run([ask(engine, steps=300, until=EASY)])
-        (missed,) = engine.run([ask(engine, steps=300, until=OUT_OF_REACH)])
+        (met,) = run_all(engine, [ask(engine, steps=300, until=EASY)])
+        (missed,) = run_all(engine, [ask(engine, steps=300, until=OUT_OF_REACH)])
 
     assert trained == []
     assert shape(met) == shape(missed) == shape(whole)
@@ -187,11 +166,11 @@ def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed, budget_s=0.0)
-        (never_begun,) = engine.run([ask(engine, batch_size=5)])
+        (never_begun,) = run_all(engine, [ask(engine, batch_size=5)])
         engine = engine_on(store, packed)
-        engine.run([ask(engine)])
+        run_all(engine, [ask(engine)])
         engine = engine_on(store, packed, budget_s=0.0)
-        (begun,) = engine.run([ask(engine, steps=500)])
+        (begun,) = run_all(engine, [ask(engine, steps=500)])
 
     assert (never_begun.status, never_begun.evaluations) == (Status.TIMEOUT, ())
     assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
@@ -202,110 +181,18 @@ def test_a_run_under_way_at_the_end_of_the_budget_is_stopped_in_time(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed, budget_s=3.0)  # the fake clock takes a second of it
-        (record,) = engine.run([ask(engine, steps=10**7)])
+        (record,) = run_all(engine, [ask(engine, steps=10**7)])
 
     assert record.status is Status.TIMEOUT
     assert 0 < record.steps < 10**7
-
-
-def test_replayed_runs_are_what_they_were_and_train_nothing(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
-) -> None:
-    def study(engine: LiveEngine) -> list[tuple[Any, ...]]:
-        seen: list[tuple[Any, ...]] = []
-        for steps in (8, 24):
-            seen.append((engine.spent_s(), engine.expected_s(10, 100)))
-            records = engine.run([ask(engine, steps=steps), ask(engine, batch_size=20, steps=8)])
-            seen += [(record.status, record.steps, shape(record)) for record in records]
-        return [*seen, (engine.spent_s(),)]
-
-    with Store(lab) as store:
-        first = study(engine_on(store, packed))
-        trained.clear()
-        again = study(engine_on(store, packed, clock=Clock()))
-
-    # The last reading was not stored: nothing was done after it.
-    assert again[:-1] == first[:-1]
-    assert trained == []
-
-
-def test_a_run_ended_by_the_budget_is_replayed_as_such_and_not_trained_on(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed, budget_s=0.0)
-        (first,) = engine.run([ask(engine)])
-        engine = engine_on(store, packed)
-        trained.clear()
-        (again,) = engine.run([ask(engine)])
-
-    assert again == first
-    assert trained == []
-
-
-def test_after_the_replay_the_clock_goes_on_from_where_it_was(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    clock = Clock()
-    clock.now_s = 50.0
-    with Store(lab) as store:
-        engine = engine_on(store, packed, clock=clock)
-        before_s = engine.spent_s()
-        engine.run([ask(engine)])
-        after_s = clock.now_s
-        engine = engine_on(store, packed)
-
-        assert engine.spent_s() == before_s
-        assert engine.spent_s() == after_s + 1.0
-
-
-def test_other_asks_than_before_end_the_replay_and_are_run(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        for steps in (8, 16):
-            engine.spent_s()
-            engine.run([ask(engine, steps=steps)])
-        engine = engine_on(store, packed)
-        engine.spent_s()
-        trained.clear()
-        (record,) = engine.run([ask(engine, batch_size=5, steps=8)])
-        runs = [run.length.steps for entry in stored_journal(store, "study") for run in entry.runs]
-
-    assert [trial.batch_size for trial in trained] == [5]
-    assert record.steps == 8
-    assert runs == [8]
-
-
-def test_an_interrupted_round_is_stored_and_goes_on(
-    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = live_engine.run_side_by_side
-
-    def interrupted(*arguments: Any, **named: Any) -> None:
-        real(*arguments, **named)
-        raise KeyboardInterrupt
-
-    with Store(lab) as store:
-        monkeypatch.setattr(live_engine, "run_side_by_side", interrupted)
-        engine = engine_on(store, packed)
-        with pytest.raises(KeyboardInterrupt):
-            engine.run([ask(engine)])
-        monkeypatch.setattr(live_engine, "run_side_by_side", real)
-        engine = engine_on(store, packed)
-        (record,) = engine.run([ask(engine)])
-
-    assert record.resumed_from_steps == ()  # it had ended, and was answered from the store
-    assert record.steps == 12
 
 
 def test_the_expected_time_follows_what_runs_really_took(lab: Path, packed: PackedWorkload) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
         before_s = engine.expected_s(10, 1)
-        (record,) = engine.run([ask(engine, batch_size=10, steps=40)])
-        cost_model = stored_journal(store, "study")[-1].cost_model
+        (record,) = run_all(engine, [ask(engine, batch_size=10, steps=40)])
+        cost_model = engine.cost_model
 
     assert before_s == CostModel().expected_s(record.trial, 1, step_s=STEP_S)
     assert cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
@@ -339,11 +226,11 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        engine.run([ask(engine)])
+        run_all(engine, [ask(engine)])
         store.checkpoint_path(ask(engine).trial.trial_id).unlink()
 
         with pytest.raises(StoreError, match="another --store"):
-            engine.run([ask(engine, steps=50)])
+            run_all(engine, [ask(engine, steps=50)])
 
 
 def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
@@ -352,7 +239,7 @@ def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
     with Store(tmp_path / "other.db") as store:
         store.put_workload(made_up_summary())
         engine = engine_on(store, packed)
-        (whole,) = engine.run([ask(engine, batch_size=1, steps=160)])
+        (whole,) = run_all(engine, [ask(engine, batch_size=1, steps=160)])
     early = whole.evaluations[12]  # of 64 marks in the first epoch of 40 steps
     value = early.score("validation", "loss")
     assert value is not None
@@ -363,12 +250,12 @@ def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
         engine = engine_on(store, packed)
         seldom = ask(engine, batch_size=1, steps=160)
         seldom = replace(seldom, length=replace(seldom.length, watched_from_samples=80))
-        (first,) = engine.run([seldom])
+        (first,) = run_all(engine, [seldom])
         seldom_until = replace(seldom, length=replace(seldom.length, until=target))
-        (same,) = engine.run([seldom_until])
+        (same,) = run_all(engine, [seldom_until])
         assert len(trained) == 1
-        (again,) = engine.run([ask(engine, batch_size=1, steps=160, until=target)])
-        (once_more,) = engine.run([ask(engine, batch_size=1, steps=160, until=target)])
+        (again,) = run_all(engine, [ask(engine, batch_size=1, steps=160, until=target)])
+        (once_more,) = run_all(engine, [ask(engine, batch_size=1, steps=160, until=target)])
 
     assert len(first.evaluations) < len(whole.evaluations)
     wide, exact, expected = (run.crossing(target) for run in (same, again, whole))
@@ -377,3 +264,26 @@ def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
     assert wide.step - wide.after_step > exact.step - exact.after_step
     assert len(trained) == 2
     assert shape(once_more) == shape(again) == shape(whole)[: len(again.evaluations)]
+
+
+def test_a_free_core_never_waits_for_the_slowest_of_a_round(
+    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalProcesses, "n_workers", 2)
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        engine.submit(ask(engine, steps=10**7))
+        for batch_size in (5, 20):
+            engine.submit(ask(engine, batch_size=batch_size))
+        ended = [engine.next_finished().record for _ in range(2)]
+        engine.cancel()
+        cancelled = store.record(ask(engine).trial.trial_id)
+        (later,) = run_all(engine, [ask(engine, steps=1)])
+
+    assert {record.trial.batch_size for record in ended} == {5, 20}
+    assert {record.status for record in ended} == {Status.OK}
+    # What was under way went on beside them, and can go on from there.
+    assert cancelled is not None
+    assert cancelled.status is None
+    assert cancelled.steps > 0
+    assert later.resumed_from_steps != ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,15 @@ from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
 
+from batchlab.engines.contract import run_all
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import TrialError
-from batchlab.records.trial import RunLength, Status, Target, Trial, TrialRecord
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import RunLength, Status, Target, TrialRecord
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 TARGET = Target(metric="loss", value=0.5, better="lower")
-
-
-@dataclass(frozen=True)
-class Ask:
-    trial: Trial
-    length: RunLength
 
 
 @pytest.fixture
@@ -46,7 +41,8 @@ def answer(
     seed: int = 0,
 ) -> TrialRecord:
     trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    (record,) = engine.run([Ask(trial, RunLength(steps=steps, until=until))])
+    length = RunLength(steps=steps, until=until)
+    (record,) = run_all(engine, [RunRequest(trial=trial, length=length)])
     return record
 
 
@@ -173,7 +169,7 @@ def test_a_trial_made_elsewhere_is_refused_too(grid: RecordedGrid) -> None:
     trial = small_trial(small_workload(), batch_size=48, learning_rate=0.2)
 
     with pytest.raises(TrialError, match="no batch size 48"):
-        an_engine(grid).run([Ask(trial, RunLength(steps=10))])
+        run_all(an_engine(grid), [RunRequest(trial=trial, length=RunLength(steps=10))])
 
 
 def test_a_rate_written_down_after_another_sum_is_the_same_rate(grid: RecordedGrid) -> None:

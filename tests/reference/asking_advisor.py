@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from batchlab.advice.advice import Advice, RateTried, Step
 from batchlab.advice.question import Question
-from batchlab.engines.contract import Ask, Engine
+from batchlab.engines.contract import Engine, run_all
 from batchlab.records.estimate import Estimate
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, TrialRecord
 
 NOT_ASKED = Estimate.cannot_tell("this advisor does not look")
@@ -50,17 +51,18 @@ class AskingAdvisor:
         self, question: Question, engine: Engine, batch_size: int, length: int, n: int
     ) -> list[TrialRecord]:
         self.before_ask(n)
-        asks = [
-            Ask(
+        requests = [
+            RunRequest(
                 trial=engine.trial(batch_size=batch_size, learning_rate=rate, seed=n % 2),
                 length=RunLength(steps=length, until=question.target),
             )
             for rate in (question.reference.learning_rate, 2 * question.reference.learning_rate)
         ]
         self.asked += [
-            (batch_size, ask.trial.learning_rate, ask.trial.seed, length) for ask in asks
+            (batch_size, request.trial.learning_rate, request.trial.seed, length)
+            for request in requests
         ]
-        return list(engine.run(asks))
+        return run_all(engine, requests)
 
     def _advice(
         self,

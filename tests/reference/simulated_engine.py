@@ -6,11 +6,13 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-from batchlab.engines.contract import Ask
+from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.planning.cadence import pauses
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 
 N_TRAIN = 20_000
@@ -62,7 +64,7 @@ class Truth:
 
 
 @dataclass
-class SimulatedEngine:
+class SimulatedEngine(AnswersAtOnce):
     """Answers trials from a `Truth`; its clock counts steps times the step time.
 
     The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at the
@@ -75,8 +77,21 @@ class SimulatedEngine:
     n_seeds: int | None = None
     salt: int = 0
     elapsed_s: float = 0.0
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[RunRequest] = field(default_factory=list)
     _done: dict[str, int] = field(default_factory=dict)
+
+    name: ClassVar[str] = "simulated"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        resumes=True,
+        any_learning_rate=True,
+        any_seed=True,
+        side_by_side=True,
+        in_process_metrics=False,
+        keeps_cadence=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
         return None
@@ -97,13 +112,10 @@ class SimulatedEngine:
     def spent_s(self) -> float:
         return self.elapsed_s
 
-    def run(self, asks: Sequence[Ask]) -> Sequence[TrialRecord]:
-        return [self._answer(ask) for ask in asks]
-
-    def _answer(self, ask: Ask) -> TrialRecord:
-        self.asked.append(ask)
-        trial = ask.trial
-        limit = ask.length.last_step(trial)
+    def answer(self, request: RunRequest) -> TrialRecord:
+        self.asked.append(request)
+        trial = request.trial
+        limit = request.length.last_step(trial)
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
             record = _record(trial, Status.DIVERGED, "the loss grew", ((0, 0.1), (5, 0.05)))
@@ -111,10 +123,10 @@ class SimulatedEngine:
             steps = mean * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
             status = Status.OK
-            for step in _marks(trial, limit, watched_from=ask.length.watched_from_samples):
+            for step in _marks(trial, limit, watched_from=request.length.watched_from_samples):
                 value = 1 - (1 - self.truth.target) * (steps / step) ** 0.5
                 curve.append((step, value))
-                if ask.length.until is not None and ask.length.until.met_by(value):
+                if request.length.until is not None and request.length.until.met_by(value):
                     status = Status.TARGET_REACHED
                     break
             record = _record(trial, status, None, tuple(curve))

@@ -10,7 +10,7 @@ from batchlab.advice.answer import Conclusion, answered
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import RunLog, Wish, has_failed
+from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
 from batchlab.advice.target_level import (
     TargetLevel,
@@ -160,7 +160,7 @@ class _Advisor:
             if run_log.left_s() < question.budget_s / 2:
                 break
             run_log.note("pilot at other rates", f"at {rates[0]:.3g} nothing was learned")
-        if all(has_failed(record) for record in records):
+        if all(record.has_failed for record in records):
             return f"every pilot run failed: {records[0].reason}"
         return (
             f"no pilot run learned anything in {records[0].steps} steps, as far as their share of "
@@ -172,8 +172,8 @@ class _Advisor:
         question = self._question
         while True:
             steps = min(steps, limit)
-            wishes = [
-                Wish(
+            requests = [
+                self._run_log.request(
                     batch_size=question.reference.batch_size,
                     learning_rate=rate,
                     seed=self._state.seeds.tune[0],
@@ -181,9 +181,9 @@ class _Advisor:
                 )
                 for rate in rates
             ]
-            records = self._run_log.run(wishes, "pilot")
+            records = self._run_log.run(requests, "pilot")
             plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-            if plateau.verdict == "reached" or steps >= limit or has_failed(records[0]):
+            if plateau.verdict == "reached" or steps >= limit or records[0].has_failed:
                 return records
             steps *= 2
 
@@ -196,7 +196,7 @@ class _Advisor:
         """No run met the target: take one that can be met, or say why not."""
         question = self._question
         target = self._run_log.until
-        if all(has_failed(record) for record in records):
+        if all(record.has_failed for record in records):
             return (
                 f"every rate tried at batch size {question.reference.batch_size} diverged or "
                 f"failed: {records[0].reason}"

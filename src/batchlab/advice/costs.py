@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.combined_estimates import log_half_width
-from batchlab.advice.run_log import read
+from batchlab.advice.run_log import steps_to
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
@@ -106,12 +106,16 @@ def observations(state: StudyState, target: Target) -> list[StepsObservation]:
     seen = []
     for size in sorted(state.tuned):
         for record in state.valuation_runs(size).values():
-            reading = read(record, target)
-            if reading.failed or not (reading.steps or reading.after_steps):
-                continue  # met untrained at an easier target, or never begun: it measures nothing
+            crossing = record.crossing(target)
+            if crossing is None and (record.has_failed or not record.steps):
+                continue  # a failure bounds no longer run; one never begun measures nothing
+            if crossing is not None and not crossing.step:
+                continue  # met untrained, at an easier target
             seen.append(
                 StepsObservation(
-                    batch_size=size, after_steps=reading.after_steps, steps=reading.steps
+                    batch_size=size,
+                    after_steps=record.steps if crossing is None else crossing.after_step,
+                    steps=None if crossing is None else crossing.step,
                 )
             )
     return seen
@@ -130,9 +134,7 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
     logs: dict[int, list[float]] = {}
     for size in sorted(state.tuned):
         found_costs = [
-            learning_cost_of(state.run_log, record)
-            if target is None
-            else read(record, target).middle
+            learning_cost_of(state.run_log, record) if target is None else steps_to(record, target)
             for record in state.valuation_runs(size).values()
         ]
         found = [math.log(cost) for cost in found_costs if cost]

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from batchlab.advice.costs import costs_of
-from batchlab.advice.run_log import has_failed
 from batchlab.advice.study_state import StudyState
 
 _STRIDE = 4.0
@@ -68,7 +67,7 @@ def visit(state: StudyState, batch_size: int, *, why: str) -> bool:
     if tuned.learning_rate is None:
         state.ruled_out[batch_size] = _why_none(state, batch_size, limit)
         # Not `limit`: a run may end before it, at the epochs allowed or with the budget.
-        missed = [record.steps for record in tuned.records if not has_failed(record)]
+        missed = [record.steps for record in tuned.records if not record.has_failed]
         if missed:
             state.missed_at[batch_size] = min(missed)
         state.run_log.note(f"batch size {batch_size} is out", state.ruled_out[batch_size])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from batchlab.advice.decision import Decision
-from batchlab.advice.run_log import Wish
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import neighbours
 from batchlab.records.trial import Target
@@ -41,7 +40,7 @@ def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
     if targets is None:
         return
     harder = targets[1]
-    wishes = []
+    requests = []
     cost_s = 0.0
     for size in near_the_best(decision):
         cell, cost = state.cell(size), state.log_learning_cost(size)
@@ -49,19 +48,20 @@ def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
             continue
         for seed, record in state.valuation_runs(size).items():
             if record.crossing(harder) is None:
-                wishes.append(
-                    Wish(
+                requests.append(
+                    state.run_log.request(
                         batch_size=size,
                         learning_rate=cell[1],
                         seed=seed,
                         steps=math.ceil(_FURTHEST * math.exp(cost)),
+                        until=harder,
                     )
                 )
                 new_steps = math.ceil((_USUALLY - 1) * math.exp(cost))
                 cost_s += state.run_log.run_s(size, new_steps)
-    if wishes and cost_s / state.run_log.engine.n_workers <= state.run_log.left_s():
+    if requests and cost_s / state.run_log.engine.n_workers <= state.run_log.left_s():
         state.run_log.note(
-            f"follow {len(wishes)} runs on to {harder.metric} {harder.value:.4g}",
+            f"follow {len(requests)} runs on to {harder.metric} {harder.value:.4g}",
             "the decision is repeated at a harder target",
         )
-        state.run_log.run(wishes, "value", until=harder)
+        state.run_log.run(requests, "value")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from batchlab.advice.advice import RateTried, Step
 from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
-from batchlab.engines.contract import Ask, Engine
+from batchlab.engines.contract import Engine, run_all
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.trial import RunLength, Status, Target, TrialRecord
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import RunLength, Target, Trial, TrialRecord
 
 _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
@@ -21,52 +22,14 @@ _WATCHED_FROM = 0.4
 Purpose = Literal["pilot", "tune", "value", "verify"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
-    """A run to ask for: at most `steps` steps, or until the target where there is one."""
-
-    batch_size: int
-    learning_rate: float
-    seed: int
-    steps: int
-
-    @property
-    def cell(self) -> tuple[int, float]:
-        """Batch size and learning rate."""
-        return self.batch_size, self.learning_rate
+Key = tuple[int, float, int]
+"""Batch size, learning rate and seed, as they were asked for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """What a run says of one target: between which steps it was first met.
-
-    Attributes:
-        after_steps: not met at this many steps.
-        steps: met by then; None: not while it ran.
-        failed: it diverged or ended badly, so its length is no bound for a longer run.
-    """
-
-    after_steps: int
-    steps: int | None
-    failed: bool
-
-    @property
-    def middle(self) -> float | None:
-        """The middle of the interval, None where the target was not met."""
-        return None if self.steps is None else (self.after_steps + self.steps) / 2
-
-
-def read(record: TrialRecord, target: Target) -> Reading:
-    """The crossing of `target` in a record."""
+def steps_to(record: TrialRecord, target: Target) -> float | None:
+    """Steps to the target, None where the run did not meet it."""
     crossing = record.crossing(target)
-    if crossing is not None:
-        return Reading(after_steps=crossing.after_step, steps=crossing.step, failed=False)
-    return Reading(after_steps=record.steps, steps=None, failed=has_failed(record))
-
-
-def has_failed(record: TrialRecord) -> bool:
-    """Whether a run diverged or ended badly; one that was cut, or ran out of time, has not."""
-    return record.status not in (None, Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
+    return None if crossing is None else crossing.middle
 
 
 @dataclass
@@ -87,11 +50,12 @@ class RunLog:
     question: Question
     engine: Engine
     until: Target | None
-    records: dict[tuple[int, float, int], TrialRecord] = field(default_factory=dict)
-    purposes: dict[tuple[int, float, int], Purpose] = field(default_factory=dict)
+    records: dict[Key, TrialRecord] = field(default_factory=dict)
+    purposes: dict[Key, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0
+    _keys: dict[Trial, Key] = field(default_factory=dict)
 
     def note(self, did: str, why: str) -> None:
         """Write down what is done next, and why."""
@@ -101,9 +65,45 @@ class RunLog:
         """What the budget leaves after what is reserved."""
         return self.question.budget_s - self.engine.spent_s() - self.reserved_s
 
-    def expected_s(self, wishes: Sequence[Wish]) -> float:
+    def request(
+        self,
+        *,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+        steps: int,
+        until: Target | None = None,
+    ) -> RunRequest:
+        """A run of at most `steps` steps, `until` the study's target unless another is given.
+
+        Args:
+            batch_size: examples per step.
+            learning_rate: its rate.
+            seed: of initial weights and order of examples.
+            steps: at most so many; the question may allow fewer.
+            until: the target at which it ends; None: the study's own, if it has one.
+        """
+        trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        # An engine with certain rates has its own way to write one down.
+        self._keys[trial] = batch_size, learning_rate, seed
+        return RunRequest(
+            trial=trial,
+            length=RunLength(
+                steps=max(1, min(steps, self.longest_steps(batch_size))),
+                until=until or self.until,
+                watched_from_samples=self.watched_from_samples(batch_size),
+            ),
+        )
+
+    def key_of(self, request: RunRequest) -> Key:
+        """Batch size, learning rate and seed of a request, as they were asked for."""
+        return self._keys[request.trial]
+
+    def expected_s(self, requests: Sequence[RunRequest]) -> float:
         """About what the runs cost of the budget, side by side where the engine can."""
-        costs = [self.run_s(wish.batch_size, self._new_steps(wish)) for wish in wishes]
+        costs = [
+            self.run_s(request.trial.batch_size, self._new_steps(request)) for request in requests
+        ]
         return max(max(costs, default=0.0), sum(costs) / self.engine.n_workers)
 
     def run_s(self, batch_size: int, steps: int) -> float:
@@ -122,18 +122,16 @@ class RunLog:
         bounds = [steps * min(size, batch_size) for size, steps in self.tuned_steps.items()]
         return math.floor(_WATCHED_FROM * max(bounds, default=0.0))
 
-    def _new_steps(self, wish: Wish) -> int:
+    def _new_steps(self, request: RunRequest) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
-        steps = self._allowed_steps(wish)
-        known = self.records.get((*wish.cell, wish.seed))
+        known = self.records.get(self.key_of(request))
         if known is None:
-            return steps
+            return request.last_step
         if self.until is not None and known.crossing(self.until) is not None:
             return 0
-        return max(0, steps - known.steps)
-
-    def _allowed_steps(self, wish: Wish) -> int:
-        return min(wish.steps, self.longest_steps(wish.batch_size))
+        if not self.engine.capabilities.resumes:
+            return request.last_step
+        return max(0, request.last_step - known.steps)
 
     def plan(self, batch_size: int) -> BatchPlan:
         """The examples of every step, as the engine's trials have it."""
@@ -161,32 +159,23 @@ class RunLog:
                 high = middle
         return low
 
-    def run(
-        self, wishes: Iterable[Wish], purpose: Purpose, *, until: Target | None = None
-    ) -> list[TrialRecord]:
-        """Run them, `until` the study's target unless another is given.
+    def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
+        """Run them and wait for the last.
 
         A record is kept under its cell and seed; the purpose is the one it was first run for.
+
+        Args:
+            requests: made by `request`.
+            purpose: what they are run for.
+
+        Returns:
+            The whole records, in the order of the requests.
         """
-        wishes = list(wishes)
-        asks = [
-            Ask(
-                trial=self.engine.trial(
-                    batch_size=wish.batch_size, learning_rate=wish.learning_rate, seed=wish.seed
-                ),
-                length=RunLength(
-                    steps=max(1, self._allowed_steps(wish)),
-                    until=until or self.until,
-                    watched_from_samples=self.watched_from_samples(wish.batch_size),
-                ),
-            )
-            for wish in wishes
-        ]
-        records = list(self.engine.run(asks))
-        for wish, record in zip(wishes, records, strict=True):
-            if not record.evaluations and not has_failed(record):
+        records = run_all(self.engine, requests)
+        for request, record in zip(requests, records, strict=True):
+            if not record.evaluations and not record.has_failed:
                 continue  # its turn never came: nothing is known of it
-            key = (*wish.cell, wish.seed)
+            key = self.key_of(request)
             self.records[key] = record
             self.purposes.setdefault(key, purpose)
         return records
@@ -209,7 +198,7 @@ class RunLog:
                 purpose=self.purposes[key],
                 status=str(record.status),
                 steps=record.steps,
-                steps_to_target=None if target is None else read(record, target).middle,
+                steps_to_target=None if target is None else steps_to(record, target),
                 best_value=best_value(record, self.question.metric, self.question.better),
             )
             for key, record in self.records.items()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.question import Option, Question
-from batchlab.advice.run_log import RunLog, Wish, has_failed
+from batchlab.advice.run_log import RunLog
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
 
 # Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
@@ -278,8 +279,8 @@ class StudyState:
                 self._keep_the_better_rate(batch_size)
                 return True
             fresh = [seed for seed in self.seeds.value if seed not in done][: n - len(done)]
-            wishes = [
-                Wish(
+            requests = [
+                self.run_log.request(
                     batch_size=batch_size,
                     learning_rate=cell[1],
                     seed=seed,
@@ -287,13 +288,13 @@ class StudyState:
                 )
                 for seed in fresh
             ]
-            if not wishes or self.expected_s(wishes) > self.run_log.left_s():
+            if not requests or self.expected_s(requests) > self.run_log.left_s():
                 return False
             self.run_log.note(
-                f"value batch size {batch_size} at rate {cell[1]:.3g} with {len(wishes)} seeds",
+                f"value batch size {batch_size} at rate {cell[1]:.3g} with {len(requests)} seeds",
                 why or "the seed that chose the rate flatters it",
             )
-            self.run_log.run(wishes, "value")
+            self.run_log.run(requests, "value")
             if len(self.valuation_runs(batch_size)) == len(done):
                 return False  # their turn never came
 
@@ -321,7 +322,7 @@ class StudyState:
                 search.learning_rate, search.learning_cost = rate, cost
 
     def _was_luck(self, batch_size: int, record: TrialRecord) -> bool:
-        if has_failed(record):
+        if record.has_failed:
             return True
         missed = self.run_log.until is not None and learning_cost_of(self.run_log, record) is None
         return missed and record.steps >= self.value_limit(batch_size)
@@ -344,26 +345,22 @@ class StudyState:
         assert question.longest_epochs is not None
         return self.run_log.longest_steps(batch_size)
 
-    def expected_s(self, wishes: list[Wish]) -> float:
+    def expected_s(self, requests: Sequence[RunRequest]) -> float:
         """What the runs are expected to cost, given where the target was met before."""
-        likely = []
-        for wish in wishes:
-            steps = wish.steps
-            known = self._steps_seen(wish)
-            if known is not None:
-                steps = min(steps, math.ceil(_USUALLY_WITHIN * known))
-            likely.append(replace(wish, steps=steps))
-        return self.run_log.expected_s(likely)
+        return self.run_log.expected_s([self._as_usual(request) for request in requests])
 
-    def _steps_seen(self, wish: Wish) -> float | None:
-        """Steps to the target of other seeds of the same cell; None: it was never met there."""
+    def _as_usual(self, request: RunRequest) -> RunRequest:
+        """The request as far as runs of its cell usually go; as it is where none met the target."""
         if self.run_log.until is None:
-            return None
-        others = self.run_log.of_cell(wish.cell, "pilot", "tune", "value", "verify").values()
-        found = [
-            cost for cost in (learning_cost_of(self.run_log, r) for r in others) if cost is not None
-        ]
-        return sum(found) / len(found) if found else None
+            return request
+        cell = self.run_log.key_of(request)[:2]
+        others = self.run_log.of_cell(cell, "pilot", "tune", "value", "verify").values()
+        costs = [learning_cost_of(self.run_log, record) for record in others]
+        found = [cost for cost in costs if cost is not None]
+        if not found:
+            return request
+        steps = min(request.last_step, math.ceil(_USUALLY_WITHIN * (sum(found) / len(found))))
+        return replace(request, length=replace(request.length, steps=steps))
 
 
 def _carried_over(log_steps: float, size: int, batch_size: int) -> float:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from batchlab.advice.advice import TargetOrigin
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import has_failed
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Evaluation, Target, TrialRecord
 
@@ -65,7 +64,7 @@ def easier(question: Question, records: Sequence[TrialRecord], *, why: str) -> T
     """
     best: float | None = None
     for record in records:
-        if has_failed(record):
+        if record.has_failed:
             continue
         level = best_value(
             record,

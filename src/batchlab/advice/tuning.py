@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from batchlab.advice.objective import distance, shortfall
-from batchlab.advice.run_log import RunLog, Wish, has_failed, read
+from batchlab.advice.run_log import RunLog, steps_to
 from batchlab.records.trial import TrialRecord
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
@@ -125,7 +125,7 @@ class RateSearch:
     @property
     def failed(self) -> int:
         """How many runs diverged or ended badly."""
-        return sum(has_failed(record) for record in self._records.values())
+        return sum(record.has_failed for record in self._records.values())
 
     def _climb(self, stride: int, limit_steps: int) -> int:
         while True:
@@ -151,16 +151,16 @@ class RateSearch:
         if self.run_log.until is not None:
             steps = min(steps, self._cut_steps(seed, otherwise=limit_steps))
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
-        wishes = [
-            Wish(
+        requests = [
+            self.run_log.request(
                 batch_size=self.batch_size, learning_rate=self.rate(octave), seed=seed, steps=steps
             )
             for octave in new
         ]
-        if self.run_log.expected_s(wishes) > self.run_log.left_s():
+        if self.run_log.expected_s(requests) > self.run_log.left_s():
             return False
-        for octave, record in zip(new, self.run_log.run(wishes, "tune"), strict=True):
-            if record.evaluations or has_failed(record):
+        for octave, record in zip(new, self.run_log.run(requests, "tune"), strict=True):
+            if record.evaluations or record.has_failed:
                 self._records[octave, seed] = record
         return any((octave, seed) in self._records for octave in new) or not new
 
@@ -228,7 +228,7 @@ class RateSearch:
     def _distance(self, key: tuple[int, int]) -> tuple[bool, float, tuple[int, int]]:
         question, record = self.run_log.question, self._records[key]
         far = distance(record, question.metric, question.better)
-        return has_failed(record) or math.isinf(far), far, key
+        return record.has_failed or math.isinf(far), far, key
 
     def _choose(self) -> None:
         """Take the lowest point of the parabola through the best rate and its neighbours.
@@ -278,9 +278,8 @@ class RateSearch:
 def learning_cost_of(run_log: RunLog, record: TrialRecord) -> float | None:
     """Steps to the target, or for quality the shortfall; None: missed, or it ended badly."""
     if run_log.until is not None:
-        return (
-            read(record, run_log.until).middle or None
-        )  # 0: met untrained, so it measures nothing
+        # 0: met untrained, so it measures nothing.
+        return steps_to(record, run_log.until) or None
     if not record.ended_well:
         return None
     return shortfall(record, run_log.question.metric, run_log.question.better)

@@ -14,11 +14,12 @@ from scipy.special import stdtrit
 
 from batchlab.advice.advice import HeadToHead
 from batchlab.advice.costs import weight_sd
-from batchlab.advice.run_log import Purpose, Wish, has_failed
+from batchlab.advice.run_log import Purpose
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
 from batchlab.records.estimate import Estimate
+from batchlab.records.run import RunRequest
 
 N_SEEDS = 3
 # The reference is followed for so many times what the recommendation takes; a reference that has
@@ -57,13 +58,13 @@ def reserve(state: StudyState) -> None:
     best = state.best()
     if best is not None:
         cells.append(state.cell(best))
-    wishes = [
-        Wish(batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell))
+    requests = [
+        _request(state, cell, seed)
         for cell in dict.fromkeys(cells)
         if cell is not None
         for seed in state.seeds.verify[:N_SEEDS]
     ]
-    state.run_log.reserved_s = min(state.expected_s(wishes), state.question.budget_s / 4)
+    state.run_log.reserved_s = min(state.expected_s(requests), state.question.budget_s / 4)
 
 
 def verify(state: StudyState, batch_size: int) -> Verification:
@@ -76,17 +77,13 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
     seeds = state.seeds.verify[:N_SEEDS]
     for n in range(len(seeds), 0, -1):
-        wishes = [
-            Wish(batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell))
-            for seed in seeds[:n]
-            for cell in cells
-        ]
-        if state.expected_s(wishes) <= state.run_log.left_s():
+        requests = [_request(state, cell, seed) for seed in seeds[:n] for cell in cells]
+        if state.expected_s(requests) <= state.run_log.left_s():
             state.run_log.note(
                 f"verify batch size {batch_size} on {n} fresh seeds",
                 "the runs that chose it look better than it is",
             )
-            state.run_log.run(wishes, "verify")
+            state.run_log.run(requests, "verify")
             return _read(state, seeds[:n], chosen, reference, tuned)
     why = "the budget had nothing left for runs on fresh seeds"
     return Verification(
@@ -198,7 +195,7 @@ def _bound(state: StudyState, cell: CellKey, seed: int) -> float | None:
     record = state.run_log.records.get((*cell, seed))
     if record is None or state.run_log.until is None or record.steps == 0:
         return None
-    if learning_cost_of(state.run_log, record) is not None or has_failed(record):
+    if learning_cost_of(state.run_log, record) is not None or record.has_failed:
         return None
     return math.exp(math.log(record.steps) + state.log_weight(cell[0]))
 
@@ -208,7 +205,7 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     record = state.run_log.records.get((*cell, seed))
     if record is None or learning_cost_of(state.run_log, record) is not None:
         return False
-    return has_failed(record) or record.steps >= _limit(state, cell)
+    return record.has_failed or record.steps >= _limit(state, cell)
 
 
 def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:
@@ -230,6 +227,12 @@ def _scatter(state: StudyState) -> tuple[float, int]:
 def _reference_cell(state: StudyState) -> CellKey:
     reference = state.question.reference
     return reference.batch_size, reference.learning_rate
+
+
+def _request(state: StudyState, cell: CellKey, seed: int) -> RunRequest:
+    return state.run_log.request(
+        batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell)
+    )
 
 
 def _limit(state: StudyState, cell: CellKey) -> int:

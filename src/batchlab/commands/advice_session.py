@@ -14,18 +14,17 @@ from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.prepared_workload import PreparedWorkload
-from batchlab.engines.contract import Engine
-from batchlab.engines.journal import Journal
-from batchlab.engines.local_processes import LiveEngine, LiveWork, StudyName
-from batchlab.engines.process_pool import run_side_by_side
-from batchlab.engines.trial_recorder import TrialRecorder
+from batchlab.engines.contract import Engine, run_all
+from batchlab.engines.journal import Journal, StudyName
+from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.engines.replaying import ReplayingEngine
 from batchlab.errors import BatchSizeError, BudgetError, UsageError
-from batchlab.machine import environment
 from batchlab.planning.scaling import scaled, scaling_rules
 from batchlab.planning.sweep_request import check_batch_norm
 from batchlab.profiling.measuring import measure_profile
 from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import Silent
+from batchlab.records.run import RunRequest
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import RunLength
 from batchlab.store.store import Store
@@ -68,7 +67,7 @@ class AdviceSession:
         with self._alone():
             if self._store.decisions(study_id) is None:
                 self._put_study()
-            journal = Journal(self._store, study_id)
+            journal = Journal(self._store, self._study)
             if journal.advice is None:
                 try:
                     self._advise(journal)
@@ -93,8 +92,8 @@ class AdviceSession:
         self._store.put_study(
             study_id=self._study.study_id,
             command=self._study.command,
-            workload_id=self._asked.loaded.workload_id,
-            environment=environment(),
+            workload_id=self._study.workload_id,
+            environment=self._study.environment,
             trial_ids=(),
             target=self._asked.target,
         )
@@ -118,15 +117,16 @@ class AdviceSession:
             learning_rate=self._summary.learning_rate,
             device_name=shown.device_name,
         )
-        engine = self._engine(journal, here, options, budget_s)
+        inner = self._engine(here, options, budget_s=budget_s - journal.spent_before_s)
         if journal.profile is None:
             elsewhere = self._asked.elsewhere
             journal.begin(
                 profile=here.to_json(),
                 elsewhere=None if elsewhere is None else elsewhere.to_json(),
                 budget_s=budget_s,
-                spent_s=engine.elapsed_s(),
+                spent_s=inner.spent_s(),
             )
+        engine = ReplayingEngine(inner, journal)
         question = Question(
             objective=self._asked.objective,
             metric=metric,
@@ -141,14 +141,17 @@ class AdviceSession:
             longest_s=self._asked.train_s,
             rules=self._rules(reference.batch_size),
         )
-        advice = _decided(question, engine)
+        try:
+            advice = _decided(question, engine)
+        finally:
+            engine.cancel()
         advice = replace(
             advice,
             budget_s=self._asked.budget_s,
             stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(*filter(None, [stands_in]), *advice.caveats, *self._caveats(here)),
         )
-        engine.put_study(advice.target)
+        journal.put_study(advice.target)
         journal.put_advice(advice)
 
     # ---- the budget
@@ -172,25 +175,22 @@ class AdviceSession:
         if target is None:
             return
         trial = self._asked.trial
-        length = RunLength(steps=1)
-        recorder = TrialRecorder(
+        engine = LocalProcesses(
             self._store,
-            {trial.trial_id: length},
+            LocalWork(
+                packed=self._prepared.packed,
+                trial=trial,
+                micro_batch_sizes={},
+                step_s={},
+                horizon_epochs=None,
+                device=self._asked.device,
+            ),
             Silent(),
-            device=self._asked.device,
-            threads=1,
-            expected_s={trial.trial_id: 1.0},
+            started_s=time.monotonic(),
+            budget_s=self._budget.time_limit_s(_FIRST_LOOK_S),
         )
-        with recorder:
-            run_side_by_side(
-                self._prepared.packed,
-                [trial],
-                recorder,
-                n_workers=1,
-                deadline_s=time.monotonic() + self._budget.time_limit_s(_FIRST_LOOK_S),
-            )
-        record = self._store.record(trial.trial_id)
-        if record is None or not record.evaluations:
+        (record,) = run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=1))])
+        if not record.evaluations:
             return  # it cannot be trained, which the profile will say with its reason
         first = record.evaluations[0].score("validation", target.metric)
         if target.met_by(first):
@@ -239,11 +239,11 @@ class AdviceSession:
         return tuple(checked)
 
     def _engine(
-        self, journal: Journal, here: Profile, options: tuple[Option, ...], budget_s: float
-    ) -> LiveEngine:
-        return LiveEngine(
+        self, here: Profile, options: tuple[Option, ...], *, budget_s: float
+    ) -> LocalProcesses:
+        return LocalProcesses(
             self._store,
-            LiveWork(
+            LocalWork(
                 packed=self._prepared.packed,
                 trial=self._asked.trial,
                 micro_batch_sizes={
@@ -253,8 +253,6 @@ class AdviceSession:
                 horizon_epochs=self._asked.epochs if self._asked.has_schedule else None,
                 device=self._asked.device,
             ),
-            journal,
-            self._study,
             self._listener,
             started_s=self._budget.started_s,
             budget_s=budget_s,

@@ -12,7 +12,8 @@ from batchlab.commands.advice_session import AdviceSession
 from batchlab.commands.advised import Advised
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
-from batchlab.engines.local_processes import StudyName
+from batchlab.engines.journal import StudyName
+from batchlab.machine import environment
 from batchlab.planning.sweep_request import checked_request
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -164,7 +165,12 @@ def advise_with_evidence(
         prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
         described = command or f"batchlab.advise({loaded.reference!r}, ...)"
         summary = prepared.summary(Path(store))
-        study = StudyName(study_id=asked.study_id, command=described)
+        study = StudyName(
+            study_id=asked.study_id,
+            command=described,
+            workload_id=loaded.workload_id,
+            environment=environment(),
+        )
         # Only now: a request that is refused leaves no file behind.
         with Store(store) as opened:
             opened.put_workload(summary)

@@ -12,10 +12,11 @@ from typing import Literal
 
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
-from batchlab.engines.process_pool import run_side_by_side
-from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
+from batchlab.engines.contract import run_all
+from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.engines.trial_recorder import is_trained, refuse_to_train_over
 from batchlab.errors import BudgetError
-from batchlab.machine import environment, thread_choices
+from batchlab.machine import environment
 from batchlab.measurements.step_time import measure_step_time
 from batchlab.planning.sweep_request import (
     SweepRequest,
@@ -28,6 +29,7 @@ from batchlab.planning.sweep_request import (
 from batchlab.processes.children import run_in_child
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.run import RunRequest
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
@@ -164,7 +166,8 @@ class _Sweep:
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
             self._prepared.let_go_of_data()
-            refuse_to_train_over(self._store, left)
+            for trial in left:
+                refuse_to_train_over(self._store, trial)
             self._measure_step_times(left)
             self._check_budget(left)
         study_id = _study_id(self._trials)
@@ -281,28 +284,37 @@ class _Sweep:
     # ---- training
 
     def _train(self, left: list[Trial]) -> None:
-        cuda = self._trials[0].device == "cuda"
-        n_workers = 1 if cuda else max(thread_choices("cpu"))
+        engine = self._engine()
         self._listener.phase(
-            f"training {len(left)} of {len(self._trials)} trials, {min(n_workers, len(left))} at a "
-            f"time"
+            f"training {len(left)} of {len(self._trials)} trials, "
+            f"{min(engine.n_workers, len(left))} at a time"
         )
-        recorder = TrialRecorder(
-            self._store,
-            {trial.trial_id: self._request.length for trial in left},
-            self._listener,
-            device=self._request.device,
-            threads=self._threads,
-            expected_s={trial.trial_id: self._expected_s(trial) for trial in left},
-        )
-        with recorder:
-            run_side_by_side(
-                self._prepared.packed,
-                sorted(left, key=self._expected_s, reverse=True),
-                recorder,
-                n_workers=n_workers,
-                deadline_s=self._budget.work_ends_s,
+        try:
+            run_all(
+                engine, [RunRequest(trial=trial, length=self._request.length) for trial in left]
             )
+        finally:
+            engine.cancel()
+
+    def _engine(self) -> LocalProcesses:
+        ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
+        return LocalProcesses(
+            self._store,
+            LocalWork(
+                packed=self._prepared.packed,
+                trial=self._trials[0],
+                micro_batch_sizes={
+                    trial.batch_size: trial.micro_batch_size for trial in self._trials
+                },
+                step_s=self._step_s,
+                horizon_epochs=None,
+                device=self._request.device,
+                threads=self._threads,
+            ),
+            self._listener,
+            started_s=started_s,
+            budget_s=None if ends_s is None else ends_s - started_s,
+        )
 
     def _record(self, trial: Trial) -> TrialRecord | None:
         return self._store.record(trial.trial_id)

@@ -1,34 +1,58 @@
-"""Engine, Ask: what the advice asks for its trials; it knows nothing of torch or of workloads."""
+"""Engine: who answers with training runs; the contract knows nothing of torch or of workloads."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from batchlab.records.trial import RunLength, Trial, TrialRecord
+from batchlab.engines.cost_model import CostModel
+from batchlab.records.run import RunEnd, RunRequest
+from batchlab.records.trial import Trial, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
-    """One training run that the advice asks for: which trial, and how far.
+class Capabilities:
+    """What an engine can do.
 
     Attributes:
-        trial: what to train.
-        length: how far; always limited in steps.
+        resumes: a trial asked for again with a longer run goes on from where it ended, so that
+            only what is new costs; else it begins again.
+        any_learning_rate: it trains at whatever rate is asked for; else at those it has.
+        any_seed: it has as many seeds as are asked for.
+        side_by_side: it does several runs at a time where the machine lets it.
+        in_process_metrics: a quantity may be measured inside the training process.
+        keeps_cadence: runs are evaluated at the marks of `batchlab.planning.cadence`.
     """
 
-    trial: Trial
-    length: RunLength
+    resumes: bool
+    any_learning_rate: bool
+    any_seed: bool
+    side_by_side: bool
+    in_process_metrics: bool
+    keeps_cadence: bool
 
 
 class Engine(Protocol):
-    """Who answers the advice with training runs: a machine, or a recorded grid.
+    """Who answers with training runs: a machine, or a recorded grid.
 
-    A trial asked for again with a longer run goes on from where it ended: only what is new costs.
-    A run that the engine ended before its length, for want of time, comes back with the status
-    TIMEOUT and what was seen until then.
+    Runs are submitted, and come back one by one as they finish. A run that the engine ended before
+    its length, for want of time, comes back with the status TIMEOUT and what was seen until then.
     """
+
+    cost_model: CostModel
+    """What it has learned of how long runs take; given back to it when a study is replayed."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry, and in the records of its runs."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
 
     @property
     def n_workers(self) -> int:
@@ -55,10 +79,66 @@ class Engine(Protocol):
         """
         ...
 
-    def run(self, asks: Sequence[Ask]) -> Sequence[TrialRecord]:
-        """Run all of them and return their whole records, in the order of the asks."""
+    def submit(self, request: RunRequest) -> None:
+        """Ask for a run; it begins when a place is free, and comes back by `next_finished`."""
+        ...
+
+    def next_finished(self) -> RunEnd:
+        """Wait for the next of the submitted runs to end; at least one is submitted."""
+        ...
+
+    def cancel(self) -> None:
+        """End everything submitted that has not come back; what can go on later can do so."""
         ...
 
     def spent_s(self) -> float:
         """Seconds of the budget spent so far."""
         ...
+
+
+class AnswersAtOnce:
+    """Submit and next-finished of an engine that needs no time: runs end in the order asked."""
+
+    cost_model = CostModel()
+
+    def __init__(self) -> None:
+        """Nothing is submitted yet."""
+        self._submitted: deque[RunRequest] = deque()
+
+    def answer(self, request: RunRequest) -> TrialRecord:
+        """The record of one run.
+
+        Args:
+            request: the run asked for.
+        """
+        raise NotImplementedError
+
+    def submit(self, request: RunRequest) -> None:
+        """Put it last."""
+        self._submitted.append(request)
+
+    def next_finished(self) -> RunEnd:
+        """Answer the first."""
+        request = self._submitted.popleft()
+        return RunEnd(request=request, record=self.answer(request))
+
+    def cancel(self) -> None:
+        """Forget those that wait."""
+        self._submitted.clear()
+
+
+def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
+    """Run all of them, with nothing else under way, and wait for the last.
+
+    Args:
+        engine: asked for the runs.
+        requests: each another run.
+
+    Returns:
+        The whole records, in the order of the requests.
+    """
+    for request in requests:
+        engine.submit(request)
+    ends = [engine.next_finished() for _ in requests]
+    records = {end.request: end.record for end in ends}
+    return [records[request] for request in requests]

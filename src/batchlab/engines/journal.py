@@ -1,19 +1,21 @@
 """Journal: what a study was told, in order, so that taken up again it decides the same.
 
-The advice is deterministic but for what it is told: the profile, the clock's readings and how its
-training runs ended. All three are kept here, each before anything is done that follows from it.
+The advice is deterministic but for what it is told: the profile, the clock's readings, and how its
+training runs ended and in which order. All of it is kept here, each before anything is done that
+follows from it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from batchlab.advice.advice import Advice
 from batchlab.engines.cost_model import CostModel
-from batchlab.records.trial import RunLength, Status
+from batchlab.records.run import RunEnd, RunRequest
+from batchlab.records.trial import RunLength, Status, Target, TrialRecord
 from batchlab.store.column import JsonColumn
 from batchlab.store.file import explained
 
@@ -22,7 +24,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunEnd:
+class StudyName:
+    """Under what the store keeps a study.
+
+    Attributes:
+        study_id: its identity.
+        command: the command that asked for it.
+        workload_id: of what is trained.
+        environment: names and values of the place.
+    """
+
+    study_id: str
+    command: str
+    workload_id: str
+    environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredEnd:
     """How far a training run had come when it was answered, and how it had ended.
 
     Attributes:
@@ -39,6 +58,34 @@ class RunEnd:
     status: Status
     reason: str | None
 
+    @classmethod
+    def of(cls, end: RunEnd) -> StoredEnd:
+        """What has to be known beside the stored trial to answer the same again."""
+        record = end.record
+        assert record.status is not None
+        return cls(
+            trial_id=record.trial.trial_id,
+            length=end.request.length,
+            steps=record.steps if record.evaluations else None,
+            status=record.status,
+            reason=record.reason,
+        )
+
+    def answers(self, request: RunRequest) -> bool:
+        """Whether it is the end of this request."""
+        return (self.trial_id, self.length) == (request.trial.trial_id, request.length)
+
+    def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
+        """The stored record, cut to what it had when it was answered."""
+        seen = tuple(
+            evaluation
+            for evaluation in record.evaluations
+            if self.steps is not None and evaluation.step <= self.steps
+        )
+        return replace(
+            record, status=self.status, reason=self.reason, target=target, evaluations=seen
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
@@ -50,8 +97,8 @@ class JournalEntry:
             entry only; None: it rests on `profile`.
         budget_s: seconds that the runs may take by the engine's clock; in the first entry only.
         readings_s: what the clock said, in the order asked.
-        runs: the training runs asked for next and how they ended, in the order asked.
-        cost_model: how long runs take, as known after these.
+        runs: how the next training runs ended, in the order in which they did.
+        cost_model: what the engine had learned by then of how long runs take.
         spent_s: seconds of the budget that were spent when this was written.
         advice: the answer; in the last entry only.
     """
@@ -60,7 +107,7 @@ class JournalEntry:
     elsewhere: str | None = None
     budget_s: float | None = None
     readings_s: tuple[float, ...] = ()
-    runs: tuple[RunEnd, ...] = ()
+    runs: tuple[StoredEnd, ...] = ()
     cost_model: CostModel = field(default_factory=CostModel)
     spent_s: float = 0.0
     advice: Advice | None = None
@@ -77,25 +124,28 @@ class Journal:
             written down.
     """
 
-    def __init__(self, store: Store, study_id: str) -> None:
-        """Read what the study has decided so far.
+    def __init__(self, store: Store, study: StudyName) -> None:
+        """Read what the study was told so far.
 
         Args:
             store: where the study is.
-            study_id: its identity; it is in the store.
+            study: its name; it is in the store.
 
         Raises:
             StoreError: the decisions were changed by another program.
         """
         self._store = store
-        self._study_id = study_id
-        self._written: list[JournalEntry] = list(stored_journal(store, study_id))
-        self.spent_before_s = max((decision.spent_s for decision in self._written), default=0.0)
+        self._study = study
+        self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
+        self.spent_before_s = max((entry.spent_s for entry in self._written), default=0.0)
         self._readings: list[float] = []
         self._readings_to_come = deque(
-            reading_s for decision in self._written for reading_s in decision.readings_s
+            reading_s for entry in self._written for reading_s in entry.readings_s
         )
-        self._runs_to_come = deque(decision for decision in self._written if decision.runs)
+        self._ends_to_come = deque((entry, end) for entry in self._written for end in entry.runs)
+        self._trial_ids: dict[str, None] = {}
+        self._target: Target | None = None
+        self._trials_put: tuple[str, ...] = ()
 
     @property
     def profile(self) -> str | None:
@@ -127,51 +177,118 @@ class Journal:
             JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
         )
 
+    # ---- what was
+
     def replayed_reading_s(self) -> float | None:
         """The clock's next reading as it was; None: from here on the clock itself says."""
         return self._readings_to_come.popleft() if self._readings_to_come else None
 
-    def put_reading(self, spent_s: float) -> None:
-        """Note a reading; it is stored with the next runs, before which nothing follows from it."""
-        self._readings.append(spent_s)
+    def replayed_end(
+        self, under_way: Sequence[RunRequest], *, engine: str
+    ) -> tuple[RunEnd, CostModel] | None:
+        """The next end of a run, with what was known of costs then; None: from here on they run.
 
-    def replayed_runs(self, asked: Sequence[tuple[str, RunLength]]) -> JournalEntry | None:
-        """How the runs asked for ended before; None: they have to be run.
+        Where none of what is under way ended so (the program is another one), what is left of the
+        journal holds no longer and is forgotten.
 
-        Where other runs are asked for than before (the program is another one), what is left of
-        the journal holds no longer and is forgotten.
+        Args:
+            under_way: the runs asked for that have not come back.
+            engine: the name of who was asked.
         """
-        if not self._runs_to_come:
+        if not self._ends_to_come:
             return None
-        decision = self._runs_to_come.popleft()
-        if [(run.trial_id, run.length) for run in decision.runs] == list(asked):
-            return decision
-        self._forget_from(decision)
+        entry, stored = self._ends_to_come.popleft()
+        for request in under_way:
+            if stored.answers(request):
+                record = self._store.record(stored.trial_id) or request.never_begun(engine)
+                as_it_was = stored.as_it_was(record, request.length.until)
+                return RunEnd(request=request, record=as_it_was), entry.cost_model
+        self._forget_from(entry, stored)
         return None
 
+    # ---- what comes now
+
+    def note_reading(self, spent_s: float) -> None:
+        """Note a reading; it is stored before anything that follows from it is done."""
+        self._readings.append(spent_s)
+
+    def note_request(self, request: RunRequest) -> None:
+        """Note that a run is asked for: its trial is one of the study's."""
+        self._trial_ids[request.trial.trial_id] = None
+        self._target = request.length.until
+
     def put_readings(self, *, spent_s: float) -> None:
-        """Store the readings so far: what follows from them is about to be done, or was undone."""
+        """Store the readings and the study's trials: what follows from them is about to be done."""
         self._write(JournalEntry(readings_s=tuple(self._readings), spent_s=spent_s))
         self._readings.clear()
+        if self._trials_put != tuple(self._trial_ids):
+            self.put_study(self._target)
 
-    def put_runs(self, runs: Sequence[RunEnd], cost_model: CostModel, *, spent_s: float) -> None:
-        """Store how runs ended."""
-        self._write(JournalEntry(runs=tuple(runs), cost_model=cost_model, spent_s=spent_s))
+    def put_end(self, end: RunEnd, cost_model: CostModel, *, spent_s: float) -> None:
+        """Store how a run ended, and its record where its engine has not.
+
+        Args:
+            end: the run and its record.
+            cost_model: what its engine has learned by now.
+            spent_s: seconds of the budget spent by now.
+        """
+        # One that another process has claimed is being trained there, and kept there.
+        with self._store.claim(end.record.trial.trial_id) as is_ours:
+            if is_ours:
+                self._keep(end.record)
+        ended = StoredEnd.of(end)
+        self._write(JournalEntry(runs=(ended,), cost_model=cost_model, spent_s=spent_s))
+
+    def put_study(self, target: Target | None) -> None:
+        """Store which trials the study has by now, and the target they are asked for."""
+        self._trials_put = tuple(self._trial_ids)
+        self._store.put_study(
+            study_id=self._study.study_id,
+            command=self._study.command,
+            workload_id=self._study.workload_id,
+            environment=self._study.environment,
+            trial_ids=self._trials_put,
+            target=target,
+        )
 
     def put_advice(self, advice: Advice) -> None:
         """Store the answer: the study is finished."""
         self._write(JournalEntry(readings_s=tuple(self._readings), advice=advice))
         self._readings.clear()
 
-    def _forget_from(self, decision: JournalEntry) -> None:
-        self._written = self._written[: self._written.index(decision)]
-        self._runs_to_come.clear()
+    def _keep(self, record: TrialRecord) -> None:
+        """Store a record of an engine that keeps none itself."""
+        trial_id = record.trial.trial_id
+        stored = self._store.record(trial_id)
+        if not record.evaluations and not record.has_failed:
+            return  # its turn never came: there is nothing of it
+        if stored is not None and stored.status is not None and stored.steps >= record.steps:
+            return
+        assert record.status is not None
+        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
+        self._store.begin_trial(record)
+        self._store.put_evaluations(trial_id, record.evaluations)
+        self._store.finish_trial(
+            trial_id,
+            status=record.status,
+            reason=record.reason,
+            traceback=record.traceback,
+            peak_bytes=record.peak_bytes,
+            notes=record.notes,
+        )
+
+    def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
+        place = self._written.index(entry)
+        before = entry.runs[: entry.runs.index(end)]
+        self._written = [*self._written[:place], *([replace(entry, runs=before)] if before else [])]
+        self._ends_to_come.clear()
         self._readings_to_come.clear()
 
-    def _write(self, decision: JournalEntry) -> None:
-        self._written.append(decision)
-        text = _DECISIONS.encoded(tuple(self._written), f"decisions of study {self._study_id}")
-        self._store.put_decisions(self._study_id, text)
+    def _write(self, entry: JournalEntry) -> None:
+        self._written.append(entry)
+        what = f"decisions of study {self._study.study_id}"
+        text = _DECISIONS.encoded(tuple(self._written), what)
+        self._store.put_decisions(self._study.study_id, text)
 
 
 def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:

@@ -1,4 +1,4 @@
-"""SideBySide: trials in child processes, as many at a time as serve the machine."""
+"""ProcessPool: training runs in child processes, as many at a time as serve the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import torch
 from batchlab.processes.children import Child, Ended, Line
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.trial import Evaluation, Status, Trial
+from batchlab.records.run import OUT_OF_TIME, RunRequest
+from batchlab.records.trial import Evaluation, Status
 from batchlab.training.plain import Outcome, Task, train
 
 # A child that was asked to stop has so long to write its checkpoint before it is ended: this, or
@@ -33,99 +34,108 @@ class Answer(Enum):
     HELD_BY_ANOTHER_PROCESS = auto()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrialEnd:
-    """How a trial's process ended.
-
-    Attributes:
-        trial: which trial.
-        status: its status; None: it was interrupted and can go on.
-        reason: one line that says why it ended badly.
-        traceback: an error's whole report.
-        peak_bytes: peak memory of its process above the idle process.
-    """
-
-    trial: Trial
-    status: Status | None
-    reason: str | None = None
-    traceback: str | None = None
-    peak_bytes: int | None = None
-
-
 class Watcher(Protocol):
-    """Who keeps the recorder while trials run."""
+    """Who keeps the records while runs are under way."""
 
-    def begin(self, trial: Trial) -> Task | Answer:
-        """What to run for `trial`, asked when there is room for it."""
+    def begin(self, request: RunRequest) -> Task | Answer:
+        """What to run for `request`, asked when there is room for it."""
         ...
 
-    def evaluated(self, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
-        """New evaluations of `trial`."""
+    def evaluated(self, request: RunRequest, evaluations: Sequence[Evaluation]) -> None:
+        """New evaluations of the run."""
         ...
 
-    def ended(self, end: TrialEnd) -> None:
-        """The trial's process has ended."""
+    def ended(self, request: RunRequest, outcome: Outcome) -> None:
+        """The run's process has ended."""
         ...
 
 
-def run_side_by_side(
-    packed: PackedWorkload,
-    trials: Sequence[Trial],
-    watcher: Watcher,
-    *,
-    n_workers: int,
-    deadline_s: float | None,
-) -> None:
-    """Run trials in child processes, in the order given, `n_workers` at a time.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Waiting:
+    request: RunRequest
+    expected_s: float
 
-    Args:
-        packed: the workload.
-        trials: the longest first, so that the end is not spent waiting for one.
-        watcher: told everything; asked for each trial's task when its turn comes.
-        n_workers: children at a time, >= 1.
-        deadline_s: `time.monotonic()` at which every child has ended, with its checkpoint written
-            if it could; None: never.
 
-    Raises:
-        KeyboardInterrupt: after all children have written their checkpoints and ended.
+class ProcessPool:
+    """Training runs in child processes, `n_workers` at a time, each in a process of its own.
+
+    Of the runs that wait, the longest begins first, so that the end is not spent waiting for one.
+    Children are started and heard within `next_ended` only.
     """
-    _SideBySide(packed, trials, watcher, n_workers, deadline_s).run()
 
+    def __init__(self, packed: PackedWorkload, watcher: Watcher, *, n_workers: int) -> None:
+        """Nothing runs yet.
 
-class _SideBySide:
-    def __init__(
-        self,
-        packed: PackedWorkload,
-        trials: Sequence[Trial],
-        watcher: Watcher,
-        n_workers: int,
-        deadline_s: float | None,
-    ) -> None:
+        Args:
+            packed: the workload.
+            watcher: told everything; asked for each run's task when its turn comes.
+            n_workers: children at a time, >= 1.
+        """
         self._packed = packed
-        self._waiting = deque(trials)
         self._watcher = watcher
         self._n_workers = n_workers
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
-        if deadline_s is not None:
-            left_s = max(0.0, deadline_s - time.monotonic())
-            self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
-            self._stop_at_s = deadline_s - self._grace_s
-        self._running: dict[Connection, tuple[Trial, Child]] = {}
+        self._waiting: list[_Waiting] = []
+        self._running: dict[Connection, tuple[RunRequest, Child]] = {}
+        self._ended: deque[RunRequest] = deque()
 
-    def run(self) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything submitted has come back."""
+        return not (self._waiting or self._running or self._ended)
+
+    def end_within(self, left_s: float | None) -> None:
+        """From now on, so many seconds are left in which every child must end.
+
+        Args:
+            left_s: until then, with checkpoints written if they could be; None: no end.
+        """
+        self._stop_at_s = None
+        if left_s is not None:
+            left_s = max(0.0, left_s)
+            self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
+            self._stop_at_s = time.monotonic() + left_s - self._grace_s
+
+    def submit(self, request: RunRequest, *, expected_s: float) -> None:
+        """Put a run among those that wait.
+
+        Args:
+            request: the run.
+            expected_s: seconds that it is expected to take.
+        """
+        self._waiting.append(_Waiting(request=request, expected_s=expected_s))
+        self._waiting.sort(key=lambda waiting: -waiting.expected_s)
+
+    def next_ended(self) -> RunRequest:
+        """Run what was submitted until the next of it has ended, or the time has.
+
+        Raises:
+            KeyboardInterrupt: after all children have written their checkpoints and ended.
+        """
         try:
-            while (self._waiting or self._running) and not self._out_of_time():
+            while not self._ended:
+                if self._out_of_time():
+                    self._stop(Status.TIMEOUT, OUT_OF_TIME)
+                    break
                 all_held = self._start_waiting()
+                if self._ended:
+                    break
                 if not self._running and all_held:
                     time.sleep(_LOOK_EVERY_S)
                 self._listen(_LOOK_EVERY_S)
-            self._stop(Status.TIMEOUT, "the budget ended")
         except BaseException:
-            self._stop(None, None)
+            self.cancel()
             raise
+        return self._ended.popleft()
+
+    def cancel(self) -> None:
+        """Have every child write its checkpoint and end; what was submitted does not come back."""
+        try:
+            self._stop(None, None)
+            self._ended.clear()
         finally:
-            # Only a watcher that cannot keep the recorder any more (a full disk) leaves some here.
+            # Only a watcher that cannot keep the records any more (a full disk) leaves some here.
             for _, child in self._running.values():
                 child.kill()
 
@@ -133,16 +143,18 @@ class _SideBySide:
         return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
 
     def _start_waiting(self) -> bool:
-        """Fill the free places; True if every trial still waiting is held by another process."""
-        held: list[Trial] = []
+        """Fill the free places; True if every run still waiting is held by another process."""
+        held: list[_Waiting] = []
         while self._waiting and len(self._running) < self._n_workers:
-            trial = self._waiting.popleft()
-            task = self._watcher.begin(trial)
+            waiting = self._waiting.pop(0)
+            task = self._watcher.begin(waiting.request)
             if task is Answer.HELD_BY_ANOTHER_PROCESS:
-                held.append(trial)
+                held.append(waiting)
             elif isinstance(task, Task):
                 child = Child(_train_in_child, self._packed, task)
-                self._running[child.connection] = (trial, child)
+                self._running[child.connection] = (waiting.request, child)
+            else:
+                self._ended.append(waiting.request)
         all_held = bool(held) and not self._waiting
         self._waiting.extend(held)
         return all_held
@@ -150,16 +162,20 @@ class _SideBySide:
     def _listen(self, timeout_s: float) -> None:
         for connection in wait(list(self._running), timeout=timeout_s):
             assert isinstance(connection, Connection)
-            trial, child = self._running[connection]
+            request, child = self._running[connection]
             message = child.receive()
             if isinstance(message, Ended):
-                del self._running[connection]
-                self._watcher.ended(_trial_end(trial, message))
+                self._end(connection, _outcome(message))
             else:
-                self._watcher.evaluated(trial, message)
+                self._watcher.evaluated(request, message)
+
+    def _end(self, connection: Connection, outcome: Outcome) -> None:
+        request, _ = self._running.pop(connection)
+        self._watcher.ended(request, outcome)
+        self._ended.append(request)
 
     def _stop(self, status: Status | None, reason: str | None) -> None:
-        """Ask every child to stop; those that don't in time are ended. All are reported."""
+        """Ask every child to stop; those that don't in time are ended. Nothing waits after it."""
         for _, child in self._running.values():
             child.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
@@ -171,32 +187,29 @@ class _SideBySide:
                 left_s = _GRACE_S
             for connection in wait(list(self._running), timeout=left_s):
                 assert isinstance(connection, Connection)
-                trial, child = self._running[connection]
+                request, child = self._running[connection]
                 message = child.receive()
                 if not isinstance(message, Ended):
-                    self._watcher.evaluated(trial, message)
+                    self._watcher.evaluated(request, message)
                     continue
-                del self._running[connection]
-                end = _trial_end(trial, message)
-                if end.status is None or end.status is Status.KILLED:
-                    end = replace(end, status=status, reason=reason)
-                self._watcher.ended(end)
+                outcome = _outcome(message)
+                if outcome.status is None or outcome.status is Status.KILLED:
+                    outcome = replace(outcome, status=status, reason=reason)
+                self._end(connection, outcome)
+        self._ended.extend(waiting.request for waiting in self._waiting)
+        self._waiting.clear()
 
 
-def _trial_end(trial: Trial, ended: Ended) -> TrialEnd:
+def _outcome(ended: Ended) -> Outcome:
     if ended.status is None:
-        outcome, peak_bytes = ended.value
-        return TrialEnd(
-            trial=trial, status=outcome.status, reason=outcome.reason, peak_bytes=peak_bytes
-        )
-    return TrialEnd(
-        trial=trial, status=ended.status, reason=ended.reason, traceback=ended.traceback
-    )
+        assert isinstance(ended.value, Outcome)
+        return ended.value
+    return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
 
 
-def _train_in_child(line: Line, packed: PackedWorkload, task: Task) -> tuple[Outcome, int | None]:
-    """What a trial's child process does."""
+def _train_in_child(line: Line, packed: PackedWorkload, task: Task) -> Outcome:
+    """What a run's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
     outcome = train(packed.unpack(), task, emit=line.say, stop=line.asked_to_stop)
-    return outcome, memory.bytes()
+    return replace(outcome, peak_bytes=memory.bytes())

@@ -7,30 +7,18 @@ machine, against step times of a machine that is not there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
+from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
+from batchlab.engines.registry import ENGINES
 from batchlab.errors import TrialError
-from batchlab.records.trial import Evaluation, RunLength, Status, Target, Trial, TrialRecord
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
 
 ENGINE = "recorded"
 
 
-class Asked(Protocol):
-    """What is asked of it: a trial, and how far; `batchlab.engines.contract.Ask` is one."""
-
-    @property
-    def trial(self) -> Trial:
-        """What to train."""
-        ...
-
-    @property
-    def length(self) -> RunLength:
-        """How far."""
-        ...
-
-
-class RecordedEngine:
+class RecordedEngine(AnswersAtOnce):
     """One study's view of a grid: some of its seeds, and a clock of its own.
 
     The seeds asked for are 0, 1, 2, ... in the order of `seeds`. A run ends where the plain engine
@@ -38,6 +26,7 @@ class RecordedEngine:
     evaluation before it), where it diverged. Asked for more than was recorded, it says so.
     """
 
+    name = ENGINE
     n_workers = 1
 
     def __init__(
@@ -67,11 +56,17 @@ class RecordedEngine:
                 f"no step time for batch size {untimed[0]} of the grid of "
                 f"{grid.header.workload!r}; give one for each of its batch sizes"
             )
+        super().__init__()
         self._grid = grid
         self._seeds = tuple(seeds)
         self._step_s = step_s
         self._spent_s = 0.0
         self._steps_paid: dict[tuple[int, float, int], int] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What was recorded, and no more."""
+        return ENGINES[ENGINE].capabilities
 
     @property
     def n_seeds(self) -> int | None:
@@ -115,15 +110,16 @@ class RecordedEngine:
         """Seconds of all steps asked for so far; steps asked for twice cost once."""
         return self._spent_s
 
-    def run(self, asks: Sequence[Asked]) -> Sequence[TrialRecord]:
-        """The records of all of them, in the order of the asks.
+    def answer(self, request: RunRequest) -> TrialRecord:
+        """The record of one run.
+
+        Args:
+            request: the run asked for.
 
         Raises:
             TrialError: a trial that the grid does not hold.
         """
-        return [self._answer(ask.trial, ask.length) for ask in asks]
-
-    def _answer(self, trial: Trial, length: RunLength) -> TrialRecord:
+        trial, length = request.trial, request.length
         # Through `trial`, so that one made elsewhere is refused where the grid does not hold it.
         trial = self.trial(
             batch_size=trial.batch_size, learning_rate=trial.learning_rate, seed=trial.seed

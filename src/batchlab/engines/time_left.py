@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 
 class TimeLeft:
     """How much of the expected training is done, and how long the rest will take."""
 
-    def __init__(self, expected_s: Mapping[str, float]) -> None:
-        """The seconds that each trial is expected to need from where it is now."""
-        self._expected_s = dict(expected_s)
+    def __init__(self) -> None:
+        """Nothing is expected yet."""
+        self._expected_s: dict[str, float] = {}
         self._fraction: dict[str, float] = {}
         self._first: dict[str, float] = {}
         self._started_s = time.monotonic()
+
+    def expect(self, trial_id: str, seconds: float) -> None:
+        """Expect a trial.
+
+        Args:
+            trial_id: which one.
+            seconds: that it is expected to need from where it is now.
+        """
+        self._expected_s[trial_id] = seconds
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
         """The fraction of all work done, and the seconds left (None: too early to say)."""

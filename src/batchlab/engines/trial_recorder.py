@@ -1,101 +1,108 @@
-"""TrialRecorder: who keeps the recorder in a store while trials run side by side."""
+"""TrialRecorder: keeps the records in a store while runs are under way."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from batchlab.engines.process_pool import Answer, TrialEnd
+from batchlab.engines.process_pool import Answer
 from batchlab.engines.time_left import TimeLeft
 from batchlab.errors import StoreError
 from batchlab.machine import library_versions
 from batchlab.planning.cadence import pauses
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, RunLength, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import ENGINE, Task
+from batchlab.training.plain import ENGINE, Outcome, Task
 
 
 class TrialRecorder:
-    """Keeps the recorder in a store while trials run side by side (a `Watcher`).
+    """Keeps the records in a store while runs are under way (a `Watcher`).
 
     What the store already holds is not trained again; a trial asked for more than it has goes on
-    from its checkpoint. A context manager: at its end every claim is given back.
+    from its checkpoint.
 
     Attributes:
-        rounds: by trial id, the step at which it began now and the seconds that its process took.
+        took: by trial id, the step at which its last run began and the seconds of its process.
     """
 
     def __init__(
         self,
         store: Store,
-        lengths: Mapping[str, RunLength],
         listener: ProgressListener,
         *,
         device: str,
         threads: int,
-        expected_s: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep recorder in `store` for the trials of `lengths`.
+        """Keep the records in `store`.
 
         Args:
             store: where all is written down.
-            lengths: how far each trial runs, by trial id.
-            listener: told how they get on.
+            listener: told how the runs get on.
             device: the PyTorch device, such as "cpu" or "cuda:1".
             threads: threads for each trial that has no checkpoint with a number of its own.
-            expected_s: seconds that each trial is expected to take from here, by trial id.
-            clock: seconds from some moment on.
+            clock: a monotonic clock, in seconds.
         """
         self._store = store
-        self._lengths = lengths
         self._listener = listener
         self._device = device
         self._threads = threads
-        self._time_left = TimeLeft(expected_s)
+        self._time_left = TimeLeft()
         self._clock = clock
         self._claims: dict[str, ExitStack] = {}
         self._began: dict[str, tuple[int, float]] = {}
-        self.rounds: dict[str, tuple[int, float]] = {}
+        self.took: dict[str, tuple[int, float]] = {}
 
-    def __enter__(self) -> TrialRecorder:
-        return self
+    def expect(self, request: RunRequest, expected_s: float, *, anew: bool) -> None:
+        """Expect a run, for the progress told.
 
-    def __exit__(self, *_: object) -> None:
-        for claim in self._claims.values():
-            claim.close()
+        Args:
+            request: the run.
+            expected_s: seconds that it is expected to take.
+            anew: whether what was expected before has all ended.
+        """
+        if anew:
+            self._time_left = TimeLeft()
+        self._time_left.expect(request.trial.trial_id, expected_s)
 
-    def begin(self, trial: Trial) -> Task | Answer:
+    def let_go(self) -> None:
+        """Give back every claim that is left."""
+        while self._claims:
+            self._claims.popitem()[1].close()
+
+    def begin(self, request: RunRequest) -> Task | Answer:
         """Claim the trial, decide where it starts, write that down."""
+        trial, length = request.trial, request.length
         trial_id = trial.trial_id
         claim = ExitStack()
         if not claim.enter_context(self._store.claim(trial_id)):
             claim.close()
             return Answer.HELD_BY_ANOTHER_PROCESS
         record = self._store.record(trial_id)
-        if is_trained(record, self._lengths[trial_id]):
+        if is_trained(record, length):
             claim.close()
             return Answer.NOTHING_TO_DO
         self._claims[trial_id] = claim
         path = self._store.checkpoint_path(trial_id)
         progress = peek_checkpoint(path)
         # A run that was not looked at where its target was met has to be done again from there.
-        watched = record is None or was_watched(record, self._lengths[trial_id])
+        watched = record is None or was_watched(record, length)
         resume = watched and progress is not None and progress.versions == library_versions()
         threads = progress.threads if progress is not None and resume else self._threads
         if record is not None and not resume:
             self._store.restart_trial(trial_id)
         if resume and progress is not None:
             self._store.drop_evaluations_after(trial_id, progress.step)
-        self._store.begin_trial(self._opening_record(trial, threads, progress if resume else None))
+        self._store.begin_trial(_opening_record(request, threads, progress if resume else None))
         from_step = progress.step if resume and progress is not None else 0
         self._began[trial_id] = (from_step, self._clock())
         return Task(
             trial=trial,
-            length=self._lengths[trial_id],
+            length=length,
             device=self._device,
             threads=threads,
             checkpoint=path,
@@ -103,37 +110,37 @@ class TrialRecorder:
             versions=library_versions(),
         )
 
-    def evaluated(self, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
+    def evaluated(self, request: RunRequest, evaluations: Sequence[Evaluation]) -> None:
         """Store them at once."""
-        self._store.put_evaluations(trial.trial_id, evaluations)
-        if not evaluations:
-            return
-        self._tell(trial, evaluations[-1].step / self._lengths[trial.trial_id].last_step(trial))
+        self._store.put_evaluations(request.trial.trial_id, evaluations)
+        if evaluations:
+            self._tell(request, evaluations[-1].step / request.last_step)
 
-    def ended(self, end: TrialEnd) -> None:
+    def ended(self, request: RunRequest, outcome: Outcome) -> None:
         """Store the end; an interrupted trial stays open."""
-        trial_id = end.trial.trial_id
+        trial = request.trial
+        trial_id = trial.trial_id
         from_step, began_s = self._began[trial_id]
-        self.rounds[trial_id] = (from_step, self._clock() - began_s)
-        if end.status is not None:
+        self.took[trial_id] = (from_step, self._clock() - began_s)
+        if outcome.status is not None:
             self._store.finish_trial(
                 trial_id,
-                status=end.status,
-                reason=end.reason,
-                traceback=end.traceback,
-                peak_bytes=end.peak_bytes,
-                notes=end.trial.notes,
+                status=outcome.status,
+                reason=outcome.reason,
+                traceback=outcome.traceback,
+                peak_bytes=outcome.peak_bytes,
+                notes=trial.notes,
             )
-            if not end.status.ended_well:
-                self._listener.warning(
-                    f"batch size {end.trial.batch_size}, learning rate "
-                    f"{end.trial.learning_rate:g}, seed {end.trial.seed}: {end.status} "
-                    f"({end.reason})"
-                )
         self._claims.pop(trial_id).close()
-        self._tell(end.trial, 1.0)
+        if outcome.status is not None and not outcome.status.ended_well:
+            self._listener.warning(
+                f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
+                f"{trial.seed}: {outcome.status} ({outcome.reason})"
+            )
+        self._tell(request, 1.0)
 
-    def _tell(self, trial: Trial, fraction: float) -> None:
+    def _tell(self, request: RunRequest, fraction: float) -> None:
+        trial = request.trial
         done, left_s = self._time_left.at(trial.trial_id, fraction)
         self._listener.progress(
             done_fraction=done,
@@ -142,20 +149,21 @@ class TrialRecorder:
             f"{trial.seed}: {fraction:.0%}",
         )
 
-    def _opening_record(self, trial: Trial, threads: int, progress: Progress | None) -> TrialRecord:
-        resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
-        return TrialRecord(
-            trial=trial,
-            status=None,
-            engine=ENGINE,
-            threads=threads,
-            versions=library_versions(),
-            target=self._lengths[trial.trial_id].until,
-            evaluations=(),
-            peak_bytes=None,
-            resumed_from_steps=resumed,
-            notes=trial.notes,
-        )
+
+def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:
+    resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
+    return TrialRecord(
+        trial=request.trial,
+        status=None,
+        engine=ENGINE,
+        threads=threads,
+        versions=library_versions(),
+        target=request.length.until,
+        evaluations=(),
+        peak_bytes=None,
+        resumed_from_steps=resumed,
+        notes=request.trial.notes,
+    )
 
 
 def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
@@ -192,25 +200,24 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
     return first is None or first.step == crossing.step
 
 
-def refuse_to_train_over(store: Store, trials: Sequence[Trial]) -> None:
+def refuse_to_train_over(store: Store, trial: Trial) -> None:
     """A finished trial whose checkpoint cannot be used could only go on by being lost first.
 
     Raises:
         StoreError: naming the trial and the ways out.
     """
-    for trial in trials:
-        record = store.record(trial.trial_id)
-        if record is None or not record.ended_well:
-            continue
-        progress = peek_checkpoint(store.checkpoint_path(trial.trial_id))
-        if progress is not None and progress.versions == library_versions():
-            continue
-        what = "its checkpoint is missing or damaged"
-        if progress is not None:
-            made_with = ", ".join(" ".join(pair) for pair in progress.versions)
-            what = f"it was made with {made_with}, and the numbers of two versions don't mix"
-        raise StoreError(
-            f"{store.path}: the trial at batch size {trial.batch_size}, learning rate "
-            f"{trial.learning_rate:g}, seed {trial.seed} has {record.steps} steps and cannot "
-            f"go on: {what}; give another --store to train it anew"
-        )
+    record = store.record(trial.trial_id)
+    if record is None or not record.ended_well:
+        return
+    progress = peek_checkpoint(store.checkpoint_path(trial.trial_id))
+    if progress is not None and progress.versions == library_versions():
+        return
+    what = "its checkpoint is missing or damaged"
+    if progress is not None:
+        made_with = ", ".join(" ".join(pair) for pair in progress.versions)
+        what = f"it was made with {made_with}, and the numbers of two versions don't mix"
+    raise StoreError(
+        f"{store.path}: the trial at batch size {trial.batch_size}, learning rate "
+        f"{trial.learning_rate:g}, seed {trial.seed} has {record.steps} steps and cannot "
+        f"go on: {what}; give another --store to train it anew"
+    )

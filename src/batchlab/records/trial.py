@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -250,6 +250,37 @@ class Crossing:
     samples: int
     held_at_next: bool | None
 
+    @property
+    def middle(self) -> float:
+        """The steps to the target: the middle of the two evaluations that it lies between."""
+        return (self.after_step + self.step) / 2
+
+
+def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
+    """The first of the evaluations that met `target` on validation data, None if none did.
+
+    Args:
+        evaluations: of one run, by step.
+        target: the level to look for.
+    """
+    before = 0
+    known = [
+        (evaluation, value)
+        for evaluation in evaluations
+        if (value := evaluation.score("validation", target.metric)) is not None
+    ]
+    for n, (evaluation, value) in enumerate(known):
+        if target.met_by(value):
+            following = known[n + 1 : n + 2]
+            return Crossing(
+                after_step=before,
+                step=evaluation.step,
+                samples=evaluation.samples,
+                held_at_next=target.met_by(following[0][1]) if following else None,
+            )
+        before = evaluation.step
+    return None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
@@ -282,6 +313,11 @@ class TrialRecord:
     peak_bytes: int | None
     resumed_from_steps: tuple[int, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it diverged or ended badly; one that was cut, or ran out of time, has not."""
+        return self.status not in (None, Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
 
     @property
     def ended_well(self) -> bool:
@@ -342,16 +378,4 @@ class TrialRecord:
 
     def crossing(self, target: Target) -> Crossing | None:
         """The first evaluation that met `target` on validation data, None if none did."""
-        before = 0
-        curve = list(self.curve("validation", target.metric))
-        after = [*curve[1:], None][: len(curve)]
-        for (evaluation, value), following in zip(curve, after, strict=True):
-            if target.met_by(value):
-                return Crossing(
-                    after_step=before,
-                    step=evaluation.step,
-                    samples=evaluation.samples,
-                    held_at_next=None if following is None else target.met_by(following[1]),
-                )
-            before = evaluation.step
-        return None
+        return crossing_of(self.evaluations, target)

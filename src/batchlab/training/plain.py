@@ -17,7 +17,7 @@ import torch
 
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
-from batchlab.records.trial import Evaluation, RunLength, Split, Status, Trial
+from batchlab.records.trial import Evaluation, RunLength, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch
@@ -64,10 +64,19 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a run ended: a status, or None when it was asked to stop; and why."""
+    """How a run ended.
+
+    Attributes:
+        status: its status; None: it was asked to stop, and can go on.
+        reason: one line that says why it ended badly.
+        traceback: an error's whole report.
+        peak_bytes: peak memory of its process above the idle process; None: not known.
+    """
 
     status: Status | None
     reason: str | None = None
+    traceback: str | None = None
+    peak_bytes: int | None = None
 
 
 def train(
@@ -252,10 +261,7 @@ class _Run:
 
     def _target_met(self, evaluations: Sequence[Evaluation]) -> bool:
         target = self._task.length.until
-        return target is not None and any(
-            target.met_by(evaluation.score("validation", target.metric))
-            for evaluation in evaluations
-        )
+        return target is not None and crossing_of(evaluations, target) is not None
 
     def _keep_if_due(self) -> None:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:

@@ -1,0 +1,48 @@
+"""A store with one study in it that has not been told anything yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchlab.engines.journal import StudyName
+from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.store.store import Store
+
+STUDY = StudyName(
+    study_id="study",
+    command="batchlab advise small",
+    workload_id="made-up-id",
+    environment=(),
+)
+
+
+def made_up_summary() -> WorkloadSummary:
+    return WorkloadSummary(
+        workload_id="made-up-id",
+        name="small",
+        reference="small",
+        settings=(),
+        n_train=40,
+        n_validation=20,
+        n_test=20,
+        n_train_evaluated=40,
+        n_parameters=83,
+        metrics=(MetricSummary(name="accuracy", better="higher"),),
+        batch_size=10,
+        learning_rate=0.05,
+    )
+
+
+def store_with_study(path: Path) -> Store:
+    """The store, opened; the study is in it, with what it was told before if anything was."""
+    store = Store(path)
+    store.put_workload(made_up_summary())
+    if store.decisions(STUDY.study_id) is None:
+        store.put_study(
+            study_id=STUDY.study_id,
+            command=STUDY.command,
+            workload_id=STUDY.workload_id,
+            environment=STUDY.environment,
+            trial_ids=(),
+        )
+    return store
