@@ -35,45 +35,40 @@ def _group_text(group: GroupFit, overhead_fraction: float) -> str:
 
 def group_table(group: GroupFit) -> Table:
     """One row a batch size of a group."""
+    columns = (
+        Column(key="batch_size", quantity="batch_size"),
+        Column(key="n", quantity="n", label="runs"),
+        Column(key="n_reached", quantity="n", label="reached"),
+        Column(key="learning_rate", quantity="learning_rate"),
+        Column(key="steps_to_target", quantity="steps_to_target"),
+        Column(key="fitted_steps", quantity="steps_to_target", label="on the law"),
+        Column(key="step_s", quantity="step_s"),
+        Column(key="time_to_target_s", quantity="time_to_target_s"),
+    )
     return Table(
         caption="steps to target by batch size",
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="n", quantity="n", label="runs"),
-            Column(key="n_reached", quantity="n", label="reached"),
-            Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="steps_to_target", quantity="steps_to_target"),
-            Column(key="fitted_steps", quantity="steps_to_target", label="on the law"),
-            Column(key="step_s", quantity="step_s"),
-            Column(key="time_to_target_s", quantity="time_to_target_s"),
-        ),
+        columns=columns,
         rows=tuple(
-            (
-                row.batch_size,
-                row.n,
-                row.n_reached,
-                row.learning_rate,
-                row.steps_to_target,
-                row.fitted_steps,
-                row.step_s,
-                row.time_to_target_s,
-            )
-            for row in group.batch_sizes
+            tuple(getattr(row, column.key) for column in columns) for row in group.batch_sizes
         ),
     )
 
 
 def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
-    """What the law of a group says, a line each: B_crit first."""
+    """Facts about the law of a group, a line each: B_crit first."""
     law = group.fit
-    yield "critical batch size B_crit: " + _told("critical_batch_size", law.b_crit)
+    yield "critical batch size B_crit: " + _estimate_or_reason("critical_batch_size", law.b_crit)
     if law.law_holds:
-        yield "S_min, steps with large batches: " + _told("steps_to_target", law.s_min)
-        yield "E_min, samples with small batches: " + _told("samples_to_target", law.e_min)
+        yield "S_min, steps with large batches: " + _estimate_or_reason(
+            "steps_to_target", law.s_min
+        )
+        yield "E_min, samples with small batches: " + _estimate_or_reason(
+            "samples_to_target", law.e_min
+        )
         yield (
             f"largest batch size with at most {100 * overhead_fraction:g} % more samples than "
             f"batch size {group.reference_batch_size:g}: "
-            + _told("critical_batch_size", group.batch_at_overhead)
+            + _estimate_or_reason("critical_batch_size", group.batch_at_overhead)
         )
     test = law.lack_of_fit
     if test.p_value is None:
@@ -82,7 +77,9 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
         verdict = "rejects the law" if test.rejected else "finds nothing against the law"
         yield f"the test against the scatter of the seeds {verdict} (p = {test.p_value:.2g})"
     if law.exponent.estimate is not None:
-        yield "exponent that the points ask for (the law has 1): " + _told("ratio", law.exponent)
+        yield "exponent that the points ask for (the law has 1): " + _estimate_or_reason(
+            "ratio", law.exponent
+        )
     if any(row.learning_rate is not None for row in group.batch_sizes):
         yield (
             "each batch size counts at the learning rate with the fewest steps in the mean over "
@@ -96,7 +93,7 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
         )
 
 
-def _told(quantity: str, estimate: Estimate) -> str:
+def _estimate_or_reason(quantity: str, estimate: Estimate) -> str:
     text = estimate_text(quantity, estimate)
     return text if estimate.reason is None else f"{text}: {estimate.reason}"
 
@@ -111,7 +108,7 @@ def across_text(law: AcrossFit) -> str:
     return (
         head
         + f"{law.law.coefficient.estimate:.3g} × {law.column}^"
-        + _told("ratio", law.law.exponent)
+        + _estimate_or_reason("ratio", law.law.exponent)
         + left
     )
 
