@@ -179,6 +179,10 @@ def _log_likelihood(
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
     """The curve of least squares: the best knee for each roundness, and the best of those."""
+    # scipy.optimize.least_squares reaches the same sums of squares (400 made-up machines, 6e-13) in
+    # half the time. But in 21 of them the knee lies outside the measured sizes and the squares are
+    # flat: there it stops elsewhere, and the measured coverage belongs to the grid around this
+    # point.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
         roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
