@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
-from tests.reference.steps_to_target import WIDE, on_the_law
+from tests.reference.steps_to_target import WIDE, exact, on_the_law
 
 from batchlab.laws.steps_to_target import fit_steps_to_target
 
@@ -18,3 +20,12 @@ def test_three_batch_sizes_leave_no_exponent_to_tell():
     fit = fit_steps_to_target(on_the_law((1, 50, 800), seeds=2))
 
     assert "at least 4" in fit.exponent.reason
+
+
+def test_steps_that_follow_no_law_at_all_have_an_exponent_within_its_ends():
+    # Their steepest fall lies beyond where the exponent's search otherwise looks.
+    logs = {1: -10.0, 2: 0.3, 3: -2.9, 4: 2.7}
+
+    fit = fit_steps_to_target([exact(b, math.exp(log)) for b, log in logs.items()])
+
+    assert 0.1 <= fit.exponent.estimate <= 10
