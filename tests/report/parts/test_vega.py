@@ -8,7 +8,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report.parts.plots import PAGE, PAPER
+from batchlab.report.parts.charts.canvas import PAGE, PAPER
 from batchlab.report.parts.vega import paper_image, script, script_json, specification, still_svg
 from batchlab.report.sweep.figures import FIGURES
 from batchlab.report.sweep.figures.cost import cost_figure

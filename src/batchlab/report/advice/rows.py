@@ -47,19 +47,6 @@ def estimate_row(estimate: Estimate) -> Row:
     return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
 
 
-def rows_domain(rows: Iterable[Row]) -> tuple[float, float]:
-    """Lowest and highest value of the rows that have one, a little apart."""
-    values = [
-        float(row[field] or 0.0)
-        for row in rows
-        for field in ("mean", "low", "high")
-        if row.get(field) is not None
-    ]
-    low, high = min(values), max(values)
-    room = 0.0 if high > low else (abs(low) * 0.05 or 0.5)
-    return low - room, high + room
-
-
 def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
     """The kinds of rows that a chart has to draw."""
     return frozenset(str(row["kind"]) for row in rows)

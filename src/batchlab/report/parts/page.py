@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from batchlab.records.study import Study
+from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Figure, list_text
 from batchlab.report.parts.palette import Look
-from batchlab.report.parts.plots import PAGE
 from batchlab.report.parts.sentence import ClaimVerdict
 from batchlab.report.parts.vega import script, script_json, specification, still_svg
 from batchlab.version import __version__

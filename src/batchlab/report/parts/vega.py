@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from batchlab.report.parts.charts.canvas import PAPER, Canvas
+from batchlab.report.parts.charts.layers import PROBE
 from batchlab.report.parts.figure import Figure, Row
-from batchlab.report.parts.plots import PAPER, PROBE, Canvas
 
 if TYPE_CHECKING:
     import altair as alt

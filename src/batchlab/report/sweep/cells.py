@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Split, TrialRecord
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
-    """One number per seed, and what they say together.
-
-    Attributes:
-        values: the numbers, at least one, one per seed.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Their mean."""
-        return statistics.fmean(self.values)
-
-    @property
-    def low(self) -> float:
-        """The lowest of them."""
-        return min(self.values)
-
-    @property
-    def high(self) -> float:
-        """The highest of them."""
-        return max(self.values)
-
-    @property
-    def n(self) -> int:
-        """How many seeds there are."""
-        return len(self.values)
+from batchlab.report.sweep.spread import Spread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Split, TrialRecord
-from batchlab.report.sweep.cells import Cell, Spread
+from batchlab.report.sweep.cells import Cell
+from batchlab.report.sweep.spread import Spread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

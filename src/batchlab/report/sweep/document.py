@@ -12,6 +12,7 @@ from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Status, Target, TrialRecord
 from batchlab.records.workload_document import WorkloadDocument, workload_document
+from batchlab.report.parts.figure import SPLITS
 from batchlab.report.sweep.cells import final_gap, held_out_split
 from batchlab.version import __version__
 
@@ -93,27 +94,15 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
     plateau = plateau_of(record, metric=metric.name, better=metric.better)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(trial.batch_size)
-    return TrialDocument(
-        trial_id=trial.trial_id,
+    # Fields that have the name of an attribute of the record, or else of its trial.
+    taken = {
+        name: getattr(source, name)
+        for source in (trial, record)
+        for name in TrialDocument.__struct_fields__
+        if hasattr(source, name)
+    }
+    told = dict(
         status="unfinished" if record.status is None else Status(record.status).value,
-        reason=record.reason,
-        engine=record.engine,
-        threads=record.threads,
-        device=trial.device,
-        batch_mode=trial.batch_mode,
-        batch_size=trial.batch_size,
-        micro_batch_size=trial.micro_batch_size,
-        sampling=trial.sampling,
-        drop_last=trial.drop_last,
-        learning_rate=trial.learning_rate,
-        scaling_rule=trial.scaling_rule,
-        seed=trial.seed,
-        epochs=record.epochs,
-        steps=record.steps,
-        samples=record.samples,
-        train_s=record.train_s,
-        eval_s=record.eval_s,
-        peak_bytes=record.peak_bytes,
         step_s=None if timing is None else timing.step_s,
         target=study.target,
         steps_to_target=None if crossing is None else crossing.step,
@@ -128,9 +117,9 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
         ),
         final={
             split: {name.name: record.final(split, name.name) for name in study.workload.metrics}
-            for split in ("train", "validation", "test")
+            for split in SPLITS
             if any(score.split == split for e in record.evaluations for score in e.scores)
         },
         generalization_gap=final_gap(record, held_out, metric.name) if held_out else None,
-        notes=record.notes,
     )
+    return TrialDocument(**(taken | told))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from batchlab.records.study import Study
 from batchlab.report.parts.download import download
-from batchlab.report.parts.figure import figure_looks
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page
 from batchlab.report.parts.table import Table
+from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures import FIGURES
 from batchlab.report.sweep.sentences import Sentence, sentences
 from batchlab.report.sweep.trial_ending import trial_counts

@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
-from batchlab.report.parts.figure import SPLITS, figure_looks
+from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.sweep.cells import (
-    Cell,
-    chosen_cells,
-    deciding_split,
-    held_out_split,
-)
+from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.curves import mean_curve
+from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.cost import peak_bytes
 from batchlab.report.sweep.figures.learning_rate import rate_table
 from batchlab.report.sweep.sentences import sentences

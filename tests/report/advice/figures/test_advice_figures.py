@@ -15,7 +15,7 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice.figures import advice_figures
-from batchlab.report.parts.plots import PAGE, PAPER
+from batchlab.report.parts.charts.canvas import PAGE, PAPER
 
 ADVICE = made_up_advice()
 

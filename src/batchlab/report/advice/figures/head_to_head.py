@@ -9,10 +9,11 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration, HeadToHead
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words
-from batchlab.report.advice.plots import seeds_plot
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, kinds_of, label_of, rows_domain
-from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded
+from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
+from batchlab.report.parts.charts.axes import configuration_x, ratio_y
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded, rows_domain
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 
@@ -87,13 +88,13 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         title=f"{words.figure} on fresh seeds",
         alternative=_words(advice, found),
         plot=partial(
-            seeds_plot,
+            chart,
             "head",
-            panel="head",
+            where=in_panel("head"),
+            x=partial(configuration_x, [contender.label for contender in found]),
+            y=partial(ratio_y, words.quantity, rows_domain(rows)),
             name=words.quantity,
-            kinds=kinds_of(rows),
-            configurations=[contender.label for contender in found],
-            domain=rows_domain(rows) if rows else (0.0, 1.0),
+            kinds=kinds_of(rows) | {"joined"},
             looks=advice_looks(advice, study),
         ),
     )

@@ -10,10 +10,12 @@ from functools import partial
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import ratio_text
-from batchlab.report.advice.plots import basin_plot, size_plot
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, drawn_looks, kinds_of, label_of, rows_domain
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.advice.rows import advice_looks, drawn_looks, kinds_of, label_of
+from batchlab.report.parts.charts.axes import rate_range_x, ratio_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 
@@ -42,7 +44,6 @@ def learning_rates_figure(advice: Advice, study: Study, *, key: str) -> Figure:
 def _panels(advice: Advice, study: Study, rows: tuple[Row, ...], key: str) -> Iterator[Panel]:
     looks = advice_looks(advice, study)
     basin = [row for row in rows if row["panel"] == "basin"]
-    placed = [row for row in basin if "mean" in row]
     if any(row["kind"] == "run" for row in basin):
         rates = sorted(float(row["learning_rate"] or 0.0) for row in basin)
         yield Panel(
@@ -50,30 +51,32 @@ def _panels(advice: Advice, study: Study, rows: tuple[Row, ...], key: str) -> It
             title="steps to target by learning rate",
             alternative=_basin_words(advice),
             plot=partial(
-                basin_plot,
+                chart,
                 "rates",
-                panel="basin",
+                where=in_panel("basin"),
+                x=partial(rate_range_x, rates),
+                y=partial(ratio_y, "steps_to_target", rows_domain(basin)),
                 name="steps_to_target",
                 kinds=kinds_of(basin),
-                rates=(rates[0], rates[-1]),
-                domain=rows_domain(placed),
                 looks=looks,
             ),
         )
     tuned = [row for row in rows if row["panel"] == "tuned"]
     if tuned:
+        tuned_looks = drawn_looks(looks, tuned)
         yield Panel(
             key=f"{key}-tuned",
             title="tuned learning rate by batch size",
             alternative=_tuned_words(advice),
             plot=partial(
-                size_plot,
+                chart,
                 "rates",
-                panel="tuned",
+                where=in_panel("tuned"),
+                x=partial(batch_size_x, tuned_looks),
+                y=partial(ratio_y, "learning_rate", rows_domain(tuned)),
                 name="learning_rate",
                 kinds=kinds_of(tuned),
-                domain=rows_domain(tuned),
-                looks=drawn_looks(looks, tuned),
+                looks=tuned_looks,
             ),
         )
 

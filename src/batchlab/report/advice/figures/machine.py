@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING
 from batchlab.advice.advice import Advice, Laws
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
-from batchlab.report.advice.plots import size_plot
-from batchlab.report.advice.rows import (
-    advice_looks,
-    drawn_looks,
-    estimate_row,
-    kinds_of,
-    label_of,
-    rows_domain,
-)
+from batchlab.report.advice.rows import advice_looks, drawn_looks, estimate_row, kinds_of, label_of
+from batchlab.report.parts.charts.axes import ratio_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.profile.step_time_text import step_time_text
@@ -34,19 +29,21 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None, *, key
     """Time per step and peak memory by batch size, with the limit that the profile was given."""
     memory_limit_bytes = None if profile is None else profile.memory_limit_bytes
     rows = tuple(_rows(advice, study, memory_limit_bytes))
+    all_looks = advice_looks(advice, study)
     panels = tuple(
         Panel(
             key=f"{key}-{name}",
             title=quantity(name).label,
             alternative=_words(name, rows),
             plot=partial(
-                size_plot,
+                chart,
                 "machine",
-                panel=name,
+                where=in_panel(name),
+                x=partial(batch_size_x, looks := drawn_looks(all_looks, own)),
+                y=partial(ratio_y, name, rows_domain(own)),
                 name=name,
                 kinds=kinds_of(own),
-                domain=rows_domain(own),
-                looks=drawn_looks(advice_looks(advice, study), own),
+                looks=looks,
             ),
         )
         for name in PANELS

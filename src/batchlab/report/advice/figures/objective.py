@@ -8,7 +8,6 @@ from functools import partial
 from batchlab.advice.advice import Advice, Candidate
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words, share_text
-from batchlab.report.advice.plots import size_plot
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (
     advice_looks,
@@ -17,12 +16,14 @@ from batchlab.report.advice.rows import (
     estimate_row,
     kinds_of,
     label_of,
-    rows_domain,
     side_of,
 )
 from batchlab.report.advice.tables import candidates_table
+from batchlab.report.parts.charts.axes import ratio_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
 
@@ -32,19 +33,20 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     words = objective_words(advice)
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     rows = tuple(_rows(advice, study, known)) if known else ()
-    looks = advice_looks(advice, study)
+    looks = drawn_looks(advice_looks(advice, study), rows)
     panel = Panel(
         key=f"{key}-objective",
         title=words.figure,
         alternative=_words(advice, known),
         plot=partial(
-            size_plot,
+            chart,
             "objective",
-            panel="objective",
+            where=in_panel("objective"),
+            x=partial(batch_size_x, looks),
+            y=partial(ratio_y, words.quantity, rows_domain(rows)),
             name=words.quantity,
             kinds=kinds_of(rows),
-            domain=rows_domain(rows) if rows else (0.0, 1.0),
-            looks=drawn_looks(looks, rows),
+            looks=looks,
         ),
     )
     return Figure(

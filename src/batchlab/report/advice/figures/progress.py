@@ -8,10 +8,11 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.advice.plots import progress_plot
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, kinds_of, label_of, rows_domain
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
+from batchlab.report.parts.charts.axes import time_x, value_y
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 
@@ -29,14 +30,15 @@ def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         title=f"validation {metric}",
         alternative=_words(advice, metric, curves),
         plot=partial(
-            progress_plot,
+            chart,
             "progress",
-            panel="progress",
-            metric=metric,
+            where=in_panel("progress"),
+            x=partial(time_x, "equal_time_s", _times_s(curves)),
+            y=partial(value_y, metric, rows_domain(rows)),
+            name=metric,
             kinds=kinds_of(rows),
-            times_s=_times_s(curves),
-            domain=rows_domain(rows) if curves else (0.0, 1.0),
             looks=advice_looks(advice, study),
+            series=("recommended", "reference, tuned", "reference"),
         ),
     )
     return Figure(

@@ -8,7 +8,6 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Laws
 from batchlab.records.study import Study
-from batchlab.report.advice.plots import size_plot
 from batchlab.report.advice.rows import (
     advice_looks,
     candidate_kind,
@@ -16,10 +15,12 @@ from batchlab.report.advice.rows import (
     estimate_row,
     kinds_of,
     label_of,
-    rows_domain,
 )
+from batchlab.report.parts.charts.axes import ratio_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.table import Column, Table, Value
 
 FRESH = ("value", "verify")
@@ -29,6 +30,7 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
     rows = tuple(_rows(advice, study))
     measured = [c for c in advice.candidates if c.steps_to_target.estimate is not None]
+    looks = drawn_looks(advice_looks(advice, study), rows)
     absent = None
     if advice.target is None:
         absent = "There is no target: every batch size got the same fixed run."
@@ -44,13 +46,14 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         )
         + ".",
         plot=partial(
-            size_plot,
+            chart,
             "steps",
-            panel="steps",
+            where=in_panel("steps"),
+            x=partial(batch_size_x, looks),
+            y=partial(ratio_y, "steps_to_target", rows_domain(rows)),
             name="steps_to_target",
             kinds=kinds_of(rows),
-            domain=rows_domain(row for row in rows if "mean" in row) if not absent else (0.0, 1.0),
-            looks=drawn_looks(advice_looks(advice, study), rows),
+            looks=looks,
         ),
     )
     return Figure(

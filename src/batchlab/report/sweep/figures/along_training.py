@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
-from batchlab.report.parts.figure import (
-    SPLITS,
-    Figure,
-    Panel,
-    Row,
-    figure_looks,
-    list_text,
-    rate_notes,
-    rounded,
-    spread_row,
-    spread_text,
-    value_domain,
-)
-from batchlab.report.parts.plots import View, curve_plot
+from batchlab.report.parts.charts.axes import View, value_y, view_x
+from batchlab.report.parts.charts.chart import chart, literal
+from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, list_text, rounded, rows_domain
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.curves import CurvePoint, lone_curves, mean_curve, thinned
+from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.rate_notes import rate_notes
+from batchlab.report.sweep.spread import spread_row, spread_text
 from batchlab.report.sweep.trial_ending import trial_words
 
 MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all
@@ -119,24 +111,39 @@ def _curve_panels(
     for number, metric in enumerate(_curve_metrics(study)):
         of_metric = [row for row in rows if row["metric"] == metric]
         for split in SPLITS:
-            runs = frozenset(str(row["run"]) for row in of_metric if row["split"] == split)
-            if runs:
+            kinds = _kinds(row for row in of_metric if row["split"] == split)
+            if kinds:
                 yield Panel(
                     key=f"{key}-{split}-{number}",
                     title=f"{split} {quantity(metric).label}",
                     alternative=_curve_words(chosen, split, metric, view),
                     plot=partial(
-                        curve_plot,
+                        chart,
                         "curves",
-                        view=view,
-                        split=split,
-                        metric=metric,
-                        runs=runs,
-                        places=(min(at), max(at)),
-                        domain=value_domain(of_metric),
+                        where=f"datum.split == '{split}' && datum.metric == {literal(metric)}"
+                        f" && isValid(datum.{view}) && datum.step > 0",
+                        x=partial(view_x, view, (min(at), max(at))),
+                        y=partial(value_y, metric, _domain(of_metric)),
+                        name=metric,
+                        kinds=kinds,
                         looks=figure_looks(study),
                     ),
                 )
+
+
+def _kinds(rows: Iterable[Row]) -> frozenset[str]:
+    """What is drawn of the rows of one panel."""
+    drawn = {
+        kind
+        for row in rows
+        for kind in (("seeds", "marks") if row["run"] == "mean" else ("lone", "cross"))
+    }
+    return frozenset(drawn | {"probe"}) if drawn else frozenset()
+
+
+def _domain(rows: list[Row]) -> tuple[float, float]:
+    """Of the means where there are any: a diverged trial would flatten the rest."""
+    return rows_domain([row for row in rows if row["run"] == "mean"] or rows)
 
 
 def _curve_words(chosen: tuple[Cell, ...], split: Split, metric: str, view: View) -> str:

@@ -7,19 +7,13 @@ from functools import partial
 
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
-from batchlab.report.parts.figure import (
-    Figure,
-    Panel,
-    Row,
-    figure_looks,
-    list_text,
-    size_rows,
-    size_words,
-    value_domain,
-)
-from batchlab.report.parts.plots import batch_size_plot
+from batchlab.report.parts.charts.axes import value_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rows_domain
 from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.sweep.cells import Spread
+from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.spread import Spread, size_rows, size_words
 
 COSTS = ("step_s", "samples_per_s", "peak_bytes")
 
@@ -27,24 +21,26 @@ COSTS = ("step_s", "samples_per_s", "peak_bytes")
 def cost_figure(study: Study, *, key: str) -> Figure:
     """Time per step, throughput and peak memory by batch size."""
     rows = tuple(_cost_rows(study))
+    looks = figure_looks(study)
     panels = tuple(
         Panel(
             key=f"{key}-{name}",
             title=quantity(name).label,
             alternative=size_words(quantity(name).label, name, rows, f"{key}-{name}"),
             plot=partial(
-                batch_size_plot,
+                chart,
                 "cost",
-                panel=f"{key}-{name}",
+                where=in_panel(f"{key}-{name}"),
+                x=partial(batch_size_x, looks),
+                y=partial(value_y, name, rows_domain(own)),
                 name=name,
+                kinds=frozenset({"whole", "single"}),
+                looks=looks,
                 series=("timing",),
-                domain=value_domain(row for row in rows if row["panel"] == f"{key}-{name}"),
-                zero_line=False,
-                looks=figure_looks(study),
             ),
         )
         for name in COSTS
-        if any(row["panel"] == f"{key}-{name}" for row in rows)
+        if (own := [row for row in rows if row["panel"] == f"{key}-{name}"])
     )
     return Figure(
         key=key,

@@ -8,20 +8,15 @@ from functools import partial
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
-from batchlab.report.parts.figure import (
-    SPLITS,
-    Figure,
-    Panel,
-    Row,
-    figure_looks,
-    rate_notes,
-    size_rows,
-    size_words,
-    value_domain,
-)
-from batchlab.report.parts.plots import batch_size_plot
+from batchlab.report.parts.charts.axes import value_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, rows_domain
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
+from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.rate_notes import rate_notes
+from batchlab.report.sweep.spread import size_rows, size_words
 
 
 def gap_figure(study: Study, *, key: str) -> Figure:
@@ -35,50 +30,12 @@ def gap_figure(study: Study, *, key: str) -> Figure:
         absent = "There is neither a test nor a validation set, so there is no gap to show."
     elif not rows:
         absent = "No trial that ended well knows both its train and its held-out metric."
-    label = quantity(metric).label
-    gap_label = f"train {label} − {held_out} {label}"
-    panels = (
-        ()
-        if absent or held_out is None
-        else (
-            Panel(
-                key=f"{key}-final",
-                title=f"final {label}: train (solid line), {held_out} (dashed)",
-                alternative=size_words(
-                    f"final train and {held_out} {label}", metric, rows, f"{key}-final"
-                ),
-                plot=partial(
-                    batch_size_plot,
-                    "gap",
-                    panel=f"{key}-final",
-                    name=metric,
-                    series=("train", held_out),
-                    domain=value_domain(row for row in rows if row["panel"] == f"{key}-final"),
-                    zero_line=False,
-                    looks=figure_looks(study),
-                ),
-            ),
-            Panel(
-                key=f"{key}-gap",
-                title=f"generalization gap: {gap_label}",
-                alternative=size_words(
-                    f"generalization gap, {gap_label},", "generalization_gap", rows, f"{key}-gap"
-                ),
-                plot=partial(
-                    batch_size_plot,
-                    "gap",
-                    panel=f"{key}-gap",
-                    name="generalization_gap",
-                    series=("gap",),
-                    domain=value_domain(
-                        [{"mean": 0.0}, *(row for row in rows if row["panel"] == f"{key}-gap")]
-                    ),
-                    zero_line=True,
-                    looks=figure_looks(study),
-                ),
-            ),
+    panels: tuple[Panel, ...] = ()
+    if held_out is not None and not absent:
+        panels = (
+            _final_panel(study, rows, held_out, metric, key=f"{key}-final"),
+            _gap_panel(study, rows, held_out, metric, key=f"{key}-gap"),
         )
-    )
     return Figure(
         key=key,
         title="Generalization gap by batch size",
@@ -88,6 +45,52 @@ def gap_figure(study: Study, *, key: str) -> Figure:
         data="gap",
         rows=rows,
         table=_gap_table(chosen, held_out, metric),
+    )
+
+
+def _final_panel(
+    study: Study, rows: tuple[Row, ...], held_out: Split, metric: str, *, key: str
+) -> Panel:
+    label = quantity(metric).label
+    return Panel(
+        key=key,
+        title=f"final {label}: train (solid line), {held_out} (dashed)",
+        alternative=size_words(f"final train and {held_out} {label}", metric, rows, key),
+        plot=partial(
+            chart,
+            "gap",
+            where=in_panel(key),
+            x=partial(batch_size_x, figure_looks(study)),
+            y=partial(value_y, metric, rows_domain(row for row in rows if row["panel"] == key)),
+            name=metric,
+            kinds=frozenset({"whole", "single"}),
+            looks=figure_looks(study),
+            series=("train", held_out),
+        ),
+    )
+
+
+def _gap_panel(
+    study: Study, rows: tuple[Row, ...], held_out: Split, metric: str, *, key: str
+) -> Panel:
+    label = quantity(metric).label
+    what = f"train {label} − {held_out} {label}"
+    own = [row for row in rows if row["panel"] == key]
+    return Panel(
+        key=key,
+        title=f"generalization gap: {what}",
+        alternative=size_words(f"generalization gap, {what},", "generalization_gap", rows, key),
+        plot=partial(
+            chart,
+            "gap",
+            where=in_panel(key),
+            x=partial(batch_size_x, figure_looks(study)),
+            y=partial(value_y, "generalization_gap", rows_domain([{"mean": 0.0}, *own])),
+            name="generalization_gap",
+            kinds=frozenset({"zero", "whole", "single"}),
+            looks=figure_looks(study),
+            series=("gap",),
+        ),
     )
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
-from batchlab.report.parts.figure import (
-    Figure,
-    Panel,
-    Row,
-    figure_looks,
-    spread_row,
-    spread_text,
-    value_domain,
-)
-from batchlab.report.parts.plots import rate_plot
+from batchlab.report.parts.charts.axes import measured_rates_x, value_y
+from batchlab.report.parts.charts.chart import chart
+from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split
+from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.spread import spread_row, spread_text
 from batchlab.report.sweep.trial_ending import trial_words
 
 
@@ -29,18 +25,21 @@ def rate_figure(study: Study, *, key: str) -> Figure:
     split = deciding_split(study)
     rows = tuple(_rate_rows(study, split, metric))
     averaged = [row for row in rows if row["run"] == "mean"]
+    rates = sorted({record.trial.learning_rate for record in study.records})
     absent = _absent(study, any_ended_well=bool(averaged))
     panel = Panel(
         key=f"{key}-rates",
         title=f"final {split} {quantity(metric).label}",
         alternative=_rate_words(study, split, metric),
-        plot=lambda canvas: rate_plot(
+        plot=partial(
+            chart,
             "rates",
-            metric=metric,
-            rates=sorted({record.trial.learning_rate for record in study.records}),
-            domain=value_domain(averaged),
+            where=None,
+            x=partial(measured_rates_x, rates),
+            y=partial(value_y, metric, rows_domain(averaged)),
+            name=metric,
+            kinds=frozenset({"seeds", "chosen", "mean", "foot"}),
             looks=figure_looks(study),
-            canvas=canvas,
         ),
     )
     return Figure(

@@ -1,0 +1,31 @@
+"""Rate notes: what a reader must know of the learning rates before comparing batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchlab.records.study import Study
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.sweep.cells import Cell, deciding_split
+
+
+def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
+    """What a reader must know of the learning rates before comparing batch sizes."""
+    rates = {record.trial.learning_rate for record in study.records}
+    if len(chosen) < 2:
+        return
+    if len(rates) == 1:
+        rate = quantity_text("learning_rate", next(iter(rates)))
+        yield (
+            f"All batch sizes share the learning rate {rate}: this compares them at one rate, "
+            f"not each at its best."
+        )
+    elif rates:
+        pairs = ", ".join(
+            f"{c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
+        )
+        yield (
+            f"Each batch size is shown at the learning rate that was best for it on "
+            f"{deciding_split(study)} data ({pairs}); the best of several looks a little better "
+            f"there than it is."
+        )
