@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.notebook import ShownInNotebook
-from batchlab.records.trial import Setting, Target
+from batchlab.records.trial import Target
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "indifferent", "cannot_tell"]
@@ -22,13 +22,11 @@ class Configuration:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass.
         learning_rate: the rate.
-        settings: other optimizer settings that must move with it (betas, eps), by name.
     """
 
     batch_size: int
     micro_batch_size: int
     learning_rate: float
-    settings: tuple[tuple[str, Setting], ...] = ()
 
     @property
     def accumulation_steps(self) -> int:

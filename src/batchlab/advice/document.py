@@ -36,7 +36,6 @@ class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
     micro_batch_size: int
     accumulation_steps: int
     learning_rate: float
-    settings: dict[str, str | int | float | bool | None]
 
 
 class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,5 +159,4 @@ def _described(found: Configuration) -> ConfigurationDocument:
         micro_batch_size=found.micro_batch_size,
         accumulation_steps=found.accumulation_steps,
         learning_rate=found.learning_rate,
-        settings=dict(found.settings),
     )

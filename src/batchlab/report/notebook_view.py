@@ -80,8 +80,7 @@ def _answer(advice: Advice) -> str:
         else ""
     )
     rate = quantity_text("learning_rate", found.learning_rate)
-    also = "".join(f", {name} {value}" for name, value in found.settings)
-    return f"{verdict}: batch size {found.batch_size}{pieces}, learning rate {rate}{also}"
+    return f"{verdict}: batch size {found.batch_size}{pieces}, learning rate {rate}"
 
 
 def _advice_facts(advice: Advice) -> Iterator[str]:

@@ -58,27 +58,3 @@ def test_a_batch_that_fits_whole_needs_no_loop():
 
     assert optimizer.param_groups[0]["lr"] == 0.3
     assert "split" not in "".join(script_lines(found))
-
-
-def test_other_settings_reach_the_optimizer_and_one_beta_leaves_the_other():
-    found = Configuration(
-        batch_size=8,
-        micro_batch_size=8,
-        learning_rate=0.003,
-        settings=(("beta2", 0.95), ("eps", 1e-6)),
-    )
-
-    _, optimizer = run(script_lines(found), optimizer_class=torch.optim.Adam)
-
-    group = optimizer.param_groups[0]
-    assert (group["lr"], group["betas"], group["eps"]) == (0.003, (0.9, 0.95), 1e-6)
-
-
-def test_the_first_beta_alone_leaves_the_second():
-    found = Configuration(
-        batch_size=8, micro_batch_size=8, learning_rate=0.003, settings=(("beta1", 0.8),)
-    )
-
-    _, optimizer = run(script_lines(found), optimizer_class=torch.optim.Adam)
-
-    assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)

@@ -92,7 +92,7 @@ def _settings(advice: Advice) -> list[tuple[str, str]]:
     if found.accumulation_steps > 1:
         rows.append(("micro-batches", f"{found.accumulation_steps} × {found.micro_batch_size}"))
     rows.append(("learning rate", quantity_text("learning_rate", found.learning_rate)))
-    return rows + [(name, str(value)) for name, value in found.settings]
+    return rows
 
 
 def _summary(advice: Advice) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from batchlab.advice.advice import Configuration
-from batchlab.records.trial import Setting
-
-_BETAS = ("beta1", "beta2")  # the workloads' names for what PyTorch takes as one pair
 
 
 def script_lines(found: Configuration) -> tuple[str, ...]:
@@ -15,7 +12,7 @@ def script_lines(found: Configuration) -> tuple[str, ...]:
     micro-batch does not divide are weighted right.
     """
     loader = f"loader = DataLoader(train_set, batch_size={found.batch_size}, shuffle=True)"
-    group = f"    group.update({', '.join(_arguments(found))})"
+    group = f"    group.update(lr={found.learning_rate:.6g})"
     lines = (loader, "for group in optimizer.param_groups:  # once, before training", group)
     if found.accumulation_steps == 1:
         return lines
@@ -28,19 +25,3 @@ def script_lines(found: Configuration) -> tuple[str, ...]:
         "        (loss_fn(model(x), y) * len(x) / len(inputs)).backward()",
         "    optimizer.step()",
     )
-
-
-def _arguments(found: Configuration) -> list[str]:
-    """Keywords of `group.update`, the learning rate first."""
-    settings = dict(found.settings)
-    arguments = [f"lr={found.learning_rate:.6g}"]
-    if any(name in settings for name in _BETAS):
-        pair = [_beta(settings, number) for number in range(2)]
-        arguments.append(f"betas=({pair[0]}, {pair[1]})")
-    arguments += [f"{name}={value!r}" for name, value in found.settings if name not in _BETAS]
-    return arguments
-
-
-def _beta(settings: dict[str, Setting], number: int) -> str:
-    name = _BETAS[number]
-    return repr(settings[name]) if name in settings else f"group['betas'][{number}]"

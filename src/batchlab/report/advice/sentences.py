@@ -365,10 +365,9 @@ def _set_this(found: Configuration, reference: Configuration) -> str:
 
 
 def _is_same(found: Configuration, reference: Configuration) -> bool:
-    return (found.batch_size, found.learning_rate, found.settings) == (
+    return (found.batch_size, found.learning_rate) == (
         reference.batch_size,
         reference.learning_rate,
-        reference.settings,
     )
 
 

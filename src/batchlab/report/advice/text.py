@@ -90,8 +90,6 @@ def _settings(found: Configuration) -> list[str]:
         ("batch size", f"{found.batch_size} ({micro})"),
         ("learning rate", quantity_text("learning_rate", found.learning_rate)),
     ]
-    if found.settings:
-        rows.append(("also", ", ".join(f"{name} = {value}" for name, value in found.settings)))
     return [f"{name:<{_LABEL_WIDTH}} {value}" for name, value in rows]
 
 
