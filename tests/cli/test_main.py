@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from typing import Any
 
 import click
@@ -108,14 +108,19 @@ def test_a_command_loads_no_other_commands_file() -> None:
 
 
 def test_help_takes_less_than_150_ms() -> None:
+    def used_s() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     def help_s() -> float:
-        started_s = time.perf_counter()
+        before_s = used_s()
         subprocess.run(
             [sys.executable, "-m", "batchlab.cli.main", "--help"], capture_output=True, check=True
         )
-        return time.perf_counter() - started_s
+        return used_s() - before_s
 
-    assert min(help_s() for _ in range(5)) < 0.15  # the best: the machine may be busy
+    # Of a core, and the best of five: on a busy machine it also waits for its turn.
+    assert min(help_s() for _ in range(5)) < 0.15
 
 
 @pytest.mark.parametrize(
