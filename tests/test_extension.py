@@ -1,0 +1,54 @@
+"""What docs/architecture.md says of adding one more: one file in its folder, and nothing else.
+
+Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from batchlab.commands.sweep import sweep
+from batchlab.planning import scaling_rules
+from batchlab.planning.scaling import scaled_learning_rate
+from batchlab.registry import row_names
+from batchlab.workload import builtin
+from batchlab.workload.loading import describe_workloads
+
+FOLDER = Path(__file__).parent / "extension"
+
+
+def extend(monkeypatch: pytest.MonkeyPatch, registry: ModuleType, folder: str) -> None:
+    """Give `registry` the rows of tests/extension/`folder` beside its own."""
+    monkeypatch.setattr(registry, "__path__", [*registry.__path__, str(FOLDER / folder)])
+
+
+def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    extend(monkeypatch, builtin, "workloads")
+
+    study = sweep("two-points", batch_sizes=(1, 2), epochs=1, store=tmp_path / "lab.db")
+
+    assert "two-points" in [row["name"] for row in describe_workloads()]
+    assert [record.trial.batch_size for record in study.records] == [1, 2]
+    assert all(record.ended_well for record in study.records)
+
+
+def test_a_file_more_is_a_scaling_rule_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    extend(monkeypatch, scaling_rules, "scaling_rules")
+
+    rate = scaled_learning_rate(0.1, rule="cube-root", batch_size=64, reference_batch_size=8)
+    study = sweep(
+        "least-squares",
+        batch_sizes=(8,),
+        scaling_rule="cube-root",
+        steps=1,
+        store=tmp_path / "lab.db",
+    )
+
+    assert rate == pytest.approx(0.2)
+    assert study.records[0].trial.scaling_rule == "cube-root"
+    assert "cube-root" in row_names(scaling_rules)
