@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -9,9 +10,9 @@ from batchlab.advice.run_log import RunLog, steps_to
 from batchlab.records.trial import Target
 
 
-def run_log(*, n_workers=1, budget_s=10.0):
+def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
     asked = question(knee(64), budget_s=budget_s)
-    engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64), n_workers=n_workers)
+    engine = kind(truth=Truth(noise=0.0), step_s=knee(64), n_workers=n_workers)
     return RunLog(question=asked, engine=engine, until=asked.target)
 
 
@@ -99,3 +100,41 @@ def test_a_run_without_evaluations_met_nothing():
     (record,) = recorder.run([request(recorder)], "tune")
 
     assert replace(record, evaluations=()).crossing(recorder.until) is None
+
+
+def filling(*, n_workers):
+    recorder = run_log(n_workers=n_workers, kind=SideBySideEngine)
+    later = [request(recorder, seed=seed, rate=0.01) for seed in (80, 81)]
+    recorder.needed_later = lambda: later
+    recorder.run([request(recorder)], "tune")
+    return recorder, later
+
+
+def test_a_free_core_begins_with_what_is_needed_later():
+    recorder, (first, second) = filling(n_workers=2)
+
+    assert first in recorder.engine.asked
+    assert second not in recorder.engine.asked
+    # It counts once it is asked for, and then it costs no more.
+    assert list(recorder.records) == [(64, 0.04, 0)]
+    spent_s = recorder.engine.spent_s()
+    recorder.run([first], "verify")
+    assert list(recorder.records) == [(64, 0.04, 0), (64, 0.01, 80)]
+    assert recorder.purposes[64, 0.01, 80] == "verify"
+    assert recorder.engine.spent_s() == spent_s
+
+
+def test_one_worker_has_no_free_core():
+    recorder, (first, second) = filling(n_workers=1)
+
+    assert first not in recorder.engine.asked
+    assert second not in recorder.engine.asked
+
+
+def test_what_is_needed_later_is_not_begun_where_the_budget_does_not_reach():
+    recorder = run_log(n_workers=2, budget_s=1.5, kind=SideBySideEngine)
+    recorder.needed_later = lambda: [request(recorder, seed=80, steps=2000)]
+
+    recorder.run([request(recorder, steps=500)], "tune")
+
+    assert [asked.trial.seed for asked in recorder.engine.asked] == [0]

@@ -19,7 +19,7 @@ from batchlab.advice.target_level import (
     nearest_to_target,
     untrained_value,
 )
-from batchlab.advice.verification import reserve, verify
+from batchlab.advice.verification import needed_later, reserve, verify
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
@@ -58,6 +58,7 @@ class _Advisor:
         self._origin = question.target_origin
 
     def advice(self) -> Advice:
+        self._run_log.needed_later = lambda: needed_later(self._state)
         reference = self._question.option(self._question.reference.batch_size)
         stopped = f"the reference batch size {reference.batch_size} cannot be run: {reference.note}"
         if not reference.note:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from batchlab.advice.advice import RateTried, Step
 from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
-from batchlab.engines.contract import Engine, run_all
+from batchlab.engines.contract import Engine
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Target, Trial, TrialRecord
@@ -44,6 +44,8 @@ class RunLog:
         purposes: what each was first run for.
         steps: what was done, and why.
         tuned_steps: steps to the target by batch size, at the rate found for it.
+        needed_later: the runs that will be asked for in any case; a core that would be idle
+            begins with them. Nothing is decided by them before they are asked for.
         reserved_s: of the budget, for what comes last.
     """
 
@@ -55,7 +57,9 @@ class RunLog:
     steps: list[Step] = field(default_factory=list)
     tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0
+    needed_later: Callable[[], Iterable[RunRequest]] = tuple
     _keys: dict[Trial, Key] = field(default_factory=dict)
+    _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
 
     def note(self, did: str, why: str) -> None:
         """Write down what is done next, and why."""
@@ -124,7 +128,7 @@ class RunLog:
 
     def _new_steps(self, request: RunRequest) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
-        known = self.records.get(self.key_of(request))
+        known = self.records.get(self.key_of(request)) or self._ahead.get(request.trial)
         if known is None:
             return request.last_step
         if self.until is not None and known.crossing(self.until) is not None:
@@ -171,7 +175,7 @@ class RunLog:
         Returns:
             The whole records, in the order of the requests.
         """
-        records = run_all(self.engine, requests)
+        records = self._run_all(requests)
         for request, record in zip(requests, records, strict=True):
             if not record.evaluations and not record.has_failed:
                 continue  # its turn never came: nothing is known of it
@@ -179,6 +183,41 @@ class RunLog:
             self.records[key] = record
             self.purposes.setdefault(key, purpose)
         return records
+
+    def _run_all(self, requests: Sequence[RunRequest]) -> list[TrialRecord]:
+        """The records of all, in their order; meanwhile no core is idle that has work for sure."""
+        records: dict[RunRequest, TrialRecord] = {}
+        for request in requests:
+            # Begun ahead: it ends first, and is then followed as far as is asked now.
+            while request.trial in self._ahead and self._ahead[request.trial] is None:
+                self._take_next(records)
+            self.engine.submit(request)
+        n_asked = len(set(requests))
+        while len(records) < n_asked:
+            self._begin_ahead(self.engine.n_workers - (n_asked - len(records)))
+            self._take_next(records)
+        return [records[request] for request in requests]
+
+    def _take_next(self, records: dict[RunRequest, TrialRecord]) -> None:
+        end = self.engine.next_finished()
+        trial = end.request.trial
+        if trial in self._ahead and self._ahead[trial] is None:
+            self._ahead[trial] = end.record
+        else:
+            records[end.request] = end.record
+
+    def _begin_ahead(self, n_free: int) -> None:
+        """Give free cores the first of what is needed later, as far as the budget reaches."""
+        n_free -= sum(record is None for record in self._ahead.values())
+        if n_free <= 0 or not self.engine.capabilities.resumes:
+            return
+        for request in self.needed_later():
+            if n_free <= 0 or self.expected_s([request]) > self.left_s() + self.reserved_s:
+                return
+            if request.trial not in self._ahead and self.key_of(request) not in self.records:
+                self._ahead[request.trial] = None
+                self.engine.submit(request)
+                n_free -= 1
 
     def of_cell(self, cell: tuple[int, float], *purposes: Purpose) -> dict[int, TrialRecord]:
         """The records of a batch size and rate with one of the purposes, by seed."""

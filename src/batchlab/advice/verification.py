@@ -7,14 +7,14 @@ the recommendation, and its gain, comes from these runs alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
 from batchlab.advice.advice import HeadToHead
 from batchlab.advice.costs import weight_sd
-from batchlab.advice.run_log import Purpose
+from batchlab.advice.run_log import Purpose, steps_to
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
@@ -65,6 +65,41 @@ def reserve(state: StudyState) -> None:
         for seed in state.seeds.verify[:N_SEEDS]
     ]
     state.run_log.reserved_s = min(state.expected_s(requests), state.question.budget_s / 4)
+
+
+def needed_later(state: StudyState) -> Iterator[RunRequest]:
+    """Runs of the verification that are the same whatever is recommended.
+
+    They are begun while a core has nothing else to do, and read when all are verified.
+    """
+    if state.best() is None:
+        yield from _reference_while_tuned(state)
+        return
+    tuned = state.cell(state.question.reference.batch_size)
+    for seed in state.seeds.verify[:N_SEEDS]:
+        yield _request(state, _reference_cell(state), seed)
+    # A further seed may still move its rate.
+    if tuned is not None and state.is_confirmed(tuned[0]):
+        for seed in state.seeds.verify[:N_SEEDS]:
+            yield _request(state, tuned, seed)
+
+
+def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
+    """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
+    cell, target = _reference_cell(state), state.run_log.until
+    if target is None:
+        return
+    for record in state.run_log.of_cell(cell, "pilot", "tune").values():
+        steps = steps_to(record, target)
+        if steps:
+            for seed in state.seeds.verify[:N_SEEDS]:
+                yield state.run_log.request(
+                    batch_size=cell[0],
+                    learning_rate=cell[1],
+                    seed=seed,
+                    steps=math.ceil(_FOLLOW / 2 * steps),
+                )
+            return
 
 
 def verify(state: StudyState, batch_size: int) -> Verification:
