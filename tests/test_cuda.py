@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from tests.reference.engine_run import run_engine
+from tests.reference.engine_run import STEP_BY_STEP, run_engine
 from tests.reference.profiled_workloads import MEGABYTE, at, hungry
 from tests.reference.small_workloads import everything_workload, small_trial, small_workload
 
@@ -15,7 +16,6 @@ from batchlab.commands.profile import profile
 from batchlab.profiling import search as profile_search
 from batchlab.records.trial import RunLength, Status
 from batchlab.store.store import Store
-from batchlab.training import plain
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,11 +30,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
 
 
+run_on_cuda = partial(run_engine, device="cuda", rhythm=STEP_BY_STEP)
+
+
 @pytest.mark.parametrize("micro_batch_size", [6, 4])
 def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(
-    micro_batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    micro_batch_size: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(plain, "_BLOCK_STEPS", 1)
     workload = everything_workload()
     trial = small_trial(
         workload,
@@ -45,12 +47,12 @@ def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(
         seed=4,
     )
     length = RunLength(epochs=4)
-    whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole", device="cuda")
+    whole = run_on_cuda(workload, trial, length, checkpoint=tmp_path / "whole")
 
     for stop_after in range(0, 28, 3):
         path = tmp_path / f"stopped at {stop_after}"
-        run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after, device="cuda")
-        again = run_engine(workload, trial, length, checkpoint=path, device="cuda")
+        run_on_cuda(workload, trial, length, checkpoint=path, stop_after=stop_after)
+        again = run_on_cuda(workload, trial, length, checkpoint=path)
 
         assert again.outcome == whole.outcome
         assert again.evaluations == whole.evaluations

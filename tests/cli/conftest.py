@@ -36,12 +36,11 @@ class Done:
 
 
 @pytest.fixture
-def do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+def do(capsys: pytest.CaptureFixture[str]) -> Any:
     def do(*arguments: str) -> Done:
         capsys.readouterr()
         # A budget counts from the start of the process, which here ran other tests before.
-        monkeypatch.setattr(cli, "_STARTED_S", time.monotonic())
-        code = cli._exit_code(list(arguments))
+        code = cli._exit_code(list(arguments), started_s=time.monotonic())
         return Done(code, *capsys.readouterr())
 
     return do

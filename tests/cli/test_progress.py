@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from batchlab.cli import progress
 from batchlab.cli.progress import ProgressBar, ProgressLines, duration, progress_on_stderr
 
 
@@ -39,12 +38,9 @@ def test_lines_tell_phases_and_warnings_at_once(capsys: pytest.CaptureFixture[st
     assert (told.out, told.err) == ("", "training\nwarning: odd\n")
 
 
-def test_lines_tell_progress_once_in_ten_seconds(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_tell_progress_once_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     now_s = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s)
-    lines = ProgressLines()
+    lines = ProgressLines(clock=lambda: now_s)
 
     for now_s in (101.0, 109.0, 110.0, 111.0, 119.0, 121.0):
         lines.progress(done_fraction=now_s / 1000, left_s=61.0, text="batch size 8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -44,11 +44,14 @@ def trial(batch_size: int) -> Trial:
     )
 
 
-def only_its_steps_take_time(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+class Clock:
     """A clock that steps set forward: how many of them make a block is then no matter of luck."""
-    clock = SimpleNamespace(now_s=0.0)
-    monkeypatch.setattr(step_time, "time", SimpleNamespace(perf_counter=lambda: clock.now_s))
-    return clock
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +78,13 @@ def test_warm_up_is_kept_apart(timing: StepTiming) -> None:
     assert not set(timing.warmup_s) & set(timing.block_s)
 
 
-def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left() -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
         clock.now_s += 0.001
         return model(batch[0]).mean()
 
-    clock = only_its_steps_take_time(monkeypatch)
-    monkeypatch.setattr(step_time, "thread_choices", lambda device: (1,))
-    measured = timed(workload_with(loss), timed_s=0.17)
+    clock = Clock()
+    measured = timed(workload_with(loss), timed_s=0.17, threads_to_try=(1,), clock=clock)
 
     assert measured.block_steps == 10
     assert measured.block_s == pytest.approx([0.01] * 15)
@@ -135,27 +135,22 @@ def test_steps_that_take_longer_than_the_timing_are_taken_a_few_times_only() -> 
     assert measured.block_steps == 1
 
 
-def test_a_number_of_threads_that_is_much_slower_is_given_up_after_a_few_steps(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_number_of_threads_that_is_much_slower_is_given_up_after_a_few_steps() -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
         steps.append(torch.get_num_threads())
         clock.now_s += 0.05 if torch.get_num_threads() == 2 else 0.002
         return model(batch[0]).mean()
 
     steps: list[int] = []
-    clock = only_its_steps_take_time(monkeypatch)
-    monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
-    measured = timed(workload_with(loss), timed_s=0.4)
+    clock = Clock()
+    measured = timed(workload_with(loss), timed_s=0.4, threads_to_try=(1, 2), clock=clock)
 
     assert measured.threads == 1
     assert measured.block_steps > 3
     assert steps.count(2) == 3  # two warm-ups and one look, not a whole block
 
 
-def test_threads_that_begin_to_wait_for_one_another_are_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_threads_that_begin_to_wait_for_one_another_are_not_waited_for() -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
         steps.append(torch.get_num_threads())
         # As fast as one while they are looked at, on a machine that then gets busy.
@@ -163,9 +158,8 @@ def test_threads_that_begin_to_wait_for_one_another_are_not_waited_for(
         return model(batch[0]).mean()
 
     steps: list[int] = []
-    clock = only_its_steps_take_time(monkeypatch)
-    monkeypatch.setattr(step_time, "thread_choices", lambda device: (1, 2))
-    measured = timed(workload_with(loss), timed_s=1.0)
+    clock = Clock()
+    measured = timed(workload_with(loss), timed_s=1.0, threads_to_try=(1, 2), clock=clock)
 
     assert measured.threads == 1
     assert measured.block_steps > 20
@@ -201,7 +195,7 @@ class _Packed:
         return self._workload
 
 
-def timed(workload: Workload, *, timed_s: float) -> StepTiming:
+def timed(workload: Workload, *, timed_s: float, **given: Any) -> StepTiming:
     threads = torch.get_num_threads()
     n_train = len(workload.train[0])
     packed = PackedWorkload(workload) if n_train > 100 else _Packed(workload)
@@ -212,6 +206,7 @@ def timed(workload: Workload, *, timed_s: float) -> StepTiming:
             replace(trial(10), n_train=n_train),
             "cpu",
             timed_s,
+            **given,
         )
     finally:
         torch.set_num_threads(threads)

@@ -17,7 +17,6 @@ import pytest
 from tests.reference import child_functions
 
 from batchlab.errors import WorkloadError
-from batchlab.processes import children
 from batchlab.processes.children import Child, Ended, run_in_child
 from batchlab.records.trial import Status
 
@@ -70,13 +69,12 @@ def test_a_child_that_is_killed_is_killed_and_not_out_of_memory() -> None:
     assert "SIGKILL" in result.reason
 
 
-def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory() -> None:
     counts = iter([4, 5])
-    monkeypatch.setattr(children, "kills_for_memory", lambda: next(counts))
 
-    assert ended(child_functions.kill_itself).status is Status.OOM
+    child = Child(child_functions.kill_itself, kernel_kills=lambda: next(counts))
+
+    assert child.wait().status is Status.OOM
 
 
 def test_a_child_that_leaves_without_a_word_is_an_error_with_its_exit_code() -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from batchlab.records.trial import Evaluation, RunLength, Trial
-from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.plain import Outcome, Rhythm, Task, train
 from batchlab.workload.definition import Workload
 
 
@@ -36,6 +36,10 @@ class EngineRun:
         }
 
 
+# Asked before every single step whether to stop.
+STEP_BY_STEP = Rhythm(most_steps=1)
+
+
 class StopAfter:
     """A wish to stop that comes at the n-th time it is asked for; None: never."""
 
@@ -57,6 +61,7 @@ def run_engine(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     device: str = "cpu",
+    rhythm: Rhythm | None = None,
 ) -> EngineRun:
     """Run `trial` through the plain engine; from `checkpoint` where there is one."""
     emitted: list[Evaluation] = []
@@ -69,7 +74,13 @@ def run_engine(
         resume=checkpoint is not None and checkpoint.exists(),
         versions=(("torch", "any"),),
     )
-    outcome = train(workload, task, emit=emitted.extend, stop=StopAfter(stop_after))
+    outcome = train(
+        workload,
+        task,
+        emit=emitted.extend,
+        stop=StopAfter(stop_after),
+        rhythm=rhythm or Rhythm(),
+    )
     return EngineRun(
         outcome=outcome,
         evaluations=tuple(replace(each, train_s=0.0, eval_s=0.0) for each in emitted),

@@ -26,7 +26,6 @@ from torch.nn import functional
 
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Split
-from batchlab.training import evaluator
 from batchlab.training.evaluator import Evaluator, forward_remembered, n_train_evaluated
 from batchlab.workload.definition import Metric, Workload, size_of
 
@@ -43,10 +42,13 @@ def model_of(workload: Workload) -> nn.Module:
 
 
 def scores_of(
-    workload: Workload, model: nn.Module | None = None, splits: tuple[Split, ...] = ALL
+    workload: Workload,
+    model: nn.Module | None = None,
+    splits: tuple[Split, ...] = ALL,
+    **given: int,
 ) -> dict[tuple[str, str], float | None]:
     model = model_of(workload) if model is None else model
-    scores = Evaluator(workload, CPU, batch_size=AT_ONCE).scores(model, splits)
+    scores = Evaluator(workload, CPU, batch_size=AT_ONCE, **given).scores(model, splits)
     return {(score.split, score.metric): score.value for score in scores}
 
 
@@ -195,10 +197,7 @@ class TestMeans:
 
 
 class TestTrainSubset:
-    def test_of_a_large_training_set_a_fixed_part_is_evaluated(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 10)
+    def test_of_a_large_training_set_a_fixed_part_is_evaluated(self) -> None:
         numbers = torch.arange(40, dtype=torch.float64)
         seen: list[list[float]] = []
 
@@ -209,9 +208,9 @@ class TestTrainSubset:
         workload = replace(small_workload(), train=(numbers,), loss=watch, metrics={})
 
         for _ in range(2):
-            scores_of(workload, splits=("train",))
+            scores_of(workload, splits=("train",), most_train_examples=10)
 
-        assert n_train_evaluated(40) == 10
+        assert n_train_evaluated(40, most=10) == 10
         assert seen[:2] == seen[2:]
         seen = [seen[0] + seen[1]]
         assert len(set(seen[0])) == 10

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.reference.batch_plan import GrowingTrial, WalkedBatchPlan, growing
-from tests.reference.engine_run import EngineRun, run_engine
+from tests.reference.engine_run import STEP_BY_STEP, EngineRun, run_engine
 from tests.reference.small_workloads import (
     cropped_workload,
     everything_workload,
@@ -19,7 +19,7 @@ from tests.reference.small_workloads import (
 from tests.reference.textbook_loop import train_by_the_textbook
 
 from batchlab.records.trial import RunLength, Sampling, Status
-from batchlab.training import batching, plain
+from batchlab.training import batching
 from batchlab.training.batching import epoch_order, training_batches
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.workload.definition import Workload
@@ -118,9 +118,7 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
     sampling: Sampling,
     drop_last: bool,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plain, "_BLOCK_STEPS", 1)
     workload = everything_workload(n=N)
     trial = growing_trial(
         workload,
@@ -130,18 +128,22 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
         horizon_steps=24,
     )
     length = RunLength(epochs=9)
-    whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+    whole = run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=tmp_path / "whole")
     last_step = whole.evaluations[-1].step
 
     for stop_after in range(last_step):
         path = tmp_path / f"stopped at {stop_after}"
-        first = run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+        first = run_engine(
+            workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path, stop_after=stop_after
+        )
         progress = peek_checkpoint(path)
         assert first.outcome.status is None
         assert progress is not None
         assert (progress.step, progress.samples) == (stop_after, trial.plan.samples_at(stop_after))
 
-        assert_same_end(run_engine(workload, trial, length, checkpoint=path), whole)
+        assert_same_end(
+            run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path), whole
+        )
     assert last_step > 20
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.reference.engine_run import EngineRun, StopAfter, run_engine
+from tests.reference.engine_run import STEP_BY_STEP, EngineRun, StopAfter, run_engine
 from tests.reference.small_workloads import (
     accuracy,
     cosine,
@@ -36,11 +37,10 @@ from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task, train
 from batchlab.workload.definition import Workload
 
-
-@pytest.fixture
-def one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine then asks before every single step whether to stop."""
-    monkeypatch.setattr(plain, "_BLOCK_STEPS", 1)
+# The engine then asks before every single step whether to stop.
+run_step_by_step = partial(run_engine, rhythm=STEP_BY_STEP)
+# And writes a checkpoint after each.
+KEPT_AT_EACH_STEP = replace(STEP_BY_STEP, checkpoint_every_s=0.0, checkpoint_fraction=1e9)
 
 
 def everything_trial(workload: Workload, **changes: Any) -> Trial:
@@ -170,7 +170,6 @@ class TestTextbook:
             assert after.eval_s > before.eval_s
 
 
-@pytest.mark.usefixtures("one_step_at_a_time")
 class TestStopAndGoOn:
     """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
 
@@ -181,14 +180,16 @@ class TestStopAndGoOn:
         workload = everything_workload()
         trial = everything_trial(workload, micro_batch_size=micro_batch_size)
         length = RunLength(epochs=4)
-        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+        whole = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "whole")
 
         for stop_after in range(28):
             path = tmp_path / f"stopped at {stop_after}"
-            first = run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+            first = run_step_by_step(
+                workload, trial, length, checkpoint=path, stop_after=stop_after
+            )
             assert first.outcome.status is None
             assert peek(path).step == stop_after
-            second = run_engine(workload, trial, length, checkpoint=path)
+            second = run_step_by_step(workload, trial, length, checkpoint=path)
 
             assert_same_end(second, whole)
             assert peek(path).resumed_from_steps == (stop_after,)
@@ -199,19 +200,21 @@ class TestStopAndGoOn:
         workload = everything_workload()
         trial = everything_trial(workload)
         length = RunLength(epochs=4, watched_from_samples=3 * trial.n_train)
-        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+        whole = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "whole")
 
         for stop_after in range(28):
             path = tmp_path / f"stopped at {stop_after}"
-            run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
-            assert_same_end(run_engine(workload, trial, length, checkpoint=path), whole)
+            run_step_by_step(workload, trial, length, checkpoint=path, stop_after=stop_after)
+            assert_same_end(run_step_by_step(workload, trial, length, checkpoint=path), whole)
 
     def test_watched_late_it_is_evaluated_less_and_trained_the_same(self, tmp_path: Path) -> None:
         workload = everything_workload()
         trial = everything_trial(workload)
-        always = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "always")
+        always = run_step_by_step(
+            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "always"
+        )
         length = RunLength(epochs=4, watched_from_samples=3 * trial.n_train)
-        late = run_engine(workload, trial, length, checkpoint=tmp_path / "late")
+        late = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "late")
 
         scores = {e.step: e.scores for e in always.evaluations}
         assert len(late.evaluations) < len(always.evaluations)
@@ -221,15 +224,17 @@ class TestStopAndGoOn:
         workload = everything_workload()
         trial = everything_trial(workload)
         length = RunLength(epochs=4)
-        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+        whole = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "whole")
         rng = np.random.default_rng(0)
 
         for attempt in range(5):
             path = tmp_path / f"attempt {attempt}"
-            run = run_engine(workload, trial, length, checkpoint=path, stop_after=0)
+            run = run_step_by_step(workload, trial, length, checkpoint=path, stop_after=0)
             while run.outcome.status is None:
                 stop_after = int(rng.integers(1, 8))
-                run = run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
+                run = run_step_by_step(
+                    workload, trial, length, checkpoint=path, stop_after=stop_after
+                )
 
             assert_same_end(run, whole)
             assert len(peek(path).resumed_from_steps) > 3
@@ -239,12 +244,12 @@ class TestStopAndGoOn:
         workload = cropped_workload(workers=workers)
         trial = small_trial(workload, batch_size=7)
         length = RunLength(epochs=2)
-        whole = run_engine(cropped_workload(), trial, length, checkpoint=tmp_path / "whole")
+        whole = run_step_by_step(cropped_workload(), trial, length, checkpoint=tmp_path / "whole")
 
         for stop_after in (3, 8):
             path = tmp_path / f"stopped at {stop_after}"
-            run_engine(workload, trial, length, checkpoint=path, stop_after=stop_after)
-            again = run_engine(workload, trial, length, checkpoint=path)
+            run_step_by_step(workload, trial, length, checkpoint=path, stop_after=stop_after)
+            again = run_step_by_step(workload, trial, length, checkpoint=path)
 
             assert_same_end(again, whole)
 
@@ -254,10 +259,12 @@ class TestStopAndGoOn:
     ) -> None:
         workload = everything_workload()
         trial = everything_trial(workload, sampling=sampling)
-        whole = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "whole")
+        whole = run_step_by_step(
+            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "whole"
+        )
 
-        run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
-        longer = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "c")
+        run_step_by_step(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
+        longer = run_step_by_step(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "c")
 
         assert_same_end(longer, whole)
 
@@ -265,35 +272,37 @@ class TestStopAndGoOn:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Killed at each checkpoint of a run that writes one whenever it may."""
-        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
-        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
         workload = everything_workload()
         trial = everything_trial(workload)
         length = RunLength(epochs=2)
-        whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole")
+        whole = run_engine(
+            workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=tmp_path / "whole"
+        )
         n_written = 0
         for n_kill in range(1, 100):
             path = tmp_path / f"killed after {n_kill}"
             with monkeypatch.context() as patch:
                 patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
                 try:
-                    run_engine(workload, trial, length, checkpoint=path)
+                    run_engine(workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=path)
                 except KeyboardInterrupt:
                     n_written += 1
                 else:
                     break
 
-            assert_same_end(run_engine(workload, trial, length, checkpoint=path), whole)
+            assert_same_end(
+                run_engine(workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=path),
+                whole,
+            )
         assert n_written >= 14
 
-    def test_the_steps_between_two_looks_make_no_difference(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_steps_between_two_looks_make_no_difference(self, tmp_path: Path) -> None:
         workload = everything_workload()
         trial = everything_trial(workload)
-        single = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "single")
+        single = run_step_by_step(
+            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "single"
+        )
 
-        monkeypatch.setattr(plain, "_BLOCK_STEPS", 256)
         blocks = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "blocks")
 
         assert_same_end(blocks, single)
@@ -303,7 +312,7 @@ class TestStopAndGoOn:
     ) -> None:
         workload = small_workload()
 
-        run = run_engine(
+        run = run_step_by_step(
             workload,
             small_trial(workload, batch_size=4),
             RunLength(epochs=1),
@@ -338,9 +347,7 @@ def peek(path: Path) -> checkpoint.Progress:
 
 
 class TestSchedule:
-    def test_the_shape_is_followed_exactly_across_a_stop(
-        self, tmp_path: Path, one_step_at_a_time: None
-    ) -> None:
+    def test_the_shape_is_followed_exactly_across_a_stop(self, tmp_path: Path) -> None:
         rates: list[float] = []
 
         def watched(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
@@ -354,7 +361,7 @@ class TestSchedule:
         trial = small_trial(workload, batch_size=10, learning_rate=0.3, horizon_steps=12)
 
         for stop_after in (5, 4, None):
-            run_engine(
+            run_step_by_step(
                 workload,
                 trial,
                 RunLength(epochs=3),
@@ -429,11 +436,7 @@ class TestBadEnds:
         assert run.outcome.reason.startswith(reason)
         assert run.evaluations[-1].step < 13
 
-    def test_no_checkpoint_is_written_past_a_bad_end(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_step_at_a_time: None
-    ) -> None:
-        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
-        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
+    def test_no_checkpoint_is_written_past_a_bad_end(self, tmp_path: Path) -> None:
         workload = replace(small_workload(n=400), loss=broken_at(12, float("nan")))
 
         run_engine(
@@ -441,6 +444,7 @@ class TestBadEnds:
             small_trial(workload, batch_size=2),
             RunLength(epochs=1),
             checkpoint=tmp_path / "c",
+            rhythm=KEPT_AT_EACH_STEP,
         )
 
         assert peek(tmp_path / "c").step == 11

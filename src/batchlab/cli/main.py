@@ -78,8 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
 
 
-def _exit_code(arguments: list[str]) -> int:
-    invocation = Invocation(command_line=shlex.join(["batchlab", *arguments]), started_s=_STARTED_S)
+def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
+    invocation = Invocation(command_line=shlex.join(["batchlab", *arguments]), started_s=started_s)
     try:
         code = batchlab.main(
             arguments or ["--help"], prog_name="batchlab", standalone_mode=False, obj=invocation

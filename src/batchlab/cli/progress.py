@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ _LINE_EVERY_S = 10.0
 class ProgressLines:
     """Plain lines, for a log or a pipe: one a phase, one a warning, one every ten seconds."""
 
-    def __init__(self) -> None:
-        """Nothing said yet."""
-        self._said_s = time.monotonic()
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing said yet; `clock` is a monotonic one, in seconds."""
+        self._clock = clock
+        self._said_s = clock()
 
     def __enter__(self) -> ProgressLines:
         """Nothing to open."""
@@ -37,9 +39,9 @@ class ProgressLines:
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Say it if the last line is old enough."""
-        if time.monotonic() - self._said_s < _LINE_EVERY_S:
+        if self._clock() - self._said_s < _LINE_EVERY_S:
             return
-        self._said_s = time.monotonic()
+        self._said_s = self._clock()
         print(f"{done_fraction:4.0%}  {duration(left_s)} left  {text}", file=sys.stderr, flush=True)
 
 

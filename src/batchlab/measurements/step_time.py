@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -41,12 +42,19 @@ _PAGE_BYTES = 4096
 
 
 def measure_step_time(
-    line: Line, packed: PackedWorkload, trial: Trial, device: str, timed_s: float = _TIMED_S
+    line: Line,
+    packed: PackedWorkload,
+    trial: Trial,
+    device: str,
+    timed_s: float = _TIMED_S,
+    *,
+    threads_to_try: tuple[int, ...] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> StepTiming:
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
-    The numbers of threads of `thread_choices` take turns, block of steps by block; the one with the
-    best median is reported. So a moment in which something else ran falls on all of them, and
+    Several numbers of threads take turns, block of steps by block; the one with the best median is
+    reported. So a moment in which something else ran falls on all of them, and
     threads that wait for one another on a busy machine are not chosen. Fetching and copying of
     batches count.
 
@@ -56,6 +64,8 @@ def measure_step_time(
         trial: gives the batch size and how it is cut; nothing is stored under its name.
         device: the PyTorch device.
         timed_s: about how long to time, in seconds, warm-up not counted.
+        threads_to_try: numbers of threads, ascending; None: the `thread_choices` of the device.
+        clock: a monotonic clock, in seconds.
 
     Returns:
         The blocks' times, with warm-up blocks apart.
@@ -63,9 +73,9 @@ def measure_step_time(
     workload = packed.unpack()
     memory = PeakMemory(torch.device(device))
     _touch(workload)
-    timer = _Timer(Stepper(workload, trial, torch.device(device)))
+    timer = _Timer(Stepper(workload, trial, torch.device(device)), clock)
     # All cores first: they get through the first step of all, which fills the allocator, soonest.
-    choices = thread_choices(device)[::-1]
+    choices = (threads_to_try or thread_choices(device))[::-1]
     # The first steps at a new shape pick kernels and fill the allocator: they are kept apart.
     warmup_s: list[float] = []
     latest_s: dict[int, float] = {}
@@ -86,9 +96,9 @@ def measure_step_time(
         }
         choices = _not_hopeless(looked_s, _HOPELESS_BLOCK)
     block_s: dict[int, list[float]] = {threads: [] for threads in choices}
-    started_s = time.perf_counter()
+    started_s = clock()
     for done in range(_ROUNDS):
-        elapsed_s = time.perf_counter() - started_s
+        elapsed_s = clock() - started_s
         is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
         if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
             break
@@ -195,18 +205,19 @@ def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
 class _Timer:
     """Times blocks of consecutive steps."""
 
-    def __init__(self, stepper: Stepper) -> None:
+    def __init__(self, stepper: Stepper, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._stepper = stepper
         self._stream = stepper.stream(0)
         self._step = 0
 
     def block(self, n_steps: int) -> float:
         """Seconds of the next `n_steps` steps."""
-        started_s = time.perf_counter()
+        started_s = self._clock()
         # Reading the losses waits for the device, so this times the work and not the queue.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
-        return time.perf_counter() - started_s
+        return self._clock() - started_s
 
     def block_within(self, n_steps: int, most_s: float) -> float | None:
         """Seconds of the next `n_steps` steps; None: given up, they take longer than `most_s`."""

@@ -67,15 +67,22 @@ class Line:
 class Child:
     """One running child process; `messages` come in by `receive`, its end by `Ended`."""
 
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        kernel_kills: Callable[[], int | None] = kills_for_memory,
+    ) -> None:
         """Start `function(line, *arguments)` in a new process.
 
         Args:
             function: importable by name; its first argument is the `Line`.
             arguments: what it is called with; pickled through a pipe.
+            kernel_kills: counts the processes that the kernel has killed for memory so far.
         """
         self._connection, theirs = context().Pipe()
-        self._kills_before = kills_for_memory()
+        self._kernel_kills = kernel_kills
+        self._kills_before = kernel_kills()
         # Not a daemon: those may have no children, and a DataLoader's workers are some.
         self._process = context().Process(target=_serve, args=(theirs, function, arguments))
         with sheltered():
@@ -132,7 +139,7 @@ class Child:
         self._process.join()
         self._connection.close()
         code = self._process.exitcode
-        kills = kills_for_memory()
+        kills = self._kernel_kills()
         if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
             return Ended(
                 status=Status.OOM,

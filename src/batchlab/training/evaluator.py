@@ -25,9 +25,9 @@ FEWEST_EVALUATED_AT_ONCE = 64
 TRAIN_EXAMPLES_EVALUATED = 10_000
 
 
-def n_train_evaluated(n_train: int) -> int:
-    """How many training examples the train metric is taken over."""
-    return min(n_train, TRAIN_EXAMPLES_EVALUATED)
+def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
+    """How many of `n_train` training examples the train metric is taken over, at `most`."""
+    return min(n_train, most)
 
 
 def evaluation_batch(trial: Trial) -> int:
@@ -43,13 +43,21 @@ def evaluation_batch(trial: Trial) -> int:
 class Evaluator:
     """Evaluates the metrics of one workload; the splits stay on the device."""
 
-    def __init__(self, workload: Workload, device: torch.device, *, batch_size: int) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        device: torch.device,
+        *,
+        batch_size: int,
+        most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
+    ) -> None:
         """Choose the fixed subset of the training set that stands for it.
 
         Args:
             workload: with its splits.
             device: where they are evaluated.
             batch_size: examples per forward pass.
+            most_train_examples: of a larger training set this many are evaluated.
 
         Raises:
             WorkloadError: the validation set has not been split off the training set yet.
@@ -58,9 +66,10 @@ class Evaluator:
         self._device = device
         n_train = size_of(workload.train)
         chosen = None
-        if n_train > n_train_evaluated(n_train):
+        n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
+        if n_train > n_evaluated:
             generator = torch.Generator().manual_seed(derived_seed("train metric"))
-            chosen = torch.randperm(n_train, generator=generator)[: n_train_evaluated(n_train)]
+            chosen = torch.randperm(n_train, generator=generator)[:n_evaluated]
             chosen = chosen.sort().values
         self._batches: dict[Split, list[Batch] | _Fetched] = {}
         for split in ("train", "validation", "test"):

@@ -26,12 +26,8 @@ from batchlab.workload.definition import Batch, Workload, size_of
 
 ENGINE = "plain"
 
-# Between two looks at the clock, the losses and the wish to stop: at most so many steps, seconds.
-_BLOCK_STEPS = 256
+# Between two looks at the clock, the losses and the wish to stop: at most so many seconds.
 _BLOCK_S = 0.05
-# A checkpoint may cost this part of the time; one is written at most every so many seconds.
-_CHECKPOINT_FRACTION = 0.02
-_CHECKPOINT_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +59,24 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rhythm:
+    """How often a run looks up from its steps.
+
+    Attributes:
+        most_steps: steps between two looks at the losses and the wish to stop, at most.
+        checkpoint_every_s: seconds between two checkpoints, at least.
+        checkpoint_fraction: of the run's time, that writing them may take.
+    """
+
+    most_steps: int = 256
+    checkpoint_every_s: float = 0.25
+    checkpoint_fraction: float = 0.02
+
+
+_USUAL = Rhythm()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How a run ended.
 
@@ -85,6 +99,7 @@ def train(
     *,
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
+    rhythm: Rhythm = _USUAL,
 ) -> Outcome:
     """Run one trial in this process, from its checkpoint or from the beginning.
 
@@ -94,6 +109,7 @@ def train(
         emit: takes every evaluation as it happens; those of a checkpoint first.
         stop: asked every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
+        rhythm: how often it is asked, and checkpoints are written.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -107,15 +123,20 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _Run(workload, task, emit).until_done(stop)
+    return _Run(workload, task, emit, rhythm).until_done(stop)
 
 
 class _Run:
     """One trial under way."""
 
     def __init__(
-        self, workload: Workload, task: Task, emit: Callable[[Sequence[Evaluation]], None]
+        self,
+        workload: Workload,
+        task: Task,
+        emit: Callable[[Sequence[Evaluation]], None],
+        rhythm: Rhythm,
     ) -> None:
+        self._rhythm = rhythm
         self._workload = workload
         self._task = task
         self._trial = task.trial
@@ -123,7 +144,7 @@ class _Run:
         device = torch.device(task.device)
         self._evaluator = Evaluator(workload, device, batch_size=evaluation_batch(task.trial))
         self._stepper = Stepper(workload, task.trial, device)
-        self._checkpoint_due_s = _CHECKPOINT_EVERY_S
+        self._checkpoint_due_s = rhythm.checkpoint_every_s
         self._checkpoint_at_s = time.perf_counter()
         self._progress = self._begin()
 
@@ -172,7 +193,7 @@ class _Run:
                 started_s = time.perf_counter()
                 self._progress, outcome = self._trained(self._progress, stream, wanted)
                 if time.perf_counter() - started_s < _BLOCK_S:
-                    block_steps = min(_BLOCK_STEPS, 2 * block_steps)
+                    block_steps = min(self._rhythm.most_steps, 2 * block_steps)
                 elif block_steps > 1:
                     block_steps //= 2
                 # Not at the pause itself, where a run taken up again would miss its evaluation, and
@@ -279,7 +300,9 @@ class _Run:
         )
         self._checkpoint_at_s = time.perf_counter()
         cost_s = self._checkpoint_at_s - started_s
-        self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
+        self._checkpoint_due_s = max(
+            self._rhythm.checkpoint_every_s, cost_s / self._rhythm.checkpoint_fraction
+        )
 
 
 def _not_finite(value: float, step: int) -> Outcome:

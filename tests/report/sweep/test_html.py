@@ -13,7 +13,7 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.errors import BatchlabError
 from batchlab.records.trial import Status
 from batchlab.report import write_html
-from batchlab.report.parts import download as download_module
+from batchlab.report.parts.download import download
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.sweep import html as html_module
 from batchlab.report.sweep.html import html_page
@@ -113,21 +113,20 @@ def test_the_raw_data_can_be_taken_out_without_a_script(page):
     )
 
 
-def test_data_too_large_for_an_address_are_packed(monkeypatch):
+def test_data_too_large_for_an_address_are_packed():
     table = observations_table(STUDY)
-    monkeypatch.setattr(download_module, "MOST_ADDRESS_CHARACTERS", 10_000)
 
-    download = download_module.download("data.csv", "rows", table)
+    file = download("data.csv", "rows", table, most_characters=10_000)
 
-    packed = download.address.partition(",")[2]
-    assert download.name == "data.csv.gz"
+    packed = file.address.partition(",")[2]
+    assert file.name == "data.csv.gz"
     assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
 
 
-def test_data_too_large_even_packed_are_not_embedded(monkeypatch):
-    monkeypatch.setattr(download_module, "MOST_ADDRESS_CHARACTERS", 100)
+def test_data_too_large_even_packed_are_not_embedded():
+    file = download("data.csv", "rows", observations_table(STUDY), most_characters=100)
 
-    assert download_module.download("data.csv", "rows", observations_table(STUDY)).address is None
+    assert file.address is None
 
 
 def test_text_of_a_user_is_never_markup():

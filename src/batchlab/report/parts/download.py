@@ -30,16 +30,25 @@ class Download:
     n_rows: int
 
 
-def download(name: str, words: str, table: Table) -> Download:
-    """A table as a file within the page: plain where it is small enough, else packed."""
+def download(
+    name: str, words: str, table: Table, *, most_characters: int = MOST_ADDRESS_CHARACTERS
+) -> Download:
+    """A table as a file within the page: plain where it is small enough, else packed.
+
+    Args:
+        name: the file's name.
+        words: what it holds.
+        table: its rows.
+        most_characters: how long an address may be that browsers save.
+    """
     text = table.to_csv()
     address = "data:text/csv;charset=utf-8," + quote(text, safe=",.:;-_ ()/")
-    if len(address) > MOST_ADDRESS_CHARACTERS:
+    if len(address) > most_characters:
         packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
         name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
     return Download(
         name=name,
         words=words,
-        address=address if len(address) <= MOST_ADDRESS_CHARACTERS else None,
+        address=address if len(address) <= most_characters else None,
         n_rows=len(table.rows),
     )
