@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_study
+from tests.reference.stored_study import put_study
 from tests.reference.user_file import write_user_file
-from tests.store.test_store import put_study
 
 from batchlab.cli import main as cli
 from batchlab.store.store import Store

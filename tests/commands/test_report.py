@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_study
-from tests.store.test_store import put_study
+from tests.reference.stored_study import put_study
 
 from batchlab.commands.report import report
 from batchlab.errors import StoreError, UsageError

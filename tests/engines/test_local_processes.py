@@ -1,39 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reference.local_engine import STEP_S, ask, engine_on, shape
 from tests.reference.made_up_study import made_up_summary
-from tests.reference.small_workloads import small_trial, small_workload
-from tests.reference.told import Told
+from tests.reference.small_workloads import small_workload
 
 from batchlab.engines import local_processes
-from batchlab.engines.contract import Engine, run_all
+from batchlab.engines.contract import run_all
 from batchlab.engines.cost_model import CostModel
-from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.engines.local_processes import LocalProcesses
 from batchlab.errors import StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, Trial
 from batchlab.store.store import Store
 
-STEP_S = 0.001
 EASY = Target(metric="accuracy", value=0.5, better="higher")
 OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
-
-
-class Clock:
-    """A clock that goes on by a second at each look, or by as much as it is told."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        self.now_s += 1.0
-        return self.now_s
 
 
 @pytest.fixture(scope="module")
@@ -49,38 +36,6 @@ def lab(tmp_path: Path) -> Path:
     return path
 
 
-def engine_on(
-    store: Store,
-    packed: PackedWorkload,
-    *,
-    budget_s: float = 1e6,
-    clock: Callable[[], float] | None = None,
-) -> LocalProcesses:
-    sizes = (1, 5, 10, 20, 40)
-    return LocalProcesses(
-        store,
-        LocalWork(
-            packed=packed,
-            trial=small_trial(small_workload(n=40), batch_size=10),
-            micro_batch_sizes={size: min(size, 20) for size in sizes},
-            step_s=dict.fromkeys(sizes, STEP_S),
-            horizon_epochs=None,
-            device="cpu",
-        ),
-        Told(),
-        started_s=0.0,
-        budget_s=budget_s,
-        clock=clock or Clock(),
-    )
-
-
-def ask(
-    engine: Engine, *, batch_size: int = 10, steps: int = 12, until: Target | None = None
-) -> RunRequest:
-    trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=0)
-    return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
-
-
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     """The trials that were really begun, in order."""
@@ -93,10 +48,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
 
     monkeypatch.setattr(local_processes.TrialRecorder, "begin", counted)
     return begun
-
-
-def shape(record: TrialRecord) -> list[tuple[int, float | None]]:
-    return [(seen.step, seen.score("validation", "accuracy")) for seen in record.evaluations]
 
 
 def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.engines.test_local_processes import engine_on
+from tests.reference.local_engine import engine_on
 from tests.reference.made_up_study import store_with_study
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.small_workloads import small_workload

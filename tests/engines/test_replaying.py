@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engines.test_local_processes import Clock, ask, engine_on, shape
+from tests.reference.local_engine import Clock, ask, engine_on, shape
 from tests.reference.made_up_study import STUDY, store_with_study
-from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
-from tests.reference.simulated_engine import Truth
-from tests.reference.simulated_question import question
+from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.small_workloads import small_workload
+from tests.reference.toy_study import Toy, advised, interrupt, toy
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.advisor import advise
 from batchlab.engines.contract import run_all
 from batchlab.engines.journal import Journal, stored_journal
 from batchlab.engines.local_processes import LocalProcesses
@@ -28,58 +22,8 @@ from batchlab.engines.process_pool import ProcessPool
 from batchlab.engines.replaying import ReplayingEngine
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.trial import RunLength, Status, Trial, TrialRecord
+from batchlab.records.trial import RunLength, Status
 from batchlab.store.store import Store
-
-# A power of two, so that times add up to the same last bit however they are added.
-STEP_S = 2.0**-10
-BUDGET_S = 128.0
-
-
-@dataclass
-class Toy(ForgetfulEngine):
-    """It ends as it is told at the n-th run that it would begin."""
-
-    ends_at: int | None = None
-    end: Callable[[], None] = field(default=lambda: None)
-
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        return Trial.of_whole_batches(
-            workload_id="made-up-id",
-            workload="small",
-            n_train=20_000,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-        )
-
-    def answer(self, request: RunRequest) -> TrialRecord:
-        if len(self.asked) == self.ends_at:
-            self.end()
-        return super().answer(request)
-
-
-def toy(**named: Any) -> Toy:
-    return Toy(truth=Truth(), step_s=lambda batch_size: STEP_S, **named)
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def advised(path: Path, engine: Toy) -> Advice:
-    """The advice on a toy engine, by way of the journal of the one study in a store."""
-    with store_with_study(path) as store:
-        journal = Journal(store, STUDY)
-        asked = question(lambda batch_size: STEP_S, budget_s=BUDGET_S, sizes=(16, 64, 256))
-        advice = advise(asked, ReplayingEngine(engine, journal))
-        journal.put_study(advice.target)
-        journal.put_advice(advice)
-        return advice
 
 
 def ends_in(path: Path) -> list[Any]:
@@ -152,7 +96,7 @@ def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path: Path) -> No
     for n in (4, 9, 5):  # runs begun in this process when it is killed
         code = (
             "from pathlib import Path\n"
-            "from tests.engines.test_replaying import advised, kill, toy\n"
+            "from tests.reference.toy_study import advised, kill, toy\n"
             f"advised(Path({str(lab)!r}), toy(n_workers=1, ends_at={n}, end=kill))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -15,7 +15,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.test_store import STUDY, TRIAL_ID, an_evaluation, child, put_study, run_at_once
+from tests.reference.stored_study import (
+    STUDY,
+    TRIAL_ID,
+    an_evaluation,
+    child,
+    put_study,
+    run_at_once,
+)
 
 from batchlab.errors import StoreError
 from batchlab.store import file as store_file
@@ -482,7 +489,7 @@ FILL_THE_DISK = """
 import sys
 from pathlib import Path
 from batchlab.errors import StoreError
-from tests.store.test_store import *
+from tests.reference.stored_study import *
 
 folder = Path(sys.argv[1])
 ballast = folder / "ballast"

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import replace
@@ -16,8 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.reference.made_up import made_up_study, made_up_timing, made_up_trial
+from tests.reference.made_up import made_up_timing, made_up_trial
 from tests.reference.store import InMemoryStore
+from tests.reference.stored_study import (
+    STUDY,
+    TRIAL_ID,
+    an_evaluation,
+    child,
+    put,
+    put_study,
+    run_at_once,
+)
 
 from batchlab.errors import StoreError
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
@@ -25,11 +32,8 @@ from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, Tri
 from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
 WORKLOAD = STUDY.workload
 RECORD = STUDY.records[0]
-TRIAL_ID = RECORD.trial.trial_id
-
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 counts = st.integers(0, 2**53 - 1)  # what RFC 8785 can write
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -99,69 +103,6 @@ def records_of(trial: st.SearchStrategy[Trial]) -> st.SearchStrategy[TrialRecord
         peak_bytes=st.none() | counts,
         resumed_from_steps=st.lists(counts, max_size=2).map(tuple),
         notes=notes,
-    )
-
-
-def put(store: Store | InMemoryStore, record: TrialRecord) -> None:
-    store.begin_trial(record)
-    store.put_evaluations(record.trial.trial_id, record.evaluations)
-    if record.status is not None:
-        store.finish_trial(
-            record.trial.trial_id,
-            status=record.status,
-            reason=record.reason,
-            traceback=record.traceback,
-            peak_bytes=record.peak_bytes,
-        )
-
-
-def put_study(store: Store | InMemoryStore, study: Study) -> None:
-    store.put_workload(study.workload)
-    store.put_study(
-        study_id=study.study_id,
-        command=study.command,
-        workload_id=study.workload.workload_id,
-        environment=study.environment,
-        trial_ids=[record.trial.trial_id for record in study.records],
-    )
-    for record in study.records:
-        put(store, record)
-    for timing in study.timings:
-        store.put_timing(timing)
-
-
-def child(code: str, *arguments: object) -> subprocess.Popen[str]:
-    head = (
-        "import sys; from batchlab.store.store import Store; from tests.store.test_store import *\n"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", head + code, *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stdin=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run_at_once(processes: list[subprocess.Popen[str]]) -> list[int]:
-    """Let them go when all have said that they are ready; their exit codes."""
-    for process in processes:
-        process.stdout.readline()
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return [process.wait() for process in processes]
-
-
-def an_evaluation(step: int, value: float = 0.5) -> Evaluation:
-    return Evaluation(
-        step=step,
-        samples=64 * step,
-        train_s=0.1 * step,
-        eval_s=0.01 * step,
-        batch_loss=value,
-        gradient_norm=value,
-        scores=(Score(split="validation", metric="loss", value=value),),
     )
 
 

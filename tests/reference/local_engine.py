@@ -1,0 +1,64 @@
+"""The engine of this machine on a small workload, under a clock that a test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.told import Told
+
+from batchlab.engines.contract import Engine
+from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import RunLength, Target, TrialRecord
+from batchlab.store.store import Store
+
+STEP_S = 0.001
+
+
+class Clock:
+    """A clock that goes on by a second at each look, or by as much as it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+
+def engine_on(
+    store: Store,
+    packed: PackedWorkload,
+    *,
+    budget_s: float = 1e6,
+    clock: Callable[[], float] | None = None,
+) -> LocalProcesses:
+    sizes = (1, 5, 10, 20, 40)
+    return LocalProcesses(
+        store,
+        LocalWork(
+            packed=packed,
+            trial=small_trial(small_workload(n=40), batch_size=10),
+            micro_batch_sizes={size: min(size, 20) for size in sizes},
+            step_s=dict.fromkeys(sizes, STEP_S),
+            horizon_epochs=None,
+            device="cpu",
+        ),
+        Told(),
+        started_s=0.0,
+        budget_s=budget_s,
+        clock=clock or Clock(),
+    )
+
+
+def ask(
+    engine: Engine, *, batch_size: int = 10, steps: int = 12, until: Target | None = None
+) -> RunRequest:
+    trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=0)
+    return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
+
+
+def shape(record: TrialRecord) -> list[tuple[int, float | None]]:
+    return [(seen.step, seen.score("validation", "accuracy")) for seen in record.evaluations]

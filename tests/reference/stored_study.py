@@ -1,0 +1,80 @@
+"""A study put into a store, here or by other processes at the same time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.reference.made_up import made_up_study
+from tests.reference.store import InMemoryStore
+
+from batchlab.records.study import Study
+from batchlab.records.trial import Evaluation, Score, TrialRecord
+from batchlab.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
+TRIAL_ID = STUDY.records[0].trial.trial_id
+
+
+def put(store: Store | InMemoryStore, record: TrialRecord) -> None:
+    store.begin_trial(record)
+    store.put_evaluations(record.trial.trial_id, record.evaluations)
+    if record.status is not None:
+        store.finish_trial(
+            record.trial.trial_id,
+            status=record.status,
+            reason=record.reason,
+            traceback=record.traceback,
+            peak_bytes=record.peak_bytes,
+        )
+
+
+def put_study(store: Store | InMemoryStore, study: Study) -> None:
+    store.put_workload(study.workload)
+    store.put_study(
+        study_id=study.study_id,
+        command=study.command,
+        workload_id=study.workload.workload_id,
+        environment=study.environment,
+        trial_ids=[record.trial.trial_id for record in study.records],
+    )
+    for record in study.records:
+        put(store, record)
+    for timing in study.timings:
+        store.put_timing(timing)
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """A process that runs the code with the names of this module at hand."""
+    head = "import sys; from tests.reference.stored_study import *\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_at_once(processes: list[subprocess.Popen[str]]) -> list[int]:
+    """Let them go when all have said that they are ready; their exit codes."""
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [process.wait() for process in processes]
+
+
+def an_evaluation(step: int, value: float = 0.5) -> Evaluation:
+    return Evaluation(
+        step=step,
+        samples=64 * step,
+        train_s=0.1 * step,
+        eval_s=0.01 * step,
+        batch_loss=value,
+        gradient_norm=value,
+        scores=(Score(split="validation", metric="loss", value=value),),
+    )
