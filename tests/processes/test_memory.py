@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.reference import profiled_workloads
 
-from batchlab.processes import memory
 from batchlab.processes.children import run_in_child
+from batchlab.processes.kernel_files import KernelFiles
 from batchlab.processes.memory import (
     PeakMemory,
     available_bytes,
@@ -47,14 +47,15 @@ def test_a_new_peak_begins_at_the_present_size() -> None:
     assert seen < 20 * MEGABYTE
 
 
-def test_a_system_without_the_kernels_marks_reports_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("_STATUS", "_CLEAR_REFS", "_VMSTAT"):
-        monkeypatch.setattr(memory, name, tmp_path / "no" / name)
+def nowhere(folder: Path) -> KernelFiles:
+    """As on a system that reports nothing."""
+    no = folder / "no such file"
+    return KernelFiles(status=no, clear_refs=no, vmstat=no, meminfo=no, groups=())
 
-    assert PeakMemory(torch.device("cpu")).bytes() is None
-    assert kills_for_memory() is None
+
+def test_a_system_without_the_kernels_marks_reports_nothing(tmp_path: Path) -> None:
+    assert PeakMemory(torch.device("cpu"), kernel=nowhere(tmp_path)).bytes() is None
+    assert kills_for_memory(kernel=nowhere(tmp_path)) is None
 
 
 def test_the_count_of_kills_is_the_kernels() -> None:
@@ -99,39 +100,38 @@ def _files(folder: Path, **texts: str) -> None:
 
 
 def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    groups = ((tmp_path / "memory.max", tmp_path / "memory.current"),)
-    monkeypatch.setattr(memory, "_GROUPS", groups)
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    kernel = KernelFiles(
+        meminfo=tmp_path / "meminfo",
+        groups=((tmp_path / "memory.max", tmp_path / "memory.current"),),
+    )
     _files(tmp_path, meminfo="MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
     cpu = torch.device("cpu")
 
-    of_machine = available_bytes(cpu)
+    of_machine = available_bytes(cpu, kernel=kernel)
     _files(
         tmp_path,
         memory__max="2048000\n",
         memory__current="1000000\n",
         memory__stat="anon 1\ninactive_file 400000\n",
     )
-    of_group = available_bytes(cpu)
+    of_group = available_bytes(cpu, kernel=kernel)
     _files(tmp_path, memory__max="max\n")
-    without_limit = available_bytes(cpu)
+    without_limit = available_bytes(cpu, kernel=kernel)
 
     assert of_machine == without_limit == 4000 * 1024
     assert of_group == 2_048_000 - 1_000_000 + 400_000
 
 
 def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    for name in ("_STATUS", "_MEMINFO"):
-        monkeypatch.setattr(memory, name, tmp_path / "no" / name)
-    monkeypatch.setattr(memory, "_GROUPS", ())
+    kernel = nowhere(tmp_path)
 
-    limit_memory(torch.device("cpu"), 1)  # this very process: it would not survive it
+    limit_memory(torch.device("cpu"), 1, kernel=kernel)  # this process: it would not survive it
 
-    assert available_bytes(torch.device("cpu")) is None
+    assert available_bytes(torch.device("cpu"), kernel=kernel) is None
     assert torch.ones(MEGABYTE).sum() == MEGABYTE
 
 

@@ -15,7 +15,9 @@ from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
-TRIAL_ID = STUDY.records[0].trial.trial_id
+WORKLOAD = STUDY.workload
+RECORD = STUDY.records[0]
+TRIAL_ID = RECORD.trial.trial_id
 
 
 def put(store: Store | InMemoryStore, record: TrialRecord) -> None:

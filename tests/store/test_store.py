@@ -17,8 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.reference.made_up import made_up_timing, made_up_trial
 from tests.reference.store import InMemoryStore
 from tests.reference.stored_study import (
+    RECORD,
     STUDY,
     TRIAL_ID,
+    WORKLOAD,
     an_evaluation,
     child,
     put,
@@ -32,8 +34,6 @@ from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, Tri
 from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-WORKLOAD = STUDY.workload
-RECORD = STUDY.records[0]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 counts = st.integers(0, 2**53 - 1)  # what RFC 8785 can write
 floats = st.floats(allow_nan=False, allow_infinity=False)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
+
+from batchlab.processes.kernel_files import LINUX, KernelFiles
 
 try:
     import resource
 except ImportError:  # there is none outside Unix
     resource = None  # type: ignore[assignment]
-
-_STATUS = Path("/proc/self/status")
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_VMSTAT = Path("/proc/vmstat")
-_MEMINFO = Path("/proc/meminfo")
-_GROUP = Path("/sys/fs/cgroup")
-_GROUPS = (  # of version 2, of version 1: the limit and what is used of it
-    (_GROUP / "memory.max", _GROUP / "memory.current"),
-    (_GROUP / "memory" / "memory.limit_in_bytes", _GROUP / "memory" / "memory.usage_in_bytes"),
-)
 
 
 class PeakMemory:
@@ -33,10 +24,16 @@ class PeakMemory:
     process, and by whatever else runs there.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        """Reset the marks."""
+    def __init__(self, device: torch.device, *, kernel: KernelFiles = LINUX) -> None:
+        """Reset the marks.
+
+        Args:
+            device: whose memory counts.
+            kernel: where the marks are.
+        """
         self._device = device
-        self._baseline_bytes = _reset_high_water_mark()
+        self._kernel = kernel
+        self._baseline_bytes = _reset_high_water_mark(kernel)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -46,46 +43,59 @@ class PeakMemory:
             free, total = torch.cuda.mem_get_info(self._device)
             beside = total - free - torch.cuda.memory_reserved(self._device)
             return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
-        mark = _from_status("VmHWM")
+        mark = _from_status("VmHWM", self._kernel)
         if mark is None or self._baseline_bytes is None:
             return None
         return mark - self._baseline_bytes
 
 
-def _reset_high_water_mark() -> int | None:
+def _reset_high_water_mark(kernel: KernelFiles) -> int | None:
     try:
-        _CLEAR_REFS.write_text("5")  # since Linux 4.0: VmHWM begins again at the present size
+        kernel.clear_refs.write_text("5")  # since Linux 4.0: VmHWM begins again at the present size
     except OSError:
         return None
-    return _from_status("VmRSS")
+    return _from_status("VmRSS", kernel)
 
 
-def _from_status(field: str) -> int | None:
+def _from_status(field: str, kernel: KernelFiles) -> int | None:
     try:
-        found = re.search(rf"^{field}:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)
+        found = re.search(rf"^{field}:\s+(\d+) kB", kernel.status.read_text(), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
 
 
-def available_bytes(device: torch.device) -> int | None:
+def available_bytes(device: torch.device, *, kernel: KernelFiles = LINUX) -> int | None:
     """What memory a new process can get: free, or held by caches that give way; None: not known.
 
     On the CPU that of the machine or of its control group, whichever is less; on CUDA all of the
     device, for what is taken of it counts in a peak.
+
+    Args:
+        device: whose memory.
+        kernel: where the system reports it.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    known = [value for value in (_machine_available(), *_group_available()) if value is not None]
+    known = [
+        value
+        for value in (_machine_available(kernel), *_group_available(kernel))
+        if value is not None
+    ]
     return min(known, default=None)
 
 
-def limit_memory(device: torch.device, limit_bytes: int) -> None:
+def limit_memory(device: torch.device, limit_bytes: int, *, kernel: KernelFiles = LINUX) -> None:
     """From now on this process gets no more than about `limit_bytes` above what it holds.
 
     A wall against running away, not a measure: on the CPU the kernel counts what is asked for,
     touched or not. Beyond it, asking for memory is an error of this process, where it would
     otherwise make the kernel kill some process, perhaps another one.
+
+    Args:
+        device: whose memory.
+        limit_bytes: above what is held now.
+        kernel: where the system reports what is held; nothing is limited where it does not.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -93,7 +103,7 @@ def limit_memory(device: torch.device, limit_bytes: int) -> None:
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), index)
         return
-    held_bytes = _from_status("VmData")
+    held_bytes = _from_status("VmData", kernel)
     if resource is None or held_bytes is None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -102,17 +112,17 @@ def limit_memory(device: torch.device, limit_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _machine_available() -> int | None:
+def _machine_available(kernel: KernelFiles) -> int | None:
     try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", kernel.meminfo.read_text(), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
 
 
-def _group_available() -> Iterator[int]:
+def _group_available(kernel: KernelFiles) -> Iterator[int]:
     """What the control group of this process leaves, where it has one with a limit."""
-    for limit, used in _GROUPS:
+    for limit, used in kernel.groups:
         try:
             text = limit.read_text().strip()
             if text != "max":
@@ -126,14 +136,17 @@ def _group_available() -> Iterator[int]:
             continue
 
 
-def kills_for_memory() -> int | None:
+def kills_for_memory(*, kernel: KernelFiles = LINUX) -> int | None:
     """How many processes this kernel has killed for memory since it started; None: not reported.
 
     A child that ended by signal 9 while this number rose was killed by the kernel for memory; one
     that did so while it stood still was killed by somebody.
+
+    Args:
+        kernel: where the system counts.
     """
     try:
-        found = re.search(r"^oom_kill (\d+)$", _VMSTAT.read_text(), re.MULTILINE)
+        found = re.search(r"^oom_kill (\d+)$", kernel.vmstat.read_text(), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) if found else None
