@@ -29,6 +29,7 @@ from batchlab.advice.advisor import advise
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
+from batchlab.words.reasons import reason_text
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 REFERENCE = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
@@ -167,7 +168,7 @@ def judged(kind: str, seed: int, reference_trainings: float) -> dict[str, object
         "seed": seed,
         "budget": reference_trainings,
         "verdict": advice.verdict,
-        "reason": advice.reason,
+        "reason": reason_text(advice.reason),
         "n_trials": advice.n_trials,
         "spent": advice.spent_s / study.score(64),
         "regret": study.regret(),

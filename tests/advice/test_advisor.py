@@ -15,6 +15,7 @@ from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 TRUTH = Truth()
 
@@ -100,7 +101,7 @@ def test_a_reference_that_misses_the_target_gives_a_lower_bound_of_the_gain():
 
     assert advice.gain.estimate is None
     assert advice.gain.low > 2
-    assert "missed" in advice.gain.reason
+    assert "missed" in reason_text(advice.gain.reason)
 
 
 def test_b_crit_is_told_with_an_interval_that_holds_the_truth():
@@ -145,8 +146,8 @@ def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
     advice, _ = advised(trainings=5.0, options=tuple(map(roughly, BATCH_SIZES)))
 
     assert advice.verdict == "cannot_tell"
-    assert "a batch size that was not tried" in advice.reason
-    assert "more runs would tell" in advice.reason
+    assert "a batch size that was not tried" in reason_text(advice.reason)
+    assert "more runs would tell" in reason_text(advice.reason)
     assert advice.more_budget_s is not None
 
 
@@ -166,7 +167,7 @@ def test_nothing_is_spent_on_a_batch_size_that_is_only_compared_with_itself():
     advice, _ = advised(step_s=knee(8192), trainings=12)
 
     assert advice.verdict == "cannot_tell"
-    assert not [step for step in advice.steps if "64 against 64" in step.why]
+    assert not [step for step in advice.steps if "64 against 64" in reason_text(step.why)]
     assert len([run for run in advice.tried if run.purpose == "value"]) <= 4
 
 
@@ -187,9 +188,9 @@ def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     assert well.verdict == "recommend"
     assert badly.verdict == "cannot_tell"
     assert badly.spent_s < 0.5 * badly.budget_s
-    assert "step times are not known well enough" in badly.reason
+    assert "step times are not known well enough" in reason_text(badly.reason)
     assert badly.more_budget_s is None
-    assert any("however many runs" in step.why for step in badly.steps)
+    assert any("however many runs" in reason_text(step.why) for step in badly.steps)
     runs = sorted(candidate.n_runs for candidate in badly.candidates)
     assert runs[-2] >= 6  # few runs would tell too little of what they leave open
 
@@ -217,7 +218,7 @@ def test_what_step_times_this_uncertain_cannot_show_to_be_alike_is_not_run_on(kn
 
     assert engine.spent_s() < 0.5 * advice.budget_s
     if advice.verdict == "cannot_tell":
-        assert "step times are not known well enough" in advice.reason
+        assert "step times are not known well enough" in reason_text(advice.reason)
         assert advice.more_budget_s is None
 
 
@@ -280,7 +281,7 @@ def test_the_neighbours_of_a_clear_recommendation_are_looked_at_where_there_is_r
     assert wide.laws is not None
     assert wide.laws.b_crit.holds(64.0)
     assert valued(tight) == valued(few_seeds) == {64, 256}
-    assert any("lies beside 256" in step.why for step in wide.steps)
+    assert any("lies beside 256" in reason_text(step.why) for step in wide.steps)
 
 
 def most_seeds_where_three_are_alike(truth, salt):
@@ -332,7 +333,7 @@ def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so
 
     assert advice.target_origin == "easier"
     assert advice.target.value < 0.97
-    assert any("easier target" in caveat for caveat in advice.caveats)
+    assert any("easier target" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_without_a_target_a_pilot_sets_one():
@@ -340,7 +341,7 @@ def test_without_a_target_a_pilot_sets_one():
 
     assert advice.target is not None
     assert advice.target_origin in ("pilot", "easier")
-    assert advice.steps[0].did.startswith("pilot")
+    assert reason_text(advice.steps[0].did).startswith("pilot")
 
 
 def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
@@ -348,7 +349,7 @@ def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
 
     assert advice.target is not None
     assert advice.verdict == "recommend"
-    assert any("other rates" in step.did for step in advice.steps)
+    assert any("other rates" in reason_text(step.did) for step in advice.steps)
 
 
 def test_a_target_met_by_the_untrained_model_is_refused():
@@ -360,7 +361,7 @@ def test_where_every_rate_diverges_it_says_so():
     advice, _ = advised(truth=Truth(best_rate=1e-9))
 
     assert advice.verdict == "cannot_tell"
-    assert "diverged" in advice.reason
+    assert "diverged" in reason_text(advice.reason)
 
 
 def test_batch_sizes_that_did_not_run_are_neither_trained_nor_recommended():
@@ -410,7 +411,7 @@ def test_the_decision_is_repeated_at_an_easier_and_a_harder_target():
     # The law's shape is the same at all targets here, so the answer is too, where it can be told.
     assert easier.batch_size == advice.recommendation.batch_size
     assert harder.batch_size in (advice.recommendation.batch_size, None)
-    assert "not followed" not in harder.reason
+    assert "not followed" not in reason_text(harder.reason)
 
 
 def test_what_was_done_is_told_in_order():
@@ -418,9 +419,9 @@ def test_what_was_done_is_told_in_order():
 
     spent = [step.spent_s for step in advice.steps]
     assert spent == sorted(spent)
-    assert advice.steps[0].did.startswith("tune batch size 64")
-    assert advice.steps[-2].did.startswith("verify")
-    assert advice.steps[-1].did.startswith("follow")
+    assert reason_text(advice.steps[0].did).startswith("tune batch size 64")
+    assert reason_text(advice.steps[-2].did).startswith("verify")
+    assert reason_text(advice.steps[-1].did).startswith("follow")
 
 
 def test_habits_are_always_among_the_candidates():
@@ -458,7 +459,7 @@ def test_runs_that_all_end_in_an_error_end_the_study_with_its_reason():
     advice, _ = advised(engine=engine)
 
     assert advice.verdict == "cannot_tell"
-    assert "no such file" in advice.reason
+    assert "no such file" in reason_text(advice.reason)
     assert len(engine.asked) < 20
 
 
@@ -469,7 +470,7 @@ def test_a_batch_size_that_ends_in_errors_is_left_out_and_the_rest_goes_on():
     advice, _ = advised(engine=engine, trainings=100)
 
     assert advice.verdict == "recommend"
-    assert "failed" in advice.candidate(256).note
+    assert "failed" in reason_text(advice.candidate(256).note)
     assert len([ask for ask in engine.asked if ask.trial.batch_size == 256]) < 12
 
 
@@ -483,7 +484,7 @@ def test_a_reference_that_cannot_be_run_is_told():
     advice, engine = advised(options=options)
 
     assert advice.verdict == "cannot_tell"
-    assert "out of memory" in advice.reason
+    assert "out of memory" in reason_text(advice.reason)
     assert engine.asked == []
 
 
@@ -497,7 +498,7 @@ def test_a_metric_without_a_distance_from_perfect_has_no_quality():
     advice, _ = advised(engine=engine, objective="quality", target=None, longest_epochs=2.0)
 
     assert advice.verdict == "cannot_tell"
-    assert "between 0 and 1" in advice.reason
+    assert "between 0 and 1" in reason_text(advice.reason)
 
 
 def in_percent(record):

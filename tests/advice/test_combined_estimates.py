@@ -7,6 +7,7 @@ import pytest
 
 from batchlab.advice.combined_estimates import from_log_draws, product, scaled
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 TEN = Estimate.of(10.0, interval=(8.0, 12.5), n=3)
 
@@ -22,9 +23,9 @@ def test_errors_of_a_product_add_as_squares_on_a_log_scale():
 
 
 def test_a_product_with_what_cannot_be_told_cannot_be_told():
-    unknown = Estimate.cannot_tell("it was not run")
+    unknown = Estimate.cannot_tell(Reason.as_written("it was not run"))
 
-    assert product(TEN, unknown).reason == product(unknown, TEN).reason == "it was not run"
+    assert product(TEN, unknown).reason == product(unknown, TEN).reason == unknown.reason
 
 
 def test_a_product_with_a_figure_without_bounds_has_none():

@@ -19,7 +19,8 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.document import AdviceDocument, advice_document
-from batchlab.records.json_document import schema_text
+from batchlab.words.document import schema_text
+from batchlab.words.reasons import reason_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 
@@ -33,7 +34,7 @@ ADVISE = {
 RECOMMENDATION = {"batch_size", "micro_batch_size", "accumulation_steps", "learning_rate"}
 EXPECTED = {"time_to_target_s", "steps_to_target", "samples_to_target", "peak_bytes"}
 LAWS = {"s_min", "e_min", "b_crit"}
-ESTIMATE = {"estimate", "low", "high", "n", "reason"}
+ESTIMATE = {"estimate", "low", "high", "n", "reason", "reason_code", "reason_values"}
 
 
 def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advi
 
     assert document["verdict"] == advice.verdict
     assert (document["recommendation"] is None) == (advice.recommendation is None)
-    assert document["missing"] == advice.missing
+    assert document["missing"] == (reason_text(advice.missing) or None)
 
 
 def test_what_is_best_so_far_is_told_where_nothing_is_recommended() -> None:

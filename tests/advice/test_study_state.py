@@ -13,6 +13,7 @@ from batchlab.advice.exploration import visit
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.records.reason import Reason
 
 STEP_S = knee(512)
 
@@ -161,7 +162,7 @@ def test_a_miss_says_no_more_than_the_steps_that_were_run():
     state.tune(64, limit_steps=10**6)
     state.run_valuations(64, 1)
 
-    visit(state, 256, why="a test")
+    visit(state, 256, why=Reason.as_written("a test"))
 
     assert 256 in state.ruled_out
     assert state.missed_at[256] == state.run_log.plan(256).steps_in(9)

@@ -8,8 +8,11 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.objective import best_value
 from batchlab.advice.target_level import easier, from_pilot, neighbours
 from batchlab.engines.contract import run_all
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Target
+
+written = Reason.as_written
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 TARGET = Target(metric="accuracy", value=0.97, better="higher")
@@ -46,16 +49,16 @@ def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():
 def test_of_several_runs_the_best_sets_the_easier_level():
     slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
 
-    both = easier(ASKED, [slow, fast], why="").target.value
+    both = easier(ASKED, [slow, fast], why=written("")).target.value
 
-    assert both == easier(ASKED, [fast], why="").target.value
-    assert both > easier(ASKED, [slow], why="").target.value
+    assert both == easier(ASKED, [fast], why=written("")).target.value
+    assert both > easier(ASKED, [slow], why=written("")).target.value
 
 
 def test_runs_that_learned_nothing_set_no_level():
     diverged = simulated(1000, rate=10.0)
 
-    assert easier(ASKED, [diverged], why="") is None
+    assert easier(ASKED, [diverged], why=written("")) is None
 
 
 def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():

@@ -10,6 +10,7 @@ from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.commands import advise as advising
 from batchlab.commands.advised import Advised
+from batchlab.words.reasons import reason_text
 
 
 @pytest.fixture
@@ -70,8 +71,9 @@ def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict
 def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any]) -> None:
     first = made_up_advice().steps[0]
 
-    assert f"{first.did}: {first.why}" in do("advise", "--explain").out
-    assert f"{first.did}: {first.why}" not in do("advise").out
+    told = f"{reason_text(first.did)}: {reason_text(first.why)}"
+    assert told in do("advise", "--explain").out
+    assert told not in do("advise").out
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from tests.reference.made_up_profile import made_up_point, made_up_profile, peak
 
 from batchlab.commands.advice_options import candidate_batch_sizes, options_of
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_batch_that_did_not_run_says_why() -> None:
     _, large = options_of(profile, [64, 128])
 
     assert not large.runs
-    assert large.note == "memory ran out"
+    assert reason_text(large.note) == "memory ran out"
     assert large.step_s.estimate is None
 
 
@@ -96,7 +97,7 @@ def test_a_batch_that_was_not_reached_says_why() -> None:
     _, large = options_of(profile, [64, 128])
 
     assert not large.runs
-    assert "budget" in large.note
+    assert "budget" in reason_text(large.note)
 
 
 def test_beyond_what_fits_nothing_is_interpolated() -> None:

@@ -35,11 +35,13 @@ from batchlab.errors import (
 from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
+from batchlab.words.reasons import reason_text
 
 STEP_S = 0.01
 BUDGET_S = 60.0
@@ -178,10 +180,10 @@ def test_the_advice_is_the_advisors_with_the_whole_budget_and_the_caveats_of_the
 ) -> None:
     advice = advise(lab)
 
-    assert advice.reason == "it was asked"
+    assert reason_text(advice.reason) == "it was asked"
     assert advice.budget_s == BUDGET_S
-    assert advice.caveats[0] == "the advisor's own"
-    assert any("constant learning rate" in caveat for caveat in advice.caveats)
+    assert reason_text(advice.caveats[0]) == "the advisor's own"
+    assert any("constant learning rate" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_the_study_in_the_store_has_the_runs_behind_the_advice(
@@ -411,7 +413,13 @@ def without(made: Profile, *sizes: int) -> Profile:
     return replace(
         made,
         points=tuple(
-            replace(point, status=Status.ERROR, reason="it raised", timing=None, peak_bytes=None)
+            replace(
+                point,
+                status=Status.ERROR,
+                reason=Reason.as_written("it raised"),
+                timing=None,
+                peak_bytes=None,
+            )
             if point.batch_size in sizes
             else point
             for point in made.points
@@ -436,7 +444,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     assert advice.stand_in_for == reference
     assert question.reference.learning_rate == pytest.approx(0.1 * (10 / reference) ** 0.5)
     assert dict(question.rules)[80] == (("none", 1.0), ("linear", 8.0), ("sqrt", 8**0.5))
-    assert advice.caveats[0] == (
+    assert reason_text(advice.caveats[0]) == (
         f"batch size {reference}, the workload's own, cannot be had on here: it raised; batch "
         f"size 10 at rate 0.0707 (the rule sqrt) stands in for it as the reference"
     )
@@ -448,7 +456,7 @@ def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvis
 
     assert advisor.questions[0].reference.learning_rate == 0.1
     assert advice.stand_in_for is None
-    assert not any("stands in" in caveat for caveat in advice.caveats)
+    assert not any("stands in" in reason_text(caveat) for caveat in advice.caveats)
 
 
 # What the workload is like
@@ -462,7 +470,7 @@ def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
     (question,), (engine,) = advisor.questions, advisor.engines
     trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
     assert (question.longest_epochs, trial.horizon_steps) == (4, 8)
-    assert any("own shape over 4 epochs" in caveat for caveat in advice.caveats)
+    assert any("own shape over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_quality_compares_after_ten_epochs_unless_told_otherwise(
@@ -508,8 +516,8 @@ def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option(
 
     options = advisor.questions[0].options
     assert {option.batch_size for option in options if not option.runs} == {1, 9, 33}
-    assert "BatchNorm" in options[0].note
-    assert any("BatchNorm" in caveat for caveat in advice.caveats)
+    assert "BatchNorm" in reason_text(options[0].note)
+    assert any("BatchNorm" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_a_reference_that_leaves_batch_norm_one_example_has_a_stand_in(
@@ -520,8 +528,8 @@ def test_a_reference_that_leaves_batch_norm_one_example_has_a_stand_in(
     advice = advise(lab, workload=tiny(model=batch_norm, batch_size=33), batch_sizes=(10, 50))
 
     assert advisor.questions[0].reference.batch_size == 50
-    assert "batch size 33" in advice.caveats[0]
-    assert "BatchNorm" in advice.caveats[0]
+    assert "batch size 33" in reason_text(advice.caveats[0])
+    assert "BatchNorm" in reason_text(advice.caveats[0])
 
 
 # A profile of another machine
@@ -547,8 +555,8 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     step_s = {option.step_s.estimate or 0.0 for option in question.options}
     assert sorted(step_s) == pytest.approx([STEP_S / 100])
     assert advisor.engines[-1]._inner._work.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
-    assert any("those of a GPU" in caveat for caveat in advice.caveats)
-    assert any("counted here, on here" in caveat for caveat in advice.caveats)
+    assert any("those of a GPU" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
@@ -595,7 +603,7 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
     advice = advise(lab, profile=without(gpu, tiny().batch_size))
 
     assert advisor.questions[0].reference.batch_size == 10
-    assert "cannot be had on a GPU" in advice.caveats[0]
+    assert "cannot be had on a GPU" in reason_text(advice.caveats[0])
 
 
 def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(

@@ -28,6 +28,7 @@ from batchlab.profiling.measuring import measure_profile, profile_request
 from batchlab.profiling.profile import Profile
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
 from batchlab.workload.loading import live_workload
 
 
@@ -171,7 +172,7 @@ def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
     made = profile(that_does(action, at=4), batch_sizes=(2, 4, 8), listener=heard)  # type: ignore[arg-type]
 
     assert at(made, 4).status is status
-    assert reason in str(at(made, 4).reason)
+    assert reason in reason_text(at(made, 4).reason)
     assert at(made, 8).ran
     assert any("batch size 4" in text and reason in text for text in heard.warnings)
 
@@ -192,7 +193,7 @@ def test_a_model_that_only_runs_with_two_examples_is_profiled_from_there_on() ->
     made = profile(workload(model=profiled_workloads.with_batch_norm), batch_sizes=(1, 2, 8))
 
     assert at(made, 1).status is Status.ERROR
-    assert "Expected more than 1 value per channel" in str(at(made, 1).reason)
+    assert "Expected more than 1 value per channel" in reason_text(at(made, 1).reason)
     assert at(made, 1).step_s.estimate is None
     assert at(made, 2).ran
     assert made.largest_batch_size == 8
@@ -233,7 +234,7 @@ def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> N
         group.rmdir()
 
     assert at(made, 8).status is Status.OOM
-    assert "kernel" in str(at(made, 8).reason)
+    assert "kernel" in reason_text(at(made, 8).reason)
     assert made.largest_batch_size in (6, 7)
 
 
@@ -284,7 +285,7 @@ def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch
 
     refused = [point for point in made.points if point.batch_size == 32 == point.micro_batch_size]
     assert [point.status for point in refused] == [Status.OOM]
-    assert "memory ran out" in str(refused[0].reason)
+    assert "memory ran out" in reason_text(refused[0].reason)
     assert made.largest_batch_size is not None
 
 

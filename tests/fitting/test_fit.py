@@ -17,7 +17,7 @@ from batchlab.cli import main as cli
 from batchlab.errors import FitError, UsageError
 from batchlab.fitting.document import FitDocument
 from batchlab.fitting.fit import fit
-from batchlab.records.json_document import schema_text
+from batchlab.words.document import schema_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "fit.json"
 SIZES = (16, 64, 256, 1024, 4096)

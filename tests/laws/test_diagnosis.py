@@ -5,6 +5,7 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 
 from batchlab.laws.diagnosis import RULES, diagnose, unjudged
 from batchlab.records.trial import Status, Target
+from batchlab.words.reasons import reason_text
 
 
 def names(record, metric="accuracy", better="higher"):
@@ -64,7 +65,7 @@ def test_a_loss_spike_is_unstable():
     (found,) = diagnose(record, metric="accuracy", better="higher")
 
     assert found.name == "unstable"
-    assert f"step {record.trial.plan.steps_in(12)}" in found.evidence
+    assert f"step {record.trial.plan.steps_in(12)}" in reason_text(found.evidence)
 
 
 def test_a_loss_that_wobbles_by_half_is_not_unstable():
@@ -93,7 +94,7 @@ def test_validation_loss_that_turns_while_training_loss_falls_is_overfitting():
     )
 
     assert found.name == "overfitting"
-    assert "validation loss rose" in found.evidence
+    assert "validation loss rose" in reason_text(found.evidence)
 
 
 def test_validation_loss_that_turns_together_with_training_loss_is_not_overfitting():
@@ -121,7 +122,7 @@ def test_validation_accuracy_that_turns_is_overfitting():
     )
 
     assert found.name == "overfitting"
-    assert "validation accuracy got worse" in found.evidence
+    assert "validation accuracy got worse" in reason_text(found.evidence)
 
 
 def test_validation_accuracy_far_below_training_accuracy_is_overfitting():
@@ -208,7 +209,7 @@ def test_a_curve_before_its_plateau_has_not_enough_epochs():
     )
 
     assert found.name == "not_enough_epochs"
-    assert "validation accuracy" in found.evidence
+    assert "validation accuracy" in reason_text(found.evidence)
 
 
 def test_a_trial_that_met_its_target_needs_no_more_epochs():

@@ -9,6 +9,7 @@ import pytest
 
 from batchlab.errors import UsageError
 from batchlab.laws.memory import fit_memory
+from batchlab.words.reasons import reason_text
 
 SIZES = (1, 4, 16, 64, 256, 1024)
 
@@ -52,7 +53,7 @@ def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
     fit = fit_memory(points)
 
     assert fit.fixed_bytes.estimate is None
-    assert "a line needs two" in str(fit.bytes_per_example.reason)
+    assert "a line needs two" in reason_text(fit.bytes_per_example.reason)
     assert fit.predicted_bytes(8) is None
     assert fit.largest_batch_size(10**9) is None
 

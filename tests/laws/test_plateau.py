@@ -16,6 +16,7 @@ from batchlab.laws.plateau import (
     plateau_of,
 )
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 H, DELTA = HORIZON_EPOCHS, FRACTION_DELTA
 LENGTHS = (15, 20, 30, 50, 80, 120)
@@ -176,7 +177,7 @@ def test_five_epochs_are_too_few_to_tell():
     plateau = find_plateau([1, 2, 3, 4, 5], [0.5, 0.7, 0.8, 0.8, 0.8], better="higher", delta=0.01)
 
     assert plateau.verdict == "cannot_tell"
-    assert "at least 6" in plateau.reason
+    assert "at least 6" in reason_text(plateau.reason)
 
 
 def test_noise_far_above_delta_leaves_it_open():
@@ -286,7 +287,7 @@ def test_without_validation_data_it_says_so():
     plateau = plateau_of(record, metric="accuracy", better="higher")
 
     assert plateau.verdict == "cannot_tell"
-    assert "validation" in plateau.reason
+    assert "validation" in reason_text(plateau.reason)
 
 
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.NAN])
@@ -294,7 +295,7 @@ def test_a_trial_that_diverged_has_no_plateau(status):
     plateau = plateau_of(made_up_record(status=status), metric="accuracy", better="higher")
 
     assert plateau.verdict == "cannot_tell"
-    assert status.value in plateau.reason
+    assert status.value in reason_text(plateau.reason)
 
 
 def test_a_run_that_has_not_begun_to_learn_is_not_at_its_plateau():
@@ -304,7 +305,7 @@ def test_a_run_that_has_not_begun_to_learn_is_not_at_its_plateau():
     plateau = plateau_of(record, metric="accuracy", better="higher")
 
     assert plateau.verdict == "cannot_tell"
-    assert "untrained" in plateau.reason
+    assert "untrained" in reason_text(plateau.reason)
 
 
 def test_a_small_rise_from_a_good_start_counts_when_it_exceeds_ten_deltas():

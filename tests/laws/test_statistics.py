@@ -7,6 +7,7 @@ import pytest
 
 from batchlab.errors import UsageError
 from batchlab.laws.statistics import mean_interval, paired_difference
+from batchlab.words.reasons import reason_text
 
 
 def test_mean_interval_agrees_with_the_textbook_t_interval():
@@ -71,4 +72,4 @@ def test_only_common_seeds_are_paired():
 
 
 def test_without_a_common_seed_there_is_a_reason():
-    assert "same seeds" in paired_difference({0: 1.0}, {1: 1.0}).reason
+    assert "same seeds" in reason_text(paired_difference({0: 1.0}, {1: 1.0}).reason)

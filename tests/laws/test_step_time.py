@@ -13,6 +13,8 @@ from tests.reference.step_time import STUDIES, fit_by_search, law
 from batchlab.errors import FitError
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
+from batchlab.words.reasons import reason_text
 
 SIZES = tuple(2**power for power in range(14))
 CPU, GPU = STUDIES["a CPU, 14 sizes"], STUDIES["a GPU, 14 sizes"]
@@ -151,7 +153,7 @@ def test_a_step_time_that_never_grows_bounds_the_knee_from_below() -> None:
     assert fit.knee_batch_size.high is None
     assert fit.knee_batch_size.low is not None
     assert 64 < fit.knee_batch_size.low < 1000
-    assert "larger batch sizes would tell" in str(fit.knee_batch_size.reason)
+    assert "larger batch sizes would tell" in reason_text(fit.knee_batch_size.reason)
     assert fit.s_per_example.estimate is None
     assert fit.s_per_example.high is not None
     assert fit.s_per_example.high > 1e-6
@@ -167,7 +169,7 @@ def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_abov
     assert fit.knee_batch_size.low is None
     assert fit.knee_batch_size.high is not None
     assert fit.knee_batch_size.high < 32
-    assert "smaller batch sizes would tell" in str(fit.knee_batch_size.reason)
+    assert "smaller batch sizes would tell" in reason_text(fit.knee_batch_size.reason)
     assert fit.overhead_s.estimate is None
     assert fit.s_per_example.holds(1e-6)
 
@@ -183,7 +185,7 @@ def test_scatter_that_hides_the_knee_leaves_it_untold() -> None:
 
     assert fit.knee_batch_size.estimate is None
     assert (fit.knee_batch_size.low, fit.knee_batch_size.high) == (None, None)
-    assert "scatter too much" in str(fit.knee_batch_size.reason)
+    assert "scatter too much" in reason_text(fit.knee_batch_size.reason)
 
 
 def test_every_interval_holds_its_estimate() -> None:
@@ -221,7 +223,10 @@ def test_a_batch_size_given_twice_is_refused() -> None:
         ((4, known(-1.0)), "finite seconds above 0"),
         ((4, known(math.nan)), "finite seconds above 0"),
         ((4, known(math.inf)), "finite seconds above 0"),
-        ((4, Estimate.cannot_tell("it did not run")), "leave out what did not run"),
+        (
+            (4, Estimate.cannot_tell(Reason.as_written("it did not run"))),
+            "leave out what did not run",
+        ),
         ((4, Estimate.of(1.0, interval=(0.0, 2.0), n=8)), "finite seconds above 0"),
         ((4, Estimate.of(1.0, interval=(0.5, math.inf), n=8)), "finite seconds above 0"),
         ((4, Estimate.of(1.0, interval=(2.0, 3.0), n=8)), "an interval around the time"),

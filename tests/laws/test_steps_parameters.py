@@ -8,6 +8,7 @@ import numpy as np
 from tests.reference.steps_to_target import FIVE, drawn, exact
 
 from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.words.reasons import reason_text
 
 
 def test_b_crit_above_the_measured_range_is_a_lower_bound():
@@ -15,7 +16,7 @@ def test_b_crit_above_the_measured_range_is_a_lower_bound():
 
     assert (fit.b_crit.estimate, fit.b_crit.high) == (None, None)
     assert 512 < fit.b_crit.low < 50_000
-    assert "beyond the largest measured batch size, 512" in fit.b_crit.reason
+    assert "beyond the largest measured batch size, 512" in reason_text(fit.b_crit.reason)
 
 
 def test_the_same_steps_at_every_batch_size_give_an_upper_bound():
@@ -23,7 +24,7 @@ def test_the_same_steps_at_every_batch_size_give_an_upper_bound():
 
     assert (fit.b_crit.estimate, fit.b_crit.low) == (None, None)
     assert 0 < fit.b_crit.high < 16
-    assert "below the smallest measured batch size, 16" in fit.b_crit.reason
+    assert "below the smallest measured batch size, 16" in reason_text(fit.b_crit.reason)
 
 
 def test_pure_scatter_leaves_b_crit_untold():
@@ -33,4 +34,4 @@ def test_pure_scatter_leaves_b_crit_untold():
     fit = fit_steps_to_target(seen)
 
     assert (fit.b_crit.estimate, fit.b_crit.low, fit.b_crit.high) == (None, None, None)
-    assert "more seeds or a wider range" in fit.b_crit.reason
+    assert "more seeds or a wider range" in reason_text(fit.b_crit.reason)

@@ -25,8 +25,10 @@ from tests.reference.made_up_profile import (
 from batchlab.errors import ProfileError
 from batchlab.profiling.document import ProfileDocument
 from batchlab.profiling.profile import Profile
-from batchlab.records.json_document import schema_text
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
+from batchlab.words.document import schema_text
+from batchlab.words.reasons import reason_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "profile.json"
 
@@ -67,7 +69,7 @@ def test_outside_the_measured_sizes_the_time_cannot_be_told(batch_size: int) -> 
     step = profile.step_s(batch_size)
 
     assert step.estimate is None
-    assert "32 to 256" in str(step.reason)
+    assert "32 to 256" in reason_text(step.reason)
 
 
 def test_a_size_that_did_not_run_is_no_neighbour() -> None:
@@ -186,7 +188,7 @@ def test_a_profile_comes_back_from_json_as_it_was() -> None:
     profile = made_up_profile(
         made_up_point(1, status=Status.ERROR, reason="one example"),
         made_up_point(2),
-        replace(made_up_point(4), status=Status.OOM, reason="above the limit"),
+        replace(made_up_point(4), status=Status.OOM, reason=Reason.as_written("above the limit")),
         made_up_point(4, micro_batch_size=2),
         memory_limit_bytes=10**9,
     )
@@ -203,7 +205,10 @@ def test_the_document_has_every_promised_name() -> None:
     assert (made["schema"], made["command"]) == (1, "profile")
     assert set(made["memory"]) >= {"fixed_bytes", "bytes_per_example"}
     assert set(made["step_time"]) >= {"overhead_s", "s_per_example", "knee_batch_size"}
-    assert set(made["points"][0]["step_s"]) == {"estimate", "low", "high", "n", "reason"}
+    assert set(made["points"][0]["step_s"]) == {
+        *("estimate", "low", "high", "n", "reason"),
+        *("reason_code", "reason_values"),
+    }
 
 
 def test_the_document_keeps_the_raw_blocks() -> None:

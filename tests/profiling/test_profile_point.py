@@ -9,6 +9,7 @@ import pytest
 from tests.reference.made_up_profile import made_up_point, step_s
 
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 
 def test_the_step_time_is_the_median_over_the_blocks() -> None:
@@ -53,7 +54,7 @@ def test_a_point_that_did_not_run_has_no_time_but_a_reason() -> None:
     point = made_up_point(64, status=Status.OOM, reason="memory ran out")
 
     assert point.step_s.estimate is None
-    assert "memory ran out" in str(point.step_s.reason)
+    assert "memory ran out" in reason_text(point.step_s.reason)
     assert point.samples_per_s is None
     assert not point.ran
 

@@ -9,10 +9,13 @@ from batchlab.advice.advice import Advice, RateTried, Step
 from batchlab.advice.question import Question
 from batchlab.engines.contract import Engine, run_all
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, TrialRecord
 
-NOT_ASKED = Estimate.cannot_tell("this advisor does not look")
+written = Reason.as_written
+
+NOT_ASKED = Estimate.cannot_tell(written("this advisor does not look"))
 
 
 @dataclass
@@ -41,7 +44,13 @@ class AskingAdvisor:
                 expected_s = engine.expected_s(option.batch_size, length)
                 if spent_s + expected_s > question.budget_s:
                     continue
-                steps.append(Step(spent_s=spent_s, did="train", why=f"{expected_s:.6g} s"))
+                steps.append(
+                    Step(
+                        spent_s=spent_s,
+                        did=written("train"),
+                        why=written(f"{expected_s:.6g} s"),
+                    )
+                )
                 for record in self._run(question, engine, option.batch_size, length, len(steps)):
                     tried[record.trial.trial_id] = record
             length *= 2
@@ -73,7 +82,7 @@ class AskingAdvisor:
     ) -> Advice:
         return Advice(
             verdict="recommend",
-            reason="it was asked",
+            reason=written("it was asked"),
             objective=question.objective,
             target=question.target,
             target_origin=question.target_origin,
@@ -100,7 +109,7 @@ class AskingAdvisor:
                 for record in records
             ),
             head_to_head=None,
-            caveats=("the advisor's own",),
+            caveats=(written("the advisor's own"),),
             steps=steps,
             n_trials=len(records),
             spent_s=spent_s,

@@ -26,13 +26,16 @@ from batchlab.advice.advice import (
     TargetAnswer,
 )
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target, TrialRecord
+
+written = Reason.as_written
 
 N_TRAIN = 4096
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 4096)
 TARGET = Target(metric="accuracy", value=0.95, better="higher")
-UNTOLD = Estimate.cannot_tell("no run reached the target")
+UNTOLD = Estimate.cannot_tell(written("no run reached the target"))
 S_MIN, B_CRIT = 300.0, 500.0
 
 
@@ -113,7 +116,7 @@ def made_up_advice(
     gain = reference_factor * figures[tuned.batch_size] / figures[best.batch_size]
     return Advice(
         verdict="indifferent" if alike else "recommend",
-        reason=(
+        reason=written(
             "every batch size that fits is within 10 % of the best"
             if alike
             else "the simultaneous upper bounds hold only these within 10 % of the best"
@@ -126,7 +129,13 @@ def made_up_advice(
         flat_interval=(flat[0].batch_size, flat[-1].batch_size),
         expected=_expected(best, spread),
         gain=(
-            Estimate(estimate=None, low=1.8, high=None, n=4, reason="the reference missed it")
+            Estimate(
+                estimate=None,
+                low=1.8,
+                high=None,
+                n=4,
+                reason=written("the reference missed it"),
+            )
             if reference_misses
             else around(gain, spread, 4)
         ),
@@ -152,7 +161,7 @@ def made_up_advice(
                 target=replace(TARGET, value=0.93),
                 which="easier",
                 verdict="recommend",
-                reason="the same interval",
+                reason=written("the same interval"),
                 batch_size=best.batch_size,
                 flat_interval=(flat[0].batch_size, flat[-1].batch_size),
             ),
@@ -160,19 +169,31 @@ def made_up_advice(
                 target=replace(TARGET, value=0.96),
                 which="harder",
                 verdict="cannot_tell",
-                reason="3 of 8 batch sizes did not reach it",
+                reason=written("3 of 8 batch sizes did not reach it"),
                 batch_size=None,
                 flat_interval=None,
             ),
         ),
         caveats=(
-            "The answer holds for a constant learning rate; a schedule may move it.",
-            "Step times were measured on this machine; another one has others.",
+            written("The answer holds for a constant learning rate; a schedule may move it."),
+            written("Step times were measured on this machine; another one has others."),
         ),
         steps=(
-            Step(spent_s=4.2, did="profiled 8 batch sizes", why="step time and memory decide"),
-            Step(spent_s=31.0, did="ran the reference", why="its plateau sets the target"),
-            Step(spent_s=95.5, did="tuned 8 learning rates", why="each size at its own best"),
+            Step(
+                spent_s=4.2,
+                did=written("profiled 8 batch sizes"),
+                why=written("step time and memory decide"),
+            ),
+            Step(
+                spent_s=31.0,
+                did=written("ran the reference"),
+                why=written("its plateau sets the target"),
+            ),
+            Step(
+                spent_s=95.5,
+                did=written("tuned 8 learning rates"),
+                why=written("each size at its own best"),
+            ),
         ),
         n_trials=len(sizes) * 8,
         spent_s=118.4,
@@ -187,23 +208,25 @@ def cannot_tell_advice() -> Advice:
     return replace(
         advice,
         verdict="cannot_tell",
-        reason="the 95 % bounds of 16 to 1024 overlap by more than 10 %",
+        reason=written("the 95 % bounds of 16 to 1024 overlap by more than 10 %"),
         recommendation=None,
         flat_interval=None,
         expected=None,
-        gain=Estimate.cannot_tell("no verification was run"),
-        gain_from_batch_size=Estimate.cannot_tell("no verification was run"),
+        gain=Estimate.cannot_tell(written("no verification was run")),
+        gain_from_batch_size=Estimate.cannot_tell(written("no verification was run")),
         candidates=tuple(replace(c, in_flat_interval=False) for c in advice.candidates),
         laws=replace(
             advice.laws,
-            b_crit=Estimate.cannot_tell("the law does not fit: p = 0.003, exponent 0.7 to 0.85"),
+            b_crit=Estimate.cannot_tell(
+                written("the law does not fit: p = 0.003, exponent 0.7 to 0.85")
+            ),
             law_holds=False,
             lack_of_fit=around(0.003, 0.0, 24),
             exponent=around(0.78, 0.08, 24),
         ),
         head_to_head=None,
         other_targets=(),
-        missing="runs of 3 more seeds at batch sizes 128, 256 and 512",
+        missing=written("runs of 3 more seeds at batch sizes 128, 256 and 512"),
         more_budget_s=420.0,
         pay_back_runs=None,
     )
@@ -214,7 +237,7 @@ def nothing_reached_advice() -> Advice:
     advice = cannot_tell_advice()
     return replace(
         advice,
-        reason="no trial reached validation accuracy 0.999; the best reached 0.951",
+        reason=written("no trial reached validation accuracy 0.999; the best reached 0.951"),
         target=replace(TARGET, value=0.999),
         target_origin="given",
         candidates=tuple(
@@ -227,13 +250,13 @@ def nothing_reached_advice() -> Advice:
                 samples_to_target=UNTOLD,
                 cost=UNTOLD,
                 relative=UNTOLD,
-                note="no rate reached the target",
+                note=written("no rate reached the target"),
             )
             for c in advice.candidates
         ),
         laws=None,
         tried=tuple(replace(run, steps_to_target=None, status="ok") for run in advice.tried),
-        missing="a target that can be reached",
+        missing=written("a target that can be reached"),
         more_budget_s=None,
         proposed_target=replace(TARGET, value=0.94),
     )
@@ -243,7 +266,11 @@ def one_sided_advice() -> Advice:
     """B_crit lies above the measured range: a lower bound."""
     advice = made_up_advice(steps=lambda b: 200_000 / b + 2)
     bound = Estimate(
-        estimate=None, low=9000.0, high=None, n=24, reason="beyond the largest batch size, 4096"
+        estimate=None,
+        low=9000.0,
+        high=None,
+        n=24,
+        reason=written("beyond the largest batch size, 4096"),
     )
     return replace(advice, laws=replace(advice.laws, b_crit=bound, s_min=UNTOLD))
 
@@ -332,7 +359,7 @@ def _candidate(
             (rule, tuned_rate(64) * (size / 64) ** power)
             for rule, power in (("none", 0.0), ("linear", 1.0), ("sqrt", 0.5))
         ),
-        note="" if fits else "does not fit whole: run in 4 micro-batches",
+        note=None if fits else written("does not fit whole: run in 4 micro-batches"),
     )
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
+
+written = Reason.as_written
 
 FIXED_BYTES, BYTES_PER_EXAMPLE = 50_000_000, 100_000
 # A few per cent around the median, in an order without a trend.
@@ -38,7 +41,10 @@ def made_up_point(
     alone_s = n_pieces * step_s(micro) if median_s is None else median_s
     if status is not Status.OK:
         return ProfilePoint(
-            batch_size=batch_size, micro_batch_size=micro, status=status, reason=reason
+            batch_size=batch_size,
+            micro_batch_size=micro,
+            status=status,
+            reason=None if reason is None else written(reason),
         )
     timing = StepTiming(
         workload_id="made-up",
@@ -122,5 +128,8 @@ class MadeUpMachine:
 
     def _bad(self, batch_size: int, micro_batch_size: int, status: Status) -> ProfilePoint:
         return made_up_point(
-            batch_size, micro_batch_size=micro_batch_size, status=status, reason="made up to fail"
+            batch_size,
+            micro_batch_size=micro_batch_size,
+            status=status,
+            reason=written("made up to fail"),
         )

@@ -10,6 +10,7 @@ from tests.reference.simulated_engine import METRIC, N_TRAIN
 from batchlab.advice.advice import Configuration
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -28,7 +29,7 @@ def option(batch_size: int, step_s: float, *, note: str = "") -> Option:
         micro_batch_size=batch_size,
         step_s=Estimate.of(step_s, interval=(0.99 * step_s, 1.01 * step_s), n=8),
         peak_bytes=100_000_000 + 1000 * batch_size,
-        note=note,
+        note=Reason.as_written(note) if note else None,
     )
 
 

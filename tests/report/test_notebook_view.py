@@ -11,8 +11,12 @@ from tests.reference.made_up_advice import KINDS, made_up_advice
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
 from batchlab.fitting.fit import PointsFit, fit
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.report.notebook_view import notebook_view
+from batchlab.words.reasons import reason_text
+
+written = Reason.as_written
 
 SCRIPT = "<script>alert('a')</script>"
 
@@ -77,7 +81,7 @@ def test_an_advice_is_shown_with_its_verdict_and_what_to_set() -> None:
     assert "within 10 % of the best: 512 to 1024" in words
     assert "Gain over the configuration as it is, on fresh seeds (ratio): 10.4 (95 %:" in words
     assert "time to target" in words
-    assert all(caveat.rstrip(".")[1:] in words for caveat in advice.caveats)
+    assert all(reason_text(caveat).rstrip(".")[1:] in words for caveat in advice.caveats)
 
 
 def test_an_advice_that_cannot_tell_says_so_and_what_is_missing() -> None:
@@ -87,7 +91,7 @@ def test_an_advice_that_cannot_tell_says_so_and_what_is_missing() -> None:
 
     assert "Can't tell" in words
     assert "Recommended" not in words
-    assert str(advice.missing) in words
+    assert reason_text(advice.missing) in words
 
 
 def test_a_profile_is_shown_with_every_batch_size_and_its_laws() -> None:
@@ -109,9 +113,9 @@ def test_a_fit_is_shown_with_each_group_and_its_critical_batch_size() -> None:
 def test_whatever_is_in_a_name_is_escaped() -> None:
     advice = replace(
         made_up_advice(),
-        reason=SCRIPT,
-        caveats=(SCRIPT,),
-        missing=SCRIPT + "2",
+        reason=written(SCRIPT),
+        caveats=(written(SCRIPT),),
+        missing=written(SCRIPT + "2"),
         verdict="recommend",
     )
     broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)

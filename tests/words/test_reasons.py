@@ -72,7 +72,7 @@ def test_a_code_is_in_one_table_only() -> None:
 
 @pytest.mark.parametrize("code", sorted(MESSAGES))
 def test_every_text_can_be_written(code: str) -> None:
-    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS)
+    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS) | {"term"}
     for text in texts_of(MESSAGES[code]):
         for _, name, form, _ in string.Formatter().parse(text):
             assert name != "", f"{code}: a value without a name"
@@ -87,7 +87,7 @@ def test_a_reason_that_quotes_another_is_text_all_through() -> None:
     outer = Reason.of("as_written", text=Reason.of("as_written", text=inner))
 
     assert reason_text(outer) == "a and b"
-    assert reason_text(Reason.of("as_written", text=(inner, "c"))) == "a and b and c"
+    assert reason_text(Reason.of("as_written", text=(inner, "c"))) == "a and b, c"
 
 
 def test_no_reason_is_no_text() -> None:

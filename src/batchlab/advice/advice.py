@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.notebook import ShownInNotebook
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
 Objective = Literal["time", "samples", "quality"]
@@ -92,7 +93,7 @@ class Candidate:
         peak_bytes: peak memory of a step above an idle process; None: not reported.
         rule_learning_rates: what each scaling rule would have set from the reference
             configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
-        note: why it was not trained, or what is odd about it; empty: nothing.
+        note: why it was not trained, or what is odd about it; None: nothing.
     """
 
     batch_size: int
@@ -109,7 +110,7 @@ class Candidate:
     in_flat_interval: bool
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
-    note: str = ""
+    note: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,7 +178,7 @@ class TargetAnswer:
     target: Target
     which: Literal["easier", "harder"]
     verdict: Verdict
-    reason: str
+    reason: Reason
     batch_size: int | None
     flat_interval: tuple[int, int] | None
 
@@ -187,8 +188,8 @@ class Step:
     """One thing the advice did, and why; `--explain` prints them."""
 
     spent_s: float
-    did: str
-    why: str
+    did: Reason
+    why: Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +199,7 @@ class Advice(ShownInNotebook):
     Attributes:
         verdict: "recommend", "indifferent" (it does not matter within the flat interval; the
             recommendation takes the least memory) or "cannot_tell".
-        reason: one sentence that says why.
+        reason: why.
         objective: what was asked to be best.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (the plateau of the reference), "easier" (the budget did not
@@ -224,7 +225,7 @@ class Advice(ShownInNotebook):
         missing: where it cannot be told: what was missing; None otherwise.
         more_budget_s: about how much more budget would settle it; None: not known or not needed.
         proposed_target: a target that the runs did reach, where the one given was not.
-        caveats: what limits the answer, in sentences.
+        caveats: what limits the answer.
         steps: what was done and why, in order.
         n_trials: training runs.
         spent_s: seconds spent.
@@ -234,7 +235,7 @@ class Advice(ShownInNotebook):
     """
 
     verdict: Verdict
-    reason: str
+    reason: Reason
     objective: Objective
     target: Target | None
     target_origin: TargetOrigin
@@ -253,10 +254,10 @@ class Advice(ShownInNotebook):
     tried: tuple[RateTried, ...]
     head_to_head: HeadToHead | None
     other_targets: tuple[TargetAnswer, ...] = ()
-    missing: str | None = None
+    missing: Reason | None = None
     more_budget_s: float | None = None
     proposed_target: Target | None = None
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[Reason, ...] = ()
     steps: tuple[Step, ...] = ()
     n_trials: int
     spent_s: float

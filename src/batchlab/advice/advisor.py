@@ -10,7 +10,7 @@ from batchlab.advice.answer import Conclusion, answered
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import RunLog
+from batchlab.advice.run_log import RunLog, why_it_failed
 from batchlab.advice.study_state import SeedPlan, StudyState
 from batchlab.advice.target_level import (
     TargetLevel,
@@ -23,6 +23,7 @@ from batchlab.advice.verification import needed_later, reserve, verify
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Target, TrialRecord
 
 # One run to the target may take so much of what the budget buys; else an easier target is taken.
@@ -60,10 +61,13 @@ class _Advisor:
     def advice(self) -> Advice:
         self._run_log.needed_later = lambda: needed_later(self._state)
         reference = self._question.option(self._question.reference.batch_size)
-        stopped = f"the reference batch size {reference.batch_size} cannot be run: {reference.note}"
-        if not reference.note:
-            stopped = self._tune_reference() or ""
-        if stopped:
+        if reference.note is None:
+            stopped = self._tune_reference()
+        else:
+            stopped = Reason.of(
+                "reference_cannot_run", size=reference.batch_size, why=reference.note
+            )
+        if stopped is not None:
             return self._answer(Conclusion(reason=stopped))
         reserve(self._state)
         explore(self._state)
@@ -76,11 +80,7 @@ class _Advisor:
                 self._state.seeds = self._state.seeds.verifying_with_one()
             decision = allocate(self._state)
         if decision is None:
-            return self._answer(
-                Conclusion(
-                    reason="no batch size met the target on a seed that did not choose its rate"
-                )
-            )
+            return self._answer(Conclusion(reason=Reason.of("none_met_on_fresh_seed")))
         verification = None
         if decision.batch_size is not None:
             verification = verify(self._state, decision.batch_size)
@@ -92,7 +92,7 @@ class _Advisor:
 
     # ---- the target and the reference
 
-    def _tune_reference(self) -> str | None:
+    def _tune_reference(self) -> Reason | None:
         """Set the target and tune the reference batch size; what stopped it, or None."""
         question, state = self._question, self._state
         size = question.reference.batch_size
@@ -110,21 +110,21 @@ class _Advisor:
             left_s = self._run_log.left_s() * self._run_log.engine.n_workers / 4
             limit = min(limit, self._run_log.affordable_steps(size, max(0.0, left_s)))
         self._run_log.note(
-            f"tune batch size {size}, the reference",
-            f"from its own rate {question.reference.learning_rate:g}, at most {limit} steps a run",
+            Reason.of("tune_reference", size=size),
+            Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
         )
         tuned = state.tune(size, limit_steps=limit, strides=_COARSE)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
-            return "the budget ended before the reference configuration had been trained once"
+            return Reason.of("budget_ended_before_reference")
         if tuned.learning_rate is None:
             stopped = self._nothing_met(tuned.records, limit)
             if stopped is not None:
                 return stopped
         state.run_valuations(size, 2)
         if state.cell(size) is None:
-            return f"at batch size {size}, the reference, {state.ruled_out[size]}"
+            return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
         return None
 
     def _share_steps(self, share: float) -> int:
@@ -133,7 +133,7 @@ class _Advisor:
         seconds = share * self._question.budget_s * engine.n_workers
         return self._run_log.affordable_steps(self._question.reference.batch_size, seconds)
 
-    def _pilot(self) -> str | None:
+    def _pilot(self) -> Reason | None:
         """Train the reference until its plateau or its share of the budget, and set the target."""
         question, run_log = self._question, self._run_log
         reference = question.reference
@@ -141,8 +141,8 @@ class _Advisor:
         limit = min(limit, run_log.longest_steps(reference.batch_size))
         plan = run_log.plan(reference.batch_size)
         run_log.note(
-            f"pilot: train the reference for up to {plan.epoch_at(limit):.1f} epochs",
-            "no target was given: its plateau sets one",
+            Reason.of("pilot", epochs=plan.epoch_at(limit)),
+            Reason.of("pilot_sets_target"),
         )
         any_rate = run_log.engine.learning_rates(reference.batch_size) is None
         records: list[TrialRecord] = []
@@ -160,13 +160,12 @@ class _Advisor:
                 return None
             if run_log.left_s() < question.budget_s / 2:
                 break
-            run_log.note("pilot at other rates", f"at {rates[0]:.3g} nothing was learned")
+            run_log.note(
+                Reason.of("pilot_at_other_rates"), Reason.of("nothing_learned_at", rate=rates[0])
+            )
         if all(record.has_failed for record in records):
-            return f"every pilot run failed: {records[0].reason}"
-        return (
-            f"no pilot run learned anything in {records[0].steps} steps, as far as their share of "
-            f"the budget went; a larger --budget or another learning rate in the workload may help"
-        )
+            return Reason.of("every_pilot_failed", why=why_it_failed(records[0]))
+        return Reason.of("no_pilot_learned", steps=records[0].steps)
 
     def _until_plateau(self, rates: list[float], steps: int, limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first has a plateau."""
@@ -191,36 +190,33 @@ class _Advisor:
     def _take(self, level: TargetLevel) -> None:
         self._run_log.until = level.target
         self._origin = level.origin
-        self._run_log.note(f"target: {level.target.metric} {level.target.value:.4g}", level.why)
+        target = level.target
+        self._run_log.note(
+            Reason.of("target_set", metric=target.metric, value=target.value), level.why
+        )
 
-    def _nothing_met(self, records: list[TrialRecord], limit: int) -> str | None:
+    def _nothing_met(self, records: list[TrialRecord], limit: int) -> Reason | None:
         """No run met the target: take one that can be met, or say why not."""
         question = self._question
         target = self._run_log.until
         if all(record.has_failed for record in records):
-            return (
-                f"every rate tried at batch size {question.reference.batch_size} diverged or "
-                f"failed: {records[0].reason}"
+            return Reason.of(
+                "reference_rates_failed",
+                size=question.reference.batch_size,
+                why=why_it_failed(records[0]),
             )
         if target is None:
-            return (
-                f"no run has a validation {question.metric} between 0 and 1 (or, for a loss, above "
-                f"0), so it has no distance from perfect that could be compared"
-            )
-        why = (
-            f"no run of the reference batch size met {target.metric} {target.value:g} within "
-            f"{limit} steps, its share of the budget"
+            return Reason.of("no_distance_from_perfect", metric=question.metric)
+        why = Reason.of(
+            "reference_never_met", metric=target.metric, value=target.value, limit=limit
         )
         best = nearest_to_target(records, question)
         plateau = plateau_of(best, metric=question.metric, better=question.better)
         if plateau.verdict == "reached":
-            return (
-                f"{why}, and the best of them, with rate {best.trial.learning_rate:g}, has reached "
-                f"its plateau below it"
-            )
-        level = easier(question, records, why=f"{why}; this one the best of them met")
+            return Reason.of("plateau_below_target", why=why, rate=best.trial.learning_rate)
+        level = easier(question, records, why=Reason.of("best_met_this_one", why=why))
         if level is None:
-            return f"{why}, and none got better than the untrained model"
+            return Reason.of("none_beat_untrained", why=why)
         self._take(level)
         self._state.tune(question.reference.batch_size, limit_steps=limit)
         if self._state.cell(question.reference.batch_size) is None:

@@ -12,6 +12,7 @@ from batchlab.advice.costs import Array, Costs, costs_of
 from batchlab.advice.decision import Decision, decide
 from batchlab.advice.exploration import visit
 from batchlab.advice.study_state import StudyState
+from batchlab.records.reason import Reason
 
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
@@ -103,22 +104,26 @@ def allocate(state: StudyState) -> Decision | None:
             if _look_beside(state, decision):
                 continue
             state.run_log.note(
-                f"the decision is clear: {decision.verdict}, batch size {decision.batch_size}",
+                Reason.of("decision_is_clear", verdict=decision.verdict, size=decision.batch_size),
                 _bounds_of(decision),
             )
             return decision
         if not runs_may_tell(state, costs, decision):
             state.run_log.note(
-                "no more runs",
-                f"the step times of {decision.contender} and {decision.blocking} are not known "
-                f"well enough to tell, however many runs there are ({_bounds_of(decision)})",
+                Reason.of("no_more_runs"),
+                Reason.of(
+                    "step_times_keep_open",
+                    size=decision.contender,
+                    other=decision.blocking,
+                    bounds=_bounds_of(decision),
+                ),
             )
             return decision
         n_before = len(state.run_log.records)
         if not _next_runs(state, decision):
             if len(state.run_log.records) > n_before:
                 continue  # what was run changed a rate, though it did not bring what it was for
-            state.run_log.note("no more runs", "neither budget nor seeds are left for another")
+            state.run_log.note(Reason.of("no_more_runs"), Reason.of("nothing_left_for_runs"))
             return decision
 
 
@@ -161,7 +166,7 @@ def _look_beside(state: StudyState, decision: Decision) -> bool:
         return False
     sizes = [option.batch_size for option in state.options()]
     return any(
-        visit(state, size, why=f"it lies beside {decision.batch_size}, which is clear already")
+        visit(state, size, why=Reason.of("beside_a_clear_size", size=decision.batch_size))
         for size in reversed(_next_to(decision.batch_size, sizes))
         if size not in state.tuned and size not in decision.batch_sizes
     )
@@ -231,36 +236,35 @@ def _next_runs(state: StudyState, decision: Decision) -> bool:
     return False
 
 
-def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, str]]:
+def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, Reason]]:
     """Batch sizes to spend runs on, the most telling first."""
     sizes = decision.batch_sizes
     best = _best_of(decision)
-    wanted: list[tuple[int, str]] = []
+    wanted: list[tuple[int, Reason]] = []
 
     def runs(size: int) -> int:
         return len(state.learning_costs(size))
 
     if runs(best) < _FEWEST_VALUES:
-        wanted.append((best, "it is the best so far and has too few runs"))
-    wanted += [
-        (size, "no law reaches it, and its neighbours do not rule out that it is the best")
-        for size in _unbounded(state, decision)
-    ]
+        wanted.append((best, Reason.of("best_with_too_few_runs")))
+    wanted += [(size, Reason.of("not_ruled_out")) for size in _unbounded(state, decision)]
     if len(sizes) == 1:
         return wanted  # what bounds the others follows from this one's own figure
     # A bound is that of a ratio: the side with fewer runs gains most from one more.
     larger = _next_larger(state, decision)
     if larger is not None:
-        why = "the largest batch size within delta is asked for"
+        why = Reason.of("largest_is_asked_for")
         wanted += [(size, why) for size in sorted((larger, best), key=runs)]
     elif decision.verdict != "cannot_tell" or _may_not_matter(state, decision):
         high, widest = max(zip(decision.high, sizes, strict=True))
-        why = f"all may be the same, but for {widest} up to x{high:.2f} is open"
+        why = Reason.of("all_may_be_the_same", size=widest, high=high)
         wanted += [(size, why) for size in sorted((widest, best), key=runs)]
     rivals = sorted((decision.contender, decision.blocking), key=runs)
-    why = (
-        f"{decision.contender} against {decision.blocking} is what keeps the decision open "
-        f"({_bounds_of(decision)})"
+    why = Reason.of(
+        "keeps_decision_open",
+        size=decision.contender,
+        other=decision.blocking,
+        bounds=_bounds_of(decision),
     )
     wanted += [(size, why) for size in rivals]
     # Then whatever may still be the best, the least known first.
@@ -269,7 +273,7 @@ def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, str]]:
         for size, low, high in zip(sizes, decision.low, decision.high, strict=True)
         if low <= 1 + state.question.delta and high > 1 + state.question.delta
     ]
-    wanted += [(size, "it may be as good as the best") for size in sorted(open_sizes, key=runs)]
+    wanted += [(size, Reason.of("may_be_as_good")) for size in sorted(open_sizes, key=runs)]
     return list(dict.fromkeys(wanted))
 
 
@@ -295,13 +299,13 @@ def _best_of(decision: Decision) -> int:
     return min(zip(decision.relative, decision.batch_sizes, strict=True))[1]
 
 
-def _bounds_of(decision: Decision) -> str:
-    """The bounds of those that matter, in words."""
+def _bounds_of(decision: Decision) -> Reason:
+    """The bounds of those that matter."""
     near = [
-        f"{size} (at most x{high:.2f})"
+        Reason.of("at_most_times", size=size, high=high)
         for size, relative, high in zip(
             decision.batch_sizes, decision.relative, decision.high, strict=True
         )
         if relative <= _NEAR or size == decision.contender
     ]
-    return f"near the best: {', '.join(near)}"
+    return Reason.of("near_the_best", sizes=near)

@@ -30,10 +30,11 @@ from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
-_NOT_TRAINED = "it was not trained"
+_NOT_TRAINED = Reason.of("not_trained")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ class Conclusion:
 
     decision: Decision | None = None
     verification: Verification | None = None
-    reason: str = ""
+    reason: Reason | None = None
 
 
 def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
@@ -66,7 +67,7 @@ class _Answer:
         verdict, reason, missing = self._verdict()
         decision, question = self._decision, self._question
         size = decision.batch_size if decision and verdict != "cannot_tell" else None
-        none = Estimate.cannot_tell(self._stopped or "there is no recommendation to compare")
+        none = Estimate.cannot_tell(self._stopped or Reason.of("nothing_to_compare"))
         gain = gain_from_batch_size = none
         if self._verification is not None and size is not None:
             gain = self._verification.gain
@@ -109,56 +110,59 @@ class _Answer:
 
     # ---- verdict
 
-    def _verdict(self) -> tuple[Verdict, str, str | None]:
+    def _verdict(self) -> tuple[Verdict, Reason, Reason | None]:
         decision = self._decision
         if decision is None:
+            assert self._stopped is not None
             return "cannot_tell", self._stopped, self._stopped
         verification = self._verification
         if decision.verdict != "cannot_tell" and verification is not None and verification.missed:
-            why = (
-                f"batch size {decision.batch_size} missed the target on {verification.missed} of "
-                f"{verification.n + verification.missed} fresh seeds, after it had looked best"
+            why = Reason.of(
+                "missed_on_fresh_seeds",
+                size=decision.batch_size,
+                missed=verification.missed,
+                n=verification.n + verification.missed,
             )
             return "cannot_tell", why, why
-        within = _percent(self._question.delta)
-        what = {"time": "time to target", "samples": "examples to target", "quality": "distance"}[
-            self._question.objective
-        ]
-        flat = decision.flat_interval
-        if decision.verdict == "indifferent" and flat is not None:
-            why = (
-                f"all batch sizes from {flat[0]} to {flat[1]} are within {within} of the best in "
-                f"{what}; {decision.batch_size} takes the least memory"
+        if decision.verdict != "cannot_tell" and decision.flat_interval is not None:
+            return decision.verdict, self._why_chosen(decision, decision.flat_interval), None
+        missing = self._what_is_missing(decision)
+        return "cannot_tell", Reason.of("runs_leave_open", missing=missing), missing
+
+    def _why_chosen(self, decision: Decision, flat: tuple[int, int]) -> Reason:
+        objective, delta = self._question.objective, self._question.delta
+        if decision.verdict == "indifferent":
+            return Reason.of(
+                "all_within_delta",
+                smallest=flat[0],
+                largest=flat[1],
+                delta=delta,
+                objective=objective,
+                size=decision.batch_size,
             )
-            return "indifferent", why, None
-        if decision.verdict == "recommend" and flat is not None:
-            why = f"batch size {decision.batch_size} has the least {what} of those tried"
-            if self._question.objective == "samples":
-                why = (
-                    f"batch size {decision.batch_size} is the largest whose {what} are within "
-                    f"{within} of the least"
-                )
-            return "recommend", why, None
+        if objective == "samples":
+            return Reason.of(
+                "largest_within_delta", size=decision.batch_size, objective=objective, delta=delta
+            )
+        return Reason.of("least_of_those_tried", size=decision.batch_size, objective=objective)
+
+    def _what_is_missing(self, decision: Decision) -> Reason:
         high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
         if high <= 1 + self._question.delta or math.isinf(high):
-            missing = (
-                f"batch size {decision.contender} looks best, but too little was run for it or "
-                f"beside it; more runs would tell"
-            )
-            return "cannot_tell", f"the runs leave it open: {missing}", missing
-        missing = (
-            f"batch size {decision.contender} may be up to {_percent(high - 1)} worse than "
-            f"{_other(decision)}, more than the {within} allowed: {self._what_would_tell()}"
+            return Reason.of("too_little_was_run", size=decision.contender)
+        return Reason.of(
+            "may_be_worse",
+            size=decision.contender,
+            worse=high - 1,
+            other=_other(decision),
+            delta=self._question.delta,
+            what=self._what_would_tell(),
         )
-        return "cannot_tell", f"the runs leave it open: {missing}", missing
 
-    def _what_would_tell(self) -> str:
+    def _what_would_tell(self) -> Reason:
         if self._step_times_keep_it_open:
-            return (
-                "their step times are not known well enough; a profile with a larger budget, or "
-                "on a quieter machine, would tell"
-            )
-        return "more runs would tell"
+            return Reason.of("better_step_times_would_tell")
+        return Reason.of("more_runs_would_tell")
 
     @cached_property
     def _step_times_keep_it_open(self) -> bool:
@@ -180,37 +184,29 @@ class _Answer:
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None:
             return None
-        level = easier(self._question, list(self._run_log.records.values()), why="")
+        records = list(self._run_log.records.values())
+        level = easier(self._question, records, why=Reason.of("runs_met_it"))
         if level is None or self._run_log.until.met_by(level.target.value):
             return None  # no easier than the one that was missed
         return level.target
 
-    def _caveats(self) -> list[str]:
+    def _caveats(self) -> list[Reason]:
         caveats = []
         if self._origin == "easier" and self._run_log.until is not None:
-            asked = self._question.target
-            at = f"{self._run_log.until.metric} {self._run_log.until.value:.4g}"
-            wanted = "the reference's plateau" if asked is None else f"{asked.value:g}"
-            caveats.append(
-                f"this answers for {at}, an easier target than {wanted}: the budget does not "
-                f"reach further; the critical batch size belongs to this target and usually "
-                f"grows with a harder one"
-            )
+            caveats.append(_easier_than_asked(self._run_log.until, self._question.target))
         if self._verification is not None and self._verification.head_to_head is None:
-            caveats.append(
-                "the recommendation was not verified on fresh seeds: what it is expected to take "
-                "comes from the runs that chose it"
-            )
+            caveats.append(Reason.of("not_verified"))
         unfinished = [size for size, tuned in self._state.tuned.items() if not tuned.finished]
         if unfinished:
-            sizes = ", ".join(map(str, sorted(unfinished)))
-            caveats.append(
-                f"the search for the learning rate was cut at batch size {sizes}: a better rate "
-                f"may lie beside the one found"
-            )
+            caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
         caveats += [
-            f"at the {other.which} target {other.target.metric} {other.target.value:.4g} the "
-            f"decision is another: batch size {other.batch_size}"
+            Reason.of(
+                "another_decision_at_target",
+                which=other.which,
+                metric=other.target.metric,
+                value=other.target.value,
+                size=other.batch_size,
+            )
             for other in self._others
             if _differs(other, self._decision)
         ]
@@ -234,7 +230,7 @@ class _Answer:
     def _expected(self, batch_size: int) -> Expected:
         question = self._question
         option = question.option(batch_size)
-        peak = Estimate.cannot_tell("this device does not report it")
+        peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
         if option.peak_bytes is not None:
             peak = Estimate.of(
                 option.peak_bytes, interval=(option.peak_bytes, option.peak_bytes), n=1
@@ -286,7 +282,7 @@ class _Answer:
         if self._question.objective == "quality":
             horizon = self._state.horizon_steps(size) if option.runs else None
             steps = (
-                Estimate.cannot_tell(option.note)
+                Estimate.cannot_tell(option.note or _NOT_TRAINED)
                 if horizon is None
                 else Estimate.of(horizon, interval=(horizon, horizon), n=1)
             )
@@ -308,7 +304,7 @@ class _Answer:
             in_flat_interval=inside,
             peak_bytes=option.peak_bytes,
             rule_learning_rates=self._rules(size),
-            note=option.note or self._state.ruled_out.get(size, ""),
+            note=option.note or self._state.ruled_out.get(size),
         )
 
     def _relative(self, option: Option) -> tuple[Estimate, bool]:
@@ -322,7 +318,7 @@ class _Answer:
                 n=self._n(size),
             )
             return estimate, decision.inside[i]
-        if not option.runs:
+        if option.note is not None:
             return Estimate.cannot_tell(option.note), False
         reason = self._state.ruled_out.get(size, _NOT_TRAINED)
         best_cost = self._state.best_log_cost()
@@ -335,8 +331,7 @@ class _Answer:
             low=low if low > 1 else None,
             high=None,
             n=0,
-            reason=f"{reason}; larger batches need no fewer examples and smaller ones no fewer "
-            f"steps, which bounds it",
+            reason=Reason.of("bounded_by_others", why=reason),
         ), False
 
     def _rules(self, batch_size: int) -> tuple[tuple[str, float], ...]:
@@ -359,11 +354,11 @@ class _Answer:
         decision = None
         if costs is not None and (which == "easier" or self._reaches(target)):
             decision = decision_of(self._state, costs)
-        reason = "decided on the same runs"
+        reason = Reason.of("same_runs_decide")
         if decision is None:
-            reason = "the runs were not followed so far"
+            reason = Reason.of("runs_not_followed")
         elif decision.verdict == "cannot_tell":
-            reason = "the same runs leave it open at this target"
+            reason = Reason.of("same_runs_leave_open")
         return TargetAnswer(
             target=target,
             which=which,
@@ -404,15 +399,19 @@ class _Answer:
         return self._run_log.engine.spent_s() / saved_s
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %"
+def _easier_than_asked(target: Target, asked: Target | None) -> Reason:
+    if asked is None:
+        return Reason.of("easier_than_plateau", metric=target.metric, value=target.value)
+    return Reason.of(
+        "easier_than_asked", metric=target.metric, value=target.value, asked=asked.value
+    )
 
 
-def _other(decision: Decision) -> str:
-    """What the contender's bound is set by, in words."""
+def _other(decision: Decision) -> Reason:
+    """What the contender's bound is set by."""
     if decision.blocking == decision.contender:
-        return "a batch size that was not tried"
-    return f"batch size {decision.blocking}"
+        return Reason.of("a_size_not_tried")
+    return Reason.of("a_size", size=decision.blocking)
 
 
 def _differs(other: TargetAnswer, decision: Decision | None) -> bool:

@@ -22,11 +22,13 @@ from batchlab.advice.advice import (
     TargetAnswer,
 )
 from batchlab.records.estimate import Estimate
-from batchlab.records.json_document import SCHEMA, json_text, plain_float
+from batchlab.records.json_document import SCHEMA
+from batchlab.records.reason import Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Target
 from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.version import __version__
+from batchlab.words.document import document_text, plain
 
 
 class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +57,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     store: str | None
     report: str | None
     verdict: str
-    reason: str
+    reason: Reason
     objective: str
     target: Target | None
     target_origin: str
@@ -73,10 +75,10 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     laws: Laws | None
     head_to_head: HeadToHead | None
     other_targets: tuple[TargetAnswer, ...]
-    missing: str | None
+    missing: Reason | None
     more_budget_s: float | None
     proposed_target: Target | None
-    caveats: tuple[str, ...]
+    caveats: tuple[Reason, ...]
     steps: tuple[Step, ...]
     trials: tuple[RateTried, ...]
     n_trials: int
@@ -96,13 +98,12 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         store=str(store),
         report=None if report is None else str(report),
     )
-    return json_text(document)
+    return document_text(document)
 
 
 def advice_dict(advice: Advice) -> dict[str, Any]:
     """The same document as plain dicts, lists and numbers, without where it is from."""
-    encoded = msgspec.json.encode(_document(advice), enc_hook=plain_float)
-    made: dict[str, Any] = msgspec.json.decode(encoded)
+    made: dict[str, Any] = plain(_document(advice))
     return made
 
 

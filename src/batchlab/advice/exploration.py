@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from batchlab.advice.costs import costs_of
+from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import StudyState
+from batchlab.records.reason import Reason
 
 _STRIDE = 4.0
 # A neighbour this much worse than the best ends the search on its side: beyond it lies worse.
@@ -33,7 +35,7 @@ def explore(state: StudyState) -> None:
         for size in sides[side]:
             if not _can_win(state, size):
                 break
-            if not visit(state, size, why=f"a {side} batch may be better"):
+            if not visit(state, size, why=_BESIDE[side]):
                 break
             cost, best_cost = state.log_cost(size), state.best_log_cost()
             if cost is None or best_cost is None:
@@ -46,7 +48,13 @@ def explore(state: StudyState) -> None:
             before = cost
 
 
-def visit(state: StudyState, batch_size: int, *, why: str) -> bool:
+_BESIDE = {
+    "smaller": Reason.of("smaller_may_be_better"),
+    "larger": Reason.of("larger_may_be_better"),
+}
+
+
+def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     """Tune a batch size and value it once, twice where it is among the best.
 
     Returns:
@@ -57,8 +65,8 @@ def visit(state: StudyState, batch_size: int, *, why: str) -> bool:
         return False
     likely = state.rate_start(batch_size)
     state.run_log.note(
-        f"tune batch size {batch_size}",
-        f"{why}; rates from 2^{likely:.1f} times the reference's, at most {limit} steps a run",
+        Reason.of("tune_size", size=batch_size),
+        Reason.of("tune_size_why", why=why, octaves=likely, limit=limit),
     )
     tuned = state.tune(batch_size, limit_steps=limit)
     if not tuned.records:
@@ -70,7 +78,8 @@ def visit(state: StudyState, batch_size: int, *, why: str) -> bool:
         missed = [record.steps for record in tuned.records if not record.has_failed]
         if missed:
             state.missed_at[batch_size] = min(missed)
-        state.run_log.note(f"batch size {batch_size} is out", state.ruled_out[batch_size])
+        out = Reason.of("size_is_out", size=batch_size)
+        state.run_log.note(out, state.ruled_out[batch_size])
         return True
     cost, best_cost = state.log_cost(batch_size), state.best_log_cost()
     assert cost is not None
@@ -139,9 +148,8 @@ def _law_rules_out(state: StudyState, batch_size: int, tolerance: float) -> bool
     return bool(np.quantile(above[:, place], _UNLIKELY) > tolerance)
 
 
-def _why_none(state: StudyState, batch_size: int, limit: int) -> str:
+def _why_none(state: StudyState, batch_size: int, limit: int) -> Reason:
     tuned = state.tuned[batch_size]
     if tuned.failed == len(tuned.records):
-        why = tuned.records[0].reason or tuned.records[0].status
-        return f"all {tuned.failed} rates tried diverged or failed: {why}"
-    return f"no rate tried met the target within {limit} steps"
+        return Reason.of("all_rates_failed", n=tuned.failed, why=why_it_failed(tuned.records[0]))
+    return Reason.of("no_rate_met_target", limit=limit)

@@ -17,6 +17,7 @@ from batchlab.laws.power_law import fit_power_law
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.laws.steps_to_target import StepsToTargetFit
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 
 def laws_of(state: StudyState, costs: Costs) -> Laws | None:
@@ -30,9 +31,9 @@ def laws_of(state: StudyState, costs: Costs) -> Laws | None:
         if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
     ]
     memory_fit = fit_memory(memory) if len(memory) >= 3 else None
-    none = Estimate.cannot_tell("memory was measured at fewer than 3 batch sizes")
+    none = Estimate.cannot_tell(Reason.of("memory_at_fewer_than_three"))
     time_fit = _step_time(state)
-    untimed = Estimate.cannot_tell("steps were timed in one piece at fewer than 3 batch sizes")
+    untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
     return Laws(
         s_min=fit.s_min,
         e_min=fit.e_min,
@@ -68,9 +69,7 @@ def _rate_exponent(state: StudyState) -> Estimate:
     cells = [state.cell(size) for size in state.that_met_the_target()]
     points = [cell for cell in cells if cell is not None]
     if len(points) < 3:
-        return Estimate.cannot_tell(
-            f"rates were tuned at {len(points)} batch sizes; 3 are needed", n=len(points)
-        )
+        return Estimate.cannot_tell(Reason.of("rates_at_too_few", n=len(points)), n=len(points))
     return fit_power_law([float(size) for size, _ in points], [rate for _, rate in points]).exponent
 
 
@@ -88,7 +87,7 @@ def _curve(fit: StepsToTargetFit, sizes: Sequence[int]) -> tuple[tuple[int, Esti
 
 def _p_value(test: LackOfFit, *, n: int) -> Estimate:
     if test.p_value is None:
-        return Estimate.cannot_tell(test.reason or "no batch size was run twice", n=n)
+        return Estimate.cannot_tell(test.reason or Reason.of("no_size_run_twice"), n=n)
     return Estimate.of(test.p_value, interval=(None, None), n=n)
 
 

@@ -7,6 +7,7 @@ import math
 from batchlab.advice.decision import Decision
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import neighbours
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
 # Batch sizes that are this much worse at the target are not expected to win at a harder one.
@@ -61,7 +62,7 @@ def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
                 cost_s += state.run_log.run_s(size, new_steps)
     if requests and cost_s / state.run_log.engine.n_workers <= state.run_log.left_s():
         state.run_log.note(
-            f"follow {len(requests)} runs on to {harder.metric} {harder.value:.4g}",
-            "the decision is repeated at a harder target",
+            Reason.of("follow_runs", runs=len(requests), metric=harder.metric, value=harder.value),
+            Reason.of("harder_target_decided_too"),
         )
         state.run_log.run(requests, "value")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from batchlab.advice.advice import Configuration, Objective, TargetOrigin
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
 
@@ -20,7 +21,7 @@ class Option:
         step_s: seconds per step of the user's own training, measured alone: what is known of it,
             from this batch size's own times and from the others'.
         peak_bytes: peak memory above an idle process; None: not reported.
-        note: why it cannot be had (out of memory, an error); empty: it ran.
+        note: why it cannot be had (out of memory, an error); None: it ran.
         timed_s: the step time by its own times alone, for the law; None: `step_s` is that.
     """
 
@@ -28,13 +29,13 @@ class Option:
     micro_batch_size: int
     step_s: Estimate
     peak_bytes: int | None
-    note: str = ""
+    note: Reason | None = None
     timed_s: Estimate | None = None
 
     @property
     def runs(self) -> bool:
         """Whether it ran, so that it may be recommended."""
-        return not self.note
+        return self.note is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from batchlab.advice.objective import best_value
 from batchlab.advice.question import Question
 from batchlab.engines.contract import Engine
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Target, Trial, TrialRecord
 
@@ -30,6 +31,13 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
     """Steps to the target, None where the run did not meet it."""
     crossing = record.crossing(target)
     return None if crossing is None else crossing.middle
+
+
+def why_it_failed(record: TrialRecord) -> Reason:
+    """Why a run ended badly."""
+    if record.reason is not None:
+        return Reason.as_written(record.reason)
+    return Reason.of("ended_as", status=str(record.status))
 
 
 @dataclass
@@ -61,7 +69,7 @@ class RunLog:
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
 
-    def note(self, did: str, why: str) -> None:
+    def note(self, did: Reason, why: Reason) -> None:
         """Write down what is done next, and why."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.question import Option, Question
-from batchlab.advice.run_log import RunLog
+from batchlab.advice.run_log import RunLog, why_it_failed
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
 
@@ -61,7 +62,7 @@ class StudyState:
     run_log: RunLog
     seeds: SeedPlan
     tuned: dict[int, RateSearch] = field(default_factory=dict)
-    ruled_out: dict[int, str] = field(default_factory=dict)
+    ruled_out: dict[int, Reason] = field(default_factory=dict)
     missed_at: dict[int, int] = field(default_factory=dict)  # steps in which no rate tried met it
     first_octave: float = 0.0  # where the first search begins, above the reference rate
 
@@ -224,15 +225,17 @@ class StudyState:
         if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
             return False
         self.run_log.note(
-            f"asked a further seed for the rate of batch size {batch_size}",
-            f"{_seeds(len(search.seeds) - 1)} chose it, and this batch size matters",
+            Reason.of("asked_a_further_seed", size=batch_size),
+            Reason.of("seeds_chose_it", n=len(search.seeds) - 1),
         )
         if search.learning_rate != before and search.learning_rate is not None:
             assert before is not None
             search.former.append((before, learning_cost_before))
             self.run_log.note(
-                f"batch size {batch_size}: rate {search.learning_rate:.3g} instead of {before:.3g}",
-                f"the runs of {_seeds(len(search.seeds))} have their lowest point there",
+                Reason.of(
+                    "another_rate", size=batch_size, rate=search.learning_rate, before=before
+                ),
+                Reason.of("lowest_point_of_seeds", n=len(search.seeds)),
             )
         return True
 
@@ -249,7 +252,7 @@ class StudyState:
         """Whether every tuning seed was asked about its rate."""
         return len(self.tuned[batch_size].seeds) >= len(self.seeds.tune)
 
-    def run_valuations(self, batch_size: int, n: int, *, why: str = "") -> bool:
+    def run_valuations(self, batch_size: int, n: int, *, why: Reason | None = None) -> bool:
         """Run the tuned rate with seeds that had no part in choosing it, until there are `n`.
 
         A rate that fails on a fresh seed, or is three times as slow there as on the seed that chose
@@ -267,13 +270,11 @@ class StudyState:
             if any(self._was_luck(batch_size, record) for record in done.values()):
                 search.step_down()
                 self.run_log.note(
-                    f"batch size {batch_size}: a lower rate, {search.learning_rate or 'of none'}",
-                    "a fresh seed did not survive the rate chosen before",
+                    _lower_rate(batch_size, search.learning_rate),
+                    Reason.of("fresh_seed_did_not_survive"),
                 )
                 if search.learning_rate is None:
-                    failed = [record.reason for record in done.values() if record.reason]
-                    why = f": {failed[0]}" if failed else ""
-                    self.ruled_out[batch_size] = f"no rate tried held on a fresh seed{why}"
+                    self.ruled_out[batch_size] = _none_held(done.values())
                 continue
             if len(done) >= n:
                 self._keep_the_better_rate(batch_size)
@@ -291,8 +292,8 @@ class StudyState:
             if not requests or self.expected_s(requests) > self.run_log.left_s():
                 return False
             self.run_log.note(
-                f"value batch size {batch_size} at rate {cell[1]:.3g} with {len(requests)} seeds",
-                why or "the seed that chose the rate flatters it",
+                Reason.of("value_size", size=batch_size, rate=cell[1], n=len(requests)),
+                why or Reason.of("choosing_seed_flatters"),
             )
             self.run_log.run(requests, "value")
             if len(self.valuation_runs(batch_size)) == len(done):
@@ -316,8 +317,8 @@ class StudyState:
             logs = [math.log(new / old) for new, old in pairs if new and old]
             if len(logs) == len(pairs) > 1 and sum(logs) / len(logs) > _CLEARLY_WORSE:
                 self.run_log.note(
-                    f"batch size {batch_size}: back to rate {rate:.3g}",
-                    "on the same fresh seeds it took fewer steps",
+                    Reason.of("back_to_rate", size=batch_size, rate=rate),
+                    Reason.of("fewer_steps_on_same_seeds"),
                 )
                 search.learning_rate, search.learning_cost = rate, cost
 
@@ -368,5 +369,14 @@ def _carried_over(log_steps: float, size: int, batch_size: int) -> float:
     return log_steps - max(0.0, math.log(batch_size / size))
 
 
-def _seeds(n: int) -> str:
-    return "one seed" if n == 1 else f"{n} seeds"
+def _lower_rate(batch_size: int, rate: float | None) -> Reason:
+    if rate is None:
+        return Reason.of("no_lower_rate", size=batch_size)
+    return Reason.of("lower_rate", size=batch_size, rate=rate)
+
+
+def _none_held(records: Iterable[TrialRecord]) -> Reason:
+    failed = [record for record in records if record.reason]
+    if not failed:
+        return Reason.of("no_rate_held")
+    return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))

@@ -14,6 +14,7 @@ from batchlab.advice.advice import TargetOrigin
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Evaluation, Target, TrialRecord
 
 # The last part of a curve that its level is taken from.
@@ -31,7 +32,7 @@ class TargetLevel:
 
     target: Target
     origin: TargetOrigin
-    why: str
+    why: Reason
 
 
 def from_pilot(question: Question, records: Sequence[TrialRecord]) -> TargetLevel | None:
@@ -42,7 +43,7 @@ def from_pilot(question: Question, records: Sequence[TrialRecord]) -> TargetLeve
     """
     plateau = plateau_of(records[0], metric=question.metric, better=question.better)
     if plateau.verdict != "reached":
-        return easier(question, records, why=f"the pilot has no plateau yet: {plateau.reason}")
+        return easier(question, records, why=Reason.of("pilot_without_plateau", why=plateau.reason))
     tail = _tail(records[0], question.metric)
     mean = sum(tail) / len(tail)
     error = 0.0
@@ -52,12 +53,13 @@ def from_pilot(question: Question, records: Sequence[TrialRecord]) -> TargetLeve
     return TargetLevel(
         target=Target(metric=question.metric, value=value, better=question.better),
         origin="pilot",
-        why=f"the level of the reference's plateau ({mean:.4g}) less the scatter of its last "
-        f"{len(tail)} evaluations",
+        why=Reason.of("plateau_less_scatter", level=mean, n=len(tail)),
     )
 
 
-def easier(question: Question, records: Sequence[TrialRecord], *, why: str) -> TargetLevel | None:
+def easier(
+    question: Question, records: Sequence[TrialRecord], *, why: Reason
+) -> TargetLevel | None:
     """A level that the best of these runs met after `_EASIER_PLACE` of its way, or None.
 
     None where no run got better than the untrained model.

@@ -19,6 +19,7 @@ from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 
 N_SEEDS = 3
@@ -115,12 +116,12 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         requests = [_request(state, cell, seed) for seed in seeds[:n] for cell in cells]
         if state.expected_s(requests) <= state.run_log.left_s():
             state.run_log.note(
-                f"verify batch size {batch_size} on {n} fresh seeds",
-                "the runs that chose it look better than it is",
+                Reason.of("verify_on_fresh_seeds", size=batch_size, n=n),
+                Reason.of("chosen_runs_flatter"),
             )
             state.run_log.run(requests, "verify")
             return _read(state, seeds[:n], chosen, reference, tuned)
-    why = "the budget had nothing left for runs on fresh seeds"
+    why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
         head_to_head=None,
         log_learning_cost=None,
@@ -159,9 +160,7 @@ def _read(
         n=len(mine),
         missed=sum(_missed(state, chosen, seed) for seed in seeds),
         gain=_gain(state, chosen, reference, figures, error=quantile * sd, quantile=quantile),
-        gain_from_batch_size=Estimate.cannot_tell(
-            "the reference batch size has no tuned rate: none met the target"
-        )
+        gain_from_batch_size=Estimate.cannot_tell(Reason.of("reference_has_no_tuned_rate"))
         if tuned is None
         else _gain(state, chosen, tuned, figures, error=quantile * sd, quantile=quantile),
     )
@@ -194,7 +193,7 @@ def _gain(
             figure, is_bound = math.log(bound), True
         ratios.append(figure - own)
     if not ratios:
-        return Estimate.cannot_tell("on no fresh seed did both give a figure", n=0)
+        return Estimate.cannot_tell(Reason.of("no_seed_with_both"), n=0)
     mean = sum(ratios) / len(ratios)
     half = error * math.sqrt(2 / len(ratios))
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
@@ -206,7 +205,7 @@ def _gain(
             low=math.exp(mean - half),
             high=None,
             n=len(ratios),
-            reason="it missed the target while it was followed: the gain is at least this",
+            reason=Reason.of("missed_while_followed"),
         )
     return Estimate.of(
         math.exp(mean), interval=(math.exp(mean - half), math.exp(mean + half)), n=len(ratios)

@@ -11,17 +11,19 @@ from batchlab.errors import WorkloadError
 from batchlab.planning.scaling import scaled_learning_rate
 from batchlab.profiling.profile import Profile, ProfilePoint, Stopped
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
+from batchlab.words.reasons import reason_text
 
 _SMALLEST = 8
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
 _STEPS_PER_EPOCH = 32
 _HABITS = (16, 32, 64, 128)
-_NOT_REACHED: dict[Stopped | None, str] = {
-    "memory": "it does not fit in memory",
-    "time": "it was not profiled: the part of the budget for that ended before",
-    "errors": "it was not profiled: the batch sizes before it did not run",
+_NOT_REACHED: dict[Stopped | None, Reason] = {
+    "memory": Reason.of("does_not_fit"),
+    "time": Reason.of("profile_ended_before"),
+    "errors": Reason.of("smaller_did_not_run"),
 }
-_UNKNOWN = "it was not profiled"
+_UNKNOWN = Reason.of("not_profiled")
 _STAND_IN_RULE = "sqrt"
 
 
@@ -52,7 +54,7 @@ def options_of(profile: Profile, batch_sizes: Sequence[int]) -> tuple[Option, ..
 
 def reference_of(
     options: Sequence[Option], *, batch_size: int, learning_rate: float, device_name: str
-) -> tuple[Configuration, str]:
+) -> tuple[Configuration, Reason | None]:
     """What the answer is measured against: the workload's own configuration, or a stand-in.
 
     Where the workload's own batch size cannot be had, the nearest one that can stands in, at the
@@ -65,7 +67,7 @@ def reference_of(
         device_name: where they were profiled, for people.
 
     Returns:
-        The configuration, and why it is not the workload's own (empty where it is).
+        The configuration, and why it is not the workload's own (None where it is).
 
     Raises:
         WorkloadError: no batch size ran there; the message says why the workload's own did not.
@@ -75,7 +77,7 @@ def reference_of(
     if not near:
         raise WorkloadError(
             f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
-            f"{own.note.rstrip('.')}; nor can any other of those asked for"
+            f"{reason_text(own.note).rstrip('.')}; nor can any other of those asked for"
         )
     chosen = min(near, key=lambda o: (abs(math.log(o.batch_size / batch_size)), o.batch_size))
     configuration = Configuration(
@@ -88,13 +90,16 @@ def reference_of(
             reference_batch_size=batch_size,
         ),
     )
-    if own.runs:
-        return configuration, ""
-    return configuration, (
-        f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
-        f"{own.note.rstrip('.')}; batch size {chosen.batch_size} at rate "
-        f"{configuration.learning_rate:.3g} (the rule {_STAND_IN_RULE}) stands in for it as the "
-        f"reference"
+    if own.note is None:
+        return configuration, None
+    return configuration, Reason.of(
+        "stand_in",
+        size=batch_size,
+        device=device_name,
+        why=own.note,
+        chosen=chosen.batch_size,
+        rate=configuration.learning_rate,
+        rule=_STAND_IN_RULE,
     )
 
 
@@ -119,16 +124,16 @@ def _option(profile: Profile, batch_size: int) -> Option:
         batch_size=batch_size,
         micro_batch_size=batch_size,
         step_s=between,
-        timed_s=Estimate.cannot_tell("it lies between two that were timed"),
+        timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
         peak_bytes=_peak_bytes(profile, batch_size),
     )
 
 
-def _why_not(point: ProfilePoint) -> str:
-    return point.reason or str(point.status)
+def _why_not(point: ProfilePoint) -> Reason:
+    return point.reason or Reason.of("ended_as", status=point.status.value)
 
 
-def _refused(batch_size: int, why: str) -> Option:
+def _refused(batch_size: int, why: Reason) -> Option:
     return Option(
         batch_size=batch_size,
         micro_batch_size=batch_size,

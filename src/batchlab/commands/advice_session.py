@@ -24,6 +24,7 @@ from batchlab.planning.sweep_request import check_batch_norm
 from batchlab.profiling.measuring import measure_profile
 from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import Silent
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import RunLength
@@ -235,7 +236,7 @@ class AdviceSession:
                 check_batch_norm(self._summary, [trial])
                 checked.append(option)
             except BatchSizeError as error:
-                checked.append(replace(option, note=option.note or str(error)))
+                checked.append(replace(option, note=option.note or Reason.as_written(str(error))))
         return tuple(checked)
 
     def _engine(
@@ -283,34 +284,26 @@ class AdviceSession:
 
     # ---- after the advice
 
-    def _caveats(self, here: Profile) -> list[str]:
+    def _caveats(self, here: Profile) -> list[Reason]:
         caveats = []
         elsewhere = self._asked.elsewhere
         if elsewhere is not None:
             caveats.append(
-                f"step times and memory are those of {elsewhere.device_name} (the profile given, "
-                f"of {elsewhere.created_at}); the steps to the target were counted here, on "
-                f"{here.device_name}, and nothing was verified there"
+                Reason.of(
+                    "profile_from_elsewhere",
+                    there=elsewhere.device_name,
+                    created_at=elsewhere.created_at,
+                    here=here.device_name,
+                )
             )
             if elsewhere.workload_id != self._asked.loaded.workload_id:
-                caveats.append(
-                    "the profile given is of another version of this workload, with other source, "
-                    "settings or data"
-                )
+                caveats.append(Reason.of("profile_of_another_version"))
         if self._asked.has_schedule:
-            caveats.append(
-                f"the learning rate followed the workload's own shape over {self._asked.epochs} "
-                f"epochs: the answer holds for trainings of that length"
-            )
+            caveats.append(Reason.of("rate_followed_schedule", epochs=self._asked.epochs))
         else:
-            caveats.append(
-                "the runs had a constant learning rate; under a schedule other rates may be best"
-            )
+            caveats.append(Reason.of("rate_was_constant"))
         if self._summary.has_batch_norm:
-            caveats.append(
-                "the model has BatchNorm, which normalises over the micro-batch: another batch "
-                "size trains another function, and accumulation does not make up for it"
-            )
+            caveats.append(Reason.of("model_has_batch_norm"))
         return caveats
 
 

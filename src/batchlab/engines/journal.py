@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from batchlab.advice.advice import Advice
 from batchlab.engines.cost_model import CostModel
+from batchlab.engines.older_journal import with_reasons
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.trial import RunLength, Status, Target, TrialRecord
-from batchlab.store.column import JsonColumn
+from batchlab.store.column import JsonColumn, UnreadableColumn
 from batchlab.store.file import explained
 
 if TYPE_CHECKING:
@@ -301,4 +302,8 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
     if text is None:
         return ()
     with explained(store.path):
-        return _DECISIONS.decoded(text, f"what study {study_id} decided")
+        what = f"what study {study_id} decided"
+        try:
+            return _DECISIONS.decoded(text, what)
+        except UnreadableColumn:
+            return _DECISIONS.decoded(with_reasons(text), what)

@@ -109,11 +109,10 @@ class PointsFit(ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints, described by docs/schema/fit.json."""
-        import msgspec
-
         from batchlab.fitting.document import fit_document
+        from batchlab.words.document import plain
 
-        found: dict[str, Any] = msgspec.to_builtins(fit_document(self))
+        found: dict[str, Any] = plain(fit_document(self))
         return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from batchlab.laws.plateau import FRACTION_METRICS, Plateau, plateau_of
 from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Split, Status, TrialRecord
 
 # A loss more than a tenth above the untrained one learns nothing any more; below that, a trial that
@@ -52,9 +53,9 @@ class Diagnosis:
     """
 
     name: str
-    label: str
-    evidence: str
-    sentence: str
+    label: Reason
+    evidence: Reason
+    sentence: Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,10 +98,10 @@ class Rule:
     """
 
     name: str
-    label: str
-    sentence: str
+    label: Reason
+    sentence: Reason
     needs: Split | None
-    find: Callable[[Case], str | None]
+    find: Callable[[Case], Reason | None]
 
 
 def diagnose(
@@ -139,21 +140,21 @@ def unjudged(record: TrialRecord) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if rule.needs is not None and rule.needs not in held)
 
 
-def find_diverged(case: Case) -> str | None:
+def find_diverged(case: Case) -> Reason | None:
     """The trial ended as diverged or NaN, or its loss ended above the untrained model's."""
     record = case.record
     if record.status in (Status.DIVERGED, Status.NAN):
-        return f"ended as {record.status.value} after {record.steps} steps"
+        return Reason.of("ended_badly", status=record.status.value, steps=record.steps)
     for split in ("train", "validation"):
         curve = _curve(record, split, "loss")
         if len(curve) > 1 and curve[0][0] == 0 < curve[0][1]:
             untrained, last = curve[0][1], curve[-1][1]
             if last > DIVERGED_LOSS_RATIO * untrained:
-                return f"{split} loss {last:.3g} after training, {untrained:.3g} before it"
+                return Reason.of("loss_grew", split=split, last=last, untrained=untrained)
     return None
 
 
-def find_unstable(case: Case) -> str | None:
+def find_unstable(case: Case) -> Reason | None:
     """The loss of the training batches has jumped to more than twice its recent median."""
     losses = [
         (evaluation.step, evaluation.batch_loss)
@@ -172,19 +173,17 @@ def find_unstable(case: Case) -> str | None:
     if not spikes:
         return None
     step, ratio = max(spikes, key=lambda spike: spike[1])
-    return (
-        f"{len(spikes)} spikes of the training loss, the largest {ratio:.3g} times at step {step}"
-    )
+    return Reason.of("loss_spikes", n=len(spikes), ratio=ratio, step=step)
 
 
-def find_overfitting(case: Case) -> str | None:
+def find_overfitting(case: Case) -> Reason | None:
     """Validation has got worse since its best, or stays far behind, while training improved."""
     if case.diverged:
         return None
     return _loss_has_turned(case) or _metric_has_turned(case) or _wide_gap(case)
 
 
-def find_underfitting(case: Case) -> str | None:
+def find_underfitting(case: Case) -> Reason | None:
     """At its plateau, the training loss still is most of the untrained one, and so is validation's.
 
     Without a validation set there is no plateau; then the rule of slow convergence says whether the
@@ -200,10 +199,10 @@ def find_underfitting(case: Case) -> str | None:
     behind = validation is not None and validation - last > UNDERFIT_GAP_FRACTION * abs(last)
     if last < UNDERFIT_LOSS_FRACTION * untrained or behind:
         return None
-    return f"training loss came to rest at {last:.3g}, {last / untrained:.0%} of the untrained one"
+    return Reason.of("loss_at_rest", last=last, share=last / untrained)
 
 
-def find_slow_convergence(case: Case) -> str | None:
+def find_slow_convergence(case: Case) -> Reason | None:
     """The last quarter of the epochs brought nearly as much as any other, or there was nothing."""
     train = _curve(case.record, "train", "loss")
     if case.diverged or case.cut_short or len(train) <= MIN_EPOCHS or train[0][0] != 0:
@@ -211,77 +210,64 @@ def find_slow_convergence(case: Case) -> str | None:
     (_, untrained), (end, last) = train[0], train[-1]
     progress = untrained - last
     if progress <= SLOW_LEAST_PROGRESS * abs(untrained):
-        return f"training loss went from {untrained:.3g} to {last:.3g} only"
+        return Reason.of("loss_hardly_fell", untrained=untrained, last=last)
     at_three_quarters = [loss for epoch, loss in train if epoch <= 0.75 * end][-1]
     share = (at_three_quarters - last) / progress
     if share < SLOW_LAST_QUARTER_SHARE:
         return None
-    return f"{share:.0%} of the fall of the training loss came in the last quarter of the epochs"
+    return Reason.of("loss_still_falls", share=share)
 
 
-def find_not_enough_epochs(case: Case) -> str | None:
+def find_not_enough_epochs(case: Case) -> Reason | None:
     """The validation curve has not reached its plateau."""
     if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
         return None
     gain = case.plateau.expected_improvement.estimate
-    return (
-        f"{case.plateau.horizon_epochs} more epochs are expected to bring {gain:.3g} "
-        f"of validation {case.metric}"
+    return Reason.of(
+        "metric_still_rises", epochs=case.plateau.horizon_epochs, gain=gain, metric=case.metric
     )
 
 
 RULES = (
     Rule(
         name="diverged",
-        label="diverged",
-        sentence="Training made the loss grow: lower the learning rate, or warm it up.",
+        label=Reason.of("diverged_label"),
+        sentence=Reason.of("diverged_advice"),
         needs=None,
         find=find_diverged,
     ),
     Rule(
         name="unstable",
-        label="unstable",
-        sentence=(
-            "The training loss jumps: the learning rate is near the largest that works; lower it, "
-            "clip gradients, or use a larger batch."
-        ),
+        label=Reason.of("unstable_label"),
+        sentence=Reason.of("unstable_advice"),
         needs=None,
         find=find_unstable,
     ),
     Rule(
         name="overfitting",
-        label="overfitting",
-        sentence=(
-            "The model goes on to fit its training data without use for other data: stop earlier, "
-            "regularise, or get more data."
-        ),
+        label=Reason.of("overfitting_label"),
+        sentence=Reason.of("overfitting_advice"),
         needs="validation",
         find=find_overfitting,
     ),
     Rule(
         name="underfitting",
-        label="underfitting",
-        sentence=(
-            "Training has come to rest at a high loss: a larger model or another learning rate may "
-            "help, unless the data's own noise is that high."
-        ),
+        label=Reason.of("underfitting_label"),
+        sentence=Reason.of("underfitting_advice"),
         needs="train",
         find=find_underfitting,
     ),
     Rule(
         name="slow_convergence",
-        label="slow convergence",
-        sentence=(
-            "Progress is nearly as quick at the end as at the start: a higher learning rate or a "
-            "smaller batch would make more of each epoch."
-        ),
+        label=Reason.of("slow_convergence_label"),
+        sentence=Reason.of("slow_convergence_advice"),
         needs="train",
         find=find_slow_convergence,
     ),
     Rule(
         name="not_enough_epochs",
-        label="not enough epochs",
-        sentence="The validation curve is still improving: its last value is not its level.",
+        label=Reason.of("not_enough_epochs_label"),
+        sentence=Reason.of("not_enough_epochs_advice"),
         needs="validation",
         find=find_not_enough_epochs,
     ),
@@ -293,7 +279,7 @@ def _curve(record: TrialRecord, split: Split, metric: str) -> list[tuple[float, 
     return [(record.epoch_of(at), value) for at, value in record.curve(split, metric)]
 
 
-def _loss_has_turned(case: Case) -> str | None:
+def _loss_has_turned(case: Case) -> Reason | None:
     """Validation loss ends 10 % above its best epoch while training loss is below that epoch's."""
     validation = _at_epochs(case.record, "validation", "loss")
     train = _at_epochs(case.record, "train", "loss")
@@ -306,13 +292,17 @@ def _loss_has_turned(case: Case) -> str | None:
     rise = last - validation[best]
     if rise <= OVERFIT_LOSS_RISE * abs(validation[best]) or train[common[-1]] >= train[best]:
         return None
-    return (
-        f"validation loss rose from {validation[best]:.3g} at epoch {best} to {last:.3g} "
-        f"while training loss fell from {train[best]:.3g} to {train[common[-1]]:.3g}"
+    return Reason.of(
+        "validation_loss_rose",
+        least=validation[best],
+        epoch=best,
+        last=last,
+        train_then=train[best],
+        train_last=train[common[-1]],
     )
 
 
-def _metric_has_turned(case: Case) -> str | None:
+def _metric_has_turned(case: Case) -> Reason | None:
     """The plateau's test says that the validation metric has turned; training has not."""
     epoch = case.plateau.epoch
     train = _at_epochs(case.record, "train", case.metric)
@@ -321,10 +311,10 @@ def _metric_has_turned(case: Case) -> str | None:
     gained = train[max(train)] - train[epoch]
     if (gained if case.better == "higher" else -gained) <= 0:
         return None
-    return f"validation {case.metric} got worse after epoch {epoch} while training improved"
+    return Reason.of("validation_got_worse", metric=case.metric, epoch=epoch)
 
 
-def _wide_gap(case: Case) -> str | None:
+def _wide_gap(case: Case) -> Reason | None:
     """Training accuracy (or error) is better than validation's by 0.05 or more."""
     train = case.record.final("train", case.metric)
     validation = case.record.final("validation", case.metric)
@@ -333,7 +323,7 @@ def _wide_gap(case: Case) -> str | None:
     gap = train - validation if case.better == "higher" else validation - train
     if gap < OVERFIT_FRACTION_GAP:
         return None
-    return f"training {case.metric} {train:.3g}, validation {case.metric} {validation:.3g}"
+    return Reason.of("wide_gap", metric=case.metric, train=train, validation=validation)
 
 
 def _at_epochs(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:

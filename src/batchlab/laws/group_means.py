@@ -12,6 +12,7 @@ from batchlab.laws.open_observations import impute
 from batchlab.laws.steps_table import NO_SCATTER, Array, StepsObservation, StepsTable
 from batchlab.laws.steps_to_target import StepsToTargetFit
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 
 def fit_group_means(
@@ -43,7 +44,7 @@ def fit_group_means(
     generator = np.random.default_rng([seed, 2])
     log_steps, draws = _draw_means(table, n_draws=n_resamples, generator=generator)
     means = table.means(log_steps)
-    reason = f"{len(means)} distinct batch sizes reached the target; the law needs 3"
+    reason = Reason.of("too_few_for_a_law", n=len(means))
     unknown = Estimate.cannot_tell(reason, n=table.n)
     return StepsToTargetFit(
         observations=kept,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchlab.records.reason import Reason
+
 _SIGNIFICANT = 0.05
 
 
@@ -21,10 +23,10 @@ class LackOfFit:
     statistic: float | None
     p_value: float | None
     rejected: bool | None
-    reason: str | None = None
+    reason: Reason | None = None
 
     @classmethod
-    def cannot_tell(cls, reason: str) -> LackOfFit:
+    def cannot_tell(cls, reason: Reason) -> LackOfFit:
         """No test; `reason` says what was missing."""
         return cls(statistic=None, p_value=None, rejected=None, reason=reason)
 
@@ -45,15 +47,9 @@ def lack_of_fit(
     from scipy.special import fdtrc
 
     if between_degrees < 1:
-        return LackOfFit.cannot_tell(
-            "a law of two parameters passes through two batch sizes; give at least three at which "
-            "every run reached the target"
-        )
+        return LackOfFit.cannot_tell(Reason.of("two_sizes_always_fit"))
     if within_degrees < 1:
-        return LackOfFit.cannot_tell(
-            "no batch size was run with more than one seed, so what the seeds' scatter explains is "
-            "not known; give two or more seeds"
-        )
+        return LackOfFit.cannot_tell(Reason.of("no_seeds_repeated"))
     statistic = (between / between_degrees) / (within / within_degrees)
     p_value = float(fdtrc(between_degrees, within_degrees, statistic))
     return LackOfFit(

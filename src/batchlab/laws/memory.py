@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from batchlab.errors import UsageError
 from batchlab.laws.straight_line import StraightLine
 from batchlab.records.estimate import Estimate
-
-_TOO_FEW = "peaks at {n} batch sizes; a line needs two, and three for an interval: profile more"
+from batchlab.records.reason import Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +67,7 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     n = len(points)
     n_distinct = len({batch_size for batch_size, _ in points})
     if n_distinct < 2:
-        unknown = Estimate.cannot_tell(_TOO_FEW.format(n=n_distinct), n=n)
+        unknown = Estimate.cannot_tell(Reason.of("memory_at_too_few", n=n_distinct), n=n)
         return MemoryFit(fixed_bytes=unknown, bytes_per_example=unknown)
     sizes, peaks = zip(*points, strict=True)
     line = StraightLine.through(sizes, peaks)

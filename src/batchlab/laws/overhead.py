@@ -13,6 +13,7 @@ import numpy as np
 from batchlab.errors import UsageError
 from batchlab.laws.steps_to_target import StepsToTargetFit
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 
 def batch_at_overhead(
@@ -41,9 +42,7 @@ def batch_at_overhead(
     n = len(fit.observations)
     point, draws = fit.line(), fit.line_draws()
     if point is None or draws is None:
-        return Estimate.cannot_tell(
-            fit.b_crit.reason or "no law was fitted; use the measured points", n=n
-        )
+        return Estimate.cannot_tell(fit.b_crit.reason or Reason.of("no_law_fitted"), n=n)
 
     def at(b_crit: float) -> float:
         return (1 + overhead_fraction) * reference + overhead_fraction * b_crit
@@ -62,8 +61,7 @@ def batch_at_overhead(
         low=low,
         high=None,
         n=n,
-        reason=f"the samples to target do not grow up to batch size {fit.batch_sizes[-1]}: at "
-        f"least {low:.4g}; larger batch sizes would tell",
+        reason=Reason.of("samples_do_not_grow", largest=fit.batch_sizes[-1], low=low),
     )
 
 

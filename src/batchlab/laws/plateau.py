@@ -18,6 +18,7 @@ from batchlab.errors import UsageError
 from batchlab.laws.learning_curve import MIN_POINTS, fit_learning_curves
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status, TrialRecord
 
 PlateauVerdict = Literal["reached", "not_yet", "cannot_tell"]
@@ -61,7 +62,7 @@ class Plateau:
     noise: float | None
     turned: bool
     horizon_epochs: int
-    reason: str
+    reason: Reason
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
@@ -98,16 +99,13 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
 
-    def cannot_tell(reason: str) -> Plateau:
+    def cannot_tell(reason: Reason) -> Plateau:
         return _cannot_tell(reason, n=len(whole), horizon_epochs=HORIZON_EPOCHS)
 
     if record.status in (Status.DIVERGED, Status.NAN):
-        return cannot_tell(f"the trial ended as {record.status.value}: there is no level to reach")
+        return cannot_tell(Reason.of("no_level_after_bad_end", status=record.status.value))
     if not whole:
-        return cannot_tell(
-            f"no validation {metric} at an epoch's end: a plateau is judged on validation data; "
-            "train with a validation set and for whole epochs"
-        )
+        return cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric))
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
@@ -115,11 +113,7 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     if untrained is not None and plateau.verdict == "reached":
         gained = best - untrained if better == "higher" else untrained - best
         if gained < STARTED_DELTAS * delta:
-            return cannot_tell(
-                f"validation {metric} is flat, but only {gained:.3g} better than the untrained "
-                "model's: training may not have begun to work; a higher learning rate or more "
-                "epochs would tell"
-            )
+            return cannot_tell(Reason.of("flat_as_untrained", metric=metric, gained=gained))
     return plateau
 
 
@@ -154,8 +148,7 @@ def find_plateau(
         y = -y
     if len(t) < MIN_POINTS or t[-1] < 1:
         return _cannot_tell(
-            f"{len(t)} points are too few: a level, a rise, a rate and the noise need at least "
-            f"{MIN_POINTS} epochs",
+            Reason.of("curve_too_short", n=len(t), needed=MIN_POINTS),
             n=len(t),
             horizon_epochs=horizon_epochs,
         )
@@ -189,7 +182,7 @@ def _checked(
     return t, y
 
 
-def _cannot_tell(reason: str, *, n: int, horizon_epochs: int) -> Plateau:
+def _cannot_tell(reason: Reason, *, n: int, horizon_epochs: int) -> Plateau:
     return Plateau(
         verdict="cannot_tell",
         epoch=None,
@@ -233,14 +226,11 @@ def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta
     return Plateau(
         verdict="reached",
         epoch=epoch,
-        expected_improvement=Estimate.cannot_tell(
-            "the curve has turned: the fitted laws only improve, so none of them foretells it",
-            n=len(t),
-        ),
+        expected_improvement=Estimate.cannot_tell(Reason.of("curve_has_turned"), n=len(t)),
         noise=noise,
         turned=True,
         horizon_epochs=horizon_epochs,
-        reason=f"best near epoch {round(float(t[peak]))} and worse by more than {delta:.3g} since",
+        reason=Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta),
     )
 
 
@@ -301,20 +291,24 @@ def _judged(posterior: _Posterior, *, n: int) -> Plateau:
         n=n,
     )
     epoch = None
-    expected = (
-        f"{horizon} more epochs are expected to bring {gain.estimate:.3g} "
-        f"(95 %: {gain.low:.3g} to {gain.high:.3g}) against delta = {delta:.3g}"
+    expected = Reason.of(
+        "epochs_to_bring",
+        horizon=horizon,
+        gain=gain.estimate,
+        low=gain.low,
+        high=gain.high,
+        delta=delta,
     )
     verdict: PlateauVerdict
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
         verdict, epoch = "reached", posterior.median_epoch()
-        reason = f"reached at epoch {epoch}: {expected}"
+        reason = Reason.of("plateau_reached", epoch=epoch, expected=expected)
     elif reached <= NOT_YET_PROBABILITY:
         verdict = "not_yet"
-        reason = f"not yet: {expected}"
+        reason = Reason.of("plateau_not_yet", expected=expected)
     else:
         verdict = "cannot_tell"
-        reason = f"{expected}: too wide to call; more epochs or a larger validation set would tell"
+        reason = Reason.of("plateau_open", expected=expected)
     return Plateau(
         verdict=verdict,
         epoch=epoch,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from batchlab.errors import FitError
 from batchlab.laws.straight_line import StraightLine
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +56,7 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
     log_x, log_y = [math.log(value) for value in x], [math.log(value) for value in y]
     n = len(log_x)
     if len(set(log_x)) < 2:
-        reason = (
-            f"{n} points at fewer than 2 distinct values; a power law needs 2, and 3 for bounds"
-        )
-        nothing = Estimate.cannot_tell(reason, n=n)
+        nothing = Estimate.cannot_tell(Reason.of("power_law_needs_two", n=n), n=n)
         return PowerLawFit(exponent=nothing, coefficient=nothing, _line=None)
     line = StraightLine.through(log_x, log_y)
     return PowerLawFit(

@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -35,7 +36,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
         )
     n = len(values)
     if n == 0:
-        return Estimate.cannot_tell("no trial ended well; run one that does")
+        return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
     mean = float(np.mean(values))
     if n == 1:
         return Estimate.of(mean, interval=(None, None), n=1)
@@ -67,5 +68,5 @@ def paired_difference(
     """
     common = [seed for seed in first if seed in second]
     if not common:
-        return Estimate.cannot_tell("no seed ended well at both; run both with the same seeds")
+        return Estimate.cannot_tell(Reason.of("no_common_seed"))
     return mean_interval([first[seed] - second[seed] for seed in common], confidence=confidence)

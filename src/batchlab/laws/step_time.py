@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from batchlab.errors import FitError
 from batchlab.laws.step_time_posterior import Curves, StepTimePosterior, least_squares
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 __all__ = ["StepTimeFit", "fit_step_time"]
 
@@ -200,8 +201,7 @@ def _parameters(
             n=n,
             maybe_0=no_overhead,
             outside=below,
-            why=f"the time of a step grows with the batch from batch size {sizes[0]} on, so what a "
-            f"step takes without examples cannot be told from 0; smaller batch sizes would tell",
+            why=Reason.of("step_time_never_flat", smallest=sizes[0]),
         ),
         "s_per_example": _positive(
             overhead / knee,
@@ -209,8 +209,7 @@ def _parameters(
             n=n,
             maybe_0=no_slope,
             outside=above,
-            why=f"the time of a step is flat up to batch size {sizes[-1]}, so what an example "
-            f"takes cannot be told from 0; larger batch sizes would tell",
+            why=Reason.of("step_time_flat", largest=sizes[-1]),
         ),
         "knee_batch_size": _knee(
             knee, np.exp(draws.log_knee), sizes, no_overhead=no_overhead, no_slope=no_slope
@@ -224,7 +223,7 @@ def _parameters(
 
 
 def _positive(
-    value: float, draws: Array, *, n: int, maybe_0: bool, outside: bool, why: str
+    value: float, draws: Array, *, n: int, maybe_0: bool, outside: bool, why: Reason
 ) -> Estimate:
     """Overhead or slope; its upper bound alone where it may be 0."""
     if not maybe_0:
@@ -242,8 +241,7 @@ def _knee(
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     if no_overhead and no_slope:
         return Estimate.cannot_tell(
-            f"the step times between batch size {smallest} and {largest} scatter too much to tell "
-            f"where they begin to grow; a quieter machine or a wider range would tell",
+            Reason.of("step_times_scatter", smallest=smallest, largest=largest),
             n=n,
         )
     low, high = _around(value, draws)
@@ -253,8 +251,7 @@ def _knee(
             low=low,
             high=None,
             n=n,
-            reason=f"the estimate of the knee lies beyond the largest measured batch size, "
-            f"{largest}: it is at least {low:.4g}; larger batch sizes would tell",
+            reason=Reason.of("knee_beyond_largest", largest=largest, low=low),
         )
     if value < smallest:
         return Estimate(
@@ -262,8 +259,7 @@ def _knee(
             low=None,
             high=high,
             n=n,
-            reason=f"the estimate of the knee lies below the smallest measured batch size, "
-            f"{smallest}: it is at most {high:.4g}; smaller batch sizes would tell",
+            reason=Reason.of("knee_below_smallest", smallest=smallest, high=high),
         )
     if no_slope:
         return Estimate.of(value, interval=(low, None), n=n)

@@ -11,6 +11,7 @@ from batchlab.laws.steps_least_squares import TOLERANCE, LeastSquares
 from batchlab.laws.steps_posterior import Grid, log_density, ratio_grid
 from batchlab.laws.steps_table import NO_SCATTER, Array, StepsTable
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 _SMALLEST, _LARGEST = 0.1, 10.0
 _N_EXPONENTS = 41
@@ -32,7 +33,7 @@ def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estim
     k = len(table.batch_size)
     if k < 4:
         return Estimate.cannot_tell(
-            f"an exponent beside S_min and B_crit needs at least 4 distinct batch sizes, given {k}",
+            Reason.of("exponent_needs_four", n=k),
             n=table.n,
         )
     square, kappa = table.within(log_steps)

@@ -8,6 +8,7 @@ from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.laws.steps_curve import StepsLine
 from batchlab.laws.steps_table import Array
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 
 _BOTH = (0.025, 0.975)
 _ONE_SIDED = 0.05
@@ -15,11 +16,12 @@ _ONE_SIDED = 0.05
 
 def withheld_parameters(exponent: Estimate, test: LackOfFit, *, n: int) -> dict[str, Estimate]:
     """s_min, e_min and b_crit of a law that does not hold: the reason alone."""
-    reason = (
-        f"the law S_min (1 + B_crit/B) does not hold here: the lack-of-fit test rejects it "
-        f"(p = {test.p_value:.2g}) and the steps follow an exponent of "
-        f"{exponent.estimate:.2f} (95 %: {_text(exponent.low)} to {_text(exponent.high)}); "
-        f"use the measured points"
+    reason = Reason.of(
+        "law_does_not_hold",
+        p_value=test.p_value,
+        exponent=exponent.estimate,
+        low=_bound(exponent.low),
+        high=_bound(exponent.high),
     )
     return dict.fromkeys(("s_min", "e_min", "b_crit"), Estimate.cannot_tell(reason, n=n))
 
@@ -38,22 +40,19 @@ def steps_parameters(line: StepsLine, draws: StepsLine, *, n: int) -> dict[str, 
             float(line.s_min[0]),
             draws.s_min,
             n=n,
-            what="S_min",
-            seen=f"no levelling off up to batch size {largest:g}; larger batch sizes would tell",
+            why=Reason.of("s_min_not_told", largest=largest),
         ),
         "e_min": _positive(
             float(line.e_min[0]),
             draws.e_min,
             n=n,
-            what="E_min",
-            seen="no fall of the steps from "
-            f"batch size {smallest:g} on; smaller batch sizes would tell",
+            why=Reason.of("e_min_not_told", smallest=smallest),
         ),
         "b_crit": _b_crit(float(line.b_crit[0]), draws.b_crit, smallest, largest, n=n),
     }
 
 
-def _positive(value: float, draws: Array, *, n: int, what: str, seen: str) -> Estimate:
+def _positive(value: float, draws: Array, *, n: int, why: Reason) -> Estimate:
     """A parameter above 0; its upper bound alone, one-sided, where it may be 0."""
     low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
     if low > 0 and value > 0:
@@ -66,7 +65,7 @@ def _positive(value: float, draws: Array, *, n: int, what: str, seen: str) -> Es
         low=None,
         high=high if high > 0 else None,
         n=n,
-        reason=f"{what} cannot be told from 0: {seen}",
+        reason=why,
     )
 
 
@@ -79,9 +78,7 @@ def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: i
     below, above = low <= 0, not np.isfinite(high)
     if below and above:
         return Estimate.cannot_tell(
-            f"the steps between batch size {smallest:g} and {largest:g} scatter too much to tell "
-            f"whether they fall; more seeds or a wider range would tell",
-            n=n,
+            Reason.of("steps_scatter", smallest=smallest, largest=largest), n=n
         )
     if value > largest or (above and value >= smallest):
         bound = min(one_low, largest) if not np.isfinite(one_low) else one_low
@@ -92,8 +89,7 @@ def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: i
             low=bound,
             high=None,
             n=n,
-            reason=f"the estimate of B_crit lies beyond the largest measured batch size, "
-            f"{largest:g}: it is at least {bound:.4g}; larger batch sizes would tell",
+            reason=Reason.of("b_crit_beyond_largest", largest=largest, low=bound),
         )
     if value < smallest or below:
         bound = one_high if one_high > 0 else smallest
@@ -104,11 +100,10 @@ def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: i
             low=None,
             high=bound,
             n=n,
-            reason=f"the estimate of B_crit lies below the smallest measured batch size, "
-            f"{smallest:g}: it is at most {bound:.4g}; smaller batch sizes would tell",
+            reason=Reason.of("b_crit_below_smallest", smallest=smallest, high=bound),
         )
     return Estimate.of(value, interval=(low, high), n=n)
 
 
-def _text(bound: float | None) -> str:
-    return "unknown" if bound is None else f"{bound:.2f}"
+def _bound(value: float | None) -> Reason:
+    return Reason.of("no_bound") if value is None else Reason.of("bound", value=value)

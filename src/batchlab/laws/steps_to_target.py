@@ -20,6 +20,8 @@ from batchlab.laws.steps_parameters import steps_parameters, withheld_parameters
 from batchlab.laws.steps_posterior import Draws, draw_law
 from batchlab.laws.steps_table import NO_SCATTER, Array, Index, StepsObservation, StepsTable
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
+from batchlab.words.reasons import reason_text
 
 __all__ = ["StepsObservation", "StepsToTargetFit", "fit_steps_to_target"]
 
@@ -71,14 +73,12 @@ class StepsToTargetFit:
     _seed: int = field(repr=False, compare=False)
 
     @property
-    def no_draws_reason(self) -> str | None:
+    def no_draws_reason(self) -> Reason | None:
         """Why the scatter is unknown; None where `log_steps_draws` answers."""
         if self._mean_draws is not None:
             return None
-        return (
-            f"{len(self.observations)} runs at {len(self.batch_sizes)} batch sizes: no batch size "
-            f"was run twice and there are too few for a law, so the scatter is not known; give a "
-            f"second seed"
+        return Reason.of(
+            "scatter_not_known", runs=len(self.observations), sizes=len(self.batch_sizes)
         )
 
     def line(self) -> StepsLine | None:
@@ -123,7 +123,7 @@ class StepsToTargetFit:
         """
         at = self._checked(batch_sizes)
         if self._mean_draws is None:
-            raise FitError(self.no_draws_reason or "")
+            raise FitError(reason_text(self.no_draws_reason))
         lines = self.line_draws()
         if lines is None or self._draws is None:
             return self._interpolated(self._mean_draws, at)
@@ -138,24 +138,30 @@ class StepsToTargetFit:
     def steps(self, batch_size: float) -> Estimate:
         """Steps to target at one batch size, with the interval of its draws."""
         n = len(self.observations)
-        try:
-            value = float(np.exp(self.log_steps([batch_size])[0]))
-            if self._mean_draws is None:
-                return Estimate.of(value, interval=(None, None), n=n)
-            low, high = np.exp(np.quantile(self.log_steps_draws([batch_size])[:, 0], _BOTH))
-        except FitError as error:
-            return Estimate.cannot_tell(str(error), n=n)
+        if not self.law_holds and self._outside(batch_size):
+            return Estimate.cannot_tell(self._not_measured(batch_size), n=n)
+        value = float(np.exp(self.log_steps([batch_size])[0]))
+        if self._mean_draws is None:
+            return Estimate.of(value, interval=(None, None), n=n)
+        low, high = np.exp(np.quantile(self.log_steps_draws([batch_size])[:, 0], _BOTH))
         return Estimate.of(value, interval=(float(low), float(high)), n=n)
 
     def _checked(self, batch_sizes: Sequence[float]) -> Array:
-        at = np.asarray(batch_sizes, dtype=float)
-        outside = (at < self.batch_sizes[0]) | (at > self.batch_sizes[-1])
-        if not self.law_holds and outside.any():
-            raise FitError(
-                f"steps at batch size {at[outside][0]:g}: measured from {self.batch_sizes[0]} to "
-                f"{self.batch_sizes[-1]}, and without a law nothing is known beyond; measure there"
-            )
-        return at
+        outside = [size for size in batch_sizes if self._outside(size)]
+        if not self.law_holds and outside:
+            raise FitError(reason_text(self._not_measured(outside[0])))
+        return np.asarray(batch_sizes, dtype=float)
+
+    def _outside(self, batch_size: float) -> bool:
+        return not self.batch_sizes[0] <= batch_size <= self.batch_sizes[-1]
+
+    def _not_measured(self, batch_size: float) -> Reason:
+        return Reason.of(
+            "steps_not_measured",
+            at=batch_size,
+            smallest=self.batch_sizes[0],
+            largest=self.batch_sizes[-1],
+        )
 
     def _places(self, at: Array) -> tuple[Index, NDArray[np.bool_]]:
         """Place of each among the measured batch sizes, and whether it is one of them."""
@@ -234,7 +240,7 @@ def _lack_of_fit(table: StepsTable) -> LackOfFit:
     """The F test over the batch sizes without open observations: the others have no exact mean."""
     sub = table.without_open()
     if sub is None:
-        return LackOfFit.cannot_tell("no batch size was left at which every run reached the target")
+        return LackOfFit.cannot_tell(Reason.of("target_never_always_reached"))
     between = 0.0
     k = len(sub.batch_size)
     square, kappa = sub.within(sub.log_steps)

@@ -15,10 +15,12 @@ from batchlab.errors import ProfileError
 from batchlab.profiling.profile import Profile, Stopped
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.records.json_document import SCHEMA, json_text
+from batchlab.records.json_document import SCHEMA
+from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
+from batchlab.words.document import document_text, plain, reason_of
 
 Kind = TypeVar("Kind")
 
@@ -40,7 +42,7 @@ class PointDocument(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
     micro_batch_size: int
     status: Status
-    reason: str | None
+    reason: Reason | None
     timing: StepTiming | None
     peak_bytes: int | None
     again: tuple[StepTiming, ...] = ()
@@ -92,7 +94,37 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     step_time: StepTimeDocument | None = None
 
 
-_DECODER = msgspec.json.Decoder(ProfileDocument)
+class _ReadPoint(msgspec.Struct):
+    """What is read back of a batch size: its reason by code and values, not by its text."""
+
+    batch_size: int
+    micro_batch_size: int
+    status: Status
+    reason: str | None
+    timing: StepTiming | None
+    peak_bytes: int | None
+    again: tuple[StepTiming, ...] = ()
+    reason_code: str | None = None
+    reason_values: dict[str, Any] | None = None
+
+
+class _ReadProfile(msgspec.Struct):
+    """What is read back of a profile: all that cannot be computed."""
+
+    schema: int
+    command: str
+    batchlab: str
+    workload: ProfiledWorkload
+    device: str
+    device_name: str
+    memory_limit_bytes: int | None
+    environment: dict[str, str]
+    created_at: str
+    points: tuple[_ReadPoint, ...]
+    stopped: Stopped | None
+
+
+_DECODER = msgspec.json.Decoder(_ReadProfile)
 
 
 class _Kind(msgspec.Struct):
@@ -104,12 +136,12 @@ class _Kind(msgspec.Struct):
 
 def to_json(profile: Profile) -> str:
     """The document as JSON text; times in seconds, memory in bytes, unknown is null."""
-    return json_text(_document(profile))
+    return document_text(_document(profile))
 
 
 def to_dict(profile: Profile) -> dict[str, Any]:
     """The document as plain dicts, lists and numbers."""
-    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(_document(profile)))
+    made: dict[str, Any] = plain(_document(profile))
     return made
 
 
@@ -183,7 +215,19 @@ def _filled(kind: type[Kind], record: object) -> Kind:
     return msgspec.convert(record, kind, from_attributes=True)
 
 
-def _profile(document: ProfileDocument) -> Profile:
+def _point(point: _ReadPoint) -> ProfilePoint:
+    return ProfilePoint(
+        batch_size=point.batch_size,
+        micro_batch_size=point.micro_batch_size,
+        status=point.status,
+        reason=reason_of(point.reason, point.reason_code, point.reason_values),
+        timing=point.timing,
+        peak_bytes=point.peak_bytes,
+        again=point.again,
+    )
+
+
+def _profile(document: _ReadProfile) -> Profile:
     return Profile(
         workload_id=document.workload.workload_id,
         workload=document.workload.name,
@@ -194,7 +238,7 @@ def _profile(document: ProfileDocument) -> Profile:
         memory_limit_bytes=document.memory_limit_bytes,
         environment=tuple(document.environment.items()),
         created_at=document.created_at,
-        points=tuple(_filled(ProfilePoint, point) for point in document.points),
+        points=tuple(_point(point) for point in document.points),
         stopped=document.stopped,
     )
 

@@ -21,8 +21,11 @@ from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status, Trial
+from batchlab.words.numbers import english_number
+from batchlab.words.reasons import reason_text
 from batchlab.workload.loading import LoadedWorkload
 
 # What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
@@ -166,7 +169,7 @@ class _Probing:
                 batch_size=batch_size,
                 micro_batch_size=micro_batch_size,
                 status=ended.status,
-                reason=ended.reason,
+                reason=None if ended.reason is None else Reason.as_written(ended.reason),
             )
         timing = ended.value
         assert isinstance(timing, StepTiming)
@@ -193,13 +196,10 @@ class _Probing:
         return allowed if available is None else min(allowed, available)
 
 
-def _beyond(peak_bytes: int | None, limit_bytes: int | None) -> str | None:
+def _beyond(peak_bytes: int | None, limit_bytes: int | None) -> Reason | None:
     if limit_bytes is None or peak_bytes is None or peak_bytes <= limit_bytes:
         return None
-    return (
-        f"its peak of {_text(peak_bytes)} is above the memory limit of {_text(limit_bytes)}; use a "
-        f"smaller micro-batch or batch size"
-    )
+    return Reason.of("beyond_memory_limit", peak_bytes=peak_bytes, limit_bytes=limit_bytes)
 
 
 def _request(batch_sizes: Sequence[int | Literal["full"]] | None, device: str) -> SweepRequest:
@@ -249,7 +249,7 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
             f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
             f"smaller model"
         )
-    reason = (first.reason or str(first.status)).rstrip(".")
+    reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
     longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
     raise WorkloadError(
         f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
@@ -272,4 +272,4 @@ def _warn(made: Profile, listener: ProgressListener) -> None:
 
 
 def _text(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.4g} MB"
+    return english_number(n_bytes, "limit_bytes")

@@ -19,6 +19,7 @@ from batchlab.profiling.profile_point import (
 )
 from batchlab.records.estimate import Estimate
 from batchlab.records.notebook import ShownInNotebook
+from batchlab.records.reason import Reason
 
 if TYPE_CHECKING:
     from batchlab.laws.memory import MemoryFit
@@ -149,11 +150,12 @@ class Profile(ShownInNotebook):
         """
         measured = sorted({point.batch_size for point in self.points if self._fits(point)})
         if not measured:
-            return Estimate.cannot_tell("no batch size of the profile ran")
+            return Estimate.cannot_tell(Reason.of("no_size_ran"))
         if not measured[0] <= batch_size <= measured[-1]:
             return Estimate.cannot_tell(
-                f"batch size {batch_size} lies outside the measured {measured[0]} to "
-                f"{measured[-1]}; profile it"
+                Reason.of(
+                    "outside_profile", size=batch_size, smallest=measured[0], largest=measured[-1]
+                )
             )
         low = max(size for size in measured if size <= batch_size)
         high = min(size for size in measured if size >= batch_size)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
 
@@ -31,7 +32,7 @@ class ProfilePoint:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass; below `batch_size`: accumulated.
         status: ok, oom, timeout, killed or error.
-        reason: one line that says why it did not run; None where it did.
+        reason: why it did not run; None where it did.
         timing: the raw blocks of steps; None where it did not run.
         again: the blocks of further processes; empty: it was timed once.
         peak_bytes: peak memory of its process above an idle one, None: not reported. One that
@@ -41,7 +42,7 @@ class ProfilePoint:
     batch_size: int
     micro_batch_size: int
     status: Status
-    reason: str | None = None
+    reason: Reason | None = None
     timing: StepTiming | None = None
     peak_bytes: int | None = None
     again: tuple[StepTiming, ...] = ()
@@ -77,8 +78,9 @@ class ProfilePoint:
         """
         each = [_of_blocks(timing) for timing in self.timings]
         if not each:
+            why = self.reason or Reason.of("ended_as", status=self.status.value)
             return Estimate.cannot_tell(
-                f"batch size {self.batch_size} did not run: {self.reason or self.status}"
+                Reason.of("size_did_not_run", size=self.batch_size, why=why)
             )
         return each[0] if len(each) == 1 else _geometric_mean(each)
 

@@ -15,6 +15,7 @@ from batchlab.profiling.profile import Stopped
 from batchlab.profiling.profile_point import ProfilePoint, peaks_for_law, scatter_of
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 # People's habits: always among the sizes, so that an answer can say how good they are here.
 _HABITS = (16, 32, 64, 128)
@@ -158,8 +159,8 @@ class ProfileSearch:
             known = replace(known, again=(*known.again, further.timing))
         elif further.status is not Status.TIMEOUT or left_s >= limit_s:
             self._listener.warning(
-                f"batch size {size}, which ran before: {further.status} ({further.reason}) when it "
-                f"was timed again"
+                f"batch size {size}, which ran before: {further.status} "
+                f"({reason_text(further.reason)}) when it was timed again"
             )
         self._found[size, size] = known
         return further.ran
@@ -221,7 +222,9 @@ class ProfileSearch:
             return None
         self._found[batch_size, micro_batch_size] = point
         if not point.ran:
-            self._listener.warning(f"batch size {batch_size}: {point.status} ({point.reason})")
+            self._listener.warning(
+                f"batch size {batch_size}: {point.status} ({reason_text(point.reason)})"
+            )
         return point
 
     def _say_out_of_time(self, batch_size: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchlab.records.reason import Reason
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -21,7 +23,7 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
-    reason: str | None = None
+    reason: Reason | None = None
 
     @classmethod
     def of(cls, value: float, *, interval: tuple[float | None, float | None], n: int) -> Estimate:
@@ -29,7 +31,7 @@ class Estimate:
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
-    def cannot_tell(cls, reason: str, *, n: int = 0) -> Estimate:
+    def cannot_tell(cls, reason: Reason, *, n: int = 0) -> Estimate:
         """No estimate; `reason` says what was seen and what would settle it."""
         return cls(estimate=None, low=None, high=None, n=n, reason=reason)
 

@@ -1,6 +1,8 @@
-"""JSON documents: what `--json` prints, and the schemas in docs/schema that describe it."""
+"""JSON documents: records as JSON text, and the schemas that describe them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -14,10 +16,10 @@ def json_text(document: object) -> str:
     return msgspec.json.format(encoded, indent=2).decode()
 
 
-def schema_text(kind: type) -> str:
-    """The JSON Schema of a kind of document, ended by a newline, as docs/schema holds it."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json_text(schema | msgspec.json.schema(kind)) + "\n"
+def schema_of(kind: type) -> dict[str, Any]:
+    """The JSON Schema of a kind of record."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | msgspec.json.schema(kind)
 
 
 def plain_float(value: object) -> float:

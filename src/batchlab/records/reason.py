@@ -32,12 +32,27 @@ class Reason:
             TypeError: a value that is no text, number, truth value, reason, None or several of
                 these.
         """
+        return cls.with_values(code, values)
+
+    @classmethod
+    def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
+        """The same with the values as a mapping, for a reason that is read.
+
+        Raises:
+            TypeError: as for `of`.
+        """
         return cls(code, tuple((name, _plain(values[name])) for name in sorted(values)))
 
     @classmethod
     def as_written(cls, text: str) -> Reason:
         """A text that somebody else wrote, as it is."""
         return cls.of("as_written", text=text)
+
+    def quotes(self, other: Reason) -> bool:
+        """Whether it is the other, or quotes it."""
+        return self == other or any(
+            isinstance(value, Reason) and value.quotes(other) for _, value in self.values
+        )
 
     @property
     def named(self) -> Mapping[str, Value]:

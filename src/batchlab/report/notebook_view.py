@@ -18,6 +18,7 @@ from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Table
 from batchlab.report.profile.text import profile_facts, profile_table
+from batchlab.words.reasons import reason_text
 
 _VERDICTS = {
     "recommend": "Recommended",
@@ -94,7 +95,7 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
         gain = estimate_text("ratio", advice.gain)
         yield f"Gain over the configuration as it is, on fresh seeds (ratio): {gain}."
     if advice.missing is not None and advice.missing != advice.reason:
-        yield f"Missing: {advice.missing.rstrip('.')}."
+        yield f"Missing: {reason_text(advice.missing).rstrip('.')}."
     runs = f"{advice.n_trials} training run{'s' if advice.n_trials != 1 else ''}"
     spent, budget = (quantity_text("train_s", s) for s in (advice.spent_s, advice.budget_s))
     yield f"{runs}, {spent} of {budget} spent."

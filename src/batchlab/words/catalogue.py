@@ -15,6 +15,7 @@ from typing import Any
 
 from batchlab.words.message import N_, Message, PluralMessage
 from batchlab.words.numbers import UNKNOWN, english_number
+from batchlab.words.terms import TERMS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ def text(message: str, /, **values: object) -> str:
 
     Args:
         message: the English text; `{name}` is a value as it is, `{name:form}` a number in that
-            form (see `english_number`).
+            form (see `english_number`), `{name:term}` a key of `TERMS`.
         values: a number, text that is already in the language or needs none, or None for unknown.
     """
     return _WRITER.vformat(_in_use.get().translations.gettext(message), (), values)
@@ -96,6 +97,8 @@ class _Writer(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
             return UNKNOWN
+        if format_spec == "term":
+            return text(TERMS.get(str(value), str(value)))
         if isinstance(value, bool | str):
             return str(value)
         return _in_use.get().number(value, format_spec)

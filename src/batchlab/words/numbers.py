@@ -97,5 +97,7 @@ FORMS: dict[str, Callable[[float], str]] = {
     "percent": _percent_text,
     "times": _compared_text,
     "rate": _rate_text,
+    "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
+    "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
 }

@@ -9,9 +9,12 @@ from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
+from batchlab.records.reason import Reason
 from batchlab.report.advice.html import render_advice_html, write_advice_html
 from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.tables import candidates_table, tried_table
+
+written = Reason.as_written
 
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
 STUDY = advice_study(ADVICE)
@@ -91,11 +94,11 @@ def test_the_legend_of_a_figure_has_only_what_it_draws(text):
 def test_text_of_a_user_is_never_markup():
     advice = replace(
         ADVICE,
-        reason=HOSTILE,
+        reason=written(HOSTILE),
         target=replace(ADVICE.target, metric=HOSTILE),
-        caveats=(HOSTILE,),
-        steps=(replace(ADVICE.steps[0], did=HOSTILE, why=HOSTILE),),
-        candidates=tuple(replace(c, note=HOSTILE) for c in ADVICE.candidates),
+        caveats=(written(HOSTILE),),
+        steps=(replace(ADVICE.steps[0], did=written(HOSTILE), why=written(HOSTILE)),),
+        candidates=tuple(replace(c, note=written(HOSTILE)) for c in ADVICE.candidates),
         recommendation=replace(ADVICE.recommendation, settings=((HOSTILE, HOSTILE),)),
     )
     workload = replace(STUDY.workload, name=HOSTILE, reference=HOSTILE)

@@ -17,8 +17,11 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Configuration
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.report.advice.figures import advice_figures
 from batchlab.report.advice.sentences import advice_sentences
+
+written = Reason.as_written
 
 ADVICE = made_up_advice()
 WORKLOAD = advice_study(ADVICE).workload
@@ -123,7 +126,10 @@ def test_the_gain_is_told_apart_from_the_gain_of_the_batch_size():
         (around(0.9, 0.2), "takes 0.90 times as long (95 %: 0.72 to 1.08, 6 seeds), which may be"),
         (Estimate.of(2.0, interval=(None, None), n=1), "without an interval, so it may be chance."),
         (UNTOLD, "can't be told: no run reached the target."),
-        (Estimate(estimate=None, low=1.8, high=None, n=3, reason="x"), "takes at least 1.8 times"),
+        (
+            Estimate(estimate=None, low=1.8, high=None, n=3, reason=written("x")),
+            "takes at least 1.8 times",
+        ),
     ],
     ids=["larger", "smaller", "open", "open below", "one seed", "unknown", "bound"],
 )
@@ -282,8 +288,10 @@ def test_a_habit_that_was_not_trained_is_told_as_read_off_the_curve():
 
 
 def test_a_habit_that_missed_the_target_is_told_by_what_that_leaves():
-    missed = Estimate(estimate=None, low=1.7, high=None, n=0, reason="no rate tried met it")
-    untold = Estimate.cannot_tell("it was not tried")
+    missed = Estimate(
+        estimate=None, low=1.7, high=None, n=0, reason=written("no rate tried met it")
+    )
+    untold = Estimate.cannot_tell(written("it was not tried"))
     advice = with_relative(ADVICE, b16=missed, b32=untold)
     advice = replace(
         advice,
@@ -315,7 +323,9 @@ def test_a_stand_in_is_never_called_the_users_own():
 
 
 def test_what_was_missing_is_not_said_twice():
-    advice = replace(cannot_tell_advice(), reason="it is open: A and B", missing="A and B")
+    missing = written("A and B")
+    reason = Reason.of("runs_leave_open", missing=missing)
+    advice = replace(cannot_tell_advice(), reason=reason, missing=missing)
 
     assert "A and B" not in said(advice, "what would settle it")
 

@@ -6,6 +6,7 @@ from tests.reference.made_up_advice import advice_study, made_up_advice
 
 from batchlab.advice.advice import RateTried
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.report.advice.tables import candidates_table, cost_table, expected_table
 
 ADVICE = made_up_advice()
@@ -50,7 +51,9 @@ def test_the_seconds_are_those_of_the_records_or_not_known():
 
 
 def test_what_cannot_be_told_of_the_expected_is_left_out():
-    expected = replace(ADVICE.expected, peak_bytes=Estimate.cannot_tell("not reported"))
+    expected = replace(
+        ADVICE.expected, peak_bytes=Estimate.cannot_tell(Reason.as_written("not reported"))
+    )
 
     labels = [row["quantity"] for row in columns(expected_table(expected))]
 

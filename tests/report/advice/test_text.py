@@ -9,7 +9,10 @@ import pytest
 from tests.reference.made_up_advice import KINDS, advice_study, cannot_tell_advice, made_up_advice
 
 from batchlab.advice.advice import Step
+from batchlab.records.reason import Reason
 from batchlab.report.advice.text import advice_text, explain_text
+
+written = Reason.as_written
 
 ADVICE = made_up_advice()
 WORKLOAD = advice_study(ADVICE).workload
@@ -33,7 +36,7 @@ def test_many_settings_and_long_caveats_still_fit_and_the_rest_is_counted():
     advice = replace(
         advice,
         recommendation=replace(advice.recommendation, settings=settings),
-        caveats=tuple(f"Caveat {number} " + "of many words " * 12 for number in range(9)),
+        caveats=tuple(written(f"Caveat {number} " + "of many words " * 12) for number in range(9)),
     )
 
     text = screen(advice)
@@ -88,8 +91,8 @@ def test_explain_has_one_line_a_step_with_the_time():
     advice = replace(
         ADVICE,
         steps=(
-            Step(spent_s=0.5, did="did this", why="for that"),
-            Step(spent_s=130.0, did="did more", why="for more"),
+            Step(spent_s=0.5, did=written("did this"), why=written("for that")),
+            Step(spent_s=130.0, did=written("did more"), why=written("for more")),
         ),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes
 
 from batchlab.profiling.profile import Profile
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.report.profile.text import WIDTH, profile_text
 
@@ -26,7 +27,7 @@ def limited() -> Profile:
         made_up_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
         made_up_point(64),
         made_up_point(128),
-        replace(made_up_point(256), status=Status.OOM, reason=reason),
+        replace(made_up_point(256), status=Status.OOM, reason=Reason.as_written(reason)),
         made_up_point(256, micro_batch_size=128),
         memory_limit_bytes=peak_bytes(200),
     )

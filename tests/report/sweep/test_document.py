@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from tests.reference.made_up import made_up_record, made_up_study
 
-from batchlab.records.json_document import schema_text
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
 from batchlab.report.sweep.document import SweepDocument, sweep_document
+from batchlab.words.document import schema_text
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "sweep.json"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Candidate, Configuration
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.objective_words import (
     objective_words,
@@ -21,7 +22,18 @@ from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.parts.estimate_text import NOT_TOLD, estimate_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
+from batchlab.words import catalogue
+from batchlab.words.message import N_
+from batchlab.words.reasons import reason_text
 
+_WITHOUT_BOUND = {
+    "b_crit_beyond_largest": N_(
+        "the estimate of B_crit lies beyond the largest measured batch size, {largest:.6g}"
+    ),
+    "b_crit_below_smallest": N_(
+        "the estimate of B_crit lies below the smallest measured batch size, {smallest:.6g}"
+    ),
+}
 HABIT = (16, 32, 64, 128)  # the batch sizes people take without measuring
 
 
@@ -207,14 +219,19 @@ def critical_batch_size(told: Told) -> Sentence | None:
             else f" The exponent of the more general law is "
             f"{estimate_text('ratio', laws.exponent)}; 1 would be this law."
         )
-        reason = _clause(b_crit.reason or "no fit")
+        reason = _clause(b_crit.reason) or "no fit"
         text = f"The critical batch size {NOT_TOLD}: {reason}.{exponent}"
         return Sentence(topic="critical batch size", text=text, verdict="cannot_tell")
     size = estimate_text("critical_batch_size", b_crit)
     outside = ""
-    if b_crit.estimate is None and b_crit.reason:
-        # The reason gives the bound again, which the sentence has.
-        outside = f": {_clause(b_crit.reason).partition(': it is ')[0]}"
+    if b_crit.estimate is None and b_crit.reason is not None:
+        # The reason would give the bound again, which the sentence has.
+        shorter = _WITHOUT_BOUND.get(b_crit.reason.code)
+        outside = ": " + (
+            _clause(b_crit.reason)
+            if shorter is None
+            else catalogue.text(shorter, **b_crit.reason.named)
+        )
     text = f"The critical batch size for this target is {size}{outside}."
     return Sentence(topic="critical batch size", text=text)
 
@@ -311,7 +328,7 @@ def missing(told: Told) -> Sentence | None:
         return None
     parts = []
     # The reason is in the answer: what it says is not said again.
-    if advice.missing and _clause(advice.missing) not in advice.reason:
+    if advice.missing is not None and not advice.reason.quotes(advice.missing):
         parts.append(f"Missing: {_clause(advice.missing)}.")
     if advice.more_budget_s is not None:
         more = quantity_text("train_s", advice.more_budget_s)
@@ -385,7 +402,7 @@ def _compared(advice: Advice, ratio: Estimate) -> str:
     if ratio.estimate is None and ratio.low is not None:
         return takes.format(f"at least {ratio_text(ratio.low)}")
     if ratio.estimate is None:
-        return f"{NOT_TOLD}: {_clause(ratio.reason or 'it was not measured')}"
+        return f"{NOT_TOLD}: {_clause(ratio.reason) or 'it was not measured'}"
     value = ratio_text(ratio.estimate)
     if ratio.low is None and ratio.high is None:
         return f"{takes.format(value)}, without an interval, so it may be chance"
@@ -461,15 +478,15 @@ def _rate(configuration: Configuration) -> str:
     return quantity_text("learning_rate", float(f"{configuration.learning_rate:.3g}"))
 
 
-def whole_sentence(text: str) -> str:
+def whole_sentence(reason: Reason) -> str:
     """A reason or caveat as a sentence of its own: a capital, and a full stop at the end."""
-    clause = _clause(text)
+    clause = _clause(reason)
     return f"{clause[:1].upper()}{clause[1:]}." if clause else ""
 
 
-def _clause(text: str | None) -> str:
+def _clause(reason: Reason | None) -> str:
     """A reason as part of a sentence: without the full stop of its own."""
-    return (text or "").strip().rstrip(".")
+    return reason_text(reason).strip().rstrip(".")
 
 
 def _flag(text: str) -> str:

@@ -10,6 +10,7 @@ from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import NOT_TOLD, estimate_text, interval_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.reasons import reason_text
 
 PURPOSES: dict[str, str] = {
     "pilot": "set the target",
@@ -184,5 +185,7 @@ def steps_table(advice: Advice) -> Table:
             Column(key="did", quantity="", label="did"),
             Column(key="why", quantity="", label="why"),
         ),
-        rows=tuple((step.spent_s, step.did, step.why) for step in advice.steps),
+        rows=tuple(
+            (step.spent_s, reason_text(step.did), reason_text(step.why)) for step in advice.steps
+        ),
     )

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchlab.advice.advice import Advice, Configuration
+from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import advice_sentences, whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import Sentence
+from batchlab.words.reasons import reason_text
 
 WIDTH = 100
 MOST_LINES = 40
@@ -74,7 +76,8 @@ def explain_text(advice: Advice) -> str:
         return "No step was recorded.\n"
     width = max(len(quantity_text("train_s", step.spent_s)) for step in advice.steps)
     return "".join(
-        f"{quantity_text('train_s', step.spent_s):>{width}}  {step.did}: {step.why}\n"
+        f"{quantity_text('train_s', step.spent_s):>{width}}  "
+        f"{reason_text(step.did)}: {reason_text(step.why)}\n"
         for step in advice.steps
     )
 
@@ -102,7 +105,7 @@ def _findings(said: dict[str, Sentence]) -> list[str]:
     ]
 
 
-def _caveats(caveats: Sequence[str], *, most: int) -> list[str]:
+def _caveats(caveats: Sequence[Reason], *, most: int) -> list[str]:
     """As many caveats as `most` lines hold, and how many there are beyond them."""
     lines: list[str] = []
     for number, caveat in enumerate(caveats):

@@ -9,6 +9,7 @@ from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
 from batchlab.records.estimate import Estimate
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Column, Table
+from batchlab.words.reasons import reason_text
 
 WIDTH = 88
 
@@ -72,7 +73,7 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
         )
     test = law.lack_of_fit
     if test.p_value is None:
-        yield f"whether the law holds was not tested: {test.reason}"
+        yield f"whether the law holds was not tested: {reason_text(test.reason)}"
     else:
         verdict = "rejects the law" if test.rejected else "finds nothing against the law"
         yield f"the test against the scatter of the seeds {verdict} (p = {test.p_value:.2g})"
@@ -95,7 +96,7 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
 
 def _estimate_or_reason(quantity: str, estimate: Estimate) -> str:
     text = estimate_text(quantity, estimate)
-    return text if estimate.reason is None else f"{text}: {estimate.reason}"
+    return text if estimate.reason is None else f"{text}: {reason_text(estimate.reason)}"
 
 
 def across_text(law: AcrossFit) -> str:
@@ -103,7 +104,7 @@ def across_text(law: AcrossFit) -> str:
     within = f" ({group_name(law.group)})" if law.group else ""
     head = f"{law.quantity} over {law.column}{within}: "
     if law.law.exponent.estimate is None:
-        return head + (law.law.exponent.reason or "")
+        return head + reason_text(law.law.exponent.reason)
     left = f"; {law.left_out} groups without it left out" if law.left_out else ""
     return (
         head

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchlab.records.estimate import Estimate
 from batchlab.report.parts.estimate_text import bound_text, interval_text
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.reasons import reason_text
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
@@ -40,4 +41,4 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
             f"about {each} for each example from the smallest batch size on: what a step takes "
             f"without examples equals that of a batch size of {bound}"
         )
-    return f"cannot tell ({knee.reason})"
+    return f"cannot tell ({reason_text(knee.reason)})"

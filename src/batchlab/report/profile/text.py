@@ -10,6 +10,7 @@ from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.report.parts.quantity_text import quantity_text, range_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.profile.step_time_text import step_time_text
+from batchlab.words.reasons import reason_text
 
 WIDTH = 88
 # Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
@@ -80,7 +81,7 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     yield _throughput_text(profile)
     for point in profile.points:
         if not point.ran:
-            yield f"Batch size {_size_text(point, profile.n_train)}: {point.reason}."
+            yield f"Batch size {_size_text(point, profile.n_train)}: {reason_text(point.reason)}."
     if profile.stopped == "time":
         yield "The budget ended before all batch sizes were tried."
     if profile.stopped == "errors":
@@ -104,7 +105,7 @@ def _memory_text(profile: Profile) -> str:
     law = profile.memory
     fixed, each = law.fixed_bytes, law.bytes_per_example
     if fixed.estimate is None or each.estimate is None:
-        return f"Memory by batch size: cannot tell ({fixed.reason or each.reason})."
+        return f"Memory by batch size: cannot tell ({reason_text(fixed.reason or each.reason)})."
     return (
         f"Memory: about {quantity_text('peak_bytes', fixed.estimate)} and "
         f"{quantity_text('peak_bytes', each.estimate)} for each example of the batch, above an "

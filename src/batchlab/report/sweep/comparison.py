@@ -10,6 +10,7 @@ from batchlab.laws.statistics import paired_difference
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.reasons import reason_text
 
 Difference = Literal["better", "worse", "same", "cannot_tell"]
 Seeds = Mapping[int, float]  # seed -> value
@@ -43,7 +44,11 @@ class Comparison:
     @property
     def missing(self) -> str | None:
         """Why there is no interval; None where there is one."""
-        return None if self.difference.low is not None else self.difference.reason or ONE_SEED
+        return (
+            None
+            if self.difference.low is not None
+            else reason_text(self.difference.reason) or ONE_SEED
+        )
 
     @property
     def at_most_slightly_worse(self) -> bool:
@@ -74,7 +79,7 @@ def difference_text(metric: str, comparison: Comparison) -> str:
     """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139, 3 seeds paired)"."""
     found = comparison.difference
     if found.estimate is None:
-        return f"an unknown amount ({found.reason})"
+        return f"an unknown amount ({reason_text(found.reason)})"
     size = quantity_text(metric, abs(found.estimate))
     if found.low is None or found.high is None:
         return f"{size} (one seed: no interval)"

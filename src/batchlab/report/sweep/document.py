@@ -8,13 +8,14 @@ import msgspec
 
 from batchlab.laws.diagnosis import diagnose
 from batchlab.laws.plateau import plateau_of
-from batchlab.records.json_document import SCHEMA, json_text
+from batchlab.records.json_document import SCHEMA
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Status, Target, TrialRecord
 from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.sweep.cells import final_gap, held_out_split
 from batchlab.version import __version__
+from batchlab.words.document import document_text
 
 
 class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +86,7 @@ def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
         spent_s=study.spent_s,
         trials=tuple(_trial(study, record) for record in study.records),
     )
-    return json_text(document)
+    return document_text(document)
 
 
 def _trial(study: Study, record: TrialRecord) -> TrialDocument:

@@ -13,6 +13,7 @@ from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import final_gap, held_out_split
 from batchlab.report.sweep.trial_ending import status_text
+from batchlab.words.reasons import reason_text
 
 # In a table for people these would push the numbers out of sight; they get a table of their own.
 REASONS = ("reason", "plateau_reason", "diagnosis_reason", "notes")
@@ -81,7 +82,7 @@ def _row(study: Study, record: TrialRecord) -> Iterator[Value]:
     yield from (record.train_s, record.eval_s, record.peak_bytes)
     yield from (record.engine, record.threads)
     yield from (_PLATEAU_WORDS[plateau.verdict], plateau.epoch, _diagnosis_text(record, found))
-    yield from (record.reason, plateau.reason, _diagnosis_reason(record, found))
+    yield from (record.reason, reason_text(plateau.reason), _diagnosis_reason(record, found))
     yield " ".join(record.notes) or None
 
 
@@ -91,17 +92,19 @@ _PLATEAU_WORDS = {"reached": "reached", "not_yet": "not yet", "cannot_tell": "ca
 def _diagnosis_text(record: TrialRecord, found: Sequence[Diagnosis]) -> str:
     """The names of what was found; "nothing found" only where every rule could look."""
     if found:
-        return ", ".join(diagnosis.label for diagnosis in found)
+        return ", ".join(reason_text(diagnosis.label) for diagnosis in found)
     return "can't tell all" if unjudged(record) else "nothing found"
 
 
 def _diagnosis_reason(record: TrialRecord, found: Sequence[Diagnosis]) -> str | None:
     reasons = [
-        f"{diagnosis.label}: {diagnosis.evidence}. {diagnosis.sentence}" for diagnosis in found
+        f"{reason_text(diagnosis.label)}: {reason_text(diagnosis.evidence)}. "
+        f"{reason_text(diagnosis.sentence)}"
+        for diagnosis in found
     ]
     blind = unjudged(record)
     if blind:
-        rules = ", ".join(rule.label for rule in blind)
+        rules = ", ".join(reason_text(rule.label) for rule in blind)
         splits = " and ".join(sorted({str(rule.needs) for rule in blind}))
         reasons.append(f"Not judged, for want of a curve on {splits} data: {rules}.")
     return " ".join(reasons) or None

@@ -14,8 +14,11 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import RateTried
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.report.advice.figures import advice_figures
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
+
+written = Reason.as_written
 
 ADVICE = made_up_advice()
 
@@ -195,7 +198,7 @@ def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
 
 
 def test_a_knee_outside_the_measured_sizes_is_a_bound_in_words_and_no_mark():
-    above = Estimate(estimate=None, low=5000.0, high=None, n=8, reason="it is beyond them")
+    above = Estimate(estimate=None, low=5000.0, high=None, n=8, reason=written("it is beyond them"))
     flat = replace(ADVICE.laws, knee_batch_size=above, step_s_per_example=above)
     figure = figures(replace(ADVICE, laws=flat))["c"]
 
@@ -204,7 +207,11 @@ def test_a_knee_outside_the_measured_sizes_is_a_bound_in_words_and_no_mark():
 
 
 def test_without_a_law_of_the_step_time_the_points_are_joined():
-    laws = replace(ADVICE.laws, step_curve=(), knee_batch_size=Estimate.cannot_tell("2 sizes"))
+    laws = replace(
+        ADVICE.laws,
+        step_curve=(),
+        knee_batch_size=Estimate.cannot_tell(written("2 sizes")),
+    )
     figure = figures(replace(ADVICE, laws=laws))["c"]
 
     assert {row["series"] for row in rows(figure, "band", "step_s")} == {"measured"}

@@ -22,6 +22,7 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.reasons import reason_text
 
 FRESH = ("value", "verify")
 
@@ -168,7 +169,7 @@ def _table(advice: Advice) -> Table:
                 steps.low,
                 steps.high,
                 samples.estimate,
-                candidate.note,
+                reason_text(candidate.note),
             )
         )
     laws = advice.laws

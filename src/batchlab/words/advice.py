@@ -1,0 +1,145 @@
+"""Advice: why the answer is what it is, and what limits it."""
+
+from __future__ import annotations
+
+from batchlab.words.message import N_, Message
+
+MESSAGES: dict[str, Message] = {
+    # The verdict.
+    "missed_on_fresh_seeds": N_(
+        "batch size {size} missed the target on {missed} of {n} fresh seeds, after it had looked "
+        "best"
+    ),
+    "all_within_delta": N_(
+        "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the best "
+        "in {objective:term}; {size} takes the least memory"
+    ),
+    "least_of_those_tried": N_("batch size {size} has the least {objective:term} of those tried"),
+    "largest_within_delta": N_(
+        "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
+        "of the least"
+    ),
+    "runs_leave_open": N_("the runs leave it open: {missing}"),
+    "too_little_was_run": N_(
+        "batch size {size} looks best, but too little was run for it or beside it; more runs would "
+        "tell"
+    ),
+    "may_be_worse": N_(
+        "batch size {size} may be up to {worse:whole_percent} worse than {other}, more than the "
+        "{delta:whole_percent} allowed: {what}"
+    ),
+    "a_size": N_("batch size {size}"),
+    "a_size_not_tried": N_("a batch size that was not tried"),
+    "more_runs_would_tell": N_("more runs would tell"),
+    "better_step_times_would_tell": N_(
+        "their step times are not known well enough; a profile with a larger budget, or on a "
+        "quieter machine, would tell"
+    ),
+    # What stopped the study.
+    "reference_cannot_run": N_("the reference batch size {size} cannot be run: {why}"),
+    "none_met_on_fresh_seed": N_(
+        "no batch size met the target on a seed that did not choose its rate"
+    ),
+    "budget_ended_before_reference": N_(
+        "the budget ended before the reference configuration had been trained once"
+    ),
+    "reference_ruled_out": N_("at batch size {size}, the reference, {why}"),
+    "every_pilot_failed": N_("every pilot run failed: {why}"),
+    "no_pilot_learned": N_(
+        "no pilot run learned anything in {steps} steps, as far as their share of the budget went; "
+        "a larger --budget or another learning rate in the workload may help"
+    ),
+    "reference_rates_failed": N_("every rate tried at batch size {size} diverged or failed: {why}"),
+    "no_distance_from_perfect": N_(
+        "no run has a validation {metric} between 0 and 1 (or, for a loss, above 0), so it has no "
+        "distance from perfect that could be compared"
+    ),
+    "reference_never_met": N_(
+        "no run of the reference batch size met {metric} {value:.6g} within {limit} steps, its "
+        "share of the budget"
+    ),
+    "plateau_below_target": N_(
+        "{why}, and the best of them, with rate {rate:.6g}, has reached its plateau below it"
+    ),
+    "none_beat_untrained": N_("{why}, and none got better than the untrained model"),
+    # The gain.
+    "nothing_to_compare": N_("there is no recommendation to compare"),
+    "nothing_left_for_fresh_seeds": N_("the budget had nothing left for runs on fresh seeds"),
+    "reference_has_no_tuned_rate": N_(
+        "the reference batch size has no tuned rate: none met the target"
+    ),
+    "no_seed_with_both": N_("on no fresh seed did both give a figure"),
+    "missed_while_followed": N_(
+        "it missed the target while it was followed: the gain is at least this"
+    ),
+    # Candidates.
+    "not_trained": N_("it was not trained"),
+    "peak_not_reported": N_("this device does not report it"),
+    "bounded_by_others": N_(
+        "{why}; larger batches need no fewer examples and smaller ones no fewer steps, which "
+        "bounds it"
+    ),
+    "all_rates_failed": N_("all {n} rates tried diverged or failed: {why}"),
+    "no_rate_met_target": N_("no rate tried met the target within {limit} steps"),
+    "no_rate_held": N_("no rate tried held on a fresh seed"),
+    "no_rate_held_because": N_("no rate tried held on a fresh seed: {why}"),
+    "does_not_fit": N_("it does not fit in memory"),
+    "profile_ended_before": N_("it was not profiled: the part of the budget for that ended before"),
+    "smaller_did_not_run": N_("it was not profiled: the batch sizes before it did not run"),
+    "not_profiled": N_("it was not profiled"),
+    "between_two_timed": N_("it lies between two that were timed"),
+    # The laws of the study.
+    "memory_at_fewer_than_three": N_("memory was measured at fewer than 3 batch sizes"),
+    "timed_at_fewer_than_three": N_("steps were timed in one piece at fewer than 3 batch sizes"),
+    "rates_at_too_few": N_("rates were tuned at {n} batch sizes; 3 are needed"),
+    "no_size_run_twice": N_("no batch size was run twice"),
+    # Other targets.
+    "same_runs_decide": N_("decided on the same runs"),
+    "runs_not_followed": N_("the runs were not followed so far"),
+    "same_runs_leave_open": N_("the same runs leave it open at this target"),
+    # Caveats.
+    "easier_than_plateau": N_(
+        "this answers for {metric} {value:.4g}, an easier target than the reference's plateau: the "
+        "budget does not reach further; the critical batch size belongs to this target and usually "
+        "grows with a harder one"
+    ),
+    "easier_than_asked": N_(
+        "this answers for {metric} {value:.4g}, an easier target than {asked:.6g}: the budget does "
+        "not reach further; the critical batch size belongs to this target and usually grows with "
+        "a harder one"
+    ),
+    "not_verified": N_(
+        "the recommendation was not verified on fresh seeds: what it is expected to take comes "
+        "from the runs that chose it"
+    ),
+    "rate_search_cut": N_(
+        "the search for the learning rate was cut at batch size {sizes}: a better rate may lie "
+        "beside the one found"
+    ),
+    "another_decision_at_target": N_(
+        "at the {which:term} target {metric} {value:.4g} the decision is another: batch size {size}"
+    ),
+    "stand_in": N_(
+        "batch size {size}, the workload's own, cannot be had on {device}: {why}; batch size "
+        "{chosen} at rate {rate:.3g} (the rule {rule}) stands in for it as the reference"
+    ),
+    "profile_from_elsewhere": N_(
+        "step times and memory are those of {there} (the profile given, of {created_at}); the "
+        "steps to the target were counted here, on {here}, and nothing was verified there"
+    ),
+    "profile_of_another_version": N_(
+        "the profile given is of another version of this workload, with other source, settings or "
+        "data"
+    ),
+    "rate_followed_schedule": N_(
+        "the learning rate followed the workload's own shape over {epochs} epochs: the answer "
+        "holds for trainings of that length"
+    ),
+    "rate_was_constant": N_(
+        "the runs had a constant learning rate; under a schedule other rates may be best"
+    ),
+    "model_has_batch_norm": N_(
+        "the model has BatchNorm, which normalises over the micro-batch: another batch size trains "
+        "another function, and accumulation does not make up for it"
+    ),
+}

@@ -1,0 +1,74 @@
+"""Advice steps: what the advice did, and why it did it."""
+
+from __future__ import annotations
+
+from batchlab.words.message import N_, NN_, Message
+
+MESSAGES: dict[str, Message] = {
+    # The target.
+    "pilot": N_("pilot: train the reference for up to {epochs:.1f} epochs"),
+    "pilot_sets_target": N_("no target was given: its plateau sets one"),
+    "pilot_at_other_rates": N_("pilot at other rates"),
+    "nothing_learned_at": N_("at {rate:.3g} nothing was learned"),
+    "target_set": N_("target: {metric} {value:.4g}"),
+    "pilot_without_plateau": N_("the pilot has no plateau yet: {why}"),
+    "plateau_less_scatter": N_(
+        "the level of the reference's plateau ({level:.4g}) less the scatter of its last {n} "
+        "evaluations"
+    ),
+    "best_met_this_one": N_("{why}; this one the best of them met"),
+    "runs_met_it": N_("the runs met it"),
+    # The search for rates.
+    "tune_reference": N_("tune batch size {size}, the reference"),
+    "tune_from_own_rate": N_("from its own rate {rate:.6g}, at most {limit} steps a run"),
+    "tune_size": N_("tune batch size {size}"),
+    "tune_size_why": N_(
+        "{why}; rates from 2^{octaves:.1f} times the reference's, at most {limit} steps a run"
+    ),
+    "smaller_may_be_better": N_("a smaller batch may be better"),
+    "larger_may_be_better": N_("a larger batch may be better"),
+    "size_is_out": N_("batch size {size} is out"),
+    "asked_a_further_seed": N_("asked a further seed for the rate of batch size {size}"),
+    "seeds_chose_it": NN_(
+        "one seed chose it, and this batch size matters",
+        "{n} seeds chose it, and this batch size matters",
+        by="n",
+    ),
+    "another_rate": N_("batch size {size}: rate {rate:.3g} instead of {before:.3g}"),
+    "lowest_point_of_seeds": NN_(
+        "the runs of one seed have their lowest point there",
+        "the runs of {n} seeds have their lowest point there",
+        by="n",
+    ),
+    "lower_rate": N_("batch size {size}: a lower rate, {rate}"),
+    "no_lower_rate": N_("batch size {size}: a lower rate, of none"),
+    "fresh_seed_did_not_survive": N_("a fresh seed did not survive the rate chosen before"),
+    "back_to_rate": N_("batch size {size}: back to rate {rate:.3g}"),
+    "fewer_steps_on_same_seeds": N_("on the same fresh seeds it took fewer steps"),
+    # Valuations.
+    "value_size": N_("value batch size {size} at rate {rate:.3g} with {n} seeds"),
+    "choosing_seed_flatters": N_("the seed that chose the rate flatters it"),
+    "best_with_too_few_runs": N_("it is the best so far and has too few runs"),
+    "not_ruled_out": N_(
+        "no law reaches it, and its neighbours do not rule out that it is the best"
+    ),
+    "largest_is_asked_for": N_("the largest batch size within delta is asked for"),
+    "all_may_be_the_same": N_("all may be the same, but for {size} up to x{high:.2f} is open"),
+    "keeps_decision_open": N_("{size} against {other} is what keeps the decision open ({bounds})"),
+    "may_be_as_good": N_("it may be as good as the best"),
+    "beside_a_clear_size": N_("it lies beside {size}, which is clear already"),
+    "near_the_best": N_("near the best: {sizes}"),
+    "at_most_times": N_("{size} (at most x{high:.2f})"),
+    # The end.
+    "decision_is_clear": N_("the decision is clear: {verdict:term}, batch size {size}"),
+    "no_more_runs": N_("no more runs"),
+    "step_times_keep_open": N_(
+        "the step times of {size} and {other} are not known well enough to tell, however many runs "
+        "there are ({bounds})"
+    ),
+    "nothing_left_for_runs": N_("neither budget nor seeds are left for another"),
+    "verify_on_fresh_seeds": N_("verify batch size {size} on {n} fresh seeds"),
+    "chosen_runs_flatter": N_("the runs that chose it look better than it is"),
+    "follow_runs": N_("follow {runs} runs on to {metric} {value:.4g}"),
+    "harder_target_decided_too": N_("the decision is repeated at a harder target"),
+}

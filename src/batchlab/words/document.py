@@ -1,0 +1,146 @@
+"""Document: records as `--json` prints them, each reason as text beside its code and values.
+
+A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
+`reason_values`; a field of several, such as `caveats`, becomes their texts beside `caveats_coded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from batchlab.records import json_document
+from batchlab.records.json_document import json_text, plain_float
+from batchlab.records.reason import Reason, Value
+from batchlab.words.reasons import has_words, reason_text
+
+_NULL = {"type": "null"}
+_CODED = {
+    "title": "Reason",
+    "description": "A reason as its code, with the values that its text names.",
+    "type": "object",
+    "properties": {"code": {"type": "string"}, "values": {"type": "object"}},
+    "required": ["code", "values"],
+}
+
+
+def document_text(document: object) -> str:
+    """Records as one JSON document; a number that is not finite is null."""
+    return json_text(plain(document))
+
+
+def schema_text(kind: type) -> str:
+    """The JSON Schema of what `document_text` makes of a kind of record."""
+    schema = json_document.schema_of(kind)
+    for described in schema["$defs"].values():
+        if "properties" in described:
+            described["properties"] = dict(_described(described["properties"]))
+    if "Reason" in schema["$defs"]:
+        schema["$defs"]["Reason"] = _CODED
+    return json_text(schema) + "\n"
+
+
+def plain(value: object) -> Any:
+    """The same as plain values for JSON: tuples as lists, records as objects, reasons as text."""
+    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+        return dict(_fields(value))
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return msgspec.to_builtins(value, enc_hook=plain_float)
+
+
+def coded(reason: Reason) -> dict[str, Any]:
+    """A reason without its text: its code, and its values by name."""
+    return {
+        "code": reason.code,
+        "values": {name: _coded_value(value) for name, value in reason.values},
+    }
+
+
+def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
+    """The reason that a document holds; its text alone where this batchlab lacks its words.
+
+    Args:
+        text: what was written for people.
+        code: its code, None: the document is older than codes, or there is no reason.
+        values: its values by name.
+    """
+    if code is not None:
+        try:
+            reason = _decoded({"code": code, "values": values or {}})
+        except TypeError:
+            return Reason.as_written(text or code)
+        if isinstance(reason, Reason) and has_words(reason):
+            return reason
+    return None if text is None else Reason.as_written(text)
+
+
+def _decoded(value: Any) -> Any:
+    """The inverse of `coded`.
+
+    Raises:
+        TypeError: what no `coded` has made.
+    """
+    if isinstance(value, list):
+        return tuple(_decoded(part) for part in value)
+    if not isinstance(value, dict):
+        return value
+    code, values = value.get("code"), value.get("values")
+    if not isinstance(code, str) or not isinstance(values, dict):
+        raise TypeError(f"this is no reason: {value!r}")
+    return Reason.with_values(code, {name: _decoded(part) for name, part in values.items()})
+
+
+def _coded_value(value: Value) -> Any:
+    if isinstance(value, tuple):
+        return [_coded_value(part) for part in value]
+    return coded(value) if isinstance(value, Reason) else value
+
+
+def _fields(record: Any) -> Iterator[tuple[str, Any]]:
+    for name, holds in _kinds(record.__class__):
+        value = getattr(record, name)
+        if holds == "a reason":
+            known = None if value is None else coded(value)
+            yield name, None if value is None else reason_text(value)
+            yield f"{name}_code", known and known["code"]
+            yield f"{name}_values", known and known["values"]
+        elif holds == "reasons":
+            yield name, [reason_text(part) for part in value]
+            yield f"{name}_coded", [coded(part) for part in value]
+        else:
+            yield name, plain(value)
+
+
+@lru_cache
+def _kinds(kind: type) -> tuple[tuple[str, Literal["a reason", "reasons", "else"]], ...]:
+    """The fields of a kind of record, and which of them hold reasons."""
+    return tuple((name, _held(hint)) for name, hint in get_type_hints(kind).items())
+
+
+def _held(hint: Any) -> Literal["a reason", "reasons", "else"]:
+    if hint is Reason or (Reason in get_args(hint) and get_origin(hint) is not tuple):
+        return "a reason"
+    return "reasons" if Reason in get_args(hint) else "else"
+
+
+def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The schema of each field, those of reasons as `_fields` writes them."""
+    one = {"$ref": "#/$defs/Reason"}
+    for name, described in properties.items():
+        if described == one or one in described.get("anyOf", ()):
+            text = {"type": "string"}
+            yield name, text if described == one else {"anyOf": [text, _NULL]}
+            yield f"{name}_code", {"anyOf": [text, _NULL]}
+            yield f"{name}_values", {"anyOf": [{"type": "object"}, _NULL]}
+        elif described.get("items") == one:
+            yield name, {"type": "array", "items": {"type": "string"}}
+            yield f"{name}_coded", {"type": "array", "items": one}
+        else:
+            yield name, described
