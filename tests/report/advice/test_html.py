@@ -99,7 +99,6 @@ def test_text_of_a_user_is_never_markup():
         caveats=(written(HOSTILE),),
         steps=(replace(ADVICE.steps[0], did=written(HOSTILE), why=written(HOSTILE)),),
         candidates=tuple(replace(c, note=written(HOSTILE)) for c in ADVICE.candidates),
-        recommendation=replace(ADVICE.recommendation, settings=((HOSTILE, HOSTILE),)),
     )
     workload = replace(STUDY.workload, name=HOSTILE, reference=HOSTILE)
 

@@ -266,14 +266,6 @@ def test_every_sentence_of_every_kind_is_one_whole_sentence(kind):
         assert "nan" not in text
 
 
-def test_settings_that_moved_make_it_another_configuration():
-    moved = replace(ADVICE.recommendation, settings=(("beta2", 0.98),))
-    advice = replace(ADVICE, reference=ADVICE.recommendation, recommendation=moved)
-
-    assert "your own configuration" not in said(advice, "gain")
-    assert isinstance(advice.recommendation, Configuration)
-
-
 def test_a_habit_that_was_not_trained_is_told_as_read_off_the_curve():
     advice = replace(
         ADVICE,
