@@ -88,6 +88,11 @@ def _compared_text(ratio: float) -> str:
     return f"{ratio:.2g}" if ratio >= 1.2 else f"{ratio:.2f}"
 
 
+def _two_digits_text(value: float) -> str:
+    """Two digits that count: 1.7, 17, 170."""
+    return f"{float(f'{value:.2g}'):,.{1 if value < 9.95 else 0}f}"
+
+
 def _rate_text(learning_rate: float) -> str:
     # Three digits are what is read; the lines for the script have all of them.
     return _quantity_text("learning_rate", float(f"{learning_rate:.3g}"))
@@ -98,6 +103,7 @@ FORMS: dict[str, Callable[[float], str]] = {
     "times": _compared_text,
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
+    "two_digits": _two_digits_text,
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
 }

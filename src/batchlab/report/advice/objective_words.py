@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.records.trial import Target
+from batchlab.words.catalogue import number_text, text
+from batchlab.words.message import N_
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +17,7 @@ class ObjectiveWords:
     Attributes:
         quantity: the figure's name in `batchlab.records.quantities`.
         figure: the figure in words.
-        takes: what a configuration with a larger figure does; `{}` is the ratio.
+        takes: what a configuration with a larger figure does; `{ratio}` is the ratio.
         within: "within 10 % of {within}".
     """
 
@@ -28,21 +30,21 @@ class ObjectiveWords:
 OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
     "time": ObjectiveWords(
         quantity="time_to_target_s",
-        figure="time to target",
-        takes="takes {} times as long",
-        within="the least time",
+        figure=N_("time to target"),
+        takes=N_("takes {ratio} times as long"),
+        within=N_("the least time"),
     ),
     "samples": ObjectiveWords(
         quantity="samples_to_target",
-        figure="samples to target",
-        takes="needs {} times as many samples",
-        within="the fewest samples",
+        figure=N_("samples to target"),
+        takes=N_("needs {ratio} times as many samples"),
+        within=N_("the fewest samples"),
     ),
     "quality": ObjectiveWords(
         quantity="distance_from_perfect",
-        figure="distance of the metric from perfect",
-        takes="ends {} times as far from perfect",
-        within="the best metric",
+        figure=N_("distance of the metric from perfect"),
+        takes=N_("ends {ratio} times as far from perfect"),
+        within=N_("the best metric"),
     ),
 }
 
@@ -55,14 +57,25 @@ def objective_words(advice: Advice) -> ObjectiveWords:
 def target_text(target: Target) -> str:
     """A target in words, "validation accuracy ≥ 0.97"."""
     sign = "≥" if target.better == "higher" else "≤"
-    return f"validation {target.metric} {sign} {target.value:.6g}"
+    return text(
+        "validation {metric} {sign} {value:.6g}",
+        metric=target.metric,
+        sign=sign,
+        value=target.value,
+    )
 
 
 def ratio_text(ratio: float) -> str:
     """A ratio with as many digits as it can bear: "0.94", "1.8", "21"."""
-    return f"{ratio:.2g}" if ratio >= 1.2 else f"{ratio:.2f}"
+    return number_text(ratio, "times")
 
 
 def share_text(fraction: float) -> str:
     """A fraction as a percentage, "10 %"."""
-    return f"{100 * fraction:.3g} %"
+    return number_text(fraction, "percent")
+
+
+def near_text(advice: Advice) -> str:
+    """How near to the best the flat interval is, "within 10 % of the least time"."""
+    best = text(objective_words(advice).within)
+    return text("within {share} of {best}", share=share_text(advice.delta), best=best)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
+from batchlab.words.catalogue import text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,22 +23,20 @@ class ReferenceWords:
     nothing_to_gain: str
 
 
-_OWN = ReferenceWords(
-    configuration="your configuration as it is",
-    batch_size="your batch size",
-    nothing_to_gain="It is your own configuration, so there is nothing to gain.",
-)
-
-
 def reference_words(advice: Advice) -> ReferenceWords:
     """The words for the reference of `advice`."""
     if advice.stand_in_for is None:
-        return _OWN
+        return ReferenceWords(
+            configuration=text("your configuration as it is"),
+            batch_size=text("your batch size"),
+            nothing_to_gain=text("It is your own configuration, so there is nothing to gain."),
+        )
     return ReferenceWords(
-        configuration="the stand-in for your configuration",
-        batch_size="the stand-in's batch size",
-        nothing_to_gain=(
-            f"It is what stands in for your configuration, whose batch size {advice.stand_in_for} "
-            f"cannot be had: there is nothing to compare it with."
+        configuration=text("the stand-in for your configuration"),
+        batch_size=text("the stand-in's batch size"),
+        nothing_to_gain=text(
+            "It is what stands in for your configuration, whose batch size {size} cannot be had: "
+            "there is nothing to compare it with.",
+            size=advice.stand_in_for,
         ),
     )

@@ -5,25 +5,25 @@ A ratio is called larger or smaller only where its whole 95 % interval is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice, Candidate, Configuration
+from batchlab.advice.advice import Advice, Candidate, Configuration, TargetAnswer
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.objective_words import (
+    near_text,
     objective_words,
     ratio_text,
-    share_text,
     target_text,
 )
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.parts.estimate_text import NOT_TOLD, estimate_text
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
-from batchlab.words import catalogue
+from batchlab.words.catalogue import listing, plural, text
 from batchlab.words.message import N_
+from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 
 _WITHOUT_BOUND = {
@@ -75,27 +75,50 @@ class Told:
     @property
     def target(self) -> str:
         """The target in words."""
-        return "the target" if self.advice.target is None else target_text(self.advice.target)
+        target = self.advice.target
+        return text("the target") if target is None else target_text(target)
 
     @property
-    def question(self) -> str:
-        """What was asked, "which batch size ..."."""
+    def open_question(self) -> str:
+        """That what was asked can't be told."""
         return {
-            "time": f"gives the least time to {self.target}",
-            "samples": f"is the largest that still needs few samples to {self.target}",
-            "quality": f"gives the best validation {self.workload.metrics[0].name}",
+            "time": text(
+                "It can't be told which batch size gives the least time to {target}.",
+                target=self.target,
+            ),
+            "samples": text(
+                "It can't be told which batch size is the largest that still needs few samples to "
+                "{target}.",
+                target=self.target,
+            ),
+            "quality": text(
+                "It can't be told which batch size gives the best validation {metric}.",
+                metric=self.workload.metrics[0].name,
+            ),
         }[self.advice.objective]
 
     @property
-    def purpose(self) -> str:
-        """What a recommendation is for."""
-        near = share_text(self.advice.delta)
+    def recommended(self) -> str:
+        """What to set, and what for."""
+        found = self.advice.recommendation
+        assert found is not None
+        set_this = _set_this(found, self.advice.reference)
         return {
-            "time": f" for the least time to {self.target}",
-            "samples": f": the largest that needs at most {near} more samples than the least to "
-            f"{self.target}",
-            "quality": f" for the best validation {self.workload.metrics[0].name} within the fixed "
-            f"run",
+            "time": text(
+                "{set_this} for the least time to {target}.", set_this=set_this, target=self.target
+            ),
+            "samples": text(
+                "{set_this}: the largest that needs at most {near:percent} more samples than the "
+                "least to {target}.",
+                set_this=set_this,
+                near=self.advice.delta,
+                target=self.target,
+            ),
+            "quality": text(
+                "{set_this} for the best validation {metric} within the fixed run.",
+                set_this=set_this,
+                metric=self.workload.metrics[0].name,
+            ),
         }[self.advice.objective]
 
 
@@ -103,23 +126,22 @@ def answer(told: Told) -> Sentence:
     """The verdict in one sentence."""
     advice, found = told.advice, told.advice.recommendation
     if advice.verdict == "cannot_tell" or found is None:
-        text = f"It can't be told which batch size {told.question}."
-        return Sentence(topic="answer", text=text, verdict="cannot_tell")
-    set_this = _set_this(found, advice.reference)
-    if advice.verdict == "indifferent":
-        text = (
-            f"The batch size does not matter much here, {_between(advice)}: {set_this}, "
-            f"which takes the least memory."
-        )
-    else:
-        text = f"{set_this[0].upper()}{set_this[1:]}{told.purpose}."
-    return Sentence(topic="answer", text=text)
+        return Sentence(topic=N_("answer"), text=told.open_question, verdict="cannot_tell")
+    if advice.verdict != "indifferent":
+        return Sentence(topic=N_("answer"), text=_with_a_capital(told.recommended))
+    any_of_these = text(
+        "The batch size does not matter much here, {between}: {set_this}, which takes the least "
+        "memory.",
+        between=_between(advice),
+        set_this=_set_this(found, advice.reference),
+    )
+    return Sentence(topic=N_("answer"), text=any_of_these)
 
 
 def why(told: Told) -> Sentence | None:
     """Why the verdict is what it is."""
-    text = whole_sentence(told.advice.reason)
-    return Sentence(topic="why", text=text) if text else None
+    reason = whole_sentence(told.advice.reason)
+    return Sentence(topic=N_("why"), text=reason) if reason else None
 
 
 def flat_interval(told: Told) -> Sentence | None:
@@ -128,12 +150,17 @@ def flat_interval(told: Told) -> Sentence | None:
     if advice.flat_interval is None:
         return None
     low, high = advice.flat_interval
-    near = f"within {share_text(advice.delta)} of {objective_words(advice).within}"
+    near = near_text(advice)
     if low == high:
-        text = f"Of no other batch size is it certain (95 %) that it is {near}."
+        fine = text("Of no other batch size is it certain (95 %) that it is {near}.", near=near)
     else:
-        text = f"Every batch size tried from {low} to {high}: {near} (95 %, all of them at once)."
-    return Sentence(topic="also fine", text=text)
+        fine = text(
+            "Every batch size tried from {low} to {high}: {near} (95 %, all of them at once).",
+            low=low,
+            high=high,
+            near=near,
+        )
+    return Sentence(topic=N_("also fine"), text=fine)
 
 
 def gain(told: Told) -> Sentence | None:
@@ -142,30 +169,37 @@ def gain(told: Told) -> Sentence | None:
     if advice.recommendation is None:
         return None
     if _is_same(advice.recommendation, advice.reference):
-        return Sentence(topic="gain", text=reference_words(advice).nothing_to_gain)
-    own = (
-        f"{reference_words(advice).configuration} (batch size {advice.reference.batch_size}, "
-        f"learning rate {_rate(advice.reference)})"
+        return Sentence(topic=N_("gain"), text=reference_words(advice).nothing_to_gain)
+    against = text(
+        "Against the recommendation {configuration} (batch size {size}, learning rate {rate:rate}) "
+        "{compared}{missed}.",
+        configuration=reference_words(advice).configuration,
+        size=advice.reference.batch_size,
+        rate=advice.reference.learning_rate,
+        compared=_compared(advice, advice.gain),
+        missed=_missed(advice),
     )
-    text = f"Against the recommendation {own} {_compared(advice, advice.gain)}{_missed(advice)}."
-    return Sentence(topic="gain", text=text)
+    return Sentence(topic=N_("gain"), text=against)
 
 
 def gain_from_batch_size(told: Told) -> Sentence | None:
     """How much of the gain is the batch size's: the reference batch size is tuned as well."""
     advice = told.advice
-    topic = "of it from the batch size"
+    topic = N_("of it from the batch size")
     if advice.recommendation is None or _is_same(advice.recommendation, advice.reference):
         return None
     if told.same_batch_size:
-        text = "None: the batch size stays as it is, only other settings change."
-        return Sentence(topic=topic, text=text)
-    found = advice.gain_from_batch_size
+        nothing = text("None: the batch size stays as it is, only other settings change.")
+        return Sentence(topic=topic, text=nothing)
     tuned = advice.reference_tuned
-    rate = "" if tuned is None else f" ({_rate(tuned)})"
-    own = f"batch size {advice.reference.batch_size} at its own tuned learning rate{rate}"
-    text = f"{own[0].upper()}{own[1:]} {_compared(advice, found)}{_whose(advice)}."
-    return Sentence(topic=topic, text=text)
+    against = text(
+        "Batch size {size} at its own tuned learning rate{rate} {compared}{whose}.",
+        size=advice.reference.batch_size,
+        rate="" if tuned is None else text(" ({rate:rate})", rate=tuned.learning_rate),
+        compared=_compared(advice, advice.gain_from_batch_size),
+        whose=_whose(advice),
+    )
+    return Sentence(topic=topic, text=against)
 
 
 def habit(told: Told) -> Sentence | None:
@@ -179,31 +213,48 @@ def habit(told: Told) -> Sentence | None:
         return None
     settled = [*good, *(c for c, _ in worse)]
     open_ones = [c for c in valued if c not in settled]
-    words = objective_words(advice)
-    near = f"within {share_text(advice.delta)} of {words.within}"
     parts = []
     if good:
-        parts.append(f"{_sizes(good)} {_are(good)} {near}")
+        parts.append(_of_sizes("{sizes} is {near}", "{sizes} are {near}", good, near_text(advice)))
     if worse:
-        ratios = _list([ratio_text(low) for _, low in worse])
-        takes = words.takes.format(f"at least {ratios}")
-        parts.append(f"with {_sizes([c for c, _ in worse])} it {takes} as with the best")
+        parts.append(_habit_is_worse(advice, worse))
     if open_ones:
-        parts.append(f"for {_sizes(open_ones)} that can't be told")
+        parts.append(text("for {sizes} that can't be told", sizes=_sizes(open_ones)))
+    parts += _untrained(valued, [candidate for candidate, _ in worse])
+    verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
+    habitual = text(
+        "The usual 16, 32, 64 and 128, each at its own tuned learning rate: {parts}.",
+        parts="; ".join(parts),
+    )
+    return Sentence(topic=N_("habit"), text=habitual, verdict=verdict)
+
+
+def _habit_is_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str:
+    at_least = text("at least {ratios}", ratios=listing([ratio_text(low) for _, low in worse]))
+    return text(
+        "with {sizes} it {takes} as with the best",
+        sizes=_sizes([candidate for candidate, _ in worse]),
+        takes=text(objective_words(advice).takes, ratio=at_least),
+    )
+
+
+def _untrained(valued: list[Candidate], worse: list[Candidate]) -> Iterator[str]:
+    """Where what is known of a habit comes from, if it was not trained itself."""
     untrained = [c for c in valued if c.learning_rate is None]
     off_the_curve = [c for c in untrained if c.relative.estimate is not None]
     if off_the_curve:
-        were = "was" if len(off_the_curve) == 1 else "were"
-        parts.append(
-            f"{_sizes(off_the_curve)} {were} not trained: this is read off the fitted curve"
+        yield _of_sizes(
+            "{sizes} was not trained: this is read off the fitted curve",
+            "{sizes} were not trained: this is read off the fitted curve",
+            off_the_curve,
         )
-    bounded = [c for c, _ in worse if c in untrained and c not in off_the_curve]
+    bounded = [c for c in worse if c in untrained and c not in off_the_curve]
     if bounded:
-        have = "has" if len(bounded) == 1 else "have"
-        parts.append(f"{_sizes(bounded)} {have} no run that met the target, only this bound")
-    start = "The usual 16, 32, 64 and 128, each at its own tuned learning rate"
-    verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
-    return Sentence(topic="habit", text=f"{start}: {'; '.join(parts)}.", verdict=verdict)
+        yield _of_sizes(
+            "{sizes} has no run that met the target, only this bound",
+            "{sizes} have no run that met the target, only this bound",
+            bounded,
+        )
 
 
 def critical_batch_size(told: Told) -> Sentence | None:
@@ -213,27 +264,27 @@ def critical_batch_size(told: Told) -> Sentence | None:
         return None
     b_crit = laws.b_crit
     if b_crit.estimate is None and b_crit.low is None and b_crit.high is None:
-        exponent = (
-            ""
-            if laws.exponent.estimate is None
-            else f" The exponent of the more general law is "
-            f"{estimate_text('ratio', laws.exponent)}; 1 would be this law."
+        untold = text(
+            "The critical batch size can't be told: {why}.",
+            why=_clause(b_crit.reason) or text("no fit"),
         )
-        reason = _clause(b_crit.reason) or "no fit"
-        text = f"The critical batch size {NOT_TOLD}: {reason}.{exponent}"
-        return Sentence(topic="critical batch size", text=text, verdict="cannot_tell")
+        if laws.exponent.estimate is not None:
+            untold += " " + text(
+                "The exponent of the more general law is {exponent}; 1 would be this law.",
+                exponent=estimate_text("ratio", laws.exponent),
+            )
+        return Sentence(topic=N_("critical batch size"), text=untold, verdict="cannot_tell")
     size = estimate_text("critical_batch_size", b_crit)
-    outside = ""
     if b_crit.estimate is None and b_crit.reason is not None:
-        # The reason would give the bound again, which the sentence has.
-        shorter = _WITHOUT_BOUND.get(b_crit.reason.code)
-        outside = ": " + (
-            _clause(b_crit.reason)
-            if shorter is None
-            else catalogue.text(shorter, **b_crit.reason.named)
-        )
-    text = f"The critical batch size for this target is {size}{outside}."
-    return Sentence(topic="critical batch size", text=text)
+        size += f": {_without_bound(b_crit.reason)}"
+    known = text("The critical batch size for this target is {size}.", size=size)
+    return Sentence(topic=N_("critical batch size"), text=known)
+
+
+def _without_bound(reason: Reason) -> str:
+    """Why B_crit is a bound; the reason itself would give the bound again."""
+    shorter = _WITHOUT_BOUND.get(reason.code)
+    return _clause(reason) if shorter is None else text(shorter, **reason.named)
 
 
 def rules(told: Told) -> Sentence | None:
@@ -245,15 +296,20 @@ def rules(told: Told) -> Sentence | None:
     if candidate is None or not candidate.rule_learning_rates:
         return None
     parts = [
-        f"{rule} {quantity_text('learning_rate', float(f'{rate:.2g}'))} "
-        f"({ratio_text(rate / found.learning_rate)} times the tuned rate)"
+        text(
+            "{rule} {rate:learning_rate} ({ratio:times} times the tuned rate)",
+            rule=rule,
+            rate=float(f"{rate:.2g}"),
+            ratio=rate / found.learning_rate,
+        )
         for rule, rate in candidate.rule_learning_rates
     ]
-    text = (
-        f"From the tuned rate at batch size {told.advice.reference.batch_size} the scaling rules "
-        f"would have set: {', '.join(parts)}."
+    would = text(
+        "From the tuned rate at batch size {size} the scaling rules would have set: {rates}.",
+        size=told.advice.reference.batch_size,
+        rates=", ".join(parts),
     )
-    return Sentence(topic="scaling rules", text=text)
+    return Sentence(topic=N_("scaling rules"), text=would)
 
 
 def when_to_stop(told: Told) -> Sentence | None:
@@ -266,35 +322,54 @@ def when_to_stop(told: Told) -> Sentence | None:
     if advice.target is None:
         if epochs is None or epochs.estimate is None:
             return None
-        text = f"After {estimate_text('epochs_to_target', epochs)} epochs, the fixed run."
-        return Sentence(topic="when to stop", text=text)
-    origin = {
+        after = text(
+            "After {epochs} epochs, the fixed run.",
+            epochs=estimate_text("epochs_to_target", epochs),
+        )
+        return Sentence(topic=N_("when to stop"), text=after)
+    target = target_text(advice.target) + _origin(advice)
+    if epochs is None or epochs.estimate is None:
+        return Sentence(topic=N_("when to stop"), text=text("At {target}.", target=target))
+    at = text(
+        "At {target}, expected after {epochs} epochs.",
+        target=target,
+        epochs=estimate_text("epochs_to_target", epochs),
+    )
+    return Sentence(topic=N_("when to stop"), text=at)
+
+
+def _origin(advice: Advice) -> str:
+    """Where the target comes from, where the user did not give it."""
+    return {
         "given": "",
-        "pilot": f" (the plateau of a pilot run of {reference_words(advice).configuration})",
-        "easier": " (an easier target: the budget did not reach for the plateau)",
+        "pilot": text(
+            " (the plateau of a pilot run of {configuration})",
+            configuration=reference_words(advice).configuration,
+        ),
+        "easier": text(" (an easier target: the budget did not reach for the plateau)"),
     }[advice.target_origin]
-    text = f"At {target_text(advice.target)}{origin}"
-    if epochs is not None and epochs.estimate is not None:
-        text += f", expected after {estimate_text('epochs_to_target', epochs)} epochs"
-    return Sentence(topic="when to stop", text=f"{text}.")
 
 
 def other_targets(told: Told) -> Sentence | None:
     """Whether the answer would be another at an easier or a harder target."""
-    parts = []
-    for other in told.advice.other_targets:
-        at = f"at the {other.which} target, {target_text(other.target)},"
-        if other.verdict == "cannot_tell" or other.batch_size is None:
-            parts.append(f"{at} it can't be told ({_clause(other.reason)})")
-        elif other.verdict == "indifferent":
-            parts.append(f"{at} the batch size does not matter")
-        else:
-            kept = _keeps(told.advice, other.batch_size)
-            parts.append(f"{at} batch size {other.batch_size}{kept}")
+    parts = [_at_other(told.advice, other) for other in told.advice.other_targets]
     if not parts:
         return None
-    text = "; ".join(parts)
-    return Sentence(topic="other targets", text=f"{text[0].upper()}{text[1:]}.")
+    return Sentence(topic=N_("other targets"), text=f"{_with_a_capital('; '.join(parts))}.")
+
+
+def _at_other(advice: Advice, other: TargetAnswer) -> str:
+    at = text(
+        "at the {which:term} target, {target},",
+        which=other.which,
+        target=target_text(other.target),
+    )
+    if other.verdict == "cannot_tell" or other.batch_size is None:
+        return text("{at} it can't be told ({why})", at=at, why=_clause(other.reason))
+    if other.verdict == "indifferent":
+        return text("{at} the batch size does not matter", at=at)
+    kept = _keeps(advice, other.batch_size)
+    return text("{at} batch size {size}{kept}", at=at, size=other.batch_size, kept=kept)
 
 
 def pay_back(told: Told) -> Sentence | None:
@@ -302,23 +377,35 @@ def pay_back(told: Told) -> Sentence | None:
     advice = told.advice
     if advice.recommendation is None:
         return None
-    cost = f"The study took {quantity_text('train_s', advice.spent_s)}"
-    if advice.pay_back_runs is not None:
-        runs = max(1.0, advice.pay_back_runs)
-        many = f"{_two_digits(runs)} full training runs" if runs > 1 else "one full training run"
-        text = f"{cost}, which about {many} with the recommendation earn{_s_of(runs)} back."
-    elif advice.gain.low is not None and advice.gain.low > 1 and advice.objective == "time":
-        text = f"{cost}; after how many runs that is earned back is not known."
-    elif advice.objective == "time":
-        text = f"{cost}; no saving of time per run was found that would earn it back."
-    else:
+    spent_s = advice.spent_s
+    if advice.pay_back_runs is not None and advice.pay_back_runs > 1:
+        earned = text(
+            "The study took {spent_s:train_s}, which about {runs:two_digits} full training runs "
+            "with the recommendation earn back.",
+            spent_s=spent_s,
+            runs=advice.pay_back_runs,
+        )
+    elif advice.pay_back_runs is not None:
+        earned = text(
+            "The study took {spent_s:train_s}, which about one full training run with the "
+            "recommendation earns back.",
+            spent_s=spent_s,
+        )
+    elif advice.objective != "time":
         return None
-    return Sentence(topic="pay-back", text=text)
-
-
-def _two_digits(value: float) -> str:
-    """Two digits that count: 1.7, 17, 170."""
-    return f"{float(f'{value:.2g}'):,.{1 if value < 9.95 else 0}f}"
+    elif advice.gain.low is not None and advice.gain.low > 1:
+        earned = text(
+            "The study took {spent_s:train_s}; after how many runs that is earned back is not "
+            "known.",
+            spent_s=spent_s,
+        )
+    else:
+        earned = text(
+            "The study took {spent_s:train_s}; no saving of time per run was found that would earn "
+            "it back.",
+            spent_s=spent_s,
+        )
+    return Sentence(topic=N_("pay-back"), text=earned)
 
 
 def missing(told: Told) -> Sentence | None:
@@ -329,18 +416,27 @@ def missing(told: Told) -> Sentence | None:
     parts = []
     # The reason is in the answer: what it says is not said again.
     if advice.missing is not None and not advice.reason.quotes(advice.missing):
-        parts.append(f"Missing: {_clause(advice.missing)}.")
+        parts.append(text("Missing: {missing}.", missing=_clause(advice.missing)))
     if advice.more_budget_s is not None:
-        more = quantity_text("train_s", advice.more_budget_s)
-        whole = quantity_text("train_s", advice.budget_s + advice.more_budget_s)
-        parts.append(f"About {more} more would settle it: --budget {_flag(whole)}.")
+        parts.append(
+            text(
+                "About {more_s:train_s} more would settle it: {option}.",
+                more_s=advice.more_budget_s,
+                option=f"--budget {_flag(advice.budget_s + advice.more_budget_s)}",
+            )
+        )
     if advice.proposed_target is not None and advice.proposed_target != advice.target:
         target = advice.proposed_target
-        flag = f"--target {target.metric}={target.value:.6g}"
-        parts.append(f"The runs did reach {target_text(target)}: try {flag}.")
+        parts.append(
+            text(
+                "The runs did reach {target}: try {option}.",
+                target=target_text(target),
+                option=f"--target {target.metric}={target.value:.6g}",
+            )
+        )
     if not parts:
         return None
-    return Sentence(topic="what would settle it", text=" ".join(parts))
+    return Sentence(topic=N_("what would settle it"), text=" ".join(parts))
 
 
 def for_now(told: Told) -> Sentence | None:
@@ -348,11 +444,13 @@ def for_now(told: Told) -> Sentence | None:
     found = told.advice.provisional
     if found is None:
         return None
-    text = (
-        f"Who must choose now: batch size {found.batch_size} with learning rate {_rate(found)} was "
-        f"the best of what was tried. It is no recommendation: others may be better."
+    best = text(
+        "Who must choose now: batch size {size} with learning rate {rate:rate} was the best of "
+        "what was tried. It is no recommendation: others may be better.",
+        size=found.batch_size,
+        rate=found.learning_rate,
     )
-    return Sentence(topic="for now", text=text)
+    return Sentence(topic=N_("for now"), text=best)
 
 
 TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
@@ -374,11 +472,12 @@ TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
 
 def _set_this(found: Configuration, reference: Configuration) -> str:
     """What to set, and what of it stays."""
+    setting = N_("use batch size {size} with learning rate {rate:rate}")
     if _is_same(found, reference):
-        return f"keep batch size {found.batch_size} and learning rate {_rate(found)}"
-    if found.batch_size == reference.batch_size:
-        return f"keep batch size {found.batch_size} and set learning rate {_rate(found)}"
-    return f"use batch size {found.batch_size} with learning rate {_rate(found)}"
+        setting = N_("keep batch size {size} and learning rate {rate:rate}")
+    elif found.batch_size == reference.batch_size:
+        setting = N_("keep batch size {size} and set learning rate {rate:rate}")
+    return text(setting, size=found.batch_size, rate=found.learning_rate)
 
 
 def _is_same(found: Configuration, reference: Configuration) -> bool:
@@ -389,39 +488,45 @@ def _is_same(found: Configuration, reference: Configuration) -> bool:
 
 
 def _between(advice: Advice) -> str:
-    near = f"within {share_text(advice.delta)} of {objective_words(advice).within}"
+    near = near_text(advice)
     if advice.flat_interval is None:
-        return f"all are {near}"
+        return text("all are {near}", near=near)
     low, high = advice.flat_interval
-    return f"from {low} to {high} all are {near}"
+    return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
 
 
 def _compared(advice: Advice, ratio: Estimate) -> str:
     """The other configuration's figure over the recommendation's, as far as it is known."""
     takes = objective_words(advice).takes
     if ratio.estimate is None and ratio.low is not None:
-        return takes.format(f"at least {ratio_text(ratio.low)}")
+        return text(takes, ratio=text("at least {ratio:times}", ratio=ratio.low))
     if ratio.estimate is None:
-        return f"{NOT_TOLD}: {_clause(ratio.reason) or 'it was not measured'}"
-    value = ratio_text(ratio.estimate)
+        return text(
+            "can't be told: {why}", why=_clause(ratio.reason) or text("it was not measured")
+        )
+    value = text(takes, ratio=ratio_text(ratio.estimate))
     if ratio.low is None and ratio.high is None:
-        return f"{takes.format(value)}, without an interval, so it may be chance"
-    seeds = f"{ratio.n} seed{'' if ratio.n == 1 else 's'}"
-    interval = f"(95 %: {_ratio_interval(ratio)}, {seeds})"
+        return text("{takes}, without an interval, so it may be chance", takes=value)
+    interval = plural(
+        "(95 %: {interval}, {n} seed)",
+        "(95 %: {interval}, {n} seeds)",
+        ratio.n,
+        interval=_ratio_interval(ratio),
+    )
     if ratio.low is not None and ratio.low > 1:
-        return f"{takes.format(value)} {interval}"
+        return f"{value} {interval}"
     if ratio.high is not None and ratio.high < 1:
-        return f"{takes.format(f'only {value}')} {interval}: it did better"
-    return f"{takes.format(value)} {interval}, which may be no difference"
+        only = text(takes, ratio=text("only {ratio:times}", ratio=ratio.estimate))
+        return text("{takes} {interval}: it did better", takes=only, interval=interval)
+    return text("{takes} {interval}, which may be no difference", takes=value, interval=interval)
 
 
 def _ratio_interval(ratio: Estimate) -> str:
     if ratio.low is None and ratio.high is not None:
-        return f"at most {ratio_text(ratio.high)}"
+        return text("at most {ratio:times}", ratio=ratio.high)
     if ratio.high is None and ratio.low is not None:
-        return f"at least {ratio_text(ratio.low)}"
-    low, high = ratio.low or 0.0, ratio.high or 0.0
-    return f"{ratio_text(low)} to {ratio_text(high)}"
+        return text("at least {ratio:times}", ratio=ratio.low)
+    return text("{low:times} to {high:times}", low=ratio.low or 0.0, high=ratio.high or 0.0)
 
 
 def _missed(advice: Advice) -> str:
@@ -430,7 +535,9 @@ def _missed(advice: Advice) -> str:
         return ""
     runs = advice.head_to_head.reference
     missed = sum(value is None for value in runs)
-    return f"; it missed the target on {missed} of {len(runs)} seeds" if missed else ""
+    if not missed:
+        return ""
+    return text("; it missed the target on {missed} of {n} seeds", missed=missed, n=len(runs))
 
 
 def _whose(advice: Advice) -> str:
@@ -440,48 +547,38 @@ def _whose(advice: Advice) -> str:
         return ""
     if part.low is not None and part.low > 1:
         if part.high is None or whole.low <= part.high:
-            return "; this part of the gain is the batch size's"
-        return "; this part of the gain is the batch size's, the rest the learning rate's"
-    return "; what is gained for certain comes from the learning rate"
+            return text("; this part of the gain is the batch size's")
+        return text("; this part of the gain is the batch size's, the rest the learning rate's")
+    return text("; what is gained for certain comes from the learning rate")
 
 
 def _keeps(advice: Advice, batch_size: int) -> str:
     if advice.recommendation is None:
         return ""
     if advice.recommendation.batch_size == batch_size:
-        return " as well"
+        return text(" as well")
     flat = advice.flat_interval
     if flat is not None and flat[0] <= batch_size <= flat[1]:
-        return ", inside the interval given here"
-    return ": the answer depends on the target"
+        return text(", inside the interval given here")
+    return text(": the answer depends on the target")
 
 
 def _sizes(candidates: list[Candidate]) -> str:
-    return _list([str(candidate.batch_size) for candidate in candidates])
+    return listing([str(candidate.batch_size) for candidate in candidates])
 
 
-def _list(words: list[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+def _of_sizes(singular: str, several: str, candidates: list[Candidate], near: str = "") -> str:
+    return plural(singular, several, len(candidates), sizes=_sizes(candidates), near=near)
 
 
-def _are(candidates: list[Candidate]) -> str:
-    return "is" if len(candidates) == 1 else "are"
-
-
-def _s_of(runs: float) -> str:
-    return "s" if runs <= 1 else ""
-
-
-def _rate(configuration: Configuration) -> str:
-    # Three digits are what is read; the lines for the script have all of them.
-    return quantity_text("learning_rate", float(f"{configuration.learning_rate:.3g}"))
+def _with_a_capital(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def whole_sentence(reason: Reason) -> str:
     """A reason or caveat as a sentence of its own: a capital, and a full stop at the end."""
     clause = _clause(reason)
-    return f"{clause[:1].upper()}{clause[1:]}." if clause else ""
+    return f"{_with_a_capital(clause)}." if clause else ""
 
 
 def _clause(reason: Reason | None) -> str:
@@ -489,8 +586,8 @@ def _clause(reason: Reason | None) -> str:
     return reason_text(reason).strip().rstrip(".")
 
 
-def _flag(text: str) -> str:
+def _flag(value_s: float) -> str:
     """A time as --budget takes it: whole seconds, minutes or hours."""
-    number, unit = text.split()
+    number, unit = english_number(value_s, "train_s").split()
     letter = {"s": "s", "min": "m", "h": "h"}.get(unit)
     return f"{-(-float(number) // 1):.0f}{letter}" if letter else "1s"
