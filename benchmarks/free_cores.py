@@ -24,8 +24,8 @@ from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab.advice import advisor
 from batchlab.advice.study_state import StudyState
-from batchlab.engines.contract import run_all
-from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.engines.contract import RunPlan, run_all
+from batchlab.engines.local_processes import LocalProcesses
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import Silent
 from batchlab.records.run import RunRequest
@@ -75,8 +75,8 @@ def swept_s(*, barrier: bool) -> float:
     with tempfile.TemporaryDirectory() as folder, store_with_study(Path(folder) / "a.db") as store:
         engine = LocalProcesses(
             store,
-            LocalWork(
-                packed=PackedWorkload(workload),
+            PackedWorkload(workload),
+            RunPlan(
                 trial=small_trial(workload, batch_size=10),
                 micro_batch_sizes={10: 10},
                 step_s={10: 1e-4},

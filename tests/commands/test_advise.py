@@ -18,7 +18,7 @@ from tests.reference.user_file import write_user_file
 from torch import nn
 
 import batchlab
-from batchlab.commands import advice_session
+from batchlab.commands import advice_session, workload_subject
 from batchlab.commands.advise import advise_with_evidence
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.report import stored
@@ -98,7 +98,7 @@ def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
         requests.append(request)
         return profile_of(request)
 
-    monkeypatch.setattr(advice_session, "measure_profile", measured)
+    monkeypatch.setattr(workload_subject, "measure_profile", measured)
     return requests
 
 
@@ -293,7 +293,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(local_processes.TrialRecorder, "ended", ended)
     monkeypatch.setattr(CostModel, "with_run", with_run)
-    monkeypatch.setattr(advice_session, "LocalProcesses", made)
+    monkeypatch.setattr(workload_subject, "LocalProcesses", made)
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
@@ -383,7 +383,7 @@ def test_a_budget_that_ends_within_the_profile_is_told(
         whole = profile_of(request)
         return replace(whole, points=whole.points[:1], stopped="time")
 
-    monkeypatch.setattr(advice_session, "measure_profile", cut_short)
+    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
 
     with pytest.raises(BudgetError, match="after 1 batch sizes of 3, and those up to 50"):
         advise(lab)
@@ -396,7 +396,7 @@ def test_a_profile_that_reached_what_is_needed_is_enough(
         whole = profile_of(request)
         return replace(whole, points=whole.points[:3], stopped="time")
 
-    monkeypatch.setattr(advice_session, "measure_profile", cut_short)
+    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
 
     advise(lab, batch_sizes=(10, 50, 100))
 
@@ -432,7 +432,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
 ) -> None:
     reference = tiny().batch_size
     monkeypatch.setattr(
-        advice_session,
+        workload_subject,
         "measure_profile",
         lambda packed, request, **named: without(profile_of(request), reference),
     )
@@ -554,7 +554,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     (question,) = advisor.questions
     step_s = {option.step_s.estimate or 0.0 for option in question.options}
     assert sorted(step_s) == pytest.approx([STEP_S / 100])
-    assert advisor.engines[-1]._inner._work.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
+    assert advisor.engines[-1]._inner._plan.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
     assert any("those of a GPU" in reason_text(caveat) for caveat in advice.caveats)
     assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
 

@@ -166,7 +166,7 @@ def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
 ) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        engine._work = replace(engine._work, horizon_epochs=3)
+        engine._plan = replace(engine._plan, horizon_epochs=3)
         trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 
     assert [trial.horizon_steps for trial in trials] == [24, 12, 3]

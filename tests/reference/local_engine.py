@@ -7,8 +7,8 @@ from collections.abc import Callable
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
-from batchlab.engines.contract import Engine
-from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.engines.contract import Engine, RunPlan
+from batchlab.engines.local_processes import LocalProcesses
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import RunLength, Target, TrialRecord
@@ -38,8 +38,8 @@ def engine_on(
     sizes = (1, 5, 10, 20, 40)
     return LocalProcesses(
         store,
-        LocalWork(
-            packed=packed,
+        packed,
+        RunPlan(
             trial=small_trial(small_workload(n=40), batch_size=10),
             micro_batch_sizes={size: min(size, 20) for size in sizes},
             step_s=dict.fromkeys(sizes, STEP_S),

@@ -28,7 +28,6 @@ class AdviceRequest:
     """What was asked for, checked: two calls that ask for the same are the same study.
 
     Attributes:
-        loaded: the workload.
         objective: what is to be best.
         target: the level that counts as trained; None: a pilot run sets it.
         batch_sizes: the candidates, ascending, the workload's own among them.
@@ -42,7 +41,6 @@ class AdviceRequest:
         device: the PyTorch device.
     """
 
-    loaded: LoadedWorkload
     objective: Objective
     target: Target | None
     batch_sizes: tuple[int, ...]
@@ -184,7 +182,6 @@ def advice_request(
             device_name=elsewhere.device_name,
         )
     return AdviceRequest(
-        loaded=loaded,
         objective=objective,
         target=None if target is None else checked_target(workload, target),
         batch_sizes=sizes,

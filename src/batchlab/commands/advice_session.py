@@ -13,17 +13,16 @@ from batchlab.advice.question import Option, Question
 from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
-from batchlab.commands.prepared_workload import PreparedWorkload
-from batchlab.engines.contract import Engine, run_all
+from batchlab.commands.budget import Budget
+from batchlab.commands.subject import Subject
+from batchlab.engines.contract import Engine, RunPlan, run_all
 from batchlab.engines.journal import Journal, StudyName
-from batchlab.engines.local_processes import LocalProcesses, LocalWork
 from batchlab.engines.replaying import ReplayingEngine
 from batchlab.errors import BatchSizeError, BudgetError, UsageError
 from batchlab.planning.scaling import scaled, scaling_rules
 from batchlab.planning.sweep_request import check_batch_norm
-from batchlab.profiling.measuring import measure_profile
 from batchlab.profiling.profile import Profile
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.study import WorkloadSummary
@@ -49,18 +48,20 @@ class AdviceSession:
     def __init__(
         self,
         store: Store,
-        prepared: PreparedWorkload,
+        subject: Subject,
         asked: AdviceRequest,
         study: StudyName,
         summary: WorkloadSummary,
+        budget: Budget,
+        listener: ProgressListener,
     ) -> None:
         self._store = store
-        self._prepared = prepared
-        self._budget = prepared.budget
+        self._subject = subject
+        self._budget = budget
         self._asked = asked
         self._study = study
         self._summary = summary
-        self._listener = prepared.listener
+        self._listener = listener
 
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
@@ -101,8 +102,7 @@ class AdviceSession:
 
     def _advise(self, journal: Journal) -> None:
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
-        better = self._asked.loaded.workload.better(metric)
-        self._prepared.let_go_of_data()
+        better = next(known.better for known in self._summary.metrics if known.name == metric)
         if journal.profile is None:
             self._refuse_a_target_met_at_once()
             here = self._measured()
@@ -176,10 +176,9 @@ class AdviceSession:
         if target is None:
             return
         trial = self._asked.trial
-        engine = LocalProcesses(
+        engine = self._subject.engine(
             self._store,
-            LocalWork(
-                packed=self._prepared.packed,
+            RunPlan(
                 trial=trial,
                 micro_batch_sizes={},
                 step_s={},
@@ -205,12 +204,7 @@ class AdviceSession:
         asked = self._asked
         share_s = min(_PROFILE_MOST_S, max(_PROFILE_LEAST_S, _PROFILE_SHARE * asked.budget_s))
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
-        made = measure_profile(
-            self._prepared.packed,
-            asked.to_profile,
-            deadline_s=time.monotonic() + allowed_s,
-            listener=self._listener,
-        )
+        made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}
         # The sizes are tried in their order: without a larger one there is nothing to choose.
         least = [size for size in asked.batch_sizes if size <= asked.trial.batch_size]
@@ -239,13 +233,10 @@ class AdviceSession:
                 checked.append(replace(option, note=option.note or Reason.as_written(str(error))))
         return tuple(checked)
 
-    def _engine(
-        self, here: Profile, options: tuple[Option, ...], *, budget_s: float
-    ) -> LocalProcesses:
-        return LocalProcesses(
+    def _engine(self, here: Profile, options: tuple[Option, ...], *, budget_s: float) -> Engine:
+        return self._subject.engine(
             self._store,
-            LocalWork(
-                packed=self._prepared.packed,
+            RunPlan(
                 trial=self._asked.trial,
                 micro_batch_sizes={
                     option.batch_size: _micro_batch_size(option, here) for option in options
@@ -296,7 +287,7 @@ class AdviceSession:
                     here=here.device_name,
                 )
             )
-            if elsewhere.workload_id != self._asked.loaded.workload_id:
+            if elsewhere.workload_id != self._asked.trial.workload_id:
                 caveats.append(Reason.of("profile_of_another_version"))
         if self._asked.has_schedule:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._asked.epochs))

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
-from batchlab.commands.advice_request import advice_request, check_objective, read_profile
+from batchlab.commands.advice_request import (
+    AdviceRequest,
+    advice_request,
+    check_objective,
+    read_profile,
+)
 from batchlab.commands.advice_session import AdviceSession
 from batchlab.commands.advised import Advised
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.subject import Subject
+from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.journal import StudyName
 from batchlab.machine import environment
 from batchlab.planning.sweep_request import checked_request
@@ -164,14 +171,50 @@ def advise_with_evidence(
         )
         prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
         described = command or f"batchlab.advise({loaded.reference!r}, ...)"
-        summary = prepared.summary(Path(store))
-        study = StudyName(
-            study_id=asked.study_id,
+        del loaded, workload  # so that the data can go once they are in shared memory
+        return advise_about(
+            WorkloadSubject(prepared),
+            asked,
+            budget=budget,
+            store=store,
             command=described,
-            workload_id=loaded.workload_id,
-            environment=environment(),
+            listener=listener,
         )
-        # Only now: a request that is refused leaves no file behind.
-        with Store(store) as opened:
-            opened.put_workload(summary)
-            return AdviceSession(opened, prepared, asked, study, summary).carried_out()
+
+
+def advise_about(
+    subject: Subject,
+    asked: AdviceRequest,
+    *,
+    budget: Budget,
+    store: str | Path,
+    command: str,
+    listener: ProgressListener,
+) -> Advised:
+    """The advice about a subject that may be no workload of this process.
+
+    Args:
+        subject: what is asked about.
+        asked: the question, checked.
+        budget: a ceiling on the whole call; it began with it.
+        store: the SQLite file; made if missing.
+        command: to be stored with the study.
+        listener: told how it gets on.
+
+    Raises:
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for a profile.
+        KeyboardInterrupt: after everything has been stored.
+    """
+    summary = subject.summary(Path(store))
+    study = StudyName(
+        study_id=asked.study_id,
+        command=command,
+        workload_id=summary.workload_id,
+        environment=environment(),
+    )
+    # Only now: a request that is refused leaves no file behind.
+    with Store(store) as opened:
+        opened.put_workload(summary)
+        session = AdviceSession(opened, subject, asked, study, summary, budget, listener)
+        return session.carried_out()

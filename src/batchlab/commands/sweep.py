@@ -12,12 +12,13 @@ from typing import Literal
 
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
-from batchlab.engines.contract import run_all
-from batchlab.engines.local_processes import LocalProcesses, LocalWork
+from batchlab.commands.subject import Subject
+from batchlab.commands.workload_subject import WorkloadSubject
+from batchlab.engines.contract import Engine, RunPlan
+from batchlab.engines.kept_record import keep_record
 from batchlab.engines.trial_recorder import is_trained, refuse_to_train_over
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
-from batchlab.measurements.step_time import measure_step_time
 from batchlab.planning.sweep_request import (
     SweepRequest,
     check_batch_norm,
@@ -26,7 +27,6 @@ from batchlab.planning.sweep_request import (
     checked_target,
     plan_trials,
 )
-from batchlab.processes.children import run_in_child
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunRequest
@@ -131,13 +131,51 @@ def sweep(
         described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
         prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory
-        summary = prepared.summary(Path(store))
-        check_batch_norm(summary, trials)
-        check_scaling_rule(summary, trials)
-        # Only now: a request that is refused leaves no file behind.
-        with Store(store) as opened:
-            opened.put_workload(summary)
-            return _Sweep(opened, prepared, request, trials).carried_out(described)
+        return sweep_about(
+            WorkloadSubject(prepared),
+            request,
+            trials,
+            budget=budget,
+            store=store,
+            command=described,
+            listener=listener,
+        )
+
+
+def sweep_about(
+    subject: Subject,
+    request: SweepRequest,
+    trials: tuple[Trial, ...],
+    *,
+    budget: Budget,
+    store: str | Path,
+    command: str,
+    listener: ProgressListener,
+) -> Study:
+    """The sweep of a subject that may be no workload of this process.
+
+    Args:
+        subject: what is trained.
+        request: how far, and where, checked.
+        trials: what is asked for, in order; at least one.
+        budget: a ceiling on the whole call; it began with it.
+        store: the SQLite file; made if missing.
+        command: to be stored with the study.
+        listener: told how it gets on.
+
+    Raises:
+        UsageError: the trials are not possible for it.
+        StoreError: the store cannot be used.
+        BudgetError: the budget is too small for one trial.
+        KeyboardInterrupt: after everything has been stored.
+    """
+    summary = subject.summary(Path(store))
+    check_batch_norm(summary, trials)
+    check_scaling_rule(summary, trials)
+    # Only now: a request that is refused leaves no file behind.
+    with Store(store) as opened:
+        opened.put_workload(summary)
+        return _Sweep(opened, subject, request, trials, budget, listener).carried_out(command)
 
 
 class _Sweep:
@@ -146,17 +184,19 @@ class _Sweep:
     def __init__(
         self,
         store: Store,
-        prepared: PreparedWorkload,
+        subject: Subject,
         request: SweepRequest,
         trials: tuple[Trial, ...],
+        budget: Budget,
+        listener: ProgressListener,
     ) -> None:
         self._store = store
-        self._prepared = prepared
-        self._budget = prepared.budget
+        self._subject = subject
+        self._budget = budget
         self._request = request
         self._trials = trials
-        self._listener = prepared.listener
-        self._workload_id = prepared.loaded.workload_id
+        self._listener = listener
+        self._workload_id = trials[0].workload_id
         self._steps_done: dict[str, int] = {}
         self._step_s: dict[int, float] = {}
         self._threads = 1
@@ -165,7 +205,6 @@ class _Sweep:
         """Time, train; then read the study back from the store."""
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
-            self._prepared.let_go_of_data()
             for trial in left:
                 refuse_to_train_over(self._store, trial)
             self._measure_step_times(left)
@@ -216,13 +255,7 @@ class _Sweep:
     def _timed(self, trial: Trial) -> tuple[StepTiming, ...]:
         doing = f"timing the steps of batch size {trial.batch_size}, alone"
         self._listener.phase(doing)
-        ended = run_in_child(
-            measure_step_time,
-            self._prepared.packed,
-            trial,
-            self._request.device,
-            timeout_s=self._timing_limit_s(),
-        )
+        ended = self._subject.timed(trial, timeout_s=self._timing_limit_s())
         if ended.status is not None:
             self._budget.refuse_if_out_of_time(doing)
             # The trial itself will meet the same and be kept with its reason.
@@ -290,18 +323,18 @@ class _Sweep:
             f"{min(engine.n_workers, len(left))} at a time"
         )
         try:
-            run_all(
-                engine, [RunRequest(trial=trial, length=self._request.length) for trial in left]
-            )
+            for trial in left:
+                engine.submit(RunRequest(trial=trial, length=self._request.length))
+            for _ in left:
+                keep_record(self._store, engine.next_finished().record)
         finally:
             engine.cancel()
 
-    def _engine(self) -> LocalProcesses:
+    def _engine(self) -> Engine:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        return LocalProcesses(
+        return self._subject.engine(
             self._store,
-            LocalWork(
-                packed=self._prepared.packed,
+            RunPlan(
                 trial=self._trials[0],
                 micro_batch_sizes={
                     trial.batch_size: trial.micro_batch_size for trial in self._trials

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,28 @@ class Capabilities:
     side_by_side: bool
     in_process_metrics: bool
     keeps_cadence: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan:
+    """What all runs of one question share.
+
+    Attributes:
+        trial: what all trials share; its batch size, rate and seed are replaced.
+        micro_batch_sizes: how each batch size in question fits into memory.
+        step_s: seconds per step of each batch size in question, measured alone.
+        horizon_epochs: the passes that the workload's learning-rate shape spans; None: the rate
+            is constant.
+        device: the PyTorch device, such as "cpu" or "cuda:1".
+        threads: for each run; more than one where a run has the machine to itself.
+    """
+
+    trial: Trial
+    micro_batch_sizes: Mapping[int, int]
+    step_s: Mapping[int, float]
+    horizon_epochs: int | None
+    device: str
+    threads: int = 1
 
 
 class Engine(Protocol):

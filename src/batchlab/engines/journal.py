@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from batchlab.advice.advice import Advice
 from batchlab.engines.cost_model import CostModel
+from batchlab.engines.kept_record import keep_record
 from batchlab.engines.older_journal import with_reasons
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.trial import RunLength, Status, Target, TrialRecord
@@ -233,10 +234,7 @@ class Journal:
             cost_model: what its engine has learned by now.
             spent_s: seconds of the budget spent by now.
         """
-        # One that another process has claimed is being trained there, and kept there.
-        with self._store.claim(end.record.trial.trial_id) as is_ours:
-            if is_ours:
-                self._keep(end.record)
+        keep_record(self._store, end.record)
         ended = StoredEnd.of(end)
         self._write(JournalEntry(runs=(ended,), cost_model=cost_model, spent_s=spent_s))
 
@@ -256,27 +254,6 @@ class Journal:
         """Store the answer: the study is finished."""
         self._write(JournalEntry(readings_s=tuple(self._readings), advice=advice))
         self._readings.clear()
-
-    def _keep(self, record: TrialRecord) -> None:
-        """Store a record of an engine that keeps none itself."""
-        trial_id = record.trial.trial_id
-        stored = self._store.record(trial_id)
-        if not record.evaluations and not record.has_failed:
-            return  # its turn never came: there is nothing of it
-        if stored is not None and stored.status is not None and stored.steps >= record.steps:
-            return
-        assert record.status is not None
-        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
-        self._store.begin_trial(record)
-        self._store.put_evaluations(trial_id, record.evaluations)
-        self._store.finish_trial(
-            trial_id,
-            status=record.status,
-            reason=record.reason,
-            traceback=record.traceback,
-            peak_bytes=record.peak_bytes,
-            notes=record.notes,
-        )
 
     def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
         place = self._written.index(entry)

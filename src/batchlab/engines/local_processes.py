@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from batchlab.engines.contract import Capabilities
+from batchlab.engines.contract import Capabilities, RunPlan
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.process_pool import ProcessPool
 from batchlab.engines.registry import ENGINES
@@ -24,30 +24,6 @@ from batchlab.training.plain import ENGINE
 _UNKNOWN_STEP_S = 1.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalWork:
-    """What is trained, and how.
-
-    Attributes:
-        packed: the workload, packed for child processes.
-        trial: what all trials share; its batch size, rate and seed are replaced.
-        micro_batch_sizes: how each batch size in question fits into memory.
-        step_s: seconds per step of each batch size in question, measured alone.
-        horizon_epochs: the passes that the workload's learning-rate shape spans; None: the rate
-            is constant.
-        device: the PyTorch device, such as "cpu" or "cuda:1".
-        threads: for each run; more than one where a run has the machine to itself.
-    """
-
-    packed: PackedWorkload
-    trial: Trial
-    micro_batch_sizes: Mapping[int, int]
-    step_s: Mapping[int, float]
-    horizon_epochs: int | None
-    device: str
-    threads: int = 1
-
-
 class LocalProcesses:
     """Trains what it is asked for in child processes; the store holds all of it (an `Engine`).
 
@@ -59,18 +35,20 @@ class LocalProcesses:
     def __init__(
         self,
         store: Store,
-        work: LocalWork,
+        packed: PackedWorkload,
+        plan: RunPlan,
         listener: ProgressListener,
         *,
         started_s: float,
         budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store` and with `work`.
+        """Answer from `store`, and with runs of `packed`.
 
         Args:
             store: where all is written down; it knows the workload.
-            work: what is trained.
+            packed: what is trained, packed for child processes.
+            plan: what all runs share.
             listener: told how it gets on.
             started_s: the reading of `clock` from which the budget counts.
             budget_s: seconds after which no run goes on; None: there is no end.
@@ -78,15 +56,15 @@ class LocalProcesses:
         """
         self.cost_model = CostModel()
         self._store = store
-        self._work = work
+        self._plan = plan
         self._clock = clock
         self._started_s = started_s
         self._budget_s = budget_s
         self._known: deque[RunRequest] = deque()
         self._recorder = TrialRecorder(
-            store, listener, device=work.device, threads=work.threads, clock=clock
+            store, listener, device=plan.device, threads=plan.threads, clock=clock
         )
-        self._pool = ProcessPool(work.packed, self._recorder, n_workers=self.n_workers)
+        self._pool = ProcessPool(packed, self._recorder, n_workers=self.n_workers)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,7 +74,7 @@ class LocalProcesses:
     @property
     def n_workers(self) -> int:
         """One run for each core; one on a GPU."""
-        return max(thread_choices("cpu")) if self._work.trial.device == "cpu" else 1
+        return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
 
     @property
     def n_seeds(self) -> int | None:
@@ -110,22 +88,22 @@ class LocalProcesses:
     def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
         """The trial of these three, everything else as the question has it."""
         trial = replace(
-            self._work.trial,
+            self._plan.trial,
             batch_size=batch_size,
-            micro_batch_size=self._work.micro_batch_sizes[batch_size],
+            micro_batch_size=self._plan.micro_batch_sizes[batch_size],
             learning_rate=learning_rate,
             seed=seed,
         )
-        if self._work.horizon_epochs is None:
+        if self._plan.horizon_epochs is None:
             return trial
-        return replace(trial, horizon_steps=trial.plan.steps_in(self._work.horizon_epochs))
+        return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
 
     def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
         """Seconds that so many new steps of a run take beside others, start and evaluations too.
 
         From the step time that was measured alone, and from what earlier runs took.
         """
-        trial = replace(self._work.trial, batch_size=batch_size)
+        trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(
             trial,
             steps,
@@ -190,7 +168,7 @@ class LocalProcesses:
         return budget_s - self.spent_s()
 
     def _step_s(self, batch_size: int) -> float:
-        return self._work.step_s.get(batch_size, _UNKNOWN_STEP_S)
+        return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
         """The stored record with the status that it has for what was asked."""

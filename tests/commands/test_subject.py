@@ -1,0 +1,204 @@
+"""A subject that is no workload of this process: what was recorded elsewhere is asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.reference.made_up import made_up_timing
+from tests.reference.recorded_grid import made_up_rows, write_grid
+
+from batchlab.commands.advice_request import AdviceRequest
+from batchlab.commands.advise import advise_about
+from batchlab.commands.advised import Advised
+from batchlab.commands.budget import Budget
+from batchlab.commands.report import stored, write_page
+from batchlab.commands.sweep import sweep_about
+from batchlab.engines.contract import RunPlan
+from batchlab.engines.recorded import RecordedEngine
+from batchlab.engines.recorded_grid import RecordedGrid
+from batchlab.planning.sweep_request import checked_request
+from batchlab.processes.children import Ended
+from batchlab.profiling.measuring import ProfileRequest
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.trial import Status, Trial
+from batchlab.report.advice.text import advice_text
+from batchlab.store.store import Store
+
+STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
+WORKLOAD_ID = "recorded-made-up"
+BUDGET_S = 60.0
+
+
+class GridSubject:
+    """Trainings that were recorded before; nothing of what was trained is in this process."""
+
+    def __init__(self, grid: RecordedGrid) -> None:
+        self._grid = grid
+
+    def summary(self, store: Path | None) -> WorkloadSummary:
+        header = self._grid.header
+        return WorkloadSummary(
+            workload_id=WORKLOAD_ID,
+            name=header.workload,
+            reference="a grid",
+            settings=(),
+            n_train=header.n_train,
+            n_validation=100,
+            n_test=0,
+            n_train_evaluated=100,
+            n_parameters=10,
+            metrics=(MetricSummary(name=header.metric, better=header.better),),
+            batch_size=header.reference_batch_size,
+            learning_rate=header.reference_learning_rate,
+        )
+
+    def profile(self, request: ProfileRequest, *, deadline_s: float) -> Profile:
+        return Profile(
+            workload_id=WORKLOAD_ID,
+            workload=self._grid.header.workload,
+            n_train=self._grid.header.n_train,
+            reference_batch_size=request.reference_batch_size,
+            device="cpu",
+            device_name="elsewhere",
+            memory_limit_bytes=None,
+            environment=(),
+            created_at="2026-01-01T00:00:00+00:00",
+            points=tuple(
+                ProfilePoint(
+                    batch_size=size,
+                    micro_batch_size=size,
+                    status=Status.OK,
+                    timing=made_up_timing(size, step_s=STEP_S[size], workload_id=WORKLOAD_ID),
+                    peak_bytes=1_000_000 * size,
+                )
+                for size in request.batch_sizes
+            ),
+        )
+
+    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
+        return Ended(
+            value=made_up_timing(
+                trial.batch_size, step_s=STEP_S[trial.batch_size], workload_id=WORKLOAD_ID
+            )
+        )
+
+    def engine(
+        self,
+        store: Store,
+        plan: RunPlan,
+        listener: ProgressListener,
+        *,
+        started_s: float,
+        budget_s: float | None,
+    ) -> RecordedEngine:
+        return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
+
+
+def advised(grid: RecordedGrid, lab: Path) -> Advised:
+    trial = Trial.of_whole_batches(
+        workload_id=WORKLOAD_ID,
+        workload=grid.header.workload,
+        n_train=grid.header.n_train,
+        batch_size=grid.header.reference_batch_size,
+        learning_rate=grid.header.reference_learning_rate,
+        seed=0,
+    )
+    asked = AdviceRequest(
+        objective="time",
+        target=grid.target,
+        batch_sizes=grid.batch_sizes,
+        trial=trial,
+        budget_s=BUDGET_S,
+        epochs=None,
+        train_s=None,
+        memory_limit_bytes=None,
+        elsewhere=None,
+        to_profile=ProfileRequest(
+            trial=trial,
+            batch_sizes=grid.batch_sizes,
+            reference_batch_size=trial.batch_size,
+            device="cpu",
+            memory_limit_bytes=None,
+        ),
+        device="cpu",
+    )
+    return advise_about(
+        GridSubject(grid),
+        asked,
+        budget=Budget(BUDGET_S),
+        store=lab,
+        command="batchlab advise a grid",
+        listener=Silent(),
+    )
+
+
+def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
+    tmp_path: Path, children: list[str]
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
+    lab, page = tmp_path / "lab.db", tmp_path / "page.html"
+
+    found = advised(grid, lab)
+    again = advised(grid, lab)
+    shown = stored(lab, None)
+    write_page(shown, page)
+
+    advice = found.advice
+    assert children == []
+    assert advice.verdict == "recommend"
+    # 60 steps of 1 ms at batch size 32 against 100 of 1 ms at 16 and 40 of 2 ms at 64.
+    assert advice.recommendation is not None
+    assert advice.recommendation.batch_size == 32
+    assert again.advice == advice
+    assert isinstance(shown, Advised)
+    assert shown.advice == advice
+    assert {record.engine for record in shown.study.records} == {"recorded"}
+    text = advice_text(advice, workload=shown.study.workload, report=None)
+    assert "32" in text
+    assert "made-up" in page.read_text()
+
+
+def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
+    trials = tuple(
+        Trial.of_whole_batches(
+            workload_id=WORKLOAD_ID,
+            workload=grid.header.workload,
+            n_train=grid.header.n_train,
+            batch_size=batch_size,
+            learning_rate=0.2,
+            seed=seed,
+        )
+        for seed in (0, 1)
+        for batch_size in (16, 32)
+    )
+    request = checked_request(
+        batch_sizes=(16, 32),
+        learning_rates=(0.2,),
+        seeds=2,
+        epochs=None,
+        steps=70,
+        scaling_rule="none",
+        sampling="reshuffle",
+        drop_last=False,
+        micro_batch_size=None,
+        device="cpu",
+    )
+
+    study = sweep_about(
+        GridSubject(grid),
+        request,
+        trials,
+        budget=Budget(None),
+        store=tmp_path / "lab.db",
+        command="batchlab sweep a grid",
+        listener=Silent(),
+    )
+
+    assert children == []
+    assert [record.trial for record in study.records] == list(trials)
+    assert [record.steps for record in study.records] == [70] * 4
+    assert {timing.batch_size for timing in study.timings} == {16, 32}
