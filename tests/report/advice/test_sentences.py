@@ -18,8 +18,9 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-from batchlab.report.advice.figures import advice_figures
+from batchlab.report.advice import figures as folder
 from batchlab.report.advice.sentences import advice_sentences
+from batchlab.report.parts.figure_row import figure_rows
 
 written = Reason.as_written
 
@@ -308,7 +309,9 @@ def test_a_stand_in_is_never_called_the_users_own():
     assert "the stand-in for your configuration (batch size 64" in said(advice, "gain")
     assert "whose batch size 96 cannot be had" in said(same, "gain")
     assert "a pilot run of the stand-in for your configuration" in said(same, "when to stop")
-    figures = str(advice_figures(advice, advice_study(advice), None))
+    figures = str(
+        tuple(row.build(advice, advice_study(advice), None) for row in figure_rows(folder))
+    )
     assert "your configuration as it is" not in figures
     assert "your batch size" not in figures
     assert "the stand-in for your configuration" in figures

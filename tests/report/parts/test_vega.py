@@ -9,8 +9,9 @@ from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
+from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.vega import paper_image, script, script_json, specification, still_svg
-from batchlab.report.sweep.figures import FIGURES
+from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figures.cost import cost_figure
 
 STUDY = made_up_study(
@@ -19,7 +20,7 @@ STUDY = made_up_study(
     epochs=3,
     endings={(64, 0.01, 0): (Status.DIVERGED, "the loss grew", 2)},
 )
-FIGURE = {row.key: row.build(STUDY) for row in FIGURES}
+FIGURE = {row.key: row.build(STUDY) for row in figure_rows(sweep_figures)}
 
 
 @pytest.mark.parametrize("canvas", [PAGE, PAPER])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice.figures import advice_figures
+from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.rows import advice_looks, drawn_looks
 from batchlab.report.advice.script_lines import script_lines
@@ -20,6 +20,8 @@ from batchlab.report.advice.tables import (
     tried_table,
 )
 from batchlab.report.parts.download import download
+from batchlab.report.parts.figure import Figure
+from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page
@@ -51,7 +53,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     return render_page(
         "advice.html.j2",
         study=study,
-        figures=(figures := advice_figures(advice, study, profile)),
+        figures=(figures := _figures(advice, study, profile)),
         looks=(looks := advice_looks(advice, study)),
         advice=advice,
         answer=answer,
@@ -109,3 +111,8 @@ def _cost_words(advice: Advice) -> str:
     spent, budget = (quantity_text("train_s", s) for s in (advice.spent_s, advice.budget_s))
     runs = f"{advice.n_trials} training run{'s' if advice.n_trials != 1 else ''}"
     return f"{runs}; {spent} of the budget of {budget} were spent, profile and waiting included."
+
+
+def _figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
+    """All figures in the order of the page."""
+    return tuple(row.build(advice, study, profile) for row in figure_rows(advice_figures))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from batchlab.records.study import Study
 from batchlab.report.parts.download import download
+from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page
 from batchlab.report.parts.table import Table
+from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.figures import FIGURES
 from batchlab.report.sweep.sentences import Sentence, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.report.sweep.trials_table import IDENTITY, REASONS, trials_table
@@ -35,7 +36,8 @@ def write_html(study: Study, path: Path) -> None:
 
 def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    figures = [row.build(study) for row in FIGURES]
+    rows = figure_rows(sweep_figures)
+    figures = [row.build(study) for row in rows]
     trials = trials_table(study)
     return render_page(
         "page.html.j2",
@@ -45,7 +47,7 @@ def html_page(study: Study) -> str:
         findings=_findings(study),
         summary=trial_counts(study),
         switched=[
-            (row, figure) for row, figure in zip(FIGURES, figures, strict=True) if row.key in "abc"
+            (row, figure) for row, figure in zip(rows, figures, strict=True) if row.key in "abc"
         ],
         others=[figure for figure in figures if figure.key not in "abc"],
         trials=_numbers_table(trials),

@@ -7,9 +7,10 @@ from typing import Literal
 
 from batchlab.errors import BatchlabError
 from batchlab.records.study import Study
+from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.vega import paper_image
-from batchlab.report.sweep.figures import FIGURES
+from batchlab.report.sweep import figures as sweep_figures
 
 
 class NothingToDrawError(BatchlabError):
@@ -32,7 +33,7 @@ def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) 
         OutputFileError: a file cannot be written.
     """
     path = Path(path)
-    figures = [(row, row.build(study)) for row in FIGURES]
+    figures = [(row, row.build(study)) for row in figure_rows(sweep_figures)]
     if all(figure.absent for _, figure in figures):
         raise NothingToDrawError(
             "no figure has anything to show: "

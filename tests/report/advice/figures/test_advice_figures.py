@@ -15,8 +15,9 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-from batchlab.report.advice.figures import advice_figures
+from batchlab.report.advice import figures as folder
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
+from batchlab.report.parts.figure_row import figure_rows
 
 written = Reason.as_written
 
@@ -24,7 +25,12 @@ ADVICE = made_up_advice()
 
 
 def figures(advice, profile=None) -> dict:
-    return {f.key: f for f in advice_figures(advice, advice_study(advice), profile)}
+    return {
+        f.key: f
+        for f in tuple(
+            row.build(advice, advice_study(advice), profile) for row in figure_rows(folder)
+        )
+    }
 
 
 def rows(figure, kind, panel=None) -> list[dict]:

@@ -4,9 +4,10 @@ import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report.sweep.figures import FIGURES
+from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.sweep import figures as sweep_figures
 
-BUILD = {row.key: row.build for row in FIGURES}
+BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 
 
 def rows_of(figure, **wanted):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_study
 
-from batchlab.report.sweep.figures import FIGURES
+from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.sweep import figures as sweep_figures
 
-BUILD = {row.key: row.build for row in FIGURES}
+BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 
 
 def whole(figure, panel: str) -> dict[str, float]:

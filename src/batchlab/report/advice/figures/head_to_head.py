@@ -14,6 +14,7 @@ from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
 from batchlab.report.parts.charts.axes import configuration_x, ratio_y
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 
@@ -198,3 +199,12 @@ def _table(advice: Advice, found: tuple[Contender, ...]) -> Table:
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (
+    FigureRow(
+        key="e",
+        name="head-to-head",
+        build=lambda advice, study, profile: head_to_head_figure(advice, study, key="e"),
+    ),
+)

@@ -16,6 +16,7 @@ from batchlab.report.parts.charts.axes import rate_range_x, ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 
@@ -231,3 +232,12 @@ def _rule_text(rate: float | None, tuned: float | None) -> str:
 
 def _missed(tried: list[RateTried]) -> int:
     return sum(run.steps_to_target is None for run in tried)
+
+
+ROWS = (
+    FigureRow(
+        key="d",
+        name="learning-rates",
+        build=lambda advice, study, profile: learning_rates_figure(advice, study, key="d"),
+    ),
+)

@@ -15,6 +15,7 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.profile.step_time_text import step_time_text
@@ -197,3 +198,6 @@ def _table(advice: Advice) -> Table:
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (FigureRow(key="c", name="machine", build=partial(machine_figure, key="c")),)

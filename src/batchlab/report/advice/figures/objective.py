@@ -24,6 +24,7 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
 
@@ -138,3 +139,12 @@ def _notes(advice: Advice) -> Iterator[str]:
         yield f"×: {own}, at its own learning rate, one mark a fresh seed."
     if head is not None and any(value is None for value in head.reference):
         yield "↑: it had not reached the target by then; the figure is larger than this."
+
+
+ROWS = (
+    FigureRow(
+        key="a",
+        name="objective",
+        build=lambda advice, study, profile: objective_figure(advice, study, key="a"),
+    ),
+)

@@ -13,6 +13,7 @@ from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
 from batchlab.report.parts.charts.axes import time_x, value_y
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 
@@ -160,3 +161,12 @@ def _table(advice: Advice, curves: list[Row], metric: str) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+ROWS = (
+    FigureRow(
+        key="f",
+        name="progress",
+        build=lambda advice, study, profile: progress_figure(advice, study, key="f"),
+    ),
+)

@@ -21,6 +21,7 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.words.reasons import reason_text
 
@@ -189,3 +190,12 @@ def _table(advice: Advice) -> Table:
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (
+    FigureRow(
+        key="b",
+        name="steps",
+        build=lambda advice, study, profile: steps_figure(advice, study, key="b"),
+    ),
+)

@@ -11,6 +11,7 @@ from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import View, value_y, view_x
 from batchlab.report.parts.charts.chart import chart, literal
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, list_text, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.curves import CurvePoint, lone_curves, mean_curve, thinned
@@ -229,3 +230,10 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
         columns=(*places_columns, *score_columns, Column(key="n", quantity="n", label="seeds")),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (
+    FigureRow(key="a", name="epochs", build=partial(curves_figure, key="a", view="epoch")),
+    FigureRow(key="b", name="steps", build=partial(curves_figure, key="b", view="step")),
+    FigureRow(key="c", name="time", build=partial(curves_figure, key="c", view="equal_time_s")),
+)

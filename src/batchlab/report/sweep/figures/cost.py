@@ -11,6 +11,7 @@ from batchlab.report.parts.charts.axes import value_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.spread import Spread, size_rows, size_words
@@ -145,3 +146,6 @@ def _cost_table(study: Study) -> Table:
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (FigureRow(key="e", name="cost", build=partial(cost_figure, key="e")),)

@@ -12,6 +12,7 @@ from batchlab.report.parts.charts.axes import value_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
 from batchlab.report.sweep.figure_looks import figure_looks
@@ -154,3 +155,6 @@ def _gap_table(chosen: tuple[Cell, ...], held_out: Split | None, metric: str) ->
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (FigureRow(key="d", name="gap", build=partial(gap_figure, key="d")),)

@@ -11,6 +11,7 @@ from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import measured_rates_x, value_y
 from batchlab.report.parts.charts.chart import chart
 from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split
@@ -133,3 +134,6 @@ def rate_table(study: Study, split: Split, metric: str) -> Table:
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+ROWS = (FigureRow(key="f", name="learning-rates", build=partial(rate_figure, key="f")),)
