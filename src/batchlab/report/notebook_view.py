@@ -10,20 +10,22 @@ from pathlib import Path
 from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import METHOD, PointsFit
 from batchlab.profiling.profile import Profile
-from batchlab.report.advice.objective_words import share_text, target_text
+from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.sentences import whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
+from batchlab.report.advice.text import cost_text
 from batchlab.report.fit.text import across_text, group_facts, group_name, group_table
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Table
 from batchlab.report.profile.text import profile_facts, profile_table
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 _VERDICTS = {
-    "recommend": "Recommended",
-    "indifferent": "It does not matter within these; with the least memory",
-    "cannot_tell": "Can't tell",
+    "recommend": N_("Recommended"),
+    "indifferent": N_("It does not matter within these; with the least memory"),
+    "cannot_tell": N_("Can't tell"),
 }
 
 
@@ -66,39 +68,51 @@ def _(shown: Advice) -> Iterator[_Part]:
         yield _Part(table=expected_table(shown.expected))
     yield _Part(table=candidates_table(shown))
     if shown.caveats:
-        yield _Part(title="Caveats", facts=tuple(map(whole_sentence, shown.caveats)))
+        yield _Part(title=text("Caveats"), facts=tuple(map(whole_sentence, shown.caveats)))
 
 
 def _answer(advice: Advice) -> str:
     """The verdict, with what to set where there is anything."""
     found = advice.recommendation
-    verdict = _VERDICTS[advice.verdict]
+    verdict = text(_VERDICTS[advice.verdict])
     if found is None:
         return verdict
-    pieces = (
-        f" ({found.accumulation_steps} micro-batches of {found.micro_batch_size})"
-        if found.accumulation_steps > 1
-        else ""
+    pieces = ""
+    if found.accumulation_steps > 1:
+        pieces = text(
+            " ({n} micro-batches of {size})",
+            n=found.accumulation_steps,
+            size=found.micro_batch_size,
+        )
+    return text(
+        "{verdict}: batch size {size}{pieces}, learning rate {rate:learning_rate}",
+        verdict=verdict,
+        size=found.batch_size,
+        pieces=pieces,
+        rate=found.learning_rate,
     )
-    rate = quantity_text("learning_rate", found.learning_rate)
-    return f"{verdict}: batch size {found.batch_size}{pieces}, learning rate {rate}"
 
 
 def _advice_facts(advice: Advice) -> Iterator[str]:
     yield whole_sentence(advice.reason)
     if advice.target is not None:
-        yield f"Target: {target_text(advice.target)}."
+        yield text("Target: {target}.", target=target_text(advice.target))
     if advice.flat_interval is not None:
         low, high = advice.flat_interval
-        yield f"As good, within {share_text(advice.delta)} of the best: {low} to {high}."
+        yield text(
+            "As good, within {share:percent} of the best: {low} to {high}.",
+            share=advice.delta,
+            low=low,
+            high=high,
+        )
     if advice.gain.estimate is not None or advice.gain.low is not None:
-        gain = estimate_text("ratio", advice.gain)
-        yield f"Gain over the configuration as it is, on fresh seeds (ratio): {gain}."
+        yield text(
+            "Gain over the configuration as it is, on fresh seeds (ratio): {gain}.",
+            gain=estimate_text("ratio", advice.gain),
+        )
     if advice.missing is not None and advice.missing != advice.reason:
-        yield f"Missing: {reason_text(advice.missing).rstrip('.')}."
-    runs = f"{advice.n_trials} training run{'s' if advice.n_trials != 1 else ''}"
-    spent, budget = (quantity_text("train_s", s) for s in (advice.spent_s, advice.budget_s))
-    yield f"{runs}, {spent} of {budget} spent."
+        yield text("Missing: {missing}.", missing=reason_text(advice.missing).rstrip("."))
+    yield f"{cost_text(advice)}."
 
 
 @_parts.register

@@ -7,27 +7,30 @@ from collections.abc import Mapping
 from batchlab.advice.advice import Advice, Candidate, Expected, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words
-from batchlab.report.parts.estimate_text import NOT_TOLD, estimate_text, interval_text
+from batchlab.report.parts.estimate_text import bound_text, estimate_text, interval_only_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
+from batchlab.words.terms import TERMS
 
 PURPOSES: dict[str, str] = {
-    "pilot": "set the target",
-    "tune": "choose a learning rate",
-    "value": "value the chosen rate on fresh seeds",
-    "verify": "verify against the reference",
+    "pilot": N_("set the target"),
+    "tune": N_("choose a learning rate"),
+    "value": N_("value the chosen rate on fresh seeds"),
+    "verify": N_("verify against the reference"),
 }
 
 
 def expected_table(expected: Expected) -> Table:
     """What the recommendation is expected to take; what can't be told is left out."""
     named = (
-        ("time_to_target_s", "time to target", expected.time_to_target_s),
-        ("steps_to_target", "steps", expected.steps_to_target),
-        ("epochs_to_target", "epochs", expected.epochs_to_target),
-        ("samples_to_target", "samples", expected.samples_to_target),
-        ("peak_bytes", "peak memory", expected.peak_bytes),
+        ("time_to_target_s", text("time to target"), expected.time_to_target_s),
+        ("steps_to_target", text("steps"), expected.steps_to_target),
+        ("epochs_to_target", text("epochs"), expected.epochs_to_target),
+        ("samples_to_target", text("samples"), expected.samples_to_target),
+        ("peak_bytes", text("peak memory"), expected.peak_bytes),
     )
     rows = tuple(
         (
@@ -35,19 +38,19 @@ def expected_table(expected: Expected) -> Table:
             estimate_text(name, estimate)
             if estimate.estimate is None
             else quantity_text(name, estimate.estimate),
-            interval_text(name, estimate).removeprefix("95 %: ") or None,
+            interval_only_text(name, estimate) or None,
             estimate.n,
         )
         for name, label, estimate in named
-        if estimate_text(name, estimate) != NOT_TOLD
+        if estimate.estimate is not None or bound_text(name, estimate)
     )
     return Table(
-        caption="What the recommendation is expected to take",
+        caption=text("What the recommendation is expected to take"),
         columns=(
-            Column(key="quantity", quantity="", label="expected"),
-            Column(key="estimate", quantity="", label="value"),
-            Column(key="interval", quantity="", label="95 % interval"),
-            Column(key="n", quantity="n", label="n"),
+            Column(key="quantity", quantity="", label=text("expected")),
+            Column(key="estimate", quantity="", label=text("value")),
+            Column(key="interval", quantity="", label=text("95 % interval")),
+            Column(key="n", quantity="n", label=text("n")),
         ),
         rows=rows,
     )
@@ -58,19 +61,22 @@ def candidates_table(advice: Advice) -> Table:
     words = objective_words(advice)
     rows = tuple(_candidate_row(candidate) for candidate in advice.candidates)
     return Table(
-        caption=f"Batch sizes in question, each at its own tuned learning rate ({words.figure})",
+        caption=text(
+            "Batch sizes in question, each at its own tuned learning rate ({figure})",
+            figure=text(words.figure),
+        ),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="runs", quantity="n", label="runs"),
-            Column(key="steps_to_target", quantity="steps_to_target", label="steps"),
-            Column(key="step_s", quantity="step_s", label="step"),
-            Column(key="time_to_target_s", quantity="time_to_target_s", label="time"),
-            Column(key="samples_to_target", quantity="samples_to_target", label="samples"),
-            Column(key="peak_bytes", quantity="peak_bytes", label="memory"),
-            Column(key="relative", quantity="ratio", label="× best"),
-            Column(key="relative_high", quantity="ratio", label="at most"),
-            Column(key="flat", quantity="", label="flat"),
+            Column(key="runs", quantity="n", label=text("runs")),
+            Column(key="steps_to_target", quantity="steps_to_target", label=text("steps")),
+            Column(key="step_s", quantity="step_s", label=text("step")),
+            Column(key="time_to_target_s", quantity="time_to_target_s", label=text("time")),
+            Column(key="samples_to_target", quantity="samples_to_target", label=text("samples")),
+            Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
+            Column(key="relative", quantity="ratio", label=text("× best")),
+            Column(key="relative_high", quantity="ratio", label=text("at most")),
+            Column(key="flat", quantity="", label=text("flat")),
         ),
         rows=rows,
     ).without_empty_columns()
@@ -88,7 +94,7 @@ def _candidate_row(candidate: Candidate) -> tuple[Value, ...]:
         candidate.peak_bytes,
         candidate.relative.estimate,
         candidate.relative.high,
-        "yes" if candidate.in_flat_interval else "",
+        text("yes") if candidate.in_flat_interval else "",
     )
 
 
@@ -106,18 +112,18 @@ def cost_table(advice: Advice, study: Study) -> Table:
             runs.setdefault(tried.purpose, {})[key] = tried
         seen.add(key)
     return Table(
-        caption="What was run; seconds of runs side by side are counted once for each",
+        caption=text("What was run; seconds of runs side by side are counted once for each"),
         columns=(
-            Column(key="purpose", quantity="", label="to"),
-            Column(key="runs", quantity="n", label="training runs"),
-            Column(key="batch_sizes", quantity="n", label="batch sizes"),
-            Column(key="steps", quantity="steps_to_target", label="steps"),
-            Column(key="samples", quantity="samples_to_target", label="samples"),
-            Column(key="train_s", quantity="train_s", label="training and evaluation"),
+            Column(key="purpose", quantity="", label=text("to")),
+            Column(key="runs", quantity="n", label=text("training runs")),
+            Column(key="batch_sizes", quantity="n", label=text("batch sizes")),
+            Column(key="steps", quantity="steps_to_target", label=text("steps")),
+            Column(key="samples", quantity="samples_to_target", label=text("samples")),
+            Column(key="train_s", quantity="train_s", label=text("training and evaluation")),
         ),
         rows=tuple(
             (
-                PURPOSES.get(purpose, purpose),
+                text(PURPOSES.get(purpose, purpose)),
                 len(found),
                 len({tried.batch_size for tried in found.values()}),
                 sum(tried.steps for tried in found.values()),
@@ -132,14 +138,14 @@ def cost_table(advice: Advice, study: Study) -> Table:
 def tried_table(advice: Advice) -> Table:
     """Every training run, in the order they were asked."""
     return Table(
-        caption="Every training run, in the order they were asked",
+        caption=text("Every training run, in the order they were asked"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="seed", quantity="seed", label="seed"),
-            Column(key="purpose", quantity="", label="to"),
-            Column(key="status", quantity="status", label="status"),
-            Column(key="steps", quantity="steps", label="steps"),
+            Column(key="seed", quantity="seed", label=text("seed")),
+            Column(key="purpose", quantity="", label=text("to")),
+            Column(key="status", quantity="status", label=text("status")),
+            Column(key="steps", quantity="steps", label=text("steps")),
             Column(key="steps_to_target", quantity="steps_to_target"),
         ),
         rows=tuple(
@@ -147,8 +153,8 @@ def tried_table(advice: Advice) -> Table:
                 tried.batch_size,
                 tried.learning_rate,
                 tried.seed,
-                PURPOSES.get(tried.purpose, tried.purpose),
-                tried.status.replace("_", " "),
+                text(PURPOSES.get(tried.purpose, tried.purpose)),
+                text(TERMS[tried.status]).replace("_", " "),
                 tried.steps,
                 tried.steps_to_target,
             )
@@ -179,11 +185,11 @@ def _sum_known(
 def steps_table(advice: Advice) -> Table:
     """What was done and why, in order."""
     return Table(
-        caption="What was done and why; seconds spent until then",
+        caption=text("What was done and why; seconds spent until then"),
         columns=(
-            Column(key="spent_s", quantity="train_s", label="after"),
-            Column(key="did", quantity="", label="did"),
-            Column(key="why", quantity="", label="why"),
+            Column(key="spent_s", quantity="train_s", label=text("after")),
+            Column(key="did", quantity="", label=text("did")),
+            Column(key="why", quantity="", label=text("why")),
         ),
         rows=tuple(
             (step.spent_s, reason_text(step.did), reason_text(step.why)) for step in advice.steps

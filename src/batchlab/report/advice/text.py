@@ -14,6 +14,8 @@ from batchlab.report.advice.sentences import advice_sentences, whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import Sentence
+from batchlab.words.catalogue import plural, text
+from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 WIDTH = 100
@@ -33,7 +35,10 @@ _TOPICS = (
     "when to stop",
     "pay-back",
 )
-_SHORT = {"of it from the batch size": "of that, batch", "what would settle it": "to settle it"}
+_SHORT = {
+    "of it from the batch size": N_("of that, batch"),
+    "what would settle it": N_("to settle it"),
+}
 
 
 def advice_text(advice: Advice, *, workload: WorkloadSummary, report: Path | None) -> str:
@@ -58,7 +63,8 @@ def advice_text(advice: Advice, *, workload: WorkloadSummary, report: Path | Non
         said.pop("why", None)  # the bounds below say it
     parts.append(_findings(said))
     if advice.recommendation is not None:
-        parts.append(["paste:", *(f"  {line}" for line in script_lines(advice.recommendation))])
+        paste = (f"  {line}" for line in script_lines(advice.recommendation))
+        parts.append([text("paste:"), *paste])
     last = _cost(advice, report)
     table = [] if advice.recommendation else candidates_table(advice).to_text().splitlines()
     room = MOST_LINES - sum(len(part) + 1 for part in parts if part) - len(last)
@@ -73,7 +79,7 @@ def advice_text(advice: Advice, *, workload: WorkloadSummary, report: Path | Non
 def explain_text(advice: Advice) -> str:
     """What was done and why, one step a line with the seconds spent until then."""
     if not advice.steps:
-        return "No step was recorded.\n"
+        return text("No step was recorded.") + "\n"
     width = max(len(quantity_text("train_s", step.spent_s)) for step in advice.steps)
     return "".join(
         f"{quantity_text('train_s', step.spent_s):>{width}}  "
@@ -84,14 +90,16 @@ def explain_text(advice: Advice) -> str:
 
 def _settings(found: Configuration) -> list[str]:
     """What to set, a line each."""
-    micro = (
-        "whole"
-        if found.accumulation_steps == 1
-        else f"{found.accumulation_steps} micro-batches of {found.micro_batch_size}"
-    )
+    micro = text("whole")
+    if found.accumulation_steps > 1:
+        micro = text(
+            "{n} micro-batches of {size}",
+            n=found.accumulation_steps,
+            size=found.micro_batch_size,
+        )
     rows = [
-        ("batch size", f"{found.batch_size} ({micro})"),
-        ("learning rate", quantity_text("learning_rate", found.learning_rate)),
+        (text("batch size"), f"{found.batch_size} ({micro})"),
+        (text("learning rate"), quantity_text("learning_rate", found.learning_rate)),
     ]
     return [f"{name:<{_LABEL_WIDTH}} {value}" for name, value in rows]
 
@@ -101,7 +109,7 @@ def _findings(said: dict[str, Sentence]) -> list[str]:
         line
         for topic in _TOPICS
         if topic in said
-        for line in _labelled(_SHORT.get(topic, topic), str(said[topic]))
+        for line in _labelled(text(_SHORT.get(topic, topic)), str(said[topic]))
     ]
 
 
@@ -112,25 +120,37 @@ def _caveats(caveats: Sequence[Reason], *, most: int) -> list[str]:
         more = _wrapped(f"- {whole_sentence(caveat)}", indent="  ")
         left = len(caveats) - number
         if len(lines) + len(more) + (left > 1) > most:
-            return [*lines, f"- {left} more caveat{'s' if left > 1 else ''}: see the report"]
+            rest = plural(
+                "{n} more caveat: see the report", "{n} more caveats: see the report", left
+            )
+            return [*lines, f"- {rest}"]
         lines += more
     return lines
 
 
 def _cost(advice: Advice, report: Path | None) -> list[str]:
     """What it took, and where more is to be read."""
-    runs = f"{advice.n_trials} training run{'s' if advice.n_trials != 1 else ''}"
-    spent, budget = (quantity_text("train_s", s) for s in (advice.spent_s, advice.budget_s))
-    lines = [f"{runs}, {spent} of {budget} spent"]
-    return lines if report is None else [*lines, f"report: {report}"]
+    lines = [cost_text(advice)]
+    return lines if report is None else [*lines, text("report: {file}", file=str(report))]
 
 
-def _labelled(label: str, text: str) -> list[str]:
-    return _wrapped(text, first=f"{label:<{_LABEL_WIDTH}} ", indent=" " * (_LABEL_WIDTH + 1))
+def cost_text(advice: Advice) -> str:
+    """How many runs and seconds it took, of how many."""
+    return plural(
+        "{n} training run, {spent_s:train_s} of {budget_s:train_s} spent",
+        "{n} training runs, {spent_s:train_s} of {budget_s:train_s} spent",
+        advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+    )
 
 
-def _wrapped(text: str, *, first: str = "", indent: str = "") -> list[str]:
+def _labelled(label: str, said: str) -> list[str]:
+    return _wrapped(said, first=f"{label:<{_LABEL_WIDTH}} ", indent=" " * (_LABEL_WIDTH + 1))
+
+
+def _wrapped(said: str, *, first: str = "", indent: str = "") -> list[str]:
     """Lines of the text; a percent sign stays with its number."""
-    kept = text.replace(" %", _NO_BREAK + "%")
+    kept = said.replace(" %", _NO_BREAK + "%")
     lines = textwrap.wrap(kept, WIDTH, initial_indent=first, subsequent_indent=indent)
     return [line.replace(_NO_BREAK, " ") for line in lines]

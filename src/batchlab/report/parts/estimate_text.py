@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from batchlab.records.estimate import Estimate
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import quantity_text, range_text
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
 
-NOT_TOLD = "can't be told"
+NOT_TOLD = N_("can't be told")
 
 
 def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> str:
@@ -20,7 +22,7 @@ def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> st
         The text; where nothing is known it says so, and the reason is left to the caller.
     """
     if estimate.estimate is None:
-        return bound_text(name, estimate) or NOT_TOLD
+        return bound_text(name, estimate) or text(NOT_TOLD)
     inside = [interval_text(name, estimate)]
     if of is not None and estimate.n:
         inside.append(f"{estimate.n} {of if estimate.n > 1 else of.removesuffix('s')}")
@@ -31,17 +33,21 @@ def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> st
 
 def interval_text(name: str, estimate: Estimate) -> str:
     """The 95 % interval alone, "95 %: 11.8 s to 12.9 s"; empty where no bound is known."""
+    interval = interval_only_text(name, estimate)
+    return text("95 %: {interval}", interval=interval) if interval else ""
+
+
+def interval_only_text(name: str, estimate: Estimate) -> str:
+    """The interval without what it is, "11.8 s to 12.9 s"; empty where no bound is known."""
     if estimate.low is not None and estimate.high is not None:
-        low, high = quantity_text(name, estimate.low), quantity_text(name, estimate.high)
-        return f"95 %: {low} to {high}"
-    bound = bound_text(name, estimate)
-    return f"95 %: {bound}" if bound else ""
+        return range_text(name, estimate.low, estimate.high)
+    return bound_text(name, estimate)
 
 
 def bound_text(name: str, estimate: Estimate) -> str:
     """The one bound that is known, "at least 9,000"; empty where none or both are."""
     if estimate.low is not None and estimate.high is None:
-        return f"at least {quantity_text(name, estimate.low)}"
+        return text("at least {low}", low=quantity_text(name, estimate.low))
     if estimate.high is not None and estimate.low is None:
-        return f"at most {quantity_text(name, estimate.high)}"
+        return text("at most {high}", high=quantity_text(name, estimate.high))
     return ""
