@@ -35,8 +35,8 @@ KNEES = (16, 256, 1024, 8192)
 TRUTHS = (Truth(noise=0.08), Truth(noise=0.08, b_crit=2000.0, s_min=100.0))
 N_DRAWS = 6
 TRAININGS = 40  # of the reference, that the budget pays for
-SWEEP_STEPS = (12_000, 1_500, 1_500, 1_500, 6_000, 1_500)
-N_SWEEPS = 6
+SWEEP_STEPS = (8_000, 1_000, 1_000, 1_000, 4_000, 1_000)
+N_SWEEPS = 4
 
 
 def advised() -> tuple[float, float, int]:

@@ -112,7 +112,7 @@ class LocalProcesses:
         )
 
     def spent_s(self) -> float:
-        """Seconds since it was made to begin."""
+        """Seconds of the budget spent by the clock: those since `started_s`."""
         return self._clock() - self._started_s
 
     def submit(self, request: RunRequest) -> None:
