@@ -9,7 +9,8 @@ import pytest
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 
-from batchlab.engines.journal import Journal
+from batchlab.commands.stored_advice import put_advice
+from batchlab.engines.journal import Journal, StudyName
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
@@ -23,16 +24,16 @@ def test_the_report_of_an_advise_study_is_its_advice(
     study = advice_study(advice)
     with Store(tmp_path / "batchlab.db") as store:
         store.put_workload(study.workload)
-        store.put_study(
+        name = StudyName(
             study_id="advised",
             command=study.command,
             workload_id=study.workload.workload_id,
             environment=(),
-            trial_ids=(),
         )
-        journal = Journal(store, "advised")
+        journal = Journal(store, name)
+        journal.put_study(None)
         journal.begin(profile=made_up_profile().to_json(), budget_s=100.0, spent_s=1.0)
-        journal.put_advice(advice)
+        put_advice(store, "advised", advice)
 
     done = do("report", "--format", output_format)
 

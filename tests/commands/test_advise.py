@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -323,6 +325,26 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     assert advisor.asked == asked
     assert resumed == uninterrupted
     assert len(profiled) == 2  # once in each store
+
+
+def test_an_answer_in_another_form_is_asked_anew_from_its_trials(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    before = advise_by_step_clock(lab)
+    asked = list(advisor.asked)
+    evaluations = "SELECT * FROM evaluations ORDER BY trial_id, step"
+    with closing(sqlite3.connect(lab)) as connection, connection:
+        connection.execute("UPDATE advices SET version = 0")
+        facts = connection.execute(evaluations).fetchall()
+    advisor.asked.clear()
+
+    again = advise_by_step_clock(lab)
+
+    assert again == before
+    assert advisor.asked == asked
+    assert len(profiled) == 1
+    with closing(sqlite3.connect(lab)) as connection:
+        assert connection.execute(evaluations).fetchall() == facts
 
 
 # Refused

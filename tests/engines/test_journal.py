@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.reference.made_up_advice import KINDS, made_up_advice, one_sided_advice
 from tests.reference.made_up_study import STUDY, store_with_study
 
-from batchlab.advice.advice import Advice
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.journal import Journal, stored_journal
 from batchlab.errors import StoreError
@@ -67,7 +63,7 @@ def store(tmp_path: Path) -> Store:
 def test_a_new_study_has_an_empty_journal(store: Store) -> None:
     journal = Journal(store, STUDY)
 
-    assert (journal.profile, journal.advice, journal.spent_before_s) == (None, None, 0.0)
+    assert (journal.profile, journal.spent_before_s) == (None, 0.0)
     assert journal.replayed_reading_s() is None
     assert journal.replayed_end([REQUEST], engine="toy") is None
 
@@ -129,44 +125,6 @@ def test_other_runs_than_before_end_the_replay(store: Store, other: RunRequest) 
 
     assert again.replayed_end([other], engine="toy") is None
     assert again.replayed_reading_s() is None
-
-
-@pytest.mark.parametrize("advice", [made_up_advice(), one_sided_advice()])
-def test_an_advice_is_kept_to_the_last_bit(store: Store, advice: Advice) -> None:
-    Journal(store, STUDY).put_advice(advice)
-
-    assert Journal(store, STUDY).advice == advice
-
-
-def as_texts(value: Any) -> Any:
-    """What was stored before reasons had codes: the text alone, and "" where there was no note."""
-    if isinstance(value, list):
-        return [as_texts(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"code", "values"}:
-        return value["values"][0][1]
-    return {
-        name: "" if name == "note" and part is None else as_texts(part)
-        for name, part in value.items()
-    }
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_advice_from_before_codes_is_read_with_its_texts_as_written(
-    store: Store, kind: str
-) -> None:
-    advice = KINDS[kind]()  # whose reasons are all "as_written"
-    Journal(store, STUDY).put_advice(advice)
-    stored = store.decisions("study")
-    assert stored is not None
-    older = json.dumps(as_texts(json.loads(stored)))
-    assert "as_written" in stored
-    assert "as_written" not in older
-
-    store.put_decisions("study", older)
-
-    assert Journal(store, STUDY).advice == advice
 
 
 def test_decisions_changed_by_another_program_are_refused(store: Store) -> None:

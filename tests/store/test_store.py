@@ -336,7 +336,7 @@ TestStoreAgreesWithItsTwin.settings = settings(
 
 def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(store, monkeypatch):
     times = iter(["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "later"])
-    monkeypatch.setattr("batchlab.store.store._now", lambda: next(times))
+    monkeypatch.setattr("batchlab.store.studies.now", lambda: next(times))
     for study_id in ("first", "second", "first"):
         store.put_study(
             study_id=study_id,

@@ -14,6 +14,7 @@ from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.budget import Budget
+from batchlab.commands.stored_advice import put_advice, stored_advice
 from batchlab.commands.subject import Subject
 from batchlab.engines.contract import Engine, RunPlan, run_all
 from batchlab.engines.journal import Journal, StudyName
@@ -70,7 +71,7 @@ class AdviceSession:
             if self._store.decisions(study_id) is None:
                 self._put_study()
             journal = Journal(self._store, self._study)
-            if journal.advice is None:
+            if stored_advice(self._store, study_id) is None:
                 try:
                     self._advise(journal)
                 finally:
@@ -153,7 +154,8 @@ class AdviceSession:
             caveats=(*filter(None, [stands_in]), *advice.caveats, *self._caveats(here)),
         )
         journal.put_study(advice.target)
-        journal.put_advice(advice)
+        journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
+        put_advice(self._store, self._study.study_id, advice)
 
     # ---- the budget
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
+from batchlab.commands.stored_advice import stored_advice
 from batchlab.engines.journal import stored_journal
 from batchlab.profiling.profile import Profile
 from batchlab.records.study import Study
@@ -27,9 +28,13 @@ class Advised:
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """The advice that a stored study ended with; None: it did not, or it asked for none."""
-    decisions = stored_journal(store, study.study_id)
-    if not decisions or decisions[-1].advice is None or decisions[0].profile is None:
+    """The advice of a stored study; None: it asked for none, or has none that this version reads.
+
+    An answer that another version wrote is asked anew from its trials: by the same command.
+    """
+    advice = stored_advice(store, study.study_id)
+    entries = () if advice is None else stored_journal(store, study.study_id)
+    if advice is None or not entries or entries[0].profile is None:
         return None
-    profile = Profile.from_json(decisions[0].elsewhere or decisions[0].profile)
-    return Advised(advice=decisions[-1].advice, study=study, profile=profile)
+    profile = Profile.from_json(entries[0].elsewhere or entries[0].profile)
+    return Advised(advice=advice, study=study, profile=profile)

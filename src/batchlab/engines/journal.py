@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from batchlab.advice.advice import Advice
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.kept_record import keep_record
-from batchlab.engines.older_journal import with_reasons
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.trial import RunLength, Status, Target, TrialRecord
 from batchlab.store.column import JsonColumn, UnreadableColumn
@@ -102,7 +100,6 @@ class JournalEntry:
         runs: how the next training runs ended, in the order in which they did.
         cost_model: what the engine had learned by then of how long runs take.
         spent_s: seconds of the budget that were spent when this was written.
-        advice: the answer; in the last entry only.
     """
 
     profile: str | None = None
@@ -112,7 +109,6 @@ class JournalEntry:
     runs: tuple[StoredEnd, ...] = ()
     cost_model: CostModel = field(default_factory=CostModel)
     spent_s: float = 0.0
-    advice: Advice | None = None
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
@@ -153,11 +149,6 @@ class Journal:
     def profile(self) -> str | None:
         """The profile's JSON, None before there is one."""
         return self._written[0].profile if self._written else None
-
-    @property
-    def advice(self) -> Advice | None:
-        """The answer of a finished study, None before."""
-        return self._written[-1].advice if self._written else None
 
     @property
     def budget_s(self) -> float | None:
@@ -250,11 +241,6 @@ class Journal:
             target=target,
         )
 
-    def put_advice(self, advice: Advice) -> None:
-        """Store the answer: the study is finished."""
-        self._write(JournalEntry(readings_s=tuple(self._readings), advice=advice))
-        self._readings.clear()
-
     def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
         place = self._written.index(entry)
         before = entry.runs[: entry.runs.index(end)]
@@ -283,4 +269,4 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
         try:
             return _DECISIONS.decoded(text, what)
         except UnreadableColumn:
-            return _DECISIONS.decoded(with_reasons(text), what)
+            return _DECISIONS.decoded(text, what)

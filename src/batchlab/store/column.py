@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -65,6 +66,10 @@ class JsonColumn(Generic[T]):
             raise UnreadableColumn(what) from error
 
 
+PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
+TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
+
+
 def require_finite(number: float, what: str) -> None:
     """Refuse NaN and infinity: a number that is not known is None.
 
@@ -92,3 +97,13 @@ def _numbers(value: object, name: str) -> Iterator[tuple[str, float]]:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from _numbers(item, f"{name}[{index}]")
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a command line that it can't are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def now() -> str:
+    """The time as a store writes it: ISO 8601, UTC, in whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -235,9 +235,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Asked again, now alone: another process may have done it while we waited.
-        for statements in store_schema.MIGRATIONS[_version(connection) :]:
-            for statement in statements:
-                connection.execute(statement)
+        for migrations in store_schema.MIGRATIONS[_version(connection) :]:
+            for migration in migrations:
+                if isinstance(migration, str):
+                    connection.execute(migration)
+                else:
+                    migration(connection)
         connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={len(store_schema.MIGRATIONS)}")
         connection.execute("COMMIT")

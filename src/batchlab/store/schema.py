@@ -6,6 +6,11 @@ store of the version before up to date, and touch none that stands: users hold s
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+
+from batchlab.store import advice_apart
+
 APPLICATION_ID = 0x424C4142  # "BLAB": in the file's header, so that `file` and we know our own
 
 # WITHOUT ROWID keeps the evaluations of a trial side by side on disk, which is how they are read.
@@ -77,5 +82,10 @@ _VERSION_1 = (
     "CREATE INDEX measurements_of ON measurements (workload_id, kind, device)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
-"""Statements that lead from version n to n + 1, at index n; a store's version is their count."""
+_VERSION_2 = (advice_apart.TABLE, advice_apart.move_advice_out_of_journals)
+
+Migration = str | Callable[[sqlite3.Connection], None]
+"""A statement, or what statements alone cannot do, inside the same transaction."""
+
+MIGRATIONS: tuple[tuple[Migration, ...], ...] = (_VERSION_1, _VERSION_2)
+"""What leads from version n to n + 1, at index n; a store's version is their count."""

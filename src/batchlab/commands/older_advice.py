@@ -1,4 +1,4 @@
-"""OlderJournal: a journal from before reasons had codes, with its texts as reasons."""
+"""OlderAdvice: an answer of version 1, from before reasons had codes, in the form of now."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import msgspec
 
 _ONE = ("reason", "missing", "note", "did", "why")
 _SEVERAL = ("caveats",)
+_RENAMED = {"score": "cost"}
 
 
-def with_reasons(text: str) -> str:
-    """The JSON of a journal whose advice may hold plain texts, each as a reason "as_written"."""
+def as_written_now(text: str) -> str:
+    """The JSON of an answer of version 1 as version 2: its plain texts are reasons "as_written"."""
     try:
-        entries = msgspec.json.decode(text)
+        advice = msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and entry.get("advice") is not None:
-            entry["advice"] = _with_reasons(entry["advice"])
-    return msgspec.json.encode(entries).decode()
+    return msgspec.json.encode(_with_reasons(advice)).decode()
 
 
 def _with_reasons(value: Any) -> Any:
@@ -27,7 +25,7 @@ def _with_reasons(value: Any) -> Any:
         return [_with_reasons(part) for part in value]
     if not isinstance(value, dict):
         return value
-    return {name: _field(name, part) for name, part in value.items()}
+    return {_RENAMED.get(name, name): _field(name, part) for name, part in value.items()}
 
 
 def _field(name: str, value: Any) -> Any:

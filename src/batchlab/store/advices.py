@@ -1,0 +1,38 @@
+"""Advices: the answers that a store keeps, apart from the facts that they were drawn from."""
+
+from __future__ import annotations
+
+from batchlab.store.studies import Studies
+
+
+class Advices(Studies):
+    """The answers of a store's studies, as text; `commands/stored_advice.py` says of what."""
+
+    def put_advice(self, study_id: str, advice: str, *, version: int) -> None:
+        """Store the answer of a study; it replaces one of the same version only.
+
+        Args:
+            study_id: a study in the store.
+            advice: the answer as JSON.
+            version: of the form that it has.
+
+        Raises:
+            StoreError: there is no such study.
+        """
+        with self._writing() as connection:
+            known = connection.execute("SELECT 1 FROM studies WHERE study_id = ?", (study_id,))
+            if known.fetchone() is None:
+                raise self._no_study(connection, study_id)
+            connection.execute(
+                "INSERT OR REPLACE INTO advices (study_id, version, payload) VALUES (?, ?, ?)",
+                (study_id, version, advice),
+            )
+
+    def advice(self, study_id: str, *, version: int) -> str | None:
+        """The answer of a study in the form of that version, None if there is none."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT payload FROM advices WHERE study_id = ? AND version = ?",
+                (study_id, version),
+            ).fetchone()
+            return None if row is None else str(row[0])

@@ -1,0 +1,149 @@
+"""Trials: what a store keeps of every training run: what was asked, and how it ended."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, printable
+from batchlab.store.evaluations import Evaluations
+from batchlab.store.workloads import Workloads
+
+_TRIAL: Final = JsonColumn[Trial](Trial)
+_TARGET: Final = JsonColumn[Target](Target)
+_STEPS: Final = JsonColumn[tuple[int, ...]](tuple[int, ...])
+
+_RECORD_COLUMNS = (
+    "trial, status, reason, traceback, engine, threads, versions, target, peak_bytes, "
+    "resumed_from_steps, notes"
+)
+
+
+class Trials(Workloads, Evaluations):
+    """The trials of a store."""
+
+    def begin_trial(self, record: TrialRecord) -> None:
+        """Store that a trial begins or goes on: from now on it has no status.
+
+        Its evaluations are not looked at (`put_evaluations` and `drop_evaluations_after` do
+        that), nor are status, reason and traceback.
+
+        Args:
+            record: of a workload that is in the store.
+        """
+        # Before the identity, which a number that is not finite has none of.
+        encoded = _TRIAL.encoded(record.trial, f"trial of {record.trial.workload}")
+        trial_id = record.trial.trial_id
+        what = f"trial {trial_id}"
+        values = (
+            record.engine,
+            record.threads,
+            PAIRS.encoded(record.versions, f"versions of {what}"),
+            None if record.target is None else _TARGET.encoded(record.target, f"target of {what}"),
+            record.peak_bytes,
+            _STEPS.encoded(record.resumed_from_steps, f"resumed_from_steps of {what}"),
+            TEXTS.encoded(record.notes, f"notes of {what}"),
+        )
+        with self._writing() as connection:
+            self._require_workload(connection, record.trial.workload_id, what)
+            connection.execute(
+                "INSERT INTO trials (trial_id, workload_id, trial, engine, threads, versions, "
+                "target, peak_bytes, resumed_from_steps, notes) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (trial_id) DO UPDATE SET status = NULL, reason = NULL, "
+                "traceback = NULL, engine = excluded.engine, threads = excluded.threads, "
+                "versions = excluded.versions, target = excluded.target, "
+                "peak_bytes = excluded.peak_bytes, "
+                "resumed_from_steps = excluded.resumed_from_steps, notes = excluded.notes",
+                (trial_id, record.trial.workload_id, encoded, *values),
+            )
+
+    def restart_trial(self, trial_id: str) -> None:
+        """Forget what was observed of a trial and that it was resumed, to run it from step 0."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
+            changed = connection.execute(
+                "UPDATE trials SET status = NULL, reason = NULL, traceback = NULL, "
+                "peak_bytes = NULL, resumed_from_steps = '[]' WHERE trial_id = ?",
+                (trial_id,),
+            )
+            self._require_trial(trial_id, found=bool(changed.rowcount))
+
+    def finish_trial(
+        self,
+        trial_id: str,
+        *,
+        status: Status,
+        reason: str | None,
+        traceback: str | None,
+        peak_bytes: int | None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Store how a trial ended.
+
+        Args:
+            trial_id: a trial that has begun.
+            status: how it ended.
+            reason: one line that says why it ended badly, None where it ended well.
+            traceback: the whole report of an error, None without one.
+            peak_bytes: peak memory of its process, None: not reported.
+            notes: added to those it began with.
+        """
+        with self._writing() as connection:
+            row = connection.execute(
+                "SELECT notes FROM trials WHERE trial_id = ?", (trial_id,)
+            ).fetchone()
+            self._require_trial(trial_id, found=row is not None)
+            what = f"notes of trial {trial_id}"
+            all_notes = tuple(dict.fromkeys((*TEXTS.decoded(row[0], what), *notes)))
+            connection.execute(
+                "UPDATE trials SET status = ?, reason = ?, traceback = ?, peak_bytes = ?, "
+                "notes = ? WHERE trial_id = ?",
+                (
+                    Status(status).value,
+                    None if reason is None else printable(reason),
+                    None if traceback is None else printable(traceback),
+                    peak_bytes,
+                    TEXTS.encoded(all_notes, what),
+                    trial_id,
+                ),
+            )
+
+    def record(self, trial_id: str) -> TrialRecord | None:
+        """A trial and all that was observed of it, None if it has not begun."""
+        with self._reading() as connection:
+            return self._record(connection, trial_id)
+
+    def _record(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord | None:
+        row = connection.execute(
+            f"SELECT {_RECORD_COLUMNS} FROM trials WHERE trial_id = ?", (trial_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        trial, status, reason, traceback, engine, threads, versions, target, peak, steps, notes = (
+            row
+        )
+        what = f"trial {trial_id}"
+        return TrialRecord(
+            trial=_TRIAL.decoded(trial, what),
+            status=None if status is None else _status(status, what),
+            reason=reason,
+            traceback=traceback,
+            engine=engine,
+            threads=threads,
+            versions=PAIRS.decoded(versions, what),
+            target=None if target is None else _TARGET.decoded(target, what),
+            evaluations=self._evaluations(connection, trial_id),
+            peak_bytes=peak,
+            resumed_from_steps=_STEPS.decoded(steps, what),
+            notes=TEXTS.decoded(notes, what),
+        )
+
+
+def _status(text: str, what: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError as error:
+        raise UnreadableColumn(what) from error
