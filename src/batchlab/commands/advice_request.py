@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import get_args
 
@@ -64,7 +64,7 @@ class AdviceRequest:
         document = {
             "batchlab": __version__,
             "question": "advise",
-            "trial": asdict(self.trial),
+            "trial": _told_apart_by(self.trial),
             "objective": self.objective,
             "target": None if self.target is None else asdict(self.target),
             "batch_sizes": self.batch_sizes,
@@ -77,6 +77,17 @@ class AdviceRequest:
         }
         text = json.dumps(document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _told_apart_by(trial: Trial) -> dict[str, object]:
+    """The trial's fields, those with a default (added later) only where they differ from it.
+
+    So a field that is added takes no study from who asks for it again.
+    """
+    at_default = {
+        field.name for field in fields(trial) if getattr(trial, field.name) == field.default
+    }
+    return {name: value for name, value in asdict(trial).items() if name not in at_default}
 
 
 def check_objective(objective: str) -> None:

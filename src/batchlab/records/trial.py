@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Final, Literal
 
 import rfc8785
 
@@ -99,9 +99,23 @@ class RunLength:
         return min(limits)
 
 
+IDENTITY_FORMAT: Final = 2  # the first, without a number, hashed every field
+
+FROZEN_DEFAULTS: Final[Mapping[str, object]] = {
+    "settings": (),
+    "sampling": "reshuffle",
+    "drop_last": False,
+    "scaling_rule": "none",
+    "horizon_steps": None,
+    "device": "cpu",
+}
+"""The values that identities leave out, beside a micro-batch of the whole batch. A change here
+would give stored trials other identities. A later field has its frozen default in the class."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One training run that can be asked for; its identity is the hash of its canonical JSON.
+    """One training run that can be asked for; its identity is a hash of what differs from defaults.
 
     Attributes:
         workload_id: identity of the workload: its source, settings and data.
@@ -162,13 +176,33 @@ class Trial:
         )
 
     @property
+    def identity(self) -> dict[str, object]:
+        """What tells it from other trials: each field that differs from its frozen default.
+
+        So a field that is added later, with a default, changes the identity of no trial that has
+        it there. `format` rises where what is already here gets another meaning.
+        """
+        differing = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != self._frozen_default(field)
+        }
+        if self.settings:
+            differing["settings"] = dict(self.settings)
+        return {"format": IDENTITY_FORMAT, **differing}
+
+    def _frozen_default(self, field: Field[Any]) -> object:
+        if field.name == "micro_batch_size":
+            return self.batch_size
+        return FROZEN_DEFAULTS.get(field.name, field.default)
+
+    @property
     def trial_id(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of the trial's canonical JSON.
+        """The first 16 hexadecimal digits of the SHA-256 of the identity's canonical JSON.
 
         Source: RFC 8785 (JSON Canonicalization Scheme).
         """
-        document = asdict(self) | {"settings": dict(self.settings)}
-        return hashlib.sha256(rfc8785.dumps(document)).hexdigest()[:16]
+        return hashlib.sha256(rfc8785.dumps(self.identity)).hexdigest()[:16]  # type: ignore[arg-type]
 
     @property
     def batch_mode(self) -> BatchMode:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pytest
+from tests.reference.made_up import made_up_trial
+
+from batchlab.records.trial import Trial
+
+TRIAL = made_up_trial()
+OTHERWISE: dict[str, Any] = {
+    "settings": (("width", 8),),
+    "micro_batch_size": 16,
+    "sampling": "replacement",
+    "drop_last": True,
+    "scaling_rule": "sqrt",
+    "horizon_steps": 100,
+    "device": "cuda",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaterTrial(Trial):
+    """What a later version may make of a trial."""
+
+    warmup_steps: int = 0
+
+
+def later(trial: Trial, **changes: Any) -> LaterTrial:
+    values = {field.name: getattr(trial, field.name) for field in fields(Trial)}
+    return LaterTrial(**values, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trial_id"),
+    [
+        ({}, "7ac45b8771f86750"),
+        (OTHERWISE, "7506421a88cb9209"),
+    ],
+)
+def test_an_identity_is_the_same_for_ever(changes: dict[str, Any], trial_id: str) -> None:
+    assert replace(TRIAL, **changes).trial_id == trial_id
+
+
+def test_a_new_field_at_its_default_changes_no_identity() -> None:
+    for trial in (TRIAL, replace(TRIAL, **OTHERWISE)):
+        assert later(trial).trial_id == trial.trial_id
+        assert later(trial, warmup_steps=3).trial_id != trial.trial_id
+
+
+def test_an_identity_leaves_out_what_is_at_its_default() -> None:
+    assert TRIAL.identity == {
+        "format": 2,
+        "workload_id": "made-up-id",
+        "workload": "made-up",
+        "n_train": 4096,
+        "batch_size": 64,
+        "learning_rate": 0.01,
+        "seed": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *OTHERWISE.items(),
+        ("workload_id", "other"),
+        ("workload", "other"),
+        ("n_train", 5000),
+        ("batch_size", 32),
+        ("learning_rate", 0.02),
+        ("seed", 1),
+    ],
+)
+def test_every_field_tells_trials_apart(name: str, value: Any) -> None:
+    assert replace(TRIAL, **{name: value}).trial_id != TRIAL.trial_id
+
+
+def test_a_micro_batch_of_the_whole_batch_is_told_from_one_as_large_of_another() -> None:
+    whole = replace(TRIAL, batch_size=32, micro_batch_size=32)
+
+    assert "micro_batch_size" not in whole.identity
+    assert replace(TRIAL, micro_batch_size=32).trial_id != whole.trial_id
