@@ -68,5 +68,5 @@ def advised(path: Path, engine: Toy) -> Advice:
         asked = question(lambda batch_size: STEP_S, budget_s=BUDGET_S, sizes=(16, 64, 256))
         advice = advise(asked, ReplayingEngine(engine, journal))
         journal.put_study(advice.target)
-        journal.put_advice(advice)
+        journal.put_readings(spent_s=engine.spent_s())
         return advice

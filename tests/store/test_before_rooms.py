@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -13,7 +14,7 @@ import pytest
 import batchlab
 from batchlab.commands import advice_session
 from batchlab.commands.advised import Advised, advice_of
-from batchlab.engines.journal import Journal
+from batchlab.engines.journal import stored_journal
 from batchlab.errors import StoreError
 from batchlab.profiling.profile import Profile
 from batchlab.store import schema
@@ -68,7 +69,7 @@ def test_it_opens_with_every_fact_under_the_ids_of_now(path: Path) -> None:
 
 
 def advised_profile(store: Store) -> Profile:
-    text = Journal(store, ADVISED).profile
+    text = stored_journal(store, ADVISED)[0].profile
     assert text is not None
     return Profile.from_json(text)
 
@@ -118,6 +119,10 @@ def test_its_advice_is_asked_anew_from_its_trials(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = facts(path)
+    with Store.existing(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE advices SET version = 0")
     # Its journal holds the profile, so nothing is timed.
     monkeypatch.setattr(advice_session, "measure_profile", None)
 
@@ -139,11 +144,21 @@ def test_its_advice_is_asked_anew_from_its_trials(
         )
 
 
-def test_its_advice_in_the_form_of_then_is_no_damage(path: Path) -> None:
-    with Store.existing(path) as store:
-        assert advice_of(store, store.study(ADVISED)) is None
+def test_its_advice_is_shown_again(path: Path) -> None:
+    text = str(rows(path, "SELECT decisions FROM studies ORDER BY asked")[-1][0])
+    answer = json.loads(text)[-1]["advice"]
 
-    assert len(rows(path, "SELECT payload FROM advices WHERE version = 1")) == 1
+    with Store.existing(path) as store:
+        advised = advice_of(store, store.study(ADVISED))
+
+    assert advised is not None
+    assert advised.advice.verdict == answer["verdict"]
+    assert advised.advice.recommendation is not None
+    assert advised.advice.recommendation.learning_rate == answer["recommendation"]["learning_rate"]
+    assert advised.advice.gain.estimate == answer["gain"]["estimate"]
+    costs = [candidate.cost.estimate for candidate in advised.advice.candidates]
+    assert costs == [candidate["score"]["estimate"] for candidate in answer["candidates"]]
+    assert advised.advice.reason.named == {"text": answer["reason"]}
 
 
 def test_a_trial_that_another_program_changed_keeps_its_id_and_is_called_damaged(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
-from batchlab.store.column import UnreadableColumn
+from batchlab.store.column import NewerPayload, UnreadableColumn
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,11 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path} is damaged: {error} does not read as batchlab wrote it; put back a copy of "
             "the file, or give another file"
+        ) from error
+    except NewerPayload as error:
+        raise StoreError(
+            f"{path} was written by a newer batchlab ({error}); update batchlab, or give another "
+            "file. It was left as it is"
         ) from error
     except sqlite3.Error as error:
         raise StoreError(_explanation(error, path)) from error

@@ -13,11 +13,11 @@ from typing import Final
 import msgspec
 
 from batchlab.records.trial import Trial
-from batchlab.store.column import JsonColumn, UnreadableColumn
+from batchlab.store.column import JsonColumn, NewerPayload, UnreadableColumn
 
 COLUMN: Final = "ALTER TABLE trials ADD COLUMN files_id TEXT"
 
-_TRIAL: Final = JsonColumn[Trial](Trial)
+_TRIAL: Final = JsonColumn[Trial](Trial, format=1)
 
 
 def renew_trial_ids(connection: sqlite3.Connection) -> None:
@@ -48,7 +48,7 @@ def renew_trial_ids(connection: sqlite3.Connection) -> None:
 def _id_of(trial: object, former: str) -> str:
     try:
         return _TRIAL.decoded(str(trial), "trial").trial_id
-    except UnreadableColumn:
+    except (UnreadableColumn, NewerPayload):
         return former
 
 
@@ -78,6 +78,7 @@ def _mapped(text: object, kind: object, change: Callable[..., object]) -> object
     """A JSON list with every item changed; a text that is no such list stays as it is."""
     try:
         items = msgspec.json.decode(str(text), type=kind)
-        return msgspec.json.encode([change(item) for item in items]).decode()
+        changed = [change(item) for item in items]
+        return text if changed == items else msgspec.json.encode(changed).decode()
     except (msgspec.DecodeError, TypeError, AttributeError):
         return text

@@ -11,7 +11,7 @@ from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, pr
 from batchlab.store.evaluations import Evaluations
 from batchlab.store.workloads import Workloads
 
-_TRIAL: Final = JsonColumn[Trial](Trial)
+_TRIAL: Final = JsonColumn[Trial](Trial, format=1)
 _TARGET: Final = JsonColumn[Target](Target)
 _STEPS: Final = JsonColumn[tuple[int, ...]](tuple[int, ...])
 
