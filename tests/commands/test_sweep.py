@@ -84,9 +84,7 @@ def run(lab: Path, **request: Any) -> Study:
 
 def curves(record: TrialRecord) -> list[Any]:
     """What a trial saw, without its clocks."""
-    return [
-        (e.step, e.samples, e.batch_loss, e.gradient_norm, e.scores) for e in record.evaluations
-    ]
+    return [(e.step, e.samples, e.batch_loss, e.measured, e.scores) for e in record.evaluations]
 
 
 def trial_rows(lab: Path) -> list[tuple[str, str | None]]:

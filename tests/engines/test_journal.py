@@ -47,7 +47,6 @@ def end_of(request: RunRequest, *, steps: int = 5) -> RunEnd:
                 train_s=0.1,
                 eval_s=0.0,
                 batch_loss=None,
-                gradient_norm=None,
                 scores=(),
             ),
         ),

@@ -113,10 +113,7 @@ def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
         (
             record.trial,
             record.status,
-            [
-                (e.step, e.samples, e.batch_loss, e.gradient_norm, e.scores)
-                for e in record.evaluations
-            ],
+            [(e.step, e.samples, e.batch_loss, e.measured, e.scores) for e in record.evaluations],
         )
         for record in records
     ]

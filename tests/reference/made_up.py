@@ -124,7 +124,7 @@ def made_up_record(
                 train_s=step * step_s,
                 eval_s=number * eval_s,
                 batch_loss=None if step == 0 else _finite(batch_loss(epoch)),
-                gradient_norm=None if step == 0 else _finite(gradient_norm(epoch)),
+                measured=() if step == 0 else (("gradient_norm", _finite(gradient_norm(epoch))),),
                 scores=tuple(
                     Score(split=split, metric=metric, value=_finite(curve(epoch)))
                     for (split, metric), curve in curves.items()

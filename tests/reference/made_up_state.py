@@ -45,7 +45,6 @@ class Run:
                     train_s=0.0,
                     eval_s=0.0,
                     batch_loss=None,
-                    gradient_norm=None,
                     scores=(Score(split="validation", metric=METRIC, value=value),),
                 )
                 for step, value in self.curve

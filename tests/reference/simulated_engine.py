@@ -165,7 +165,6 @@ def _record(
                 train_s=0.0,
                 eval_s=0.0,
                 batch_loss=None,
-                gradient_norm=None,
                 scores=(Score(split="validation", metric=METRIC, value=value),),
             )
             for step, value in curve

@@ -74,6 +74,23 @@ def advised_profile(store: Store) -> Profile:
     return Profile.from_json(text)
 
 
+def test_its_gradient_norms_are_kept_bit_for_bit_under_their_name(path: Path) -> None:
+    before = rows(path, "SELECT step, gradient_norm FROM evaluations ORDER BY trial_id, step")
+
+    with Store.existing(path) as store:
+        ids = rows(path, "SELECT trial_id FROM trials ORDER BY files_id")
+        records = [store.record(str(trial_id)) for (trial_id,) in ids]
+
+    after = [
+        (evaluation.step, dict(evaluation.measured).get("gradient_norm"))
+        for record in records
+        if record is not None
+        for evaluation in record.evaluations
+    ]
+    assert after == before
+    assert sum(norm is not None for _, norm in after) > 1000
+
+
 @pytest.mark.parametrize(
     ("study_id", "workload", "n_trials"),
     [(SWEEP, "circle", 2), (BUILT_IN, "least-squares", 1), (ADVISED, "circle", 76)],
@@ -94,7 +111,7 @@ def test_its_checkpoints_are_found_under_the_names_they_have(path: Path) -> None
             progress = peek_checkpoint(store.checkpoint_path(record.trial.trial_id))
             assert progress is not None
             assert progress.step == record.steps
-            assert progress.evaluations[-1].scores == record.evaluations[-1].scores
+            assert progress.evaluations == record.evaluations
 
 
 def test_a_users_workload_is_still_the_same(path: Path) -> None:

@@ -68,6 +68,8 @@ trials = st.builds(
     seed=counts,
 )
 
+measured = st.dictionaries(texts, st.none() | floats, max_size=3).map(lambda d: tuple(d.items()))
+
 
 def evaluations_at(steps: st.SearchStrategy[int]) -> st.SearchStrategy[Evaluation]:
     return st.builds(
@@ -77,7 +79,9 @@ def evaluations_at(steps: st.SearchStrategy[int]) -> st.SearchStrategy[Evaluatio
         train_s=reals,
         eval_s=reals,
         batch_loss=st.none() | reals,
-        gradient_norm=st.none() | reals,
+        measured=st.dictionaries(texts, st.none() | floats, max_size=3).map(
+            lambda d: tuple(d.items())
+        ),
         scores=st.lists(scores, max_size=3).map(tuple),
     )
 
@@ -470,11 +474,12 @@ def test_a_note_is_kept_once(store):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("name", ["train_s", "eval_s", "batch_loss", "gradient_norm", "scores"])
+@pytest.mark.parametrize("name", ["train_s", "eval_s", "batch_loss", "measured", "scores"])
 def test_an_evaluation_that_is_not_finite_is_refused_with_all_that_came_along(store, name, bad):
     store.begin_trial(RECORD)
     score = (Score(split="test", metric="loss", value=bad),)
-    evaluation = replace(an_evaluation(2), **{name: score if name == "scores" else bad})
+    values = {"scores": score, "measured": (("sharpness", bad),)}
+    evaluation = replace(an_evaluation(2), **{name: values.get(name, bad)})
 
     with pytest.raises(StoreError, match=rf"step 2 of trial {TRIAL_ID}: .* is {bad}, .*None"):
         store.put_evaluations(TRIAL_ID, [an_evaluation(1), evaluation])

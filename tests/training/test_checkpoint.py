@@ -94,8 +94,8 @@ def progress(step: int = 5) -> Progress:
         train_s=0.1,
         eval_s=1 / 3,
         batch_loss=2.0**-1074,
-        gradient_norm=None,
         scores=scores,
+        measured=(("gradient_norm", 0.1 + 0.2), ("other", None)),
     )
     return Progress(
         step=step,

@@ -17,7 +17,6 @@ def validated(*losses: float | None) -> list[Evaluation]:
             train_s=0.0,
             eval_s=0.0,
             batch_loss=None if step == 0 else 0.1,
-            gradient_norm=None,
             scores=(
                 Score(split="train", metric="loss", value=0.1),
                 Score(split="validation", metric="loss", value=loss),
@@ -37,7 +36,6 @@ def unvalidated(first: float, *batch_losses: float) -> list[Evaluation]:
             train_s=0.0,
             eval_s=0.0,
             batch_loss=loss,
-            gradient_norm=None,
             scores=scores if step == 0 else (),
         )
         for step, loss in enumerate([None, *batch_losses])

@@ -323,7 +323,7 @@ class TestStopAndGoOn:
         (first,) = run.evaluations
         assert first.step == 0
         assert first.batch_loss is None
-        assert first.gradient_norm is None
+        assert first.measured == ()
         assert {score.split for score in first.scores} == {"train", "validation", "test"}
 
 

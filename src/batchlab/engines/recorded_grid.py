@@ -230,7 +230,6 @@ class RecordedGrid:
                     train_s=step * step_s,
                     eval_s=0.0,
                     batch_loss=None,
-                    gradient_norm=None,
                     scores=(Score(split="validation", metric=self.header.metric, value=value),),
                 )
                 for step, value in run.curve

@@ -248,8 +248,9 @@ class Evaluation:
         train_s: seconds of training so far (fetching, copying and steps; not evaluation).
         eval_s: seconds of evaluation so far.
         batch_loss: mean loss of the training batches since the evaluation before, None at step 0.
-        gradient_norm: Euclidean norm of the last step's gradient, None at step 0.
         scores: the metrics; validation at every evaluation, train and test at epoch ends.
+        measured: what was measured of the model there, as (name, value) by the measurement's
+            name; a value that was not a finite number is None.
     """
 
     step: int
@@ -257,8 +258,8 @@ class Evaluation:
     train_s: float
     eval_s: float
     batch_loss: float | None
-    gradient_norm: float | None
     scores: tuple[Score, ...]
+    measured: tuple[tuple[str, float | None], ...] = ()
 
     def score(self, split: Split, metric: str) -> float | None:
         """The value of `metric` on `split`, None where it was not evaluated or not finite."""

@@ -12,6 +12,7 @@ from batchlab.store.column import JsonColumn, require_finite
 from batchlab.store.connection import StoreConnection
 
 _SCORES: Final = JsonColumn[tuple[Score, ...]](tuple[Score, ...])
+_MEASURED: Final = JsonColumn[dict[str, float | None]](dict[str, float | None])
 
 
 class Evaluations(StoreConnection):
@@ -32,7 +33,7 @@ class Evaluations(StoreConnection):
             self._require_trial(trial_id, found=found.fetchone() is not None)
             connection.executemany(
                 "INSERT OR REPLACE INTO evaluations (trial_id, step, samples, train_s, eval_s, "
-                "batch_loss, gradient_norm, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "batch_loss, measured, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -45,7 +46,7 @@ class Evaluations(StoreConnection):
 
     def _evaluations(self, connection: sqlite3.Connection, trial_id: str) -> tuple[Evaluation, ...]:
         rows = connection.execute(
-            "SELECT step, samples, train_s, eval_s, batch_loss, gradient_norm, scores "
+            "SELECT step, samples, train_s, eval_s, batch_loss, measured, scores "
             "FROM evaluations WHERE trial_id = ? ORDER BY step",
             (trial_id,),
         )
@@ -57,10 +58,10 @@ class Evaluations(StoreConnection):
                 train_s=train_s,
                 eval_s=eval_s,
                 batch_loss=batch_loss,
-                gradient_norm=gradient_norm,
                 scores=_SCORES.decoded(scores, what),
+                measured=tuple(_MEASURED.decoded(measured, what).items()),
             )
-            for step, samples, train_s, eval_s, batch_loss, gradient_norm, scores in rows
+            for step, samples, train_s, eval_s, batch_loss, measured, scores in rows
         )
 
     def _require_trial(self, trial_id: str, *, found: bool) -> None:
@@ -76,10 +77,10 @@ def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]
         "train_s": evaluation.train_s,
         "eval_s": evaluation.eval_s,
         "batch_loss": evaluation.batch_loss,
-        "gradient_norm": evaluation.gradient_norm,
     }
     for name, value in numbers.items():
         if value is not None:  # SQLite would turn NaN into NULL in silence
             require_finite(value, f"{what}: {name}")
     scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
-    return (trial_id, evaluation.step, evaluation.samples, *numbers.values(), scores)
+    measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
+    return (trial_id, evaluation.step, evaluation.samples, *numbers.values(), measured, scores)

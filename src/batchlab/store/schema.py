@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from batchlab.store import advice_apart, trial_ids
+from batchlab.store import advice_apart, measured_by_name, trial_ids
 
 APPLICATION_ID = 0x424C4142  # "BLAB": in the file's header, so that `file` and we know our own
 
@@ -84,6 +84,11 @@ _VERSION_1 = (
 
 _VERSION_2 = (advice_apart.TABLE, advice_apart.move_advice_out_of_journals)
 _VERSION_3 = (trial_ids.COLUMN, trial_ids.renew_trial_ids)
+_VERSION_4 = (
+    measured_by_name.TABLE,
+    measured_by_name.name_measured_values,
+    *measured_by_name.REPLACE,
+)
 
 Migration = str | Callable[[sqlite3.Connection], None]
 """A statement, or what statements alone cannot do, inside the same transaction."""
@@ -92,5 +97,6 @@ MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
     _VERSION_1,
     _VERSION_2,
     _VERSION_3,
+    _VERSION_4,
 )
 """What leads from version n to n + 1, at index n; a store's version is their count."""

@@ -147,7 +147,13 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
 
 
 def _header(metadata: dict[str, str]) -> _Header:
-    return msgspec.json.decode(metadata["batchlab"], type=_Header)
+    header = msgspec.json.decode(metadata["batchlab"])
+    for evaluation in header["progress"]["evaluations"]:
+        # Until 0.1 the gradient norm was a field of its own; a trial goes on with what it has.
+        if "gradient_norm" in evaluation:
+            norm = evaluation.pop("gradient_norm")
+            evaluation["measured"] = [["gradient_norm", norm]] if evaluation["step"] else []
+    return msgspec.convert(header, _Header)
 
 
 def _state_of(model: nn.Module) -> dict[str, Tensor]:

@@ -249,8 +249,8 @@ class _Run:
             train_s=progress.train_s,
             eval_s=eval_s,
             batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
-            gradient_norm=self._stepper.gradient_norm() if trained else None,
             scores=scores,
+            measured=(("gradient_norm", self._stepper.gradient_norm()),) if trained else (),
         )
         self._emit((evaluation,))
         return replace(

@@ -36,3 +36,15 @@ def test_a_trial_without_evaluations_is_not_missing():
     table = observations_table(replace(study, records=(empty,)))
 
     assert [row[0] for row in table.rows] == [empty.trial.trial_id]
+
+
+def test_what_is_measured_under_a_name_that_nobody_knows_is_a_row_too():
+    study = made_up_study(batch_sizes=(64,), epochs=1)
+    (record,) = study.records
+    last = replace(record.evaluations[-1], measured=(("parameter_norm", 7.5),))
+
+    table = observations_table(replace(study, records=(replace(record, evaluations=(last,)),)))
+
+    assert [row[-3:] for row in table.rows if row[-2] == "parameter_norm"] == [
+        (None, "parameter_norm", 7.5)
+    ]

@@ -12,8 +12,8 @@ from batchlab.report.parts.table import Column, Table, Value
 def observations_table(study: Study) -> Table:
     """Every observation of every trial in long format: one row a number that was seen.
 
-    `batch_loss` and `gradient_norm` belong to no split: their split is empty. A trial without
-    any evaluation has one row with an empty metric, so that it is not missing.
+    `batch_loss` and what was measured of the model belong to no split: their split is empty. A
+    trial without any evaluation has one row with an empty metric, so that it is not missing.
     """
     names = ("trial_id", "batch_size", "learning_rate", "seed", "epoch", "step", "samples")
     times = ("train_s", "eval_s", "equal_time_s")
@@ -43,4 +43,5 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ..
             yield (*identity, *place, score.split, score.metric, score.value)
         if evaluation.step:
             yield (*identity, *place, None, "batch_loss", evaluation.batch_loss)
-            yield (*identity, *place, None, "gradient_norm", evaluation.gradient_norm)
+        for name, value in evaluation.measured:
+            yield (*identity, *place, None, name, value)
