@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import batchlab
-from batchlab.commands import advice_session
+from batchlab.commands import workload_subject
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.engines.journal import stored_journal
 from batchlab.errors import StoreError
@@ -141,7 +141,7 @@ def test_its_advice_is_asked_anew_from_its_trials(
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE advices SET version = 0")
     # Its journal holds the profile, so nothing is timed.
-    monkeypatch.setattr(advice_session, "measure_profile", None)
+    monkeypatch.setattr(workload_subject, "measure_profile", None)
 
     advice = batchlab.advise(
         "mine.py:workload",
