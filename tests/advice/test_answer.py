@@ -2,55 +2,32 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state, met, scored
+from tests.reference.made_up_outcome import (
+    FASTER_AT_LAST,
+    FASTER_THROUGHOUT,
+    SIZES,
+    SLOW_AT_LAST,
+    STEP_S,
+    STEPS,
+    WHY,
+    decision,
+    quality_state,
+    state_of,
+    two_levels,
+)
+from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state, met
 from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import REFERENCE, option
 
 from batchlab.advice.advice import HeadToHead
-from batchlab.advice.allocation import decision_of
 from batchlab.advice.answer import Conclusion, answered
 from batchlab.advice.costs import costs_of
-from batchlab.advice.decision import Decision
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
 from batchlab.records.trial import Status, Target
-
-WHY: Any = Reason.as_written("a test says so")
-SIZES = (64, 128, 256)
-STEPS = {64: (1000, 1010, 1020), 128: (500, 505, 510)}
-STEP_S = 2e-3
-
-
-def state_of(steps=STEPS, *, sizes=SIZES, step_s=lambda size: STEP_S, **changes):
-    runs = {size: list(map(met, each)) for size, each in steps.items()}
-    return made_up_state(runs, sizes=sizes, step_s=step_s, **changes)
-
-
-def quality_state(**changes):
-    runs = {64: [scored(0.95), scored(0.95)], 128: [scored(0.96), scored(0.96)]}
-    asked = {"objective": "quality", "longest_epochs": 5} | changes
-    return made_up_state(runs, sizes=SIZES, step_s=lambda size: STEP_S, **asked)
-
-
-def decision(**changes):
-    """128 is twice as good as 64."""
-    given = {
-        "batch_sizes": (64, 128),
-        "relative": (2.0, 1.0),
-        "low": (1.9, 1.0),
-        "high": (2.1, 1.02),
-        "inside": (False, True),
-        "verdict": "recommend",
-        "batch_size": 128,
-        "contender": 128,
-        "blocking": 64,
-    }
-    return Decision(**(given | changes))
 
 
 def open_decision(high):
@@ -354,161 +331,7 @@ def test_nothing_pays_back_that_saves_no_time_for_sure(state, verified):
     assert recommended(state, verification=verified).pay_back_runs is None
 
 
-# ---- candidates
-
-
-def test_every_batch_size_in_question_is_a_candidate():
-    out = replace(option(256, STEP_S), note=WHY)
-    state = state_of(options=(option(64, STEP_S), option(128, STEP_S), out))
-
-    candidates = recommended(state).candidates
-
-    assert [c.batch_size for c in candidates] == [64, 128, 256]
-    assert [c.fits for c in candidates] == [True, True, False]
-    assert [c.n_runs for c in candidates] == [3, 3, 0]
-    assert [c.learning_rate for c in candidates] == [learning_rate(64), learning_rate(128), None]
-    assert candidates[2].note == candidates[2].relative.reason == WHY
-    assert [c.in_flat_interval for c in candidates] == [False, True, False]
-
-
-@pytest.mark.parametrize(
-    ("objective", "figure"), [("time", "time_to_target_s"), ("samples", "samples_to_target")]
-)
-def test_the_cost_of_a_candidate_is_the_figure_asked_for(objective, figure):
-    candidate = recommended(state_of(objective=objective)).candidate(128)
-
-    steps = np.exp(np.mean(np.log(STEPS[128])))
-    assert candidate.steps_to_target.estimate == pytest.approx(steps)
-    assert candidate.time_to_target_s.estimate == pytest.approx(steps * STEP_S)
-    assert candidate.samples_to_target.estimate == pytest.approx(steps * 128)
-    assert candidate.cost == getattr(candidate, figure)
-
-
-def test_the_cost_of_a_candidate_for_quality_is_its_distance_from_perfect():
-    candidate = recommended(quality_state()).candidate(128)
-
-    assert candidate.cost.estimate == pytest.approx(0.04)
-    assert candidate.samples_to_target.estimate == 128 * 5 * math.ceil(N_TRAIN / 128)
-
-
-def test_a_candidate_stands_to_the_best_as_the_decision_has_it():
-    far = decision(high=(math.inf, 1.02))
-
-    first, second = recommended(decision=far).candidates[:2]
-
-    assert (first.relative.estimate, first.relative.low, first.relative.high) == (2.0, 1.9, None)
-    assert (second.relative.low, second.relative.high, second.relative.n) == (1.0, 1.02, 3)
-
-
-def test_a_candidate_that_was_not_run_is_bounded_by_those_that_were():
-    # At equal step times, 32 takes no fewer steps than the best, 128, and 256 at least half of it.
-    advice = recommended(state_of(sizes=(32, 64, 128, 256)))
-
-    below, above = advice.candidate(32).relative, advice.candidate(256).relative
-    mean = np.mean(np.log(STEPS[64])) - np.mean(np.log(STEPS[128]))
-    assert below.low == pytest.approx(math.exp(mean))
-    assert (below.estimate, below.high, below.n) == (None, None, 0)
-    assert (above.estimate, above.low, above.high) == (None, None, None)
-    assert below.reason
-    assert not advice.candidate(32).in_flat_interval
-
-
-def test_a_candidate_that_was_ruled_out_says_why():
-    state = state_of()
-    state.ruled_out[256] = WHY
-
-    candidate = recommended(state).candidate(256)
-
-    assert candidate.fits
-    assert candidate.note == candidate.steps_to_target.reason == WHY
-    assert str(WHY) in str(candidate.relative.reason)
-
-
-def test_without_runs_nothing_bounds_a_candidate():
-    advice = answer(state_of({}), reason=WHY)
-
-    assert all(c.relative.low is None and c.relative.reason for c in advice.candidates)
-    assert all(c.steps_to_target.reason for c in advice.candidates)
-    assert advice.reference_tuned is None
-
-
-def test_scaling_rules_are_told_as_multiples_of_the_references_tuned_rate():
-    rules = ((128, (("linear", 2.0), ("sqrt", 2**0.5))),)
-
-    advice = recommended(state_of(rules=rules))
-    untuned = recommended(state_of({128: STEPS[128]}, rules=rules))
-
-    assert dict(advice.candidate(128).rule_learning_rates) == pytest.approx(
-        {"linear": 2.0 * learning_rate(64), "sqrt": 2**0.5 * learning_rate(64)}
-    )
-    assert advice.candidate(256).rule_learning_rates == ()
-    assert untuned.candidate(128).rule_learning_rates == ()
-    assert advice.reference_tuned.learning_rate == learning_rate(64)
-    assert advice.reference == REFERENCE
-
-
 # ---- other targets
-
-
-def crossed(*curve):
-    return Run(Status.TARGET_REACHED, ((0, 0.1), *curve))
-
-
-def two_levels(state_64, state_128):
-    runs = {64: [crossed(*each) for each in state_64], 128: [crossed(*each) for each in state_128]}
-    state = made_up_state(runs, sizes=(64, 128))
-    return state, decision_of(state, costs_of(state))
-
-
-# 64 has 0.9 after 500 steps and 0.97 after 1000: the easier target is 0.9, the harder 1.005.
-SLOW_AT_LAST = [((500 + n, 0.9), (999 + n, 0.95), (1001 + n, 0.971)) for n in (0, 3, 6)]
-FASTER_THROUGHOUT = [((99 + n, 0.8), (101 + n, 0.91), (499 + n, 0.95), (501 + n, 0.971))
-                     for n in (0, 1, 2)]  # fmt: skip
-FASTER_AT_LAST = [((599 + n, 0.8), (601 + n, 0.971)) for n in (0, 1, 2)]
-
-
-def test_the_decision_is_repeated_at_an_easier_target_from_the_same_runs():
-    state, decided = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
-
-    advice = answer(state, decision=decided, verification=verification())
-
-    easier, harder = advice.other_targets
-    assert (easier.which, easier.target.value) == ("easier", 0.9)
-    assert (harder.which, harder.target.value) == ("harder", pytest.approx(0.97 + 0.07 / 2))
-    assert (easier.verdict, easier.batch_size) == ("recommend", 128)
-    assert easier.flat_interval == (128, 128)
-    assert advice.caveats == ()
-
-
-def test_a_target_that_the_runs_were_not_followed_to_is_not_decided():
-    state, decided = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
-
-    harder = answer(state, decision=decided).other_targets[1]
-
-    assert (harder.verdict, harder.batch_size, harder.flat_interval) == ("cannot_tell", None, None)
-    assert harder.reason
-
-
-def test_a_run_that_was_cut_keeps_only_the_harder_target_open():
-    state, decided = two_levels(SLOW_AT_LAST, [*FASTER_THROUGHOUT, ((50, 0.5),)])
-
-    easier, harder = answer(state, decision=decided).other_targets
-
-    assert (easier.batch_size, harder.batch_size) == (128, None)
-
-
-def test_a_harder_target_is_decided_once_every_run_near_the_best_met_it():
-    reached = {64: 5000, 128: 900}
-    slow = [(*each[:2], (each[2][0], 0.971), (reached[64], 1.01)) for each in SLOW_AT_LAST]
-    fast = [(*each, (reached[128], 1.01)) for each in FASTER_THROUGHOUT]
-    whole, decided = two_levels(slow, fast)
-    # 64 is twice as bad at the target, too far to win at a harder one: it need not be followed.
-    near, _ = two_levels(SLOW_AT_LAST, fast)
-    open_yet, _ = two_levels(slow, [*fast[:2], FASTER_THROUGHOUT[2]])
-
-    answers = [answer(s, decision=decided).other_targets[1] for s in (whole, near, open_yet)]
-
-    assert [a.batch_size for a in answers] == [128, 128, None]
 
 
 def test_a_recommendation_that_another_target_flips_is_a_caveat():
@@ -584,3 +407,23 @@ def test_every_run_and_all_that_was_spent_is_told():
         0.1,
         state.question.target,
     )
+
+
+def test_the_reference_is_told_as_it_is_and_at_its_tuned_rate():
+    advice, untuned = recommended(), recommended(state_of({128: STEPS[128]}))
+
+    assert advice.reference == REFERENCE
+    assert advice.reference_tuned.batch_size == 64
+    assert advice.reference_tuned.learning_rate == learning_rate(64)
+    assert untuned.reference_tuned is None
+
+
+def test_other_targets_and_candidates_are_those_of_the_state():
+    state, decided = two_levels(SLOW_AT_LAST, FASTER_THROUGHOUT)
+
+    advice = answer(state, decision=decided, verification=verification())
+
+    assert [other.which for other in advice.other_targets] == ["easier", "harder"]
+    assert advice.caveats == ()
+    assert [c.batch_size for c in advice.candidates] == [64, 128]
+    assert [c.in_flat_interval for c in advice.candidates] == [False, True]

@@ -5,36 +5,28 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from batchlab.advice.advice import (
     Advice,
-    Candidate,
     Configuration,
     Expected,
     TargetAnswer,
     TargetOrigin,
     Verdict,
 )
-from batchlab.advice.allocation import decision_of, runs_may_tell
-from batchlab.advice.combined_estimates import from_log_draws, product, scaled
+from batchlab.advice.allocation import runs_may_tell
+from batchlab.advice.candidates import candidates, learning_cost
+from batchlab.advice.combined_estimates import product, scaled
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.other_targets import near_the_best, other_targets
-from batchlab.advice.question import Option
+from batchlab.advice.repeated_decisions import is_another, repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
-
-Array = NDArray[np.float64]
-_NOT_TRAINED = Reason.of("not_trained")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +53,9 @@ class _Answer:
         self._verification = outcome.verification
         self._stopped = outcome.reason
         self._costs = costs_of(state) if outcome.decision is not None else None
-        self._others = self._other_targets()
+        self._others: tuple[TargetAnswer, ...] = ()
+        if outcome.decision is not None and self._costs is not None:
+            self._others = repeated_decisions(state, outcome.decision)
 
     def advice(self) -> Advice:
         verdict, reason, missing = self._verdict()
@@ -90,7 +84,7 @@ class _Answer:
             reference_tuned=None
             if reference_cell is None
             else self._configuration(reference_cell[0]),
-            candidates=tuple(self._candidate(option) for option in question.options),
+            candidates=candidates(self._state, self._costs, decision),
             laws=None if self._costs is None else laws_of(self._state, self._costs),
             tried=self._run_log.tried(self._run_log.until),
             head_to_head=None
@@ -208,7 +202,7 @@ class _Answer:
                 size=other.batch_size,
             )
             for other in self._others
-            if _differs(other, self._decision)
+            if is_another(other, self._decision)
         ]
         return caveats
 
@@ -259,125 +253,7 @@ class _Answer:
                 interval=(math.exp(middle - half), math.exp(middle + half)),
                 n=verified.n,
             )
-        return self._learning_cost(batch_size)
-
-    def _learning_cost(self, batch_size: int) -> Estimate:
-        """Steps to target (quality: shortfall) of a batch size from its valuation runs."""
-        costs = self._costs
-        if costs is None or batch_size not in costs.batch_sizes:
-            return Estimate.cannot_tell(self._state.ruled_out.get(batch_size, _NOT_TRAINED))
-        i = costs.batch_sizes.index(batch_size)
-        return from_log_draws(
-            costs.log_learning_cost[i], costs.learning_cost_draws[:, i], self._n(batch_size)
-        )
-
-    def _n(self, batch_size: int) -> int:
-        return len(self._state.learning_costs(batch_size))
-
-    def _candidate(self, option: Option) -> Candidate:
-        size = option.batch_size
-        cell = self._state.cell(size)
-        cost = self._learning_cost(size)
-        steps = cost
-        if self._question.objective == "quality":
-            horizon = self._state.horizon_steps(size) if option.runs else None
-            steps = (
-                Estimate.cannot_tell(option.note or _NOT_TRAINED)
-                if horizon is None
-                else Estimate.of(horizon, interval=(horizon, horizon), n=1)
-            )
-        time_s, samples = product(steps, option.step_s), scaled(steps, size)
-        figure = {"time": time_s, "samples": samples, "quality": cost}[self._question.objective]
-        relative, inside = self._relative(option)
-        return Candidate(
-            batch_size=size,
-            micro_batch_size=option.micro_batch_size,
-            fits=option.runs,
-            learning_rate=None if cell is None else cell[1],
-            n_runs=self._n(size),
-            step_s=option.step_s,
-            steps_to_target=steps,
-            time_to_target_s=time_s,
-            samples_to_target=samples,
-            cost=figure,
-            relative=relative,
-            in_flat_interval=inside,
-            peak_bytes=option.peak_bytes,
-            rule_learning_rates=self._rules(size),
-            note=option.note or self._state.ruled_out.get(size),
-        )
-
-    def _relative(self, option: Option) -> tuple[Estimate, bool]:
-        decision, size = self._decision, option.batch_size
-        if decision is not None and size in decision.batch_sizes:
-            i = decision.batch_sizes.index(size)
-            high = decision.high[i]
-            estimate = Estimate.of(
-                decision.relative[i],
-                interval=(decision.low[i], high if math.isfinite(high) else None),
-                n=self._n(size),
-            )
-            return estimate, decision.inside[i]
-        if option.note is not None:
-            return Estimate.cannot_tell(option.note), False
-        reason = self._state.ruled_out.get(size, _NOT_TRAINED)
-        best_cost = self._state.best_log_cost()
-        bound = self._state.optimistic_log_cost(size)
-        if best_cost is None or bound is None:
-            return Estimate.cannot_tell(reason), False
-        low = math.exp(bound - best_cost)
-        return Estimate(
-            estimate=None,
-            low=low if low > 1 else None,
-            high=None,
-            n=0,
-            reason=Reason.of("bounded_by_others", why=reason),
-        ), False
-
-    def _rules(self, batch_size: int) -> tuple[tuple[str, float], ...]:
-        tuned = self._state.cell(self._question.reference.batch_size)
-        if tuned is None:
-            return ()
-        factors = dict(self._question.rules).get(batch_size, ())
-        return tuple((rule, factor * tuned[1]) for rule, factor in factors)
-
-    # ---- other targets
-
-    def _other_targets(self) -> tuple[TargetAnswer, ...]:
-        pair = None if self._costs is None else other_targets(self._state)
-        if pair is None:
-            return ()
-        return (self._at(pair[0], "easier"), self._at(pair[1], "harder"))
-
-    def _at(self, target: Target, which: Literal["easier", "harder"]) -> TargetAnswer:
-        costs = costs_of(self._state, target=target)
-        decision = None
-        if costs is not None and (which == "easier" or self._reaches(target)):
-            decision = decision_of(self._state, costs)
-        reason = Reason.of("same_runs_decide")
-        if decision is None:
-            reason = Reason.of("runs_not_followed")
-        elif decision.verdict == "cannot_tell":
-            reason = Reason.of("same_runs_leave_open")
-        return TargetAnswer(
-            target=target,
-            which=which,
-            verdict="cannot_tell" if decision is None else decision.verdict,
-            reason=reason,
-            batch_size=None if decision is None else decision.batch_size,
-            flat_interval=None
-            if decision is None or decision.batch_size is None
-            else decision.flat_interval,
-        )
-
-    def _reaches(self, target: Target) -> bool:
-        """Whether every run near the best was followed to this target."""
-        assert self._decision is not None
-        return all(
-            record.crossing(target) is not None
-            for size in near_the_best(self._decision)
-            for record in self._state.valuation_runs(size).values()
-        )
+        return learning_cost(self._state, self._costs, batch_size)
 
     # ---- pay-back
 
@@ -412,11 +288,3 @@ def _other(decision: Decision) -> Reason:
     if decision.blocking == decision.contender:
         return Reason.of("a_size_not_tried")
     return Reason.of("a_size", size=decision.blocking)
-
-
-def _differs(other: TargetAnswer, decision: Decision | None) -> bool:
-    """Whether the other target's recommendation lies outside this one's flat interval."""
-    if other.batch_size is None or decision is None or decision.flat_interval is None:
-        return False
-    low, high = decision.flat_interval
-    return not low <= other.batch_size <= high

@@ -1,0 +1,80 @@
+"""A made-up state of two valued batch sizes, and the decision between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tests.reference.made_up_state import Run, made_up_state, met, scored
+
+from batchlab.advice.allocation import decision_of
+from batchlab.advice.costs import costs_of
+from batchlab.advice.decision import Decision
+from batchlab.advice.study_state import StudyState
+from batchlab.records.reason import Reason
+from batchlab.records.trial import Status
+
+WHY = Reason.as_written("a test says so")
+SIZES = (64, 128, 256)
+STEPS = {64: (1000, 1010, 1020), 128: (500, 505, 510)}
+STEP_S = 2e-3
+Curve = Sequence[tuple[int, float]]
+# 64 has 0.9 after 500 steps and 0.97 after 1000: the easier target is 0.9, the harder 1.005.
+SLOW_AT_LAST = [((500 + n, 0.9), (999 + n, 0.95), (1001 + n, 0.971)) for n in (0, 3, 6)]
+FASTER_THROUGHOUT = [((99 + n, 0.8), (101 + n, 0.91), (499 + n, 0.95), (501 + n, 0.971))
+                     for n in (0, 1, 2)]  # fmt: skip
+FASTER_AT_LAST = [((599 + n, 0.8), (601 + n, 0.971)) for n in (0, 1, 2)]
+
+
+def state_of(
+    steps: Mapping[int, Sequence[int]] = STEPS,
+    *,
+    sizes: Sequence[int] = SIZES,
+    step_s: Callable[[int], float] = lambda size: STEP_S,
+    **changes: Any,
+) -> StudyState:
+    """Valuation runs that met the target in these steps, by batch size."""
+    runs = {size: list(map(met, each)) for size, each in steps.items()}
+    return made_up_state(runs, sizes=sizes, step_s=step_s, **changes)
+
+
+def quality_state(**changes: Any) -> StudyState:
+    """Whole runs for objective quality, 128 a fifth nearer to perfect than 64."""
+    runs = {64: [scored(0.95), scored(0.95)], 128: [scored(0.96), scored(0.96)]}
+    asked: dict[str, Any] = {"objective": "quality", "longest_epochs": 5} | changes
+    return made_up_state(runs, sizes=SIZES, step_s=lambda size: STEP_S, **asked)
+
+
+def decision(**changes: Any) -> Decision:
+    """128 is twice as good as 64."""
+    given: dict[str, Any] = {
+        "batch_sizes": (64, 128),
+        "relative": (2.0, 1.0),
+        "low": (1.9, 1.0),
+        "high": (2.1, 1.02),
+        "inside": (False, True),
+        "verdict": "recommend",
+        "batch_size": 128,
+        "contender": 128,
+        "blocking": 64,
+    }
+    return Decision(**(given | changes))
+
+
+def crossed(*curve: tuple[int, float]) -> Run:
+    """A run that met the target at the end of this curve."""
+    return Run(Status.TARGET_REACHED, ((0, 0.1), *curve))
+
+
+def two_levels(
+    curves_64: Sequence[Curve], curves_128: Sequence[Curve]
+) -> tuple[StudyState, Decision]:
+    """A state of runs that pass an easier level on their way, and what is decided on it."""
+    runs = {
+        64: [crossed(*each) for each in curves_64],
+        128: [crossed(*each) for each in curves_128],
+    }
+    state = made_up_state(runs, sizes=(64, 128))
+    costs = costs_of(state)
+    assert costs is not None
+    return state, decision_of(state, costs)
