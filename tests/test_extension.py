@@ -9,15 +9,23 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import advice_study, made_up_advice
 
 from batchlab.commands.sweep import sweep
 from batchlab.planning import scaling_rules
 from batchlab.planning.scaling import scaled_learning_rate
 from batchlab.registry import row_names
+from batchlab.report.advice.text import advice_text
+from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep.html import html_page
+from batchlab.words import languages as spoken
+from batchlab.words.catalogue import language, languages
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
 FOLDER = Path(__file__).parent / "extension"
+WORKLOAD = advice_study(made_up_advice()).workload
 
 
 def extend(monkeypatch: pytest.MonkeyPatch, registry: ModuleType, folder: str) -> None:
@@ -52,3 +60,23 @@ def test_a_file_more_is_a_scaling_rule_more(
     assert rate == pytest.approx(0.2)
     assert study.records[0].trial.scaling_rule == "cube-root"
     assert "cube-root" in row_names(scaling_rules)
+
+
+def test_a_file_more_is_a_language_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, spoken, "languages")
+
+    in_english = advice_text(made_up_advice(), workload=WORKLOAD, report=None)
+    with language(languages()["loud"]):
+        said = advice_text(made_up_advice(), workload=WORKLOAD, report=None)
+
+    assert "gain" in in_english
+    assert "gain" not in said
+    assert "GAIN" in said
+
+
+def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, sweep_figures, "figures")
+
+    page = html_page(made_up_study())
+
+    assert "How many trials ended well" in page

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gettext
 import string
 
-from batchlab.words.catalogue import Language
+from batchlab.words.language import Language
 from batchlab.words.numbers import english_number
 
 OPEN, CLOSE = "⟦", "⟧"

@@ -5,7 +5,8 @@ import gettext
 import pytest
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 
-from batchlab.words.catalogue import Language, language, listing, number_text, plural, text
+from batchlab.words.catalogue import language, listing, number_text, plural, text
+from batchlab.words.language import Language
 
 
 class German(gettext.NullTranslations):

@@ -5,33 +5,26 @@ English is the language of the source, so it needs no file: the translations of 
 
 from __future__ import annotations
 
-import gettext
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
+from batchlab.registry import row_module, row_names
+from batchlab.words import languages as _LANGUAGES
+from batchlab.words.language import Language
+from batchlab.words.languages.english import LANGUAGE as ENGLISH
 from batchlab.words.message import N_, Message, PluralMessage
-from batchlab.words.numbers import UNKNOWN, english_number
+from batchlab.words.numbers import UNKNOWN
 from batchlab.words.terms import TERMS
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Language:
-    """How people are spoken to.
-
-    Attributes:
-        translations: the texts of the source in this language.
-        number: how it writes a number in a given form (see `english_number`).
-    """
-
-    translations: gettext.NullTranslations = field(default_factory=gettext.NullTranslations)
-    number: Callable[[float, str], str] = english_number
+_in_use: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 
 
-_in_use: ContextVar[Language] = ContextVar("language", default=Language())  # noqa: B039 - frozen
+def languages() -> dict[str, Language]:
+    """Every language that there is, by its name."""
+    return {name: row_module(_LANGUAGES, name).LANGUAGE for name in row_names(_LANGUAGES)}
 
 
 @contextmanager
