@@ -26,6 +26,8 @@ from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.catalogue import plural, text
+from batchlab.words.message import N_
 
 if TYPE_CHECKING:
     from batchlab.profiling.profile import Profile
@@ -72,13 +74,13 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         downloads=(
             download(
                 "batchlab-candidates.csv",
-                "one row a batch size in question",
+                text("one row a batch size in question"),
                 candidates_table(advice),
             ),
-            download("batchlab-runs.csv", "one row a training run", tried_table(advice)),
+            download("batchlab-runs.csv", text("one row a training run"), tried_table(advice)),
             download(
                 "batchlab-observations.csv",
-                "one row a number that was seen",
+                text("one row a number that was seen"),
                 observations_table(study),
             ),
         ),
@@ -90,27 +92,37 @@ def _settings(advice: Advice) -> list[tuple[str, str]]:
     found = advice.recommendation
     if found is None:
         return []
-    rows = [("batch size", str(found.batch_size))]
+    rows = [(text("batch size"), str(found.batch_size))]
     if found.accumulation_steps > 1:
-        rows.append(("micro-batches", f"{found.accumulation_steps} × {found.micro_batch_size}"))
-    rows.append(("learning rate", quantity_text("learning_rate", found.learning_rate)))
+        rows.append(
+            (text("micro-batches"), f"{found.accumulation_steps} × {found.micro_batch_size}")
+        )
+    rows.append((text("learning rate"), quantity_text("learning_rate", found.learning_rate)))
     return rows
 
 
 def _summary(advice: Advice) -> str:
     asked = {
-        "time": "least time to the target",
-        "samples": "fewest samples to the target, as large a batch as that allows",
-        "quality": "best metric within a fixed run",
+        "time": N_("Asked for: least time to the target."),
+        "samples": N_("Asked for: fewest samples to the target, as large a batch as that allows."),
+        "quality": N_("Asked for: best metric within a fixed run."),
     }[advice.objective]
-    target = "" if advice.target is None else f" Target: {target_text(advice.target)}."
-    return f"Asked for: {asked}.{target}"
+    if advice.target is None:
+        return text(asked)
+    target = text("Target: {target}.", target=target_text(advice.target))
+    return f"{text(asked)} {target}"
 
 
 def _cost_words(advice: Advice) -> str:
-    spent, budget = (quantity_text("train_s", s) for s in (advice.spent_s, advice.budget_s))
-    runs = f"{advice.n_trials} training run{'s' if advice.n_trials != 1 else ''}"
-    return f"{runs}; {spent} of the budget of {budget} were spent, profile and waiting included."
+    return plural(
+        "{n} training run; {spent_s:train_s} of the budget of {budget_s:train_s} were spent, "
+        "profile and waiting included.",
+        "{n} training runs; {spent_s:train_s} of the budget of {budget_s:train_s} were spent, "
+        "profile and waiting included.",
+        advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+    )
 
 
 def _figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
