@@ -8,16 +8,16 @@ from functools import singledispatch
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
-from batchlab.fitting.fit import METHOD, PointsFit
+from batchlab.fitting.fit import PointsFit
 from batchlab.profiling.profile import Profile
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.sentences import whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.advice.text import cost_text
-from batchlab.report.fit.text import across_text, group_facts, group_name, group_table
+from batchlab.report.fit.text import across_text, group_facts, group_name, group_table, method_text
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Table
-from batchlab.report.profile.text import profile_facts, profile_table
+from batchlab.report.profile.text import profile_facts, profile_table, profile_title
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
@@ -118,7 +118,7 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
 @_parts.register
 def _(shown: Profile) -> Iterator[_Part]:
     yield _Part(
-        title=f"{shown.workload} on {shown.device_name} ({shown.device})",
+        title=profile_title(shown),
         facts=tuple(profile_facts(shown)),
         table=profile_table(shown),
     )
@@ -128,10 +128,11 @@ def _(shown: Profile) -> Iterator[_Part]:
 def _(shown: PointsFit) -> Iterator[_Part]:
     for group in shown.groups:
         yield _Part(
-            title=group_name(group.group) or f"Steps to target of {shown.source}",
+            title=group_name(group.group)
+            or text("Steps to target of {source}", source=shown.source),
             facts=tuple(group_facts(group, shown.overhead_fraction)),
             table=group_table(group).without_empty_columns(),
         )
     if shown.across:
-        yield _Part(title="Across the groups", facts=tuple(map(across_text, shown.across)))
-    yield _Part(facts=(f"Fitted by {METHOD}.",))
+        yield _Part(title=text("Across the groups"), facts=tuple(map(across_text, shown.across)))
+    yield _Part(facts=(method_text(),))

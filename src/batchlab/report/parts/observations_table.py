@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import text
 
 
 def observations_table(study: Study) -> Table:
@@ -21,7 +22,7 @@ def observations_table(study: Study) -> Table:
         Column(key=name, quantity=name) for name in (*names, *times, "split", "metric", "value")
     )
     rows = tuple(row for record in study.records for row in _observations(study, record))
-    return Table(caption="Every observation of every trial", columns=columns, rows=rows)
+    return Table(caption=text("Every observation of every trial"), columns=columns, rows=rows)
 
 
 def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ...]]:

@@ -12,11 +12,13 @@ from batchlab.report.parts.palette import Look
 from batchlab.report.parts.sentence import ClaimVerdict
 from batchlab.report.parts.vega import script, script_json, specification, still_svg
 from batchlab.version import __version__
+from batchlab.words.catalogue import plural, text
+from batchlab.words.message import N_
 
 VERDICT_WORDS: dict[ClaimVerdict, str] = {
-    "held": "held",
-    "did_not_hold": "did not hold",
-    "cannot_tell": "can't tell",
+    "held": N_("held"),
+    "did_not_hold": N_("did not hold"),
+    "cannot_tell": N_("can't tell"),
 }
 
 
@@ -63,7 +65,9 @@ def render_page(
     return environment.get_template(template).render(
         study=study,
         version=__version__,
-        verdict_words=VERDICT_WORDS,
+        verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
+        say=text,
+        say_n=plural,
         looks=looks,
         legend_shape=_legend_shape,
         stills={
@@ -88,7 +92,8 @@ def _environment(study: Study) -> Iterator[tuple[str, str]]:
             versions.setdefault(name, set()).add(version)
     for name, found in versions.items():
         if name not in said or len(found) > 1:
-            yield (name if name not in said else f"{name} of the trials"), list_text(sorted(found))
+            own = text("{name} of the trials", name=name) if name in said else name
+            yield own, list_text(sorted(found))
 
 
 _SHAPES = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from batchlab.words.catalogue import text
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
@@ -79,7 +81,7 @@ def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
         found.append(
             Look(
                 batch_size=batch_size,
-                label=f"{batch_size} (full)" if full else str(batch_size),
+                label=text("{n} (full)", n=batch_size) if full else str(batch_size),
                 light=light,
                 dark=dark,
                 dash=dash,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from batchlab.records.quantities import QUANTITIES, quantity
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.numbers import form_of
+
+_NAMED = frozenset(row.name for row in QUANTITIES)
 
 
 def quantity_text(name: str, value: float | str | None) -> str:
@@ -19,3 +22,16 @@ def quantity_text(name: str, value: float | str | None) -> str:
 def range_text(name: str, low: float, high: float) -> str:
     """The range of a quantity over seeds, "0.961 to 0.972"."""
     return text("{low} to {high}", low=quantity_text(name, low), high=quantity_text(name, high))
+
+
+def label_text(name: str) -> str:
+    """The words for a quantity on an axis or over a column; a user's metric keeps its name."""
+    return text(quantity(name).label) if name in _NAMED else name
+
+
+def axis_text(name: str) -> str:
+    """The label with its unit, as an axis shows it."""
+    unit = quantity(name).unit
+    if not unit:
+        return label_text(name)
+    return text("{label} ({unit})", label=label_text(name), unit=text(unit))

@@ -13,7 +13,7 @@ class Sentence:
     """One finding in plain words.
 
     Attributes:
-        topic: what it is about, a few words.
+        topic: what it is about, a few words: a text of the catalogue, and its key.
         text: the finding with its numbers.
         verdict: of a claim that was tested; None where nothing was claimed.
     """

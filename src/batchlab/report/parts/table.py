@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from batchlab.records.quantities import quantity
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import label_text, quantity_text
+from batchlab.report.parts.term_text import term_text
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
@@ -22,16 +22,18 @@ class Column:
         key: its header in a CSV file.
         quantity: the quantity of its values: unit and format come from there.
         label: its header for people; None: the quantity's label.
+        has_terms: whether its values are keys that people read in words of their language.
     """
 
     key: str
     quantity: str
     label: str | None = None
+    has_terms: bool = False
 
     @property
     def header(self) -> str:
         """Its header for people. Values carry their unit themselves, so it has none."""
-        return self.label or quantity(self.quantity).label
+        return self.label or label_text(self.quantity)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +54,9 @@ class Table:
         """The rows as people read them."""
         for row in self.rows:
             yield tuple(
-                quantity_text(column.quantity, value)
+                term_text(value)
+                if column.has_terms and isinstance(value, str)
+                else quantity_text(column.quantity, value)
                 for column, value in zip(self.columns, row, strict=True)
             )
 

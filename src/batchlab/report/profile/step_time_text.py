@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from batchlab.records.estimate import Estimate
-from batchlab.report.parts.estimate_text import bound_text, interval_text
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.estimate_text import bound_text, estimate_text
+from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 
@@ -19,26 +19,28 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     Returns:
         A sentence without its full stop.
     """
-    least = quantity_text("step_s", overhead_s.estimate)
-    each = quantity_text("step_s", s_per_example.estimate)
     if knee.estimate is not None:
-        at = quantity_text("critical_batch_size", knee.estimate)
-        sure = interval_text("critical_batch_size", knee)
-        known = f" ({sure})" if sure else ""
-        return (
-            f"about {least} however small the batch, and {each} for each example of a large one; "
-            f"the two are equal at a batch size of about {at}{known}, and far above it a larger "
-            f"batch does no more examples a second"
+        return text(
+            "about {least:step_s} however small the batch, and {each:step_s} for each example of a "
+            "large one; the two are equal at a batch size of about {knee}, and far above it a "
+            "larger batch does no more examples a second",
+            least=overhead_s.estimate,
+            each=s_per_example.estimate,
+            knee=estimate_text("critical_batch_size", knee),
         )
     bound = bound_text("critical_batch_size", knee)
     if bound and knee.low is not None and overhead_s.estimate is not None:
-        return (
-            f"about {least} at every batch size that ran: what an example takes begins to show at "
-            f"a batch size of {bound}"
+        return text(
+            "about {least:step_s} at every batch size that ran: what an example takes begins to "
+            "show at a batch size of {bound}",
+            least=overhead_s.estimate,
+            bound=bound,
         )
     if bound and s_per_example.estimate is not None:
-        return (
-            f"about {each} for each example from the smallest batch size on: what a step takes "
-            f"without examples equals that of a batch size of {bound}"
+        return text(
+            "about {each:step_s} for each example from the smallest batch size on: what a step "
+            "takes without examples equals that of a batch size of {bound}",
+            each=s_per_example.estimate,
+            bound=bound,
         )
-    return f"cannot tell ({reason_text(knee.reason)})"
+    return text("cannot tell ({reason})", reason=reason_text(knee.reason))

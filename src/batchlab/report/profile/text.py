@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.report.parts.quantity_text import quantity_text, range_text
+from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.profile.step_time_text import step_time_text
+from batchlab.words.catalogue import number_text, text
+from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 WIDTH = 88
@@ -28,24 +30,34 @@ def profile_text(profile: Profile) -> str:
     Returns:
         Lines of at most 88 characters where words can be wrapped, ended by a newline.
     """
-    head = f"{profile.workload} on {profile.device_name} ({profile.device})"
+    head = profile_title(profile)
     table = profile_table(profile).to_text()
     facts = "\n".join(_wrapped(f"- {fact}") for fact in profile_facts(profile))
     return f"{head}\n\n{table}\n\n{facts}\n"
 
 
+def profile_title(profile: Profile) -> str:
+    """What was profiled, and on which machine."""
+    return text(
+        "{workload} on {device_name} ({device})",
+        workload=profile.workload,
+        device_name=profile.device_name,
+        device=profile.device,
+    )
+
+
 def profile_table(profile: Profile) -> Table:
     """One row a batch size that was tried, also one that did not run."""
     return Table(
-        caption=f"{profile.workload} by batch size",
+        caption=text("{workload} by batch size", workload=profile.workload),
         columns=(
-            Column(key="batch", quantity="batch", label="batch size"),
-            Column(key="step_s", quantity="step_s", label="step"),
-            Column(key="interval", quantity="interval", label="95 %"),
+            Column(key="batch", quantity="batch", label=text("batch size")),
+            Column(key="step_s", quantity="step_s", label=text("step")),
+            Column(key="interval", quantity="interval", label=text("95 %")),
             Column(key="samples_per_s", quantity="samples_per_s"),
             Column(key="peak_bytes", quantity="peak_bytes"),
-            Column(key="threads", quantity="threads", label="threads"),
-            Column(key="status", quantity="status", label="status"),
+            Column(key="threads", quantity="threads", label=text("threads")),
+            Column(key="status", quantity="status", label=text("status"), has_terms=True),
         ),
         rows=tuple(_row(profile, point) for point in profile.points),
     )
@@ -66,10 +78,17 @@ def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
 
 
 def _size_text(point: ProfilePoint, n_train: int) -> str:
-    name = f"{point.batch_size}" + (" (full)" if point.batch_size == n_train else "")
+    name = number_text(point.batch_size, "")
+    if point.batch_size == n_train:
+        name = text("{n} (full)", n=point.batch_size)
     if point.accumulation_steps == 1:
         return name
-    return f"{name} = {point.accumulation_steps} × {point.micro_batch_size}"
+    return text(
+        "{name} = {n_steps} × {micro_batch_size}",
+        name=name,
+        n_steps=point.accumulation_steps,
+        micro_batch_size=point.micro_batch_size,
+    )
 
 
 def profile_facts(profile: Profile) -> Iterator[str]:
@@ -81,42 +100,77 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     yield _throughput_text(profile)
     for point in profile.points:
         if not point.ran:
-            yield f"Batch size {_size_text(point, profile.n_train)}: {reason_text(point.reason)}."
+            yield text(
+                "Batch size {size}: {reason}.",
+                size=_size_text(point, profile.n_train),
+                reason=reason_text(point.reason),
+            )
     if profile.stopped == "time":
-        yield "The budget ended before all batch sizes were tried."
+        yield text("The budget ended before all batch sizes were tried.")
     if profile.stopped == "errors":
-        yield "Larger batch sizes were not tried, for several in a row did not run."
+        yield text("Larger batch sizes were not tried, for several in a row did not run.")
 
 
 def _largest_text(profile: Profile) -> str:
+    largest, limit_bytes = profile.largest_batch_size, profile.memory_limit_bytes
+    free, within = _LARGEST[_largest_case(profile)]
+    if limit_bytes is None:
+        return text(free, largest=largest)
+    return text(within, largest=largest, limit_bytes=limit_bytes)
+
+
+# What is said of the largest batch size without a limit of the memory, and with one.
+_LARGEST = {
+    "none": (
+        N_("No batch size ran in one piece."),
+        N_("No batch size ran in one piece within {limit_bytes:peak_bytes}."),
+    ),
+    "all": (
+        N_("All {largest} training examples fit in one batch."),
+        N_("All {largest} training examples fit in one batch within {limit_bytes:peak_bytes}."),
+    ),
+    "fits": (
+        N_("The largest batch size that fits in one piece: {largest}."),
+        N_("The largest batch size that fits in one piece within {limit_bytes:peak_bytes}: "
+           "{largest}."),
+    ),
+    "tried": (
+        N_("The largest batch size that was tried and fits: {largest}."),
+        N_("The largest batch size that was tried and fits within {limit_bytes:peak_bytes}: "
+           "{largest}."),
+    ),
+}  # fmt: skip
+
+
+def _largest_case(profile: Profile) -> str:
     largest = profile.largest_batch_size
-    limit = profile.memory_limit_bytes
-    within = "" if limit is None else f" within {quantity_text('peak_bytes', limit)}"
     if largest is None:
-        return f"No batch size ran in one piece{within}."
+        return "none"
     if largest == profile.n_train:
-        return f"All {largest} training examples fit in one batch{within}."
-    if profile.stopped == "memory":
-        return f"The largest batch size that fits in one piece{within}: {largest}."
-    return f"The largest batch size that was tried and fits{within}: {largest}."
+        return "all"
+    return "fits" if profile.stopped == "memory" else "tried"
 
 
 def _memory_text(profile: Profile) -> str:
     law = profile.memory
     fixed, each = law.fixed_bytes, law.bytes_per_example
     if fixed.estimate is None or each.estimate is None:
-        return f"Memory by batch size: cannot tell ({reason_text(fixed.reason or each.reason)})."
-    return (
-        f"Memory: about {quantity_text('peak_bytes', fixed.estimate)} and "
-        f"{quantity_text('peak_bytes', each.estimate)} for each example of the batch, above an "
-        f"idle process."
+        return text(
+            "Memory by batch size: cannot tell ({reason}).",
+            reason=reason_text(fixed.reason or each.reason),
+        )
+    return text(
+        "Memory: about {fixed:peak_bytes} and {each:peak_bytes} for each example of the batch, "
+        "above an idle process.",
+        fixed=fixed.estimate,
+        each=each.estimate,
     )
 
 
 def _step_time_text(profile: Profile) -> str:
     law = profile.step_time
     if law is None:
-        return (
+        return text(
             "Step time by batch size: cannot tell (fewer than 3 batch sizes ran in one piece; "
             "profile more)."
         )
@@ -124,36 +178,44 @@ def _step_time_text(profile: Profile) -> str:
         overhead_s=law.overhead_s, s_per_example=law.s_per_example, knee=law.knee_batch_size
     )
     off = law.max_residual_fraction
-    away = (
-        f" Single batch sizes lie up to {100 * off:.0f} % off that."
-        if off > _FAR_OFF_FRACTION
-        else ""
+    if off <= _FAR_OFF_FRACTION:
+        return text("Step time: {law}.", law=told)
+    return text(
+        "Step time: {law}. Single batch sizes lie up to {off:.0f} % off that.",
+        law=told,
+        off=100 * off,
     )
-    return f"Step time: {told}.{away}"
 
 
 def _scatter_text(profile: Profile) -> Iterator[str]:
     scatter = profile.process_scatter
     if scatter is not None and scatter.log_sd > _SCATTERED:
-        yield (
-            f"Timed again in another process, a batch size takes another time (standard deviation "
-            f"{100 * scatter.log_sd:.0f} %): the intervals are of the mean over processes, and a "
-            f"single batch size tells less than the law through all of them."
+        yield text(
+            "Timed again in another process, a batch size takes another time (standard deviation "
+            "{sd:.0f} %): the intervals are of the mean over processes, and a single batch size "
+            "tells less than the law through all of them.",
+            sd=100 * scatter.log_sd,
         )
 
 
 def _throughput_text(profile: Profile) -> str:
     plateau, largest = profile.plateau_batch_size, profile.largest_batch_size
     if plateau is None or largest is None:
-        return "Throughput: cannot tell, nothing ran."
+        return text("Throughput: cannot tell, nothing ran.")
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    speed = quantity_text("samples_per_s", point.samples_per_s)
     if plateau == largest:
-        return f"Throughput still grows at the largest batch size that ran: {speed} at {plateau}."
-    return (
-        f"Throughput stops growing at batch size {plateau}, with {speed}: no larger one that ran "
-        f"is more than 10 % faster."
+        return text(
+            "Throughput still grows at the largest batch size that ran: {speed:samples_per_s} at "
+            "{batch_size}.",
+            speed=point.samples_per_s,
+            batch_size=plateau,
+        )
+    return text(
+        "Throughput stops growing at batch size {batch_size}, with {speed:samples_per_s}: no "
+        "larger one that ran is more than 10 % faster.",
+        speed=point.samples_per_s,
+        batch_size=plateau,
     )
 
 

@@ -8,94 +8,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from batchlab.laws.plateau import default_delta
 from batchlab.laws.statistics import mean_interval
 from batchlab.planning.scaling import moves_adam
-from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
-from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
-from batchlab.report.sweep.comparison import Comparison, Seeds, compare, difference_text
+from batchlab.report.parts.term_text import term_text
+from batchlab.report.sweep.cells import Cell, held_out_split
+from batchlab.report.sweep.comparison import Comparison, Seeds, difference_text
 from batchlab.report.sweep.equal_budget import (
     NAMES,
     EqualBudget,
     budget_split,
-    equal_budget,
     metric_text,
 )
+from batchlab.report.sweep.evidence import Evidence
+from batchlab.words.catalogue import listing, text
+from batchlab.words.message import N_
 
 GOOD_START = (32, 128)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What the claims are held against.
-
-    Attributes:
-        study: the study.
-        cells: of every batch size the cell that the report shows, where a trial ended well.
-        budgets: the equal budgets that exist, epochs first.
-    """
-
-    study: Study
-    cells: tuple[Cell, ...]
-    budgets: tuple[EqualBudget, ...]
-
-    @classmethod
-    def of(cls, study: Study) -> Evidence:
-        """Gather the cells and the budgets of a study."""
-        cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
-        budgets = (equal_budget(study, cells, name) for name in NAMES)
-        return cls(
-            study=study,
-            cells=cells,
-            budgets=tuple(budget for budget in budgets if budget is not None),
-        )
-
-    @property
-    def metric(self) -> str:
-        """The metric that counts."""
-        return self.study.workload.metrics[0].name
-
-    @property
-    def better(self) -> Better:
-        """Its direction."""
-        return self.study.workload.metrics[0].better
-
-    @property
-    def tolerance(self) -> float:
-        """The difference that does not matter: the delta of the plateau rule."""
-        finals = [cell.final(budget_split(self.study), self.metric) for cell in self.cells]
-        values = [final.mean for final in finals if final is not None]
-        return default_delta(self.metric, values) if values else 0.0
-
-    def at_end(self, cell: Cell, split: Split) -> Seeds:
-        """By seed, the metric after equal epochs."""
-        return self.budgets[0].by_seed(cell, split, self.metric)
-
-    def compare(self, first: Seeds, second: Seeds, *, n_comparisons: int = 1) -> Comparison:
-        """Compare two cells on the metric that counts."""
-        return compare(
-            first,
-            second,
-            better=self.better,
-            tolerance=self.tolerance,
-            n_comparisons=n_comparisons,
-        )
-
-    def name(self, cell: Cell) -> str:
-        """A batch size in words."""
-        return batch_text(self.study, cell.batch_size)
+def capitalised(words: str) -> str:
+    """The words with their first letter in upper case."""
+    place = next((i for i, character in enumerate(words) if character.isalpha()), 0)
+    return words[:place] + words[place : place + 1].upper() + words[place + 1 :]
 
 
-def batch_text(study: Study, batch_size: int) -> str:
-    """A batch size in words: "batch size 64", "full batch"."""
-    return "full batch" if batch_size == study.workload.n_train else f"batch size {batch_size}"
+def gap_what(split: Split, metric: str) -> str:
+    """What is less what in a generalization gap: "training − test accuracy"."""
+    return text(
+        "{train} − {split} {metric}",
+        train=term_text("training"),
+        split=term_text(split),
+        metric=label_text(metric),
+    )
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
@@ -107,10 +57,10 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 def larger_batches_generalise_worse(evidence: Evidence) -> Sentence:
     """Whether the held-out metric falls as the batch size grows, after equal epochs."""
-    claim = "Larger batches generalise worse"
+    claim = N_("Larger batches generalise worse")
     split = held_out_split(evidence.study)
     if split is None:
-        return _untold(claim, "there are no test and no validation data")
+        return _untold(claim, text("there are no test and no validation data"))
     values = [(cell, evidence.at_end(cell, split)) for cell in evidence.cells]
     found = _ordered(
         evidence, claim, what=metric_text(split, evidence.metric), values=values, sign=1.0
@@ -118,31 +68,36 @@ def larger_batches_generalise_worse(evidence: Evidence) -> Sentence:
     if found.verdict != "held" or not _largest_is_less_trained(evidence):
         return found
     return found.with_note(
-        "The largest batch also fits its training data less well, so part of it is less training."
+        text(
+            "The largest batch also fits its training data less well, so part of it is less "
+            "training."
+        )
     )
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> Sentence:
     """Whether training gets further ahead of held-out data as the batch size grows."""
-    claim = "Larger batches overfit more"
+    claim = N_("Larger batches overfit more")
     split = held_out_split(evidence.study)
     if split is None:
-        return _untold(claim, "there are no test and no validation data")
+        return _untold(claim, text("there are no test and no validation data"))
     gaps = [(cell, _gaps(evidence, cell, split)) for cell in evidence.cells]
     # Ahead in training means a gap above 0 for a metric that goes up, below 0 for one that goes
     # down; a cell that overfits more is the "worse" one either way.
     found = _ordered(
         evidence,
         claim,
-        what=f"generalization gap (training − {split} {evidence.metric})",
+        what=text("generalization gap ({what})", what=gap_what(split, evidence.metric)),
         values=gaps,
         sign=-1.0,
     )
     if found.verdict == "held" or not _largest_is_less_trained(evidence):
         return found
     return found.with_note(
-        "The largest batch also fits its training data less well: a smaller gap there is a sign of "
-        "less training."
+        text(
+            "The largest batch also fits its training data less well: a smaller gap there is a "
+            "sign of less training."
+        )
     )
 
 
@@ -153,12 +108,16 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
     for that reason alone.
     """
     low, high = GOOD_START
-    claim = f"{low} to {high} is a good start"
+    claim = N_("32 to 128 is a good start")
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
-        where = f"from {low} to {high}" if not inside else f"outside {low} to {high}"
-        return _untold(claim, f"no batch size {where} was run")
+        why = (
+            text("no batch size from {low} to {high} was run", low=low, high=high)
+            if not inside
+            else text("no batch size outside {low} to {high} was run", low=low, high=high)
+        )
+        return _untold(claim, why)
     # Chosen by its size and not by its result, which would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
@@ -169,9 +128,11 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
         seen = _beaten(evidence, start, worse)
     elif all(comparison.at_most_slightly_worse for _, _, comparison in held):
         verdict = "held"
-        seen = (
-            f"{evidence.name(start)} was no more than {_tolerance_text(evidence)} worse than any "
-            f"size outside, under {_budget_names(budgets)}"
+        seen = text(
+            "{size} was no more than {tolerance} worse than any size outside, under {budgets}",
+            size=evidence.name(start),
+            tolerance=_tolerance_text(evidence),
+            budgets=_budget_names(budgets),
         )
     else:
         verdict, seen = "cannot_tell", _open(evidence, start, held, budgets)
@@ -180,11 +141,11 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
 
 def full_batch_converges_better(evidence: Evidence) -> Sentence:
     """Whether full batch is better than every mini-batch size under every budget."""
-    claim = "Full batch converges better"
+    claim = N_("Full batch converges better")
     full = [cell for cell in evidence.cells if cell.batch_size == evidence.study.workload.n_train]
     minis = [cell for cell in evidence.cells if cell not in full]
     if not full:
-        return _untold(claim, "full batch was not run, or no trial of it ended well")
+        return _untold(claim, text("full batch was not run, or no trial of it ended well"))
     held = _held_everywhere(evidence, full[0], minis, evidence.budgets)
     worse = _findings(held, "worse")
     ahead = sorted({budget.name for budget, _, _ in _findings(held, "better")}, key=NAMES.index)
@@ -192,10 +153,17 @@ def full_batch_converges_better(evidence: Evidence) -> Sentence:
         verdict: ClaimVerdict = "did_not_hold"
         seen = _beaten(evidence, full[0], worse)
         if ahead:
-            seen += f"; it was ahead of some size under equal {' and equal '.join(ahead)}"
+            seen = text(
+                "{seen}; it was ahead of some size under {budgets}",
+                seen=seen,
+                budgets=listing([_equal_text(name) for name in ahead]),
+            )
     elif len(_findings(held, "better")) == len(held):
         verdict = "held"
-        seen = f"it was better than every other size under {_budget_names(evidence.budgets)}"
+        seen = text(
+            "it was better than every other size under {budgets}",
+            budgets=_budget_names(evidence.budgets),
+        )
     else:
         verdict, seen = "cannot_tell", _open(evidence, full[0], held, evidence.budgets)
     return _sentence(claim, verdict, seen, evidence)
@@ -209,9 +177,9 @@ CLAIMS: tuple[Callable[[Evidence], Sentence], ...] = (
 )
 
 _WORDS: dict[ClaimVerdict, str] = {
-    "held": "held here",
-    "did_not_hold": "did not hold here",
-    "cannot_tell": "cannot tell",
+    "held": N_("held here"),
+    "did_not_hold": N_("did not hold here"),
+    "cannot_tell": N_("cannot tell"),
 }
 
 _Held = Sequence[tuple[EqualBudget, Cell, Comparison]]
@@ -226,21 +194,32 @@ def rate_basis(study: Study) -> str:
         rules.add(record.trial.scaling_rule)
     distinct = set().union(*rates.values())
     if len(distinct) == 1:
-        rate = quantity_text("learning_rate", distinct.pop())
-        return f"at one fixed learning rate, {rate}, not tuned for each batch size"
+        return text(
+            "at one fixed learning rate, {rate:learning_rate}, not tuned for each batch size",
+            rate=distinct.pop(),
+        )
     if all(len(own) == 1 for own in rates.values()):
-        return f"at one learning rate for each batch size{_by_rule(rules)}, not tuned"
+        return _one_rate_each(rules)
     chosen_on = "validation" if study.workload.n_validation else "training"
-    return f"each at the best of its learning rates on {chosen_on} data"
+    return text(
+        "each at the best of its learning rates on {split} data", split=term_text(chosen_on)
+    )
 
 
-def _by_rule(rules: set[str]) -> str:
-    """The one rule that set the rates, in words; empty: there was none, or several."""
+def _one_rate_each(rules: set[str]) -> str:
+    """That each batch size has one rate, and by which rule where it was one alone."""
     if len(rules) != 1 or rules == {"none"}:
-        return ""
+        return text("at one learning rate for each batch size, not tuned")
     (rule,) = rules
-    with_adam = ", which moves Adam's betas and eps too" if moves_adam(rule) else ""
-    return f", set by the rule {rule}{with_adam}"
+    if moves_adam(rule):
+        return text(
+            "at one learning rate for each batch size, set by the rule {rule}, which moves Adam's "
+            "betas and eps too, not tuned",
+            rule=rule,
+        )
+    return text(
+        "at one learning rate for each batch size, set by the rule {rule}, not tuned", rule=rule
+    )
 
 
 def _ordered(
@@ -259,28 +238,44 @@ def _ordered(
     (_, first), (_, last) = turned[0], turned[-1]
     ends = evidence.compare(first, last)
     reversed_pairs = [
-        f"{evidence.name(earlier)} to {evidence.name(later)}"
+        text("from {first} to {last}", first=evidence.name(earlier), last=evidence.name(later))
         for (earlier, one), (later, two) in pairwise(turned)
         if evidence.compare(one, two, n_comparisons=len(turned) - 1).outcome == "worse"
     ]
     small, large = (_mean_text(evidence, *values[place]) for place in (0, -1))
-    seen = f"{what} was {small} and {large}"
+    levels = text("{what} was {small} and {large}", what=what, small=small, large=large)
+    verdict, seen = _order_found(evidence, ends, levels, reversed_pairs)
+    after = text("after {budget}, {seen}", budget=evidence.budgets[0].words, seen=seen)
+    return _sentence(claim, verdict, after, evidence)
+
+
+def _order_found(
+    evidence: Evidence, ends: Comparison, levels: str, reversed_pairs: Sequence[str]
+) -> tuple[ClaimVerdict, str]:
+    """What the first and the last of several say of their order, and the verdict that follows."""
     size = difference_text(evidence.metric, ends)
-    verdict: ClaimVerdict
     if ends.outcome == "better":
-        verdict = "did_not_hold" if reversed_pairs else "held"
-        seen += f", a difference of {size}"
-        if reversed_pairs:
-            seen += f", but it went the other way from {' and from '.join(reversed_pairs)}"
-    elif ends.outcome == "worse":
-        verdict, seen = "did_not_hold", f"{seen}, the reverse, by {size}"
-    elif ends.outcome == "same":
-        verdict = "did_not_hold"
-        seen += f": no difference that matters, {size}, within {_tolerance_text(evidence)}"
-    else:
-        verdict = "cannot_tell"
-        seen += f" ({ends.missing})" if ends.missing else f": no difference beyond scatter, {size}"
-    return _sentence(claim, verdict, f"after {evidence.budgets[0].words}, {seen}", evidence)
+        seen = text("{levels}, a difference of {size}", levels=levels, size=size)
+        if not reversed_pairs:
+            return "held", seen
+        other_way = text(
+            "{seen}, but it went the other way {where}", seen=seen, where=listing(reversed_pairs)
+        )
+        return "did_not_hold", other_way
+    if ends.outcome == "worse":
+        return "did_not_hold", text("{levels}, the reverse, by {size}", levels=levels, size=size)
+    if ends.outcome == "same":
+        return "did_not_hold", text(
+            "{levels}: no difference that matters, {size}, within {tolerance}",
+            levels=levels,
+            size=size,
+            tolerance=_tolerance_text(evidence),
+        )
+    if ends.missing:
+        return "cannot_tell", text("{levels} ({missing})", levels=levels, missing=ends.missing)
+    return "cannot_tell", text(
+        "{levels}: no difference beyond scatter, {size}", levels=levels, size=size
+    )
 
 
 def _held_everywhere(
@@ -311,9 +306,13 @@ def _beaten(evidence: Evidence, cell: Cell, worse: _Held) -> str:
     """The comparison in which `cell` lost most clearly."""
     budget, other, comparison = min(worse, key=lambda found: found[2].difference.estimate or 0.0)
     what = metric_text(budget_split(evidence.study), evidence.metric)
-    return (
-        f"under {budget.words}, {evidence.name(other)} was better than {evidence.name(cell)} in "
-        f"{what} by {difference_text(evidence.metric, comparison)}"
+    return text(
+        "under {budget}, {better} was better than {worse} in {what} by {difference}",
+        budget=budget.words,
+        better=evidence.name(other),
+        worse=evidence.name(cell),
+        what=what,
+        difference=difference_text(evidence.metric, comparison),
     )
 
 
@@ -321,9 +320,11 @@ def _open(evidence: Evidence, cell: Cell, held: _Held, budgets: Sequence[EqualBu
     missing = [comparison.missing for _, _, comparison in held]
     if missing[0] is not None and None not in missing:
         return missing[0]
-    return (
-        f"{evidence.name(cell)} and the others differ by no more than the seeds scatter, in some "
-        f"comparison under {_budget_names(budgets)}; more seeds would tell"
+    return text(
+        "{size} and the others differ by no more than the seeds scatter, in some comparison under "
+        "{budgets}; more seeds would tell",
+        size=evidence.name(cell),
+        budgets=_budget_names(budgets),
     )
 
 
@@ -339,7 +340,9 @@ def _largest_is_less_trained(evidence: Evidence) -> bool:
 
 def _mean_text(evidence: Evidence, cell: Cell, seeds: Seeds) -> str:
     mean = mean_interval(list(seeds.values())).estimate
-    return f"{quantity_text(evidence.metric, mean)} at {evidence.name(cell)}"
+    return text(
+        "{value} at {size}", value=quantity_text(evidence.metric, mean), size=evidence.name(cell)
+    )
 
 
 def _tolerance_text(evidence: Evidence) -> str:
@@ -347,20 +350,27 @@ def _tolerance_text(evidence: Evidence) -> str:
 
 
 def _budget_names(budgets: Sequence[EqualBudget]) -> str:
-    names = [f"equal {budget.name}" for budget in budgets]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return listing([_equal_text(budget.name) for budget in budgets])
+
+
+def _equal_text(name: str) -> str:
+    return text("equal {what}", what=term_text(name))
 
 
 def _untold(claim: str, why: str) -> Sentence:
-    return Sentence(topic=claim, text=f"“{claim}”: cannot tell, {why}.", verdict="cannot_tell")
+    told = text("“{claim}”: cannot tell, {why}.", claim=text(claim), why=why)
+    return Sentence(topic=claim, text=told, verdict="cannot_tell")
 
 
 def _sentence(claim: str, verdict: ClaimVerdict, seen: str, evidence: Evidence) -> Sentence:
     return Sentence(
         topic=claim,
-        text=(
-            f"“{claim}”: {_WORDS[verdict]}. {seen[0].upper()}{seen[1:]}. "
-            f"Compared {rate_basis(evidence.study)}."
+        text=text(
+            "“{claim}”: {verdict}. {seen}. Compared {basis}.",
+            claim=text(claim),
+            verdict=text(_WORDS[verdict]),
+            seen=capitalised(seen),
+            basis=rate_basis(evidence.study),
         ),
         verdict=verdict,
     )

@@ -10,11 +10,13 @@ from batchlab.laws.statistics import paired_difference
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.catalogue import plural, text
+from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 Difference = Literal["better", "worse", "same", "cannot_tell"]
 Seeds = Mapping[int, float]  # seed -> value
-ONE_SEED = "one seed: no interval; two or more seeds would tell"
+ONE_SEED = N_("one seed: no interval; two or more seeds would tell")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,11 +46,9 @@ class Comparison:
     @property
     def missing(self) -> str | None:
         """Why there is no interval; None where there is one."""
-        return (
-            None
-            if self.difference.low is not None
-            else reason_text(self.difference.reason) or ONE_SEED
-        )
+        if self.difference.low is not None:
+            return None
+        return reason_text(self.difference.reason) or text(ONE_SEED)
 
     @property
     def at_most_slightly_worse(self) -> bool:
@@ -79,14 +79,18 @@ def difference_text(metric: str, comparison: Comparison) -> str:
     """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139, 3 seeds paired)"."""
     found = comparison.difference
     if found.estimate is None:
-        return f"an unknown amount ({reason_text(found.reason)})"
+        return text("an unknown amount ({reason})", reason=reason_text(found.reason))
     size = quantity_text(metric, abs(found.estimate))
     if found.low is None or found.high is None:
-        return f"{size} (one seed: no interval)"
+        return text("{size} (one seed: no interval)", size=size)
     low, high = found.low, found.high
     if found.estimate < 0:
         low, high = -high, -low
-    return (
-        f"{size} (95 %: {quantity_text(metric, low)} to {quantity_text(metric, high)}, "
-        f"{found.n} seeds paired)"
+    return plural(
+        "{size} (95 %: {low} to {high}, {n} seed paired)",
+        "{size} (95 %: {low} to {high}, {n} seeds paired)",
+        found.n,
+        size=size,
+        low=quantity_text(metric, low),
+        high=quantity_text(metric, high),
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Evaluation, Split, TrialRecord
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import label_text
+from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell
+from batchlab.words.catalogue import number_text, text
 
 BudgetName = Literal["epochs", "steps", "time"]
 NAMES: tuple[BudgetName, ...] = ("epochs", "steps", "time")
@@ -35,9 +36,12 @@ class EqualBudget:
     @property
     def words(self) -> str:
         """The budget for people: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
-        in_seconds = self.name == "time"
-        amount = quantity_text("train_s", self.amount) if in_seconds else f"{self.amount:,.6g}"
-        return f"equal {self.name} ({amount} each)"
+        form = "train_s" if self.name == "time" else ",.6g"
+        return text(
+            "equal {what} ({amount} each)",
+            what=term_text(self.name),
+            amount=number_text(self.amount, form),
+        )
 
     def by_seed(self, cell: Cell, split: Split, metric: str) -> dict[int, float]:
         """Every seed's metric when the budget was spent, of the trials that ended well."""
@@ -110,7 +114,11 @@ def budget_split(study: Study) -> Split:
 
 def metric_text(split: Split, metric: str) -> str:
     """A metric of a split in words: "validation accuracy"."""
-    return f"{'training' if split == 'train' else split} {quantity(metric).label}"
+    return text(
+        "{split} {metric}",
+        split=term_text("training" if split == "train" else split),
+        metric=label_text(metric),
+    )
 
 
 def _place(study: Study, name: BudgetName) -> Callable[[TrialRecord, Evaluation], float]:

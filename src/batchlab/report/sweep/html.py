@@ -16,9 +16,10 @@ from batchlab.report.parts.page import render_page
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.sentences import Sentence, sentences
+from batchlab.report.sweep.sentences import FINAL_METRICS, Sentence, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.report.sweep.trials_table import IDENTITY, REASONS, trials_table
+from batchlab.words.catalogue import text
 
 
 def write_html(study: Study, path: Path) -> None:
@@ -42,6 +43,7 @@ def html_page(study: Study) -> str:
     return render_page(
         "page.html.j2",
         study=study,
+        final_metrics=FINAL_METRICS,
         figures=figures,
         looks=figure_looks(study),
         findings=_findings(study),
@@ -53,13 +55,13 @@ def html_page(study: Study) -> str:
         trials=_numbers_table(trials),
         reasons=replace(
             _columns(trials, (*IDENTITY[1:], *REASONS, "trial_id")),
-            caption="Why a trial ended so, has this plateau and this diagnosis",
+            caption=text("Why a trial ended so, has this plateau and this diagnosis"),
         ),
         downloads=(
-            download("batchlab-trials.csv", "one row a trial", trials),
+            download("batchlab-trials.csv", text("one row a trial"), trials),
             download(
                 "batchlab-observations.csv",
-                "one row a number that was seen, joined by trial_id",
+                text("one row a number that was seen, joined by trial_id"),
                 observations_table(study),
             ),
         ),

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from batchlab.records.study import Study
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell, deciding_split
+from batchlab.words.catalogue import text
 
 
 def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
@@ -15,17 +17,18 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
     if len(chosen) < 2:
         return
     if len(rates) == 1:
-        rate = quantity_text("learning_rate", next(iter(rates)))
-        yield (
-            f"All batch sizes share the learning rate {rate}: this compares them at one rate, "
-            f"not each at its best."
+        yield text(
+            "All batch sizes share the learning rate {rate:learning_rate}: this compares them at "
+            "one rate, not each at its best.",
+            rate=next(iter(rates)),
         )
     elif rates:
         pairs = ", ".join(
             f"{c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
         )
-        yield (
-            f"Each batch size is shown at the learning rate that was best for it on "
-            f"{deciding_split(study)} data ({pairs}); the best of several looks a little better "
-            f"there than it is."
+        yield text(
+            "Each batch size is shown at the learning rate that was best for it on {split} data "
+            "({pairs}); the best of several looks a little better there than it is.",
+            split=term_text(deciding_split(study)),
+            pairs=pairs,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from batchlab.laws.plateau import plateau_of
 from batchlab.laws.statistics import mean_interval
@@ -12,18 +11,28 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
+from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell, cells, chosen_cells, deciding_split, held_out_split
-from batchlab.report.sweep.claims import (
-    Evidence,
-    batch_text,
-    claim_sentences,
-    rate_basis,
+from batchlab.report.sweep.claims import capitalised, claim_sentences, gap_what, rate_basis
+from batchlab.report.sweep.equal_budget import (
+    NAMES,
+    BudgetName,
+    metric_text,
 )
-from batchlab.report.sweep.comparison import difference_text
-from batchlab.report.sweep.equal_budget import NAMES, EqualBudget, budget_split, metric_text
+from batchlab.report.sweep.evidence import Evidence, batch_text
+from batchlab.report.sweep.race import Race, ranked_cells
 from batchlab.report.sweep.trial_ending import trial_words
+from batchlab.words.catalogue import number_text, plural, text
+from batchlab.words.message import N_
 
-__all__ = ["Sentence", "ClaimVerdict", "sentences"]
+__all__ = ["FINAL_METRICS", "Sentence", "ClaimVerdict", "sentences"]
+
+FINAL_METRICS = N_("final metrics")
+_TOPICS: dict[BudgetName, str] = {
+    "epochs": N_("equal epochs"),
+    "steps": N_("equal steps"),
+    "time": N_("equal time"),
+}
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:
@@ -36,11 +45,13 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
         The sentences in reading order; a study without trials has one that says so.
     """
     if not study.records:
-        return (Sentence(topic="trials", text="No trial has been run, so nothing was seen."),)
+        return (
+            Sentence(topic=N_("trials"), text=text("No trial has been run, so nothing was seen.")),
+        )
     evidence = Evidence.of(study)
     if not evidence.cells:
-        none = Sentence(topic="trials", text="No trial ended well, so nothing can be compared.")
-        return (none, *_failed(study))
+        none = text("No trial ended well, so nothing can be compared.")
+        return (Sentence(topic=N_("trials"), text=none), *_failed(study))
     return (
         _basis(evidence),
         *_finals(evidence),
@@ -56,21 +67,31 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
 
 def _basis(evidence: Evidence) -> Sentence:
     study = evidence.study
-    n_seeds = {len(cell.ended_well) for cell in evidence.cells}
-    seeds = " or ".join(map(str, sorted(n_seeds)))
-    text = (
-        f"{len(evidence.cells)} batch size{_s(len(evidence.cells))} "
-        f"{rate_basis(study)}, {seeds} seed{_s(max(n_seeds))} each"
+    n_seeds = sorted({len(cell.ended_well) for cell in evidence.cells})
+    seeds = number_text(n_seeds[-1], "")
+    for n in reversed(n_seeds[:-1]):
+        seeds = text("{few} or {more}", few=n, more=seeds)
+    compared = text(
+        "{sizes} {basis}, {seeds} each",
+        sizes=plural("{n} batch size", "{n} batch sizes", len(evidence.cells)),
+        basis=rate_basis(study),
+        seeds=plural("{which} seed", "{which} seeds", n_seeds[-1], which=seeds),
     )
-    if max(n_seeds) == 1:
-        text += "; one seed gives no interval, so no order of batch sizes is certain"
+    if n_seeds[-1] == 1:
+        compared = text(
+            "{compared}; one seed gives no interval, so no order of batch sizes is certain",
+            compared=compared,
+        )
     tried = cells(study)
     if len(tried) > len({cell.batch_size for cell in tried}):
-        text += (
-            f". On the {deciding_split(study)} data and seeds by which a rate was chosen, the best "
-            f"of several looks better than it is"
+        compared = text(
+            "{compared}. On the {split} data and seeds by which a rate was chosen, the best of "
+            "several looks better than it is",
+            compared=compared,
+            split=term_text(deciding_split(study)),
         )
-    return Sentence(topic="what was compared", text=f"Compared: {text}.")
+    told = text("Compared: {compared}.", compared=compared)
+    return Sentence(topic=N_("what was compared"), text=told)
 
 
 def _finals(evidence: Evidence) -> Iterator[Sentence]:
@@ -78,20 +99,32 @@ def _finals(evidence: Evidence) -> Iterator[Sentence]:
     splits: tuple[Split, ...] = ("train", "validation", "test")
     for cell in evidence.cells:
         parts = [
-            f"{metric_text(split, evidence.metric)} {_final_text(evidence, cell, split)}"
+            text(
+                "{metric} {value}",
+                metric=metric_text(split, evidence.metric),
+                value=_final_text(evidence, cell, split),
+            )
             for split in splits
             if cell.final(split, evidence.metric) is not None
         ]
         longest = max(cell.ended_well, key=lambda record: record.steps)
-        rate = quantity_text("learning_rate", cell.learning_rate)
         yield Sentence(
-            topic="final metrics",
-            text=(
-                f"{_capitalised(evidence.name(cell))} at learning rate {rate}: "
-                f"{', '.join(parts) or 'nothing was measured'}, after {longest.epochs:.4g} "
-                f"epoch{_s(longest.epochs)} ({longest.steps:,} step{_s(longest.steps)})."
+            topic=FINAL_METRICS,
+            text=text(
+                "{size} at learning rate {rate:learning_rate}: {finals}, after {epochs} ({steps}).",
+                size=capitalised(evidence.name(cell)),
+                rate=cell.learning_rate,
+                finals=", ".join(parts) or text("nothing was measured"),
+                epochs=_epochs_text(longest.epochs),
+                steps=plural("{n:,} step", "{n:,} steps", longest.steps),
             ),
         )
+
+
+def _epochs_text(epochs: float) -> str:
+    # A part of an epoch counts as several: "0.5 epochs".
+    return plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", 1 if epochs == 1 else 2,
+                  epochs=epochs)  # fmt: skip
 
 
 def _final_text(evidence: Evidence, cell: Cell, split: Split) -> str:
@@ -102,99 +135,56 @@ def _final_text(evidence: Evidence, cell: Cell, split: Split) -> str:
     if found.low is None or found.high is None:
         return mean
     low, high = (quantity_text(evidence.metric, bound) for bound in (found.low, found.high))
-    return f"{mean} (95 %: {low} to {high}, {found.n} seeds)"
+    return plural(
+        "{mean} (95 %: {low} to {high}, {n} seed)",
+        "{mean} (95 %: {low} to {high}, {n} seeds)",
+        found.n,
+        mean=mean,
+        low=low,
+        high=high,
+    )
 
 
 def _budgets(evidence: Evidence) -> Iterator[Sentence]:
     """The winner under equal epochs, steps and time, and whether it is the same one."""
     if len(evidence.cells) < 2:
         return
-    leaders: dict[str, str] = {}
+    leaders: dict[BudgetName, str] = {}
     for budget in evidence.budgets:
-        ranked = _ranked(evidence, budget)
+        ranked = ranked_cells(evidence, budget)
         if len(ranked) > 1:
-            race = _Race.of(evidence, budget, ranked)
+            race = Race.of(evidence, budget, ranked)
             leaders[budget.name] = race.leader
-            yield Sentence(topic=f"equal {budget.name}", text=race.text)
+            yield Sentence(topic=_TOPICS[budget.name], text=race.text)
     for name in NAMES:
         if name not in [budget.name for budget in evidence.budgets]:
             yield Sentence(
-                topic=f"equal {name}",
-                text=f"Equal {name}: cannot tell, step times were not measured alone.",
+                topic=_TOPICS[name],
+                text=text(
+                    "{budget}: cannot tell, step times were not measured alone.",
+                    budget=capitalised(text(_TOPICS[name])),
+                ),
                 verdict="cannot_tell",
             )
     if len(leaders) > 1:
-        same = "have the same leader" if len(set(leaders.values())) == 1 else "do not agree"
-        named = ", ".join(f"{leader} under equal {name}" for name, leader in leaders.items())
-        yield Sentence(topic="equal budgets", text=f"The budgets {same}: {named}.")
-
-
-def _ranked(evidence: Evidence, budget: EqualBudget) -> list[Cell]:
-    """The cells with a known value under the budget, the best mean first."""
-    split = budget_split(evidence.study)
-    means = {
-        cell.batch_size: mean_interval(
-            list(budget.by_seed(cell, split, evidence.metric).values())
-        ).estimate
-        for cell in evidence.cells
-    }
-    known = [cell for cell in evidence.cells if means[cell.batch_size] is not None]
-    return sorted(
-        known, key=lambda cell: means[cell.batch_size] or 0.0, reverse=evidence.better == "higher"
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Race:
-    """Who leads under one budget, and the sentence that says so."""
-
-    leader: str
-    text: str
-
-    @classmethod
-    def of(cls, evidence: Evidence, budget: EqualBudget, ranked: list[Cell]) -> _Race:
-        """Hold the best mean against all others.
-
-        The best of many is always ahead of some, so each interval is as wide as it takes for all
-        of them to hold together.
-        """
-        split, metric = budget_split(evidence.study), evidence.metric
-        values = [budget.by_seed(cell, split, metric) for cell in ranked]
-        best, others = evidence.name(ranked[0]), ranked[1:]
-        comparisons = [
-            evidence.compare(values[0], value, n_comparisons=len(others)) for value in values[1:]
-        ]
-        levels = ", ".join(
-            f"{quantity_text(metric, mean_interval(list(value.values())).estimate)} at "
-            f"{evidence.name(cell)}"
-            for cell, value in zip(ranked, values, strict=True)
+        named = ", ".join(
+            text("{leader} under {budget}", leader=leader, budget=text(_TOPICS[name]))
+            for name, leader in leaders.items()
         )
-        start = f"{budget.words.capitalize()}: {metric_text(split, metric)} was {levels}"
-        missing = [comparison.missing for comparison in comparisons]
-        if missing[0] is not None and None not in missing:
-            return cls(leader=f"{best} (no interval)", text=f"{start} ({missing[0]}).")
-        tied = [
-            evidence.name(other)
-            for other, comparison in zip(others, comparisons, strict=True)
-            if comparison.outcome != "better"
-        ]
-        if tied:
-            least = quantity_text(metric, evidence.tolerance)
-            end = (
-                f"no difference beyond scatter, or of more than {least}, between {best} and "
-                f"{', '.join(tied)}"
-            )
-            return cls(leader="no clear leader", text=f"{start}; {end}.")
-        ahead = difference_text(metric, comparisons[0])
-        return cls(leader=best, text=f"{start}; {best} was best, ahead of the next by {ahead}.")
+        told = (
+            text("The budgets have the same leader: {named}.", named=named)
+            if len(set(leaders.values())) == 1
+            else text("The budgets do not agree: {named}.", named=named)
+        )
+        yield Sentence(topic=N_("equal budgets"), text=told)
 
 
 def _plateaus(evidence: Evidence) -> Iterator[Sentence]:
     """Whether the epochs were enough, of all trials shown."""
     if not evidence.study.workload.n_validation:
         yield Sentence(
-            topic="plateau",
-            text=(
+            topic=N_("plateau"),
+            text=text(
                 "Whether the epochs were enough cannot be told: there are no validation data, "
                 "and test data must not decide it."
             ),
@@ -214,20 +204,25 @@ def _plateaus(evidence: Evidence) -> Iterator[Sentence]:
     ]
     if not_yet:
         yield Sentence(
-            topic="plateau",
-            text=(
-                f"Still improving at the end: {', '.join(not_yet)}; their differences are of "
-                "speed as well as of level, and more epochs may change the order."
+            topic=N_("plateau"),
+            text=text(
+                "Still improving at the end: {sizes}; their differences are of speed as well as "
+                "of level, and more epochs may change the order.",
+                sizes=", ".join(not_yet),
             ),
         )
     if open_ones:
         yield Sentence(
-            topic="plateau",
-            text=f"Whether the plateau was reached cannot be told for {', '.join(open_ones)}.",
+            topic=N_("plateau"),
+            text=text(
+                "Whether the plateau was reached cannot be told for {sizes}.",
+                sizes=", ".join(open_ones),
+            ),
             verdict="cannot_tell",
         )
     if not not_yet and not open_ones:
-        yield Sentence(topic="plateau", text="All of these trials reached their plateau.")
+        told = text("All of these trials reached their plateau.")
+        yield Sentence(topic=N_("plateau"), text=told)
 
 
 def _speed(evidence: Evidence) -> Iterator[Sentence]:
@@ -242,13 +237,17 @@ def _speed(evidence: Evidence) -> Iterator[Sentence]:
     slow, fast = (choose(timed, key=lambda pair: pair[0].samples_per_s) for choose in (min, max))
     ratio = fast[0].samples_per_s / slow[0].samples_per_s
     yield Sentence(
-        topic="speed",
-        text=(
-            f"{_capitalised(evidence.name(fast[1]))} had the highest throughput, "
-            f"{fast[0].samples_per_s:,.0f} examples per second, {ratio:.3g} times that of "
-            f"{evidence.name(slow[1])} (a step takes "
-            f"{quantity_text('step_s', fast[0].step_s)} and "
-            f"{quantity_text('step_s', slow[0].step_s)}; measured alone)."
+        topic=N_("speed"),
+        text=text(
+            "{fast} had the highest throughput, {per_s:,.0f} examples per second, {ratio:.3g} "
+            "times that of {slow} (a step takes {fast_s:step_s} and {slow_s:step_s}; measured "
+            "alone).",
+            fast=capitalised(evidence.name(fast[1])),
+            per_s=fast[0].samples_per_s,
+            ratio=ratio,
+            slow=evidence.name(slow[1]),
+            fast_s=fast[0].step_s,
+            slow_s=slow[0].step_s,
         ),
     )
 
@@ -259,17 +258,33 @@ def _gap(evidence: Evidence) -> Iterator[Sentence]:
     if split is None:
         return
     parts = [
-        f"{quantity_text(evidence.metric, gap.mean)} at {evidence.name(cell)}"
+        text(
+            "{value} at {size}",
+            value=quantity_text(evidence.metric, gap.mean),
+            size=evidence.name(cell),
+        )
         for cell in evidence.cells
         if (gap := cell.final_gap(split, evidence.metric)) is not None
     ]
     if parts:
         yield Sentence(
-            topic="generalization gap",
-            text=(
-                f"Generalization gap (training − {split} {evidence.metric}): {', '.join(parts)}."
+            topic=N_("generalization gap"),
+            text=text(
+                "Generalization gap ({what}): {values}.",
+                what=gap_what(split, evidence.metric),
+                values=", ".join(parts),
             ),
         )
+
+
+_HIGHEST = N_(
+    "The best learning rate of {size}, {rate:learning_rate}, is the highest of the {n} tried: the "
+    "search has not finished, and a higher one may be better."
+)
+_LOWEST = N_(
+    "The best learning rate of {size}, {rate:learning_rate}, is the lowest of the {n} tried: the "
+    "search has not finished, and a lower one may be better."
+)
 
 
 def _edges(study: Study) -> Iterator[Sentence]:
@@ -281,14 +296,13 @@ def _edges(study: Study) -> Iterator[Sentence]:
         own = rates[cell.batch_size]
         if len(own) < 2 or not cell.ended_well or min(own) < cell.learning_rate < max(own):
             continue
-        edge = "highest" if cell.learning_rate == max(own) else "lowest"
         yield Sentence(
-            topic="learning rate",
-            text=(
-                f"The best learning rate of {batch_text(study, cell.batch_size)}, "
-                f"{quantity_text('learning_rate', cell.learning_rate)}, is the {edge} of the "
-                f"{len(own)} tried: the search has not finished, and a "
-                f"{'higher' if edge == 'highest' else 'lower'} one may be better."
+            topic=N_("learning rate"),
+            text=text(
+                _HIGHEST if cell.learning_rate == max(own) else _LOWEST,
+                size=batch_text(study, cell.batch_size),
+                rate=cell.learning_rate,
+                n=len(own),
             ),
             verdict="cannot_tell",
         )
@@ -299,18 +313,15 @@ def _failed(study: Study) -> Iterator[Sentence]:
     for record in study.records:
         if record.ended_well:
             continue
-        rate = quantity_text("learning_rate", record.trial.learning_rate)
-        reason = f": {record.reason}" if record.reason else ""
-        name = batch_text(study, record.trial.batch_size)
+        trial = trial_words(record)
+        if record.reason:
+            trial = text("{trial}: {reason}", trial=trial, reason=record.reason)
         yield Sentence(
-            topic="in no mean",
-            text=f"In no mean: {name} at learning rate {rate}, {trial_words(record)}{reason}.",
+            topic=N_("in no mean"),
+            text=text(
+                "In no mean: {size} at learning rate {rate:learning_rate}, {trial}.",
+                size=batch_text(study, record.trial.batch_size),
+                rate=record.trial.learning_rate,
+                trial=trial,
+            ),
         )
-
-
-def _capitalised(name: str) -> str:
-    return name[0].upper() + name[1:]
-
-
-def _s(count: float) -> str:
-    return "" if count == 1 else "s"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from batchlab.report.parts.figure import Row, rounded
 from batchlab.report.parts.quantity_text import quantity_text, range_text
+from batchlab.report.parts.term_text import term_text
+from batchlab.words.catalogue import plural, text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +47,15 @@ def spread_text(name: str, spread: Spread) -> str:
     """The mean of a quantity with its range over seeds and their count."""
     mean = quantity_text(name, spread.mean)
     if spread.n == 1:
-        return f"{mean} (one seed)"
-    return f"{mean} ({range_text(name, spread.low, spread.high)}, {spread.n} seeds)"
+        return text("{mean} (one seed)", mean=mean)
+    between = range_text(name, spread.low, spread.high)
+    return plural(
+        "{mean} ({range}, {n} seed)",
+        "{mean} ({range}, {n} seeds)",
+        spread.n,
+        mean=mean,
+        range=between,
+    )
 
 
 def spread_row(spread: Spread) -> Row:
@@ -73,9 +82,15 @@ def size_rows(
 def size_words(what: str, name: str, rows: tuple[Row, ...], panel: str) -> str:
     """What a chart against batch size shows, in words."""
     values = [
-        f"{row['batch']}{'' if row['series'] in ('gap', 'timing') else ' ' + str(row['series'])}: "
-        f"{quantity_text(name, row['mean'])}"
+        f"{row['batch']}{_series_text(str(row['series']))}: {quantity_text(name, row['mean'])}"
         for row in rows
         if row["panel"] == panel and row["whole"]
     ]
-    return f"Chart of {what} against batch size. {'; '.join(values)}."
+    return text(
+        "Chart of {what} against batch size. {values}.", what=what, values="; ".join(values)
+    )
+
+
+def _series_text(series: str) -> str:
+    """The split that a value is of; empty where the panel has one series only."""
+    return "" if series in ("gap", "timing") else f" {term_text(series)}"

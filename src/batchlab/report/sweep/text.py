@@ -5,18 +5,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import SPLITS
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.cost import peak_bytes
 from batchlab.report.sweep.figures.learning_rate import rate_table
-from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep.sentences import FINAL_METRICS, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
+from batchlab.words.catalogue import text
 
 WIDTH = 88
 BARS = "▁▂▃▄▅▆▇█"
@@ -41,7 +42,7 @@ def _parts(study: Study) -> Iterator[str]:
     yield "\n".join(
         _wrapped(f"- {sentence}")
         for sentence in sentences(study)
-        if sentence.topic != "final metrics"  # the table below has them
+        if sentence.topic != FINAL_METRICS  # the table below has them
     )
     if not study.records:
         return
@@ -52,7 +53,7 @@ def _parts(study: Study) -> Iterator[str]:
     if len({record.trial.learning_rate for record in study.records}) > 1:
         rates = rate_table(study, deciding_split(study), study.workload.metrics[0].name)
         yield f"{rates.caption}\n{rates.to_text()}"
-    yield f"Command: {study.command}"
+    yield text("Command: {command}", command=study.command)
 
 
 def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
@@ -76,18 +77,20 @@ def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
                 peak_bytes(study, cell.batch_size),
             )
         )
-    label = quantity(metric).label
     return Table(
-        caption=f"By batch size: final {label}, mean over the seeds that ended well",
+        caption=text(
+            "By batch size: final {metric}, mean over the seeds that ended well",
+            metric=label_text(metric),
+        ),
         columns=(
-            Column(key="batch", quantity="batch", label="batch size"),
-            Column(key="learning_rate", quantity="learning_rate", label="rate"),
-            Column(key="n", quantity="n", label="seeds"),
-            *(Column(key=split, quantity=metric, label=split) for split in SPLITS),
-            Column(key="generalization_gap", quantity="generalization_gap", label="gap"),
-            Column(key="step_s", quantity="step_s", label="step"),
+            Column(key="batch", quantity="batch", label=text("batch size")),
+            Column(key="learning_rate", quantity="learning_rate", label=text("rate")),
+            Column(key="n", quantity="n", label=text("seeds")),
+            *(Column(key=split, quantity=metric, label=term_text(split)) for split in SPLITS),
+            Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
+            Column(key="step_s", quantity="step_s", label=text("step")),
             Column(key="samples_per_s", quantity="samples_per_s"),
-            Column(key="peak_bytes", quantity="peak_bytes", label="memory"),
+            Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()
@@ -117,9 +120,14 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
         for batch_size, curve in curves.items()
         if curve
     ]
-    caption = (
-        f"{split} {quantity(metric).label} by epoch, from {quantity_text(metric, low)} ({BARS[0]}) "
-        f"to {quantity_text(metric, high)} ({BARS[-1]})"
+    caption = text(
+        "{split} {metric} by epoch, from {low} ({low_bar}) to {high} ({high_bar})",
+        split=term_text(split),
+        metric=label_text(metric),
+        low=quantity_text(metric, low),
+        low_bar=BARS[0],
+        high=quantity_text(metric, high),
+        high_bar=BARS[-1],
     )
     return "\n".join([caption, *lines])
 

@@ -6,6 +6,8 @@ from collections import Counter
 
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
+from batchlab.report.parts.term_text import term_text
+from batchlab.words.catalogue import plural, text
 
 
 def status_text(record: TrialRecord) -> str:
@@ -15,14 +17,22 @@ def status_text(record: TrialRecord) -> str:
 
 def trial_words(record: TrialRecord) -> str:
     """A trial in a few words: "seed 1: diverged at epoch 3"."""
-    return f"seed {record.trial.seed}: {status_text(record)} at epoch {record.epochs:.3g}"
+    return text(
+        "seed {seed}: {status} at epoch {epochs:.3g}",
+        seed=record.trial.seed,
+        status=term_text(status_text(record)),
+        epochs=record.epochs,
+    )
 
 
 def trial_counts(study: Study) -> str:
     """How many trials there are and how they ended, as a sentence."""
     n = len(study.records)
     if n == 0:
-        return "No trials have been run."
+        return text("No trials have been run.")
     counts = Counter(status_text(record) for record in study.records)
-    ended = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return f"{n} trial{'s' if n > 1 else ''}: {ended}."
+    ended = ", ".join(
+        text("{n} {status}", n=count, status=term_text(status))
+        for status, count in counts.most_common()
+    )
+    return plural("{n} trial: {ended}.", "{n} trials: {ended}.", n, ended=ended)

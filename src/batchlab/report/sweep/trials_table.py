@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import plateau_of
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.parts.figure import SPLITS
+from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.cells import final_gap, held_out_split
 from batchlab.report.sweep.trial_ending import status_text
+from batchlab.words.catalogue import listing, text
+from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 # In a table for people these would push the numbers out of sight; they get a table of their own.
@@ -31,40 +34,62 @@ def trials_table(study: Study) -> Table:
     columns = (
         *(_column(key) for key in plain),
         *(
-            Column(key=f"{split}_{name}", quantity=name, label=f"{split} {quantity(name).label}")
+            Column(key=f"{split}_{name}", quantity=name, label=split_label(split, name))
             for name in names
             for split in SPLITS
         ),
         Column(
             key="generalization_gap",
             quantity="generalization_gap",
-            label=f"gap ({metric}, train − {held_out_split(study) or 'held-out'})",
+            label=_gap_label(study, metric),
         ),
         *(_column(key) for key in ("train_s", "eval_s", "peak_bytes", "engine", "threads")),
         *(_column(key) for key in ("plateau", "plateau_epoch", "diagnosis", *REASONS)),
     )
     return Table(
-        caption="All trials",
+        caption=text("All trials"),
         columns=columns,
         rows=tuple(tuple(_row(study, record)) for record in study.records),
     )
 
 
 _LABELS = {
-    "trial_id": "trial",
-    "batch_mode": "mode",
-    "micro_batch_size": "micro-batch size",
-    "epochs": "epochs",
-    "steps": "steps",
-    "plateau_epoch": "plateau epoch",
-    "plateau_reason": "why this plateau",
-    "diagnosis_reason": "why this diagnosis",
-    "reason": "why it ended so",
+    "trial_id": N_("trial"),
+    "batch_mode": N_("mode"),
+    "micro_batch_size": N_("micro-batch size"),
+    "epochs": N_("epochs"),
+    "steps": N_("steps"),
+    "plateau_epoch": N_("plateau epoch"),
+    "plateau_reason": N_("why this plateau"),
+    "diagnosis_reason": N_("why this diagnosis"),
+    "reason": N_("why it ended so"),
+    "status": N_("status"),
+    "seed": N_("seed"),
+    "engine": N_("engine"),
+    "threads": N_("threads"),
+    "plateau": N_("plateau"),
+    "diagnosis": N_("diagnosis"),
+    "notes": N_("notes"),
 }
 
 
 def _column(key: str) -> Column:
-    return Column(key=key, quantity="epoch" if key == "epochs" else key, label=_LABELS.get(key))
+    label = _LABELS.get(key)
+    return Column(
+        key=key,
+        quantity="epoch" if key == "epochs" else key,
+        label=None if label is None else text(label),
+        has_terms=key in ("status", "batch_mode"),
+    )
+
+
+def _gap_label(study: Study, metric: str) -> str:
+    held_out = held_out_split(study)
+    return text(
+        "gap ({metric}, train − {split})",
+        metric=label_text(metric),
+        split=text("held-out") if held_out is None else term_text(held_out),
+    )
 
 
 def _row(study: Study, record: TrialRecord) -> Iterator[Value]:
@@ -81,30 +106,50 @@ def _row(study: Study, record: TrialRecord) -> Iterator[Value]:
     yield final_gap(record, held_out, first.name) if held_out else None
     yield from (record.train_s, record.eval_s, record.peak_bytes)
     yield from (record.engine, record.threads)
-    yield from (_PLATEAU_WORDS[plateau.verdict], plateau.epoch, _diagnosis_text(record, found))
+    yield from (
+        text(_PLATEAU_WORDS[plateau.verdict]),
+        plateau.epoch,
+        _diagnosis_text(record, found),
+    )
     yield from (record.reason, reason_text(plateau.reason), _diagnosis_reason(record, found))
     yield " ".join(record.notes) or None
 
 
-_PLATEAU_WORDS = {"reached": "reached", "not_yet": "not yet", "cannot_tell": "can't tell"}
+_PLATEAU_WORDS = {
+    "reached": N_("reached"),
+    "not_yet": N_("not yet"),
+    "cannot_tell": N_("can't tell"),
+}
 
 
 def _diagnosis_text(record: TrialRecord, found: Sequence[Diagnosis]) -> str:
     """The names of what was found; "nothing found" only where every rule could look."""
     if found:
         return ", ".join(reason_text(diagnosis.label) for diagnosis in found)
-    return "can't tell all" if unjudged(record) else "nothing found"
+    return text("can't tell all") if unjudged(record) else text("nothing found")
 
 
 def _diagnosis_reason(record: TrialRecord, found: Sequence[Diagnosis]) -> str | None:
     reasons = [
-        f"{reason_text(diagnosis.label)}: {reason_text(diagnosis.evidence)}. "
-        f"{reason_text(diagnosis.sentence)}"
+        text(
+            "{label}: {evidence}. {advice}",
+            label=reason_text(diagnosis.label),
+            evidence=reason_text(diagnosis.evidence),
+            advice=reason_text(diagnosis.sentence),
+        )
         for diagnosis in found
     ]
     blind = unjudged(record)
     if blind:
         rules = ", ".join(reason_text(rule.label) for rule in blind)
-        splits = " and ".join(sorted({str(rule.needs) for rule in blind}))
-        reasons.append(f"Not judged, for want of a curve on {splits} data: {rules}.")
+        splits = listing(
+            [term_text(split) for split in sorted({str(rule.needs) for rule in blind})]
+        )
+        reasons.append(
+            text(
+                "Not judged, for want of a curve on {splits} data: {rules}.",
+                splits=splits,
+                rules=rules,
+            )
+        )
     return " ".join(reasons) or None

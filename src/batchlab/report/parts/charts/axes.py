@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from batchlab.records.quantities import quantity
+from batchlab.report.parts.quantity_text import axis_text, label_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -88,7 +89,7 @@ def quantity_axis(name: str, *, ticks: int, grid: bool = True) -> alt.Axis:
 
     unit = quantity(name).unit
     after = {"s": "s", "B": "B", "1/s": "/s"}.get(unit)
-    title = quantity(name).axis if after is None else quantity(name).label
+    title = axis_text(name) if after is None else label_text(name)
     if after is None:
         return alt.Axis(title=title, grid=grid, tickCount=ticks, labelExpr=_PLAIN_LABEL)
     return alt.Axis(

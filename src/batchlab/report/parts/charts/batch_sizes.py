@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from batchlab.records.quantities import quantity
 from batchlab.report.parts.charts.canvas import Canvas
 from batchlab.report.parts.palette import Look
+from batchlab.report.parts.quantity_text import axis_text, label_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -21,7 +21,7 @@ def batch_size_x(looks: Sequence[Look]) -> alt.X:
     return (
         alt.X("batch_size:Q")
         .scale(type="log", base=2, domain=_padded(sizes), nice=False)
-        .axis(title=quantity("batch_size").axis, values=_spaced(sizes), format="d", grid=False)
+        .axis(title=axis_text("batch_size"), values=_spaced(sizes), format="d", grid=False)
     )
 
 
@@ -60,7 +60,7 @@ def _legend(canvas: Canvas) -> alt.Legend | None:
     """The page has one legend for all its charts; an image has its own."""
     import altair as alt
 
-    return None if canvas.in_page else alt.Legend(title=quantity("batch_size").label)
+    return None if canvas.in_page else alt.Legend(title=label_text("batch_size"))
 
 
 def _padded(sizes: Sequence[int]) -> list[float]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from batchlab.report.parts.charts.canvas import Canvas
-from batchlab.report.parts.charts.layers import Style, layers
+from batchlab.report.parts.charts.layers import layers
+from batchlab.report.parts.charts.style import Style
 from batchlab.report.parts.palette import Look
 
 if TYPE_CHECKING:

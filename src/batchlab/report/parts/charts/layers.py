@@ -24,12 +24,11 @@ The rows of a sweep are told apart by what they hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from batchlab.report.parts.charts.batch_sizes import batch_colour, batch_dash, batch_shape
-from batchlab.report.parts.charts.canvas import Canvas
+from batchlab.report.parts.charts.style import Style
 from batchlab.report.parts.charts.tooltips import (
     batch_tooltip,
     cell_tooltip,
@@ -37,41 +36,13 @@ from batchlab.report.parts.charts.tooltips import (
     estimate_tooltip,
     spread_tooltip,
 )
-from batchlab.report.parts.palette import Look
+from batchlab.report.parts.term_text import term_text
+from batchlab.words.catalogue import text
 
 if TYPE_CHECKING:
     import altair as alt
 
 PROBE = "probe"  # name of the layer that answers the pointer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Style:
-    """What all layers of a chart share.
-
-    Attributes:
-        name: the quantity on the vertical axis.
-        looks: how the batch sizes are drawn.
-        canvas: where the chart is drawn.
-        series: values of the field `series` that a line joins: the first is solid, then dashed.
-    """
-
-    name: str
-    looks: Sequence[Look]
-    canvas: Canvas
-    series: tuple[str, ...] = ()
-
-    def coloured(self, chart: alt.Chart) -> alt.Chart:
-        """The same with the colour of each batch size."""
-        return chart.encode(color=batch_colour(self.looks, self.canvas))
-
-    def shape(self) -> alt.Shape:
-        """The shape of each batch size."""
-        return batch_shape(self.looks, self.canvas)
-
-    def dash(self) -> alt.StrokeDash:
-        """The dash of each batch size."""
-        return batch_dash(self.looks, self.canvas)
 
 
 Draw = Callable[["alt.Chart", Style], list["alt.Chart"]]
@@ -286,7 +257,7 @@ def _foot(chart: alt.Chart, style: Style) -> list[alt.Chart]:
         baseline="bottom",
         dy=alt.expr("-14 * datum.place"),
     )
-    tooltip = [*cell_tooltip(), alt.Tooltip("run:N", title="trial")]
+    tooltip = [*cell_tooltip(), alt.Tooltip("run:N", title=text("trial"))]
     return [cross.encode(y=alt.value("height"), tooltip=tooltip)]
 
 
@@ -312,7 +283,11 @@ def _single(chart: alt.Chart, style: Style) -> list[alt.Chart]:
 def _whole_point(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     import altair as alt
 
-    of = [alt.Tooltip("series:N", title="of")] if len(style.series) > 1 else []
+    of = []
+    if len(style.series) > 1:
+        words = json.dumps({series: term_text(series) for series in style.series})
+        chart = chart.transform_calculate(of=f"{words}[datum.series]")
+        of = [alt.Tooltip("of:N", title=text("of"))]
     tooltip = [batch_tooltip(), *of, *spread_tooltip(style.name)]
     return [
         style.coloured(chart)
@@ -339,6 +314,8 @@ def _probe(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     if not style.canvas.in_page:
         return []
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", empty=False)
+    mean = json.dumps(term_text("mean"))
+    chart = chart.transform_calculate(line=f"datum.run === 'mean' ? {mean} : datum.run")
     halo = style.coloured(chart).mark_point(filled=True, size=250, clip=True)
     halo = halo.encode(
         opacity=alt.condition(hover, alt.value(0.4), alt.value(0)),

@@ -5,26 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import View, value_y, view_x
 from batchlab.report.parts.charts.chart import chart, literal
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, list_text, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import split_label
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.curves import CurvePoint, lone_curves, mean_curve, thinned
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.report.sweep.spread import spread_row, spread_text
 from batchlab.report.sweep.trial_ending import trial_words
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
 
 MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all
 MOST_ROWS = 9_000  # of all lines together: the page stays below 5 MB with any number of them
 FEWEST_POINTS = 12
 MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
 MOST_TABLE_PLACES = 50  # a batch size's rows in the table under the curves
+
+
+_TITLES: dict[View, str] = {
+    "epoch": N_("Train and held-out metrics by epoch"),
+    "step": N_("Train and held-out metrics by optimizer step"),
+    "equal_time_s": N_("Train and held-out metrics by time"),
+}
+_EQUAL: dict[View, str] = {
+    "epoch": N_("Equal epochs: every batch size has seen the same number of examples."),
+    "step": N_("Equal steps: every batch size has made the same number of updates."),
+    "equal_time_s": N_(
+        "Equal time: steps × the time of a step measured alone on this machine, not the clock of "
+        "trials that shared it."
+    ),
+}
 
 
 def curves_figure(study: Study, *, key: str, view: View) -> Figure:
@@ -35,24 +53,17 @@ def curves_figure(study: Study, *, key: str, view: View) -> Figure:
     absent = None
     if not at_places:
         absent = (
-            "No step time was measured alone, so there is no common clock for the batch sizes."
+            text(
+                "No step time was measured alone, so there is no common clock for the batch sizes."
+            )
             if rows and view == "equal_time_s"
-            else "No trial has been evaluated after its first step yet."
+            else text("No trial has been evaluated after its first step yet.")
         )
     panels = [] if absent else _curve_panels(study, chosen, at_places, key=key, view=view)
-    words = {"epoch": "epoch", "step": "optimizer step", "equal_time_s": "time"}
-    equal = {
-        "epoch": "Equal epochs: every batch size has seen the same number of examples.",
-        "step": "Equal steps: every batch size has made the same number of updates.",
-        "equal_time_s": (
-            "Equal time: steps × the time of a step measured alone on this machine, "
-            "not the clock of trials that shared it."
-        ),
-    }
     return Figure(
         key=key,
-        title=f"Train and held-out metrics by {words[view]}",
-        notes=(equal[view], *_curve_notes(study, chosen, view)),
+        title=text(_TITLES[view]),
+        notes=(text(_EQUAL[view]), *_curve_notes(study, chosen, view)),
         absent=absent,
         panels=tuple(panels),
         data="curves",
@@ -116,7 +127,7 @@ def _curve_panels(
             if kinds:
                 yield Panel(
                     key=f"{key}-{split}-{number}",
-                    title=f"{split} {quantity(metric).label}",
+                    title=split_label(split, metric),
                     alternative=_curve_words(chosen, split, metric, view),
                     plot=partial(
                         chart,
@@ -149,14 +160,26 @@ def _domain(rows: list[Row]) -> tuple[float, float]:
 
 def _curve_words(chosen: tuple[Cell, ...], split: Split, metric: str, view: View) -> str:
     ends = [
-        f"batch size {cell.batch_size}: {spread_text(metric, final)}"
+        text(
+            "batch size {batch_size}: {value}",
+            batch_size=cell.batch_size,
+            value=spread_text(metric, final),
+        )
         for cell in chosen
         if (final := cell.final(split, metric)) is not None
     ]
-    return (
-        f"Line chart of {split} {quantity(metric).label} against {quantity(view).label}, "
-        f"one line a batch size. "
-        + (f"At the end: {'; '.join(ends)}." if ends else "No trial has ended well.")
+    what, axis = split_label(split, metric), label_text(view)
+    if not ends:
+        return text(
+            "Line chart of {what} against {axis}, one line a batch size. No trial has ended well.",
+            what=what,
+            axis=axis,
+        )
+    return text(
+        "Line chart of {what} against {axis}, one line a batch size. At the end: {ends}.",
+        what=what,
+        axis=axis,
+        ends="; ".join(ends),
     )
 
 
@@ -165,29 +188,34 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator
     yield from rate_notes(study, chosen)
     seeds = {len(cell.ended_well) for cell in chosen} - {0}
     if seeds and max(seeds) > 1:
-        yield "Lines are means over the seeds; bands reach from the lowest to the highest seed."
+        yield text(
+            "Lines are means over the seeds; bands reach from the lowest to the highest seed."
+        )
     elif seeds:
-        yield "One seed only: there is no band, and the spread between seeds is not known."
-    for split, n, missing in (
-        ("validation", workload.n_validation, "learning rates are compared on train data"),
-        ("test", workload.n_test, "the gap is taken to the validation set where there is one"),
-    ):
-        if n == 0:
-            yield f"There is no {split} set: {missing}."
+        yield text("One seed only: there is no band, and the spread between seeds is not known.")
+    if workload.n_validation == 0:
+        yield text("There is no validation set: learning rates are compared on train data.")
+    if workload.n_test == 0:
+        yield text(
+            "There is no test set: the gap is taken to the validation set where there is one."
+        )
     if workload.n_train_evaluated < workload.n_train:
-        yield (
-            f"The train metric is taken over a fixed {workload.n_train_evaluated} of the "
-            f"{workload.n_train} training examples."
+        yield text(
+            "The train metric is taken over a fixed {n} of the {n_train} training examples.",
+            n=workload.n_train_evaluated,
+            n_train=workload.n_train,
         )
     if any(cell.others for cell in chosen):
-        yield (
+        yield text(
             "Dotted thin lines that end in × are single trials that ended badly or have not "
             "ended; they are in no mean and may leave the frame."
         )
-    yield "The untrained model (step 0) is in the data but not drawn."
+    yield text("The untrained model (step 0) is in the data but not drawn.")
     untimed = [c.batch_size for c in chosen if study.timing(c.batch_size) is None]
     if view == "equal_time_s" and untimed and len(untimed) < len(chosen):
-        yield f"Without a step time measured alone, not drawn: {list_text(untimed)}."
+        yield text(
+            "Without a step time measured alone, not drawn: {sizes}.", sizes=list_text(untimed)
+        )
 
 
 def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
@@ -221,13 +249,17 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
         Column(
             key=f"{split}_{metric}",
             quantity=metric,
-            label=f"{split} {quantity(metric).label}",
+            label=split_label(split, metric),
         )
         for split, metric in series
     )
     return Table(
-        caption="Means over the seeds that ended well, by batch size and epoch",
-        columns=(*places_columns, *score_columns, Column(key="n", quantity="n", label="seeds")),
+        caption=text("Means over the seeds that ended well, by batch size and epoch"),
+        columns=(
+            *places_columns,
+            *score_columns,
+            Column(key="n", quantity="n", label=text("seeds")),
+        ),
         rows=tuple(rows),
     ).without_empty_columns()
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.axes import value_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.spread import Spread, size_rows, size_words
+from batchlab.words.catalogue import text
 
 COSTS = ("step_s", "samples_per_s", "peak_bytes")
 
@@ -26,8 +27,8 @@ def cost_figure(study: Study, *, key: str) -> Figure:
     panels = tuple(
         Panel(
             key=f"{key}-{name}",
-            title=quantity(name).label,
-            alternative=size_words(quantity(name).label, name, rows, f"{key}-{name}"),
+            title=label_text(name),
+            alternative=size_words(label_text(name), name, rows, f"{key}-{name}"),
             plot=partial(
                 chart,
                 "cost",
@@ -45,9 +46,9 @@ def cost_figure(study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title="Time per step, throughput and memory by batch size",
+        title=text("Time per step, throughput and memory by batch size"),
         notes=tuple(_cost_notes(study, rows)),
-        absent=None if rows else "Neither step times nor memory were measured in this study.",
+        absent=None if rows else text("Neither step times nor memory were measured in this study."),
         panels=panels,
         data="cost",
         rows=rows,
@@ -99,22 +100,27 @@ def _cost_notes(study: Study, rows: tuple[Row, ...]) -> Iterator[str]:
         blocks = max(len(timing.block_s) for timing in study.timings)
         threads = sorted({timing.threads for timing in study.timings})
         devices = sorted({timing.device for timing in study.timings})
-        yield (
-            f"Each batch size ran alone on {list_text(devices)} with {list_text(threads)} "
-            f"thread(s): large marks are the median of up to {blocks} blocks of steps, small "
-            f"circles single blocks, bars their range."
+        yield text(
+            "Each batch size ran alone on {devices} with {threads} thread(s): large marks are the "
+            "median of up to {blocks} blocks of steps, small circles single blocks, bars their "
+            "range.",
+            devices=list_text(devices),
+            threads=list_text(threads),
+            blocks=blocks,
         )
     elif rows:
-        yield "No step time was measured alone: the trials' own clocks were shared and give none."
+        yield text(
+            "No step time was measured alone: the trials' own clocks were shared and give none."
+        )
     missing = [
         look.batch_size for look in figure_looks(study) if study.timing(look.batch_size) is None
     ]
     if missing and study.timings:
-        yield f"No step time was measured alone for: {list_text(missing)}."
+        yield text("No step time was measured alone for: {sizes}.", sizes=list_text(missing))
     if any(row["panel"] == "e-peak_bytes" for row in rows):
-        yield "Memory is the peak of the process above an idle one."
+        yield text("Memory is the peak of the process above an idle one.")
     elif rows:
-        yield "Peak memory was not reported on this device."
+        yield text("Peak memory was not reported on this device.")
 
 
 def _cost_table(study: Study) -> Table:
@@ -134,15 +140,15 @@ def _cost_table(study: Study) -> Table:
             )
         )
     return Table(
-        caption="Time per step (median of blocks), throughput and peak memory",
+        caption=text("Time per step (median of blocks), throughput and peak memory"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="step_s", quantity="step_s"),
-            Column(key="step_s_low", quantity="step_s", label="fastest block"),
-            Column(key="step_s_high", quantity="step_s", label="slowest block"),
+            Column(key="step_s_low", quantity="step_s", label=text("fastest block")),
+            Column(key="step_s_high", quantity="step_s", label=text("slowest block")),
             Column(key="samples_per_s", quantity="samples_per_s"),
             Column(key="peak_bytes", quantity="peak_bytes"),
-            Column(key="threads", quantity="threads", label="threads"),
+            Column(key="threads", quantity="threads", label=text("threads")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import value_y
@@ -13,11 +12,14 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.report.sweep.spread import size_rows, size_words
+from batchlab.words.catalogue import text
 
 
 def gap_figure(study: Study, *, key: str) -> Figure:
@@ -28,9 +30,9 @@ def gap_figure(study: Study, *, key: str) -> Figure:
     rows = tuple(_gap_rows(study, chosen, held_out, metric)) if held_out else ()
     absent = None
     if held_out is None:
-        absent = "There is neither a test nor a validation set, so there is no gap to show."
+        absent = text("There is neither a test nor a validation set, so there is no gap to show.")
     elif not rows:
-        absent = "No trial that ended well knows both its train and its held-out metric."
+        absent = text("No trial that ended well knows both its train and its held-out metric.")
     panels: tuple[Panel, ...] = ()
     if held_out is not None and not absent:
         panels = (
@@ -39,7 +41,7 @@ def gap_figure(study: Study, *, key: str) -> Figure:
         )
     return Figure(
         key=key,
-        title="Generalization gap by batch size",
+        title=text("Generalization gap by batch size"),
         notes=tuple(_gap_notes(study, chosen, held_out)),
         absent=absent,
         panels=panels,
@@ -52,11 +54,14 @@ def gap_figure(study: Study, *, key: str) -> Figure:
 def _final_panel(
     study: Study, rows: tuple[Row, ...], held_out: Split, metric: str, *, key: str
 ) -> Panel:
-    label = quantity(metric).label
+    label, split = label_text(metric), term_text(held_out)
+    what = text("final train and {split} {metric}", split=split, metric=label)
     return Panel(
         key=key,
-        title=f"final {label}: train (solid line), {held_out} (dashed)",
-        alternative=size_words(f"final train and {held_out} {label}", metric, rows, key),
+        title=text(
+            "final {metric}: train (solid line), {split} (dashed)", metric=label, split=split
+        ),
+        alternative=size_words(what, metric, rows, key),
         plot=partial(
             chart,
             "gap",
@@ -74,13 +79,18 @@ def _final_panel(
 def _gap_panel(
     study: Study, rows: tuple[Row, ...], held_out: Split, metric: str, *, key: str
 ) -> Panel:
-    label = quantity(metric).label
-    what = f"train {label} − {held_out} {label}"
+    what = text(
+        "{train} − {held_out}",
+        train=split_label("train", metric),
+        held_out=split_label(held_out, metric),
+    )
     own = [row for row in rows if row["panel"] == key]
     return Panel(
         key=key,
-        title=f"generalization gap: {what}",
-        alternative=size_words(f"generalization gap, {what},", "generalization_gap", rows, key),
+        title=text("generalization gap: {what}", what=what),
+        alternative=size_words(
+            text("generalization gap, {what},", what=what), "generalization_gap", rows, key
+        ),
         plot=partial(
             chart,
             "gap",
@@ -112,18 +122,19 @@ def _gap_rows(
 
 def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -> Iterator[str]:
     if held_out == "validation":
-        yield "There is no test set: the gap is train − validation metric."
+        yield text("There is no test set: the gap is train − validation metric.")
     if study.workload.metrics[0].better == "lower":
-        yield (
-            f"{quantity(study.workload.metrics[0].name).label} is better when lower, so a gap "
-            f"below 0 means that the model does better on train data."
+        yield text(
+            "{metric} is better when lower, so a gap below 0 means that the model does better on "
+            "train data.",
+            metric=label_text(study.workload.metrics[0].name),
         )
     if len({cell.batch_size for cell in chosen}) == 1:
-        yield "One batch size only: there is nothing to compare it with."
+        yield text("One batch size only: there is nothing to compare it with.")
     if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
-        yield "Large marks are means, small circles single seeds, bars their range."
+        yield text("Large marks are means, small circles single seeds, bars their range.")
     else:
-        yield "One seed only: the spread between seeds is not known."
+        yield text("One seed only: the spread between seeds is not known.")
     yield from rate_notes(study, chosen)
 
 
@@ -141,17 +152,19 @@ def _gap_table(chosen: tuple[Cell, ...], held_out: Split | None, metric: str) ->
                 *((gap.mean, gap.low, gap.high) if gap else (None, None, None)),
             )
         )
-    label = quantity(metric).label
     return Table(
-        caption="Final metrics and gap: means over the seeds that ended well",
+        caption=text("Final metrics and gap: means over the seeds that ended well"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="n", quantity="n", label="seeds"),
-            *(Column(key=f"{s}_{metric}", quantity=metric, label=f"{s} {label}") for s in SPLITS),
-            Column(key="generalization_gap", quantity="generalization_gap", label="gap"),
-            Column(key="gap_low", quantity="generalization_gap", label="lowest gap"),
-            Column(key="gap_high", quantity="generalization_gap", label="highest gap"),
+            Column(key="n", quantity="n", label=text("seeds")),
+            *(
+                Column(key=f"{s}_{metric}", quantity=metric, label=split_label(s, metric))
+                for s in SPLITS
+            ),
+            Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
+            Column(key="gap_low", quantity="generalization_gap", label=text("lowest gap")),
+            Column(key="gap_high", quantity="generalization_gap", label=text("highest gap")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

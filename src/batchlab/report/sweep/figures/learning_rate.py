@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import measured_rates_x, value_y
 from batchlab.report.parts.charts.chart import chart
 from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.spread import spread_row, spread_text
 from batchlab.report.sweep.trial_ending import trial_words
+from batchlab.words.catalogue import text
 
 
 def rate_figure(study: Study, *, key: str) -> Figure:
@@ -30,7 +30,7 @@ def rate_figure(study: Study, *, key: str) -> Figure:
     absent = _absent(study, any_ended_well=bool(averaged))
     panel = Panel(
         key=f"{key}-rates",
-        title=f"final {split} {quantity(metric).label}",
+        title=text("final {what}", what=split_label(split, metric)),
         alternative=_rate_words(study, split, metric),
         plot=partial(
             chart,
@@ -45,10 +45,13 @@ def rate_figure(study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title="Metric against learning rate",
+        title=text("Metric against learning rate"),
         notes=(
-            f"A ring marks the rate whose curves are shown above: the best on {split} data.",
-            "A × on the axis is a trial that ended badly or has not ended at that rate.",
+            text(
+                "A ring marks the rate whose curves are shown above: the best on {split} data.",
+                split=term_text(split),
+            ),
+            text("A × on the axis is a trial that ended badly or has not ended at that rate."),
         ),
         absent=absent,
         panels=() if absent else (panel,),
@@ -61,13 +64,13 @@ def rate_figure(study: Study, *, key: str) -> Figure:
 def _absent(study: Study, *, any_ended_well: bool) -> str | None:
     n_rates = len({record.trial.learning_rate for record in study.records})
     if n_rates == 0:
-        return "No trials have been run."
+        return text("No trials have been run.")
     if n_rates == 1:
-        return (
+        return text(
             "One learning rate was run, so nothing can be said about others; add some with "
             "--learning-rates."
         )
-    return None if any_ended_well else "No trial at any learning rate ended well."
+    return None if any_ended_well else text("No trial at any learning rate ended well.")
 
 
 def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
@@ -92,14 +95,19 @@ def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
 
 def _rate_words(study: Study, split: Split, metric: str) -> str:
     best = [
-        f"batch size {cell.batch_size}: best at {quantity_text('learning_rate', rate)} with "
-        f"{spread_text(metric, final)}"
+        text(
+            "batch size {batch_size}: best at {rate:learning_rate} with {value}",
+            batch_size=cell.batch_size,
+            rate=rate,
+            value=spread_text(metric, final),
+        )
         for cell in chosen_cells(study)
         if (final := cell.final(split, metric)) and (rate := cell.learning_rate)
     ]
-    return (
-        f"Line chart of final {split} {quantity(metric).label} against learning rate, one line a "
-        f"batch size. {'; '.join(best)}."
+    return text(
+        "Line chart of final {what} against learning rate, one line a batch size. {best}.",
+        what=split_label(split, metric),
+        best="; ".join(best),
     )
 
 
@@ -116,21 +124,21 @@ def rate_table(study: Study, split: Split, metric: str) -> Table:
                 *((final.mean, final.low, final.high) if final else (None, None, None)),
                 len(cell.ended_well),
                 "; ".join(trial_words(record) for record in cell.others),
-                "best" if final and (cell.batch_size, cell.learning_rate) in chosen else "",
+                text("best") if final and (cell.batch_size, cell.learning_rate) in chosen else "",
             )
         )
-    label = f"{split} {quantity(metric).label}"
+    label = split_label(split, metric)
     return Table(
-        caption=f"Final {label} by batch size and learning rate",
+        caption=text("Final {what} by batch size and learning rate", what=label),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key=f"{split}_{metric}", quantity=metric, label=f"mean {label}"),
-            Column(key="low", quantity=metric, label="lowest"),
-            Column(key="high", quantity=metric, label="highest"),
-            Column(key="n", quantity="n", label="seeds"),
-            Column(key="others", quantity="status", label="not averaged"),
-            Column(key="chosen", quantity="chosen", label="shown above"),
+            Column(key=f"{split}_{metric}", quantity=metric, label=text("mean {what}", what=label)),
+            Column(key="low", quantity=metric, label=text("lowest")),
+            Column(key="high", quantity=metric, label=text("highest")),
+            Column(key="n", quantity="n", label=text("seeds")),
+            Column(key="others", quantity="status", label=text("not averaged")),
+            Column(key="chosen", quantity="chosen", label=text("shown above")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

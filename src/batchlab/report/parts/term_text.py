@@ -1,0 +1,35 @@
+"""Term text: single words that records hold as keys, as people read them."""
+
+from __future__ import annotations
+
+from batchlab.report.parts.quantity_text import label_text
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
+from batchlab.words.terms import TERMS
+
+# What a sweep compares, beside the keys that all records share.
+_OWN = {
+    "training": N_("training"),
+    "unfinished": N_("unfinished"),
+    "epochs": N_("epochs"),
+    "steps": N_("steps"),
+    "time": N_("time"),
+    "mini": N_("mini"),
+    "full": N_("full"),
+    "stochastic": N_("stochastic"),
+    "mean": N_("mean"),
+}
+
+
+def term_text(key: str) -> str:
+    """A key as people read it.
+
+    Args:
+        key: a split, a status, or what two batch sizes have equal.
+    """
+    return text(_OWN.get(key) or TERMS[key])
+
+
+def split_label(split: str, metric: str) -> str:
+    """A metric of a split, as a column or a panel is called: "train accuracy"."""
+    return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
