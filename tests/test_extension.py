@@ -11,8 +11,13 @@ from types import ModuleType
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
+from tests.reference.simulated_engine import Truth
+from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.advisor import advise
 from batchlab.commands.sweep import sweep
+from batchlab.engines import rows as engine_folder
+from batchlab.engines.registry import engine_rows
 from batchlab.planning import scaling_rules
 from batchlab.planning.scaling import scaled_learning_rate
 from batchlab.registry import row_names
@@ -80,3 +85,15 @@ def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPa
     page = html_page(made_up_study())
 
     assert "How many trials ended well" in page
+
+
+def test_a_file_more_is_an_engine_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, engine_folder, "engines")
+    row = engine_rows()["simulated"]
+
+    engine = row.load()(truth=Truth(), step_s=knee(256))
+    advice = advise(question(knee(256), budget_s=300.0), engine)
+
+    assert row.capabilities == engine.capabilities
+    assert advice.verdict != "cannot_tell"
+    assert {"plain", "recorded"} < set(engine_rows())

@@ -15,11 +15,11 @@ from tests.reference.small_workloads import small_workload
 from batchlab.engines.contract import Engine
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import RecordedGrid
-from batchlab.engines.registry import ENGINES
+from batchlab.engines.registry import engine_rows
 from batchlab.processes.packed_workload import PackedWorkload
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=engine_rows())
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     """One of each row."""
     if request.param == "recorded":
@@ -31,7 +31,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
 
 
 def test_an_engine_can_do_what_its_row_says(engine: Engine) -> None:
-    row = ENGINES[engine.name]
+    row = engine_rows()[engine.name]
 
     assert row.load() is type(engine)
     assert engine.capabilities == row.capabilities
@@ -44,8 +44,8 @@ def test_an_engine_can_do_what_its_row_says(engine: Engine) -> None:
 def test_listing_the_engines_loads_none() -> None:
     code = (
         "import sys\n"
-        "from batchlab.engines.registry import ENGINES\n"
-        "heavy = [row.module for row in ENGINES.values()] + ['torch']\n"
+        "from batchlab.engines.registry import engine_rows\n"
+        "heavy = [row.module for row in engine_rows().values()] + ['torch']\n"
         "print(*(name for name in heavy if name in sys.modules))"
     )
 

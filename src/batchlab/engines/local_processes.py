@@ -10,7 +10,7 @@ from dataclasses import replace
 from batchlab.engines.contract import Capabilities, RunPlan
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.process_pool import ProcessPool
-from batchlab.engines.registry import ENGINES
+from batchlab.engines.rows.plain import ROW
 from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
 from batchlab.machine import thread_choices
 from batchlab.processes.packed_workload import PackedWorkload
@@ -69,7 +69,7 @@ class LocalProcesses:
     @property
     def capabilities(self) -> Capabilities:
         """All that a training loop of one's own can do."""
-        return ENGINES[ENGINE].capabilities
+        return ROW.capabilities
 
     @property
     def n_workers(self) -> int:

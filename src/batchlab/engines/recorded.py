@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
-from batchlab.engines.registry import ENGINES
+from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
@@ -66,7 +66,7 @@ class RecordedEngine(AnswersAtOnce):
     @property
     def capabilities(self) -> Capabilities:
         """What was recorded, and no more."""
-        return ENGINES[ENGINE].capabilities
+        return ROW.capabilities
 
     @property
     def n_seeds(self) -> int | None:
