@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import numpy as np
 from benchmarks.regret.situation import Situation, situation
 
-from batchlab.advice.advice import Configuration
+from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import RunLog, steps_to
 from batchlab.advice.study_state import SeedPlan

@@ -27,8 +27,8 @@ from pathlib import Path
 from regret.habits import HABITS, TOLD_THE_RATES
 from regret.situation import PROFILES, Situation, situation
 
-from batchlab.advice.advice import Configuration
 from batchlab.advice.advisor import advise
+from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Option, Question
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError

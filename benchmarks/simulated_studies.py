@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from tests.reference.simulated_engine import METRIC, N_TRAIN, SimulatedEngine, Truth
 
-from batchlab.advice.advice import Advice, Configuration
+from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
+from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target

@@ -13,7 +13,8 @@ from batchlab.records.notebook import show_with
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
-    from batchlab.advice.advice import Advice, Configuration
+    from batchlab.advice.advice import Advice
+    from batchlab.advice.parts import Configuration
     from batchlab.commands.advise import advise
     from batchlab.commands.profile import profile
     from batchlab.commands.sweep import sweep
@@ -54,7 +55,7 @@ __all__ = [
 _HOME = {
     "Advice": "advice.advice",
     "BatchlabError": "errors",
-    "Configuration": "advice.advice",
+    "Configuration": "advice.parts",
     "Estimate": "records.estimate",
     "Evaluation": "records.trial",
     "Metric": "workload.definition",

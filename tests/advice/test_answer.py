@@ -22,9 +22,9 @@ from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state
 from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import REFERENCE, option
 
-from batchlab.advice.advice import HeadToHead
 from batchlab.advice.answer import Conclusion, answered
 from batchlab.advice.costs import costs_of
+from batchlab.advice.parts import HeadToHead
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status, Target

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from batchlab.advice.advice import Advice, RateTried, Step
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import RateTried, Step
 from batchlab.advice.question import Question
 from batchlab.engines.contract import Engine, run_all
 from batchlab.records.estimate import Estimate

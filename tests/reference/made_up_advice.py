@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from tests.reference.made_up import approach, made_up_record, made_up_study, made_up_trial
 
-from batchlab.advice.advice import (
-    Advice,
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import (
     Candidate,
     Configuration,
     Expected,

@@ -6,20 +6,14 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from batchlab.advice.advice import (
-    Advice,
-    Configuration,
-    Expected,
-    TargetAnswer,
-    TargetOrigin,
-    Verdict,
-)
+from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import runs_may_tell
 from batchlab.advice.candidates import candidates, learning_cost
 from batchlab.advice.combined_estimates import product, scaled
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
 from batchlab.advice.fitted_laws import laws_of
+from batchlab.advice.parts import Configuration, Expected, TargetAnswer, TargetOrigin, Verdict
 from batchlab.advice.repeated_decisions import is_another, repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier

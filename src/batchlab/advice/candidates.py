@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from batchlab.advice.advice import Candidate
 from batchlab.advice.combined_estimates import from_log_draws, product, scaled
 from batchlab.advice.costs import Costs
 from batchlab.advice.decision import Decision
+from batchlab.advice.parts import Candidate
 from batchlab.advice.question import Option
 from batchlab.advice.study_state import StudyState
 from batchlab.records.estimate import Estimate

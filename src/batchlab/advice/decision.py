@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import Objective, Verdict
+from batchlab.advice.parts import Objective, Verdict
 
 Array = NDArray[np.float64]
 _CONFIDENCE = 0.95

@@ -6,12 +6,11 @@ It is described by docs/schema/advise.json.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from batchlab.advice.advice import (
-    Advice,
+from batchlab.advice.parts import (
     Candidate,
     Configuration,
     Expected,
@@ -29,6 +28,9 @@ from batchlab.records.trial import Target
 from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.version import __version__
 from batchlab.words.document import document_text, plain
+
+if TYPE_CHECKING:
+    from batchlab.advice.advice import Advice
 
 
 class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):

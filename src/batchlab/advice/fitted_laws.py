@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from batchlab.advice.advice import Laws
 from batchlab.advice.combined_estimates import from_log_draws
 from batchlab.advice.costs import Costs
+from batchlab.advice.parts import Laws
 from batchlab.advice.study_state import StudyState
 from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.laws.memory import fit_memory

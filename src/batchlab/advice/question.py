@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Configuration, Objective, TargetOrigin
+from batchlab.advice.parts import Configuration, Objective, TargetOrigin
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from batchlab.advice.advice import TargetAnswer
 from batchlab.advice.allocation import decision_of
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
 from batchlab.advice.other_targets import near_the_best, other_targets
+from batchlab.advice.parts import TargetAnswer
 from batchlab.advice.study_state import StudyState
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchlab.advice.advice import RateTried, Step
 from batchlab.advice.objective import best_value
+from batchlab.advice.parts import RateTried, Step
 from batchlab.advice.question import Question
 from batchlab.engines.contract import Engine
 from batchlab.records.batch_plan import BatchPlan

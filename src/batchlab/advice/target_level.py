@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.advice import TargetOrigin
 from batchlab.advice.objective import best_value, distance
+from batchlab.advice.parts import TargetOrigin
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.reason import Reason

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import HeadToHead
 from batchlab.advice.costs import weight_sd
+from batchlab.advice.parts import HeadToHead
 from batchlab.advice.run_log import Purpose, steps_to
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.study_state import StudyState

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from batchlab.advice.advice import Configuration
+from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Option
 from batchlab.errors import WorkloadError
 from batchlab.planning.scaling import scaled_learning_rate
-from batchlab.profiling.profile import Profile, ProfilePoint, Stopped
+from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.words.reasons import reason_text

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import get_args
 
-from batchlab.advice.advice import Objective
+from batchlab.advice.parts import Objective
 from batchlab.commands.advice_options import candidate_batch_sizes, options_of, reference_of
 from batchlab.errors import ProfileError, UsageError
 from batchlab.planning.sweep_request import SweepRequest, checked_target, plan_trials

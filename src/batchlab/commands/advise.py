@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from batchlab.advice.advice import Advice, Objective
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Objective
 from batchlab.commands.advice_request import (
     AdviceRequest,
     advice_request,

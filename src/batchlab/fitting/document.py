@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from batchlab.fitting.fit import METHOD, AcrossFit, BatchSizeSummary, GroupFit, PointsFit
+from batchlab.fitting.group_fit import METHOD, AcrossFit, BatchSizeSummary, GroupFit
 from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA
 from batchlab.version import __version__
+
+if TYPE_CHECKING:
+    from batchlab.fitting.fit import PointsFit
 
 
 class UsedPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from batchlab.errors import ProfileError
-from batchlab.profiling.profile import Profile, Stopped
-from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.reason import Reason
@@ -21,6 +20,9 @@ from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
 from batchlab.words.document import document_text, plain, reason_of
+
+if TYPE_CHECKING:
+    from batchlab.profiling.profile import Profile
 
 Kind = TypeVar("Kind")
 
@@ -145,22 +147,21 @@ def to_dict(profile: Profile) -> dict[str, Any]:
     return made
 
 
-def from_json(text: str | bytes) -> Profile:
+def from_json(text: str | bytes, kind: type[Profile]) -> Profile:
     """The profile that a document holds, checked.
 
     Raises:
         ProfileError: naming the field that is missing or impossible.
     """
     try:
-        kind = msgspec.json.decode(text, type=_Kind)
-        _check_kind(kind)
+        _check_kind(msgspec.json.decode(text, type=_Kind))
         document = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-    return _checked(_profile(document))
+    return _checked(_profile(document, kind))
 
 
-def from_dict(document: Mapping[str, Any]) -> Profile:
+def from_dict(document: Mapping[str, Any], kind: type[Profile]) -> Profile:
     """The profile that a document holds, checked.
 
     Raises:
@@ -170,7 +171,7 @@ def from_dict(document: Mapping[str, Any]) -> Profile:
         text = msgspec.json.encode(document)
     except TypeError as error:
         raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-    return from_json(text)
+    return from_json(text, kind)
 
 
 def _document(profile: Profile) -> ProfileDocument:
@@ -227,8 +228,8 @@ def _point(point: _ReadPoint) -> ProfilePoint:
     )
 
 
-def _profile(document: _ReadProfile) -> Profile:
-    return Profile(
+def _profile(document: _ReadProfile, kind: type[Profile]) -> Profile:
+    return kind(
         workload_id=document.workload.workload_id,
         workload=document.workload.name,
         n_train=document.workload.n_train,

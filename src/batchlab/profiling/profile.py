@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from batchlab.profiling.profile_point import (
     SIZES_FOR_LAW,
     ProfilePoint,
+    Stopped,
     peaks_for_law,
     scatter_of,
 )
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from batchlab.laws.memory import MemoryFit
     from batchlab.laws.process_scatter import ProcessScatter
     from batchlab.laws.step_time import StepTimeFit
-
-__all__ = ["Profile", "ProfilePoint", "Stopped"]
-
-Stopped = Literal["memory", "time", "errors"]
 
 # The plateau begins where the throughput is within this share of the best.
 _PLATEAU_FRACTION = 0.10
@@ -194,7 +191,7 @@ class Profile(ShownInNotebook):
         """
         from batchlab.profiling.document import from_dict
 
-        return from_dict(document)
+        return from_dict(document, cls)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
@@ -205,7 +202,7 @@ class Profile(ShownInNotebook):
         """
         from batchlab.profiling.document import from_json
 
-        return from_json(text)
+        return from_json(text, cls)
 
     def _whole(self) -> Iterator[ProfilePoint]:
         """What ran in one piece within the limit."""

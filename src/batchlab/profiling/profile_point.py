@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
@@ -15,6 +15,8 @@ from batchlab.records.trial import Status
 
 if TYPE_CHECKING:
     from batchlab.laws.process_scatter import ProcessScatter
+
+Stopped = Literal["memory", "time", "errors"]
 
 # The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n), whatever
 # their distribution: from six blocks on that is at least 95 %.

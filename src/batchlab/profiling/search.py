@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from batchlab.laws.memory import MemoryFit, fit_memory
-from batchlab.profiling.profile import Stopped
-from batchlab.profiling.profile_point import ProfilePoint, peaks_for_law, scatter_of
+from batchlab.profiling.profile_point import ProfilePoint, Stopped, peaks_for_law, scatter_of
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text

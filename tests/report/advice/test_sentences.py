@@ -15,7 +15,7 @@ from tests.reference.made_up_advice import (
     same_time_machine,
 )
 
-from batchlab.advice.advice import Configuration
+from batchlab.advice.parts import Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.report.advice import figures as folder

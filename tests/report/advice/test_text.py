@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.reference.made_up_advice import KINDS, advice_study, cannot_tell_advice, made_up_advice
 
-from batchlab.advice.advice import Step
+from batchlab.advice.parts import Step
 from batchlab.records.reason import Reason
 from batchlab.report.advice.text import advice_text, explain_text
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice, Objective
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Objective
 from batchlab.records.trial import Target
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_

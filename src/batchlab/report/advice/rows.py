@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batchlab.advice.advice import Advice, Candidate
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Candidate
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import Row, rounded

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice, Candidate, Configuration, TargetAnswer
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Candidate, Configuration, TargetAnswer
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchlab.advice.advice import Advice, Configuration
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Configuration
 from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.script_lines import script_lines

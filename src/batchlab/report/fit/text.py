@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
+from batchlab.fitting.fit import PointsFit
+from batchlab.fitting.group_fit import METHOD, AcrossFit, GroupFit
 from batchlab.records.estimate import Estimate
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Column, Table

@@ -12,7 +12,7 @@ from tests.reference.made_up_advice import (
     one_sided_advice,
 )
 
-from batchlab.advice.advice import RateTried
+from batchlab.advice.parts import RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.report.advice import figures as folder

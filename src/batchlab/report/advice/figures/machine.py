@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from batchlab.advice.advice import Advice, Laws
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Laws
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import advice_looks, drawn_looks, estimate_row, kinds_of, label_of

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.advice.advice import Advice, Laws
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Laws
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import (
     advice_looks,

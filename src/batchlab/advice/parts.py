@@ -1,0 +1,191 @@
+"""The parts of an Advice: configurations, candidates, what is expected, what was tried and seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
+from batchlab.records.trial import Target
+
+Objective = Literal["time", "samples", "quality"]
+Verdict = Literal["recommend", "indifferent", "cannot_tell"]
+TargetOrigin = Literal["given", "pilot", "easier"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """What to set in a training script.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        micro_batch_size: examples per forward and backward pass.
+        learning_rate: the rate.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward and backward passes per optimizer step."""
+        return -(-self.batch_size // self.micro_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What a configuration is expected to take to the target, each with a 95 % interval."""
+
+    time_to_target_s: Estimate
+    steps_to_target: Estimate
+    samples_to_target: Estimate
+    epochs_to_target: Estimate
+    peak_bytes: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateTried:
+    """One run of the search for a batch size's learning rate, or of its valuation.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: the rate tried.
+        seed: its seed.
+        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify".
+        status: how the run ended.
+        steps: optimizer steps it ran.
+        steps_to_target: middle of the interval in which it met the target; None: it did not.
+        best_value: the best validation value of the metric; None: it was never evaluated.
+    """
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    purpose: Literal["pilot", "tune", "value", "verify"]
+    status: str
+    steps: int
+    steps_to_target: float | None
+    best_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One batch size that was in question.
+
+    Attributes:
+        batch_size: examples per step.
+        micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
+        fits: whether it ran within the memory limit.
+        learning_rate: its tuned rate; None: it was not trained.
+        n_runs: valuation runs behind its figures (runs that chose the rate are not among them).
+        step_s: seconds per step, measured alone: by its own times and by what all batch sizes show.
+        steps_to_target: at its tuned rate.
+        time_to_target_s: steps times step time.
+        samples_to_target: steps times batch size.
+        cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
+            the metric's distance from perfect.
+        relative: that figure over the best candidate's; `high` is the simultaneous upper bound by
+            which a batch size is inside the flat interval.
+        in_flat_interval: whether it is.
+        peak_bytes: peak memory of a step above an idle process; None: not reported.
+        rule_learning_rates: what each scaling rule would have set from the reference
+            configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
+        note: why it was not trained, or what is odd about it; None: nothing.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    fits: bool
+    learning_rate: float | None
+    n_runs: int
+    step_s: Estimate
+    steps_to_target: Estimate
+    time_to_target_s: Estimate
+    samples_to_target: Estimate
+    cost: Estimate
+    relative: Estimate
+    in_flat_interval: bool
+    peak_bytes: int | None
+    rule_learning_rates: tuple[tuple[str, float], ...] = ()
+    note: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Laws:
+    """The fitted laws, as far as they could be told; `b_crit` belongs to the target.
+
+    Attributes:
+        s_min: steps to target in the limit of large batches.
+        e_min: examples to target in the limit of small ones.
+        b_crit: critical batch size, e_min / s_min.
+        exponent: of the generalised law S = s_min (1 + (b_crit / B)^exponent).
+        lack_of_fit: p value of the test of the law against the scatter of the seeds.
+        learning_rate_exponent: p of the tuned rate ~ B^p.
+        fixed_bytes: memory at batch size 0.
+        bytes_per_example: memory that each further example of a batch takes.
+        step_overhead_s: time of the smallest step.
+        step_s_per_example: time that each further example takes once the machine is full.
+        knee_batch_size: step_overhead_s / step_s_per_example, where the two are equal: far above
+            it larger batches no longer save time.
+        curve: (batch size, steps to target) along the fitted law or the interpolation used, each
+            with its interval.
+        step_curve: (batch size, seconds per step) along the law of the step time.
+        law_holds: whether the law of steps to target was used; False: interpolation.
+    """
+
+    s_min: Estimate
+    e_min: Estimate
+    b_crit: Estimate
+    exponent: Estimate
+    lack_of_fit: Estimate
+    learning_rate_exponent: Estimate
+    fixed_bytes: Estimate
+    bytes_per_example: Estimate
+    step_overhead_s: Estimate
+    step_s_per_example: Estimate
+    knee_batch_size: Estimate
+    curve: tuple[tuple[int, Estimate], ...] = ()
+    step_curve: tuple[tuple[int, Estimate], ...] = ()
+    law_holds: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadToHead:
+    """The verification on fresh seeds: each configuration's figure, seed by seed.
+
+    Attributes:
+        seeds: the seeds, fresh for all three.
+        recommended: the objective's figure of the recommended configuration, by seed.
+        reference: of the reference configuration; None: it missed the target.
+        reference_tuned: of the reference batch size at its own tuned rate.
+        reference_bounds: where the reference missed: the figure it had not reached the target by.
+    """
+
+    seeds: tuple[int, ...]
+    recommended: tuple[float | None, ...]
+    reference: tuple[float | None, ...]
+    reference_tuned: tuple[float | None, ...]
+    reference_bounds: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetAnswer:
+    """The decision at another target, from the same runs."""
+
+    target: Target
+    which: Literal["easier", "harder"]
+    verdict: Verdict
+    reason: Reason
+    batch_size: int | None
+    flat_interval: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing the advice did, and why; `--explain` prints them."""
+
+    spent_s: float
+    did: Reason
+    why: Reason
