@@ -29,7 +29,7 @@ from batchlab.engines.local_processes import LocalProcesses
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import Silent
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength
+from batchlab.records.run_length import RunLength
 
 KNEES = (16, 256, 1024, 8192)
 TRUTHS = (Truth(noise=0.08), Truth(noise=0.08, b_crit=2000.0, s_min=100.0))

@@ -40,7 +40,8 @@ from batchlab.engines.contract import run_all
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength, Trial, TrialRecord
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Trial, TrialRecord
 
 GRIDS = Path(__file__).parent / "regret"
 RESULTS = Path(__file__).parent / "results" / "rate_search.json"

@@ -14,7 +14,8 @@ from tests.reference.small_workloads import everything_workload, small_trial, sm
 import batchlab
 from batchlab.commands.profile import profile
 from batchlab.profiling import search as profile_search
-from batchlab.records.trial import RunLength, Status
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status
 from batchlab.store.store import Store
 
 pytestmark = [

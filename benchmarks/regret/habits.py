@@ -10,7 +10,7 @@ from batchlab.engines.contract import run_all
 from batchlab.engines.recorded_grid import CellKey
 from batchlab.errors import TrialError
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength
+from batchlab.records.run_length import RunLength
 
 from .situation import Situation
 

@@ -10,7 +10,8 @@ from batchlab.advice.target_level import easier, from_pilot, neighbours
 from batchlab.engines.contract import run_all
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength, Target
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Target
 
 written = Reason.as_written
 

@@ -39,7 +39,7 @@ from tests.reference.recorded_grid import Row, line_to, write_grid
 from batchlab.engines.contract import run_all
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength
+from batchlab.records.run_length import RunLength
 from benchmarks import rate_search
 
 # Steps to target at seed 0, by octaves above the reference rate; each seed takes 2 more.

@@ -21,7 +21,7 @@ from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial
 
 from batchlab.engines.recorded_grid import RecordedGrid
-from batchlab.records.trial import RunLength
+from batchlab.records.run_length import RunLength
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))

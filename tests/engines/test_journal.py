@@ -12,7 +12,8 @@ from batchlab.engines.cost_model import CostModel
 from batchlab.engines.journal import Journal, stored_journal
 from batchlab.errors import StoreError
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.trial import Evaluation, RunLength, Status, Target, Trial, TrialRecord
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))

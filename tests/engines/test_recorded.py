@@ -16,7 +16,8 @@ from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import TrialError
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength, Status, Target, TrialRecord
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status, Target, TrialRecord
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 TARGET = Target(metric="loss", value=0.5, better="lower")

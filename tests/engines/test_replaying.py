@@ -22,7 +22,8 @@ from batchlab.engines.process_pool import ProcessPool
 from batchlab.engines.replaying import ReplayingEngine
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.trial import RunLength, Status
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status
 from batchlab.store.store import Store
 
 

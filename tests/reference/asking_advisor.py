@@ -12,7 +12,8 @@ from batchlab.engines.contract import Engine, run_all
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import RunLength, TrialRecord
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import TrialRecord
 
 written = Reason.as_written
 

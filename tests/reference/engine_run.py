@@ -8,7 +8,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from batchlab.records.trial import Evaluation, RunLength, Trial
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.plain import Outcome, Rhythm, Task, train
 from batchlab.workload.definition import Workload
 

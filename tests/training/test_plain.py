@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from batchlab.errors import StoreError, TrialError, UsageError
 from batchlab.planning.cadence import pauses
-from batchlab.records.trial import Evaluation, RunLength, Status, Target, Trial
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Evaluation, Status, Target, Trial
 from batchlab.training import checkpoint, plain
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import peek_checkpoint

@@ -26,8 +26,8 @@ from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
+from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import RunLength
 from batchlab.store.store import Store
 
 # What the profile may take of the budget, within these seconds. A dozen batch sizes of a small

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.kept_record import keep_record
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.trial import RunLength, Status, Target, TrialRecord
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.store.column import JsonColumn, UnreadableColumn
 from batchlab.store.file import explained
 

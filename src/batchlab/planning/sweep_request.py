@@ -17,8 +17,9 @@ from batchlab.planning.scaling import (
     scaled_learning_rate,
     without_adam_settings,
 )
+from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import RunLength, Sampling, Target, Trial
+from batchlab.records.trial import Sampling, Target, Trial
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.loading import LoadedWorkload
 

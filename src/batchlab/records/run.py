@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlab.records.trial import RunLength, Status, Trial, TrialRecord
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 OUT_OF_TIME = "the budget ended"
 

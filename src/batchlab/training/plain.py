@@ -17,7 +17,8 @@ import torch
 
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
-from batchlab.records.trial import Evaluation, RunLength, Split, Status, Trial, crossing_of
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Evaluation, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch

@@ -1,0 +1,43 @@
+"""RunLength: how far a trial runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchlab.errors import UsageError
+from batchlab.records.trial import Target, Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLength:
+    """How long a trial runs: until the first of the limits given. At least one is given.
+
+    It is not part of a trial's identity: asked for more, a trial goes on from its checkpoint.
+
+    Attributes:
+        epochs: passes over the training set.
+        steps: optimizer steps.
+        until: the target at which it ends.
+        watched_from_samples: before so many samples it is evaluated less often, for the target
+            can't be met there (see `batchlab.planning.cadence`).
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    until: Target | None = None
+    watched_from_samples: int = 0
+
+    def last_step(self, trial: Trial) -> int:
+        """The step at which a run of `trial` ends at the latest.
+
+        Raises:
+            UsageError: neither epochs nor steps limit it.
+        """
+        limits = [] if self.epochs is None else [trial.plan.steps_in(self.epochs)]
+        limits += [] if self.steps is None else [self.steps]
+        if not limits:
+            raise UsageError(
+                "neither epochs nor steps were given: a target alone may never be reached; give "
+                "one of them as well"
+            )
+        return min(limits)
