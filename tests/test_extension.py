@@ -15,14 +15,18 @@ from tests.reference.simulated_engine import Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advisor import advise
+from batchlab.commands.report import stored
 from batchlab.commands.sweep import sweep
 from batchlab.engines import rows as engine_folder
 from batchlab.engines.registry import engine_rows
+from batchlab.measurements import rows as measurement_folder
 from batchlab.planning import scaling_rules
 from batchlab.planning.scaling import scaled_learning_rate
+from batchlab.records.study import Study
 from batchlab.registry import row_names
 from batchlab.report.advice.text import advice_text
 from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep.csv_file import write_csv
 from batchlab.report.sweep.html import html_page
 from batchlab.words import languages as spoken
 from batchlab.words.catalogue import language, languages
@@ -97,3 +101,20 @@ def test_a_file_more_is_an_engine_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.capabilities == engine.capabilities
     assert advice.verdict != "cannot_tell"
     assert {"plain", "recorded"} < set(engine_rows())
+
+
+def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    extend(monkeypatch, measurement_folder, "measurements")
+
+    sweep("least-squares", batch_sizes=(8,), steps=4, store=tmp_path / "lab.db")
+
+    study = stored(tmp_path / "lab.db", None)
+    assert isinstance(study, Study)
+    last = study.records[0].evaluations[-1]
+    norm = dict(last.measured)["parameter_norm"]
+    assert last.step == 4
+    assert norm is not None
+    assert norm > 0
+    _, observations = write_csv(study, tmp_path / "report.csv")
+    assert f"parameter_norm,{norm}" in observations.read_text()
+    assert "parameter norm" in html_page(study)

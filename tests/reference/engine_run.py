@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
+from batchlab.measurements.registry import measured_at_steps
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.plain import Outcome, Rhythm, Task, train
@@ -78,6 +79,7 @@ def run_engine(
     outcome = train(
         workload,
         task,
+        measures=measured_at_steps(),
         emit=emitted.extend,
         stop=StopAfter(stop_after),
         rhythm=rhythm or Rhythm(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -150,6 +151,30 @@ class TestTextbook:
             for step, epoch_end in expected
         ]
 
+    def test_only_finite_numbers_are_measured_and_only_after_a_step(self) -> None:
+        evaluations: list[Evaluation] = []
+        workload = small_workload()
+        task = Task(
+            trial=small_trial(workload, batch_size=4),
+            length=RunLength(epochs=1),
+            device="cpu",
+            threads=1,
+            checkpoint=None,
+            resume=False,
+            versions=(),
+        )
+
+        train(
+            workload,
+            task,
+            measures={"one": lambda model: 1.0, "lost": lambda model: math.inf},
+            emit=evaluations.extend,
+            stop=StopAfter(None),
+        )
+
+        assert evaluations[0].measured == ()
+        assert {each.measured for each in evaluations[1:]} == {(("one", 1.0), ("lost", None))}
+
     def test_times_add_up(self) -> None:
         evaluations: list[Evaluation] = []
         workload = small_workload()
@@ -163,7 +188,7 @@ class TestTextbook:
             versions=(),
         )
 
-        train(workload, task, emit=evaluations.extend, stop=StopAfter(None))
+        train(workload, task, measures={}, emit=evaluations.extend, stop=StopAfter(None))
 
         assert evaluations[0].train_s == 0
         for before, after in pairwise(evaluations):

@@ -311,42 +311,6 @@ class TestSchedule:
         assert [group["lr"] for group in stepper.optimizer.param_groups] == [0.1]
 
 
-class TestGradientNorm:
-    def test_it_is_that_of_all_parameters_together(self) -> None:
-        workload = small_workload(dtype=torch.float64)
-        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
-
-        flat = torch.cat([part.flatten() for part in gradients(stepper.model)])
-        assert stepper.gradient_norm() == pytest.approx(float(flat.square().sum().sqrt()))
-
-    def test_before_the_first_step_there_is_none(self) -> None:
-        workload = small_workload()
-        stepper = Stepper(workload, small_trial(workload, batch_size=8), torch.device("cpu"))
-
-        assert stepper.gradient_norm() is None
-
-    def test_one_that_is_not_finite_is_none(self) -> None:
-        workload = small_workload()
-        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
-
-        gradients(stepper.model)[0][0] = torch.inf
-
-        assert stepper.gradient_norm() is None
-
-    def test_a_sparse_gradient_counts_each_row_once(self) -> None:
-        words = torch.tensor([0, 2, 2, 1])
-        workload = replace(
-            small_workload(optimizer=lambda parameters, rate: torch.optim.SGD(parameters, lr=rate)),
-            model=lambda: nn.Embedding(4, 2, sparse=True),
-            train=(words, torch.zeros(4)),
-            loss=lambda model, batch: model(batch[0]).square().sum(1).mean(),
-        )
-        stepper, _ = taken(workload, small_trial(workload, batch_size=4), 1)
-
-        dense = gradients(stepper.model)[0].to_dense()
-        assert stepper.gradient_norm() == pytest.approx(float(dense.square().sum().sqrt()))
-
-
 @pytest.fixture
 def every_optimizer_watched() -> Iterator[list[object]]:
     """A hook on the steps of all optimizers of this process, and what it has seen."""

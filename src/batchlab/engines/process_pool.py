@@ -10,8 +10,10 @@ from enum import Enum, auto
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
+import cloudpickle
 import torch
 
+from batchlab.measurements.registry import packed_at_steps
 from batchlab.processes.children import Child, Ended, Line
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -72,6 +74,7 @@ class ProcessPool:
             n_workers: children at a time, >= 1.
         """
         self._packed = packed
+        self._measures = packed_at_steps()
         self._watcher = watcher
         self._n_workers = n_workers
         self._grace_s = _GRACE_S
@@ -151,7 +154,7 @@ class ProcessPool:
             if task is Answer.HELD_BY_ANOTHER_PROCESS:
                 held.append(waiting)
             elif isinstance(task, Task):
-                child = Child(_train_in_child, self._packed, task)
+                child = Child(_train_in_child, self._packed, self._measures, task)
                 self._running[child.connection] = (waiting.request, child)
             else:
                 self._ended.append(waiting.request)
@@ -207,9 +210,15 @@ def _outcome(ended: Ended) -> Outcome:
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
 
 
-def _train_in_child(line: Line, packed: PackedWorkload, task: Task) -> Outcome:
+def _train_in_child(line: Line, packed: PackedWorkload, measures: bytes, task: Task) -> Outcome:
     """What a run's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
-    outcome = train(packed.unpack(), task, emit=line.say, stop=line.asked_to_stop)
+    outcome = train(
+        packed.unpack(),
+        task,
+        measures=cloudpickle.loads(measures),
+        emit=line.say,
+        stop=line.asked_to_stop,
+    )
     return replace(outcome, peak_bytes=memory.bytes())

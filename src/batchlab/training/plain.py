@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
+from batchlab.records.measurement import AtStep
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Evaluation, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -98,6 +99,7 @@ def train(
     workload: Workload,
     task: Task,
     *,
+    measures: Mapping[str, AtStep],
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
     rhythm: Rhythm = _USUAL,
@@ -107,6 +109,7 @@ def train(
     Args:
         workload: what to train.
         task: the trial and how far.
+        measures: what to measure of the model at each evaluation after a step, by its name.
         emit: takes every evaluation as it happens; those of a checkpoint first.
         stop: asked every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
@@ -124,7 +127,7 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _Run(workload, task, emit, rhythm).until_done(stop)
+    return _Run(workload, task, measures, emit, rhythm).until_done(stop)
 
 
 class _Run:
@@ -134,6 +137,7 @@ class _Run:
         self,
         workload: Workload,
         task: Task,
+        measures: Mapping[str, AtStep],
         emit: Callable[[Sequence[Evaluation]], None],
         rhythm: Rhythm,
     ) -> None:
@@ -141,6 +145,7 @@ class _Run:
         self._workload = workload
         self._task = task
         self._trial = task.trial
+        self._measures = measures
         self._emit = emit
         device = torch.device(task.device)
         self._evaluator = Evaluator(workload, device, batch_size=evaluation_batch(task.trial))
@@ -251,7 +256,7 @@ class _Run:
             eval_s=eval_s,
             batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
             scores=scores,
-            measured=(("gradient_norm", self._stepper.gradient_norm()),) if trained else (),
+            measured=self._measured() if trained else (),
         )
         self._emit((evaluation,))
         return replace(
@@ -260,6 +265,13 @@ class _Run:
             loss_sum=0.0,
             loss_examples=0,
             evaluations=(*progress.evaluations, evaluation),
+        )
+
+    def _measured(self) -> tuple[tuple[str, float | None], ...]:
+        values = {name: measure(self._stepper.model) for name, measure in self._measures.items()}
+        return tuple(
+            (name, value if value is not None and math.isfinite(value) else None)
+            for name, value in values.items()
         )
 
     def _verdict(self, progress: Progress) -> Outcome | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -121,20 +120,6 @@ class Stepper:
         factor = float(self._workload.schedule(step / self._trial.horizon_steps))
         for group, rate in zip(self.optimizer.param_groups, self._group_rates, strict=True):
             group["lr"] = rate * factor
-
-    def gradient_norm(self) -> float | None:
-        """Euclidean norm of the last step's gradient; None if there is none or it is not finite."""
-        gradients = [part.grad for part in self._parameters if part.grad is not None]
-        if not gradients:
-            return None
-        norms = torch.stack([torch.linalg.vector_norm(_values(part)) for part in gradients])
-        value = float(torch.linalg.vector_norm(norms))
-        return value if math.isfinite(value) else None
-
-
-def _values(gradient: Tensor) -> Tensor:
-    """All entries of a gradient; of a sparse one (an embedding's) those that are not 0."""
-    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:

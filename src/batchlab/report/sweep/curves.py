@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchlab.records.measurement import Measurement
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.sweep.cells import Cell
@@ -38,6 +39,26 @@ class LoneCurve:
 
     record: TrialRecord
     points: tuple[CurvePoint, ...]
+
+
+def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
+    """What was measured of the models at each step that every trial that ended well has reached.
+
+    A step where a seed has no number is left out, as in `mean_curve`.
+    """
+    name = measurement.quantity.name
+    known = [
+        {
+            evaluation.step: value
+            for evaluation in record.evaluations
+            if (value := dict(evaluation.measured).get(name)) is not None
+        }
+        for record in cell.ended_well
+    ]
+    if not known:
+        return {}
+    shared = set(known[0]).intersection(*known[1:])
+    return {step: measurement.of_seeds([values[step] for values in known]) for step in shared}
 
 
 def mean_curve(

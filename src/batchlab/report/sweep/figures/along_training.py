@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from batchlab.measurements.registry import measurement_rows
+from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import View, value_y, view_x
@@ -15,7 +17,13 @@ from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label
 from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.curves import CurvePoint, lone_curves, mean_curve, thinned
+from batchlab.report.sweep.curves import (
+    CurvePoint,
+    lone_curves,
+    mean_curve,
+    measured_along,
+    thinned,
+)
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.report.sweep.spread import spread_row, spread_text
@@ -221,11 +229,13 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator
 def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
     metrics = _curve_metrics(study)
     series: list[tuple[Split, str]] = [(split, metric) for metric in metrics for split in SPLITS]
+    along = _measured_along_training()
     rows: list[tuple[Value, ...]] = []
     for cell in chosen:
         timing = study.timing(cell.batch_size)
         curves = {key: mean_curve(cell, *key, timing) for key in series}
         known = {key: {point.step: point for point in curve} for key, curve in curves.items()}
+        measured = [measured_along(cell, measurement) for measurement in along]
         # Where train data were scored all splits were: these are the epoch ends.
         places = thinned(
             curves["train", metrics[0]] or curves["validation", metrics[0]], MOST_TABLE_PLACES
@@ -239,6 +249,7 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
                     place.step,
                     place.equal_time_s,
                     *(None if point is None else point.spread.mean for point in here),
+                    *(values.get(place.step) for values in measured),
                     place.spread.n,
                 )
             )
@@ -258,10 +269,25 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
         columns=(
             *places_columns,
             *score_columns,
+            *map(_measured_column, along),
             Column(key="n", quantity="n", label=text("seeds")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+def _measured_along_training() -> list[Measurement]:
+    """The measurements of a model at a step that say that these figures show them."""
+    return [
+        row
+        for row in measurement_rows().values()
+        if row.needs == "step" and row.figure == "along_training"
+    ]
+
+
+def _measured_column(measurement: Measurement) -> Column:
+    name = measurement.quantity.name
+    return Column(key=name, quantity=name, label=text(measurement.quantity.label))
 
 
 ROWS = (

@@ -1,0 +1,66 @@
+"""Measurement: what one measured quantity needs and costs, and how it is summed up and shown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from batchlab.records.quantities import Quantity
+
+Needs = Literal["step", "checkpoints", "trial", "batch_size"]
+OverSeeds = Literal["mean", "largest", "median"]
+
+
+class Model(Protocol):
+    """What a measurement may ask a PyTorch model for; this room loads no torch."""
+
+    def parameters(self) -> Iterable[Any]:
+        """Its parameters, each with the gradient of the last step."""
+        ...
+
+
+AtStep = Callable[[Model], float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One measured quantity.
+
+    Attributes:
+        quantity: its name in records, unit and label.
+        needs: what it is taken of: the model at a step, a pair of checkpoints, a whole trial, or a
+            batch size on its own.
+        cost: one line for a person: what taking it costs.
+        over_seeds: how the values of several seeds become one.
+        figure: the figure that shows it; None: none, the CSV alone has it.
+        at_step: measures the model at a step, and leaves it as it was; None if it needs other than
+            a step.
+    """
+
+    quantity: Quantity
+    needs: Needs
+    cost: str
+    over_seeds: OverSeeds
+    figure: str | None
+    at_step: AtStep | None = None
+
+    def __post_init__(self) -> None:
+        """A step's measurement says how; the others have nothing to do at a step."""
+        assert (self.needs == "step") == (self.at_step is not None), self.quantity.name
+
+    def of_seeds(self, values: Sequence[float]) -> float:
+        """One value for several seeds.
+
+        Args:
+            values: one a seed, at least one, in the quantity's unit.
+        """
+        return _SUMMED_UP[self.over_seeds](values)
+
+
+_SUMMED_UP: dict[OverSeeds, Callable[[Sequence[float]], float]] = {
+    "mean": statistics.fmean,
+    "largest": max,
+    "median": statistics.median,
+}
