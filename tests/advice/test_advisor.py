@@ -14,6 +14,7 @@ from batchlab.advice.advisor import advise
 from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -449,7 +450,12 @@ class Failing(SimulatedEngine):
     def answer(self, request):
         record = super().answer(request)
         if request.trial.batch_size in self.broken:
-            record = replace(record, status=Status.ERROR, reason="no such file", evaluations=())
+            record = replace(
+                record,
+                status=Status.ERROR,
+                reason=Reason.as_written("no such file"),
+                evaluations=(),
+            )
         return record
 
 

@@ -45,6 +45,7 @@ from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep.document import sweep_document
 from batchlab.store import file as store_file
 from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
 
 ROOT = Path(__file__).parents[2]
 STEP_S = 1e-4
@@ -291,10 +292,12 @@ def test_what_a_reader_must_know_of_the_batches_is_noted(lab: Path) -> None:
     kept = run(lab, batch_sizes=(30,), micro_batch_size=16)
     dropped = run(lab, batch_sizes=(30,), drop_last=True)
 
-    notes = " ".join(kept.records[0].notes)
+    notes = " ".join(map(reason_text, kept.records[0].notes))
     assert "the last batch of every epoch has 10 examples" in notes
     assert "accumulates 2 micro-batches of at most 16" in notes
-    assert "10 examples are left out of every epoch" in " ".join(dropped.records[0].notes)
+    assert "10 examples are left out of every epoch" in " ".join(
+        map(reason_text, dropped.records[0].notes)
+    )
 
 
 def test_the_study_says_where_and_with_what_it_was_run(lab: Path) -> None:
@@ -609,7 +612,7 @@ def test_batch_norm_trains_when_the_batch_of_one_is_dropped_as_asked(lab: Path) 
 
     assert study.records[0].status is Status.OK
     assert study.workload.has_batch_norm
-    assert "1 examples are left out of every epoch" in study.records[0].notes[0]
+    assert "1 examples are left out of every epoch" in reason_text(study.records[0].notes[0])
 
 
 # Bad ends are results
@@ -626,7 +629,7 @@ def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(l
 
     fine, failed = study.records
     assert (fine.status, failed.status) == (Status.OK, Status.ERROR)
-    assert failed.reason == "ZeroDivisionError: half way"
+    assert reason_text(failed.reason) == "ZeroDivisionError: half way"
     assert "in loss" in str(failed.traceback)
     assert "batch size 50, learning rate 0.1, seed 0: error (ZeroDivisionError" in told.warnings[0]
 
@@ -794,7 +797,7 @@ except batchlab.BatchlabError as error:
     print("refused:", error)
 else:
     for record in study.records:
-        print("kept:", record.status, record.reason)
+        print("kept:", record.status, reason_text(record.reason))
 """
 
 

@@ -19,6 +19,7 @@ from tests.reference import child_functions
 from batchlab.errors import WorkloadError
 from batchlab.processes.children import Child, Ended, run_in_child
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 TIMEOUT_S = 60.0
 
@@ -35,7 +36,7 @@ def test_an_exception_comes_back_with_its_name_first_line_and_traceback() -> Non
     result = ended(child_functions.raise_value_error)
 
     assert result.status is Status.ERROR
-    assert result.reason == "ValueError: first line"
+    assert reason_text(result.reason) == "ValueError: first line"
     assert result.error == "ValueError"
     assert result.traceback is not None
     assert "raise_value_error" in result.traceback
@@ -44,7 +45,10 @@ def test_an_exception_comes_back_with_its_name_first_line_and_traceback() -> Non
 def test_an_error_of_ours_comes_back_with_its_text_alone() -> None:
     result = ended(child_functions.raise_workload_error)
 
-    assert (result.error, result.reason) == (WorkloadError.__name__, "the workload is odd")
+    assert (result.error, reason_text(result.reason)) == (
+        WorkloadError.__name__,
+        "the workload is odd",
+    )
 
 
 def test_memory_that_pytorch_cannot_get_is_out_of_memory() -> None:
@@ -52,7 +56,7 @@ def test_memory_that_pytorch_cannot_get_is_out_of_memory() -> None:
 
     assert result.status is Status.OOM
     assert result.reason is not None
-    assert "smaller" in result.reason
+    assert "smaller" in reason_text(result.reason)
 
 
 def test_a_memory_limit_of_the_process_is_out_of_memory_and_leaves_the_caller_alive() -> None:
@@ -66,7 +70,7 @@ def test_a_child_that_is_killed_is_killed_and_not_out_of_memory() -> None:
 
     assert result.status is Status.KILLED
     assert result.reason is not None
-    assert "SIGKILL" in result.reason
+    assert "SIGKILL" in reason_text(result.reason)
 
 
 def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory() -> None:
@@ -82,7 +86,7 @@ def test_a_child_that_leaves_without_a_word_is_an_error_with_its_exit_code() -> 
 
     assert result.status is Status.ERROR
     assert result.reason is not None
-    assert "exit code 3" in result.reason
+    assert "exit code 3" in reason_text(result.reason)
 
 
 def test_a_hanging_child_ends_at_its_time_limit() -> None:
@@ -195,7 +199,7 @@ def test_a_child_killed_by_the_kernel_for_memory_is_out_of_memory() -> None:
 
     assert result.status is Status.OOM
     assert result.reason is not None
-    assert "kernel" in result.reason
+    assert "kernel" in reason_text(result.reason)
 
 
 def test_the_limit_of_this_process_is_as_before() -> None:

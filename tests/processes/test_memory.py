@@ -19,6 +19,7 @@ from batchlab.processes.memory import (
     limit_memory,
 )
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 MEGABYTE = 1024**2
 
@@ -91,7 +92,7 @@ def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
 
     assert within.value[0] == 100 * MEGABYTE
     assert beyond.status is Status.OOM
-    assert "smaller" in str(beyond.reason)
+    assert "smaller" in reason_text(beyond.reason)
 
 
 def _files(folder: Path, **texts: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
 
 from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.words.reasons import reason_text
 
 # (N, B): one example, single examples, ragged, dividing, over half, all but one, all of them.
 CONFIGURATIONS = [
@@ -106,4 +107,4 @@ def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
 ) -> None:
     plan = ConstantBatchSize(n_train=40, batch_size=batch_size, drop_last=drop_last)
 
-    assert plan.notes(micro_batch_size) == notes
+    assert tuple(map(reason_text, plan.notes(micro_batch_size))) == notes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Trial
 
 Rule = Callable[[int], int]  # step -> the batch size that is wanted there
@@ -97,8 +98,9 @@ class WalkedBatchPlan:
         here = self.at(step)
         return here.epoch, here.step_of_epoch
 
-    def notes(self, micro_batch_size: int) -> tuple[str, ...]:
-        return (f"the batch size changes along the run; micro-batches of {micro_batch_size}",)
+    def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
+        text = f"the batch size changes along the run; micro-batches of {micro_batch_size}"
+        return (Reason.as_written(text),)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
@@ -135,14 +136,14 @@ def made_up_record(
     return TrialRecord(
         trial=trial,
         status=status,
-        reason=reason,
+        reason=None if reason is None else Reason.as_written(reason),
         engine="plain",
         threads=1,
         versions=(("python", "3.11"), ("torch", "2.13.0")),
         target=target,
         evaluations=tuple(evaluations),
         peak_bytes=peak_bytes,
-        notes=notes,
+        notes=tuple(map(Reason.as_written, notes)),
     )
 
 

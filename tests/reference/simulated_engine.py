@@ -12,6 +12,7 @@ import numpy as np
 
 from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.planning.cadence import pauses
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 
@@ -118,7 +119,9 @@ class SimulatedEngine(AnswersAtOnce):
         limit = request.length.last_step(trial)
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
-            record = _record(trial, Status.DIVERGED, "the loss grew", ((0, 0.1), (5, 0.05)))
+            record = _record(
+                trial, Status.DIVERGED, Reason.as_written("the loss grew"), ((0, 0.1), (5, 0.05))
+            )
         else:
             steps = mean * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
@@ -148,7 +151,7 @@ def _marks(trial: Trial, limit: int, *, watched_from: int) -> Iterator[int]:
 
 
 def _record(
-    trial: Trial, status: Status, reason: str | None, curve: tuple[tuple[int, float], ...]
+    trial: Trial, status: Status, reason: Reason | None, curve: tuple[tuple[int, float], ...]
 ) -> TrialRecord:
     return TrialRecord(
         trial=trial,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Evaluation, Status, TrialRecord
@@ -100,10 +101,10 @@ class InMemoryStore:
         trial_id: str,
         *,
         status: Status,
-        reason: str | None,
+        reason: Reason | None,
         traceback: str | None,
         peak_bytes: int | None,
-        notes: Sequence[str] = (),
+        notes: Sequence[Reason] = (),
     ) -> None:
         all_notes = list(self.records[trial_id].notes)
         for note in notes:

@@ -29,11 +29,13 @@ from tests.reference.stored_study import (
 )
 
 from batchlab.errors import StoreError
+from batchlab.records.reason import Reason
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
+written = Reason.as_written
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 counts = st.integers(0, 2**53 - 1)  # what RFC 8785 can write
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -41,7 +43,13 @@ reals = floats.map(lambda x: x + 0.0)  # an SQLite column keeps no sign of a zer
 metrics = st.sampled_from(["accuracy", "loss"])
 betters = st.sampled_from(["higher", "lower"])
 pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
-notes = st.lists(texts, max_size=2, unique=True).map(tuple)
+warnings = st.lists(texts, max_size=2, unique=True).map(tuple)
+reasons = st.one_of(
+    texts.map(Reason.as_written),
+    st.builds(lambda error, text: Reason.of("user_error", error=error, text=text), texts, texts),
+    st.integers(0, 9).map(lambda step: Reason.of("recorded_until", step=step)),
+)
+notes = st.lists(reasons, max_size=2, unique=True).map(tuple)
 setting_values = st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | floats | texts
 setting_pairs = st.lists(st.tuples(texts, setting_values), max_size=3).map(tuple)
 targets = st.builds(Target, metric=metrics, value=floats, better=betters)
@@ -97,7 +105,7 @@ def records_of(trial: st.SearchStrategy[Trial]) -> st.SearchStrategy[TrialRecord
         TrialRecord,
         trial=trial,
         status=st.sampled_from(Status),
-        reason=st.none() | texts,
+        reason=st.none() | reasons,
         traceback=st.none() | texts,
         engine=texts,
         threads=counts,
@@ -157,7 +165,7 @@ def test_a_record_comes_back_bit_for_bit(many_records, record):
         ),
         batch_size=counts,
         learning_rate=floats,
-        warnings=notes,
+        warnings=warnings,
     ),
     block_s=st.lists(floats, min_size=1, max_size=3).map(tuple),
 )
@@ -267,7 +275,7 @@ class StoreAgreesWithItsTwin(RuleBasedStateMachine):
     @rule(
         trial_id=pool_ids,
         status=st.sampled_from(Status),
-        reason=st.none() | texts,
+        reason=st.none() | reasons,
         traceback=st.none() | texts,
         peak_bytes=st.none() | counts,
         notes=notes,
@@ -418,7 +426,10 @@ def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
 
 
 def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
-    put(store, replace(RECORD, status=Status.ERROR, reason="caf\udce9", traceback="caf\udce9"))
+    put(
+        store,
+        replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9"),
+    )
     store.put_study(
         study_id="s",
         command="sweep caf\udce9",
@@ -428,7 +439,7 @@ def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
     )
 
     assert store.study().command == "sweep caf\\udce9"
-    assert store.study().records[0].reason == "caf\\udce9"
+    assert store.study().records[0].reason == written("caf\\udce9")
 
 
 def test_a_checkpoint_keeps_the_evaluation_at_its_step_and_drops_the_later(store):
@@ -441,7 +452,9 @@ def test_a_checkpoint_keeps_the_evaluation_at_its_step_and_drops_the_later(store
 
 
 def test_a_trial_that_goes_on_keeps_its_evaluations_and_loses_its_ending(store):
-    failed = replace(RECORD, status=Status.ERROR, reason="no", traceback="long", notes=("a",))
+    failed = replace(
+        RECORD, status=Status.ERROR, reason=written("no"), traceback="long", notes=(written("a"),)
+    )
     put(store, failed)
 
     store.begin_trial(replace(failed, resumed_from_steps=(7,), threads=3))
@@ -451,7 +464,7 @@ def test_a_trial_that_goes_on_keeps_its_evaluations_and_loses_its_ending(store):
 
 
 def test_a_restarted_trial_has_seen_nothing(store):
-    put(store, replace(RECORD, status=Status.KILLED, reason="no", resumed_from_steps=(7,)))
+    put(store, replace(RECORD, status=Status.KILLED, reason=written("no"), resumed_from_steps=(7,)))
 
     store.restart_trial(TRIAL_ID)
 
@@ -461,13 +474,18 @@ def test_a_restarted_trial_has_seen_nothing(store):
 
 
 def test_a_note_is_kept_once(store):
-    store.begin_trial(replace(RECORD, notes=("a", "b")))
+    store.begin_trial(replace(RECORD, notes=(written("a"), written("b"))))
 
     store.finish_trial(
-        TRIAL_ID, status=Status.OK, reason=None, traceback=None, peak_bytes=1, notes=("b", "c")
+        TRIAL_ID,
+        status=Status.OK,
+        reason=None,
+        traceback=None,
+        peak_bytes=1,
+        notes=(written("b"), written("c")),
     )
 
-    assert store.record(TRIAL_ID).notes == ("a", "b", "c")
+    assert store.record(TRIAL_ID).notes == tuple(map(written, "abc"))
 
 
 # Numbers that are not numbers

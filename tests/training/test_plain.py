@@ -37,6 +37,7 @@ from batchlab.training import checkpoint, plain
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task, train
+from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 # The engine then asks before every single step whether to stop.
@@ -459,7 +460,7 @@ class TestBadEnds:
 
         assert run.outcome.status is status
         assert run.outcome.reason is not None
-        assert run.outcome.reason.startswith(reason)
+        assert reason_text(run.outcome.reason).startswith(reason)
         assert run.evaluations[-1].step < 13
 
     def test_no_checkpoint_is_written_past_a_bad_end(self, tmp_path: Path) -> None:
@@ -504,7 +505,7 @@ class TestBadEnds:
         run = run_engine(workload, trial, RunLength(epochs=100))
 
         assert run.outcome.status is Status.DIVERGED
-        assert "more than 10 times the untrained model's" in str(run.outcome.reason)
+        assert "more than 10 times the untrained model's" in reason_text(run.outcome.reason)
         assert 3 <= run.evaluations[-1].step < 10
 
     @pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])
@@ -523,7 +524,9 @@ class TestBadEnds:
 
         assert run.outcome.status is status
         if status is Status.NAN:
-            assert "evaluation after step 1 is not a finite number" in str(run.outcome.reason)
+            assert "evaluation after step 1 is not a finite number" in reason_text(
+                run.outcome.reason
+            )
 
     def test_an_error_of_the_users_own_code_is_raised_as_it_is(self) -> None:
         def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:

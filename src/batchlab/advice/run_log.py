@@ -37,7 +37,7 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
 def why_it_failed(record: TrialRecord) -> Reason:
     """Why a run ended badly."""
     if record.reason is not None:
-        return Reason.as_written(record.reason)
+        return record.reason
     return Reason.of("ended_as", status=str(record.status))
 
 

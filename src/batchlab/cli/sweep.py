@@ -22,6 +22,7 @@ from batchlab.cli.values import BATCH_SIZES, LEARNING_RATES, SECONDS, TARGET
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
 from batchlab.report.parts.output_file import check_output_file
+from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
     from batchlab.records.study import Study
@@ -144,7 +145,7 @@ def _refuse_errors(study: Study) -> None:
     """
     failed = [record for record in study.records if record.status == "error"]
     if failed:
-        reason = (failed[0].reason or "").rstrip(".")
+        reason = reason_text(failed[0].reason).rstrip(".")
         raise BatchlabError(
             f"{len(failed)} of {len(study.records)} trials ended in an error, first {reason}; mend "
             f"that, then the same command goes on with them"

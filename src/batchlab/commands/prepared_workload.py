@@ -16,6 +16,7 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
+from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import size_of
 from batchlab.workload.loading import LoadedWorkload
 
@@ -124,8 +125,8 @@ def _value_of(ended: Ended, kind: type[WorkloadFacts], what: str) -> WorkloadFac
         return ended.value
     known = getattr(errors, ended.error or "", None)
     if known is not None:
-        raise known(ended.reason)
-    failed = WorkloadError(f"{what} cannot be trained: {ended.reason}")
+        raise known(reason_text(ended.reason))
+    failed = WorkloadError(f"{what} cannot be trained: {reason_text(ended.reason)}")
     if ended.traceback:
         failed.add_note(ended.traceback)
     raise failed

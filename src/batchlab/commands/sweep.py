@@ -35,6 +35,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
@@ -260,7 +261,8 @@ class _Sweep:
             self._budget.refuse_if_out_of_time(doing)
             # The trial itself will meet the same and be kept with its reason.
             self._listener.warning(
-                f"the steps of batch size {trial.batch_size} could not be timed: {ended.reason}"
+                f"the steps of batch size {trial.batch_size} could not be timed: "
+                f"{reason_text(ended.reason)}"
             )
             return ()
         timing = ended.value

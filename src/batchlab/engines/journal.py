@@ -19,6 +19,7 @@ from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.store.column import JsonColumn, UnreadableColumn
 from batchlab.store.file import explained
+from batchlab.store.kept_reason import kept_reason, reason_kept
 
 if TYPE_CHECKING:
     from batchlab.store.store import Store
@@ -50,7 +51,7 @@ class StoredEnd:
         length: how far it was asked to go.
         steps: optimizer steps at its last evaluation then; None: it had not begun.
         status: its status then.
-        reason: why it ended badly; None where it ended well.
+        reason: why it ended badly, as a store keeps it; None where it ended well.
     """
 
     trial_id: str
@@ -69,7 +70,7 @@ class StoredEnd:
             length=end.request.length,
             steps=record.steps if record.evaluations else None,
             status=record.status,
-            reason=record.reason,
+            reason=None if record.reason is None else kept_reason(record.reason),
         )
 
     def answers(self, request: RunRequest) -> bool:
@@ -83,9 +84,8 @@ class StoredEnd:
             for evaluation in record.evaluations
             if self.steps is not None and evaluation.step <= self.steps
         )
-        return replace(
-            record, status=self.status, reason=self.reason, target=target, evaluations=seen
-        )
+        reason = None if self.reason is None else reason_kept(self.reason)
+        return replace(record, status=self.status, reason=reason, target=target, evaluations=seen)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from batchlab.measurements.registry import packed_at_steps
 from batchlab.processes.children import Child, Ended, Line
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status
 from batchlab.training.plain import Outcome, Task, train
@@ -177,7 +178,7 @@ class ProcessPool:
         self._watcher.ended(request, outcome)
         self._ended.append(request)
 
-    def _stop(self, status: Status | None, reason: str | None) -> None:
+    def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child to stop; those that don't in time are ended. Nothing waits after it."""
         for _, child in self._running.values():
             child.ask_to_stop()

@@ -12,6 +12,7 @@ from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
 from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
 
@@ -157,7 +158,7 @@ class RecordedEngine(AnswersAtOnce):
         target: Target | None,
         evaluations: tuple[Evaluation, ...],
         status: Status,
-        reason: str | None,
+        reason: Reason | None,
     ) -> TrialRecord:
         return TrialRecord(
             trial=trial,
@@ -187,15 +188,14 @@ def _end(run: RecordedRun, target: Target | None, asked_steps: int) -> tuple[int
     return len(run.curve), False
 
 
-def _status_at_the_end(run: RecordedRun) -> tuple[Status, str | None]:
+def _status_at_the_end(run: RecordedRun) -> tuple[Status, Reason | None]:
     """How a run ended that was asked to go on beyond its recording."""
     if run.status.ended_well:
-        return Status.TIMEOUT, f"recorded until step {run.steps}"
-    return run.status, f"{run.status} at step {run.steps} when it was recorded"
-
-
-def _no_such_seed(trial: Trial) -> str:
-    return (
-        f"batch size {trial.batch_size} at learning rate {trial.learning_rate:g} was recorded with "
-        f"fewer seeds: it is far from the best rate"
+        return Status.TIMEOUT, Reason.of("recorded_until", step=run.steps)
+    return run.status, Reason.of(
+        "ended_badly_when_recorded", status=run.status.value, step=run.steps
     )
+
+
+def _no_such_seed(trial: Trial) -> Reason:
+    return Reason.of("recorded_with_fewer_seeds", size=trial.batch_size, rate=trial.learning_rate)

@@ -18,6 +18,7 @@ from batchlab.records.trial import Evaluation, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Outcome, Task
+from batchlab.words.reasons import reason_text
 
 
 class TrialRecorder:
@@ -136,7 +137,7 @@ class TrialRecorder:
         if outcome.status is not None and not outcome.status.ended_well:
             self._listener.warning(
                 f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
-                f"{trial.seed}: {outcome.status} ({outcome.reason})"
+                f"{trial.seed}: {outcome.status} ({reason_text(outcome.reason)})"
             )
         self._tell(request, 1.0)
 

@@ -15,6 +15,7 @@ from typing import Any
 from batchlab.errors import BatchlabError
 from batchlab.processes.fork_server import context, sheltered
 from batchlab.processes.memory import is_out_of_memory, kills_for_memory
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 
 
@@ -25,14 +26,14 @@ class Ended:
     Attributes:
         value: what its function returned; None if it did not return.
         status: None if it returned; else why not (oom, killed, error).
-        reason: one line for people.
+        reason: why it did not return; None where it did.
         traceback: the whole report of an exception.
         error: the exception's class name, for those who map it to one of their own.
     """
 
     value: Any = None
     status: Status | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     traceback: str | None = None
     error: str | None = None
 
@@ -141,17 +142,11 @@ class Child:
         code = self._process.exitcode
         kills = self._kernel_kills()
         if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
-            return Ended(
-                status=Status.OOM,
-                reason="the kernel ended the process because memory ran out; "
-                "use a smaller micro-batch or batch size",
-            )
+            return Ended(status=Status.OOM, reason=Reason.of("kernel_ended_process"))
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            return Ended(status=Status.KILLED, reason=f"the process was ended by {name}")
-        return Ended(
-            status=Status.ERROR, reason=f"the process ended without a word, exit code {code}"
-        )
+            return Ended(status=Status.KILLED, reason=Reason.of("ended_by_signal", signal=name))
+        return Ended(status=Status.ERROR, reason=Reason.of("ended_without_a_word", exit_code=code))
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
@@ -165,7 +160,8 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
         if not child.connection.poll(timeout_s):
             child.kill()
             child.wait()
-            return Ended(status=Status.TIMEOUT, reason=f"it had not ended after {timeout_s:.0f} s")
+            late = Reason.of("not_ended_in_time", timeout_s=timeout_s)
+            return Ended(status=Status.TIMEOUT, reason=late)
         return child.wait()
     except BaseException:
         child.kill()
@@ -194,9 +190,12 @@ def _failed(error: BaseException) -> Ended:
     if is_out_of_memory(error):
         return Ended(
             status=Status.OOM,
-            reason=f"memory ran out ({first_line}); use a smaller micro-batch or batch size",
+            reason=Reason.of("memory_ran_out", error=first_line),
             traceback=text,
             error=name,
         )
-    reason = first_line if isinstance(error, BatchlabError) else f"{name}: {first_line}"
+    if isinstance(error, BatchlabError):
+        reason = Reason.as_written(first_line)
+    else:
+        reason = Reason.of("user_error", error=name, text=first_line)
     return Ended(status=Status.ERROR, reason=reason, traceback=text, error=name)

@@ -169,7 +169,7 @@ class _Probing:
                 batch_size=batch_size,
                 micro_batch_size=micro_batch_size,
                 status=ended.status,
-                reason=None if ended.reason is None else Reason.as_written(ended.reason),
+                reason=ended.reason,
             )
         timing = ended.value
         assert isinstance(timing, StepTiming)

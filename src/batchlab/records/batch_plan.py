@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from batchlab.records.reason import Reason
+
 
 class BatchPlan(Protocol):
     """The batch size of every step of a run. Steps and epochs count from 0.
@@ -56,7 +58,7 @@ class BatchPlan(Protocol):
         """The epoch that step `step` belongs to, and the steps of that epoch before it."""
         ...
 
-    def notes(self, micro_batch_size: int) -> tuple[str, ...]:
+    def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
         """What a reader must know about the batches, in micro-batches of at most that size."""
         ...
 
@@ -103,20 +105,17 @@ class ConstantBatchSize:
         """The epoch that step `step` belongs to, and the steps of that epoch before it."""
         return divmod(step, self._steps_per_epoch)
 
-    def notes(self, micro_batch_size: int) -> tuple[str, ...]:
+    def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
         """What a reader must know about the last batches and about accumulation."""
         notes = []
         rest = self.n_train % self.batch_size
         if rest and self.drop_last:
-            notes.append(f"{rest} examples are left out of every epoch (the last, smaller batch)")
+            notes.append(Reason.of("examples_left_out", rest=rest))
         elif rest:
-            notes.append(f"the last batch of every epoch has {rest} examples")
+            notes.append(Reason.of("last_batch_smaller", rest=rest))
         passes = -(-self.batch_size // micro_batch_size)
         if passes > 1:
-            notes.append(
-                f"each step accumulates {passes} micro-batches of at most {micro_batch_size}; "
-                f"layers that normalise over the batch see the micro-batch"
-            )
+            notes.append(Reason.of("steps_accumulate", passes=passes, size=micro_batch_size))
         return tuple(notes)
 
     # Kept, not computed anew: the stepper asks for the batch size of every single step.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, Trial, TrialRecord
 
-OUT_OF_TIME = "the budget ended"
+OUT_OF_TIME = Reason.of("out_of_time")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ import rfc8785
 
 from batchlab.records.batch_plan import BatchPlan, ConstantBatchSize
 from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
 
 Sampling = Literal["reshuffle", "replacement"]
 BatchMode = Literal["full", "mini", "stochastic"]
@@ -188,7 +189,7 @@ class Trial:
         )
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Reason, ...]:
         """What a reader of its record must know about its batches."""
         return self.plan.notes(self.micro_batch_size)
 
@@ -288,7 +289,7 @@ class TrialRecord:
     Attributes:
         trial: what was asked.
         status: how it ended, None while it has not.
-        reason: one line that says why it ended badly, None where it ended well.
+        reason: why it ended badly, None where it ended well.
         traceback: the child's whole report of an error, None without one.
         engine: the engine that ran it.
         threads: threads it computed with.
@@ -302,7 +303,7 @@ class TrialRecord:
 
     trial: Trial
     status: Status | None
-    reason: str | None = None
+    reason: Reason | None = None
     traceback: str | None = None
     engine: str
     threads: int
@@ -311,7 +312,7 @@ class TrialRecord:
     evaluations: tuple[Evaluation, ...]
     peak_bytes: int | None
     resumed_from_steps: tuple[int, ...] = field(default=())
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Reason, ...] = field(default=())
 
     @property
     def has_failed(self) -> bool:

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, printable
 from batchlab.store.evaluations import Evaluations
+from batchlab.store.kept_reason import kept_reason, reason_kept
 from batchlab.store.workloads import Workloads
 
 _TRIAL: Final = JsonColumn[Trial](Trial, format=1)
@@ -44,7 +46,7 @@ class Trials(Workloads, Evaluations):
             None if record.target is None else _TARGET.encoded(record.target, f"target of {what}"),
             record.peak_bytes,
             _STEPS.encoded(record.resumed_from_steps, f"resumed_from_steps of {what}"),
-            TEXTS.encoded(record.notes, f"notes of {what}"),
+            _notes_column(record.notes, f"notes of {what}"),
         )
         with self._writing() as connection:
             self._require_workload(connection, record.trial.workload_id, what)
@@ -76,17 +78,17 @@ class Trials(Workloads, Evaluations):
         trial_id: str,
         *,
         status: Status,
-        reason: str | None,
+        reason: Reason | None,
         traceback: str | None,
         peak_bytes: int | None,
-        notes: Sequence[str] = (),
+        notes: Sequence[Reason] = (),
     ) -> None:
         """Store how a trial ended.
 
         Args:
             trial_id: a trial that has begun.
             status: how it ended.
-            reason: one line that says why it ended badly, None where it ended well.
+            reason: why it ended badly, None where it ended well.
             traceback: the whole report of an error, None without one.
             peak_bytes: peak memory of its process, None: not reported.
             notes: added to those it began with.
@@ -97,16 +99,16 @@ class Trials(Workloads, Evaluations):
             ).fetchone()
             self._require_trial(trial_id, found=row is not None)
             what = f"notes of trial {trial_id}"
-            all_notes = tuple(dict.fromkeys((*TEXTS.decoded(row[0], what), *notes)))
+            all_notes = tuple(dict.fromkeys((*_notes_of(row[0], what), *notes)))
             connection.execute(
                 "UPDATE trials SET status = ?, reason = ?, traceback = ?, peak_bytes = ?, "
                 "notes = ? WHERE trial_id = ?",
                 (
                     Status(status).value,
-                    None if reason is None else printable(reason),
+                    None if reason is None else kept_reason(reason),
                     None if traceback is None else printable(traceback),
                     peak_bytes,
-                    TEXTS.encoded(all_notes, what),
+                    _notes_column(all_notes, what),
                     trial_id,
                 ),
             )
@@ -129,7 +131,7 @@ class Trials(Workloads, Evaluations):
         return TrialRecord(
             trial=_TRIAL.decoded(trial, what),
             status=None if status is None else _status(status, what),
-            reason=reason,
+            reason=None if reason is None else reason_kept(reason),
             traceback=traceback,
             engine=engine,
             threads=threads,
@@ -138,8 +140,16 @@ class Trials(Workloads, Evaluations):
             evaluations=self._evaluations(connection, trial_id),
             peak_bytes=peak,
             resumed_from_steps=_STEPS.decoded(steps, what),
-            notes=TEXTS.decoded(notes, what),
+            notes=_notes_of(notes, what),
         )
+
+
+def _notes_column(notes: Sequence[Reason], what: str) -> str:
+    return TEXTS.encoded(tuple(kept_reason(note) for note in notes), what)
+
+
+def _notes_of(text: str, what: str) -> tuple[Reason, ...]:
+    return tuple(reason_kept(note) for note in TEXTS.decoded(text, what))
 
 
 def _status(text: str, what: str) -> Status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Evaluation
 
 # A loss ten times that of the untrained model at three evaluations in a row does not come back to
@@ -12,7 +13,7 @@ FACTOR = 10.0
 EVALUATIONS = 3
 
 
-def divergence(evaluations: Sequence[Evaluation]) -> str | None:
+def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     """Why the trial has diverged, or None.
 
     A trial has diverged when its loss was above `FACTOR` times the untrained model's, or not a
@@ -23,7 +24,7 @@ def divergence(evaluations: Sequence[Evaluation]) -> str | None:
         evaluations: by step, beginning with step 0.
 
     Returns:
-        One line with the losses seen, or None.
+        The reason with the losses seen, or None.
     """
     if len(evaluations) <= EVALUATIONS:
         return None
@@ -33,11 +34,19 @@ def divergence(evaluations: Sequence[Evaluation]) -> str | None:
     last = [_loss(evaluation) for evaluation in evaluations[-EVALUATIONS:]]
     if any(loss is not None and loss <= FACTOR * first for loss in last):
         return None
-    seen = ", ".join("not finite" if loss is None else f"{loss:.3g}" for loss in last)
-    return (
-        f"the loss at the last {EVALUATIONS} evaluations was {seen}, more than {FACTOR:g} times "
-        f"the untrained model's {first:.3g}; try a smaller learning rate"
+    return Reason.of(
+        "losses_far_above_untrained",
+        n=EVALUATIONS,
+        seen=tuple(_seen(loss) for loss in last),
+        factor=FACTOR,
+        first=first,
     )
+
+
+def _seen(loss: float | None) -> Reason:
+    if loss is None:
+        return Reason.of("loss_seen_not_finite")
+    return Reason.of("loss_seen", loss=loss)
 
 
 def _loss(evaluation: Evaluation) -> float | None:

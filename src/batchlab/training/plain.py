@@ -18,6 +18,7 @@ import torch
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
 from batchlab.records.measurement import AtStep
+from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Evaluation, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -84,13 +85,13 @@ class Outcome:
 
     Attributes:
         status: its status; None: it was asked to stop, and can go on.
-        reason: one line that says why it ended badly.
+        reason: why it ended badly; None where it ended well.
         traceback: an error's whole report.
         peak_bytes: peak memory of its process above the idle process; None: not known.
     """
 
     status: Status | None
-    reason: str | None = None
+    reason: Reason | None = None
     traceback: str | None = None
     peak_bytes: int | None = None
 
@@ -282,8 +283,7 @@ class _Run:
             if None in losses.values():
                 return Outcome(
                     status=Status.NAN,
-                    reason=f"the loss at the evaluation after step {last.step} is not a finite "
-                    f"number; try a smaller learning rate",
+                    reason=Reason.of("loss_not_finite_at_evaluation", step=last.step),
                 )
         reason = divergence(progress.evaluations)
         if reason is not None:
@@ -320,11 +320,5 @@ class _Run:
 
 def _not_finite(value: float, step: int) -> Outcome:
     if math.isnan(value):
-        return Outcome(
-            status=Status.NAN,
-            reason=f"the loss of step {step} is not a number; try a smaller learning rate",
-        )
-    return Outcome(
-        status=Status.DIVERGED,
-        reason=f"the loss of step {step} is infinite or near it; try a smaller learning rate",
-    )
+        return Outcome(status=Status.NAN, reason=Reason.of("loss_not_a_number", step=step))
+    return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchlab.records.reason import Reason, Value
-from batchlab.words import advice, advice_steps, diagnoses, laws, others, profile
+from batchlab.words import advice, advice_steps, diagnoses, laws, others, profile, trials
 from batchlab.words.catalogue import message_text
 from batchlab.words.message import Message
 
@@ -12,6 +12,7 @@ _TABLES = (
     laws.MESSAGES,
     diagnoses.MESSAGES,
     profile.MESSAGES,
+    trials.MESSAGES,
     advice.MESSAGES,
     advice_steps.MESSAGES,
     others.MESSAGES,

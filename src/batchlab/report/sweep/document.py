@@ -9,6 +9,7 @@ import msgspec
 from batchlab.laws.diagnosis import diagnose
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.json_document import SCHEMA
+from batchlab.records.reason import Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Status, Target, TrialRecord
 from batchlab.records.workload_document import WorkloadDocument, workload_document
@@ -23,7 +24,7 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     trial_id: str
     status: str
-    reason: str | None
+    reason: Reason | None
     engine: str
     threads: int
     device: str
@@ -52,7 +53,7 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: tuple[str, ...]
     final: dict[str, dict[str, float | None]]
     generalization_gap: float | None
-    notes: tuple[str, ...]
+    notes: tuple[Reason, ...]
 
 
 class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from batchlab.report.sweep.race import Race, ranked_cells
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
+from batchlab.words.reasons import reason_text
 
 __all__ = ["FINAL_METRICS", "Sentence", "ClaimVerdict", "sentences"]
 
@@ -315,7 +316,7 @@ def _failed(study: Study) -> Iterator[Sentence]:
             continue
         trial = trial_words(record)
         if record.reason:
-            trial = text("{trial}: {reason}", trial=trial, reason=record.reason)
+            trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
         yield Sentence(
             topic=N_("in no mean"),
             text=text(

@@ -111,8 +111,12 @@ def _row(study: Study, record: TrialRecord) -> Iterator[Value]:
         plateau.epoch,
         _diagnosis_text(record, found),
     )
-    yield from (record.reason, reason_text(plateau.reason), _diagnosis_reason(record, found))
-    yield " ".join(record.notes) or None
+    yield from (
+        reason_text(record.reason) or None,
+        reason_text(plateau.reason),
+        _diagnosis_reason(record, found),
+    )
+    yield " ".join(map(reason_text, record.notes)) or None
 
 
 _PLATEAU_WORDS = {
