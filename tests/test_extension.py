@@ -27,6 +27,7 @@ from batchlab.registry import row_names
 from batchlab.report.advice.text import advice_text
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.csv_file import write_csv
+from batchlab.report.sweep.figures.cost import cost_figure
 from batchlab.report.sweep.html import html_page
 from batchlab.words import languages as spoken
 from batchlab.words.catalogue import language, languages
@@ -118,3 +119,17 @@ def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_
     _, observations = write_csv(study, tmp_path / "report.csv")
     assert f"parameter_norm,{norm}" in observations.read_text()
     assert "parameter norm" in html_page(study)
+
+
+def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, measurement_folder, "measurements")
+
+    figure = cost_figure(made_up_study(batch_sizes=(64,)), key="e")
+
+    assert [panel.key for panel in figure.panels] == [
+        "e-step_s",
+        "e-samples_per_s",
+        "e-peak_bytes",
+        "e-kept_bytes",
+    ]
+    assert figure.panels[-1].title == "kept memory"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from batchlab.records.quantities import Quantity
+from batchlab.records.study import Study
 
 Needs = Literal["step", "checkpoints", "trial", "batch_size"]
 OverSeeds = Literal["mean", "largest", "median"]
@@ -22,6 +23,8 @@ class Model(Protocol):
 
 
 AtStep = Callable[[Model], float | None]
+# One number, and those that it was taken from; None: not measured.
+OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +40,7 @@ class Measurement:
         figure: the figure that shows it; None: none, the CSV alone has it.
         at_step: measures the model at a step, and leaves it as it was; None if it needs other than
             a step.
+        of_batch_size: what a study's records say of a batch size; None if it needs other than one.
     """
 
     quantity: Quantity
@@ -45,10 +49,12 @@ class Measurement:
     over_seeds: OverSeeds
     figure: str | None
     at_step: AtStep | None = None
+    of_batch_size: OfBatchSize | None = None
 
     def __post_init__(self) -> None:
-        """A step's measurement says how; the others have nothing to do at a step."""
+        """What needs a step, or a batch size, says how to get at it; nothing else does."""
         assert (self.needs == "step") == (self.at_step is not None), self.quantity.name
+        assert (self.needs == "batch_size") == (self.of_batch_size is not None), self.quantity.name
 
     def of_seeds(self, values: Sequence[float]) -> float:
         """One value for several seeds.

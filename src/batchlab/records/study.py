@@ -90,3 +90,15 @@ class Study:
             if timing.batch_size == batch_size:
                 return timing
         return None
+
+    def peak_bytes(self, batch_size: int) -> int | None:
+        """Peak memory of the timed run; of the trials' own processes where that is not known."""
+        timing = self.timing(batch_size)
+        if timing is not None and timing.peak_bytes is not None:
+            return timing.peak_bytes
+        peaks = [
+            record.peak_bytes
+            for record in self.records
+            if record.trial.batch_size == batch_size and record.peak_bytes is not None
+        ]
+        return max(peaks, default=None)

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+
+
+def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
+    peak = study.peak_bytes(batch_size)
+    return None if peak is None else (peak, (peak,))
+
 
 MEASUREMENT = Measurement(
     quantity=quantity("peak_bytes"),
@@ -11,4 +18,5 @@ MEASUREMENT = Measurement(
     cost="nothing: the system or the device counts it",
     over_seeds="largest",
     figure="cost",
+    of_batch_size=_peak_memory,
 )

@@ -13,7 +13,6 @@ from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.figures.cost import peak_bytes
 from batchlab.report.sweep.figures.learning_rate import rate_table
 from batchlab.report.sweep.sentences import FINAL_METRICS, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
@@ -74,7 +73,7 @@ def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
                 None if gap is None else gap.mean,
                 None if timing is None else timing.step_s,
                 None if timing is None else timing.samples_per_s,
-                peak_bytes(study, cell.batch_size),
+                study.peak_bytes(cell.batch_size),
             )
         )
     return Table(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from batchlab.measurements.registry import measurement_rows
+from batchlab.records.measurement import Measurement
+from batchlab.records.quantities import QUANTITIES
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.axes import value_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.spread import Spread, size_rows, size_words
 from batchlab.words.catalogue import text
-
-COSTS = ("step_s", "samples_per_s", "peak_bytes")
 
 
 def cost_figure(study: Study, *, key: str) -> Figure:
@@ -27,8 +27,8 @@ def cost_figure(study: Study, *, key: str) -> Figure:
     panels = tuple(
         Panel(
             key=f"{key}-{name}",
-            title=label_text(name),
-            alternative=size_words(label_text(name), name, rows, f"{key}-{name}"),
+            title=text(measurement.quantity.label),
+            alternative=size_words(text(measurement.quantity.label), name, rows, f"{key}-{name}"),
             plot=partial(
                 chart,
                 "cost",
@@ -41,7 +41,8 @@ def cost_figure(study: Study, *, key: str) -> Figure:
                 series=("timing",),
             ),
         )
-        for name in COSTS
+        for measurement in _shown()
+        for name in [measurement.quantity.name]
         if (own := [row for row in rows if row["panel"] == f"{key}-{name}"])
     )
     return Figure(
@@ -58,41 +59,28 @@ def cost_figure(study: Study, *, key: str) -> Figure:
 
 def _cost_rows(study: Study) -> Iterator[Row]:
     for look in figure_looks(study):
-        timing = study.timing(look.batch_size)
-        if timing is not None:
-            step_s = Spread(values=tuple(block / timing.block_steps for block in timing.block_s))
-            per_s = Spread(values=tuple(timing.batch_size / value for value in step_s.values))
-            for name, middle, spread in (
-                ("step_s", timing.step_s, step_s),
-                ("samples_per_s", timing.samples_per_s, per_s),
-            ):
+        for measurement in _shown():
+            assert measurement.of_batch_size is not None
+            name = measurement.quantity.name
+            found = measurement.of_batch_size(study, look.batch_size)
+            if found is not None:
+                middle, values = found
                 yield from size_rows(
                     {"panel": f"e-{name}", "series": "timing", "batch": look.label},
                     look.batch_size,
                     middle,
-                    spread,
+                    Spread(values=values),
                 )
-        peak = peak_bytes(study, look.batch_size)
-        if peak is not None:
-            yield from size_rows(
-                {"panel": "e-peak_bytes", "series": "timing", "batch": look.label},
-                look.batch_size,
-                peak,
-                Spread(values=(peak,)),
-            )
 
 
-def peak_bytes(study: Study, batch_size: int) -> int | None:
-    """Peak memory of the timed run; of the trials' own processes where that is not known."""
-    timing = study.timing(batch_size)
-    if timing is not None and timing.peak_bytes is not None:
-        return timing.peak_bytes
-    peaks = [
-        record.peak_bytes
-        for record in study.records
-        if record.trial.batch_size == batch_size and record.peak_bytes is not None
-    ]
-    return max(peaks, default=None)
+def _shown() -> list[Measurement]:
+    """The measurements that say that this figure shows them, in the order of the quantities."""
+    order = [quantity.name for quantity in QUANTITIES]
+    shown = [row for row in measurement_rows().values() if row.figure == "cost"]
+    return sorted(
+        shown,
+        key=lambda row: order.index(name) if (name := row.quantity.name) in order else len(order),
+    )
 
 
 def _cost_notes(study: Study, rows: tuple[Row, ...]) -> Iterator[str]:
@@ -135,7 +123,7 @@ def _cost_table(study: Study) -> Table:
                 min(blocks, default=None),
                 max(blocks, default=None),
                 None if timing is None else timing.samples_per_s,
-                peak_bytes(study, look.batch_size),
+                study.peak_bytes(look.batch_size),
                 None if timing is None else timing.threads,
             )
         )
