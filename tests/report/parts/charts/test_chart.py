@@ -24,7 +24,7 @@ def spec(*kinds: str, domain=(1.0, 10.0), y=ratio_y, canvas=PAPER) -> dict:
         kinds=frozenset(kinds),
         looks=LOOKS,
         canvas=canvas,
-        series=("one", "two", "three"),
+        series=("train", "validation", "test"),
     ).to_dict(validate=True)
 
 
