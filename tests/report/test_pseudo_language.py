@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
+from tests.reference.chart_words import figure_words
 from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.made_up_profile import made_up_point, made_up_profile
+from tests.reference.names import NAMES
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.visible_text import visible_texts
 
@@ -18,9 +19,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.fit.text import fit_text
 from batchlab.report.notebook_view import notebook_view
-from batchlab.report.parts.charts.canvas import PAGE, PAPER
 from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.vega import specification
 from batchlab.report.profile.text import profile_text
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.html import html_page
@@ -88,13 +87,6 @@ FITS = {
         for k in (1, 2)
     ],
 }
-# A user's own names, code, figures' letters, versions and identities: no language has words for
-# them.
-NAMES = re.compile(
-    r"made-up( \(made-up\)|-id)?|made up|points|a processor|batchlab sweep made-up|cpu"
-    r"|(, )?(accuracy|loss)|python|cores|torch|engine|plain|batchlab [\d.]+"
-    r"|batchlab-\w+\.csv|[0-9a-f]{16}|\d{4}-\d\d-\d\dT[\d:]+Z|\(?[a-g]\)?"
-)
 
 
 def escaped(texts: Iterable[str]) -> list[str]:
@@ -103,30 +95,10 @@ def escaped(texts: Iterable[str]) -> list[str]:
     return [piece for piece in pieces if not NAMES.fullmatch(piece)]
 
 
-def titles(spec: object) -> Iterator[str]:
-    """The words of a chart: titles of axes, legends, tooltips, and text that is drawn."""
-    if isinstance(spec, list):
-        for part in spec:
-            yield from titles(part)
-    elif isinstance(spec, dict):
-        for key, value in spec.items():
-            if key in ("title", "text") and isinstance(value, str):
-                yield value
-            elif key == "calculate":  # words that a tooltip puts in place of a key
-                yield from re.findall(r'"([^"]*⟧)"', json.loads(f'"{json.dumps(value)[1:-1]}"'))
-            else:
-                yield from titles(value)
-
-
 def drawn_words(study: Study) -> Iterator[str]:
-    """All words of all charts of a study, on a page and on paper."""
+    """All words of all figures and charts of a study, on a page and on paper."""
     for row in figure_rows(sweep_figures):
-        figure = row.build(study)
-        yield from (figure.title, *figure.notes, figure.absent or "")
-        for panel in figure.panels:
-            yield from (panel.title, panel.alternative)
-            for canvas in (PAGE, PAPER):
-                yield from titles(specification(panel.plot(canvas=canvas), canvas))
+        yield from figure_words(row.build(study))
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import PointsFit
 from batchlab.profiling.profile import Profile
 from batchlab.report.advice.objective_words import target_text
-from batchlab.report.advice.sentences import whole_sentence
+from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.advice.text import cost_text
 from batchlab.report.fit.text import across_text, group_facts, group_name, group_table, method_text

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
-from html.parser import HTMLParser
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.reference.chart_words import figure_words
 from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_profile import made_up_profile
+from tests.reference.names import NAMES
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
+from tests.reference.visible_text import visible_texts
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
-from batchlab.records.quantities import QUANTITIES
 from batchlab.records.reason import Reason
+from batchlab.report.advice import figures as advice_figures
+from batchlab.report.advice.html import render_advice_html
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.text import advice_text, explain_text
 from batchlab.report.notebook_view import notebook_view
+from batchlab.report.parts.figure_row import figure_rows
 from batchlab.words.catalogue import language
 
+PROFILE = replace(made_up_profile(), memory_limit_bytes=70_000_000)
 OPTIONS = r"--(budget|target) \S+"
-
-
-class Visible(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-        self.feed(page)
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
 
 
 def written(value: object) -> Iterator[str]:
@@ -55,7 +51,7 @@ def escaped(said: str, advice: Advice) -> list[str]:
     study = advice_study(advice)
     own = {study.workload.name, *(metric.name for metric in study.workload.metrics)}
     own |= {rule for c in advice.candidates for rule, _ in c.rule_learning_rates}
-    own |= {"report.html", *(row.label for row in QUANTITIES), *written(advice)}
+    own |= {"report.html", PROFILE.device_name, *written(advice)}
     own |= {text[:1].upper() + text[1:] for text in own}
     if advice.recommendation is not None:
         own |= set(script_lines(advice.recommendation))
@@ -94,7 +90,15 @@ def coded_texts(value: object) -> Iterator[str]:
 
 
 def cell(advice: Advice) -> str:
-    return "\n".join(Visible(notebook_view(advice)).pieces)
+    return "\n".join(visible_texts(notebook_view(advice)))
+
+
+def charts(advice: Advice) -> str:
+    """All words of all figures and their charts, on a page and on paper."""
+    study = advice_study(advice)
+    built = [row.build(advice, study, PROFILE) for row in figure_rows(advice_figures)]
+    drawn = [str(row.get("text") or "") for figure in built for row in figure.rows]
+    return "\n".join([*drawn, *(word for figure in built for word in figure_words(figure))])
 
 
 def decided(trainings: float, target: float | None = 0.97) -> Advice:
@@ -105,7 +109,7 @@ def decided(trainings: float, target: float | None = 0.97) -> Advice:
     return advise(question(step_s, budget_s=budget_s, target=target), engine)
 
 
-SHOWN = [screen, explain_text, sentences, document, cell]
+SHOWN = [screen, explain_text, sentences, document, cell, charts]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,6 +135,19 @@ def test_no_code_of_the_advisor_escapes_the_catalogue(asked: tuple[float, float 
 
     assert escaped(said, advice) == []
     assert len({step.did.code for step in advice.steps}) >= 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_is_seen_or_read_out_of_the_page_escapes_the_catalogue(kind: str) -> None:
+    advice = KINDS[kind]()
+
+    with language(pseudo_language()):
+        texts = visible_texts(render_advice_html(advice, advice_study(advice), PROFILE))
+
+    assert len(texts) > 100
+    outside = "\n".join(escaped("\n".join(texts), advice))
+    pieces = {piece.strip() for piece in outside.split("\n")}
+    assert {p for p in pieces if any(map(str.isalpha, p)) and not NAMES.fullmatch(p)} == set()
 
 
 def test_a_text_beside_the_catalogue_is_found() -> None:

@@ -9,9 +9,10 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.objective_words import target_text
+from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.rows import advice_looks, drawn_looks
 from batchlab.report.advice.script_lines import script_lines
-from batchlab.report.advice.sentences import advice_sentences, whole_sentence
+from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.tables import (
     candidates_table,
     cost_table,

@@ -10,8 +10,9 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary
+from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.script_lines import script_lines
-from batchlab.report.advice.sentences import advice_sentences, whole_sentence
+from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import Sentence

@@ -10,6 +10,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration, HeadToHead
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words
+from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
 from batchlab.report.parts.charts.axes import configuration_x, ratio_y
@@ -18,6 +19,7 @@ from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded,
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,8 @@ class Contender:
     def label(self) -> str:
         """Its name and settings; a bar breaks the line."""
         rate = quantity_text("learning_rate", self.configuration.learning_rate)
-        return f"{self.name}|{self.configuration.batch_size}, rate {rate}"
+        settings = text("{size}, rate {rate}", size=self.configuration.batch_size, rate=rate)
+        return f"{self.name}|{settings}"
 
 
 def contenders(advice: Advice) -> tuple[Contender, ...]:
@@ -51,7 +54,7 @@ def contenders(advice: Advice) -> tuple[Contender, ...]:
     unknown = (None,) * len(head.seeds)
     found = [
         Contender(
-            name="recommended",
+            name=text("recommended"),
             configuration=advice.recommendation,
             figures=head.recommended,
             bounds=unknown,
@@ -59,8 +62,8 @@ def contenders(advice: Advice) -> tuple[Contender, ...]:
     ]
     tuned = advice.reference_tuned
     for name, configuration, figures, bounds in (
-        ("tuned rate only", tuned, head.reference_tuned, unknown),
-        ("yours as it is", advice.reference, head.reference, _padded(head)),
+        (text("tuned rate only"), tuned, head.reference_tuned, unknown),
+        (text("yours as it is"), advice.reference, head.reference, _padded(head)),
     ):
         known = [contender.configuration for contender in found]
         if configuration is None or not figures or configuration in known:
@@ -81,13 +84,13 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         absent = (
             reference_words(advice).nothing_to_gain
             if found
-            else "No verification on fresh seeds was run."
+            else text("No verification on fresh seeds was run.")
         )
     elif not rows:
-        absent = "No run of the verification reached the target."
+        absent = text("No run of the verification reached the target.")
     panel = Panel(
         key=f"{key}-seeds",
-        title=f"{words.figure} on fresh seeds",
+        title=text("{figure} on fresh seeds", figure=text(words.figure)),
         alternative=_words(advice, found),
         plot=partial(
             chart,
@@ -102,7 +105,7 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title="Head to head on fresh seeds",
+        title=text("Head to head on fresh seeds"),
         notes=tuple(_notes(advice, rows)),
         absent=absent,
         panels=() if absent else (panel,),
@@ -141,14 +144,15 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     head = advice.head_to_head
     if head is None:
         return
-    yield (
-        f"Seeds {list_text(head.seeds)} chose neither the batch size nor a learning rate. A thin "
-        f"line joins the runs of one seed."
+    yield text(
+        "Seeds {seeds} chose neither the batch size nor a learning rate. A thin line joins the "
+        "runs of one seed.",
+        seeds=list_text(head.seeds),
     )
     if any(row["kind"] == "bound" for row in rows):
-        yield "↑: it had not reached the target by then, so its figure is larger than this."
+        yield text("↑: it had not reached the target by then, so its figure is larger than this.")
     if advice.reference_tuned is not None:
-        yield (
+        yield text(
             "From right to left: first the learning rate alone is tuned, then the batch size "
             "changes with it."
         )
@@ -161,13 +165,15 @@ def _words(advice: Advice, found: tuple[Contender, ...]) -> str:
         values = [
             quantity_text(words.quantity, figure)
             if figure is not None
-            else f"more than {quantity_text(words.quantity, bound)}"
+            else text("more than {bound}", bound=quantity_text(words.quantity, bound))
             if bound is not None
-            else "missed"
+            else text("missed")
             for figure, bound in zip(contender.figures, contender.bounds, strict=True)
         ]
         parts.append(f"{contender.label.replace('|', ', ')}: {', '.join(values)}")
-    return f"Chart of {words.figure} by seed. {'; '.join(parts)}."
+    return text(
+        "Chart of {figure} by seed. {values}.", figure=text(words.figure), values="; ".join(parts)
+    )
 
 
 def _table(advice: Advice, found: tuple[Contender, ...]) -> Table:
@@ -189,14 +195,14 @@ def _table(advice: Advice, found: tuple[Contender, ...]) -> Table:
                 )
             )
     return Table(
-        caption=f"{words.figure[0].upper()}{words.figure[1:]} on fresh seeds",
+        caption=text("{figure} on fresh seeds", figure=with_a_capital(text(words.figure))),
         columns=(
-            Column(key="configuration", quantity="", label="configuration"),
+            Column(key="configuration", quantity="", label=text("configuration")),
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="seed", quantity="seed", label="seed"),
-            Column(key=words.quantity, quantity=words.quantity, label=words.figure),
-            Column(key="bound", quantity=words.quantity, label="not reached by"),
+            Column(key="seed", quantity="seed", label=text("seed")),
+            Column(key=words.quantity, quantity=words.quantity, label=text(words.figure)),
+            Column(key="bound", quantity=words.quantity, label=text("not reached by")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

@@ -20,6 +20,7 @@ from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domai
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import text
 
 _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
 
@@ -28,12 +29,12 @@ def learning_rates_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """Steps to target by learning rate for every batch size; tuned rates beside the rules'."""
     rows = (*_basin_rows(advice, study), *_rule_rows(advice, study))
     panels = tuple(_panels(advice, study, rows, key))
-    absent = "No run at any learning rate reached the target." if advice.target else (
-        "There is no target, so there are no steps to it."
-    )  # fmt: skip
+    absent = text("There is no target, so there are no steps to it.")
+    if advice.target:
+        absent = text("No run at any learning rate reached the target.")
     return Figure(
         key=key,
-        title="The learning rate of each batch size",
+        title=text("The learning rate of each batch size"),
         notes=tuple(_notes(advice, rows)),
         absent=None if panels else absent,
         panels=panels,
@@ -50,7 +51,7 @@ def _panels(advice: Advice, study: Study, rows: tuple[Row, ...], key: str) -> It
         rates = sorted(float(row["learning_rate"] or 0.0) for row in basin)
         yield Panel(
             key=f"{key}-basin",
-            title="steps to target by learning rate",
+            title=text("steps to target by learning rate"),
             alternative=_basin_words(advice),
             plot=partial(
                 chart,
@@ -68,7 +69,7 @@ def _panels(advice: Advice, study: Study, rows: tuple[Row, ...], key: str) -> It
         tuned_looks = drawn_looks(looks, tuned)
         yield Panel(
             key=f"{key}-tuned",
-            title="tuned learning rate by batch size",
+            title=text("tuned learning rate by batch size"),
             alternative=_tuned_words(advice),
             plot=partial(
                 chart,
@@ -149,45 +150,58 @@ def _rule_rows(advice: Advice, study: Study) -> Iterator[Row]:
 def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     kinds = kinds_of(rows)
     if "run" in kinds:
-        yield (
+        yield text(
             "Small circles: single runs; lines join their medians, in which a run that missed the "
             "target counts as a long one. A ring marks the rate that was chosen."
         )
     if "bound" in kinds:
-        yield "↑: a run that had not reached the target when it was stopped."
+        yield text("↑: a run that had not reached the target when it was stopped.")
     if "lost" in kinds:
-        yield "× at the top: a run that diverged or failed; at most six are drawn at one rate."
+        yield text(
+            "× at the top: a run that diverged or failed; at most six are drawn at one rate."
+        )
     if "rule" in kinds:
-        yield (
-            f"Dashed: what the scaling rules set from the tuned rate of "
-            f"{reference_words(advice).batch_size}. A rate is tuned to about a factor of two, so "
-            f"points near a line do not contradict it."
+        yield text(
+            "Dashed: what the scaling rules set from the tuned rate of {batch_size}. A rate is "
+            "tuned to about a factor of two, so points near a line do not contradict it.",
+            batch_size=reference_words(advice).batch_size,
         )
 
 
 def _basin_words(advice: Advice) -> str:
     chosen = "; ".join(
-        f"batch size {c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}"
+        text(
+            "batch size {size}: {rate}",
+            size=c.batch_size,
+            rate=quantity_text("learning_rate", c.learning_rate),
+        )
         for c in advice.candidates
         if c.learning_rate is not None
     )
-    return (
-        f"Chart of steps to target against learning rate, one line a batch size. Chosen: {chosen}."
+    return text(
+        "Chart of steps to target against learning rate, one line a batch size. Chosen: {chosen}.",
+        chosen=chosen,
     )
 
 
 def _tuned_words(advice: Advice) -> str:
-    return "Chart of the tuned learning rate against batch size, with what scaling rules set. " + (
-        "; ".join(
-            f"{c.batch_size}: tuned {quantity_text('learning_rate', c.learning_rate)}"
-            + "".join(
+    tuned = "; ".join(
+        text(
+            "{size}: tuned {rate}{rules}",
+            size=c.batch_size,
+            rate=quantity_text("learning_rate", c.learning_rate),
+            rules="".join(
                 f", {rule} {quantity_text('learning_rate', float(f'{rate:.3g}'))}"
                 for rule, rate in c.rule_learning_rates
-            )
-            for c in advice.candidates
-            if c.learning_rate is not None
+            ),
         )
-        + "."
+        for c in advice.candidates
+        if c.learning_rate is not None
+    )
+    return text(
+        "Chart of the tuned learning rate against batch size, with what scaling rules set. "
+        "{tuned}.",
+        tuned=tuned,
     )
 
 
@@ -211,14 +225,17 @@ def _table(advice: Advice) -> Table:
             )
         )
     return Table(
-        caption="The tuned learning rate, and what scaling rules set (as multiples of it)",
+        caption=text("The tuned learning rate, and what scaling rules set (as multiples of it)"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate", label="tuned rate"),
-            *(Column(key=name, quantity="", label=f"rule {name}") for name in names),
-            Column(key="n_rates", quantity="n", label="rates tried"),
-            Column(key="n_runs", quantity="n", label="runs"),
-            Column(key="n_missed", quantity="n", label="missed or failed"),
+            Column(key="learning_rate", quantity="learning_rate", label=text("tuned rate")),
+            *(
+                Column(key=name, quantity="", label=text("rule {name}", name=name))
+                for name in names
+            ),
+            Column(key="n_rates", quantity="n", label=text("rates tried")),
+            Column(key="n_runs", quantity="n", label=text("runs")),
+            Column(key="n_missed", quantity="n", label=text("missed or failed")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Laws
-from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import advice_looks, drawn_looks, estimate_row, kinds_of, label_of
 from batchlab.report.parts.charts.axes import ratio_y
@@ -17,9 +16,10 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.profile.step_time_text import step_time_text
+from batchlab.words.catalogue import text
 
 if TYPE_CHECKING:
     from batchlab.profiling.profile import Profile
@@ -35,7 +35,7 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None, *, key
     panels = tuple(
         Panel(
             key=f"{key}-{name}",
-            title=quantity(name).label,
+            title=label_text(name),
             alternative=_words(name, rows),
             plot=partial(
                 chart,
@@ -53,9 +53,9 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None, *, key
     )
     return Figure(
         key=key,
-        title="Time per step and memory by batch size",
+        title=text("Time per step and memory by batch size"),
         notes=tuple(_notes(advice, profile)),
-        absent=None if rows else "No batch size ran, so neither time nor memory is known.",
+        absent=None if rows else text("No batch size ran, so neither time nor memory is known."),
         panels=panels,
         data="machine",
         rows=rows,
@@ -102,7 +102,7 @@ def _rows(advice: Advice, study: Study, memory_limit_bytes: int | None) -> Itera
             "panel": "peak_bytes",
             "kind": "level",
             "mean": memory_limit_bytes,
-            "text": f"limit {quantity_text('peak_bytes', memory_limit_bytes)}",
+            "text": text("limit {limit}", limit=quantity_text("peak_bytes", memory_limit_bytes)),
         }
     if laws is None:
         return
@@ -124,7 +124,7 @@ def _knee_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
         "panel": "step_s",
         "kind": "place",
         "batch_size": knee,
-        "text": "knee",
+        "text": text("knee"),
         "side": "left" if knee**2 < sizes[0] * sizes[-1] else "right",
     }
 
@@ -135,14 +135,17 @@ def _words(name: str, rows: tuple[Row, ...]) -> str:
         for row in rows
         if row["panel"] == name and row["kind"] == "point"
     )
-    return f"Chart of {quantity(name).label} against batch size. {values}."
+    return text(
+        "Chart of {what} against batch size. {values}.", what=label_text(name), values=values
+    )
 
 
 def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
-    where = "" if profile is None else f" on {profile.device_name}"
-    yield (
-        f"Each batch size ran alone{where}: marks are its time per step, by its own blocks of "
-        f"steps and by what all batch sizes show together, bars its 95 % interval."
+    where = "" if profile is None else text(" on {device}", device=profile.device_name)
+    yield text(
+        "Each batch size ran alone{where}: marks are its time per step, by its own blocks of "
+        "steps and by what all batch sizes show together, bars its 95 % interval.",
+        where=where,
     )
     laws = advice.laws
     if laws is not None and laws.step_curve:
@@ -151,21 +154,26 @@ def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
             s_per_example=laws.step_s_per_example,
             knee=laws.knee_batch_size,
         )
-        yield f"Line and band: the law of the step time, {told}."
+        yield text("Line and band: the law of the step time, {told}.", told=told)
     if laws is not None and laws.bytes_per_example.estimate is not None:
         fixed = estimate_text("peak_bytes", laws.fixed_bytes)
         slope = estimate_text("peak_bytes", laws.bytes_per_example)
-        yield (
-            f"Memory is the peak above an idle process. Dashed: the fitted law, {fixed} fixed and "
-            f"{slope} for each example of the batch."
+        yield text(
+            "Memory is the peak above an idle process. Dashed: the fitted law, {fixed} fixed and "
+            "{slope} for each example of the batch.",
+            fixed=fixed,
+            slope=slope,
         )
     if profile is not None and profile.memory_limit_bytes is not None:
         limit = quantity_text("peak_bytes", profile.memory_limit_bytes)
-        yield f"The memory limit that was asked for is {limit}."
+        yield text("The memory limit that was asked for is {limit}.", limit=limit)
     split = [c for c in advice.candidates if c.micro_batch_size < c.batch_size]
     if split:
-        named = ", ".join(f"{c.batch_size} in micro-batches of {c.micro_batch_size}" for c in split)
-        yield f"Measured with gradient accumulation, so below the law: {named}."
+        named = ", ".join(
+            text("{size} in micro-batches of {micro}", size=c.batch_size, micro=c.micro_batch_size)
+            for c in split
+        )
+        yield text("Measured with gradient accumulation, so below the law: {sizes}.", sizes=named)
 
 
 def _table(advice: Advice) -> Table:
@@ -182,20 +190,20 @@ def _table(advice: Advice) -> Table:
                 step.high,
                 per_s,
                 candidate.peak_bytes,
-                "yes" if candidate.fits else "no",
+                text("yes") if candidate.fits else text("no"),
             )
         )
     return Table(
-        caption="Time per step with its 95 % interval, throughput and peak memory",
+        caption=text("Time per step with its 95 % interval, throughput and peak memory"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
-            Column(key="micro_batch_size", quantity="batch_size", label="micro-batch size"),
+            Column(key="micro_batch_size", quantity="batch_size", label=text("micro-batch size")),
             Column(key="step_s", quantity="step_s"),
-            Column(key="step_s_low", quantity="step_s", label="from"),
-            Column(key="step_s_high", quantity="step_s", label="to"),
+            Column(key="step_s_low", quantity="step_s", label=text("from")),
+            Column(key="step_s_high", quantity="step_s", label=text("to")),
             Column(key="samples_per_s", quantity="samples_per_s"),
             Column(key="peak_bytes", quantity="peak_bytes"),
-            Column(key="fits", quantity="", label="fits"),
+            Column(key="fits", quantity="", label=text("fits")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

@@ -9,6 +9,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words, share_text
+from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (
     advice_looks,
@@ -26,6 +27,7 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.words.catalogue import text
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
 
@@ -38,7 +40,7 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     looks = drawn_looks(advice_looks(advice, study), rows)
     panel = Panel(
         key=f"{key}-objective",
-        title=words.figure,
+        title=text(words.figure),
         alternative=_words(advice, known),
         plot=partial(
             chart,
@@ -53,9 +55,11 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title=f"{words.figure[0].upper()}{words.figure[1:]} by batch size",
+        title=text("{figure} by batch size", figure=with_a_capital(text(words.figure))),
         notes=tuple(_notes(advice)),
-        absent=None if known else "No batch size has a figure: no run with a tuned rate gave one.",
+        absent=None
+        if known
+        else text("No batch size has a figure: no run with a tuned rate gave one."),
         panels=(panel,) if known else (),
         data="objective",
         rows=rows,
@@ -79,7 +83,7 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
             place: Row = {**base, "batch_size": found.batch_size}
             yield {**place, "kind": "ring", "mean": row["mean"]}
             side = side_of(looks, found.batch_size)
-            yield {**place, "kind": "place", "text": "recommended", "side": side}
+            yield {**place, "kind": "place", "text": text("recommended"), "side": side}
     yield from _as_is(advice, study)
 
 
@@ -113,33 +117,37 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
 def _words(advice: Advice, known: list[Candidate]) -> str:
     words = objective_words(advice)
     values = "; ".join(f"{c.batch_size}: {estimate_text(words.quantity, c.cost)}" for c in known)
-    inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_interval) or "none"
-    return (
-        f"Chart of {words.figure} against batch size, each at its own tuned learning rate. "
-        f"{values}. Inside the flat interval: {inside}."
-    )  # fmt: skip
+    inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_interval) or text("none")
+    return text(
+        "Chart of {figure} against batch size, each at its own tuned learning rate. {values}. "
+        "Inside the flat interval: {inside}.",
+        figure=text(words.figure),
+        values=values,
+        inside=inside,
+    )
 
 
 def _notes(advice: Advice) -> Iterator[str]:
     words = objective_words(advice)
-    yield (
+    yield text(
         "Each batch size at its own tuned learning rate, valued on seeds that did not choose it. "
         "Bars and band: 95 % intervals of each batch size alone."
     )
     if any(c.learning_rate is None and c.cost.estimate is not None for c in advice.candidates):
-        yield "Hollow: not trained itself; read off the fitted curve."
+        yield text("Hollow: not trained itself; read off the fitted curve.")
     if advice.flat_interval is not None:
-        yield (
-            f"Shaded: the flat interval. There the ratio to {words.within} is at most "
-            f"1 + {share_text(advice.delta)}, with 95 % confidence for all batch sizes at once "
-            f"(“at most” in the table)."
+        yield text(
+            "Shaded: the flat interval. There the ratio to {best} is at most 1 + {share}, with "
+            "95 % confidence for all batch sizes at once (“at most” in the table).",
+            best=text(words.within),
+            share=share_text(advice.delta),
         )
     head = advice.head_to_head
     if head is not None and any(value is not None for value in head.reference):
         own = reference_words(advice).configuration
-        yield f"×: {own}, at its own learning rate, one mark a fresh seed."
+        yield text("×: {own}, at its own learning rate, one mark a fresh seed.", own=own)
     if head is not None and any(value is None for value in head.reference):
-        yield "↑: it had not reached the target by then; the figure is larger than this."
+        yield text("↑: it had not reached the target by then; the figure is larger than this.")
 
 
 ROWS = (

@@ -9,6 +9,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
+from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
 from batchlab.report.parts.charts.axes import time_x, value_y
@@ -17,6 +18,8 @@ from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domai
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import split_label
+from batchlab.words.catalogue import text
 
 MOST_POINTS = 100  # of a line on the page
 
@@ -29,7 +32,7 @@ def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     curves = [row for row in rows if row["kind"] == "curve"]
     panel = Panel(
         key=f"{key}-progress",
-        title=f"validation {metric}",
+        title=split_label("validation", metric),
         alternative=_words(advice, metric, curves),
         plot=partial(
             chart,
@@ -45,14 +48,22 @@ def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title=f"Validation {metric} along training time",
-        notes=(
-            f"One line a run: solid the recommendation, dashed {own.batch_size} at its own tuned "
-            f"rate, dotted {own.configuration}.",
-            "Time is steps × the time of a step measured alone, not the clock of runs that shared "
-            "the machine.",
+        title=text(
+            "{what} along training time", what=with_a_capital(split_label("validation", metric))
         ),
-        absent=None if curves else "There are no runs to draw.",
+        notes=(
+            text(
+                "One line a run: solid the recommendation, dashed {batch_size} at its own tuned "
+                "rate, dotted {configuration}.",
+                batch_size=own.batch_size,
+                configuration=own.configuration,
+            ),
+            text(
+                "Time is steps × the time of a step measured alone, not the clock of runs that "
+                "shared the machine."
+            ),
+        ),
+        absent=None if curves else text("There are no runs to draw."),
         panels=(panel,) if curves else (),
         data="progress",
         rows=rows,
@@ -82,8 +93,8 @@ def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
 def _rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
     looks = advice_looks(advice, study)
     if advice.target is not None and advice.target.metric == metric:
-        text = f"target {advice.target.value:.6g}"
-        yield {"panel": "progress", "kind": "level", "mean": advice.target.value, "text": text}
+        level: Row = {"panel": "progress", "kind": "level", "mean": advice.target.value}
+        yield {**level, "text": text("target {value:.6g}", value=advice.target.value)}
     for name, configuration in _configurations(advice):
         candidate = advice.candidate(configuration.batch_size)
         step_s = None if candidate is None else candidate.step_s.estimate
@@ -125,8 +136,8 @@ def _ends(advice: Advice, curves: list[Row]) -> Iterator[tuple[Row, str]]:
     """The last point of every line, with the name of its configuration."""
     own = reference_words(advice)
     names = {
-        "recommended": "recommended",
-        "reference, tuned": f"{own.batch_size}, tuned",
+        "recommended": text("recommended"),
+        "reference, tuned": text("{batch_size}, tuned", batch_size=own.batch_size),
         "reference": own.configuration,
     }
     last: dict[str, Row] = {}
@@ -138,11 +149,20 @@ def _ends(advice: Advice, curves: list[Row]) -> Iterator[tuple[Row, str]]:
 
 def _words(advice: Advice, metric: str, curves: list[Row]) -> str:
     ends = "; ".join(
-        f"{name}, batch size {row['batch']}: {quantity_text(metric, row['mean'])} after "
-        f"{quantity_text('equal_time_s', row['equal_time_s'])}"
+        text(
+            "{name}, batch size {size}: {value} after {time}",
+            name=name,
+            size=row["batch"],
+            value=quantity_text(metric, row["mean"]),
+            time=quantity_text("equal_time_s", row["equal_time_s"]),
+        )
         for row, name in _ends(advice, curves)
     )
-    return f"Line chart of validation {metric} against training time. At the end: {ends}."
+    return text(
+        "Line chart of {what} against training time. At the end: {ends}.",
+        what=split_label("validation", metric),
+        ends=ends,
+    )
 
 
 def _table(advice: Advice, curves: list[Row], metric: str) -> Table:
@@ -152,13 +172,13 @@ def _table(advice: Advice, curves: list[Row], metric: str) -> Table:
         for row, name in _ends(advice, curves)
     ]  # fmt: skip
     return Table(
-        caption="Where each run ended",
+        caption=text("Where each run ended"),
         columns=(
-            Column(key="configuration", quantity="", label="configuration"),
+            Column(key="configuration", quantity="", label=text("configuration")),
             Column(key="batch_size", quantity="batch_size"),
-            Column(key="seed", quantity="seed", label="seed"),
+            Column(key="seed", quantity="seed", label=text("seed")),
             Column(key="equal_time_s", quantity="equal_time_s"),
-            Column(key=metric, quantity=metric, label=f"validation {metric}"),
+            Column(key=metric, quantity=metric, label=split_label("validation", metric)),
         ),
         rows=tuple(rows),
     )

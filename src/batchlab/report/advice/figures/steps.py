@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Laws
+from batchlab.advice.parts import Candidate, Laws
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import (
     advice_looks,
@@ -23,7 +23,9 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 FRESH = ("value", "verify")
@@ -36,18 +38,13 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     looks = drawn_looks(advice_looks(advice, study), rows)
     absent = None
     if advice.target is None:
-        absent = "There is no target: every batch size got the same fixed run."
+        absent = text("There is no target: every batch size got the same fixed run.")
     elif not measured:
-        absent = "No run with a tuned rate reached the target."
+        absent = text("No run with a tuned rate reached the target.")
     panel = Panel(
         key=f"{key}-steps",
-        title="steps to target",
-        alternative="Chart of steps to target against batch size. "
-        + "; ".join(
-            f"{c.batch_size}: {estimate_text('steps_to_target', c.steps_to_target)}"
-            for c in measured
-        )
-        + ".",
+        title=label_text("steps_to_target"),
+        alternative=_words(measured),
         plot=partial(
             chart,
             "steps",
@@ -61,13 +58,23 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title="Steps to target by batch size",
+        title=text("Steps to target by batch size"),
         notes=tuple(_notes(advice, rows)),
         absent=absent,
         panels=() if absent else (panel,),
         data="steps",
         rows=rows,
         table=_table(advice),
+    )
+
+
+def _words(measured: list[Candidate]) -> str:
+    return text(
+        "Chart of steps to target against batch size. {values}.",
+        values="; ".join(
+            f"{c.batch_size}: {estimate_text('steps_to_target', c.steps_to_target)}"
+            for c in measured
+        ),
     )
 
 
@@ -124,37 +131,42 @@ def _critical_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
         "panel": "steps",
         "kind": "place",
         "batch_size": value,
-        "text": "critical batch size",
+        "text": label_text("critical_batch_size"),
         "side": "left" if value**2 < sizes[0] * sizes[-1] else "right",
     }
 
 
 def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     if any(row["kind"] == "run" for row in rows):
-        yield (
+        yield text(
             "Large marks: the estimate with its 95 % interval; small circles: the single runs on "
             "fresh seeds."
         )
     if any(row["kind"] == "open" for row in rows):
-        yield "Hollow: not trained itself; read off the fitted curve."
+        yield text("Hollow: not trained itself; read off the fitted curve.")
     if any(row["kind"] == "bound" for row in rows):
-        yield "↑: a run that had not reached the target by then."
+        yield text("↑: a run that had not reached the target by then.")
     laws = advice.laws
     if laws is None or not laws.curve:
-        yield "No law was fitted."
+        yield text("No law was fitted.")
         return
     p = laws.lack_of_fit.estimate
-    fit = "" if p is None else f" (test of the fit against the scatter of the seeds: p = {p:.2g})"
+    fit = ""
+    if p is not None:
+        fit = text(" (test of the fit against the scatter of the seeds: p = {p:.2g})", p=p)
     if laws.law_holds:
-        yield (
-            f"Line and band: the law S = S_min (1 + B_crit / B), fitted on log steps{fit}. "
-            f"S_min {estimate_text('steps_to_target', laws.s_min)}, "
-            f"E_min {estimate_text('samples_to_target', laws.e_min)} samples."
+        yield text(
+            "Line and band: the law S = S_min (1 + B_crit / B), fitted on log steps{fit}. "
+            "S_min {s_min}, E_min {e_min} samples.",
+            fit=fit,
+            s_min=estimate_text("steps_to_target", laws.s_min),
+            e_min=estimate_text("samples_to_target", laws.e_min),
         )
     else:
-        yield (
-            f"Line and band: the measured points joined by a line that never rises. The law "
-            f"S = S_min (1 + B_crit / B) was not used{fit}."
+        yield text(
+            "Line and band: the measured points joined by a line that never rises. The law "
+            "S = S_min (1 + B_crit / B) was not used{fit}.",
+            fit=fit,
         )
 
 
@@ -177,17 +189,17 @@ def _table(advice: Advice) -> Table:
     laws = advice.laws
     b_crit = "" if laws is None else estimate_text("critical_batch_size", laws.b_crit)
     return Table(
-        caption="Steps to target at the tuned rate, with 95 % intervals"
-        + (f"; critical batch size {b_crit}" if b_crit else ""),
+        caption=text("Steps to target at the tuned rate, with 95 % intervals")
+        + (text("; critical batch size {size}", size=b_crit) if b_crit else ""),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="n_runs", quantity="n", label="runs"),
+            Column(key="n_runs", quantity="n", label=text("runs")),
             Column(key="steps_to_target", quantity="steps_to_target"),
-            Column(key="low", quantity="steps_to_target", label="from"),
-            Column(key="high", quantity="steps_to_target", label="to"),
+            Column(key="low", quantity="steps_to_target", label=text("from")),
+            Column(key="high", quantity="steps_to_target", label=text("to")),
             Column(key="samples_to_target", quantity="samples_to_target"),
-            Column(key="note", quantity="", label="note"),
+            Column(key="note", quantity="", label=text("note")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

@@ -1,0 +1,100 @@
+"""Told: what the sentences of an advice are told from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Configuration
+from batchlab.records.study import WorkloadSummary
+from batchlab.report.advice.objective_words import target_text
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What the sentences are told from.
+
+    Attributes:
+        advice: the advice.
+        workload: what it is about.
+    """
+
+    advice: Advice
+    workload: WorkloadSummary
+
+    @property
+    def same_batch_size(self) -> bool:
+        """Whether the recommendation keeps the batch size of the reference."""
+        recommended = self.advice.recommendation
+        return (
+            recommended is not None and recommended.batch_size == self.advice.reference.batch_size
+        )
+
+    @property
+    def target(self) -> str:
+        """The target in words."""
+        target = self.advice.target
+        return text("the target") if target is None else target_text(target)
+
+    @property
+    def open_question(self) -> str:
+        """That what was asked can't be told."""
+        return {
+            "time": text(
+                "It can't be told which batch size gives the least time to {target}.",
+                target=self.target,
+            ),
+            "samples": text(
+                "It can't be told which batch size is the largest that still needs few samples to "
+                "{target}.",
+                target=self.target,
+            ),
+            "quality": text(
+                "It can't be told which batch size gives the best validation {metric}.",
+                metric=self.workload.metrics[0].name,
+            ),
+        }[self.advice.objective]
+
+    @property
+    def recommended(self) -> str:
+        """What to set, and what for."""
+        found = self.advice.recommendation
+        assert found is not None
+        setting = set_this(found, self.advice.reference)
+        return {
+            "time": text(
+                "{set_this} for the least time to {target}.", set_this=setting, target=self.target
+            ),
+            "samples": text(
+                "{set_this}: the largest that needs at most {near:percent} more samples than the "
+                "least to {target}.",
+                set_this=setting,
+                near=self.advice.delta,
+                target=self.target,
+            ),
+            "quality": text(
+                "{set_this} for the best validation {metric} within the fixed run.",
+                set_this=setting,
+                metric=self.workload.metrics[0].name,
+            ),
+        }[self.advice.objective]
+
+
+def set_this(found: Configuration, reference: Configuration) -> str:
+    """What to set, and what of it stays."""
+    setting = N_("use batch size {size} with learning rate {rate:rate}")
+    if is_same(found, reference):
+        setting = N_("keep batch size {size} and learning rate {rate:rate}")
+    elif found.batch_size == reference.batch_size:
+        setting = N_("keep batch size {size} and set learning rate {rate:rate}")
+    return text(setting, size=found.batch_size, rate=found.learning_rate)
+
+
+def is_same(found: Configuration, reference: Configuration) -> bool:
+    """Whether both have the same batch size and learning rate; how it is split does not count."""
+    return (found.batch_size, found.learning_rate) == (
+        reference.batch_size,
+        reference.learning_rate,
+    )

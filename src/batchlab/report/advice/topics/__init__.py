@@ -1,0 +1,1 @@
+"""The topics of an advice: each file tells the sentences of one of them."""

@@ -1,0 +1,113 @@
+"""The answer, why it is so, and what would settle it where it is open."""
+
+from __future__ import annotations
+
+from batchlab.advice.advice import Advice
+from batchlab.report.advice.objective_words import near_text, target_text
+from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
+from batchlab.report.advice.told import Told, set_this
+from batchlab.report.parts.sentence import Sentence
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
+from batchlab.words.numbers import english_number
+
+
+def answer(told: Told) -> Sentence:
+    """The verdict in one sentence."""
+    advice, found = told.advice, told.advice.recommendation
+    if advice.verdict == "cannot_tell" or found is None:
+        return Sentence(topic=N_("answer"), text=told.open_question, verdict="cannot_tell")
+    if advice.verdict != "indifferent":
+        return Sentence(topic=N_("answer"), text=with_a_capital(told.recommended))
+    any_of_these = text(
+        "The batch size does not matter much here, {between}: {set_this}, which takes the least "
+        "memory.",
+        between=_between(advice),
+        set_this=set_this(found, advice.reference),
+    )
+    return Sentence(topic=N_("answer"), text=any_of_these)
+
+
+def why(told: Told) -> Sentence | None:
+    """Why the verdict is what it is."""
+    reason = whole_sentence(told.advice.reason)
+    return Sentence(topic=N_("why"), text=reason) if reason else None
+
+
+def missing(told: Told) -> Sentence | None:
+    """What was missing for an answer, and about how much more would settle it."""
+    advice = told.advice
+    if advice.verdict != "cannot_tell":
+        return None
+    parts = []
+    # The reason is in the answer: what it says is not said again.
+    if advice.missing is not None and not advice.reason.quotes(advice.missing):
+        parts.append(text("Missing: {missing}.", missing=clause(advice.missing)))
+    if advice.more_budget_s is not None:
+        parts.append(
+            text(
+                "About {more_s:train_s} more would settle it: {option}.",
+                more_s=advice.more_budget_s,
+                option=f"--budget {_flag(advice.budget_s + advice.more_budget_s)}",
+            )
+        )
+    if advice.proposed_target is not None and advice.proposed_target != advice.target:
+        target = advice.proposed_target
+        parts.append(
+            text(
+                "The runs did reach {target}: try {option}.",
+                target=target_text(target),
+                option=f"--target {target.metric}={target.value:.6g}",
+            )
+        )
+    if not parts:
+        return None
+    return Sentence(topic=N_("what would settle it"), text=" ".join(parts))
+
+
+def for_now(told: Told) -> Sentence | None:
+    """Where it cannot be told: the best of what was tried, for who must choose now."""
+    found = told.advice.provisional
+    if found is None:
+        return None
+    best = text(
+        "Who must choose now: batch size {size} with learning rate {rate:rate} was the best of "
+        "what was tried. It is no recommendation: others may be better.",
+        size=found.batch_size,
+        rate=found.learning_rate,
+    )
+    return Sentence(topic=N_("for now"), text=best)
+
+
+def flat_interval(told: Told) -> Sentence | None:
+    """Which batch sizes do about as well."""
+    advice = told.advice
+    if advice.flat_interval is None:
+        return None
+    low, high = advice.flat_interval
+    near = near_text(advice)
+    if low == high:
+        fine = text("Of no other batch size is it certain (95 %) that it is {near}.", near=near)
+    else:
+        fine = text(
+            "Every batch size tried from {low} to {high}: {near} (95 %, all of them at once).",
+            low=low,
+            high=high,
+            near=near,
+        )
+    return Sentence(topic=N_("also fine"), text=fine)
+
+
+def _between(advice: Advice) -> str:
+    near = near_text(advice)
+    if advice.flat_interval is None:
+        return text("all are {near}", near=near)
+    low, high = advice.flat_interval
+    return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
+
+
+def _flag(value_s: float) -> str:
+    """A time as --budget takes it: whole seconds, minutes or hours."""
+    number, unit = english_number(value_s, "train_s").split()
+    letter = {"s": "s", "min": "m", "h": "h"}.get(unit)
+    return f"{-(-float(number) // 1):.0f}{letter}" if letter else "1s"

@@ -1,0 +1,143 @@
+"""The gain: the reference against the recommendation, and what the study costs against it."""
+
+from __future__ import annotations
+
+from batchlab.advice.advice import Advice
+from batchlab.records.estimate import Estimate
+from batchlab.report.advice.objective_words import objective_words, ratio_text
+from batchlab.report.advice.reason_clause import clause
+from batchlab.report.advice.reference_words import reference_words
+from batchlab.report.advice.told import Told, is_same
+from batchlab.report.parts.sentence import Sentence
+from batchlab.words.catalogue import plural, text
+from batchlab.words.message import N_
+
+
+def gain(told: Told) -> Sentence | None:
+    """The recommendation against the configuration as it is: batch size and rate together."""
+    advice = told.advice
+    if advice.recommendation is None:
+        return None
+    if is_same(advice.recommendation, advice.reference):
+        return Sentence(topic=N_("gain"), text=reference_words(advice).nothing_to_gain)
+    against = text(
+        "Against the recommendation {configuration} (batch size {size}, learning rate {rate:rate}) "
+        "{compared}{missed}.",
+        configuration=reference_words(advice).configuration,
+        size=advice.reference.batch_size,
+        rate=advice.reference.learning_rate,
+        compared=_compared(advice, advice.gain),
+        missed=_missed(advice),
+    )
+    return Sentence(topic=N_("gain"), text=against)
+
+
+def gain_from_batch_size(told: Told) -> Sentence | None:
+    """How much of the gain is the batch size's: the reference batch size is tuned as well."""
+    advice = told.advice
+    topic = N_("of it from the batch size")
+    if advice.recommendation is None or is_same(advice.recommendation, advice.reference):
+        return None
+    if told.same_batch_size:
+        nothing = text("None: the batch size stays as it is, only other settings change.")
+        return Sentence(topic=topic, text=nothing)
+    tuned = advice.reference_tuned
+    against = text(
+        "Batch size {size} at its own tuned learning rate{rate} {compared}{whose}.",
+        size=advice.reference.batch_size,
+        rate="" if tuned is None else text(" ({rate:rate})", rate=tuned.learning_rate),
+        compared=_compared(advice, advice.gain_from_batch_size),
+        whose=_whose(advice),
+    )
+    return Sentence(topic=topic, text=against)
+
+
+def pay_back(told: Told) -> Sentence | None:
+    """What the study cost against what it saves in each run."""
+    advice = told.advice
+    if advice.recommendation is None:
+        return None
+    spent_s = advice.spent_s
+    if advice.pay_back_runs is not None and advice.pay_back_runs > 1:
+        earned = text(
+            "The study took {spent_s:train_s}, which about {runs:two_digits} full training runs "
+            "with the recommendation earn back.",
+            spent_s=spent_s,
+            runs=advice.pay_back_runs,
+        )
+    elif advice.pay_back_runs is not None:
+        earned = text(
+            "The study took {spent_s:train_s}, which about one full training run with the "
+            "recommendation earns back.",
+            spent_s=spent_s,
+        )
+    elif advice.objective != "time":
+        return None
+    elif advice.gain.low is not None and advice.gain.low > 1:
+        earned = text(
+            "The study took {spent_s:train_s}; after how many runs that is earned back is not "
+            "known.",
+            spent_s=spent_s,
+        )
+    else:
+        earned = text(
+            "The study took {spent_s:train_s}; no saving of time per run was found that would earn "
+            "it back.",
+            spent_s=spent_s,
+        )
+    return Sentence(topic=N_("pay-back"), text=earned)
+
+
+def _compared(advice: Advice, ratio: Estimate) -> str:
+    """The other configuration's figure over the recommendation's, as far as it is known."""
+    takes = objective_words(advice).takes
+    if ratio.estimate is None and ratio.low is not None:
+        return text(takes, ratio=text("at least {ratio:times}", ratio=ratio.low))
+    if ratio.estimate is None:
+        return text("can't be told: {why}", why=clause(ratio.reason) or text("it was not measured"))
+    value = text(takes, ratio=ratio_text(ratio.estimate))
+    if ratio.low is None and ratio.high is None:
+        return text("{takes}, without an interval, so it may be chance", takes=value)
+    interval = plural(
+        "(95 %: {interval}, {n} seed)",
+        "(95 %: {interval}, {n} seeds)",
+        ratio.n,
+        interval=_ratio_interval(ratio),
+    )
+    if ratio.low is not None and ratio.low > 1:
+        return f"{value} {interval}"
+    if ratio.high is not None and ratio.high < 1:
+        only = text(takes, ratio=text("only {ratio:times}", ratio=ratio.estimate))
+        return text("{takes} {interval}: it did better", takes=only, interval=interval)
+    return text("{takes} {interval}, which may be no difference", takes=value, interval=interval)
+
+
+def _ratio_interval(ratio: Estimate) -> str:
+    if ratio.low is None and ratio.high is not None:
+        return text("at most {ratio:times}", ratio=ratio.high)
+    if ratio.high is None and ratio.low is not None:
+        return text("at least {ratio:times}", ratio=ratio.low)
+    return text("{low:times} to {high:times}", low=ratio.low or 0.0, high=ratio.high or 0.0)
+
+
+def _missed(advice: Advice) -> str:
+    """How often the reference missed the target in the verification."""
+    if advice.head_to_head is None:
+        return ""
+    runs = advice.head_to_head.reference
+    missed = sum(value is None for value in runs)
+    if not missed:
+        return ""
+    return text("; it missed the target on {missed} of {n} seeds", missed=missed, n=len(runs))
+
+
+def _whose(advice: Advice) -> str:
+    """Who the whole gain belongs to, as far as both intervals say so."""
+    whole, part = advice.gain, advice.gain_from_batch_size
+    if whole.low is None or whole.low <= 1 or part.estimate is None:
+        return ""
+    if part.low is not None and part.low > 1:
+        if part.high is None or whole.low <= part.high:
+            return text("; this part of the gain is the batch size's")
+        return text("; this part of the gain is the batch size's, the rest the learning rate's")
+    return text("; what is gained for certain comes from the learning rate")

@@ -1,0 +1,78 @@
+"""The habit: how good the batch sizes that people take without measuring are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Candidate
+from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
+from batchlab.report.advice.told import Told
+from batchlab.report.parts.sentence import ClaimVerdict, Sentence
+from batchlab.words.catalogue import listing, plural, text
+from batchlab.words.message import N_
+
+HABIT = (16, 32, 64, 128)  # the batch sizes people take without measuring
+
+
+def habit(told: Told) -> Sentence | None:
+    """How good the sizes that people take without measuring are here, each tuned."""
+    advice = told.advice
+    valued = [c for c in advice.candidates if c.batch_size in HABIT]
+    limit = 1 + advice.delta
+    good = [c for c in valued if c.in_flat_interval]
+    worse = [(c, low) for c in valued if (low := c.relative.low) is not None and low > limit]
+    if not worse and all(c.relative.estimate is None for c in valued):
+        return None
+    settled = [*good, *(c for c, _ in worse)]
+    open_ones = [c for c in valued if c not in settled]
+    parts = []
+    if good:
+        parts.append(_of_sizes("{sizes} is {near}", "{sizes} are {near}", good, near_text(advice)))
+    if worse:
+        parts.append(_habit_is_worse(advice, worse))
+    if open_ones:
+        parts.append(text("for {sizes} that can't be told", sizes=_sizes(open_ones)))
+    parts += _untrained(valued, [candidate for candidate, _ in worse])
+    verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
+    habitual = text(
+        "The usual 16, 32, 64 and 128, each at its own tuned learning rate: {parts}.",
+        parts="; ".join(parts),
+    )
+    return Sentence(topic=N_("habit"), text=habitual, verdict=verdict)
+
+
+def _habit_is_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str:
+    at_least = text("at least {ratios}", ratios=listing([ratio_text(low) for _, low in worse]))
+    return text(
+        "with {sizes} it {takes} as with the best",
+        sizes=_sizes([candidate for candidate, _ in worse]),
+        takes=text(objective_words(advice).takes, ratio=at_least),
+    )
+
+
+def _untrained(valued: list[Candidate], worse: list[Candidate]) -> Iterator[str]:
+    """Where what is known of a habit comes from, if it was not trained itself."""
+    untrained = [c for c in valued if c.learning_rate is None]
+    off_the_curve = [c for c in untrained if c.relative.estimate is not None]
+    if off_the_curve:
+        yield _of_sizes(
+            "{sizes} was not trained: this is read off the fitted curve",
+            "{sizes} were not trained: this is read off the fitted curve",
+            off_the_curve,
+        )
+    bounded = [c for c in worse if c in untrained and c not in off_the_curve]
+    if bounded:
+        yield _of_sizes(
+            "{sizes} has no run that met the target, only this bound",
+            "{sizes} have no run that met the target, only this bound",
+            bounded,
+        )
+
+
+def _sizes(candidates: list[Candidate]) -> str:
+    return listing([str(candidate.batch_size) for candidate in candidates])
+
+
+def _of_sizes(singular: str, several: str, candidates: list[Candidate], near: str = "") -> str:
+    return plural(singular, several, len(candidates), sizes=_sizes(candidates), near=near)

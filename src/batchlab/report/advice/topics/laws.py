@@ -1,0 +1,75 @@
+"""The laws: the critical batch size, and what the scaling rules would have set."""
+
+from __future__ import annotations
+
+from batchlab.records.reason import Reason
+from batchlab.report.advice.reason_clause import clause
+from batchlab.report.advice.told import Told
+from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.parts.sentence import Sentence
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
+
+_WITHOUT_BOUND = {
+    "b_crit_beyond_largest": N_(
+        "the estimate of B_crit lies beyond the largest measured batch size, {largest:.6g}"
+    ),
+    "b_crit_below_smallest": N_(
+        "the estimate of B_crit lies below the smallest measured batch size, {smallest:.6g}"
+    ),
+}
+
+
+def critical_batch_size(told: Told) -> Sentence | None:
+    """The critical batch size with its interval, or why there is none."""
+    laws = told.advice.laws
+    if laws is None:
+        return None
+    b_crit = laws.b_crit
+    if b_crit.estimate is None and b_crit.low is None and b_crit.high is None:
+        untold = text(
+            "The critical batch size can't be told: {why}.",
+            why=clause(b_crit.reason) or text("no fit"),
+        )
+        if laws.exponent.estimate is not None:
+            untold += " " + text(
+                "The exponent of the more general law is {exponent}; 1 would be this law.",
+                exponent=estimate_text("ratio", laws.exponent),
+            )
+        return Sentence(topic=N_("critical batch size"), text=untold, verdict="cannot_tell")
+    size = estimate_text("critical_batch_size", b_crit)
+    if b_crit.estimate is None and b_crit.reason is not None:
+        size += f": {_without_bound(b_crit.reason)}"
+    known = text("The critical batch size for this target is {size}.", size=size)
+    return Sentence(topic=N_("critical batch size"), text=known)
+
+
+def _without_bound(reason: Reason) -> str:
+    """Why B_crit is a bound; the reason itself would give the bound again."""
+    shorter = _WITHOUT_BOUND.get(reason.code)
+    return clause(reason) if shorter is None else text(shorter, **reason.named)
+
+
+def rules(told: Told) -> Sentence | None:
+    """Where the scaling rules would have put the learning rate of the recommended batch size."""
+    found = told.advice.recommendation
+    if found is None or told.same_batch_size:
+        return None
+    candidate = told.advice.candidate(found.batch_size)
+    if candidate is None or not candidate.rule_learning_rates:
+        return None
+    parts = [
+        text(
+            "{rule} {rate:learning_rate} ({ratio:times} times the tuned rate)",
+            rule=rule,
+            rate=float(f"{rate:.2g}"),
+            ratio=rate / found.learning_rate,
+        )
+        for rule, rate in candidate.rule_learning_rates
+    ]
+    would = text(
+        "From the tuned rate at batch size {size} the scaling rules would have set: {rates}.",
+        size=told.advice.reference.batch_size,
+        rates=", ".join(parts),
+    )
+    return Sentence(topic=N_("scaling rules"), text=would)
