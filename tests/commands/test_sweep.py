@@ -785,6 +785,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 import batchlab
+from batchlab.words.reasons import reason_text
 
 x = torch.randn(400, 50, generator=torch.Generator().manual_seed(0))
 workload = batchlab.Workload(
