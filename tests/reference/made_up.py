@@ -110,18 +110,19 @@ def made_up_record(
     curves = made_up_curves() if curves is None else curves
     batch_loss = batch_loss or curves.get(("train", "loss"), lambda epoch: 1.0)
     gradient_norm = gradient_norm or (lambda epoch: 1.0)
+    plan = trial.plan
     steps = {0}
     for ended in range(epochs):
-        begin, end = trial.plan.steps_in(ended), trial.plan.steps_in(ended + 1)
+        begin, end = plan.steps_in(ended), plan.steps_in(ended + 1)
         n_steps, parts = end - begin, range(1, evaluations_per_epoch + 1)
         steps |= {begin + -(-n_steps * part // evaluations_per_epoch) for part in parts}
     evaluations = []
     for number, step in enumerate(sorted(steps)):
-        epoch = trial.plan.epoch_at(step)
+        epoch = plan.epoch_at(step)
         evaluations.append(
             Evaluation(
                 step=step,
-                samples=trial.plan.samples_at(step),
+                samples=plan.samples_at(step),
                 train_s=step * step_s,
                 eval_s=number * eval_s,
                 batch_loss=None if step == 0 else _finite(batch_loss(epoch)),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from tests.reference.made_up import approach, made_up_record, made_up_study, made_up_trial
@@ -287,6 +288,7 @@ KINDS: dict[str, Callable[[], Advice]] = {
 }
 
 
+@lru_cache(maxsize=32)
 def advice_study(advice: Advice) -> Study:
     """A study with a record for every run of `advice`, crossing the target where it says so."""
     base = made_up_study(batch_sizes=(64,), epochs=1, n_train=N_TRAIN)

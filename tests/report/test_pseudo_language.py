@@ -11,6 +11,7 @@ from tests.reference.chart_words import figure_words
 from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.names import NAMES
+from tests.reference.one_fast import one_fast
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.visible_text import visible_texts
 
@@ -109,7 +110,7 @@ def test_the_text_of_a_sweep_is_all_from_the_catalogue(name: str) -> None:
     assert escaped([said]) == []
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", one_fast(STUDIES, "rates and bad ends"))
 def test_the_page_of_a_sweep_is_all_from_the_catalogue(name: str) -> None:
     with language(pseudo_language()):
         page = html_page(STUDIES[name])

@@ -12,6 +12,7 @@ from tests.reference.chart_words import figure_words
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.names import NAMES
+from tests.reference.one_fast import one_fast
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -137,7 +138,7 @@ def test_no_code_of_the_advisor_escapes_the_catalogue(asked: tuple[float, float 
     assert len({step.did.code for step in advice.steps}) >= 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", one_fast(KINDS, "recommend"))
 def test_nothing_that_is_seen_or_read_out_of_the_page_escapes_the_catalogue(kind: str) -> None:
     advice = KINDS[kind]()
 

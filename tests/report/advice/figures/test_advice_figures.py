@@ -25,11 +25,10 @@ ADVICE = made_up_advice()
 
 
 def figures(advice, profile=None) -> dict:
+    study = advice_study(advice)
     return {
-        f.key: f
-        for f in tuple(
-            row.build(advice, advice_study(advice), profile) for row in figure_rows(folder)
-        )
+        figure.key: figure
+        for figure in (row.build(advice, study, profile) for row in figure_rows(folder))
     }
 
 
