@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,23 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     assert cancelled.status is None
     assert cancelled.steps > 0
     assert later.resumed_from_steps != ()
+
+
+def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
+    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **named: Any) -> None:
+        raise StoreError("the disk is full")
+
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        monkeypatch.setattr(store, "put_evaluations", full)
+        monkeypatch.setattr(store, "finish_trial", full)
+        for batch_size in (5, 10):
+            engine.submit(ask(engine, batch_size=batch_size, steps=4))
+        with pytest.raises(StoreError, match="the disk is full"):
+            engine.next_finished()
+
+        engine.cancel()  # what a command does on its way out
+
+    assert multiprocessing.active_children() == []

@@ -137,11 +137,15 @@ class ProcessPool:
         """Have every child write its checkpoint and end; what was submitted does not come back."""
         try:
             self._stop(None, None)
-            self._ended.clear()
         finally:
             # Only a watcher that cannot keep the records any more (a full disk) leaves some here.
+            # They are forgotten too: a second call finds nothing to tell the watcher about.
             for _, child in self._running.values():
                 child.kill()
+                child.wait()
+            self._running.clear()
+            self._waiting.clear()
+            self._ended.clear()
 
     def _out_of_time(self) -> bool:
         return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
