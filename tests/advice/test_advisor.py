@@ -300,6 +300,7 @@ def test_a_rate_that_further_seeds_would_hardly_move_is_asked_about_twice_at_mos
     assert [most_seeds_where_three_are_alike(narrow, salt) for salt in range(6)] == [2] * 6
 
 
+@pytest.mark.slow
 def test_a_rate_that_further_seeds_may_move_is_asked_about_again():
     shallow = Truth(noise=0.3, left=0.1, right=0.1)
 

@@ -14,6 +14,7 @@ import torch
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
+from tests.reference.one_fast import one_fast
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.user_file import write_user_file
@@ -298,7 +299,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workload_subject, "LocalProcesses", made)
 
 
-@pytest.mark.parametrize("after", [1, 4, 7])
+@pytest.mark.parametrize("after", one_fast([1, 4, 7], 4))
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     lab: Path,
     tmp_path: Path,

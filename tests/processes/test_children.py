@@ -109,6 +109,7 @@ def test_a_child_hears_that_it_should_stop() -> None:
     assert end.value == "stopped"
 
 
+@pytest.mark.slow
 def test_a_child_does_not_import_the_callers_main_module_again(tmp_path: Path) -> None:
     script = tmp_path / "unguarded.py"
     script.write_text(

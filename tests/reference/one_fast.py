@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 
-def one_fast(names: Iterable[str], fast: str) -> list[Any]:
-    """The parameters `names`; all but `fast` are marked slow."""
-    found = list(names)
+def one_fast(cases: Iterable[Any], fast: Any) -> list[Any]:
+    """The parameters `cases`; all but `fast` are marked slow."""
+    found = list(cases)
     assert fast in found
-    return [pytest.param(name, marks=() if name == fast else pytest.mark.slow) for name in found]
+    return [pytest.param(case, marks=() if case == fast else pytest.mark.slow) for case in found]

@@ -112,7 +112,11 @@ def test_it_trains_as_the_textbook_does_bit_for_bit(
 
 @pytest.mark.parametrize(
     ("micro_batch_size", "sampling", "drop_last"),
-    [(N, "reshuffle", False), (9, "reshuffle", True), (N, "replacement", False)],
+    [
+        pytest.param(N, "reshuffle", False, marks=pytest.mark.slow),
+        (9, "reshuffle", True),
+        pytest.param(N, "replacement", False, marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
     micro_batch_size: int,
