@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.commands import advise as advising
+from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advised import Advised
 from batchlab.words.reasons import reason_text
 
@@ -18,8 +20,9 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `advise` was called with; nothing is trained, the answer is made up."""
     asked: dict[str, Any] = {}
 
-    def answered(workload: str, **named: Any) -> Advised:
-        asked.update(named, workload=workload)
+    def answered(workload: str, call: AdviceCall) -> Advised:
+        asked.update({field.name: getattr(call, field.name) for field in fields(call)})
+        asked["workload"] = workload
         advice = made_up_advice()
         return Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
 

@@ -22,6 +22,7 @@ from torch import nn
 
 import batchlab
 from batchlab.commands import advice_session, workload_subject
+from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advise import advise_with_evidence
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.report import stored
@@ -586,8 +587,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(advice_session, "_decided", lambda question, engine: made_up_advice())
-    asked = advise_with_evidence(
-        tiny(),
+    call = AdviceCall(
         objective="time",
         target=None,
         budget_s=BUDGET_S,
@@ -605,6 +605,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
         listener=None,
         reserved_s=0.0,
     )
+    asked = advise_with_evidence(tiny(), call)
 
     again = stored(lab, None)
 

@@ -113,11 +113,11 @@ def advise(
     """
     check_output_file(report, store=store)
     with at_work() as progress:
+        from batchlab.commands.advice_call import AdviceCall
         from batchlab.commands.advise import advise_with_evidence
         from batchlab.commands.report import json_document, write_page
 
-        advised = advise_with_evidence(
-            workload,
+        call = AdviceCall(
             objective=objective,
             target=target,
             budget_s=budget,
@@ -135,6 +135,7 @@ def advise(
             listener=progress,
             reserved_s=invocation.reserved_s(budget, report),
         )
+        advised = advise_with_evidence(workload, call)
         progress.phase("writing the report")
         write_page(advised, report)
     if as_json:

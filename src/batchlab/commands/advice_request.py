@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import get_args
 
 from batchlab.advice.parts import Objective
+from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advice_options import candidate_batch_sizes, options_of, reference_of
 from batchlab.errors import ProfileError, UsageError
-from batchlab.planning.sweep_request import SweepRequest, checked_target, plan_trials
+from batchlab.planning.sweep_request import (
+    SweepRequest,
+    checked_request,
+    checked_target,
+    plan_trials,
+)
 from batchlab.profiling.measuring import ProfileRequest, profile_request
 from batchlab.profiling.profile import Profile
 from batchlab.records.trial import Target, Trial
@@ -125,29 +131,14 @@ def read_profile(given: Profile | str | Path | None) -> Profile | None:
 
 
 def advice_request(
-    loaded: LoadedWorkload,
-    request: SweepRequest,
-    *,
-    objective: Objective,
-    target: tuple[str, float] | None,
-    epochs: int | None,
-    train_s: float | None,
-    budget_s: float,
-    memory_limit_bytes: int | None,
-    elsewhere: Profile | None,
+    loaded: LoadedWorkload, call: AdviceCall, *, elsewhere: Profile | None
 ) -> AdviceRequest:
     """What is asked of the advice about `loaded`, checked.
 
     Args:
         loaded: the workload.
-        request: candidates, sampling and device, checked on their own.
-        objective: what is to be best.
-        target: (metric, value) that counts as trained; None: the workload's own, if it has one.
-        epochs: as far as runs go; 10 for quality and for a learning rate with a shape.
-        train_s: with quality, seconds of training for all instead of epochs.
-        budget_s: seconds for the whole call.
-        memory_limit_bytes: of the device that the step times come from.
-        elsewhere: a profile of another machine.
+        call: what is asked of it, as it was given.
+        elsewhere: the call's profile of another machine, read.
 
     Raises:
         UsageError: a value outside what is possible; the message says what is.
@@ -155,84 +146,132 @@ def advice_request(
         WorkloadError: in the profile no batch size ran.
     """
     workload = loaded.workload
-    if workload.validation is None:
-        raise UsageError(
-            f"workload {workload.name!r} has no validation set, by which runs are compared; give "
-            f'it one, or leave validation="split" to have it taken from the training set'
-        )
-    if objective == "quality" and target is not None:
-        raise UsageError(
-            f"target {target[0]}={target[1]} with objective quality: quality is compared after the "
-            f"same number of epochs for all; leave --target out, or ask for objective time"
-        )
-    _check_train_s(train_s, workload, objective=objective, epochs=epochs)
-    if workload.schedule is not None or (objective == "quality" and train_s is None):
-        epochs = epochs or _DEFAULT_EPOCHS
-    if target is None and workload.target is not None and objective != "quality":
-        target = (workload.target.metric, workload.target.value)
-    reference = replace(
-        plan_trials(loaded, replace(request, batch_sizes=(workload.batch_size,)))[0],
-        horizon_steps=None,
+    request = checked_request(
+        batch_sizes=call.batch_sizes,
+        learning_rates=None,
+        seeds=1,
+        epochs=call.epochs,
+        steps=None,
+        scaling_rule="none",
+        sampling=call.sampling,
+        drop_last=call.drop_last,
+        micro_batch_size=None,
+        device=call.device,
     )
-    if workload.schedule is not None:
-        assert epochs is not None
-        reference = replace(reference, horizon_steps=reference.plan.steps_in(epochs))
+    _check_comparison(call, workload)
+    target, epochs = _target(call, workload), _epochs(call, workload)
+    reference = _reference(loaded, request, epochs=epochs)
     sizes = candidate_batch_sizes(reference.n_train, reference=workload.batch_size)
     if request.batch_sizes is not None:
         given = plan_trials(loaded, request)
         sizes = tuple(sorted({workload.batch_size, *(trial.batch_size for trial in given)}))
     if elsewhere is not None:
-        _check_same_workload(elsewhere, reference)
-        if memory_limit_bytes is not None:
-            elsewhere = replace(elsewhere, memory_limit_bytes=memory_limit_bytes)
-        # Now, before anything is measured on this machine.
-        reference_of(
-            options_of(elsewhere, sizes),
-            batch_size=workload.batch_size,
-            learning_rate=workload.learning_rate,
-            device_name=elsewhere.device_name,
-        )
+        elsewhere = _usable(elsewhere, reference, sizes, memory_limit_bytes=call.memory_limit_bytes)
     return AdviceRequest(
-        objective=objective,
+        objective=call.objective,
         target=None if target is None else checked_target(workload, target),
         batch_sizes=sizes,
         trial=reference,
-        budget_s=budget_s,
+        budget_s=call.budget_s,
         epochs=epochs,
-        train_s=train_s,
-        memory_limit_bytes=memory_limit_bytes,
+        train_s=call.train_s,
+        memory_limit_bytes=call.memory_limit_bytes,
         elsewhere=elsewhere,
         to_profile=profile_request(
             loaded,
             batch_sizes=sizes,
             device=request.device,
             # The limit is of the device that the profile was made on.
-            memory_limit_bytes=memory_limit_bytes if elsewhere is None else None,
+            memory_limit_bytes=call.memory_limit_bytes if elsewhere is None else None,
         ),
         device=request.device,
     )
 
 
-def _check_train_s(
-    train_s: float | None, workload: Workload, *, objective: Objective, epochs: int | None
-) -> None:
-    if train_s is None:
-        return
+def _check_comparison(call: AdviceCall, workload: Workload) -> None:
+    if workload.validation is None:
+        raise UsageError(
+            f"workload {workload.name!r} has no validation set, by which runs are compared; give "
+            f'it one, or leave validation="split" to have it taken from the training set'
+        )
+    if call.objective == "quality" and call.target is not None:
+        metric, value = call.target
+        raise UsageError(
+            f"target {metric}={value} with objective quality: quality is compared after the "
+            f"same number of epochs for all; leave --target out, or ask for objective time"
+        )
+    if call.train_s is not None:
+        _check_train_s(call.train_s, call, workload)
+
+
+def _check_train_s(train_s: float, call: AdviceCall, workload: Workload) -> None:
     given = f"train time {train_s:g} s"
     if not (math.isfinite(train_s) and train_s > 0):
         raise UsageError(f"{given}: expected more than 0, such as 60s")
-    if objective != "quality":
+    if call.objective != "quality":
         raise UsageError(
-            f"{given} with objective {objective}: it is for objective quality; leave it out, or "
-            f"limit runs by --epochs"
+            f"{given} with objective {call.objective}: it is for objective quality; leave it out, "
+            f"or limit runs by --epochs"
         )
-    if epochs is not None:
-        raise UsageError(f"{given} and {epochs} epochs: quality is compared after one of the two")
+    if call.epochs is not None:
+        raise UsageError(
+            f"{given} and {call.epochs} epochs: quality is compared after one of the two"
+        )
     if workload.schedule is not None:
         raise UsageError(
             f"{given}: workload {workload.name!r} has a learning rate with a shape of its own, "
             f"which spans epochs; give --epochs instead"
         )
+
+
+def _target(call: AdviceCall, workload: Workload) -> tuple[str, float] | None:
+    """The target given, else the workload's own; quality is compared without one."""
+    if call.target is not None or workload.target is None or call.objective == "quality":
+        return call.target
+    return workload.target.metric, workload.target.value
+
+
+def _epochs(call: AdviceCall, workload: Workload) -> int | None:
+    """The epochs given, or as many as a comparison after equal epochs or a schedule needs."""
+    if workload.schedule is not None or (call.objective == "quality" and call.train_s is None):
+        return call.epochs or _DEFAULT_EPOCHS
+    return call.epochs
+
+
+def _reference(loaded: LoadedWorkload, request: SweepRequest, *, epochs: int | None) -> Trial:
+    """The workload's own configuration, its schedule over `epochs`."""
+    workload = loaded.workload
+    (planned,) = plan_trials(loaded, replace(request, batch_sizes=(workload.batch_size,)))
+    reference = replace(planned, horizon_steps=None)
+    if workload.schedule is None:
+        return reference
+    assert epochs is not None
+    return replace(reference, horizon_steps=reference.plan.steps_in(epochs))
+
+
+def _usable(
+    elsewhere: Profile,
+    reference: Trial,
+    sizes: tuple[int, ...],
+    *,
+    memory_limit_bytes: int | None,
+) -> Profile:
+    """The profile under the call's memory limit; refused now, before anything is measured here.
+
+    Raises:
+        ProfileError: it is of another workload.
+        WorkloadError: in it no batch size ran.
+    """
+    _check_same_workload(elsewhere, reference)
+    if memory_limit_bytes is not None:
+        elsewhere = replace(elsewhere, memory_limit_bytes=memory_limit_bytes)
+    reference_of(
+        options_of(elsewhere, sizes),
+        batch_size=reference.batch_size,
+        learning_rate=reference.learning_rate,
+        device_name=elsewhere.device_name,
+    )
+    return elsewhere
 
 
 def _check_same_workload(profile: Profile, trial: Trial) -> None:

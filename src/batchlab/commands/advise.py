@@ -8,6 +8,7 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Objective
+from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advice_request import (
     AdviceRequest,
     advice_request,
@@ -22,7 +23,6 @@ from batchlab.commands.subject import Subject
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.journal import StudyName
 from batchlab.machine import environment
-from batchlab.planning.sweep_request import checked_request
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener, Silent
@@ -95,8 +95,7 @@ def advise(
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """
-    return advise_with_evidence(
-        workload,
+    call = AdviceCall(
         objective=objective,
         target=target,
         budget_s=budget_s,
@@ -113,71 +112,37 @@ def advise(
         command=command,
         listener=listener,
         reserved_s=reserved_s,
-    ).advice
+    )
+    return advise_with_evidence(workload, call).advice
 
 
-def advise_with_evidence(
-    workload: Workload | str,
-    *,
-    objective: Objective,
-    target: tuple[str, float] | None,
-    budget_s: float,
-    batch_sizes: Sequence[int | Literal["full"]] | None,
-    epochs: int | None,
-    train_s: float | None,
-    memory_limit_bytes: int | None,
-    profile: Profile | str | Path | None,
-    settings: Mapping[str, Setting] | None,
-    sampling: Sampling,
-    drop_last: bool,
-    device: str,
-    store: str | Path,
-    command: str | None,
-    listener: ProgressListener | None,
-    reserved_s: float,
-) -> Advised:
+def advise_with_evidence(workload: Workload | str, call: AdviceCall) -> Advised:
     """What `advise` does, with the runs and the profile that its answer rests on.
 
-    The arguments and errors are those of `advise`.
+    Args:
+        workload: as `advise` takes it.
+        call: what else `advise` takes.
+
+    Raises:
+        BatchlabError: what `advise` raises.
+        KeyboardInterrupt: after everything has been stored.
     """
-    budget = Budget(budget_s, reserved_s=reserved_s)
-    listener = listener or Silent()
-    check_objective(objective)
-    elsewhere = read_profile(profile)
+    budget = Budget(call.budget_s, reserved_s=call.reserved_s)
+    listener = call.listener or Silent()
+    check_objective(call.objective)
+    elsewhere = read_profile(call.profile)
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
-        loaded = loaded_workload(workload, settings or {})
-        request = checked_request(
-            batch_sizes=batch_sizes,
-            learning_rates=None,
-            seeds=1,
-            epochs=epochs,
-            steps=None,
-            scaling_rule="none",
-            sampling=sampling,
-            drop_last=drop_last,
-            micro_batch_size=None,
-            device=device,
-        )
-        asked = advice_request(
-            loaded,
-            request,
-            objective=objective,
-            target=target,
-            epochs=epochs,
-            train_s=train_s,
-            budget_s=budget_s,
-            memory_limit_bytes=memory_limit_bytes,
-            elsewhere=elsewhere,
-        )
-        prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
-        described = command or f"batchlab.advise({loaded.reference!r}, ...)"
+        loaded = loaded_workload(workload, call.settings or {})
+        asked = advice_request(loaded, call, elsewhere=elsewhere)
+        prepared = PreparedWorkload(loaded, device=asked.device, budget=budget, listener=listener)
+        described = call.command or f"batchlab.advise({loaded.reference!r}, ...)"
         del loaded, workload  # so that the data can go once they are in shared memory
         return advise_about(
             WorkloadSubject(prepared),
             asked,
             budget=budget,
-            store=store,
+            store=call.store,
             command=described,
             listener=listener,
         )
