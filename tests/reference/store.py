@@ -119,6 +119,16 @@ class InMemoryStore:
             notes=tuple(all_notes),
         )
 
+    def put_record(self, record: TrialRecord) -> None:
+        before = self.records.get(record.trial.trial_id)
+        by_step = {
+            e.step: e for e in (*(before.evaluations if before else ()), *record.evaluations)
+        }
+        kept = replace(record, evaluations=tuple(by_step[step] for step in sorted(by_step)))
+        if record.status is None:
+            kept = replace(kept, reason=None, traceback=None)
+        self.records[record.trial.trial_id] = kept
+
     def record(self, trial_id: str) -> TrialRecord | None:
         return self.records.get(trial_id)
 

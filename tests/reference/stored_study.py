@@ -10,7 +10,7 @@ from tests.reference.made_up import made_up_study
 from tests.reference.store import InMemoryStore
 
 from batchlab.records.study import Study
-from batchlab.records.trial import Evaluation, Score, TrialRecord
+from batchlab.records.trial import Evaluation, Score
 from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -18,19 +18,6 @@ STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
 WORKLOAD = STUDY.workload
 RECORD = STUDY.records[0]
 TRIAL_ID = RECORD.trial.trial_id
-
-
-def put(store: Store | InMemoryStore, record: TrialRecord) -> None:
-    store.begin_trial(record)
-    store.put_evaluations(record.trial.trial_id, record.evaluations)
-    if record.status is not None:
-        store.finish_trial(
-            record.trial.trial_id,
-            status=record.status,
-            reason=record.reason,
-            traceback=record.traceback,
-            peak_bytes=record.peak_bytes,
-        )
 
 
 def put_study(store: Store | InMemoryStore, study: Study) -> None:
@@ -43,7 +30,7 @@ def put_study(store: Store | InMemoryStore, study: Study) -> None:
         trial_ids=[record.trial.trial_id for record in study.records],
     )
     for record in study.records:
-        put(store, record)
+        store.put_record(record)
     for timing in study.timings:
         store.put_timing(timing)
 

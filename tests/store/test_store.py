@@ -23,7 +23,6 @@ from tests.reference.stored_study import (
     WORKLOAD,
     an_evaluation,
     child,
-    put,
     put_study,
     run_at_once,
 )
@@ -143,7 +142,7 @@ def test_a_record_comes_back_bit_for_bit(many_records, record):
     store.begin_trial(record)
     store.restart_trial(trial_id)  # the same trial may be drawn twice
 
-    put(store, record)
+    store.put_record(record)
 
     assert repr(store.record(trial_id)) == repr(record)
 
@@ -247,6 +246,11 @@ class StoreAgreesWithItsTwin(RuleBasedStateMachine):
     def begin_trial(self, record):
         for store in self.both:
             store.begin_trial(record)
+
+    @rule(record=records_of(st.sampled_from(POOL)), has_ended=st.booleans())
+    def put_record(self, record, has_ended):
+        for store in self.both:
+            store.put_record(record if has_ended else replace(record, status=None))
 
     @rule(trial_id=pool_ids, evaluations=evaluation_lists(st.integers(0, 6)))
     def put_evaluations(self, trial_id, evaluations):
@@ -367,8 +371,8 @@ def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(stor
 
 def test_a_study_shows_its_trials_as_asked_and_leaves_out_those_not_begun(store):
     first, second = STUDY.records
-    put(store, first)
-    put(store, second)
+    store.put_record(first)
+    store.put_record(second)
     store.put_study(
         study_id="s",
         command="sweep",
@@ -426,8 +430,7 @@ def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
 
 
 def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
-    put(
-        store,
+    store.put_record(
         replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9"),
     )
     store.put_study(
@@ -455,7 +458,7 @@ def test_a_trial_that_goes_on_keeps_its_evaluations_and_loses_its_ending(store):
     failed = replace(
         RECORD, status=Status.ERROR, reason=written("no"), traceback="long", notes=(written("a"),)
     )
-    put(store, failed)
+    store.put_record(failed)
 
     store.begin_trial(replace(failed, resumed_from_steps=(7,), threads=3))
 
@@ -464,7 +467,9 @@ def test_a_trial_that_goes_on_keeps_its_evaluations_and_loses_its_ending(store):
 
 
 def test_a_restarted_trial_has_seen_nothing(store):
-    put(store, replace(RECORD, status=Status.KILLED, reason=written("no"), resumed_from_steps=(7,)))
+    store.put_record(
+        replace(RECORD, status=Status.KILLED, reason=written("no"), resumed_from_steps=(7,))
+    )
 
     store.restart_trial(TRIAL_ID)
 
@@ -574,7 +579,7 @@ with Store(sys.argv[1]) as store:
     sys.stdin.readline()
     for step in range(200):
         store.put_evaluations(record.trial.trial_id, [an_evaluation(step)])
-    put(store, record)
+    store.put_record(record)
 """
     exits = run_at_once([child(code, store.path, index) for index in (0, 1)])
 
@@ -594,7 +599,7 @@ def test_a_finished_trial_waits_for_the_disk_and_an_evaluation_does_not(store):
     store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
     assert not waits()
 
-    put(store, RECORD)
+    store.put_record(RECORD)
 
     assert waits()
 

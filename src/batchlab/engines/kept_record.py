@@ -25,13 +25,4 @@ def keep_record(store: Store, record: TrialRecord) -> None:
             return
         assert record.status is not None
         # What an earlier, shorter answer had stays: it is what that answer is replayed from.
-        store.begin_trial(record)
-        store.put_evaluations(record.trial.trial_id, record.evaluations)
-        store.finish_trial(
-            record.trial.trial_id,
-            status=record.status,
-            reason=record.reason,
-            traceback=record.traceback,
-            peak_bytes=record.peak_bytes,
-            notes=record.notes,
-        )
+        store.put_record(record)

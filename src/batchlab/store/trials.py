@@ -113,6 +113,26 @@ class Trials(Workloads, Evaluations):
                 ),
             )
 
+    def put_record(self, record: TrialRecord) -> None:
+        """Store a trial with all that was observed of it: how it began, went and ended.
+
+        Evaluations at other steps that the store holds already stay.
+
+        Args:
+            record: of a workload that is in the store; without a status, it has not ended.
+        """
+        trial_id = record.trial.trial_id
+        self.begin_trial(record)
+        self.put_evaluations(trial_id, record.evaluations)
+        if record.status is not None:
+            self.finish_trial(
+                trial_id,
+                status=record.status,
+                reason=record.reason,
+                traceback=record.traceback,
+                peak_bytes=record.peak_bytes,
+            )
+
     def record(self, trial_id: str) -> TrialRecord | None:
         """A trial and all that was observed of it, None if it has not begun."""
         with self._reading() as connection:
