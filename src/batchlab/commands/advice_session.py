@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from batchlab.advice.advice import Advice
@@ -14,6 +13,7 @@ from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.budget import Budget
+from batchlab.commands.own_turn import own_turn
 from batchlab.commands.stored_advice import put_advice, stored_advice
 from batchlab.commands.subject import Subject
 from batchlab.engines.contract import Engine, RunPlan, run_all
@@ -39,7 +39,6 @@ _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
-_LOOK_EVERY_S = 0.25
 _FIRST_LOOK_S = 60.0
 
 
@@ -67,7 +66,13 @@ class AdviceSession:
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
         study_id = self._study.study_id
-        with self._alone():
+        # Of two processes that ask the same at once, one works and the other takes its answer.
+        with own_turn(
+            self._store,
+            f"study-{study_id}",
+            budget=self._budget,
+            while_waiting="another process was working on the same question",
+        ):
             if self._store.decisions(study_id) is None:
                 self._put_study()
             journal = Journal(self._store, self._study)
@@ -79,17 +84,6 @@ class AdviceSession:
             advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
         return advised
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Of two processes that ask the same at once, one works and the other takes its answer."""
-        while True:
-            with self._store.claim(f"study-{self._study.study_id}") as is_ours:
-                if is_ours:
-                    yield
-                    return
-            self._budget.refuse_if_out_of_time("another process was working on the same question")
-            time.sleep(_LOOK_EVERY_S)
 
     def _put_study(self) -> None:
         self._store.put_study(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from batchlab.commands.budget import Budget
+from batchlab.commands.own_turn import own_turn
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.commands.subject import Subject
 from batchlab.commands.workload_subject import WorkloadSubject
@@ -42,7 +41,6 @@ from batchlab.workload.loading import loaded_workload
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
-_LOOK_EVERY_S = 0.25
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
 
@@ -239,7 +237,12 @@ class _Sweep:
 
     def _measure_step_times(self, left: list[Trial]) -> None:
         # Of two sweeps started at once, one times the steps and the other takes them from it.
-        with self._alone("step-times"):
+        with own_turn(
+            self._store,
+            "step-times",
+            budget=self._budget,
+            while_waiting="another sweep on this store was doing its step-times",
+        ):
             known = self._store.timings(self._workload_id, self._trials[0].device)
             for trial in sorted(left, key=lambda trial: trial.batch_size):
                 if not any(_times(timing, trial) for timing in known):
@@ -282,16 +285,6 @@ class _Sweep:
         if self._budget.deadline_s is None:
             return left_s
         return min(left_s, max(_TIMING_LEAST_S, _TIMING_SHARE * left_s))
-
-    @contextmanager
-    def _alone(self, what: str) -> Iterator[None]:
-        while True:
-            with self._store.claim(what) as is_ours:
-                if is_ours:
-                    yield
-                    return
-            self._budget.refuse_if_out_of_time(f"another sweep on this store was doing its {what}")
-            time.sleep(_LOOK_EVERY_S)
 
     def _expected_s(self, trial: Trial) -> float:
         steps = self._request.length.last_step(trial) - self._steps_done.get(trial.trial_id, 0)
