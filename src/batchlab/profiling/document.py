@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from batchlab.profiling.profile import Profile
 
 Kind = TypeVar("Kind")
+Point = TypeVar("Point")
 
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
@@ -38,16 +39,22 @@ class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
 
 
-class PointDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch size that was tried; `timing` and `again` hold the raw blocks of each process."""
+class _Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What is both written and read of a batch size."""
 
     batch_size: int
     micro_batch_size: int
     status: Status
-    reason: Reason | None
+    reason: object
     timing: StepTiming | None
     peak_bytes: int | None
     again: tuple[StepTiming, ...] = ()
+
+
+class PointDocument(_Tried, frozen=True, kw_only=True):
+    """One batch size that was tried; `timing` and `again` hold the raw blocks of each process."""
+
+    reason: Reason | None
     accumulation_steps: int | None = None
     threads: int | None = None
     step_s: Estimate | None = None
@@ -71,12 +78,8 @@ class StepTimeDocument(msgspec.Struct, frozen=True, kw_only=True):
     sharpness: Estimate
 
 
-class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A profile: step time and memory by batch size on one device.
-
-    `process_log_sd` is how far the step times of one batch size lie apart from process to process:
-    the standard deviation of their logarithm.
-    """
+class _Profiled(msgspec.Struct, Generic[Point], frozen=True, kw_only=True):
+    """What is both written and read of a profile: all that cannot be computed."""
 
     schema: int
     command: str
@@ -87,8 +90,17 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None
     environment: dict[str, str]
     created_at: str
-    points: tuple[PointDocument, ...]
+    points: tuple[Point, ...]
     stopped: Stopped | None
+
+
+class ProfileDocument(_Profiled[PointDocument], frozen=True, kw_only=True):
+    """A profile: step time and memory by batch size on one device.
+
+    `process_log_sd` is how far the step times of one batch size lie apart from process to process:
+    the standard deviation of their logarithm.
+    """
+
     process_log_sd: float | None = None
     largest_batch_size: int | None = None
     plateau_batch_size: int | None = None
@@ -96,37 +108,15 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     step_time: StepTimeDocument | None = None
 
 
-class _ReadPoint(msgspec.Struct):
+class _ReadPoint(_Tried, frozen=True, kw_only=True):
     """What is read back of a batch size: its reason by code and values, not by its text."""
 
-    batch_size: int
-    micro_batch_size: int
-    status: Status
     reason: str | None
-    timing: StepTiming | None
-    peak_bytes: int | None
-    again: tuple[StepTiming, ...] = ()
     reason_code: str | None = None
     reason_values: dict[str, Any] | None = None
 
 
-class _ReadProfile(msgspec.Struct):
-    """What is read back of a profile: all that cannot be computed."""
-
-    schema: int
-    command: str
-    batchlab: str
-    workload: ProfiledWorkload
-    device: str
-    device_name: str
-    memory_limit_bytes: int | None
-    environment: dict[str, str]
-    created_at: str
-    points: tuple[_ReadPoint, ...]
-    stopped: Stopped | None
-
-
-_DECODER = msgspec.json.Decoder(_ReadProfile)
+_DECODER = msgspec.json.Decoder(_Profiled[_ReadPoint])
 
 
 class _Kind(msgspec.Struct):
@@ -228,7 +218,7 @@ def _point(point: _ReadPoint) -> ProfilePoint:
     )
 
 
-def _profile(document: _ReadProfile, kind: type[Profile]) -> Profile:
+def _profile(document: _Profiled[_ReadPoint], kind: type[Profile]) -> Profile:
     return kind(
         workload_id=document.workload.workload_id,
         workload=document.workload.name,
