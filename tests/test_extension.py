@@ -29,6 +29,8 @@ from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.csv_file import write_csv
 from batchlab.report.sweep.figures.cost import cost_figure
 from batchlab.report.sweep.html import html_page
+from batchlab.report.sweep.text import text_report
+from batchlab.report.sweep.trials_table import trials_table
 from batchlab.words import languages as spoken
 from batchlab.words.catalogue import language, languages
 from batchlab.workload import builtin
@@ -133,3 +135,18 @@ def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.Monk
         "e-kept_bytes",
     ]
     assert figure.panels[-1].title == "kept memory"
+
+
+def test_a_file_more_is_a_column_more_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, measurement_folder, "measurements")
+    study = made_up_study(batch_sizes=(64,))  # peaks: 30.1 MB of its timed run, 50 of its trial
+
+    under_the_figure = cost_figure(study, key="e").table
+    of_trials = trials_table(study)
+
+    assert under_the_figure is not None
+    assert "kept memory" in under_the_figure.to_text()
+    assert "15 MB" in under_the_figure.to_text()
+    assert "15 MB" in text_report(study)
+    assert "25 MB" in of_trials.to_text()
+    assert "kept_bytes" in [column.key for column in of_trials.columns]

@@ -29,11 +29,12 @@ def test_a_number_is_written_in_its_form(value: float, form: str, text: str) -> 
 
 @pytest.mark.parametrize("name", ["percent", "top-5", "rate", ".3g", "my metric"])
 def test_the_name_of_a_users_metric_is_never_taken_for_a_form(name: str) -> None:
-    assert english_number(0.97312, form_of(name)) == "0.9731"
+    assert english_number(0.97312, form_of(name, "")) == "0.9731"
 
 
 def test_a_quantity_is_its_own_form() -> None:
-    assert form_of("train_s") == "train_s"
+    assert form_of("train_s", "s") == "train_s"
+    assert english_number(2e6, form_of("kept_bytes", "B")) == "2 MB"
 
 
 def test_an_unknown_form_is_refused() -> None:

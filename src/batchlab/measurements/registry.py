@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cloudpickle
 
 import batchlab.measurements.rows as _ROWS
 from batchlab.records.measurement import AtStep, Measurement
+from batchlab.records.quantities import QUANTITIES
 from batchlab.registry import row_module, row_names
 
 
 def measurement_rows() -> dict[str, Measurement]:
-    """Every measurement by the name of its quantity; listing them loads no torch."""
+    """Every measurement by the name of its quantity; listing them loads no torch.
+
+    In the order of the records' quantities; those that bring their own come last.
+    """
+    return dict(_rows_of(tuple(_ROWS.__path__)))
+
+
+# A report asks for every number that it writes: the folders are read once.
+@lru_cache
+def _rows_of(folders: tuple[str, ...]) -> dict[str, Measurement]:
+    del folders
+    order = [quantity.name for quantity in QUANTITIES]
     rows = [row_module(_ROWS, name).MEASUREMENT for name in row_names(_ROWS)]
-    return {row.quantity.name: row for row in rows}
+    found = {row.quantity.name: row for row in rows}
+    return {name: found[name] for name in (*order, *found) if name in found}
 
 
 def measured_at_steps() -> dict[str, AtStep]:

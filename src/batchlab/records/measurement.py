@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from batchlab.records.quantities import Quantity
 from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
 
 Needs = Literal["step", "checkpoints", "trial", "batch_size"]
 OverSeeds = Literal["mean", "largest", "median"]
@@ -25,6 +26,7 @@ class Model(Protocol):
 AtStep = Callable[[Model], float | None]
 # One number, and those that it was taken from; None: not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
+OfTrial = Callable[[TrialRecord], float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,11 @@ class Measurement:
         at_step: measures the model at a step, and leaves it as it was; None if it needs other than
             a step.
         of_batch_size: what a study's records say of a batch size; None if it needs other than one.
+        of_trial: what a trial's record says of it, a column of the table of trials; None: nothing.
+        short: its header where room is scarce; None: the quantity's label.
+        range_headers: over the least and the greatest of what it was taken from, in the table
+            under its figure; None: the table has them not.
+        notes: what a reader must know of it, in sentences under its figure.
     """
 
     quantity: Quantity
@@ -50,11 +57,20 @@ class Measurement:
     figure: str | None
     at_step: AtStep | None = None
     of_batch_size: OfBatchSize | None = None
+    of_trial: OfTrial | None = None
+    short: str | None = None
+    range_headers: tuple[str, str] | None = None
+    notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
 
     def __post_init__(self) -> None:
         """What needs a step, or a batch size, says how to get at it; nothing else does."""
         assert (self.needs == "step") == (self.at_step is not None), self.quantity.name
         assert (self.needs == "batch_size") == (self.of_batch_size is not None), self.quantity.name
+
+    def value_of(self, study: Study, batch_size: int) -> float | None:
+        """Its one number for a batch size of a study; None: not measured, or not of batch sizes."""
+        found = None if self.of_batch_size is None else self.of_batch_size(study, batch_size)
+        return None if found is None else found[0]
 
     def of_seeds(self, values: Sequence[float]) -> float:
         """One value for several seeds.

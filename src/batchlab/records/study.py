@@ -84,6 +84,12 @@ class Study:
     spent_s: float
     target: Target | None = None
 
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Those of the trials, ascending; where there is no trial, those that were timed."""
+        of_trials = {record.trial.batch_size for record in self.records}
+        return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
+
     def timing(self, batch_size: int) -> StepTiming | None:
         """The step time of `batch_size` measured alone, None if there is none."""
         for timing in self.timings:

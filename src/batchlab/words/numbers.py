@@ -30,9 +30,14 @@ def english_number(value: float, form: str) -> str:
     return FORMS[form](value) if form in FORMS else format(value, form)
 
 
-def form_of(name: str) -> str:
-    """The form of a quantity; "metric" for a user's own metric, whatever its name."""
-    return name if name in _QUANTITIES else "metric"
+def form_of(name: str, unit: str) -> str:
+    """The form of a quantity; by its unit that of a measurement which the records don't know.
+
+    Args:
+        name: of the quantity, or of a user's own metric.
+        unit: its unit, "" for a pure number.
+    """
+    return name if name in _QUANTITIES else _OF_UNIT.get(unit, "metric")
 
 
 def _quantity_text(name: str, value: float) -> str:
@@ -106,4 +111,8 @@ FORMS: dict[str, Callable[[float], str]] = {
     "two_digits": _two_digits_text,
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
+    "seconds": _seconds_text,
+    "bytes": lambda n_bytes: _si_text(n_bytes, "B"),
+    "per_second": lambda rate: _si_text(rate, "1/s"),
 }
+_OF_UNIT = {"s": "seconds", "B": "bytes", "1/s": "per_second"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from batchlab.measurements.registry import measurement_rows
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import label_text, quantity_text
@@ -14,6 +15,7 @@ from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.learning_rate import rate_table
+from batchlab.report.sweep.measured_column import measured_column
 from batchlab.report.sweep.sentences import FINAL_METRICS, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.words.catalogue import text
@@ -59,11 +61,11 @@ def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
     metric = study.workload.metrics[0].name
     held_out = held_out_split(study)
     labels = {look.batch_size: look.label for look in figure_looks(study)}
+    of_batch_sizes = [row for row in measurement_rows().values() if row.of_batch_size is not None]
     rows: list[tuple[Value, ...]] = []
     for cell in chosen:
         finals = [cell.final(split, metric) for split in SPLITS]
         gap = None if held_out is None else cell.final_gap(held_out, metric)
-        timing = study.timing(cell.batch_size)
         rows.append(
             (
                 labels[cell.batch_size],
@@ -71,9 +73,7 @@ def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
                 len(cell.ended_well),
                 *(None if final is None else final.mean for final in finals),
                 None if gap is None else gap.mean,
-                None if timing is None else timing.step_s,
-                None if timing is None else timing.samples_per_s,
-                study.peak_bytes(cell.batch_size),
+                *(row.value_of(study, cell.batch_size) for row in of_batch_sizes),
             )
         )
     return Table(
@@ -87,9 +87,7 @@ def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
             Column(key="n", quantity="n", label=text("seeds")),
             *(Column(key=split, quantity=metric, label=term_text(split)) for split in SPLITS),
             Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
-            Column(key="step_s", quantity="step_s", label=text("step")),
-            Column(key="samples_per_s", quantity="samples_per_s"),
-            Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
+            *map(measured_column, of_batch_sizes),
         ),
         rows=tuple(rows),
     ).without_empty_columns()

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import plateau_of
+from batchlab.measurements.registry import measurement_rows
+from batchlab.records.measurement import OfTrial
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.parts.figure import SPLITS
@@ -43,7 +45,7 @@ def trials_table(study: Study) -> Table:
             quantity="generalization_gap",
             label=_gap_label(study, metric),
         ),
-        *(_column(key) for key in ("train_s", "eval_s", "peak_bytes", "engine", "threads")),
+        *(_column(key) for key in ("train_s", "eval_s", *_of_trials(), "engine", "threads")),
         *(_column(key) for key in ("plateau", "plateau_epoch", "diagnosis", *REASONS)),
     )
     return Table(
@@ -51,6 +53,11 @@ def trials_table(study: Study) -> Table:
         columns=columns,
         rows=tuple(tuple(_row(study, record)) for record in study.records),
     )
+
+
+def _of_trials() -> dict[str, OfTrial]:
+    rows = measurement_rows().values()
+    return {row.quantity.name: row.of_trial for row in rows if row.of_trial is not None}
 
 
 _LABELS = {
@@ -104,7 +111,8 @@ def _row(study: Study, record: TrialRecord) -> Iterator[Value]:
         for split in SPLITS:
             yield record.final(split, summary.name)
     yield final_gap(record, held_out, first.name) if held_out else None
-    yield from (record.train_s, record.eval_s, record.peak_bytes)
+    yield from (record.train_s, record.eval_s)
+    yield from (of_trial(record) for of_trial in _of_trials().values())
     yield from (record.engine, record.threads)
     yield from (
         text(_PLATEAU_WORDS[plateau.verdict]),

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from batchlab.records.quantities import quantity
-from batchlab.report.parts.quantity_text import axis_text, label_text
+from batchlab.report.parts.quantity_text import axis_text, label_text, shown_quantity
 
 if TYPE_CHECKING:
     import altair as alt
@@ -87,7 +86,7 @@ def quantity_axis(name: str, *, ticks: int, grid: bool = True) -> alt.Axis:
     """The axis of a quantity. Where labels carry the unit (2 ms, 30 MB) the title does not."""
     import altair as alt
 
-    unit = quantity(name).unit
+    unit = shown_quantity(name).unit
     after = {"s": "s", "B": "B", "1/s": "/s"}.get(unit)
     title = axis_text(name) if after is None else label_text(name)
     if after is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchlab.records.quantities import quantity
-from batchlab.report.parts.quantity_text import axis_text, label_text
+from batchlab.report.parts.quantity_text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def cell_tooltip() -> list[alt.Tooltip]:
 
 def estimate_tooltip(name: str) -> list[alt.Tooltip]:
     """An estimate with its interval."""
-    number = ".4~s" if quantity(name).unit in ("s", "B", "1/s") else ".4~g"
+    number = ".4~s" if shown_quantity(name).unit in ("s", "B", "1/s") else ".4~g"
     return [batch_tooltip(), *_number_tooltip(name, number, text("95 %, from"), text("to"))]
 
 
@@ -49,7 +48,7 @@ def curve_tooltip(metric: str) -> list[alt.Tooltip]:
 
 def spread_tooltip(name: str) -> list[alt.Tooltip]:
     """A mean with its range."""
-    number = ".4~s" if quantity(name).unit else ".4~g"
+    number = ".4~s" if shown_quantity(name).unit else ".4~g"
     return _number_tooltip(name, number, text("lowest"), text("highest"))
 
 

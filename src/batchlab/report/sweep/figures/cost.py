@@ -7,12 +7,11 @@ from functools import partial
 
 from batchlab.measurements.registry import measurement_rows
 from batchlab.records.measurement import Measurement
-from batchlab.records.quantities import QUANTITIES
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.axes import value_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rows_domain
+from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.figure_looks import figure_looks
@@ -48,7 +47,7 @@ def cost_figure(study: Study, *, key: str) -> Figure:
     return Figure(
         key=key,
         title=text("Time per step, throughput and memory by batch size"),
-        notes=tuple(_cost_notes(study, rows)),
+        notes=tuple(note for row in _shown() for note in row.notes(study)) if rows else (),
         absent=None if rows else text("Neither step times nor memory were measured in this study."),
         panels=panels,
         data="cost",
@@ -74,72 +73,42 @@ def _cost_rows(study: Study) -> Iterator[Row]:
 
 
 def _shown() -> list[Measurement]:
-    """The measurements that say that this figure shows them, in the order of the quantities."""
-    order = [quantity.name for quantity in QUANTITIES]
-    shown = [row for row in measurement_rows().values() if row.figure == "cost"]
-    return sorted(
-        shown,
-        key=lambda row: order.index(name) if (name := row.quantity.name) in order else len(order),
-    )
-
-
-def _cost_notes(study: Study, rows: tuple[Row, ...]) -> Iterator[str]:
-    if any(row["panel"] == "e-step_s" for row in rows):
-        blocks = max(len(timing.block_s) for timing in study.timings)
-        threads = sorted({timing.threads for timing in study.timings})
-        devices = sorted({timing.device for timing in study.timings})
-        yield text(
-            "Each batch size ran alone on {devices} with {threads} thread(s): large marks are the "
-            "median of up to {blocks} blocks of steps, small circles single blocks, bars their "
-            "range.",
-            devices=list_text(devices),
-            threads=list_text(threads),
-            blocks=blocks,
-        )
-    elif rows:
-        yield text(
-            "No step time was measured alone: the trials' own clocks were shared and give none."
-        )
-    missing = [
-        look.batch_size for look in figure_looks(study) if study.timing(look.batch_size) is None
-    ]
-    if missing and study.timings:
-        yield text("No step time was measured alone for: {sizes}.", sizes=list_text(missing))
-    if any(row["panel"] == "e-peak_bytes" for row in rows):
-        yield text("Memory is the peak of the process above an idle one.")
-    elif rows:
-        yield text("Peak memory was not reported on this device.")
+    """The measurements that say that this figure shows them."""
+    return [row for row in measurement_rows().values() if row.figure == "cost"]
 
 
 def _cost_table(study: Study) -> Table:
-    rows: list[tuple[Value, ...]] = []
-    for look in figure_looks(study):
-        timing = study.timing(look.batch_size)
-        blocks = () if timing is None else [b / timing.block_steps for b in timing.block_s]
-        rows.append(
-            (
-                look.batch_size,
-                None if timing is None else timing.step_s,
-                min(blocks, default=None),
-                max(blocks, default=None),
-                None if timing is None else timing.samples_per_s,
-                study.peak_bytes(look.batch_size),
-                None if timing is None else timing.threads,
-            )
-        )
     return Table(
         caption=text("Time per step (median of blocks), throughput and peak memory"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
-            Column(key="step_s", quantity="step_s"),
-            Column(key="step_s_low", quantity="step_s", label=text("fastest block")),
-            Column(key="step_s_high", quantity="step_s", label=text("slowest block")),
-            Column(key="samples_per_s", quantity="samples_per_s"),
-            Column(key="peak_bytes", quantity="peak_bytes"),
+            *(column for row in _shown() for column in _columns(row)),
             Column(key="threads", quantity="threads", label=text("threads")),
         ),
-        rows=tuple(rows),
+        rows=tuple(
+            (
+                batch_size,
+                *(value for row in _shown() for value in _values(row, study, batch_size)),
+                None if (timing := study.timing(batch_size)) is None else timing.threads,
+            )
+            for batch_size in study.batch_sizes
+        ),
     ).without_empty_columns()
+
+
+def _columns(measurement: Measurement) -> Iterator[Column]:
+    name = measurement.quantity.name
+    yield Column(key=name, quantity=name)
+    for end, header in zip(("low", "high"), measurement.range_headers or (), strict=False):
+        yield Column(key=f"{name}_{end}", quantity=name, label=text(header))
+
+
+def _values(measurement: Measurement, study: Study, batch_size: int) -> Iterator[Value]:
+    assert measurement.of_batch_size is not None
+    middle, taken_from = measurement.of_batch_size(study, batch_size) or (None, ())
+    yield middle
+    if measurement.range_headers:
+        yield from (min(taken_from, default=None), max(taken_from, default=None))
 
 
 ROWS = (FigureRow(key="e", name="cost", build=partial(cost_figure, key="e")),)
