@@ -46,6 +46,22 @@ def test_the_report_of_an_advise_study_is_its_advice(
     assert "steps_to_target" in said if output_format == "json" else "learning rate" in said
 
 
+def test_an_advice_that_does_not_read_is_one_line_on_stderr_with_its_command(
+    stored: Path, do: Any
+) -> None:
+    with Store(stored) as store:
+        study = store.study()
+        store.put_advice(study.study_id, "{}", version=99)
+
+    done = do("report", "--store", str(stored), "--format", "json")
+
+    assert done.code == 0
+    assert json.loads(done.out)["study"] == study.study_id
+    assert done.err.startswith("warning: the advice of study ")
+    assert done.err.endswith(f": {study.command}\n")
+    assert done.err.count("\n") == 1
+
+
 def test_a_report_as_text_goes_to_stdout(stored: Path, do: Any) -> None:
     done = do("report", "--store", str(stored), "--format", "text")
 

@@ -7,11 +7,13 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.stored_study import put_study
 
-from batchlab.commands.report import report
+from batchlab.commands.report import ReportFormat, report
+from batchlab.commands.stored_advice import ADVICE_VERSION
 from batchlab.errors import StoreError, UsageError
 from batchlab.report.sweep.html import html_page
 from batchlab.report.sweep.text import text_report
 from batchlab.store.store import Store
+from batchlab.version import __version__
 
 
 @pytest.fixture
@@ -50,6 +52,26 @@ def test_tables_and_images_tell_which_files_they_are(lab: Path, tmp_path: Path) 
     assert images
     assert all(file.name.startswith("image-") and file.suffix == ".svg" for file in images)
     assert all(file.stat().st_size > 0 for file in (*tables, *images))
+
+
+@pytest.mark.parametrize("output_format", ["html", "text", "json", "csv"])
+def test_an_advice_that_does_not_read_is_told_with_the_command_that_asks_anew(
+    lab: Path, tmp_path: Path, output_format: ReportFormat
+) -> None:
+    with Store.existing(lab) as store:
+        study = store.study()
+        store.put_advice(study.study_id, "{}", version=ADVICE_VERSION + 1)
+
+    made = report(lab, output_format=output_format, path=tmp_path / "made")
+
+    assert made.warning == (
+        f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
+        f"read, so its trials are shown; this asks anew from them: {study.command}"
+    )
+
+
+def test_a_study_that_asked_for_no_advice_is_shown_without_a_word_of_one(lab: Path) -> None:
+    assert report(lab, output_format="text").warning is None
 
 
 def test_a_study_of_no_such_id_is_refused_with_those_that_there_are(lab: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import batchlab
 from batchlab.commands import workload_subject
 from batchlab.commands.advised import Advised, advice_of
+from batchlab.commands.report import report
 from batchlab.engines.journal import stored_journal
 from batchlab.errors import StoreError
 from batchlab.profiling.profile import Profile
@@ -25,6 +26,10 @@ from batchlab.workload.loading import load_workload
 BEFORE = Path(__file__).parent / "before_rooms"
 SWEEP, BUILT_IN, ADVISED = "c46161c3e0321d2d", "e9ed4e46b8b8f651", "4a9fff698d129053"
 BATCH_SIZES = (32, 128)
+COMMAND = (
+    "batchlab advise mine.py:workload --batch-sizes 32,64,128 --target accuracy=0.9 --budget 20s "
+    "--store before_rooms.db --json --report r3.html"
+)
 
 
 @pytest.fixture
@@ -161,6 +166,18 @@ def test_its_advice_is_asked_anew_from_its_trials(
         )
 
 
+def test_the_command_that_asks_its_advice_anew_is_named_where_it_does_not_read(path: Path) -> None:
+    with Store.existing(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE advices SET version = 0")
+
+    told = report(path, study=ADVISED, output_format="text").warning
+
+    assert told is not None
+    assert f"does not read, so its trials are shown; this asks anew from them: {COMMAND}" in told
+
+
 def test_its_advice_is_shown_again(path: Path) -> None:
     text = str(rows(path, "SELECT decisions FROM studies ORDER BY asked")[-1][0])
     answer = json.loads(text)[-1]["advice"]
@@ -168,6 +185,7 @@ def test_its_advice_is_shown_again(path: Path) -> None:
     with Store.existing(path) as store:
         advised = advice_of(store, store.study(ADVISED))
 
+    assert report(path, study=ADVISED, output_format="text").warning is None
     assert advised is not None
     assert advised.advice.verdict == answer["verdict"]
     assert advised.advice.recommendation is not None

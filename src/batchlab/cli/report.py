@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ def report(
     from batchlab.commands.report import report as shown_again
 
     shown = shown_again(store, study=study_id, output_format=output_format, path=path)
+    if shown.warning is not None:
+        print(f"warning: {shown.warning}", file=sys.stderr)
     if shown.text is not None:
         print(shown.text, end="")
     for file in shown.files:

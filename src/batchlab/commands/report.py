@@ -11,6 +11,7 @@ from batchlab.errors import UsageError
 from batchlab.records.study import Study
 from batchlab.report.parts.output_file import check_output_file
 from batchlab.store.store import Store
+from batchlab.version import __version__
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 
@@ -20,10 +21,12 @@ class Report:
     """What came of it.
 
     Attributes:
+        warning: why it is not all that the study asked for, and what to do; None: it is.
         text: text or JSON to be printed, ended by a newline; None: it is in files.
         files: the files that were written.
     """
 
+    warning: str | None
     text: str | None = None
     files: tuple[Path, ...] = ()
 
@@ -46,7 +49,8 @@ def report(
             `batchlab-report.` and the format.
 
     Returns:
-        The text, or the files that were written.
+        The text, or the files that were written; with a warning where the study's advice is in a
+        form that this version does not read.
 
     Raises:
         UsageError: no study has such an id, or more than one; or no file can be written to `path`.
@@ -55,24 +59,25 @@ def report(
         NothingToDrawError: no figure has anything to show.
     """
     store = Path(store)
-    shown = stored(store, study)
+    shown, warning = _shown(store, study)
     path = Path(path or f"batchlab-report.{output_format}")
     if output_format == "text":
-        return Report(text=_text(shown))
+        return Report(warning=warning, text=_text(shown))
     if output_format == "json":
-        return Report(text=json_document(shown, store=store, page=None) + "\n")
+        document = json_document(shown, store=store, page=None)
+        return Report(warning=warning, text=document + "\n")
     check_output_file(path, store=store)
     if output_format == "html":
         write_page(shown, path)
-        return Report(files=(path,))
+        return Report(warning=warning, files=(path,))
     seen = shown.study if isinstance(shown, Advised) else shown
     if output_format == "csv":
         from batchlab.report import write_csv
 
-        return Report(files=write_csv(seen, path))
+        return Report(warning=warning, files=write_csv(seen, path))
     from batchlab.report import write_images
 
-    return Report(files=write_images(seen, path, output_format))
+    return Report(warning=warning, files=write_images(seen, path, output_format))
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
@@ -82,9 +87,24 @@ def stored(store: Path, study: str | None) -> Study | Advised:
         UsageError: no study has such an id, or more than one.
         StoreError: there is no store, or it cannot be read.
     """
+    return _shown(store, study)[0]
+
+
+def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]:
+    """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
         found = opened.study(_study_id(opened.studies(), study, store))
-        return advice_of(opened, found) or found
+        advised = advice_of(opened, found)
+        if advised is not None:
+            return advised, None
+        return found, _unread(found) if opened.has_advice(found.study_id) else None
+
+
+def _unread(study: Study) -> str:
+    return (
+        f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
+        f"read, so its trials are shown; this asks anew from them: {study.command}"
+    )
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:

@@ -36,3 +36,9 @@ class Advices(Studies):
                 (study_id, version),
             ).fetchone()
             return None if row is None else str(row[0])
+
+    def has_advice(self, study_id: str) -> bool:
+        """Whether there is an answer of the study, in whatever form."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT 1 FROM advices WHERE study_id = ?", (study_id,))
+            return found.fetchone() is not None
