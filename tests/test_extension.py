@@ -5,26 +5,34 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
 
+import jsonschema
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
+from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.simulated_engine import Truth
 from tests.reference.simulated_question import knee, question
+from tests.reference.visible_text import visible_texts
 
 from batchlab.advice.advisor import advise
 from batchlab.commands.report import stored
 from batchlab.commands.sweep import sweep
 from batchlab.engines import rows as engine_folder
 from batchlab.engines.registry import engine_rows
+from batchlab.fitting.fit import fit
+from batchlab.laws import rows as law_folder
 from batchlab.measurements import rows as measurement_folder
 from batchlab.planning import scaling_rules
 from batchlab.planning.scaling import scaled_learning_rate
 from batchlab.records.study import Study
 from batchlab.registry import row_names
 from batchlab.report.advice.text import advice_text
+from batchlab.report.fit.text import fit_text
+from batchlab.report.notebook_view import notebook_view
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.csv_file import write_csv
 from batchlab.report.sweep.figures.cost import cost_figure
@@ -37,6 +45,7 @@ from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
 FOLDER = Path(__file__).parent / "extension"
+FIT_SCHEMA = Path(__file__).parents[1] / "docs" / "schema" / "fit.json"
 WORKLOAD = advice_study(made_up_advice()).workload
 
 
@@ -104,6 +113,35 @@ def test_a_file_more_is_an_engine_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.capabilities == engine.capabilities
     assert advice.verdict != "cannot_tell"
     assert {"plain", "recorded"} < set(engine_rows())
+
+
+def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, law_folder, "laws")
+    points = [
+        {"batch_size": size, "steps_to_target": 5000 * size**-0.5 * factor}
+        for size in (4, 16, 64, 256, 1024)
+        for factor in (0.99, 1.01)
+    ]
+
+    found = fit(points)
+    in_a_terminal = " ".join(fit_text(found).split())
+    in_a_notebook = " ".join(visible_texts(notebook_view(found)))
+    document = found.to_dict()
+    with language(pseudo_language()):
+        in_brackets = fit_text(found)
+
+    jsonschema.validate(document, json.loads(FIT_SCHEMA.read_text()))
+    law = document["groups"][0]["laws"][-1]
+    power = law["parameters"][-1]
+    assert (law["name"], law["formula"]) == ("any-power", "S_1 B^p")
+    assert (power["name"], power["unit"]) == ("power", "")
+    assert power["value"]["estimate"] == pytest.approx(-0.5)
+    assert power["value"]["low"] < -0.5 < power["value"]["high"]
+    for words in (in_a_terminal, in_a_notebook):
+        assert "S_1 of the power law S_1 B^p: 5,000 (95 %: 4,9" in words
+        assert "p of the power law S_1 B^p: -0.5 (95 %: -0.50" in words
+        assert "1.12 % from S_1 B^p" in words
+    assert [piece for piece in letters_outside(in_brackets) if "power" in piece] == []
 
 
 def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

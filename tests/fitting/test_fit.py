@@ -201,6 +201,29 @@ def test_the_text_of_a_law_that_does_not_hold_gives_the_reason_and_the_exponent(
     words = " ".join(out.split())
     assert "can't be told: the law S_min (1 + B_crit/B) does not hold here" in words
     assert "exponent that the points ask for (the law has 1): 0.7" in words
+    assert words.count("does not hold here") == 1
+    assert "S_min, steps" not in words
+
+
+def test_the_text_says_how_far_the_runs_lie_from_each_law(command) -> None:  # type: ignore[no-untyped-def]
+    table = [
+        row | {"steps_to_target": row["steps_to_target"] * factor}  # type: ignore[operator]
+        for row in rows()
+        for factor in (0.99, 1.01)
+    ]
+
+    _, out, _ = command(table)
+
+    words = " ".join(out.split())
+    assert "of the runs from each law: 1.12 % from S_min (1 + B_crit/B), 1.2 % from S_min" in words
+
+
+def test_the_text_of_three_batch_sizes_says_why_there_is_no_exponent(command) -> None:  # type: ignore[no-untyped-def]
+    _, out, _ = command(rows()[:3])
+
+    words = " ".join(out.split())
+    assert "(the law has 1): can't be told: an exponent beside S_min and B_crit needs at" in words
+    assert "from each law" not in words
 
 
 @pytest.mark.slow

@@ -76,6 +76,9 @@ FITS = {
         for b in (16, 64, 256, 1024, 4096)
         for seed in SEEDS
     ],
+    "three batch sizes": [
+        {"batch_size": b, "steps_to_target": int(300 * (1 + 500 / b))} for b in (16, 64, 256)
+    ],
     "rates, missed and step times": [
         {
             "batch_size": b,

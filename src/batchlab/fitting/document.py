@@ -8,8 +8,10 @@ import msgspec
 
 from batchlab.fitting.group_fit import METHOD, AcrossFit, BatchSizeSummary, GroupFit
 from batchlab.laws.lack_of_fit import LackOfFit
+from batchlab.laws.steps_law import FittedLaw
 from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA
+from batchlab.records.quantities import quantity
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
@@ -26,8 +28,27 @@ class UsedPoint(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float | None
 
 
+class ParameterDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter of a law; `unit` is empty for a pure number."""
+
+    name: str
+    label: str
+    unit: str
+    value: Estimate
+
+
+class LawDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the laws that were fitted; without a curve there are no residuals."""
+
+    name: str
+    formula: str
+    parameters: tuple[ParameterDocument, ...]
+    residual_sd: float | None
+    residuals: tuple[float | None, ...] | None
+
+
 class GroupDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The law of one group; `residuals` (of log steps) are in the order of `points`."""
+    """The law of one group, and every law; residuals of log steps are in the order of `points`."""
 
     group: dict[str, str]
     n: int
@@ -42,6 +63,7 @@ class GroupDocument(msgspec.Struct, frozen=True, kw_only=True):
     batch_at_overhead: Estimate
     reference_batch_size: float
     residuals: tuple[float | None, ...]
+    laws: tuple[LawDocument, ...]
     points: tuple[UsedPoint, ...]
     batch_sizes: tuple[BatchSizeSummary, ...]
 
@@ -100,6 +122,7 @@ def _group(group: GroupFit) -> GroupDocument:
         batch_at_overhead=group.batch_at_overhead,
         reference_batch_size=group.reference_batch_size,
         residuals=law.residuals,
+        laws=tuple(_law(fitted) for fitted in group.laws),
         points=tuple(
             UsedPoint(
                 batch_size=point.observation.batch_size,
@@ -111,6 +134,24 @@ def _group(group: GroupFit) -> GroupDocument:
             for point in group.points
         ),
         batch_sizes=group.batch_sizes,
+    )
+
+
+def _law(fitted: FittedLaw) -> LawDocument:
+    return LawDocument(
+        name=fitted.name,
+        formula=fitted.law.formula,
+        parameters=tuple(
+            ParameterDocument(
+                name=parameter.name,
+                label=parameter.label,
+                unit=quantity(parameter.quantity).unit,
+                value=value,
+            )
+            for parameter, value in fitted.estimates
+        ),
+        residual_sd=fitted.residual_sd,
+        residuals=fitted.found.residuals,
     )
 
 

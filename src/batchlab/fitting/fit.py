@@ -14,6 +14,7 @@ from batchlab.fitting.group_fit import AcrossFit, BatchSizeSummary, GroupFit
 from batchlab.fitting.points_file import Point, read_points
 from batchlab.laws.overhead import batch_at_overhead, check_overhead
 from batchlab.laws.power_law import fit_power_law
+from batchlab.laws.registry import every_law
 from batchlab.laws.steps_to_target import StepsToTargetFit, fit_steps_to_target
 from batchlab.records.notebook import ShownInNotebook
 
@@ -119,6 +120,7 @@ def _fit_group(
         group=group,
         points=used,
         fit=law,
+        laws=every_law(law),
         batch_at_overhead=batch_at_overhead(
             law, overhead_fraction=overhead_fraction, reference_batch_size=reference_batch_size
         ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from batchlab.fitting.points_file import Point
 from batchlab.laws.power_law import PowerLawFit
+from batchlab.laws.steps_law import FittedLaw
 from batchlab.laws.steps_to_target import StepsToTargetFit
 from batchlab.records.estimate import Estimate
 
@@ -49,7 +50,8 @@ class GroupFit:
     Attributes:
         group: value by grouping column, as written; empty without grouping.
         points: the runs that were used, at the rates chosen.
-        fit: the law.
+        fit: the law that decisions use.
+        laws: every law of the registry fitted to these runs, that one first.
         batch_at_overhead: the largest batch size within the overhead.
         reference_batch_size: what the overhead is counted from.
         batch_sizes: one summary a batch size, ascending.
@@ -58,6 +60,7 @@ class GroupFit:
     group: tuple[tuple[str, str], ...]
     points: tuple[Point, ...]
     fit: StepsToTargetFit
+    laws: tuple[FittedLaw, ...]
     batch_at_overhead: Estimate
     reference_batch_size: float
     batch_sizes: tuple[BatchSizeSummary, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import optimize
 from scipy.special import stdtrit
@@ -39,7 +41,8 @@ def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estim
     square, kappa = table.within(log_steps)
     log_mean = table.means(log_steps)
     centre = log_mean.mean(axis=0)
-    log_alpha, fall, fitted, slopes = _least_squares(table, centre, law)
+    curve = closest_curve(table, centre, law)
+    log_alpha, fall, fitted, slopes = curve.log_exponent, curve.fall, curve.fitted, curve.slopes
     normal = slopes.T @ slopes + 1e-6 * np.eye(2)
     deviations = float(np.sum((centre - fitted) ** 2)) / max(k - 3, 1)
     scatter = float(square.mean()) / max(table.degrees, 1)
@@ -89,12 +92,30 @@ def exponent_of(table: StepsTable, log_steps: Array, law: LeastSquares) -> Estim
     )
 
 
-def _least_squares(
-    table: StepsTable, log_mean: Array, law: LeastSquares
-) -> tuple[float, float, Array, Array]:
-    """Log exponent, fall, fitted log steps and their slopes around the mean (k, 2).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FreeCurve:
+    """The curve of the generalised law that lies closest to the means of the batch sizes.
 
-    The search starts at the law.
+    Attributes:
+        log_exponent: log of its exponent.
+        fall: log of the steps at the smallest over those at the largest batch size.
+        fitted: log steps at each batch size, shape (k,).
+        slopes: of `fitted` around its mean by log exponent and by fall, shape (k, 2).
+    """
+
+    log_exponent: float
+    fall: float
+    fitted: Array
+    slopes: Array
+
+
+def closest_curve(table: StepsTable, log_mean: Array, law: LeastSquares) -> FreeCurve:
+    """Least squares on log steps for exponent, fall and level.
+
+    Args:
+        table: the observations.
+        log_mean: mean log steps by batch size, shape (k,); each counts alike.
+        law: the least-squares curve with exponent 1, at which the search starts.
     """
     smallest, largest = table.batch_size[0], table.batch_size[-1]
     steepest = float(np.log(largest / smallest))
@@ -126,4 +147,9 @@ def _least_squares(
         gtol=TOLERANCE,
     )
     fitted = log_mean - found.fun
-    return float(found.x[0]), float(found.x[1]), fitted, slopes(found.x)
+    return FreeCurve(
+        log_exponent=float(found.x[0]),
+        fall=float(found.x[1]),
+        fitted=fitted,
+        slopes=slopes(found.x),
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from batchlab.fitting.fit import PointsFit
 from batchlab.fitting.group_fit import METHOD, AcrossFit, GroupFit
+from batchlab.laws.steps_law import FittedLaw
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Column, Table
 from batchlab.words.catalogue import plural, text
@@ -64,21 +66,10 @@ def group_table(group: GroupFit) -> Table:
 
 
 def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
-    """Facts about the law of a group, a line each: B_crit first."""
-    law = group.fit
-    yield text(
-        "critical batch size B_crit: {value}",
-        value=_estimate_or_reason("critical_batch_size", law.b_crit),
-    )
-    if law.law_holds:
-        yield text(
-            "S_min, steps with large batches: {value}",
-            value=_estimate_or_reason("steps_to_target", law.s_min),
-        )
-        yield text(
-            "E_min, samples with small batches: {value}",
-            value=_estimate_or_reason("samples_to_target", law.e_min),
-        )
+    """Facts about the laws of a group, a line each: those of the law that decisions use first."""
+    used, *others = group.laws
+    yield from _parameters(used)
+    if group.fit.law_holds:
         yield text(
             "largest batch size with at most {more:g} % more samples than batch size "
             "{reference:g}: {value}",
@@ -86,18 +77,16 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
             reference=group.reference_batch_size,
             value=_estimate_or_reason("critical_batch_size", group.batch_at_overhead),
         )
-    test = law.lack_of_fit
+    test = group.fit.lack_of_fit
     if test.p_value is None:
         yield text(
             "whether the law holds was not tested: {reason}", reason=reason_text(test.reason)
         )
     else:
         yield text(_REJECTED if test.rejected else _NOT_REJECTED, p=test.p_value)
-    if law.exponent.estimate is not None:
-        yield text(
-            "exponent that the points ask for (the law has 1): {value}",
-            value=_estimate_or_reason("ratio", law.exponent),
-        )
+    for law in others:
+        yield from _parameters(law)
+    yield from _distances(group.laws)
     if any(row.learning_rate is not None for row in group.batch_sizes):
         yield text(
             "each batch size counts at the learning rate with the fewest steps in the mean over "
@@ -116,6 +105,36 @@ _REJECTED = N_("the test against the scatter of the seeds rejects the law (p = {
 _NOT_REJECTED = N_(
     "the test against the scatter of the seeds finds nothing against the law (p = {p:.2g})"
 )
+
+
+def _parameters(fitted: FittedLaw) -> Iterator[str]:
+    """A line for each parameter of a law; the same reason for several is told once."""
+    told: set[Reason] = set()
+    for parameter, value in fitted.estimates:
+        if value.reason in told:
+            continue
+        if value.reason is not None:
+            told.add(value.reason)
+        yield text(
+            "{label}: {value}",
+            label=text(parameter.label),
+            value=_estimate_or_reason(parameter.quantity, value),
+        )
+
+
+def _distances(laws: Sequence[FittedLaw]) -> Iterator[str]:
+    """How far the runs lie from each law, where there are several to compare."""
+    known = [(law, law.residual_sd) for law in laws]
+    parts = [
+        # What noise-free points leave is rounding.
+        text("{sd:percent} from {formula}", sd=round(sd, 6), formula=text(law.law.formula))
+        for law, sd in known
+        if sd is not None
+    ]
+    if len(parts) > 1:
+        yield text(
+            "standard deviation of the runs from each law: {distances}", distances=", ".join(parts)
+        )
 
 
 def _estimate_or_reason(quantity: str, estimate: Estimate) -> str:

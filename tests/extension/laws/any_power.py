@@ -1,0 +1,36 @@
+"""any-power: steps as a power of the batch size, a law that batchlab does not have."""
+
+from __future__ import annotations
+
+import math
+
+from batchlab.laws.power_law import fit_power_law
+from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
+from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.words.message import N_
+
+
+def _power(fit: StepsToTargetFit) -> LawFit:
+    reached = [(seen.batch_size, seen.steps) for seen in fit.observations if seen.steps is not None]
+    power = fit_power_law([size for size, _ in reached], [steps for _, steps in reached])
+    away = tuple(
+        None
+        if seen.steps is None
+        else math.log(seen.steps / (power.at(seen.batch_size).estimate or math.nan))
+        for seen in fit.observations
+    )
+    return LawFit(estimates=(power.coefficient, power.exponent), residuals=away)
+
+
+LAW = StepsLaw(
+    place=9,
+    formula=N_("S_1 B^p"),
+    parameters=(
+        LawParameter(
+            name="steps_at_1", quantity="steps_to_target", label=N_("S_1 of the power law S_1 B^p")
+        ),
+        LawParameter(name="power", quantity="ratio", label=N_("p of the power law S_1 B^p")),
+    ),
+    n_fitted=2,
+    fit=_power,
+)
