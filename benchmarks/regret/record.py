@@ -28,6 +28,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -285,9 +286,10 @@ class Recorder:
     def step_s(self, *, again: bool) -> dict[int, float]:
         """Seconds of a step at each batch size; as they were measured before, but for `again`."""
         header = HERE / f"{self._workload.name}.json"
-        if header.exists() and not again:
-            known = json.loads(header.read_text())["step_s"]
-            return {int(size): step_s for size, step_s in known.items()}
+        if not again:
+            with suppress(FileNotFoundError):
+                known = json.loads(header.read_text())["step_s"]
+                return {int(size): step_s for size, step_s in known.items()}
         return {size: _step_s(self._workload, size) for size in self.batch_sizes}
 
 
@@ -327,9 +329,11 @@ def _step_s(workload: Workload, batch_size: int) -> float:
 
 
 def _packed_lines(path: Path) -> Iterator[list[str]]:
-    if path.exists():
-        text = gzip.decompress(path.read_bytes()).decode()
-        yield from csv.reader(text.splitlines()[1:])
+    try:
+        packed = path.read_bytes()
+    except FileNotFoundError:
+        return
+    yield from csv.reader(gzip.decompress(packed).decode().splitlines()[1:])
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -340,9 +344,10 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    if not path.exists():
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
         return
-    text = path.read_text()
     # A line without its end was being written when the machine stopped.
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
