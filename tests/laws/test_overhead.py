@@ -11,7 +11,6 @@ from tests.reference.steps_to_target import (
 )
 
 from batchlab.errors import UsageError
-from batchlab.laws.group_means import fit_group_means
 from batchlab.laws.overhead import batch_at_overhead
 from batchlab.laws.steps_to_target import (
     StepsObservation,
@@ -69,9 +68,17 @@ def test_samples_that_do_not_grow_give_a_lower_bound():
 
 
 def test_without_a_law_it_cannot_be_told():
-    seen = [StepsObservation(batch_size=b, after_steps=0, steps=9.0) for b in (1, 2)]
+    seen = [
+        StepsObservation(batch_size=b, after_steps=0, steps=9000 * b**-0.4 * seed)
+        for b in SIZES
+        for seed in (0.999, 1.001)
+    ]
+    fit = fit_steps_to_target(seen)
 
-    assert batch_at_overhead(fit_group_means(seen)).estimate is None
+    found = batch_at_overhead(fit)
+
+    assert not fit.law_holds
+    assert (found.estimate, found.reason) == (None, fit.b_crit.reason)
 
 
 @pytest.mark.parametrize(

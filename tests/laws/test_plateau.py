@@ -86,19 +86,6 @@ def test_interval_of_the_expected_improvement_holds_the_truth_19_times_in_20(fam
     assert inside / N_CURVES > 0.95 - 4 * standard_error
 
 
-def test_noise_is_the_scatter_around_the_curve():
-    rng = np.random.default_rng(4)
-    epochs = np.arange(1.0, 41.0)
-    law = 0.9 - 0.5 * np.exp(-0.3 * epochs)
-
-    noises = [
-        find_plateau(epochs, law + rng.normal(0, 0.003, 40), better="higher", delta=DELTA).noise
-        for _ in range(50)
-    ]
-
-    assert np.mean(noises) == pytest.approx(0.003, abs=4 * np.std(noises) / 50**0.5)
-
-
 def test_a_falling_loss_is_judged_like_a_rising_accuracy():
     epochs = np.arange(1.0, 41.0)
     rise = 0.9 - 0.5 * np.exp(-0.3 * epochs)

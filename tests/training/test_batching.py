@@ -202,7 +202,6 @@ class TestSteps:
 
         sizes = [[len(x) for x, _ in step] for step in steps]
         assert sizes == [[4, 4, 2]] * 4 if batch_size == 10 else [[4] * 10]
-        assert all(len(step) == cut.accumulation_steps for step in steps)
         if batch_size == 10:
             assert examples_of(workload, cut) == examples_of(workload, whole)
 

@@ -123,10 +123,9 @@ def observations(state: StudyState, target: Target) -> list[StepsObservation]:
 
 def _fitted(state: StudyState, target: Target) -> StepsToTargetFit | None:
     try:
-        fit = fit_steps_to_target(observations(state, target), n_resamples=N_DRAWS)
+        return fit_steps_to_target(observations(state, target), n_resamples=N_DRAWS)
     except FitError:
         return None
-    return fit if fit.no_draws_reason is None else None
 
 
 def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], Array, Array] | None:

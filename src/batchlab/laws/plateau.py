@@ -50,7 +50,6 @@ class Plateau:
         epoch: the plateau's epoch; None unless reached.
         expected_improvement: what `horizon_epochs` more epochs would bring after the last one,
             in the metric's unit, positive is better.
-        noise: standard deviation of one value around the fitted curve; None without a fit.
         turned: whether the curve has got worse again after its best.
         horizon_epochs: h of the rule.
         reason: what was seen, and for "cannot_tell" what would settle it.
@@ -59,7 +58,6 @@ class Plateau:
     verdict: PlateauVerdict
     epoch: int | None
     expected_improvement: Estimate
-    noise: float | None
     turned: bool
     horizon_epochs: int
     reason: Reason
@@ -135,7 +133,7 @@ def find_plateau(
         horizon_epochs: h, >= 1.
 
     Returns:
-        The verdict with the expected improvement after the last epoch, and the noise.
+        The verdict with the expected improvement after the last epoch.
 
     Raises:
         UsageError: curves of two lengths, epochs that do not increase, values that are not
@@ -187,7 +185,6 @@ def _cannot_tell(reason: Reason, *, n: int, horizon_epochs: int) -> Plateau:
         verdict="cannot_tell",
         epoch=None,
         expected_improvement=Estimate.cannot_tell(reason, n=n),
-        noise=None,
         turned=False,
         horizon_epochs=horizon_epochs,
         reason=reason,
@@ -215,19 +212,17 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
 
 def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta: float) -> Plateau:
     """The plateau of a curve that has turned: at its peak, or earlier by the fit of its rise."""
-    epoch, noise = max(1, round(float(t[peak]))), None
+    epoch = max(1, round(float(t[peak])))
     if peak + 1 >= MIN_POINTS:
         rise = _judged(
             _Posterior.of(t[: peak + 1], y[: peak + 1], horizon_epochs, delta), n=peak + 1
         )
-        noise = rise.noise
         if rise.epoch is not None:
             epoch = rise.epoch
     return Plateau(
         verdict="reached",
         epoch=epoch,
         expected_improvement=Estimate.cannot_tell(Reason.of("curve_has_turned"), n=len(t)),
-        noise=noise,
         turned=True,
         horizon_epochs=horizon_epochs,
         reason=Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta),
@@ -242,7 +237,6 @@ class _Posterior:
     epoch: NDArray[np.int64]  # shape (m,); last_epoch + 1: not within the curve
     gain: Array  # shape (m,), over the horizon after the last epoch
     weight: Array  # shape (m,), adds up to 1
-    noise: float
     horizon_epochs: int
     delta: float
 
@@ -266,7 +260,6 @@ class _Posterior:
             epoch=(first + np.where(fits.rise > 0, epoch, 0)).ravel(),
             gain=gain.ravel(),
             weight=np.repeat(fits.weight / fits.rise.shape[1], fits.rise.shape[1]),
-            noise=float(fits.weight @ fits.noise),
             horizon_epochs=horizon_epochs,
             delta=delta,
         )
@@ -313,7 +306,6 @@ def _judged(posterior: _Posterior, *, n: int) -> Plateau:
         verdict=verdict,
         epoch=epoch,
         expected_improvement=gain,
-        noise=posterior.noise,
         turned=False,
         horizon_epochs=horizon,
         reason=reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from batchlab.errors import FitError
 from batchlab.laws.straight_line import StraightLine
@@ -23,16 +23,6 @@ class PowerLawFit:
 
     exponent: Estimate
     coefficient: Estimate
-    _line: StraightLine | None = field(repr=False, compare=False)
-
-    def at(self, x: float) -> Estimate:
-        """The law at `x` > 0, with the interval of the curve (not of a further point).
-
-        Raises:
-            FitError: `x` is not a finite number above 0.
-        """
-        _check(x, "x")
-        return self.exponent if self._line is None else _y_at(self._line, math.log(x))
 
 
 def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
@@ -57,18 +47,13 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
     n = len(log_x)
     if len(set(log_x)) < 2:
         nothing = Estimate.cannot_tell(Reason.of("power_law_needs_two", n=n), n=n)
-        return PowerLawFit(exponent=nothing, coefficient=nothing, _line=None)
+        return PowerLawFit(exponent=nothing, coefficient=nothing)
     line = StraightLine.through(log_x, log_y)
+    low, high = (None if log is None else math.exp(log) for log in line.interval_at(0.0))
     return PowerLawFit(
         exponent=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
-        coefficient=_y_at(line, 0.0),
-        _line=line,
+        coefficient=Estimate.of(math.exp(line.at(0.0)), interval=(low, high), n=n),
     )
-
-
-def _y_at(line: StraightLine, log_x: float) -> Estimate:
-    low, high = (None if log is None else math.exp(log) for log in line.interval_at(log_x))
-    return Estimate.of(math.exp(line.at(log_x)), interval=(low, high), n=line.n)
 
 
 def _check(value: float, name: str) -> None:

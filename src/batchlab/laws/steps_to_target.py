@@ -45,13 +45,12 @@ class StepsToTargetFit:
         exponent: alpha of the generalised law S_min (1 + (B_crit/B)^alpha).
         lack_of_fit: the test of the law against the scatter of the seeds.
         law_holds: whether curve and draws follow the law. It does not where the test rejects and
-            the exponent's interval both leaves [0.9, 1.1] and does not hold 1, and where there are
-            fewer than three batch sizes.
+            the exponent's interval both leaves [0.9, 1.1] and does not hold 1.
         residuals: log steps less the fitted curve's, one an observation; None where the target was
             not reached.
         seed_sd: standard deviation of log steps between seeds, None without repeats.
         between_sd: standard deviation of a batch size as a whole from the curve, 0 where the
-            seeds' own scatter explains all of it, None without repeats or without a law.
+            seeds' own scatter explains all of it, None without repeats.
         batch_sizes: the distinct batch sizes, ascending.
     """
 
@@ -67,19 +66,9 @@ class StepsToTargetFit:
     between_sd: float | None
     batch_sizes: tuple[int, ...]
     _log_means: Array = field(repr=False, compare=False)
-    _line: StepsLine | None = field(repr=False, compare=False)
-    _draws: Draws | None = field(repr=False, compare=False)
-    _mean_draws: Array | None = field(repr=False, compare=False)
+    _line: StepsLine = field(repr=False, compare=False)
+    _draws: Draws = field(repr=False, compare=False)
     _seed: int = field(repr=False, compare=False)
-
-    @property
-    def no_draws_reason(self) -> Reason | None:
-        """Why the scatter is unknown; None where `log_steps_draws` answers."""
-        if self._mean_draws is not None:
-            return None
-        return Reason.of(
-            "scatter_not_known", runs=len(self.observations), sizes=len(self.batch_sizes)
-        )
 
     def line(self) -> StepsLine | None:
         """The least-squares curve, None where the law does not hold."""
@@ -87,7 +76,7 @@ class StepsToTargetFit:
 
     def line_draws(self) -> StepsLine | None:
         """The curves that the observations leave possible, None where the law does not hold."""
-        if not self.law_holds or self._draws is None:
+        if not self.law_holds:
             return None
         return StepsLine.over(self.batch_sizes, level=self._draws.level, fall=self._draws.fall)
 
@@ -105,7 +94,6 @@ class StepsToTargetFit:
         if line is None:
             return np.asarray(self._interpolated(self._log_means[None, :], at)[0])
         found = np.asarray(line.log_steps(at)[0])
-        assert self._draws is not None
         own = self._draws.kept_share * (self._log_means - line.log_steps(self.batch_sizes)[0])
         where, measured = self._places(at)
         found[measured] += own[where[measured]]
@@ -118,15 +106,12 @@ class StepsToTargetFit:
         within rows. A batch size that was not measured brings a deviation of its own.
 
         Raises:
-            FitError: a batch size outside the measured range, without a law; or no scatter is
-                known (`no_draws_reason`).
+            FitError: a batch size outside the measured range, without a law.
         """
         at = self._checked(batch_sizes)
-        if self._mean_draws is None:
-            raise FitError(reason_text(self.no_draws_reason))
         lines = self.line_draws()
-        if lines is None or self._draws is None:
-            return self._interpolated(self._mean_draws, at)
+        if lines is None:
+            return self._interpolated(self._draws.means, at)
         found = lines.log_steps(at)
         where, measured = self._places(at)
         found[:, measured] = self._draws.log_steps[:, where[measured]]
@@ -141,8 +126,6 @@ class StepsToTargetFit:
         if not self.law_holds and self._outside(batch_size):
             return Estimate.cannot_tell(self._not_measured(batch_size), n=n)
         value = float(np.exp(self.log_steps([batch_size])[0]))
-        if self._mean_draws is None:
-            return Estimate.of(value, interval=(None, None), n=n)
         low, high = np.exp(np.quantile(self.log_steps_draws([batch_size])[:, 0], _BOTH))
         return Estimate.of(value, interval=(float(low), float(high)), n=n)
 
@@ -171,8 +154,6 @@ class StepsToTargetFit:
 
     def _interpolated(self, log_means: Array, at: Array) -> Array:
         log_sizes = np.log(self.batch_sizes)
-        if len(log_sizes) == 1:
-            return np.repeat(log_means, len(at), axis=1)
         return interpolated(monotone_log_steps(log_means, log_sizes), log_sizes, np.log(at))
 
 
@@ -231,7 +212,6 @@ def fit_steps_to_target(
         _log_means=table.means(log_steps),
         _line=line,
         _draws=draws,
-        _mean_draws=draws.means,
         _seed=seed,
     )
 

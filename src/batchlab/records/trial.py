@@ -177,11 +177,6 @@ class Trial:
         return "stochastic" if self.batch_size == 1 else "mini"
 
     @property
-    def accumulation_steps(self) -> int:
-        """Forward and backward passes per step of `batch_size` examples."""
-        return -(-self.batch_size // self.micro_batch_size)
-
-    @property
     def plan(self) -> BatchPlan:
         """How many examples each step sees, and where the epochs end."""
         return ConstantBatchSize(

@@ -17,15 +17,10 @@ MESSAGES: dict[str, Message] = {
     "target_never_always_reached": N_(
         "no batch size was left at which every run reached the target"
     ),
-    "scatter_not_known": N_(
-        "{runs} runs at {sizes} batch sizes: no batch size was run twice and there are too few for "
-        "a law, so the scatter is not known; give a second seed"
-    ),
     "steps_not_measured": N_(
         "steps at batch size {at:.6g}: measured from {smallest} to {largest}, and without a law "
         "nothing is known beyond; measure there"
     ),
-    "too_few_for_a_law": N_("{n} distinct batch sizes reached the target; the law needs 3"),
     "law_does_not_hold": N_(
         "the law S_min (1 + B_crit/B) does not hold here: the lack-of-fit test rejects it "
         "(p = {p_value:.2g}) and the steps follow an exponent of {exponent:.2f} "
