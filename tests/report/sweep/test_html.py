@@ -11,11 +11,15 @@ from tests.reference.made_up import made_up_study
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
+from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Status
 from batchlab.report import write_html
 from batchlab.report.parts.download import download
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.sweep import html as html_module
+from batchlab.report.sweep import plateaus
+from batchlab.report.sweep import sentences as sentences_module
+from batchlab.report.sweep import trials_table as trials_table_module
 from batchlab.report.sweep.html import html_page
 from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.trials_table import trials_table
@@ -127,6 +131,22 @@ def test_data_too_large_even_packed_are_not_embedded():
     file = download("data.csv", "rows", observations_table(STUDY), most_characters=100)
 
     assert file.address is None
+
+
+def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch):
+    fitted = []
+
+    def counted(record, **named):
+        fitted.append(record.trial.trial_id)
+        return plateau_of(record, **named)
+
+    # A module that fitted by itself again would have the name.
+    for module in (plateaus, sentences_module, trials_table_module):
+        monkeypatch.setattr(module, "plateau_of", counted, raising=False)
+
+    html_page(STUDY)
+
+    assert sorted(fitted) == sorted(record.trial.trial_id for record in STUDY.records)
 
 
 def test_text_of_a_user_is_never_markup():

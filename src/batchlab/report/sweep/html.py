@@ -16,6 +16,7 @@ from batchlab.report.parts.page import render_page
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.plateaus import Plateaus
 from batchlab.report.sweep.sentences import FINAL_METRICS, Sentence, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.report.sweep.trials_table import IDENTITY, REASONS, trials_table
@@ -39,14 +40,15 @@ def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
     rows = figure_rows(sweep_figures)
     figures = [row.build(study) for row in rows]
-    trials = trials_table(study)
+    plateaus = Plateaus(study)
+    trials = trials_table(study, plateaus)
     return render_page(
         "page.html.j2",
         study=study,
         final_metrics=FINAL_METRICS,
         figures=figures,
         looks=figure_looks(study),
-        findings=_findings(study),
+        findings=_findings(sentences(study, plateaus)),
         summary=trial_counts(study),
         switched=[
             (row, figure) for row, figure in zip(rows, figures, strict=True) if row.key in "abc"
@@ -68,9 +70,9 @@ def html_page(study: Study) -> str:
     )
 
 
-def _findings(study: Study) -> list[tuple[str, list[Sentence]]]:
+def _findings(said: Iterable[Sentence]) -> list[tuple[str, list[Sentence]]]:
     """The sentences, those that follow each other on one topic together under its name."""
-    groups = itertools.groupby(sentences(study), key=lambda sentence: sentence.topic)
+    groups = itertools.groupby(said, key=lambda sentence: sentence.topic)
     return [(topic, list(group)) for topic, group in groups]
 
 

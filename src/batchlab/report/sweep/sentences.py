@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchlab.laws.plateau import plateau_of
 from batchlab.laws.statistics import mean_interval
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
@@ -20,6 +19,7 @@ from batchlab.report.sweep.equal_budget import (
     metric_text,
 )
 from batchlab.report.sweep.evidence import Evidence, batch_text
+from batchlab.report.sweep.plateaus import Plateaus
 from batchlab.report.sweep.race import Race, ranked_cells
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import number_text, plural, text
@@ -36,11 +36,12 @@ _TOPICS: dict[BudgetName, str] = {
 }
 
 
-def sentences(study: Study) -> tuple[Sentence, ...]:
+def sentences(study: Study, plateaus: Plateaus | None = None) -> tuple[Sentence, ...]:
     """Everything that can be said of a study, the answer first and what it rests on after it.
 
     Args:
         study: the study; trials that ended badly are named and are in no mean.
+        plateaus: of its trials, where some are known already; None: they are fitted here.
 
     Returns:
         The sentences in reading order; a study without trials has one that says so.
@@ -57,7 +58,7 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
         _basis(evidence),
         *_finals(evidence),
         *_budgets(evidence),
-        *_plateaus(evidence),
+        *_plateaus(evidence, plateaus or Plateaus(study)),
         *_speed(evidence),
         *_gap(evidence),
         *claim_sentences(evidence),
@@ -180,7 +181,7 @@ def _budgets(evidence: Evidence) -> Iterator[Sentence]:
         yield Sentence(topic=N_("equal budgets"), text=told)
 
 
-def _plateaus(evidence: Evidence) -> Iterator[Sentence]:
+def _plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]:
     """Whether the epochs were enough, of all trials shown."""
     if not evidence.study.workload.n_validation:
         yield Sentence(
@@ -193,9 +194,9 @@ def _plateaus(evidence: Evidence) -> Iterator[Sentence]:
         )
         return
     verdicts = Counter(
-        (cell.batch_size, plateau_of(r, metric=evidence.metric, better=evidence.better).verdict)
+        (cell.batch_size, plateaus.of(record).verdict)
         for cell in evidence.cells
-        for r in cell.ended_well
+        for record in cell.ended_well
     )
     not_yet = [
         evidence.name(cell) for cell in evidence.cells if verdicts[cell.batch_size, "not_yet"]

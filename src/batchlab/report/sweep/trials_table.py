@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
-from batchlab.laws.plateau import plateau_of
+from batchlab.laws.plateau import Plateau
 from batchlab.measurements.registry import measurement_rows
 from batchlab.records.measurement import OfTrial
 from batchlab.records.study import Study
@@ -15,6 +15,7 @@ from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.cells import final_gap, held_out_split
+from batchlab.report.sweep.plateaus import Plateaus
 from batchlab.report.sweep.trial_ending import status_text
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
@@ -25,8 +26,14 @@ REASONS = ("reason", "plateau_reason", "diagnosis_reason", "notes")
 IDENTITY = ("trial_id", "batch_size", "learning_rate", "seed")
 
 
-def trials_table(study: Study) -> Table:
-    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
+def trials_table(study: Study, plateaus: Plateaus | None = None) -> Table:
+    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis.
+
+    Args:
+        study: the study.
+        plateaus: of its trials, where some are known already; None: they are fitted here.
+    """
+    plateaus = plateaus or Plateaus(study)
     metric = study.workload.metrics[0].name
     names = [summary.name for summary in study.workload.metrics]
     plain = (
@@ -51,7 +58,7 @@ def trials_table(study: Study) -> Table:
     return Table(
         caption=text("All trials"),
         columns=columns,
-        rows=tuple(tuple(_row(study, record)) for record in study.records),
+        rows=tuple(tuple(_row(study, record, plateaus.of(record))) for record in study.records),
     )
 
 
@@ -99,10 +106,9 @@ def _gap_label(study: Study, metric: str) -> str:
     )
 
 
-def _row(study: Study, record: TrialRecord) -> Iterator[Value]:
+def _row(study: Study, record: TrialRecord, plateau: Plateau) -> Iterator[Value]:
     trial, first = record.trial, study.workload.metrics[0]
     held_out = held_out_split(study)
-    plateau = plateau_of(record, metric=first.name, better=first.better)
     found = diagnose(record, metric=first.name, better=first.better, plateau=plateau)
     yield from (trial.trial_id, status_text(record), trial.batch_mode)
     yield from (trial.batch_size, trial.micro_batch_size, trial.learning_rate, trial.seed)
