@@ -13,10 +13,9 @@ from batchlab.words.message import N_
 def _power(fit: StepsToTargetFit) -> LawFit:
     reached = [(seen.batch_size, seen.steps) for seen in fit.observations if seen.steps is not None]
     power = fit_power_law([size for size, _ in reached], [steps for _, steps in reached])
+    at_1, exponent = power.coefficient.estimate or math.nan, power.exponent.estimate or math.nan
     away = tuple(
-        None
-        if seen.steps is None
-        else math.log(seen.steps / (power.at(seen.batch_size).estimate or math.nan))
+        None if seen.steps is None else math.log(seen.steps / (at_1 * seen.batch_size**exponent))
         for seen in fit.observations
     )
     return LawFit(estimates=(power.coefficient, power.exponent), residuals=away)
