@@ -65,7 +65,8 @@ def test_first_epochs_that_follow_no_law_cost_no_more_than_themselves():
 
     bent = fit_learning_curves(epochs, values, resolution=0.002)
 
-    assert mean_of(bent, bent.noise) < 0.0015
+    widths = [mean_of(curves, np.ptp(curves.rise, axis=1)) for curves in (clean, bent)]
+    assert widths[1] < 5 * widths[0]
     assert spread_ahead(bent, 20.0) < 2 * spread_ahead(clean, 20.0)
 
 
@@ -80,14 +81,13 @@ def test_the_uncertainty_of_a_rise_grows_with_the_noise():
     assert 2.5 < widths[1] / widths[0] < 6
 
 
-def test_a_long_curve_is_averaged_in_blocks_and_keeps_the_noise_of_one_value():
+def test_a_long_curve_is_averaged_in_blocks():
     epochs, values = rising(lambda t: 0.9 + 0 * t, n=10_000, noise=0.01)
     swapped = values.copy()
     swapped[[3, 7]] = values[[7, 3]]  # both in the first block of 50
 
     one, two = (fit_learning_curves(epochs, y, resolution=0.002) for y in (values, swapped))
 
-    assert mean_of(one, one.noise) == pytest.approx(0.01, rel=0.2)
     assert one.weight == pytest.approx(two.weight)
     assert one.rise == pytest.approx(two.rise)
 

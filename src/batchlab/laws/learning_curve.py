@@ -41,13 +41,11 @@ class LearningCurves:
     Attributes:
         shapes: the laws, one per curve.
         rise: quantiles of each curve's rise, shape (m, 15), equally likely.
-        noise: standard deviation of one value around each curve, shape (m,).
         weight: how much of the probability each curve carries, shape (m,); adds up to 1.
     """
 
     shapes: Shapes
     rise: Array
-    noise: Array
     weight: Array
 
     def left(self, t: Array) -> Array:
@@ -103,7 +101,6 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
     Source: averaging over families of learning curves after Domhan, Springenberg and Hutter 2015
         (IJCAI, section 3); grids and priors are batchlab's.
     """
-    n_values = len(t)
     t, y = _in_blocks(t, y)
     grid = _Grid(rate=_RATE, offset=_OFFSET, power=(_POWER,) * _N_OFFSETS)
     for _ in range(_ZOOMS):
@@ -116,8 +113,6 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
     return LearningCurves(
         shapes=grid.shapes().of(row),
         rise=rise / fit.span[row, start][:, None],
-        # A block's mean scatters less than one value, by the square root of the block.
-        noise=fit.noise[row, start] * (n_values / len(t)) ** 0.5,
         weight=weight,
     )
 
@@ -192,7 +187,6 @@ class _Fit:
     rise: Array  # over the visible window
     error: Array  # standard error of `rise`
     span: Array  # what the law uses up over the visible window
-    noise: Array
     degrees: Array  # of freedom, one per start
     log_weight: Array
 
@@ -224,12 +218,10 @@ class _Fit:
             - 0.5 * n * np.log(np.pi)
             - starts * np.log(float(np.ptp(y)) + resolution)
         )
-        noise = np.sqrt(residual / degrees)
         return cls(
             rise=rise,
-            error=noise / np.sqrt(square),
+            error=np.sqrt(residual / degrees) / np.sqrt(square),
             span=span,
-            noise=noise,
             degrees=degrees,
             log_weight=np.where(visible, log_weight, -np.inf),
         )
