@@ -32,7 +32,7 @@ def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Pa
     again_s = time.monotonic() - again_s
 
     print(
-        f"{first['verdict']} in {spent_s:.0f} s, {first['trials']} runs; again in {again_s:.1f} s"
+        f"{first['verdict']} in {spent_s:.0f} s, {len(first['trials'])} runs; again in {again_s:.1f} s"
     )
     assert spent_s < 185
     assert second["recommendation"] == first["recommendation"]
