@@ -31,9 +31,8 @@ def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Pa
     second = json.loads(run(*arguments, folder=tmp_path))
     again_s = time.monotonic() - again_s
 
-    print(
-        f"{first['verdict']} in {spent_s:.0f} s, {len(first['trials'])} runs; again in {again_s:.1f} s"
-    )
+    n_runs = len(first["trials"])
+    print(f"{first['verdict']} in {spent_s:.0f} s, {n_runs} runs; again in {again_s:.1f} s")
     assert spent_s < 185
     assert second["recommendation"] == first["recommendation"]
     assert again_s < spent_s / 4
