@@ -18,7 +18,7 @@ from tests.reference.one_fast import one_fast
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.user_file import write_user_file
-from torch import nn
+from torch import Tensor, nn
 
 import batchlab
 from batchlab.commands import advice_session, workload_subject
@@ -46,6 +46,8 @@ from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
 from batchlab.words.reasons import reason_text
+from batchlab.workload.classification import Labelled, accuracy
+from batchlab.workload.definition import Metric, Workload
 
 STEP_S = 0.01
 BUDGET_S = 60.0
@@ -366,6 +368,33 @@ def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_m
         advise(lab, target=("loss", 100.0))
 
     assert profiled == []
+
+
+def test_a_target_in_percent_of_an_accuracy_in_shares_is_refused_before_anything_is_measured(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    with pytest.raises(UsageError, match=r"did you mean 0\.98\?"):
+        advise(lab, workload=tiny(metrics={"accuracy": accuracy}), target=("accuracy", 98.0))
+
+    assert not lab.exists()
+    assert profiled == []
+
+
+def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    def workload(whole: float) -> Workload:
+        def right(model: nn.Module, batch: Labelled) -> Tensor:
+            return whole * accuracy(model, batch) * len(batch[1])
+
+        return tiny(metrics={"val_acc": Metric(sum=right, better="higher")})
+
+    with pytest.raises(UsageError, match=r"did you mean 0\.98\? \(the untrained model"):
+        advise(lab, workload=workload(1), target=("val_acc", 98.0))
+    assert profiled == []
+
+    advise(lab, workload=workload(100), target=("val_acc", 98.0))
+    assert len(profiled) == 1
 
 
 @pytest.mark.parametrize(

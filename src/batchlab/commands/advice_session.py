@@ -21,7 +21,7 @@ from batchlab.engines.journal import Journal, StudyName
 from batchlab.engines.replaying import ReplayingEngine
 from batchlab.errors import BatchSizeError, BudgetError, UsageError
 from batchlab.planning.scaling import scaled, scaling_rules
-from batchlab.planning.sweep_request import check_batch_norm
+from batchlab.planning.sweep_request import check_batch_norm, outside_of_a_share
 from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.reason import Reason
@@ -99,7 +99,7 @@ class AdviceSession:
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
         better = next(known.better for known in self._summary.metrics if known.name == metric)
         if journal.profile is None:
-            self._refuse_a_target_met_at_once()
+            self._refuse_an_impossible_target()
             here = self._measured()
         else:
             here = Profile.from_json(journal.profile)
@@ -162,8 +162,8 @@ class AdviceSession:
 
     # ---- before the advice
 
-    def _refuse_a_target_met_at_once(self) -> None:
-        """A target that the untrained model meets tells nothing of batch sizes.
+    def _refuse_an_impossible_target(self) -> None:
+        """A target that the untrained model meets tells nothing; one in percent is never met.
 
         Raises:
             UsageError: what the untrained model reaches.
@@ -194,6 +194,13 @@ class AdviceSession:
                 f"target {target.metric}={target.value:g}: the untrained model of "
                 f"{self._summary.name!r} has {target.metric} {first:g}, a target that is met "
                 f"before the first step; give a harder one"
+            )
+        # A user's own accuracy may be in percent: what it says of the untrained model tells.
+        is_share = "acc" in target.metric.lower() and first is not None and 0 <= first <= 1
+        if is_share and target.better == "higher" and target.value > 1:
+            raise UsageError(
+                f"{outside_of_a_share(target.metric, target.value)} "
+                f"(the untrained model of {self._summary.name!r} has {first:g})"
             )
 
     def _measured(self) -> Profile:

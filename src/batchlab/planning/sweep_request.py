@@ -20,6 +20,7 @@ from batchlab.planning.scaling import (
 from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Sampling, Target, Trial
+from batchlab.workload.classification import accuracy
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.loading import LoadedWorkload
 
@@ -169,7 +170,8 @@ def checked_target(workload: Workload, target: tuple[str, float]) -> Target:
     """The target `(metric, value)` on the validation data of `workload`.
 
     Raises:
-        UsageError: it has no such metric or no validation data, or the value is not finite.
+        UsageError: it has no such metric or no validation data, or the value is not finite or no
+            accuracy.
     """
     metric, value = target
     if metric not in workload.metric_names:
@@ -184,7 +186,15 @@ def checked_target(workload: Workload, target: tuple[str, float]) -> Target:
             f"target {metric}={value}: workload {workload.name!r} has no validation set to measure "
             f"it on; give it one"
         )
+    if workload.metrics.get(metric) is accuracy and not 0 <= value <= 1:
+        raise UsageError(outside_of_a_share(metric, value))
     return Target(metric=metric, value=value, better=workload.better(metric))
+
+
+def outside_of_a_share(metric: str, value: float) -> str:
+    """What is said of a target above 1 or below 0 for a metric that is a share of the examples."""
+    meant = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else ""
+    return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 
 
 def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, ...]:
