@@ -70,13 +70,13 @@ def test_the_cost_for_quality_is_the_mean_log_distance_from_perfect():
     assert costs.fit is None
 
 
-def test_runs_that_missed_or_diverged_have_no_part_in_a_mean():
+def test_a_run_that_missed_counts_as_far_as_it_was_followed_and_one_that_diverged_not():
     state = made_up_state({64: [met(1000), cut(4000), diverged(10)], 128: [cut(4000)]})
 
     costs = costs_of(state)
 
     assert costs.batch_sizes == (64,)
-    assert costs.log_learning_cost == pytest.approx([math.log(1000)])
+    assert costs.log_learning_cost == pytest.approx([(math.log(1000) + math.log(4000)) / 2])
 
 
 @pytest.mark.parametrize("runs", [{}, {64: []}, {64: [cut(4000), diverged(10)]}])

@@ -178,3 +178,70 @@ def test_a_batch_size_that_missed_bounds_those_beyond_it():
 
     assert state.optimistic_log_cost(8) == pytest.approx(math.log(10_000 * STEP_S(8)))
     assert state.optimistic_log_cost(8) > before
+
+
+def slow_on(*seeds, batch_size=512, times=3.5):
+    """A truth whose batch size takes so many times as many steps on these seeds."""
+    return Truth(
+        noise=0.02, slow=lambda b, s: times if (b, s) in {(batch_size, x) for x in seeds} else 1.0
+    )
+
+
+def test_one_slow_seed_removes_neither_a_rate_nor_a_batch_size():
+    state = found(truth=slow_on(10))
+    rate = state.tune(512, limit_steps=10**6).learning_rate
+
+    assert state.run_valuations(512, 1)
+
+    assert state.cell(512) == (512, rate)
+    assert state.ruled_out == {}
+    costs = state.learning_costs(512)
+    usual = Truth().steps(512, rate)
+    assert sorted(costs) == pytest.approx([usual, usual, state.value_limit(512)], rel=0.1)
+
+
+def test_two_slow_seeds_of_three_were_a_lucky_rate():
+    state = found(truth=slow_on(10, 11))
+    rate = state.tune(512, limit_steps=10**6).learning_rate
+
+    state.run_valuations(512, 1)
+
+    assert state.cell(512) is None or state.cell(512)[1] < rate
+
+
+def test_a_rate_that_fails_on_a_fresh_seed_is_given_up_at_once():
+    state = found(truth=Truth(noise=0.02))
+    rate = state.tune(512, limit_steps=10**6).learning_rate
+    state.run_log.engine.truth = Truth(
+        noise=0.02, cliff_octaves=-0.6
+    )  # from half of it on, diverges
+
+    state.run_valuations(512, 1)
+
+    assert state.cell(512) is None or state.cell(512)[1] < rate
+
+
+def test_a_slow_seed_does_not_end_the_search_of_a_batch_size():
+    state = found(truth=slow_on(0))
+    usual = Truth().best_steps(512)
+
+    search = state.tune(512, limit_steps=math.ceil(1.6 * usual))
+
+    assert search.learning_rate is not None
+    assert abs(math.log2(search.learning_rate / 0.04) - 0.7 * 3) <= 1
+    assert search.seeds == [1]
+    assert state.confirm(512)  # the next seed that it was not asked about
+    assert len(set(search.seeds)) == 2
+
+
+def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
+    state = found(truth=slow_on(0, 1))
+    state.tune(64, limit_steps=10**6)
+    state.run_valuations(64, 1)
+    limit = math.ceil(1.6 * Truth().best_steps(512))
+
+    search = state.tune(512, limit_steps=limit)
+
+    assert search.learning_rate is None
+    assert search.seeds == [0, 1]
+    assert not state.tune(512, limit_steps=10**6).may_be_a_slow_seed

@@ -34,6 +34,7 @@ class Truth:
         cliff_octaves: from so many octaves above the best rate on, training diverges.
         exponent: of the generalised law; 1 is the law.
         override: the steps at the best rate by batch size, instead of the law.
+        slow: by batch size and seed, how many times as many steps this seed takes.
     """
 
     s_min: float = 500.0
@@ -47,6 +48,7 @@ class Truth:
     cliff_octaves: float = 2.6
     exponent: float = 1.0
     override: Callable[[int], float] | None = None
+    slow: Callable[[int, int], float] = lambda batch_size, seed: 1.0
 
     def best_steps(self, batch_size: int) -> float:
         """Steps to target at the best rate, without noise."""
@@ -123,7 +125,8 @@ class SimulatedEngine(AnswersAtOnce):
                 trial, Status.DIVERGED, Reason.as_written("the loss grew"), ((0, 0.1), (5, 0.05))
             )
         else:
-            steps = mean * math.exp(self._seeds_noise(trial))
+            slow = self.truth.slow(trial.batch_size, trial.seed)
+            steps = mean * slow * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
             status = Status.OK
             for step in _marks(trial, limit, watched_from=request.length.watched_from_samples):

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.combined_estimates import log_half_width
-from batchlab.advice.run_log import steps_to
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.tuning import learning_cost_of
 from batchlab.errors import FitError
 from batchlab.laws.steps_to_target import (
     StepsObservation,
@@ -132,13 +130,9 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
     """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
     logs: dict[int, list[float]] = {}
     for size in sorted(state.tuned):
-        found_costs = [
-            learning_cost_of(state.run_log, record) if target is None else steps_to(record, target)
-            for record in state.valuation_runs(size).values()
-        ]
-        found = [math.log(cost) for cost in found_costs if cost]
+        found = state.learning_costs(size, target=target)
         if found:
-            logs[size] = found
+            logs[size] = [math.log(cost) for cost in found]
     if not logs:
         return None
     sd, degrees = pooled_sd(logs.values())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.question import Option, Question
-from batchlab.advice.run_log import RunLog, why_it_failed
+from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Target, TrialRecord
 
 # Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
 # Between the rules "sqrt" and "linear" for SGD, above what was measured for Adam.
@@ -21,6 +21,8 @@ _PRIOR_WEIGHT = 2.0  # in squared octaves of batch size: a factor of 4 between t
 _LARGEST_EXPONENT = 1.2
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
+# So many seeds tell a slow seed from a slow rate: two of them decide.
+_SEEDS_TO_TELL = 3
 # A rate that takes so much longer on the same fresh seeds (a log ratio) is not kept.
 _CLEARLY_WORSE = 0.03
 # And usually takes no longer than this times the mean of its other seeds.
@@ -97,13 +99,26 @@ class StudyState:
         cell = self.cell(batch_size)
         return {} if cell is None else self.run_log.of_cell(cell, "value")
 
-    def learning_costs(self, batch_size: int) -> list[float]:
-        """Steps to target (or shortfall) of the valuation runs that have one."""
-        found = (
-            learning_cost_of(self.run_log, record)
-            for record in self.valuation_runs(batch_size).values()
-        )
-        return [cost for cost in found if cost is not None]
+    def learning_costs(self, batch_size: int, *, target: Target | None = None) -> list[float]:
+        """Steps to target (or shortfall) of the valuation runs that have one.
+
+        Where any met it, one that missed the study's own target counts as far as it was followed:
+        it takes at least that.
+
+        Args:
+            batch_size: one that was tuned.
+            target: read the runs against this one instead of the study's own.
+        """
+        own = self.run_log.until
+        met, missed = [], []
+        for record in self.valuation_runs(batch_size).values():
+            if target is None or target == own:
+                met.append(learning_cost_of(self.run_log, record))
+                missed.append(self.missed_after(batch_size, record))
+            else:
+                met.append(steps_to(record, target))
+        found = [cost for cost in met if cost]
+        return [*found, *(steps for steps in missed if steps)] if found else []
 
     def log_learning_cost(self, batch_size: int) -> float | None:
         """Mean log cost: of the valuation runs, else of the run that chose the rate."""
@@ -202,14 +217,23 @@ class StudyState:
     def tune(
         self, batch_size: int, *, limit_steps: int, strides: tuple[int, ...] = (1,)
     ) -> RateSearch:
-        """Search for the rate of a batch size."""
+        """Search for the rate of a batch size.
+
+        Where none met the target the seed may be a slow one: if the nearest of them meets it on
+        another seed, the search is done again on that.
+        """
+        seed, start = self.seeds.tune[0], self.rate_start(batch_size)
         search = RateSearch(run_log=self.run_log, batch_size=batch_size)
-        search.run(
-            start=self.rate_start(batch_size),
-            limit_steps=limit_steps,
-            seed=self.seeds.tune[0],
-            strides=strides,
-        )
+        search.run(start=start, limit_steps=limit_steps, seed=seed, strides=strides)
+        if search.may_be_a_slow_seed and len(self.seeds.tune) > 1:
+            seed = self.seeds.tune[1]
+            nearest = search.nearest_on_another_seed(seed, limit_steps=limit_steps)
+            if nearest is not None:
+                self.run_log.note(
+                    Reason.of("again_on_another_seed", size=batch_size), Reason.of("slow_seed")
+                )
+                search = RateSearch(run_log=self.run_log, batch_size=batch_size)
+                search.run(start=nearest, limit_steps=limit_steps, seed=seed)
         self.tuned[batch_size] = search
         if self.run_log.until is not None and search.learning_cost is not None:
             self.run_log.tuned_steps[batch_size] = search.learning_cost
@@ -220,7 +244,7 @@ class StudyState:
         search = self.tuned[batch_size]
         if self.is_confirmed(batch_size) or search.learning_cost is None:
             return False
-        seed = self.seeds.tune[len(search.seeds)]
+        seed = next(seed for seed in self.seeds.tune if seed not in search.seeds)
         before, learning_cost_before = search.learning_rate, search.learning_cost
         if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
             return False
@@ -255,8 +279,9 @@ class StudyState:
     def run_valuations(self, batch_size: int, n: int, *, why: Reason | None = None) -> bool:
         """Run the tuned rate with seeds that had no part in choosing it, until there are `n`.
 
-        A rate that fails on a fresh seed, or is three times as slow there as on the seed that chose
-        it, was luck: the next lower one takes its place.
+        A rate that fails on a fresh seed, or on most of them is three times as slow as on the seed
+        that chose it, was luck: the next lower one takes its place. One such seed among others
+        says little, so it makes three of them.
 
         Returns:
             Whether there are as many now; False: the budget, the seeds or the rates ran out.
@@ -267,7 +292,7 @@ class StudyState:
             if cell is None:
                 return False
             done = self.valuation_runs(batch_size)
-            if any(self._was_luck(batch_size, record) for record in done.values()):
+            if self._was_luck(batch_size, done.values()):
                 search.step_down()
                 self.run_log.note(
                     _lower_rate(batch_size, search.learning_rate),
@@ -276,6 +301,8 @@ class StudyState:
                 if search.learning_rate is None:
                     self.ruled_out[batch_size] = _none_held(done.values())
                 continue
+            missed = sum(self.missed_after(batch_size, r) is not None for r in done.values())
+            n = max(n, _SEEDS_TO_TELL) if missed else n
             if len(done) >= n:
                 self._keep_the_better_rate(batch_size)
                 return True
@@ -322,11 +349,22 @@ class StudyState:
                 )
                 search.learning_rate, search.learning_cost = rate, cost
 
-    def _was_luck(self, batch_size: int, record: TrialRecord) -> bool:
-        if record.has_failed:
+    def _was_luck(self, batch_size: int, records: Collection[TrialRecord]) -> bool:
+        """Whether the rate failed on a seed, or missed the target on most of two or more."""
+        if any(record.has_failed for record in records):
             return True
-        missed = self.run_log.until is not None and learning_cost_of(self.run_log, record) is None
-        return missed and record.steps >= self.value_limit(batch_size)
+        missed = sum(self.missed_after(batch_size, record) is not None for record in records)
+        return missed >= 2 and 2 * missed > len(records)
+
+    def missed_after(self, batch_size: int, record: TrialRecord) -> int | None:
+        """The steps in which a valuation missed the target.
+
+        None: it met it, it failed, or it was not followed so far.
+        """
+        if self.run_log.until is None or record.has_failed:
+            return None
+        met = learning_cost_of(self.run_log, record) is not None
+        return None if met or record.steps < self.value_limit(batch_size) else record.steps
 
     def value_limit(self, batch_size: int) -> int:
         """At how many steps a valuation is cut."""

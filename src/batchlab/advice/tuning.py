@@ -96,6 +96,26 @@ class RateSearch:
         self._choose()
         return True
 
+    @property
+    def may_be_a_slow_seed(self) -> bool:
+        """Whether no rate met the target, and not because all failed."""
+        missed = any(not record.has_failed for record in self._records.values())
+        return self.run_log.until is not None and missed and not self._learning_costs()
+
+    def nearest_on_another_seed(self, seed: int, *, limit_steps: int) -> int | None:
+        """Ask another seed about the rate that came nearest to the target.
+
+        Returns:
+            Its octave where it met the target in as many steps; None: it did not, or the budget
+            did not reach for it.
+        """
+        nearest = self._best()
+        self.seeds.append(seed)
+        if self._evaluate([nearest], limit_steps):
+            if learning_cost_of(self.run_log, self._records[nearest, seed]) is not None:
+                return nearest
+        return None
+
     def step_down(self) -> None:
         """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
         assert self.learning_rate is not None

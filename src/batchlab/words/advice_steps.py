@@ -40,6 +40,8 @@ MESSAGES: dict[str, Message] = {
         "the runs of {n} seeds have their lowest point there",
         by="n",
     ),
+    "again_on_another_seed": N_("tune batch size {size} again, on another seed"),
+    "slow_seed": N_("no rate met the target on the first one, and the nearest did on this"),
     "lower_rate": N_("batch size {size}: a lower rate, {rate}"),
     "no_lower_rate": N_("batch size {size}: a lower rate, of none"),
     "fresh_seed_did_not_survive": N_("a fresh seed did not survive the rate chosen before"),
