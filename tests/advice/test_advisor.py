@@ -290,7 +290,8 @@ def most_seeds_where_three_are_alike(truth, salt):
     step_s = {size: factor / truth.best_steps(size) for size, factor in weight.items()}
     asked = question(step_s.__getitem__, budget_s=3000.0, sizes=tuple(step_s))
     advice = advise(asked, SimulatedEngine(truth=truth, step_s=step_s.__getitem__, salt=salt))
-    assert advice.verdict == "recommend"
+    # Not the verdict: with so much scatter fresh seeds may speak against one of three alike.
+    assert any(candidate.in_flat_interval for candidate in advice.candidates)
     return max(len(seeds_that_chose(advice, size)) for size in step_s)
 
 

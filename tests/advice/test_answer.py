@@ -22,12 +22,15 @@ from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state
 from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import REFERENCE, option
 
+from batchlab.advice.agreement import Objection
 from batchlab.advice.answer import Conclusion, answered
 from batchlab.advice.costs import costs_of
 from batchlab.advice.parts import HeadToHead
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status, Target
+from batchlab.words.reasons import reason_text
 
 
 def open_decision(high):
@@ -124,10 +127,11 @@ def test_for_samples_the_reason_names_the_tolerance_as_well():
     assert "7" in str(recommended(state).reason)
 
 
-def test_a_recommendation_that_missed_on_fresh_seeds_is_none():
+def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
     state = state_of()
+    missed = Objection(why=Reason.of("missed_on_fresh_seeds", size=128, missed=2, n=3))
 
-    advice = recommended(state, verification=verification(n=1, missed=2))
+    advice = recommended(state, verification=verification(n=1, missed=2, against=missed))
 
     assert advice.verdict == "cannot_tell"
     assert advice.missing == advice.reason
@@ -138,6 +142,23 @@ def test_a_recommendation_that_missed_on_fresh_seeds_is_none():
     assert advice.gain.estimate is None
     assert advice.gain.reason
     assert advice.pay_back_runs is None
+
+
+def test_for_now_it_is_the_reference_where_that_was_better_on_fresh_seeds():
+    why = Reason.of("reference_was_better", size=128, other=64, rate=0.01, n=3)
+    against = Objection(why=why, instead=(64, 0.01))
+
+    advice = recommended(verification=verification(against=against))
+
+    assert (advice.verdict, advice.reason) == ("cannot_tell", why)
+    assert (advice.provisional.batch_size, advice.provisional.learning_rate) == (64, 0.01)
+
+
+def test_a_seed_that_missed_among_others_is_told_and_leaves_the_answer():
+    advice = recommended(verification=verification(n=5, missed=1))
+
+    assert advice.verdict == "recommend"
+    assert any("1 of 6 fresh seeds missed" in reason_text(told) for told in advice.caveats)
 
 
 def test_an_open_decision_says_who_stands_against_whom_and_by_how_much():

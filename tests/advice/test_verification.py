@@ -100,3 +100,41 @@ def test_the_error_of_the_step_times_is_in_the_gain_of_another_batch_size():
     inexact, _ = verified(truth=Truth(), options=tuple(unsure))
 
     assert inexact.gain.high / inexact.gain.low > 1.3 * exact.gain.high / exact.gain.low
+
+
+VERIFYING = SeedPlan.of(None).verify
+
+
+def slow_on(seeds, *, times):
+    """Batch size 512 takes so many times as many steps on these seeds."""
+    return Truth(noise=0.05, slow=lambda b, s: times if b == 512 and s in seeds else 1.0)
+
+
+def test_where_fresh_seeds_agree_three_are_enough():
+    verification, state = verified(truth=slow_on((), times=1.0))
+
+    assert verification.against is None
+    assert len(state.run_log.of_cell(state.cell(512), "verify")) == 3
+
+
+def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against_it():
+    verification, state = verified(truth=slow_on(VERIFYING, times=2.6))
+
+    assert len(state.run_log.of_cell(state.cell(512), "verify")) == 6
+    assert verification.against is not None
+    assert verification.against.why.code == "slower_on_fresh_seeds"
+    assert verification.against.why.named["times"] == pytest.approx(2.6, rel=0.15)
+
+
+def test_a_single_slow_seed_makes_six_and_overturns_nothing():
+    verification, _ = verified(truth=slow_on(VERIFYING[:1], times=3.5))
+
+    assert (verification.n, verification.missed) == (5, 1)
+    assert verification.against is None
+
+
+def test_what_misses_on_most_fresh_seeds_stands_against_it():
+    verification, _ = verified(truth=slow_on(VERIFYING, times=3.5))
+
+    assert verification.missed == 6
+    assert verification.against.why.code == "missed_on_fresh_seeds"

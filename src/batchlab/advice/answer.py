@@ -104,14 +104,9 @@ class _Answer:
             assert self._stopped is not None
             return "cannot_tell", self._stopped, self._stopped
         verification = self._verification
-        if decision.verdict != "cannot_tell" and verification is not None and verification.missed:
-            why = Reason.of(
-                "missed_on_fresh_seeds",
-                size=decision.batch_size,
-                missed=verification.missed,
-                n=verification.n + verification.missed,
-            )
-            return "cannot_tell", why, why
+        against = None if verification is None else verification.against
+        if decision.verdict != "cannot_tell" and against is not None:
+            return "cannot_tell", against.why, against.why
         if decision.verdict != "cannot_tell" and decision.flat_interval is not None:
             return decision.verdict, self._why_chosen(decision, decision.flat_interval), None
         missing = self._what_is_missing(decision)
@@ -184,6 +179,9 @@ class _Answer:
             caveats.append(_easier_than_asked(self._run_log.until, self._question.target))
         if self._verification is not None and self._verification.head_to_head is None:
             caveats.append(Reason.of("not_verified"))
+        if self._verification is not None and self._verification.missed:
+            missed, n = self._verification.missed, self._verification.n
+            caveats.append(Reason.of("some_seeds_missed", missed=missed, n=n + missed))
         unfinished = [size for size, tuned in self._state.tuned.items() if not tuned.finished]
         if unfinished:
             caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
@@ -205,13 +203,19 @@ class _Answer:
     def _configuration(self, batch_size: int) -> Configuration:
         cell = self._state.cell(batch_size)
         assert cell is not None
+        return self._at_rate(*cell)
+
+    def _at_rate(self, batch_size: int, learning_rate: float) -> Configuration:
         return Configuration(
             batch_size=batch_size,
             micro_batch_size=self._question.option(batch_size).micro_batch_size,
-            learning_rate=cell[1],
+            learning_rate=learning_rate,
         )
 
     def _provisional(self) -> Configuration | None:
+        against = None if self._verification is None else self._verification.against
+        if against is not None and against.instead is not None:
+            return self._at_rate(*against.instead)
         best = self._state.best()
         return None if best is None else self._configuration(best)
 

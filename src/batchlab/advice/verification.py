@@ -7,11 +7,12 @@ the recommendation, and its gain, comes from these runs alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from batchlab.advice.agreement import Objection, disagreement
 from batchlab.advice.costs import weight_sd
 from batchlab.advice.parts import HeadToHead
 from batchlab.advice.run_log import Purpose, steps_to
@@ -39,6 +40,7 @@ class Verification:
         half_width: of its 95 % interval, on the log scale; None: not known.
         n: runs of the recommendation that have a figure.
         missed: runs of the recommendation that missed the target or failed.
+        against: what they say against the recommendation; None: nothing.
         gain: the reference's figure over the recommendation's.
         gain_from_batch_size: the same for the reference batch size at its own tuned rate.
     """
@@ -50,6 +52,7 @@ class Verification:
     missed: int
     gain: Estimate
     gain_from_batch_size: Estimate
+    against: Objection | None = None
 
 
 def reserve(state: StudyState) -> None:
@@ -104,23 +107,25 @@ def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
 
 
 def verify(state: StudyState, batch_size: int) -> Verification:
-    """Run the recommendation, the reference and the tuned reference on fresh seeds, paired."""
+    """Run the recommendation, the reference and the tuned reference on fresh seeds, paired.
+
+    Where those speak against the recommendation, or one missed the target, further seeds are asked.
+    """
     state.run_log.reserved_s = 0.0
     chosen = state.cell(batch_size)
     assert chosen is not None
     reference = _reference_cell(state)
     tuned = state.cell(state.question.reference.batch_size)
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
-    seeds = state.seeds.verify[:N_SEEDS]
-    for n in range(len(seeds), 0, -1):
-        requests = [_request(state, cell, seed) for seed in seeds[:n] for cell in cells]
-        if state.expected_s(requests) <= state.run_log.left_s():
-            state.run_log.note(
-                Reason.of("verify_on_fresh_seeds", size=batch_size, n=n),
-                Reason.of("chosen_runs_flatter"),
-            )
-            state.run_log.run(requests, "verify")
-            return _read(state, seeds[:n], chosen, reference, tuned)
+    first = _run(state, cells, state.seeds.verify[:N_SEEDS], why=Reason.of("chosen_runs_flatter"))
+    if first:
+        found = _read(state, first, chosen, reference, tuned)
+        if found.against is None and not found.missed:
+            return found
+        why = Reason.of("missed_on_a_fresh_seed", size=batch_size)
+        why = why if found.against is None else found.against.why
+        further = _run(state, cells, state.seeds.verify[N_SEEDS : 2 * N_SEEDS], why=why)
+        return _read(state, (*first, *further), chosen, reference, tuned)
     why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
         head_to_head=None,
@@ -131,6 +136,19 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         gain=Estimate.cannot_tell(why),
         gain_from_batch_size=Estimate.cannot_tell(why),
     )
+
+
+def _run(
+    state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...], *, why: Reason
+) -> tuple[int, ...]:
+    """Run the cells on as many of these seeds as the budget has left for; those that were run."""
+    for n in range(len(seeds), 0, -1):
+        requests = [_request(state, cell, seed) for seed in seeds[:n] for cell in cells]
+        if state.expected_s(requests) <= state.run_log.left_s():
+            state.run_log.note(Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n), why)
+            state.run_log.run(requests, "verify")
+            return seeds[:n]
+    return ()
 
 
 def _read(
@@ -145,8 +163,14 @@ def _read(
     }
     sd, degrees = _scatter(state)
     mine = [value for value in figures[chosen].values() if value is not None]
+    missed = sum(_missed(state, chosen, seed) for seed in seeds)
     quantile = float(stdtrit(degrees, 0.975))
     weight = state.log_weight(chosen[0])
+    gains = {
+        other: _gain(state, chosen, other, figures, error=quantile * sd, quantile=quantile)
+        for other in (reference, tuned)
+        if other is not None
+    }
     return Verification(
         head_to_head=HeadToHead(
             seeds=seeds,
@@ -158,12 +182,27 @@ def _read(
         log_learning_cost=sum(mine) / len(mine) - weight if mine else None,
         half_width=quantile * sd / math.sqrt(len(mine)) if mine else None,
         n=len(mine),
-        missed=sum(_missed(state, chosen, seed) for seed in seeds),
-        gain=_gain(state, chosen, reference, figures, error=quantile * sd, quantile=quantile),
+        missed=missed,
+        gain=gains[reference],
         gain_from_batch_size=Estimate.cannot_tell(Reason.of("reference_has_no_tuned_rate"))
         if tuned is None
-        else _gain(state, chosen, tuned, figures, error=quantile * sd, quantile=quantile),
+        else gains[tuned],
+        against=disagreement(
+            state,
+            chosen,
+            [cost - weight for cost in mine],
+            missed=missed,
+            gains=gains,
+            lost_to=[other for other in gains if _lost(figures[chosen], figures[other])],
+        ),
     )
+
+
+def _lost(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> bool:
+    """Whether another configuration was better on every seed that both have a figure of."""
+    pairs = [(own, theirs[seed]) for seed, own in mine.items()]
+    both = [(own, other) for own, other in pairs if own is not None and other is not None]
+    return bool(both) and all(other < own for own, other in both)
 
 
 def _gain(

@@ -10,6 +10,14 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} missed the target on {missed} of {n} fresh seeds, after it had looked "
         "best"
     ),
+    "slower_on_fresh_seeds": N_(
+        "on {n} fresh seeds batch size {size} took {times:times} times as much as before, more "
+        "than chance explains"
+    ),
+    "reference_was_better": N_(
+        "on {n} fresh seeds batch size {other} at {rate:rate} was better than batch size {size}, "
+        "which had looked best"
+    ),
     "all_within_delta": N_(
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the best "
         "in {objective:term}; {size} takes the least memory"
@@ -107,6 +115,9 @@ MESSAGES: dict[str, Message] = {
         "this answers for {metric} {value:.4g}, an easier target than {asked:.6g}: the budget does "
         "not reach further; the critical batch size belongs to this target and usually grows with "
         "a harder one"
+    ),
+    "some_seeds_missed": N_(
+        "{missed} of {n} fresh seeds missed the target, in three times the steps expected"
     ),
     "not_verified": N_(
         "the recommendation was not verified on fresh seeds: what it is expected to take comes "
