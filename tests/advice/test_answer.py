@@ -86,7 +86,7 @@ def test_what_stopped_the_study_is_the_reason_and_what_is_missing():
     assert (advice.gain.reason, advice.gain_from_batch_size.reason) == (WHY, WHY)
     nothing = (advice.recommendation, advice.provisional, advice.expected, advice.laws)
     assert nothing == (None, None, None, None)
-    assert (advice.more_budget_s, advice.pay_back_runs, advice.flat_interval) == (None, None, None)
+    assert (advice.more_budget_s, advice.pay_back_runs, advice.flat_set) == (None, None, ())
 
 
 def test_a_recommendation_is_the_decisions_batch_size_at_its_tuned_rate():
@@ -106,7 +106,7 @@ def test_a_recommendation_is_the_decisions_batch_size_at_its_tuned_rate():
     assert advice.recommendation.micro_batch_size == 32
     assert advice.recommendation.learning_rate == learning_rate(128)
     assert "128" in str(advice.reason)
-    assert (advice.flat_interval, advice.provisional) == ((128, 128), None)
+    assert (advice.flat_set, advice.provisional) == ((128,), None)
     assert (advice.missing, advice.more_budget_s) == (None, None)
 
 
@@ -117,7 +117,7 @@ def test_where_it_does_not_matter_the_verdict_is_indifferent_and_the_interval_is
 
     assert advice.verdict == "indifferent"
     assert advice.recommendation.batch_size == 64
-    assert advice.flat_interval == (64, 128)
+    assert advice.flat_set == (64, 128)
     assert advice.missing is None
 
 
@@ -138,7 +138,7 @@ def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
     assert all(number in str(advice.reason) for number in ("128", "2", "3"))
     assert advice.recommendation is None
     assert advice.provisional.batch_size == state.best() == 128
-    assert (advice.expected, advice.head_to_head, advice.flat_interval) == (None, None, None)
+    assert (advice.expected, advice.head_to_head, advice.flat_set) == (None, None, ())
     assert advice.gain.estimate is None
     assert advice.gain.reason
     assert advice.pay_back_runs is None
@@ -447,4 +447,4 @@ def test_other_targets_and_candidates_are_those_of_the_state():
     assert [other.which for other in advice.other_targets] == ["easier", "harder"]
     assert advice.caveats == ()
     assert [c.batch_size for c in advice.candidates] == [64, 128]
-    assert [c.in_flat_interval for c in advice.candidates] == [False, True]
+    assert [c.in_flat_set for c in advice.candidates] == [False, True]

@@ -40,7 +40,7 @@ def test_every_batch_size_in_question_is_a_candidate():
     assert [c.n_runs for c in candidates] == [3, 3, 0]
     assert [c.learning_rate for c in candidates] == [learning_rate(64), learning_rate(128), None]
     assert candidates[2].note == candidates[2].relative.reason == WHY
-    assert [c.in_flat_interval for c in candidates] == [False, True, False]
+    assert [c.in_flat_set for c in candidates] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_candidate_that_was_not_run_is_bounded_by_those_that_were():
     assert (below.estimate, below.high, below.n) == (None, None, 0)
     assert (above.estimate, above.low, above.high) == (None, None, None)
     assert below.reason
-    assert not candidate_of(state, 32).in_flat_interval
+    assert not candidate_of(state, 32).in_flat_set
 
 
 def test_a_candidate_that_was_ruled_out_says_why():

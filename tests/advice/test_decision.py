@@ -27,18 +27,18 @@ def decided(log_costs, spread, **changes):
     return decide(SIZES, log_costs, draws_around(log_costs, spread), **(GIVEN | changes))
 
 
-def test_a_clear_best_is_recommended_with_a_flat_interval_of_itself():
+def test_a_clear_best_is_recommended_with_a_flat_set_of_itself():
     decision = decided(np.log([2.0, 1.5, 1.0, 1.4]), 0.02)
 
     assert (decision.verdict, decision.batch_size) == ("recommend", 64)
-    assert decision.flat_interval == (64, 64)
+    assert decision.flat_set == (64,)
     assert decision.relative == pytest.approx((2.0, 1.5, 1.0, 1.4))
 
 
-def test_a_neighbour_within_delta_for_sure_is_in_the_flat_interval():
+def test_a_neighbour_within_delta_for_sure_is_in_the_flat_set():
     decision = decided(np.log([2.0, 1.03, 1.0, 1.4]), 0.005)
 
-    assert decision.flat_interval == (32, 64)
+    assert decision.flat_set == (32, 64)
 
 
 def test_what_the_draws_leave_open_is_not_decided():
@@ -77,7 +77,7 @@ def test_where_all_are_the_same_the_one_with_the_least_memory_is_taken():
     decision = decided(np.log([1.01, 1.02, 1.0, 1.01]), 0.003)
 
     assert (decision.verdict, decision.batch_size) == ("indifferent", 16)
-    assert decision.flat_interval == (16, 128)
+    assert decision.flat_set == SIZES
 
 
 def test_it_is_not_all_the_same_while_a_batch_size_that_fits_was_not_compared():
@@ -100,10 +100,10 @@ def test_one_that_was_not_trained_enough_is_not_recommended():
     assert decision.batch_size == 64
 
 
-def test_a_flat_interval_has_no_holes():
+def test_what_may_be_worse_is_not_in_the_flat_set_though_it_lies_between():
     decision = decided(np.log([1.0, 1.5, 1.02, 1.5]), 0.003)
 
-    assert decision.flat_interval == (16, 16)
+    assert decision.flat_set == (SIZES[0], SIZES[2])
 
 
 def test_the_upper_bounds_hold_all_at_once_in_95_of_100_studies():

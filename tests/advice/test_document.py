@@ -28,7 +28,7 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 ADVISE = {
     *("schema", "command", "workload", "verdict", "reason", "objective", "recommendation"),
     "provisional",
-    *("flat_interval", "expected", "gain", "gain_from_batch_size", "reference", "laws", "target"),
+    *("flat_set", "expected", "gain", "gain_from_batch_size", "reference", "laws", "target"),
     *("trials", "spent_s", "budget_s", "report"),
 }
 RECOMMENDATION = {"batch_size", "micro_batch_size", "accumulation_steps", "learning_rate"}
@@ -75,7 +75,7 @@ def test_the_numbers_are_those_of_the_advice() -> None:
     assert advice.recommendation is not None
     assert document["recommendation"]["batch_size"] == advice.recommendation.batch_size
     assert document["gain"]["low"] == advice.gain.low
-    assert document["flat_interval"] == list(advice.flat_interval or ())
+    assert document["flat_set"] == list(advice.flat_set)
     assert len(document["trials"]) == len(advice.tried)
     assert [c["batch_size"] for c in document["candidates"]] == [
         candidate.batch_size for candidate in advice.candidates

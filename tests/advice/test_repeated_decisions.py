@@ -20,7 +20,7 @@ def test_the_decision_is_repeated_at_an_easier_target_from_the_same_runs():
     assert (easier.which, easier.target.value) == ("easier", 0.9)
     assert (harder.which, harder.target.value) == ("harder", pytest.approx(0.97 + 0.07 / 2))
     assert (easier.verdict, easier.batch_size) == ("recommend", 128)
-    assert easier.flat_interval == (128, 128)
+    assert easier.flat_set == (128,)
     assert not is_another(easier, decided)
 
 
@@ -29,7 +29,7 @@ def test_a_target_that_the_runs_were_not_followed_to_is_not_decided():
 
     harder = repeated_decisions(state, decided)[1]
 
-    assert (harder.verdict, harder.batch_size, harder.flat_interval) == ("cannot_tell", None, None)
+    assert (harder.verdict, harder.batch_size, harder.flat_set) == ("cannot_tell", None, ())
     assert harder.reason
 
 
@@ -55,7 +55,7 @@ def test_a_harder_target_is_decided_once_every_run_near_the_best_met_it():
     assert [a.batch_size for a in answers] == [128, 128, None]
 
 
-def test_a_recommendation_outside_the_flat_interval_is_another():
+def test_a_recommendation_outside_the_flat_set_is_another():
     state, decided = two_levels(SLOW_AT_LAST, FASTER_AT_LAST)
 
     easier, harder = repeated_decisions(state, decided)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,30 @@ def test_an_advice_from_before_codes_is_read_with_its_texts_as_written(
     store.put_advice("study", older, version=1)
 
     assert stored_advice(store, "study") == advice
+
+
+def as_version_2(text: str) -> str:
+    """The ends of the flat set alone, under the names of then."""
+    advice = json.loads(text)
+    for answer in (advice, *advice["other_targets"]):
+        inside = answer.pop("flat_set")
+        answer["flat_interval"] = [inside[0], inside[-1]] if inside else None
+    for candidate in advice["candidates"]:
+        candidate["in_flat_interval"] = candidate.pop("in_flat_set")
+    return json.dumps(advice)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_whose_flat_set_was_an_interval_is_read(store: Store, kind: str) -> None:
+    advice = KINDS[kind]()
+    put_advice(store, "study", advice)
+    before = as_version_2(stored_text(store))
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("DELETE FROM advices")
+
+    store.put_advice("study", before, version=2)
+
+    read = stored_advice(store, "study")
+    assert read is not None
+    assert read.flat_set == advice.flat_set
+    assert replace(read, other_targets=()) == replace(advice, other_targets=())

@@ -90,7 +90,7 @@ class AskingAdvisor:
             target_origin=question.target_origin,
             delta=question.delta,
             recommendation=question.reference,
-            flat_interval=None,
+            flat_set=(),
             expected=None,
             gain=NOT_ASKED,
             gain_from_batch_size=NOT_ASKED,

@@ -107,7 +107,7 @@ def made_up_advice(
         )
         for size in sizes
     )
-    flat = [c for c in candidates if c.in_flat_interval]
+    flat = [c for c in candidates if c.in_flat_set]
     alike = len(flat) == len(candidates)
     best = flat[0] if alike else min(flat, key=lambda c: figures[c.batch_size])
     if objective == "samples" and not alike:
@@ -127,7 +127,7 @@ def made_up_advice(
         target_origin="pilot",
         delta=0.1,
         recommendation=recommendation,
-        flat_interval=(flat[0].batch_size, flat[-1].batch_size),
+        flat_set=tuple(c.batch_size for c in flat),
         expected=_expected(best, spread),
         gain=(
             Estimate(
@@ -164,7 +164,7 @@ def made_up_advice(
                 verdict="recommend",
                 reason=written("the same interval"),
                 batch_size=best.batch_size,
-                flat_interval=(flat[0].batch_size, flat[-1].batch_size),
+                flat_set=tuple(c.batch_size for c in flat),
             ),
             TargetAnswer(
                 target=replace(TARGET, value=0.96),
@@ -172,7 +172,7 @@ def made_up_advice(
                 verdict="cannot_tell",
                 reason=written("3 of 8 batch sizes did not reach it"),
                 batch_size=None,
-                flat_interval=None,
+                flat_set=(),
             ),
         ),
         caveats=(
@@ -211,11 +211,11 @@ def cannot_tell_advice() -> Advice:
         verdict="cannot_tell",
         reason=written("the 95 % bounds of 16 to 1024 overlap by more than 10 %"),
         recommendation=None,
-        flat_interval=None,
+        flat_set=(),
         expected=None,
         gain=Estimate.cannot_tell(written("no verification was run")),
         gain_from_batch_size=Estimate.cannot_tell(written("no verification was run")),
-        candidates=tuple(replace(c, in_flat_interval=False) for c in advice.candidates),
+        candidates=tuple(replace(c, in_flat_set=False) for c in advice.candidates),
         laws=replace(
             advice.laws,
             b_crit=Estimate.cannot_tell(
@@ -355,7 +355,7 @@ def _candidate(
         samples_to_target=around(steps * size, spread, 3),
         cost=around(figure, spread, 3),
         relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
-        in_flat_interval=high <= 1.1 or figure == least,
+        in_flat_set=high <= 1.1 or figure == least,
         peak_bytes=30_000_000 + 40_000 * (size if fits else size // 4),
         rule_learning_rates=tuple(
             (rule, tuned_rate(64) * (size / 64) ** power)

@@ -29,18 +29,18 @@ class Advice(ShownInNotebook):
     """The answer to "which batch size should I use?".
 
     Attributes:
-        verdict: "recommend", "indifferent" (it does not matter within the flat interval; the
+        verdict: "recommend", "indifferent" (it does not matter within the flat set; the
             recommendation takes the least memory) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (the plateau of the reference), "easier" (the budget did not
             reach for more).
-        delta: the tolerance of the flat interval, a fraction.
+        delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.
         provisional: where it cannot be told: the best of what was tried, for who must choose now;
             nothing says that others are not better.
-        flat_interval: smallest and largest batch size inside it.
+        flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, measured on fresh
             seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound.
@@ -74,7 +74,7 @@ class Advice(ShownInNotebook):
     delta: float
     recommendation: Configuration | None
     provisional: Configuration | None = None
-    flat_interval: tuple[int, int] | None
+    flat_set: tuple[int, ...]
     expected: Expected | None
     gain: Estimate
     gain_from_batch_size: Estimate

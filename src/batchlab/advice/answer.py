@@ -70,7 +70,7 @@ class _Answer:
             delta=question.delta,
             recommendation=None if size is None else self._configuration(size),
             provisional=self._provisional() if size is None else None,
-            flat_interval=None if decision is None or size is None else decision.flat_interval,
+            flat_set=() if decision is None or size is None else decision.flat_set,
             expected=None if size is None else self._expected(size),
             gain=gain,
             gain_from_batch_size=gain_from_batch_size,
@@ -107,18 +107,18 @@ class _Answer:
         against = None if verification is None else verification.against
         if decision.verdict != "cannot_tell" and against is not None:
             return "cannot_tell", against.why, against.why
-        if decision.verdict != "cannot_tell" and decision.flat_interval is not None:
-            return decision.verdict, self._why_chosen(decision, decision.flat_interval), None
+        if decision.verdict != "cannot_tell" and decision.flat_set:
+            return decision.verdict, self._why_chosen(decision, decision.flat_set), None
         missing = self._what_is_missing(decision)
         return "cannot_tell", Reason.of("runs_leave_open", missing=missing), missing
 
-    def _why_chosen(self, decision: Decision, flat: tuple[int, int]) -> Reason:
+    def _why_chosen(self, decision: Decision, flat: tuple[int, ...]) -> Reason:
         objective, delta = self._question.objective, self._question.delta
         if decision.verdict == "indifferent":
             return Reason.of(
                 "all_within_delta",
                 smallest=flat[0],
-                largest=flat[1],
+                largest=flat[-1],
                 delta=delta,
                 objective=objective,
                 size=decision.batch_size,

@@ -65,7 +65,7 @@ def _candidate(
         samples_to_target=samples,
         cost={"time": time_s, "samples": samples, "quality": cost}[objective],
         relative=relative,
-        in_flat_interval=inside,
+        in_flat_set=inside,
         peak_bytes=option.peak_bytes,
         rule_learning_rates=_rule_learning_rates(state, size),
         note=option.note or state.ruled_out.get(size),
@@ -83,7 +83,7 @@ def _horizon(state: StudyState, option: Option) -> Estimate:
 def _relative(
     state: StudyState, decision: Decision | None, option: Option
 ) -> tuple[Estimate, bool]:
-    """The figure over the best one's, and whether it is in the flat interval."""
+    """The figure over the best one's, and whether it is in the flat set."""
     size = option.batch_size
     if decision is not None and size in decision.batch_sizes:
         i = decision.batch_sizes.index(size)

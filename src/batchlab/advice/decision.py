@@ -41,10 +41,11 @@ class Decision:
     blocking: int
 
     @property
-    def flat_interval(self) -> tuple[int, int] | None:
-        """The smallest and largest batch size inside, None where there is none."""
-        inside = [size for size, is_in in zip(self.batch_sizes, self.inside, strict=True) if is_in]
-        return (inside[0], inside[-1]) if inside else None
+    def flat_set(self) -> tuple[int, ...]:
+        """The batch sizes inside, ascending. It may have holes: what failed is not among them."""
+        return tuple(
+            size for size, is_in in zip(self.batch_sizes, self.inside, strict=True) if is_in
+        )
 
 
 def decide(
@@ -93,7 +94,6 @@ def decide(
     high = np.exp(upper)
     tolerance = np.log1p(delta)
     inside = [bool(bound <= tolerance) for bound in upper]
-    inside = _around(inside, log_costs)
     eligible = [i for i in range(k) if inside[i] and may_recommend[i]]
     verdict: Verdict = "cannot_tell"
     chosen: int | None = None
@@ -141,19 +141,6 @@ def _upper_bounds(log_costs: Array, draws: Array) -> tuple[Array, list[int]]:
             if value > upper[i] or (blockers[i] == i and value > 0):
                 upper[i], blockers[i] = value, j
     return upper, blockers
-
-
-def _around(inside: list[bool], log_costs: Array) -> list[bool]:
-    """Keep what is joined to the best of those inside: an interval has no holes."""
-    if not any(inside):
-        return inside
-    best = min((i for i, is_in in enumerate(inside) if is_in), key=lambda i: log_costs[i])
-    first = last = best
-    while first > 0 and inside[first - 1]:
-        first -= 1
-    while last + 1 < len(inside) and inside[last + 1]:
-        last += 1
-    return [first <= i <= last for i in range(len(inside))]
 
 
 def _or_inf(value: int | None) -> float:

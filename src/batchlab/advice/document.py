@@ -66,7 +66,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     delta: float
     recommendation: ConfigurationDocument | None
     provisional: ConfigurationDocument | None
-    flat_interval: tuple[int, int] | None
+    flat_set: tuple[int, ...]
     expected: Expected | None
     gain: Estimate
     gain_from_batch_size: Estimate
@@ -128,7 +128,7 @@ def _document(advice: Advice) -> AdviceDocument:
         delta=advice.delta,
         recommendation=_configuration(advice.recommendation),
         provisional=_configuration(advice.provisional),
-        flat_interval=advice.flat_interval,
+        flat_set=advice.flat_set,
         expected=advice.expected,
         gain=advice.gain,
         gain_from_batch_size=advice.gain_from_batch_size,

@@ -87,8 +87,8 @@ class Candidate:
         cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
         relative: that figure over the best candidate's; `high` is the simultaneous upper bound by
-            which a batch size is inside the flat interval.
-        in_flat_interval: whether it is.
+            which a batch size is inside the flat set.
+        in_flat_set: whether it is.
         peak_bytes: peak memory of a step above an idle process; None: not reported.
         rule_learning_rates: what each scaling rule would have set from the reference
             configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
@@ -106,7 +106,7 @@ class Candidate:
     samples_to_target: Estimate
     cost: Estimate
     relative: Estimate
-    in_flat_interval: bool
+    in_flat_set: bool
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
     note: Reason | None = None
@@ -179,7 +179,7 @@ class TargetAnswer:
     verdict: Verdict
     reason: Reason
     batch_size: int | None
-    flat_interval: tuple[int, int] | None
+    flat_set: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

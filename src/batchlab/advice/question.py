@@ -51,7 +51,7 @@ class Question:
         reference: the workload's own configuration.
         options: every batch size in question, ascending; the reference's is among them.
         n_train: examples in the training set.
-        delta: tolerance of the flat interval.
+        delta: tolerance of the flat set.
         budget_s: seconds that the runs may take, by the engine's clock, from its start.
         longest_epochs: no run goes further than this many passes; None: as the budget allows.
             For objective quality: the fixed number of passes that all batch sizes get.

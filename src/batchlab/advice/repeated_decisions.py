@@ -30,11 +30,10 @@ def repeated_decisions(state: StudyState, decision: Decision) -> tuple[TargetAns
 
 
 def is_another(other: TargetAnswer, decision: Decision | None) -> bool:
-    """Whether what `other` recommends lies outside the flat interval of `decision`."""
-    if other.batch_size is None or decision is None or decision.flat_interval is None:
+    """Whether what `other` recommends is not in the flat set of `decision`."""
+    if other.batch_size is None or decision is None or not decision.flat_set:
         return False
-    low, high = decision.flat_interval
-    return not low <= other.batch_size <= high
+    return other.batch_size not in decision.flat_set
 
 
 def _at(
@@ -54,9 +53,7 @@ def _at(
         verdict="cannot_tell" if decision is None else decision.verdict,
         reason=reason,
         batch_size=None if decision is None else decision.batch_size,
-        flat_interval=None
-        if decision is None or decision.batch_size is None
-        else decision.flat_interval,
+        flat_set=() if decision is None or decision.batch_size is None else decision.flat_set,
     )
 
 

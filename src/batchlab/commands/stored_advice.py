@@ -11,15 +11,19 @@ from contextlib import suppress
 from typing import Final
 
 from batchlab.advice.advice import Advice
-from batchlab.commands.older_advice import as_written_now
+from batchlab.commands.older_advice import from_version_1, from_version_2
 from batchlab.store.column import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
 
-ADVICE_VERSION: Final = 2
+ADVICE_VERSION: Final = 3
 """Rises where a field changes its name or its meaning, with a row in `_READ` or else older answers
 are asked anew. Fields that are added with a default leave it: both versions read both."""
 
-_READ: Final[Mapping[int, Callable[[str], str]]] = {ADVICE_VERSION: str, 1: as_written_now}
+_READ: Final[Mapping[int, Callable[[str], str]]] = {
+    ADVICE_VERSION: str,
+    2: from_version_2,
+    1: from_version_1,
+}
 _ADVICE: Final = JsonColumn[Advice](Advice)
 
 

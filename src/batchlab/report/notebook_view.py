@@ -18,7 +18,7 @@ from batchlab.report.fit.text import across_text, group_facts, group_name, group
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Table
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
@@ -97,13 +97,11 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
     yield whole_sentence(advice.reason)
     if advice.target is not None:
         yield text("Target: {target}.", target=target_text(advice.target))
-    if advice.flat_interval is not None:
-        low, high = advice.flat_interval
+    if advice.flat_set:
         yield text(
-            "As good, within {share:percent} of the best: {low} to {high}.",
+            "As good, within {share:percent} of the best: {sizes}.",
             share=advice.delta,
-            low=low,
-            high=high,
+            sizes=listing([str(batch_size) for batch_size in advice.flat_set]),
         )
     if advice.gain.estimate is not None or advice.gain.low is not None:
         yield text(

@@ -41,7 +41,7 @@ def with_relative(advice, **relatives):
             replace(
                 c,
                 relative=relatives.get(f"b{c.batch_size}", c.relative),
-                in_flat_interval=c.in_flat_interval and f"b{c.batch_size}" not in relatives,
+                in_flat_set=c.in_flat_set and f"b{c.batch_size}" not in relatives,
             )
             for c in advice.candidates
         ),
@@ -184,7 +184,7 @@ def test_a_habit_that_is_far_off_is_told_by_its_lower_bounds():
     assert "takes at least 14, 7.4, 3.9 and 2.2 times as long as with the best" in str(sentence)
 
 
-def test_a_habit_inside_the_flat_interval_held():
+def test_a_habit_inside_the_flat_set_held():
     advice = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
     (sentence,) = [s for s in advice_sentences(advice, WORKLOAD) if s.topic == "habit"]

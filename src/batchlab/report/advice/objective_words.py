@@ -77,6 +77,6 @@ def share_text(fraction: float) -> str:
 
 
 def near_text(advice: Advice) -> str:
-    """How near to the best the flat interval is, "within 10 % of the least time"."""
+    """How near to the best the flat set is, "within 10 % of the least time"."""
     best = text(objective_words(advice).within)
     return text("within {share} of {best}", share=share_text(advice.delta), best=best)

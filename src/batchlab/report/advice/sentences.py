@@ -10,7 +10,7 @@ from collections.abc import Callable
 from batchlab.advice.advice import Advice
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.told import Told
-from batchlab.report.advice.topics.answer import answer, flat_interval, for_now, missing, why
+from batchlab.report.advice.topics.answer import answer, flat_set, for_now, missing, why
 from batchlab.report.advice.topics.gain import gain, gain_from_batch_size, pay_back
 from batchlab.report.advice.topics.habit import habit
 from batchlab.report.advice.topics.laws import critical_batch_size, rules
@@ -38,7 +38,7 @@ TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
     why,
     missing,
     for_now,
-    flat_interval,
+    flat_set,
     gain,
     gain_from_batch_size,
     habit,

@@ -95,7 +95,7 @@ def _candidate_row(candidate: Candidate) -> tuple[Value, ...]:
         candidate.peak_bytes,
         candidate.relative.estimate,
         candidate.relative.high,
-        text("yes") if candidate.in_flat_interval else "",
+        text("yes") if candidate.in_flat_set else "",
     )
 
 

@@ -58,7 +58,7 @@ def test_every_number_of_every_chart_is_finite(kind):
             assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
 
 
-def test_the_flat_interval_is_shaded_and_the_recommendation_marked():
+def test_the_flat_set_is_shaded_and_the_recommendation_marked():
     figure = figures(ADVICE)["a"]
 
     (span,) = rows(figure, "span")

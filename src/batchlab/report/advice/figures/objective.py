@@ -33,7 +33,7 @@ _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an i
 
 
 def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
-    """Time (samples, distance from perfect) by batch size, with the flat interval."""
+    """Time (samples, distance from perfect) by batch size, with the flat set."""
     words = objective_words(advice)
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     rows = tuple(_rows(advice, study, known)) if known else ()
@@ -70,8 +70,7 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
 def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]:
     looks = advice_looks(advice, study)
     base: Row = {"panel": "objective"}
-    if advice.flat_interval is not None:
-        low, high = advice.flat_interval
+    for low, high in _without_holes(advice):
         yield {**base, "kind": "span", "batch_size": low / _EDGE, "to_size": high * _EDGE}
     for candidate in known:
         row: Row = {**base, "batch_size": candidate.batch_size, **estimate_row(candidate.cost)}
@@ -85,6 +84,17 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
             side = side_of(looks, found.batch_size)
             yield {**place, "kind": "place", "text": text("recommended"), "side": side}
     yield from _as_is(advice, study)
+
+
+def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
+    """The flat set as spans, each without a batch size in between that is not in it."""
+    together: list[int] = []
+    for candidate in (*advice.candidates, None):
+        if candidate is not None and candidate.batch_size in advice.flat_set:
+            together.append(candidate.batch_size)
+        elif together:
+            yield together[0], together[-1]
+            together = []
 
 
 def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
@@ -117,10 +127,10 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
 def _words(advice: Advice, known: list[Candidate]) -> str:
     words = objective_words(advice)
     values = "; ".join(f"{c.batch_size}: {estimate_text(words.quantity, c.cost)}" for c in known)
-    inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_interval) or text("none")
+    inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_set) or text("none")
     return text(
         "Chart of {figure} against batch size, each at its own tuned learning rate. {values}. "
-        "Inside the flat interval: {inside}.",
+        "In the flat set: {inside}.",
         figure=text(words.figure),
         values=values,
         inside=inside,
@@ -135,9 +145,9 @@ def _notes(advice: Advice) -> Iterator[str]:
     )
     if any(c.learning_rate is None and c.cost.estimate is not None for c in advice.candidates):
         yield text("Hollow: not trained itself; read off the fitted curve.")
-    if advice.flat_interval is not None:
+    if advice.flat_set:
         yield text(
-            "Shaded: the flat interval. There the ratio to {best} is at most 1 + {share}, with "
+            "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
             "95 % confidence for all batch sizes at once (“at most” in the table).",
             best=text(words.within),
             share=share_text(advice.delta),

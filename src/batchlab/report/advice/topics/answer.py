@@ -7,7 +7,7 @@ from batchlab.report.advice.objective_words import near_text, target_text
 from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
 from batchlab.report.advice.told import Told, set_this
 from batchlab.report.parts.sentence import Sentence
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
 from batchlab.words.numbers import english_number
 
@@ -79,20 +79,18 @@ def for_now(told: Told) -> Sentence | None:
     return Sentence(topic=N_("for now"), text=best)
 
 
-def flat_interval(told: Told) -> Sentence | None:
+def flat_set(told: Told) -> Sentence | None:
     """Which batch sizes do about as well."""
     advice = told.advice
-    if advice.flat_interval is None:
+    if not advice.flat_set:
         return None
-    low, high = advice.flat_interval
     near = near_text(advice)
-    if low == high:
+    if len(advice.flat_set) == 1:
         fine = text("Of no other batch size is it certain (95 %) that it is {near}.", near=near)
     else:
         fine = text(
-            "Every batch size tried from {low} to {high}: {near} (95 %, all of them at once).",
-            low=low,
-            high=high,
+            "Batch sizes {sizes}: {near} (95 %, all of them at once).",
+            sizes=listing([str(batch_size) for batch_size in advice.flat_set]),
             near=near,
         )
     return Sentence(topic=N_("also fine"), text=fine)
@@ -100,9 +98,9 @@ def flat_interval(told: Told) -> Sentence | None:
 
 def _between(advice: Advice) -> str:
     near = near_text(advice)
-    if advice.flat_interval is None:
+    if not advice.flat_set:
         return text("all are {near}", near=near)
-    low, high = advice.flat_interval
+    low, *_, high = (*advice.flat_set, advice.flat_set[-1])
     return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
 
 

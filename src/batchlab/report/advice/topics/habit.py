@@ -20,7 +20,7 @@ def habit(told: Told) -> Sentence | None:
     advice = told.advice
     valued = [c for c in advice.candidates if c.batch_size in HABIT]
     limit = 1 + advice.delta
-    good = [c for c in valued if c.in_flat_interval]
+    good = [c for c in valued if c.in_flat_set]
     worse = [(c, low) for c in valued if (low := c.relative.low) is not None and low > limit]
     if not worse and all(c.relative.estimate is None for c in valued):
         return None

@@ -79,7 +79,6 @@ def _keeps(advice: Advice, batch_size: int) -> str:
         return ""
     if advice.recommendation.batch_size == batch_size:
         return text(" as well")
-    flat = advice.flat_interval
-    if flat is not None and flat[0] <= batch_size <= flat[1]:
-        return text(", inside the interval given here")
+    if batch_size in advice.flat_set:
+        return text(", as good here")
     return text(": the answer depends on the target")
