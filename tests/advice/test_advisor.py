@@ -187,7 +187,8 @@ def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     well, badly = known_to(0.01), known_to(0.3)
 
     assert well.verdict == "recommend"
-    assert badly.verdict == "cannot_tell"
+    assert badly.verdict == "better"  # than the reference by far, though perhaps not the best
+    assert badly.flat_set == ()
     assert badly.spent_s < 0.5 * badly.budget_s
     assert "step times are not known well enough" in reason_text(badly.reason)
     assert badly.more_budget_s is None
@@ -218,7 +219,7 @@ def test_what_step_times_this_uncertain_cannot_show_to_be_alike_is_not_run_on(kn
     )
 
     assert engine.spent_s() < 0.5 * advice.budget_s
-    if advice.verdict == "cannot_tell":
+    if advice.missing is not None:
         assert "step times are not known well enough" in reason_text(advice.reason)
         assert advice.more_budget_s is None
 
@@ -320,6 +321,21 @@ def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
     assert advice.verdict == "cannot_tell"
     # Of ten, two chose the rates; one would have verified a recommendation.
     assert {run.seed for run in advice.tried if run.purpose == "value"} == {2, 3, 4, 5, 6, 8, 9}
+
+
+def test_too_small_a_budget_for_a_decision_may_still_show_what_is_better():
+    # The reference rate lies four octaves below the best one: it takes 2.6 times as long.
+    advice, _ = advised(trainings=20, truth=Truth(best_rate=0.16), step_s=knee(48))
+
+    assert advice.verdict == "better"
+    assert advice.recommendation is not None
+    assert advice.provisional is None
+    assert advice.gain.low > 1
+    assert advice.head_to_head is not None
+    assert advice.missing is not None
+    assert advice.reason.quotes(advice.missing)
+    assert advice.more_budget_s > 0
+    assert advice.flat_set == ()
 
 
 def test_too_small_a_budget_for_a_decision_is_said_with_what_would_settle_it():

@@ -40,6 +40,7 @@ def open_decision(high):
 def verification(**changes):
     """Three fresh seeds, on which 128 took 400 steps and was 3 times as good as the reference."""
     given = {
+        "batch_size": 128,
         "head_to_head": HeadToHead(
             seeds=(80, 81, 82),
             recommended=(0.8, 0.8, 0.8),
@@ -448,3 +449,54 @@ def test_other_targets_and_candidates_are_those_of_the_state():
     assert advice.caveats == ()
     assert [c.batch_size for c in advice.candidates] == [64, 128]
     assert [c.in_flat_set for c in advice.candidates] == [False, True]
+
+
+# ---- better
+
+
+def test_what_is_better_for_sure_is_named_though_the_best_is_open():
+    advice = answer(state_of(), decision=open_decision(1.3), verification=verification())
+
+    assert advice.verdict == "better"
+    assert advice.recommendation.batch_size == 128
+    assert advice.recommendation.learning_rate == learning_rate(128)
+    assert advice.provisional is None
+    assert (advice.gain.estimate, advice.flat_set) == (3.0, ())
+    assert advice.missing.code == "may_be_worse"
+    assert advice.reason.quotes(advice.missing)
+    assert advice.more_budget_s > 0
+    assert advice.expected.steps_to_target.estimate == pytest.approx(400)
+    assert advice.pay_back_runs == pytest.approx(100.0 / (2.0 * 400 * STEP_S))
+
+
+@pytest.mark.parametrize(
+    "gain",
+    [
+        Estimate.of(1.5, interval=(0.9, 2.4), n=3),
+        Estimate.of(1.0, interval=(1.0, 1.0), n=3),
+        Estimate.cannot_tell(WHY),
+    ],
+    ids=["perhaps", "the reference itself", "unknown"],
+)
+def test_what_is_not_better_for_sure_is_for_now_only(gain):
+    advice = answer(state_of(), decision=open_decision(1.3), verification=verification(gain=gain))
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.recommendation is None
+    assert advice.provisional.batch_size == 128
+
+
+def test_a_reference_that_was_never_seen_to_arrive_is_beaten_by_its_bound():
+    bound = Estimate(estimate=None, low=2.0, high=None, n=3, reason=WHY)
+
+    advice = answer(state_of(), decision=open_decision(1.3), verification=verification(gain=bound))
+
+    assert advice.verdict == "better"
+
+
+def test_for_samples_better_is_not_what_is_asked():
+    state = state_of(objective="samples")
+
+    advice = answer(state, decision=open_decision(1.3), verification=verification())
+
+    assert advice.verdict == "cannot_tell"

@@ -30,7 +30,8 @@ class Advice(ShownInNotebook):
 
     Attributes:
         verdict: "recommend", "indifferent" (it does not matter within the flat set; the
-            recommendation takes the least memory) or "cannot_tell".
+            recommendation takes the least memory), "better" (for sure better than the reference,
+            but others may be better still) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
         target: the level that counts as trained; None: objective quality, or none could be set.

@@ -19,7 +19,7 @@ from batchlab.advice.target_level import (
     nearest_to_target,
     untrained_value,
 )
-from batchlab.advice.verification import needed_later, reserve, verify
+from batchlab.advice.verification import needed_later, reserve, reserve_shortly, verify
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
@@ -34,7 +34,6 @@ _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
 _PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
-_VERIFIED_AT_LEAST = 1 / 3
 # A level given by the user is searched for in steps of four octaves: the reference rate may be far.
 _COARSE = (2, 1)
 
@@ -74,16 +73,17 @@ class _Advisor:
         reserve(self._state)
         decision = allocate(self._state)
         if decision is not None and decision.verdict == "cannot_tell":
-            # Without a recommendation there is little to verify: better spend it on finding one.
-            self._run_log.reserved_s *= _VERIFIED_AT_LEAST
+            reserve_shortly(self._state)
             if self._run_log.engine.n_seeds is not None:
                 self._state.seeds = self._state.seeds.verifying_with_one()
             decision = allocate(self._state)
         if decision is None:
             return self._answer(Conclusion(reason=Reason.of("none_met_on_fresh_seed")))
-        verification = None
+        # What looks best may be better than the reference for sure, though not the best.
+        may_be_better = self._question.objective != "samples"
+        size = decision.batch_size or (self._state.best() if may_be_better else None)
+        verification = None if size is None else verify(self._state, size)
         if decision.batch_size is not None:
-            verification = verify(self._state, decision.batch_size)
             follow_to_harder_target(self._state, decision)
         return self._answer(Conclusion(decision=decision, verification=verification))
 

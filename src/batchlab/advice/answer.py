@@ -54,7 +54,7 @@ class _Answer:
     def advice(self) -> Advice:
         verdict, reason, missing = self._verdict()
         decision, question = self._decision, self._question
-        size = decision.batch_size if decision and verdict != "cannot_tell" else None
+        size = self._recommended(verdict)
         none = Estimate.cannot_tell(self._stopped or Reason.of("nothing_to_compare"))
         gain = gain_from_batch_size = none
         if self._verification is not None and size is not None:
@@ -70,7 +70,7 @@ class _Answer:
             delta=question.delta,
             recommendation=None if size is None else self._configuration(size),
             provisional=self._provisional() if size is None else None,
-            flat_set=() if decision is None or size is None else decision.flat_set,
+            flat_set=() if decision is None or missing is not None else decision.flat_set,
             expected=None if size is None else self._expected(size),
             gain=gain,
             gain_from_batch_size=gain_from_batch_size,
@@ -86,7 +86,7 @@ class _Answer:
             else self._verification.head_to_head,
             other_targets=self._others,
             missing=missing,
-            more_budget_s=self._more_budget_s() if verdict == "cannot_tell" else None,
+            more_budget_s=None if missing is None else self._more_budget_s(),
             proposed_target=self._proposed_target(),
             caveats=tuple(self._caveats()),
             steps=tuple(self._run_log.steps),
@@ -105,12 +105,25 @@ class _Answer:
             return "cannot_tell", self._stopped, self._stopped
         verification = self._verification
         against = None if verification is None else verification.against
-        if decision.verdict != "cannot_tell" and against is not None:
+        if against is not None:
             return "cannot_tell", against.why, against.why
         if decision.verdict != "cannot_tell" and decision.flat_set:
             return decision.verdict, self._why_chosen(decision, decision.flat_set), None
         missing = self._what_is_missing(decision)
+        # "samples" does not ask for the fewest: there better is not what is wanted.
+        objective = self._question.objective
+        is_better = verification is not None and _for_sure_above_one(verification.gain)
+        if is_better and objective != "samples":
+            return "better", Reason.of("whether_best_is_open", missing=missing), missing
         return "cannot_tell", Reason.of("runs_leave_open", missing=missing), missing
+
+    def _recommended(self, verdict: Verdict) -> int | None:
+        """The batch size to set: the decision's, or what was verified to be better."""
+        if verdict == "better":
+            return None if self._verification is None else self._verification.batch_size
+        if self._decision is None or verdict == "cannot_tell":
+            return None
+        return self._decision.batch_size
 
     def _why_chosen(self, decision: Decision, flat: tuple[int, ...]) -> Reason:
         objective, delta = self._question.objective, self._question.delta
@@ -265,12 +278,15 @@ class _Answer:
         ):
             return None
         gain = verified.gain.estimate or verified.gain.low
-        decision = self._decision
-        if gain is None or gain <= 1 or decision is None or decision.batch_size is None:
+        if gain is None or gain <= 1:
             return None
-        weight = self._state.log_weight(decision.batch_size)
+        weight = self._state.log_weight(verified.batch_size)
         saved_s = (gain - 1) * math.exp(verified.log_learning_cost + weight)
         return self._run_log.engine.spent_s() / saved_s
+
+
+def _for_sure_above_one(gain: Estimate) -> bool:
+    return gain.low is not None and gain.low > 1
 
 
 def _easier_than_asked(target: Target, asked: Target | None) -> Reason:

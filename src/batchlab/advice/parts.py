@@ -10,7 +10,7 @@ from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
 Objective = Literal["time", "samples", "quality"]
-Verdict = Literal["recommend", "indifferent", "cannot_tell"]
+Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
 
 

@@ -27,6 +27,9 @@ N_SEEDS = 3
 # The reference is followed for so many times what the recommendation takes; a reference that has
 # not met the target by then gives a lower bound, and following it further costs more than it tells.
 _FOLLOW = 6.0
+# Where the budget is short: enough to show that it is not as good.
+_FOLLOW_SHORTLY = 2.0
+_VERIFIED_AT_LEAST = 1 / 3
 CellKey = tuple[int, float]
 
 
@@ -35,6 +38,7 @@ class Verification:
     """What fresh seeds said.
 
     Attributes:
+        batch_size: of what was verified.
         head_to_head: the figures seed by seed; None: nothing could be run.
         log_learning_cost: the recommendation's mean log steps (quality: shortfall); None: unknown.
         half_width: of its 95 % interval, on the log scale; None: not known.
@@ -45,6 +49,7 @@ class Verification:
         gain_from_batch_size: the same for the reference batch size at its own tuned rate.
     """
 
+    batch_size: int
     head_to_head: HeadToHead | None
     log_learning_cost: float | None
     half_width: float | None
@@ -69,6 +74,21 @@ def reserve(state: StudyState) -> None:
         for seed in state.seeds.verify[:N_SEEDS]
     ]
     state.run_log.reserved_s = min(state.expected_s(requests), state.question.budget_s / 4)
+
+
+def reserve_shortly(state: StudyState) -> None:
+    """Leave only what it takes to show on a fresh seed that something is better than the reference.
+
+    Without a recommendation there is less to verify, and more to find.
+    """
+    best, cells = state.best(), [_reference_cell(state)]
+    if best is not None:
+        chosen = state.cell(best)
+        cells += [] if chosen is None else [chosen]
+    seed = state.seeds.verify[0]
+    requests = [_request(state, cell, seed, _FOLLOW_SHORTLY) for cell in dict.fromkeys(cells)]
+    least_s = min(state.expected_s(requests), state.question.budget_s / 4)
+    state.run_log.reserved_s = max(_VERIFIED_AT_LEAST * state.run_log.reserved_s, least_s)
 
 
 def needed_later(state: StudyState) -> Iterator[RunRequest]:
@@ -117,7 +137,10 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     reference = _reference_cell(state)
     tuned = state.cell(state.question.reference.batch_size)
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
-    first = _run(state, cells, state.seeds.verify[:N_SEEDS], why=Reason.of("chosen_runs_flatter"))
+    seeds, why = state.seeds.verify[:N_SEEDS], Reason.of("chosen_runs_flatter")
+    first = _run(state, cells, seeds, why=why) or _run(
+        state, list(dict.fromkeys([chosen, reference])), seeds, why=why, follow=_FOLLOW_SHORTLY
+    )
     if first:
         found = _read(state, first, chosen, reference, tuned)
         if found.against is None and not found.missed:
@@ -128,6 +151,7 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         return _read(state, (*first, *further), chosen, reference, tuned)
     why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
+        batch_size=batch_size,
         head_to_head=None,
         log_learning_cost=None,
         half_width=None,
@@ -139,11 +163,16 @@ def verify(state: StudyState, batch_size: int) -> Verification:
 
 
 def _run(
-    state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...], *, why: Reason
+    state: StudyState,
+    cells: Sequence[CellKey],
+    seeds: tuple[int, ...],
+    *,
+    why: Reason,
+    follow: float = _FOLLOW,
 ) -> tuple[int, ...]:
     """Run the cells on as many of these seeds as the budget has left for; those that were run."""
     for n in range(len(seeds), 0, -1):
-        requests = [_request(state, cell, seed) for seed in seeds[:n] for cell in cells]
+        requests = [_request(state, cell, seed, follow) for seed in seeds[:n] for cell in cells]
         if state.expected_s(requests) <= state.run_log.left_s():
             state.run_log.note(Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n), why)
             state.run_log.run(requests, "verify")
@@ -172,6 +201,7 @@ def _read(
         if other is not None
     }
     return Verification(
+        batch_size=chosen[0],
         head_to_head=HeadToHead(
             seeds=seeds,
             recommended=_plain(figures[chosen], seeds),
@@ -302,13 +332,13 @@ def _reference_cell(state: StudyState) -> CellKey:
     return reference.batch_size, reference.learning_rate
 
 
-def _request(state: StudyState, cell: CellKey, seed: int) -> RunRequest:
+def _request(state: StudyState, cell: CellKey, seed: int, follow: float = _FOLLOW) -> RunRequest:
     return state.run_log.request(
-        batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell)
+        batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell, follow)
     )
 
 
-def _limit(state: StudyState, cell: CellKey) -> int:
+def _limit(state: StudyState, cell: CellKey, follow: float = _FOLLOW) -> int:
     """At how many steps a verification run of this cell is cut."""
     if state.run_log.until is None:
         return state.horizon_steps(cell[0])
@@ -316,4 +346,4 @@ def _limit(state: StudyState, cell: CellKey) -> int:
         return state.value_limit(cell[0])
     best_cost = state.best_log_cost()
     assert best_cost is not None
-    return max(1, math.ceil(_FOLLOW * math.exp(best_cost - state.log_weight(cell[0]))))
+    return max(1, math.ceil(follow * math.exp(best_cost - state.log_weight(cell[0]))))

@@ -24,6 +24,7 @@ from batchlab.words.reasons import reason_text
 
 _VERDICTS = {
     "recommend": N_("Recommended"),
+    "better": N_("Better than yours, perhaps not the best"),
     "indifferent": N_("It does not matter within these; with the least memory"),
     "cannot_tell": N_("Can't tell"),
 }

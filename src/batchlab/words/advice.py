@@ -28,6 +28,7 @@ MESSAGES: dict[str, Message] = {
         "of the least"
     ),
     "runs_leave_open": N_("the runs leave it open: {missing}"),
+    "whether_best_is_open": N_("whether it is the best is open: {missing}"),
     "too_little_was_run": N_(
         "batch size {size} looks best, but too little was run for it or beside it; more runs would "
         "tell"

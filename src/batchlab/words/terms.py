@@ -16,6 +16,7 @@ TERMS: dict[str, str] = {
     "error": N_("error"),
     # Verdicts of an advice.
     "recommend": N_("recommend"),
+    "better": N_("better"),
     "indifferent": N_("indifferent"),
     "cannot_tell": N_("cannot_tell"),
     # What is asked to be best.

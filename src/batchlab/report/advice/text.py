@@ -61,7 +61,7 @@ def advice_text(advice: Advice, *, workload: WorkloadSummary, report: Path | Non
         parts.append(_settings(advice.recommendation))
     if advice.expected is not None:
         parts.append(expected_table(advice.expected).to_text().splitlines())
-    if advice.verdict != "cannot_tell":
+    if advice.missing is None:
         said.pop("why", None)  # the bounds below say it
     parts.append(_findings(said))
     if advice.recommendation is not None:

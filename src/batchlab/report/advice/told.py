@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.study import WorkloadSummary
-from batchlab.report.advice.objective_words import target_text
+from batchlab.report.advice.objective_words import objective_words, ratio_text, target_text
+from batchlab.report.advice.reference_words import reference_words
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 
@@ -56,6 +57,21 @@ class Told:
                 metric=self.workload.metrics[0].name,
             ),
         }[self.advice.objective]
+
+    @property
+    def better(self) -> str:
+        """What to set, by how much it beats the reference, and that others may be better still."""
+        found, gain = self.advice.recommendation, self.advice.gain
+        assert found is not None
+        assert gain.low is not None
+        words = objective_words(self.advice)
+        return text(
+            "{set_this}: {configuration} {takes}{to}. Another batch size may be better still.",
+            set_this=set_this(found, self.advice.reference),
+            configuration=reference_words(self.advice).configuration,
+            takes=text(words.takes, ratio=text("at least {ratio}", ratio=ratio_text(gain.low))),
+            to="" if self.advice.target is None else text(" to {target}", target=self.target),
+        )
 
     @property
     def recommended(self) -> str:

@@ -17,6 +17,8 @@ def answer(told: Told) -> Sentence:
     advice, found = told.advice, told.advice.recommendation
     if advice.verdict == "cannot_tell" or found is None:
         return Sentence(topic=N_("answer"), text=told.open_question, verdict="cannot_tell")
+    if advice.verdict == "better":
+        return Sentence(topic=N_("answer"), text=with_a_capital(told.better))
     if advice.verdict != "indifferent":
         return Sentence(topic=N_("answer"), text=with_a_capital(told.recommended))
     any_of_these = text(
@@ -37,7 +39,7 @@ def why(told: Told) -> Sentence | None:
 def missing(told: Told) -> Sentence | None:
     """What was missing for an answer, and about how much more would settle it."""
     advice = told.advice
-    if advice.verdict != "cannot_tell":
+    if advice.verdict not in ("better", "cannot_tell"):
         return None
     parts = []
     # The reason is in the answer: what it says is not said again.
