@@ -19,14 +19,22 @@ from tests.reference.small_workloads import (
     accuracy,
     cropped_workload,
     cross_entropy,
+    small_trial,
     small_workload,
 )
 from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.errors import WorkloadError
-from batchlab.records.trial import Split
-from batchlab.training.evaluator import Evaluator, forward_remembered, n_train_evaluated
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Evaluation, Split
+from batchlab.training.evaluator import (
+    Evaluator,
+    evaluation_batch,
+    forward_remembered,
+    n_train_evaluated,
+)
+from batchlab.training.plain import Task, train
 from batchlab.workload.definition import Metric, Workload, size_of
 
 ALL: tuple[Split, ...] = ("train", "validation", "test")
@@ -418,3 +426,45 @@ class TestForwardRemembered:
         workload = replace(small_workload(), metrics={"accuracy": accuracy})
 
         assert scores_of(workload, scripted)["validation", "loss"] is not None
+
+
+@pytest.mark.parametrize(("reference", "at_once"), [(1, 64), (16, 64), (64, 256), (4096, 1000)])
+def test_all_batch_sizes_are_evaluated_with_one_batch_size(reference: int, at_once: int) -> None:
+    trials = [small_trial(small_workload(n=4096), batch_size=size) for size in (1, 64, 4096)]
+
+    assert {evaluation_batch(trial, reference_batch_size=reference) for trial in trials} == {
+        at_once
+    }
+
+
+def test_where_memory_ends_below_the_batch_size_the_evaluation_stays_near_it() -> None:
+    trial = replace(small_trial(small_workload(n=4096), batch_size=4096), micro_batch_size=100)
+
+    assert evaluation_batch(trial, reference_batch_size=4096) == 200
+
+
+def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> None:
+    """Of an untrained model it is the same number, whatever batch size it is to be trained at."""
+    workload = small_workload(n=300)
+
+    def coupled(model: nn.Module, batch: Any) -> Tensor:
+        inputs, labels = batch
+        return nn.functional.cross_entropy(model(inputs - inputs.mean(0)), labels)
+
+    coupling = replace(workload, loss=coupled, validation=workload.train)
+    losses = set()
+    for size in (2, 10, 300):
+        seen: list[Evaluation] = []
+        task = Task(
+            trial=small_trial(coupling, batch_size=size),
+            length=RunLength(steps=1),
+            device="cpu",
+            threads=1,
+            checkpoint=None,
+            resume=False,
+            versions=(),
+        )
+        train(coupling, task, measures={}, emit=seen.extend, stop=lambda: False)
+        losses.add(seen[0].score("validation", "loss"))
+
+    assert len(losses) == 1

@@ -30,14 +30,22 @@ def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> 
     return min(n_train, most)
 
 
-def evaluation_batch(trial: Trial) -> int:
-    """Examples per forward pass of an evaluation of `trial`.
+def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
+    """Examples per forward pass of an evaluation of `trial`, the same for all batch sizes.
 
-    Twice the micro-batch, which without gradients takes less memory than training does; at least
-    64, so that the evaluations of small batches are not slow, and at most 1000.
+    A loss that couples the examples of a batch is another function for every batch size, and two
+    trials can only be compared by one function. Four times the reference batch size, which without
+    gradients takes less memory than training does; at least 64, so that evaluations are not slow,
+    and at most 1000. Where memory ends below the trial's batch size, twice its micro-batch at most.
+
+    Args:
+        trial: what is trained.
+        reference_batch_size: the workload's own.
     """
-    at_least = max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size)
-    return min(MOST_EVALUATED_AT_ONCE, at_least)
+    usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
+    if trial.micro_batch_size == trial.batch_size:
+        return usual
+    return min(usual, max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size))
 
 
 class Evaluator:

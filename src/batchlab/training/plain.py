@@ -149,7 +149,8 @@ class _Run:
         self._measures = measures
         self._emit = emit
         device = torch.device(task.device)
-        self._evaluator = Evaluator(workload, device, batch_size=evaluation_batch(task.trial))
+        at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
+        self._evaluator = Evaluator(workload, device, batch_size=at_once)
         self._stepper = Stepper(workload, task.trial, device)
         self._checkpoint_due_s = rhythm.checkpoint_every_s
         self._checkpoint_at_s = time.perf_counter()
