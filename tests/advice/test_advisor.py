@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
 from batchlab.advice import allocation
@@ -144,7 +144,7 @@ def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
         interval = (step_s / 1.3, step_s * 1.3)
         return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
 
-    advice, _ = advised(trainings=5.0, options=tuple(map(roughly, BATCH_SIZES)))
+    advice, _ = advised(trainings=8.0, options=tuple(map(roughly, BATCH_SIZES)))
 
     assert advice.verdict == "cannot_tell"
     assert "a batch size that was not tried" in reason_text(advice.reason)
@@ -353,6 +353,34 @@ def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so
     assert advice.target_origin == "easier"
     assert advice.target.value < 0.97
     assert any("easier target" in reason_text(caveat) for caveat in advice.caveats)
+
+
+def test_what_is_fast_on_the_way_is_no_recommendation():
+    # Enough to decide at the easier level: it is named for now, with what would show the end.
+    asked = question(knee(1024), budget_s=40.0, target=None)
+    advice = advise(asked, SimulatedEngine(truth=Truth(noise=0.02), step_s=knee(1024)))
+
+    assert advice.target_origin == "easier"
+    assert advice.verdict == "cannot_tell"
+    assert advice.recommendation is None
+    assert advice.reason.code == "fastest_on_the_way"
+    assert advice.provisional.batch_size == advice.reason.named["size"] > 64
+    assert advice.more_budget_s == 2 * 40.0
+    assert advice.pay_back_runs is None
+
+
+def test_the_planned_end_of_a_training_sets_the_level():
+    epochs = 5.0  # fewer than it takes to see a plateau
+    advice, engine = advised(target=None, longest_epochs=epochs, trainings=400)
+
+    pilots = [asked for asked in engine.asked if asked.length.until is None]
+    planned = math.ceil(epochs * (N_TRAIN // 64 + 1))  # whole epochs, with their smaller last batch
+    assert max(asked.last_step for asked in pilots) == planned
+    assert advice.target_origin == "pilot"
+    assert any("epochs planned" in reason_text(step.why) for step in advice.steps)
+    # What it ends with as it is, and a little less.
+    at_the_end = 0.03 * (TRUTH.steps(64, 0.01) / planned) ** 0.5
+    assert 1.0 <= (1 - advice.target.value) / at_the_end <= 1.25
 
 
 def test_without_a_target_a_pilot_sets_one():

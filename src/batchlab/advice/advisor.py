@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
@@ -26,10 +27,9 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target, TrialRecord
 
-# One run to the target may take so much of what the budget buys; else an easier target is taken.
-# Some 40 runs make a decision where seeds scatter by 10 %, many more where by 20 % ("noisy" in
-# docs/advise.md), and a decision for an easier target is worth more than none for a harder one.
-_PILOT_SHARE = 1 / 100
+# A pilot may take so much of what the budget buys to see the end of a training. If it does not, the
+# target is one on the way there, and the answer no recommendation.
+_PILOT_SHARE = 1 / 12
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
@@ -56,6 +56,7 @@ class _Advisor:
         self._run_log = RunLog(question=question, engine=engine, until=question.target)
         self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
         self._origin = question.target_origin
+        self._overfits = False
 
     def advice(self) -> Advice:
         self._run_log.needed_later = lambda: needed_later(self._state)
@@ -88,7 +89,7 @@ class _Advisor:
         return self._answer(Conclusion(decision=decision, verification=verification))
 
     def _answer(self, outcome: Conclusion) -> Advice:
-        return answered(self._state, outcome, origin=self._origin)
+        return answered(self._state, replace(outcome, overfits=self._overfits), origin=self._origin)
 
     # ---- the target and the reference
 
@@ -153,7 +154,8 @@ class _Advisor:
             records = self._until_plateau(
                 rates[: run_log.engine.n_workers], plan.steps_in(4), limit
             )
-            level = from_pilot(question, records)
+            planned = run_log.longest_steps(reference.batch_size)
+            level = from_pilot(question, records, planned_steps=planned)
             if level is not None:
                 self._state.first_octave = octaves[0]
                 self._take(level)
@@ -189,6 +191,7 @@ class _Advisor:
 
     def _take(self, level: TargetLevel) -> None:
         self._run_log.until = level.target
+        self._overfits = level.end is not None and level.end.ended_by == "overfitting"
         self._origin = level.origin
         target = level.target
         self._run_log.note(

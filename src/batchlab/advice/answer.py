@@ -22,14 +22,25 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
+# Where the budget did not reach to the end of a training, so many times more is proposed.
+_TO_SEE_THE_END = 3.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conclusion:
-    """How the study ended: with a decision and its verification, or with what stopped it."""
+    """How the study ended: with a decision and its verification, or with what stopped it.
+
+    Attributes:
+        decision: what the runs support.
+        verification: what fresh seeds said.
+        reason: what stopped it before a decision.
+        overfits: whether the reference gets worse again, so that its best level is the target's.
+    """
 
     decision: Decision | None = None
     verification: Verification | None = None
     reason: Reason | None = None
+    overfits: bool = False
 
 
 def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
@@ -46,6 +57,7 @@ class _Answer:
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._stopped = outcome.reason
+        self._overfits = outcome.overfits
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others: tuple[TargetAnswer, ...] = ()
         if outcome.decision is not None and self._costs is not None:
@@ -107,6 +119,8 @@ class _Answer:
         against = None if verification is None else verification.against
         if against is not None:
             return "cannot_tell", against.why, against.why
+        if self._origin == "easier":
+            return "cannot_tell", *self._end_not_seen(decision)
         if decision.verdict != "cannot_tell" and decision.flat_set:
             return decision.verdict, self._why_chosen(decision, decision.flat_set), None
         missing = self._what_is_missing(decision)
@@ -116,6 +130,18 @@ class _Answer:
         if is_better and objective != "samples":
             return "better", Reason.of("whether_best_is_open", missing=missing), missing
         return "cannot_tell", Reason.of("runs_leave_open", missing=missing), missing
+
+    def _end_not_seen(self, decision: Decision) -> tuple[Reason, Reason]:
+        """Why a level on the way gives no recommendation, and what is missing for one.
+
+        What is fast there often ends worse: its rate is too high for the end.
+        """
+        best = decision.batch_size or self._state.best()
+        missing = Reason.of("end_of_training")
+        if best is None:
+            return Reason.of("end_not_seen", missing=missing), missing
+        seen = Reason.of("fastest_on_the_way", size=best, missing=missing)
+        return seen, missing
 
     def _recommended(self, verdict: Verdict) -> int | None:
         """The batch size to set: the decision's, or what was verified to be better."""
@@ -169,6 +195,8 @@ class _Answer:
     def _more_budget_s(self) -> float | None:
         """About how much more would settle it: intervals shrink with the root of the runs."""
         decision = self._decision
+        if self._origin == "easier":
+            return (_TO_SEE_THE_END - 1) * self._question.budget_s
         if decision is None or self._step_times_keep_it_open:
             return None
         index = decision.batch_sizes.index(decision.contender)
@@ -188,6 +216,8 @@ class _Answer:
 
     def _caveats(self) -> list[Reason]:
         caveats = []
+        if self._overfits:
+            caveats.append(Reason.of("reference_overfits"))
         if self._origin == "easier" and self._run_log.until is not None:
             caveats.append(_easier_than_asked(self._run_log.until, self._question.target))
         if self._verification is not None and self._verification.head_to_head is None:

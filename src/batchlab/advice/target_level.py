@@ -1,15 +1,15 @@
 """TargetLevel: the level that counts as trained, where none was given or the one given is too far.
 
-Source: design §6.7: the plateau of a pilot run of the reference configuration, less one standard
-error; an easier level where the budget does not reach for it, labelled so.
+Source: as well as a pilot run of the reference configuration ends; an easier level on the way where
+the budget does not reach for it, labelled so.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from batchlab.advice.end_level import EndLevel, as_well_as, end_level
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.parts import TargetOrigin
 from batchlab.advice.question import Question
@@ -17,8 +17,6 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Evaluation, Target, TrialRecord
 
-# The last part of a curve that its level is taken from.
-_LEVEL_SHARE = 0.25
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
 # that slower batch sizes and rates can meet it too in the time that there is.
 _EASIER_PLACE = 0.6
@@ -28,33 +26,55 @@ _EASIER_REPEAT_PLACE = 0.6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetLevel:
-    """A target with where it comes from, and why."""
+    """A target with where it comes from, and why.
+
+    Attributes:
+        target: the level.
+        origin: where it comes from.
+        why: in words.
+        end: what the reference ends with; None: that was not seen.
+    """
 
     target: Target
     origin: TargetOrigin
     why: Reason
+    end: EndLevel | None = None
 
 
-def from_pilot(question: Question, records: Sequence[TrialRecord]) -> TargetLevel | None:
+def from_pilot(
+    question: Question, records: Sequence[TrialRecord], *, planned_steps: int
+) -> TargetLevel | None:
     """The level that pilot runs of the reference configuration set; None: they learned nothing.
 
-    Where the first run has reached its plateau: the level there less one standard error. Else the
-    level at `_EASIER_PLACE` of the best run, called easier.
+    Where runs have come to their end: as well as the best of them ends. Else a level on the way
+    there, called easier.
+
+    Args:
+        question: what was asked.
+        records: runs of the reference batch size; the first is the reference as it is.
+        planned_steps: a training of so many steps is whole.
     """
-    plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-    if plateau.verdict != "reached":
+    ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
+    known = [end for end in ends if end is not None]
+    if ends[0] is None or not known:
+        plateau = plateau_of(records[0], metric=question.metric, better=question.better)
         return easier(question, records, why=Reason.of("pilot_without_plateau", why=plateau.reason))
-    tail = _tail(records[0], question.metric)
-    mean = sum(tail) / len(tail)
-    error = 0.0
-    if len(tail) > 1:
-        error = math.sqrt(sum((value - mean) ** 2 for value in tail) / (len(tail) - 1))
-    value = mean - error if question.better == "higher" else mean + error
+    best = (max if question.better == "higher" else min)(known, key=lambda end: end.value)
     return TargetLevel(
-        target=Target(metric=question.metric, value=value, better=question.better),
+        target=as_well_as(question, best),
         origin="pilot",
-        why=Reason.of("plateau_less_scatter", level=mean, n=len(tail)),
+        why=_why(best),
+        end=best,
     )
+
+
+def _why(end: EndLevel) -> Reason:
+    value, n, margin = end.value, end.n, end.margin
+    if end.ended_by == "overfitting":
+        return Reason.of("ends_before_overfitting", level=value, n=n, margin=margin)
+    if end.ended_by == "planned_end":
+        return Reason.of("ends_as_planned", level=value, n=n, margin=margin)
+    return Reason.of("ends_at_plateau", level=value, n=n, margin=margin)
 
 
 def easier(
@@ -131,12 +151,6 @@ def untrained_value(record: TrialRecord, metric: str) -> float | None:
     if first is None or first.step != 0:
         return None
     return first.score("validation", metric)
-
-
-def _tail(record: TrialRecord, metric: str) -> list[float]:
-    curve = [(e.samples, value) for e, value in record.curve("validation", metric) if e.step > 0]
-    from_samples = (1 - _LEVEL_SHARE) * record.samples
-    return [value for samples, value in curve if samples >= from_samples]
 
 
 def _is_better(level: float, other: float, question: Question) -> bool:

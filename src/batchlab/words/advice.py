@@ -27,6 +27,15 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
         "of the least"
     ),
+    "end_of_training": N_("a training to its end, in the share of the budget that it may take"),
+    "end_not_seen": N_("the end of a training was not seen: missing is {missing}"),
+    "fastest_on_the_way": N_(
+        "batch size {size} was the first on the way, but whether it ends as well was not seen: "
+        "missing is {missing}"
+    ),
+    "reference_overfits": N_(
+        "the reference overfits: it gets worse again, so its best level counts; stop it there"
+    ),
     "runs_leave_open": N_("the runs leave it open: {missing}"),
     "whether_best_is_open": N_("whether it is the best is open: {missing}"),
     "too_little_was_run": N_(

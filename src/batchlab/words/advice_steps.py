@@ -7,14 +7,22 @@ from batchlab.words.message import N_, NN_, Message
 MESSAGES: dict[str, Message] = {
     # The target.
     "pilot": N_("pilot: train the reference for up to {epochs:.1f} epochs"),
-    "pilot_sets_target": N_("no target was given: its plateau sets one"),
+    "pilot_sets_target": N_("no target was given: what it ends with sets one"),
     "pilot_at_other_rates": N_("pilot at other rates"),
     "nothing_learned_at": N_("at {rate:.3g} nothing was learned"),
     "target_set": N_("target: {metric} {value:.4g}"),
     "pilot_without_plateau": N_("the pilot has no plateau yet: {why}"),
-    "plateau_less_scatter": N_(
-        "the level of the reference's plateau ({level:.4g}) less the scatter of its last {n} "
-        "evaluations"
+    "ends_at_plateau": N_(
+        "as well as the reference ends, within {margin:.2g}: its plateau is at {level:.4g} "
+        "(mean of {n} evaluations)"
+    ),
+    "ends_before_overfitting": N_(
+        "as well as the reference at its best, within {margin:.2g}: it gets worse after "
+        "{level:.4g} (mean of {n} evaluations)"
+    ),
+    "ends_as_planned": N_(
+        "as well as the reference ends, within {margin:.2g}: after the epochs planned it is at "
+        "{level:.4g} (mean of {n} evaluations)"
     ),
     "best_met_this_one": N_("{why}; this one the best of them met"),
     "runs_met_it": N_("the runs met it"),

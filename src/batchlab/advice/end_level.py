@@ -1,0 +1,106 @@
+"""EndLevel: what a run ends with, and the level that counts as ending as well.
+
+The question of batchlab is what trains well in the least time, so the level to reach comes from
+the end of a training: its plateau, or the last of the passes that were planned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from batchlab.advice.question import Question
+from batchlab.laws.plateau import default_delta, plateau_of
+from batchlab.records.trial import Target, TrialRecord
+
+# The last part of a curve that its level is taken from.
+_TAIL = 0.25
+# Of a run that gets worse again: the best mean over so many evaluations in a row.
+_IN_A_ROW = 3
+# So many more errors than at the end count as trained as well.
+_MORE_ERRORS = 0.05
+# Levels are rounded to the easier side by at most so much of that.
+_ROUNDED_BY = 0.2
+
+EndedBy = Literal["plateau", "overfitting", "planned_end"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndLevel:
+    """What a run ends with.
+
+    Attributes:
+        value: of the validation metric, a mean over the last quarter of the run; of one that
+            overfits, over its best evaluations in a row.
+        n: how many evaluations that is the mean of.
+        ended_by: what makes it the end.
+        margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
+    """
+
+    value: float
+    n: int
+    ended_by: EndedBy
+    margin: float
+
+
+def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
+    """What a run of the reference ends with.
+
+    Args:
+        question: what was asked; its metric is read on validation data.
+        record: the run.
+        planned_steps: a training of so many steps is whole.
+
+    Returns:
+        None where the run has neither reached a plateau nor its planned end, or failed.
+    """
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    ended_by: EndedBy = "overfitting" if plateau.turned else "plateau"
+    if plateau.verdict != "reached":
+        if record.has_failed or record.steps < planned_steps:
+            return None
+        ended_by = "planned_end"
+    curve = [(e.samples, v) for e, v in record.curve("validation", question.metric) if e.step > 0]
+    if ended_by == "overfitting":
+        values = _best_in_a_row([value for _, value in curve], question)
+    else:
+        values = [value for samples, value in curve if samples >= (1 - _TAIL) * record.samples]
+    if not values:
+        return None
+    value = math.fsum(values) / len(values)
+    margin = _margin(question, value, [value for _, value in curve])
+    return EndLevel(value=value, n=len(values), ended_by=ended_by, margin=margin)
+
+
+def as_well_as(question: Question, end: EndLevel) -> Target:
+    """The level that counts as ending as well: worse by the margin at most, in round figures."""
+    worse = -1 if question.better == "higher" else 1
+    exact = end.value + worse * end.margin
+    unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * end.margin))
+    # A hair's breadth off a round figure is that figure: 0.895 is not 0.894999.
+    units = exact / unit - worse * 1e-6
+    rounded = (math.floor if worse < 0 else math.ceil)(units) * unit
+    # Sums of powers of ten leave a tail: 0.9760000000000001.
+    digits = max(0, -math.floor(math.log10(unit)))
+    return Target(metric=question.metric, value=round(rounded, digits), better=question.better)
+
+
+def _margin(question: Question, value: float, curve: Sequence[float]) -> float:
+    """5 % more errors, or what the plateau's rule calls no improvement, whichever is more.
+
+    The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
+    and 5 % of what lies above 0 could be most of what there is to learn.
+    """
+    unseen = default_delta(question.metric, curve) / 2
+    if question.better == "higher" and 0 < value < 1:
+        return max(_MORE_ERRORS * (1 - value), unseen)
+    return unseen
+
+
+def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
+    n = min(_IN_A_ROW, len(values))
+    rows = [list(values[i : i + n]) for i in range(len(values) - n + 1)]
+    best = max if question.better == "higher" else min
+    return best(rows, key=math.fsum, default=[])

@@ -1,0 +1,100 @@
+"""EndLevel: what a run ends with, and the level that counts as ending as well."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.reference.made_up import approach, made_up_curves, made_up_record
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.end_level import EndLevel, as_well_as, end_level
+from batchlab.records.trial import Status, TrialRecord
+
+ASKED = question(knee(64), budget_s=100.0, target=None)
+LOSS = replace(ASKED, metric="loss", better="lower")
+NEVER = 10**9
+
+
+def record_of(curve, *, epochs=40, metric="accuracy", **changes) -> TrialRecord:
+    curves = {**made_up_curves(), ("validation", metric): curve}
+    return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=2, **changes)
+
+
+def end_of(value: float, margin: float) -> EndLevel:
+    return EndLevel(value=value, n=8, ended_by="plateau", margin=margin)
+
+
+def test_at_a_plateau_it_is_the_mean_of_the_last_quarter():
+    end = end_level(ASKED, record_of(approach(0.9, rate=1.0)), planned_steps=NEVER)
+
+    assert end.ended_by == "plateau"
+    assert end.value == pytest.approx(0.9, abs=1e-4)
+    assert end.n == 21  # of 80 evaluations in 40 epochs those from epoch 30 on
+    assert end.margin == pytest.approx(0.05 * 0.1, rel=1e-3)
+
+
+def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():
+    rising = record_of(approach(0.9, rate=0.02))
+
+    assert end_level(ASKED, rising, planned_steps=rising.steps + 1) is None
+    planned = end_level(ASKED, rising, planned_steps=rising.steps)
+    assert planned.ended_by == "planned_end"
+    assert rising.evaluations[-20].score("validation", "accuracy") < planned.value
+    assert planned.value < rising.evaluations[-1].score("validation", "accuracy")
+
+
+def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
+    """One lucky evaluation is not what it had: three in a row count."""
+
+    def falls(epoch: float) -> float:
+        lucky = 0.1 if epoch == 7.5 else 0.0
+        return 0.46 - 0.01 * abs(epoch - 10) + lucky
+
+    end = end_level(ASKED, record_of(falls), planned_steps=NEVER)
+
+    assert end.ended_by == "overfitting"
+    assert 0.45 <= end.value <= 0.49
+    assert end.n == 3
+
+
+def test_a_run_that_diverged_ends_with_nothing():
+    diverged = record_of(approach(0.9, rate=1.0), status=Status.DIVERGED)
+
+    assert end_level(ASKED, diverged, planned_steps=1) is None
+
+
+def test_of_a_loss_only_what_nobody_sees_is_given_away():
+    """Its floor is not known: 5 % of all of it may be most of what there is to learn."""
+    record = record_of(lambda epoch: 2.3 + 2 * math.exp(-epoch), metric="loss")
+
+    end = end_level(LOSS, record, planned_steps=NEVER)
+
+    assert end.value == pytest.approx(2.3, abs=0.001)
+    assert end.margin == pytest.approx(2.3 * 0.005, rel=0.01)
+    assert 2.3 < as_well_as(LOSS, end).value <= 2.3 * 1.0065
+
+
+def test_a_perfect_reference_does_not_ask_for_the_ceiling():
+    end = end_level(ASKED, record_of(lambda epoch: min(1.0, 0.5 + epoch)), planned_steps=NEVER)
+
+    assert end.value == 1.0
+    assert as_well_as(ASKED, end).value == 0.999
+
+
+@given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))
+def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(value, margin):
+    for question_, sign in ((ASKED, -1), (LOSS, 1)):
+        level = as_well_as(question_, end_of(value, margin)).value
+        worse = sign * (level - value)
+        assert margin * (1 - 1e-6) <= worse <= 1.2 * margin * (1 + 1e-6) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("value", "margin", "level"), [(0.97721, 0.00114, 0.976), (0.463, 0.0269, 0.436)]
+)
+def test_the_level_is_a_round_figure(value, margin, level):
+    assert as_well_as(ASKED, end_of(value, margin)).value == level
