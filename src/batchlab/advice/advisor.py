@@ -11,7 +11,7 @@ from batchlab.advice.answer import Conclusion, answered
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import RunLog, why_it_failed
+from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
 from batchlab.advice.study_state import SeedPlan, StudyState
 from batchlab.advice.target_level import (
     TargetLevel,
@@ -30,6 +30,8 @@ from batchlab.records.trial import Target, TrialRecord
 # A pilot may take so much of what the budget buys to see the end of a training. If it does not, the
 # target is one on the way there, and the answer no recommendation.
 _PILOT_SHARE = 1 / 12
+# A tuned rate may meet the target so many times sooner than the faster of the pilots.
+_TUNED_IS_FASTER = 2.0
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
@@ -159,6 +161,7 @@ class _Advisor:
             if level is not None:
                 self._state.first_octave = octaves[0]
                 self._take(level)
+                self._watch_late(records)
                 return None
             if run_log.left_s() < question.budget_s / 2:
                 break
@@ -180,6 +183,8 @@ class _Advisor:
                     learning_rate=rate,
                     seed=self._state.seeds.tune[0],
                     steps=steps,
+                    # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
+                    watched_from_samples=question.n_train,
                 )
                 for rate in rates
             ]
@@ -188,6 +193,15 @@ class _Advisor:
             if plateau.verdict == "reached" or steps >= limit or records[0].has_failed:
                 return records
             steps *= 2
+
+    def _watch_late(self, pilots: list[TrialRecord]) -> None:
+        """Until the reference is tuned, the pilots say where its runs may meet the target."""
+        target = self._run_log.until
+        assert target is not None
+        steps = [found for record in pilots if (found := steps_to(record, target))]
+        if steps:
+            size = self._question.reference.batch_size
+            self._run_log.tuned_steps[size] = min(steps) / _TUNED_IS_FASTER
 
     def _take(self, level: TargetLevel) -> None:
         self._run_log.until = level.target

@@ -86,6 +86,7 @@ class RunLog:
         seed: int,
         steps: int,
         until: Target | None = None,
+        watched_from_samples: int | None = None,
     ) -> RunRequest:
         """A run of at most `steps` steps, `until` the study's target unless another is given.
 
@@ -95,6 +96,8 @@ class RunLog:
             seed: of initial weights and order of examples.
             steps: at most so many; the question may allow fewer.
             until: the target at which it ends; None: the study's own, if it has one.
+            watched_from_samples: from where on it is watched; None: from where it may meet the
+                target, by what is known so far.
         """
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         # An engine with certain rates has its own way to write one down.
@@ -104,7 +107,9 @@ class RunLog:
             length=RunLength(
                 steps=max(1, min(steps, self.longest_steps(batch_size))),
                 until=until or self.until,
-                watched_from_samples=self.watched_from_samples(batch_size),
+                watched_from_samples=self.watched_from_samples(batch_size)
+                if watched_from_samples is None
+                else watched_from_samples,
             ),
         )
 
