@@ -138,7 +138,7 @@ def advised(grid: RecordedGrid, lab: Path) -> Advised:
 def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     tmp_path: Path, children: list[str]
 ) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
     lab, page = tmp_path / "lab.db", tmp_path / "page.html"
 
     found = advised(grid, lab)
@@ -162,7 +162,7 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
 
 
 def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
     trials = tuple(
         Trial.of_whole_batches(
             workload_id=WORKLOAD_ID,

@@ -278,14 +278,14 @@ def one_sided_advice() -> Advice:
 
 def better_advice() -> Advice:
     """For sure better than the reference; whether it is the best is open."""
-    missing = written("batch size 1024 may be up to 31 % worse than batch size 512")
+    missing = "batch size 1024 may be up to 31 % worse than batch size 512"
     return replace(
         made_up_advice(spread=0.2, scatter=0.15),
         verdict="better",
-        reason=Reason.of("whether_best_is_open", missing=missing),
+        reason=written(f"whether it is the best is open: {missing}"),
         flat_set=(),
         other_targets=(),
-        missing=missing,
+        missing=written(missing),
         more_budget_s=420.0,
     )
 
