@@ -53,7 +53,7 @@ def line_to(steps: int, *, every: int = 1, last: int | None = None) -> list[tupl
 def made_up_rows(n_seeds: int = 10, *, far_seeds: int = 5, more_a_seed: int = 2) -> list[Row]:
     """Three batch sizes with three rates each; the middle rate is the best, seeds differ a little.
 
-    Steps to target: 100 at batch size 16, 60 at 32, 40 at 64, each with `more_a_seed` more for every seed;
+    Steps to target: 100 at batch size 16, 60 at 32, 40 at 64, `more_a_seed` more for every seed;
     half the best rate takes twice as many; four times the best rate diverges after 10 steps.
     """
     rows: list[Row] = []
