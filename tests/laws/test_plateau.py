@@ -230,6 +230,7 @@ def test_an_impossible_curve_is_refused(epochs, values, h, delta, says):
 
 def test_delta_is_absolute_for_fractions_and_a_hundredth_of_the_level_of_a_loss():
     assert default_delta("accuracy", [0.1, 0.5, 0.9]) == FRACTION_DELTA
+    assert default_delta("accuracy", [10.0, 50.0, 90.0]) == 100 * FRACTION_DELTA  # percent
     assert default_delta("loss", [9.0, 2.0, 2.0, 2.0, 2.0, 2.0]) == pytest.approx(0.02)
     assert default_delta("loss", [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]) == pytest.approx(0.003)
 

@@ -66,6 +66,8 @@ class Plateau:
 def default_delta(metric: str, values: ArrayLike) -> float:
     """The smallest improvement that counts: 0.002 for accuracy and error, else 1 % of the level.
 
+    An accuracy or error with values above 1 is in percent: 0.2 of them count.
+
     Args:
         metric: the metric's name.
         values: its curve, shape (n,), n >= 1; the level is the median size of the last five.
@@ -73,9 +75,9 @@ def default_delta(metric: str, values: ArrayLike) -> float:
     Returns:
         Delta in the metric's unit, > 0.
     """
-    if metric in FRACTION_METRICS:
-        return FRACTION_DELTA
     curve = np.asarray(values, dtype=float)
+    if metric in FRACTION_METRICS:
+        return FRACTION_DELTA if np.max(np.abs(curve)) <= 1 else 100 * FRACTION_DELTA
     level = float(np.median(np.abs(curve[-HORIZON_EPOCHS:])))
     # A metric that ends at 0 has no level; a thousandth of its range stands in. A constant 0 has
     # neither, and then every delta gives the same answer.
