@@ -1,4 +1,4 @@
-"""Means and paired differences over seeds."""
+"""Means of independent observations."""
 
 import math
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.laws.statistics import mean_interval, paired_difference
-from batchlab.words.reasons import reason_text
+from batchlab.laws.statistics import mean_interval
 
 
 def test_mean_interval_agrees_with_the_textbook_t_interval():
@@ -53,23 +52,3 @@ def test_no_seed_has_a_reason_instead_of_a_mean():
 def test_a_value_that_is_not_finite_is_never_averaged(bad):
     with pytest.raises(UsageError, match="diverged"):
         mean_interval([1.0, bad])
-
-
-def test_pairing_by_seed_removes_what_both_share():
-    shared = {0: 0.0, 1: 5.0, 2: -3.0}
-    shifted = {seed: value + 1.0 + 0.01 * seed for seed, value in shared.items()}
-
-    difference = paired_difference(shifted, shared)
-
-    assert difference.estimate == pytest.approx(1.01)
-    assert 0.9 < difference.low < difference.high < 1.1
-
-
-def test_only_common_seeds_are_paired():
-    difference = paired_difference({0: 1.0, 1: 2.0, 7: 100.0}, {1: 1.0, 0: 0.0, 9: -100.0})
-
-    assert (difference.estimate, difference.n) == (1.0, 2)
-
-
-def test_without_a_common_seed_there_is_a_reason():
-    assert "same seeds" in reason_text(paired_difference({0: 1.0}, {1: 1.0}).reason)

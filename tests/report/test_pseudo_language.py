@@ -45,6 +45,22 @@ STUDIES = {
         batch_sizes=(64,), endings={(64, 0.01, 0): (Status.NAN, "⟦NaN⟧", 2)}
     ),
     "no step times": made_up_study(batch_sizes=(64, 4096), timed=False, n_test=0),
+    "a full batch that has hardly trained": made_up_study(
+        batch_sizes=(32, 64, 4096),
+        curves=lambda b, rate, seed: made_up_curves(
+            train=0.13 if b == 4096 else 0.98, validation=0.97 + 0.002 * seed, rate=1.0
+        ),
+        seeds=3,
+    ),
+    "two of unlike training fit": made_up_study(
+        batch_sizes=(64, 4096),
+        curves=lambda b, rate, seed: made_up_curves(train=0.9 - b / 1e4, rate=1 + seed / 100),
+        seeds=2,
+    ),
+    "untrained": made_up_study(
+        curves=lambda b, rate, seed: made_up_curves(train=0.1, validation=0.1 + 0.001 * seed),
+        seeds=2,
+    ),
     "train data only": made_up_study(n_test=0, n_validation=0, seeds=2),
 }
 

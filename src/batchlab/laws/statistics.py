@@ -1,10 +1,9 @@
-"""Statistics over seeds: means and paired differences with t intervals."""
+"""Statistics: means of independent observations with t intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import stdtrit
@@ -12,8 +11,6 @@ from scipy.special import stdtrit
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
@@ -43,30 +40,3 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     standard_error = float(np.std(values, ddof=1)) / n**0.5
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * standard_error
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
-
-
-def paired_difference(
-    first: Mapping[Key, float],
-    second: Mapping[Key, float],
-    *,
-    confidence: float = 0.95,
-) -> Estimate:
-    """The mean of first − second over their common seeds, with its t interval.
-
-    Pairing cancels what the two share: the initial weights and the order of the examples.
-
-    Args:
-        first: observation by seed.
-        second: observation by seed.
-        confidence: coverage of the interval, between 0 and 1.
-
-    Returns:
-        The mean difference; its n counts the pairs. Without a common seed: the reason.
-
-    Raises:
-        UsageError: a value that is not finite.
-    """
-    common = [seed for seed in first if seed in second]
-    if not common:
-        return Estimate.cannot_tell(Reason.of("no_common_seed"))
-    return mean_interval([first[seed] - second[seed] for seed in common], confidence=confidence)

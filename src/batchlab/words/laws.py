@@ -85,7 +85,6 @@ MESSAGES: dict[str, Message] = {
     ),
     # Means.
     "no_trial_ended_well": N_("no trial ended well; run one that does"),
-    "no_common_seed": N_("no seed ended well at both; run both with the same seeds"),
     # Plateaus.
     "no_level_after_bad_end": N_("the trial ended as {status:term}: there is no level to reach"),
     "no_validation_at_epoch_end": N_(

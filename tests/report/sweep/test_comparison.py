@@ -1,11 +1,28 @@
-"""Comparisons of two cells over their common seeds."""
+"""Comparisons of two cells, with the scatter of all of them."""
 
 import pytest
+from tests.reference.made_up import made_up_study
 
-from batchlab.report.sweep.comparison import compare, difference_text
+from batchlab.report.sweep.cells import cells
+from batchlab.report.sweep.comparison import difference_text
+from batchlab.report.sweep.measured import Measured
 
 GOOD = {0: 0.97, 1: 0.972, 2: 0.971}
 BAD = {0: 0.951, 1: 0.952, 2: 0.953}
+FIRST, SECOND, THIRD = cells(made_up_study(batch_sizes=(64, 256, 1024)))
+
+
+def measured(*seeds, better="higher", tolerance=0.002):
+    by_batch_size = dict(zip((64, 256, 1024), seeds, strict=False))
+    return Measured.of(
+        by_batch_size, metric="accuracy", n_examples=1000, better=better, tolerance=tolerance
+    )
+
+
+def compare(first, second, *, better="higher", n_comparisons=1):
+    return measured(first, second, better=better).compare(
+        FIRST, SECOND, n_comparisons=n_comparisons
+    )
 
 
 @pytest.mark.parametrize(
@@ -16,32 +33,61 @@ BAD = {0: 0.951, 1: 0.952, 2: 0.953}
         (GOOD, BAD, "lower", "worse"),
         (BAD, GOOD, "lower", "better"),
         (GOOD, {0: 0.95, 1: 0.99, 2: 0.97}, "higher", "cannot_tell"),
-        (GOOD, {s: v + 0.0001 for s, v in GOOD.items()}, "higher", "same"),
         ({0: 0.97}, {0: 0.9}, "higher", "cannot_tell"),
-        ({0: 0.97, 1: 0.97}, {2: 0.9, 3: 0.9}, "higher", "cannot_tell"),
+        ({0: 0.97, 1: 0.971}, {2: 0.9, 3: 0.901}, "higher", "better"),  # seeds need not be shared
     ],
 )
 def test_outcome_follows_the_interval(first, second, better, outcome):
-    assert compare(first, second, better=better, tolerance=0.002).outcome == outcome
+    assert compare(first, second, better=better).outcome == outcome
+
+
+def test_an_interval_within_the_tolerance_is_the_same():
+    first = {seed: 0.97 + 0.0001 * (seed % 3) for seed in range(6)}
+    second = {seed: value + 0.0001 for seed, value in first.items()}
+
+    assert compare(first, second).outcome == "same"
 
 
 def test_many_comparisons_widen_the_interval():
-    one = compare(GOOD, BAD, better="higher", tolerance=0.002)
-    many = compare(GOOD, BAD, better="higher", tolerance=0.002, n_comparisons=20)
+    one = compare(GOOD, BAD)
+    many = compare(GOOD, BAD, n_comparisons=20)
 
     assert many.difference.low < one.difference.low
 
 
-def test_a_size_is_told_without_its_sign():
-    text = difference_text("accuracy", compare(BAD, GOOD, better="higher", tolerance=0.002))
+def test_what_other_cells_scatter_counts():
+    quiet = {0: 0.960, 1: 0.9601, 2: 0.9602}
+    noisy = {0: 0.90, 1: 0.99, 2: 0.95}
+    pair = ({0: 0.970, 1: 0.9701}, {0: 0.9600, 1: 0.9602})
 
-    assert text == "0.0190 (95 %: 0.0165 to 0.0215, 3 seeds paired)"
+    beside_quiet = measured(*pair, quiet).compare(FIRST, SECOND).difference
+    beside_noisy = measured(*pair, noisy).compare(FIRST, SECOND).difference
+
+    assert beside_quiet.high - beside_quiet.low < beside_noisy.high - beside_noisy.low
+
+
+def test_a_size_is_told_without_its_sign():
+    found = compare(BAD, GOOD)
+
+    told = difference_text("accuracy", found)
+
+    low, high = -found.difference.high, -found.difference.low
+    assert 0.0150 < low < 0.0190 < high < 0.0230
+    assert told == f"0.0190 (95 %: {low:.4f} to {high:.4f}, 6 trials)"
 
 
 def test_what_is_missing_is_named():
-    one_seed = compare({0: 0.97}, {0: 0.9}, better="higher", tolerance=0.002)
-    no_common = compare({0: 0.97}, {1: 0.9}, better="higher", tolerance=0.002)
+    one_seed = compare({0: 0.97}, {0: 0.9})
+    nothing = compare({0: 0.97, 1: 0.98}, {})
 
     assert "one seed" in one_seed.missing
-    assert "same seeds" in no_common.missing
-    assert compare(GOOD, BAD, better="higher", tolerance=0.002).missing is None
+    assert "no trial ended well" in nothing.missing
+    assert compare(GOOD, BAD).missing is None
+
+
+def test_the_level_of_a_cell_is_the_mean_of_its_seeds():
+    known = measured(GOOD, BAD, {})
+
+    assert known.level(FIRST) == pytest.approx(0.971)
+    assert known.level(THIRD) is None
+    assert known.mean(FIRST).low < 0.971 < known.mean(FIRST).high

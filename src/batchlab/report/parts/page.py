@@ -19,6 +19,7 @@ VERDICT_WORDS: dict[ClaimVerdict, str] = {
     "held": N_("held"),
     "did_not_hold": N_("did not hold"),
     "cannot_tell": N_("can't tell"),
+    "not_tested": N_("not tested"),
 }
 
 

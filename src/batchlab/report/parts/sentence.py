@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell"]
+ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,17 @@
 """Claims: what people say of batch sizes, each held against this study's own numbers.
 
 A claim is one function and one row of `CLAIMS`. Its verdict follows from intervals over seeds;
-with one seed there is none, and the verdict is "cannot_tell" whatever the numbers look like.
+with one seed there is none, and the verdict is "cannot_tell" whatever the numbers look like. What
+says something of generalization compares batch sizes of similar training fit, else it is
+"not_tested".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from batchlab.laws.statistics import mean_interval
 from batchlab.planning.scaling import moves_adam
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
@@ -18,14 +19,17 @@ from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell, held_out_split
-from batchlab.report.sweep.comparison import Comparison, Seeds, difference_text
+from batchlab.report.sweep.comparison import Comparison, difference_text
 from batchlab.report.sweep.equal_budget import (
     NAMES,
     EqualBudget,
     budget_split,
+    equal_text,
     metric_text,
 )
 from batchlab.report.sweep.evidence import Evidence
+from batchlab.report.sweep.measured import Measured
+from batchlab.report.sweep.training_fit import TrainingFit
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
 
@@ -61,18 +65,11 @@ def larger_batches_generalise_worse(evidence: Evidence) -> Sentence:
     split = held_out_split(evidence.study)
     if split is None:
         return _untold(claim, text("there are no test and no validation data"))
-    values = [(cell, evidence.at_end(cell, split)) for cell in evidence.cells]
-    found = _ordered(
-        evidence, claim, what=metric_text(split, evidence.metric), values=values, sign=1.0
+    what = metric_text(split, evidence.metric)
+    note = N_(
+        "The largest of them also fits its training data less well, so part of it is less training."
     )
-    if found.verdict != "held" or not _largest_is_less_trained(evidence):
-        return found
-    return found.with_note(
-        text(
-            "The largest batch also fits its training data less well, so part of it is less "
-            "training."
-        )
-    )
+    return _ordered(evidence, claim, what, evidence.at_end(split), {"held": note})
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> Sentence:
@@ -81,23 +78,13 @@ def larger_batches_overfit_more(evidence: Evidence) -> Sentence:
     split = held_out_split(evidence.study)
     if split is None:
         return _untold(claim, text("there are no test and no validation data"))
-    gaps = [(cell, _gaps(evidence, cell, split)) for cell in evidence.cells]
-    # Ahead in training means a gap above 0 for a metric that goes up, below 0 for one that goes
-    # down; a cell that overfits more is the "worse" one either way.
-    found = _ordered(
-        evidence,
-        claim,
-        what=text("generalization gap ({what})", what=gap_what(split, evidence.metric)),
-        values=gaps,
-        sign=-1.0,
+    what = text("generalization gap ({what})", what=gap_what(split, evidence.metric))
+    note = N_(
+        "The largest of them also fits its training data less well: a smaller gap there is a sign "
+        "of less training."
     )
-    if found.verdict == "held" or not _largest_is_less_trained(evidence):
-        return found
-    return found.with_note(
-        text(
-            "The largest batch also fits its training data less well: a smaller gap there is a "
-            "sign of less training."
-        )
+    return _ordered(
+        evidence, claim, what, evidence.gaps(split), {"did_not_hold": note, "cannot_tell": note}
     )
 
 
@@ -156,7 +143,7 @@ def full_batch_converges_better(evidence: Evidence) -> Sentence:
             seen = text(
                 "{seen}; it was ahead of some size under {budgets}",
                 seen=seen,
-                budgets=listing([_equal_text(name) for name in ahead]),
+                budgets=listing([equal_text(name) for name in ahead]),
             )
     elif len(_findings(held, "better")) == len(held):
         verdict = "held"
@@ -180,6 +167,7 @@ _WORDS: dict[ClaimVerdict, str] = {
     "held": N_("held here"),
     "did_not_hold": N_("did not hold here"),
     "cannot_tell": N_("cannot tell"),
+    "not_tested": N_("not tested"),
 }
 
 _Held = Sequence[tuple[EqualBudget, Cell, Comparison]]
@@ -225,28 +213,44 @@ def _one_rate_each(rules: set[str]) -> str:
 def _ordered(
     evidence: Evidence,
     claim: str,
-    *,
     what: str,
-    values: Sequence[tuple[Cell, Seeds]],
-    sign: float,
+    measured: Measured,
+    less_trained: Mapping[ClaimVerdict, str],
 ) -> Sentence:
-    """A claim that the first of `values` is better than the last, and nothing reverses between.
+    """A claim that the smallest batch size is better than the largest, and none between reverses.
 
-    `sign` is 1 where the values have the metric's own direction, -1 where they have the other.
+    Only batch sizes of similar training fit are compared.
+
+    Args:
+        evidence: of the study.
+        claim: what is said.
+        what: was measured, in words.
+        measured: its values.
+        less_trained: what to add, by verdict, where the largest fits its training data less well.
     """
-    turned = [(cell, {s: sign * v for s, v in seeds.items()}) for cell, seeds in values]
-    (_, first), (_, last) = turned[0], turned[-1]
-    ends = evidence.compare(first, last)
+    fit = TrainingFit.of(evidence)
+    if fit is None:
+        return _not_tested(claim, text("no train metric was measured after equal epochs"))
+    compared = [cell for cell in fit.alike if measured.level(cell) is not None]
+    if len(compared) < 2 or not fit.begun:
+        why = text("after {budget}, {why}", budget=evidence.budgets[0].words,
+                   why=fit.why_not_tested)  # fmt: skip
+        return _not_tested(claim, why)
+    first, last = compared[0], compared[-1]
     reversed_pairs = [
         text("from {first} to {last}", first=evidence.name(earlier), last=evidence.name(later))
-        for (earlier, one), (later, two) in pairwise(turned)
-        if evidence.compare(one, two, n_comparisons=len(turned) - 1).outcome == "worse"
+        for earlier, later in pairwise(compared)
+        if measured.compare(earlier, later, n_comparisons=len(compared) - 1).outcome == "worse"
     ]
-    small, large = (_mean_text(evidence, *values[place]) for place in (0, -1))
+    small, large = (_level_text(evidence, measured, cell) for cell in (first, last))
     levels = text("{what} was {small} and {large}", what=what, small=small, large=large)
-    verdict, seen = _order_found(evidence, ends, levels, reversed_pairs)
+    verdict, seen = _order_found(evidence, measured.compare(first, last), levels, reversed_pairs)
     after = text("after {budget}, {seen}", budget=evidence.budgets[0].words, seen=seen)
-    return _sentence(claim, verdict, after, evidence)
+    told = _sentence(claim, verdict, after, evidence)
+    if evidence.at_end("train").compare(last, first).outcome == "worse" and verdict in less_trained:
+        told = told.with_note(text(less_trained[verdict]))
+    left_out = fit.left_out(evidence)
+    return told if left_out is None else told.with_note(left_out)
 
 
 def _order_found(
@@ -284,16 +288,9 @@ def _held_everywhere(
     """`cell` against each of `others` under each budget, all intervals holding together."""
     split, n = budget_split(evidence.study), len(others) * len(budgets)
     return [
-        (
-            budget,
-            other,
-            evidence.compare(
-                budget.by_seed(cell, split, evidence.metric),
-                budget.by_seed(other, split, evidence.metric),
-                n_comparisons=n,
-            ),
-        )
+        (budget, other, measured.compare(cell, other, n_comparisons=n))
         for budget in budgets
+        for measured in (evidence.measured(budget, split),)
         for other in others
     ]
 
@@ -328,20 +325,11 @@ def _open(evidence: Evidence, cell: Cell, held: _Held, budgets: Sequence[EqualBu
     )
 
 
-def _gaps(evidence: Evidence, cell: Cell, split: Split) -> Seeds:
-    train, held_out = evidence.at_end(cell, "train"), evidence.at_end(cell, split)
-    return {seed: train[seed] - held_out[seed] for seed in train if seed in held_out}
-
-
-def _largest_is_less_trained(evidence: Evidence) -> bool:
-    first, last = (evidence.at_end(evidence.cells[place], "train") for place in (0, -1))
-    return evidence.compare(last, first).outcome == "worse"
-
-
-def _mean_text(evidence: Evidence, cell: Cell, seeds: Seeds) -> str:
-    mean = mean_interval(list(seeds.values())).estimate
+def _level_text(evidence: Evidence, measured: Measured, cell: Cell) -> str:
     return text(
-        "{value} at {size}", value=quantity_text(evidence.metric, mean), size=evidence.name(cell)
+        "{value} at {size}",
+        value=quantity_text(evidence.metric, measured.level(cell)),
+        size=evidence.name(cell),
     )
 
 
@@ -350,16 +338,17 @@ def _tolerance_text(evidence: Evidence) -> str:
 
 
 def _budget_names(budgets: Sequence[EqualBudget]) -> str:
-    return listing([_equal_text(budget.name) for budget in budgets])
-
-
-def _equal_text(name: str) -> str:
-    return text("equal {what}", what=term_text(name))
+    return listing([equal_text(budget.name) for budget in budgets])
 
 
 def _untold(claim: str, why: str) -> Sentence:
     told = text("“{claim}”: cannot tell, {why}.", claim=text(claim), why=why)
     return Sentence(topic=claim, text=told, verdict="cannot_tell")
+
+
+def _not_tested(claim: str, why: str) -> Sentence:
+    told = text("“{claim}”: not tested, because {why}.", claim=text(claim), why=why)
+    return Sentence(topic=claim, text=told, verdict="not_tested")
 
 
 def _sentence(claim: str, verdict: ClaimVerdict, seen: str, evidence: Evidence) -> Sentence:

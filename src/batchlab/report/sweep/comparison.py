@@ -1,4 +1,4 @@
-"""Comparison: is one cell better than another, over the seeds that both have?"""
+"""Comparison: is one cell better than another, by the seeds' scatter of all cells?"""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from batchlab.laws.statistics import paired_difference
 from batchlab.records.estimate import Estimate
-from batchlab.records.quantities import Better
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
@@ -21,7 +19,7 @@ ONE_SEED = N_("one seed: no interval; two or more seeds would tell")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """The paired difference of two cells.
+    """The difference of two cells.
 
     Attributes:
         difference: first less second, turned so that positive means that the first is better.
@@ -56,27 +54,8 @@ class Comparison:
         return self.difference.low is not None and self.difference.low > -self.tolerance
 
 
-def compare(
-    first: Seeds, second: Seeds, *, better: Better, tolerance: float, n_comparisons: int = 1
-) -> Comparison:
-    """Compare two cells seed by seed.
-
-    Args:
-        first: value by seed.
-        second: value by seed.
-        better: direction of the metric.
-        tolerance: a difference below it does not matter, >= 0.
-        n_comparisons: how many comparisons one conclusion rests on; each interval is widened so
-            that all of them hold together 95 times in 100 (Bonferroni).
-    """
-    if better == "lower":
-        first, second = second, first
-    difference = paired_difference(first, second, confidence=1 - 0.05 / n_comparisons)
-    return Comparison(difference=difference, tolerance=tolerance)
-
-
 def difference_text(metric: str, comparison: Comparison) -> str:
-    """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139, 3 seeds paired)"."""
+    """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139, 6 trials)"."""
     found = comparison.difference
     if found.estimate is None:
         return text("an unknown amount ({reason})", reason=reason_text(found.reason))
@@ -87,8 +66,8 @@ def difference_text(metric: str, comparison: Comparison) -> str:
     if found.estimate < 0:
         low, high = -high, -low
     return plural(
-        "{size} (95 %: {low} to {high}, {n} seed paired)",
-        "{size} (95 %: {low} to {high}, {n} seeds paired)",
+        "{size} (95 %: {low} to {high}, {n} trial)",
+        "{size} (95 %: {low} to {high}, {n} trials)",
         found.n,
         size=size,
         low=quantity_text(metric, low),

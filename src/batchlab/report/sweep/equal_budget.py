@@ -121,6 +121,11 @@ def metric_text(split: Split, metric: str) -> str:
     )
 
 
+def equal_text(name: BudgetName) -> str:
+    """A budget's name in words: "equal steps"."""
+    return text("equal {what}", what=term_text(name))
+
+
 def _place(study: Study, name: BudgetName) -> Callable[[TrialRecord, Evaluation], float]:
     if name == "epochs":
         return lambda record, evaluation: record.epoch_of(evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchlab.laws.plateau import default_delta
@@ -9,13 +10,14 @@ from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.comparison import Comparison, Seeds, compare
+from batchlab.report.sweep.comparison import Seeds
 from batchlab.report.sweep.equal_budget import (
     NAMES,
     EqualBudget,
     budget_split,
     equal_budget,
 )
+from batchlab.report.sweep.measured import Measured
 from batchlab.words.catalogue import text
 
 
@@ -61,19 +63,68 @@ class Evidence:
         values = [final.mean for final in finals if final is not None]
         return default_delta(self.metric, values) if values else 0.0
 
-    def at_end(self, cell: Cell, split: Split) -> Seeds:
-        """By seed, the metric after equal epochs."""
-        return self.budgets[0].by_seed(cell, split, self.metric)
+    def measured(self, budget: EqualBudget, split: Split) -> Measured:
+        """The metric that counts when a budget was spent."""
+        by_batch_size = {
+            cell.batch_size: budget.by_seed(cell, split, self.metric) for cell in self.cells
+        }
+        return self._of_metric(by_batch_size, split)
 
-    def compare(self, first: Seeds, second: Seeds, *, n_comparisons: int = 1) -> Comparison:
-        """Compare two cells on the metric that counts."""
-        return compare(
-            first,
-            second,
+    def at_end(self, split: Split) -> Measured:
+        """The metric that counts after equal epochs."""
+        return self.measured(self.budgets[0], split)
+
+    def final(self, split: Split) -> Measured:
+        """The last known value of the metric that counts, of the trials that ended well."""
+        by_batch_size = {
+            cell.batch_size: {
+                record.trial.seed: value
+                for record in cell.ended_well
+                if (value := record.final(split, self.metric)) is not None
+            }
+            for cell in self.cells
+        }
+        return self._of_metric(by_batch_size, split)
+
+    def gaps(self, split: Split) -> Measured:
+        """Train metric less that of `split` after equal epochs; the smaller overfit is better.
+
+        Ahead in training means a gap above 0 for a metric that goes up, below 0 for one that goes
+        down.
+        """
+        train, held_out = self.at_end("train").by_batch_size, self.at_end(split).by_batch_size
+        by_batch_size = {
+            cell.batch_size: {
+                seed: value - held_out[cell.batch_size][seed]
+                for seed, value in train[cell.batch_size].items()
+                if seed in held_out[cell.batch_size]
+            }
+            for cell in self.cells
+        }
+        return Measured.of(
+            by_batch_size,
+            metric="generalization_gap",
+            n_examples=self._n_examples(split),
+            better="lower" if self.better == "higher" else "higher",
+            tolerance=self.tolerance,
+        )
+
+    def _of_metric(self, by_batch_size: Mapping[int, Seeds], split: Split) -> Measured:
+        return Measured.of(
+            by_batch_size,
+            metric=self.metric,
+            n_examples=self._n_examples(split),
             better=self.better,
             tolerance=self.tolerance,
-            n_comparisons=n_comparisons,
         )
+
+    def _n_examples(self, split: Split) -> int:
+        workload = self.study.workload
+        return {
+            "train": workload.n_train_evaluated,
+            "validation": workload.n_validation,
+            "test": workload.n_test,
+        }[split]
 
     def name(self, cell: Cell) -> str:
         """A batch size in words."""

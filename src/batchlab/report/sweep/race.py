@@ -1,95 +1,160 @@
-"""Race: who leads under one equal budget, and the sentence that says so."""
+"""Race: who leads under one equal budget, whether that is clear, and what several races say."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Literal
 
-from batchlab.laws.statistics import mean_interval
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.claims import capitalised
-from batchlab.report.sweep.comparison import difference_text
-from batchlab.report.sweep.equal_budget import (
-    EqualBudget,
-    budget_split,
-    metric_text,
-)
+from batchlab.report.sweep.comparison import Comparison, difference_text
+from batchlab.report.sweep.equal_budget import EqualBudget, budget_split, equal_text, metric_text
 from batchlab.report.sweep.evidence import Evidence
-from batchlab.words.catalogue import text
+from batchlab.report.sweep.measured import Measured
+from batchlab.words.catalogue import listing, text
 
-
-def ranked_cells(evidence: Evidence, budget: EqualBudget) -> list[Cell]:
-    """The cells with a known value under the budget, the best mean first."""
-    split = budget_split(evidence.study)
-    means = {
-        cell.batch_size: mean_interval(
-            list(budget.by_seed(cell, split, evidence.metric).values())
-        ).estimate
-        for cell in evidence.cells
-    }
-    known = [cell for cell in evidence.cells if means[cell.batch_size] is not None]
-    return sorted(
-        known, key=lambda cell: means[cell.batch_size] or 0.0, reverse=evidence.better == "higher"
-    )
+Standing = Literal["clear", "tied", "no_interval"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Race:
-    """Who leads under one budget, and the sentence that says so."""
+    """Who leads under one budget.
 
-    leader: str
+    Attributes:
+        budget: what is equal.
+        best: the name of the batch size with the best mean.
+        standing: "clear" where it is better than every other, "tied" where some other may be as
+            good, "no_interval" where one seed each tells nothing.
+        text: the sentence that says so, with the numbers.
+    """
+
+    budget: EqualBudget
+    best: str
+    standing: Standing
     text: str
 
     @classmethod
-    def of(cls, evidence: Evidence, budget: EqualBudget, ranked: list[Cell]) -> Race:
-        """Hold the best mean against all others.
+    def of(cls, evidence: Evidence, budget: EqualBudget) -> Race | None:
+        """Hold the best mean against all others; None where fewer than two have one.
 
         The best of many is always ahead of some, so each interval is as wide as it takes for all
         of them to hold together.
         """
-        split, metric = budget_split(evidence.study), evidence.metric
-        values = [budget.by_seed(cell, split, metric) for cell in ranked]
-        best, others = evidence.name(ranked[0]), ranked[1:]
-        comparisons = [
-            evidence.compare(values[0], value, n_comparisons=len(others)) for value in values[1:]
-        ]
-        levels = ", ".join(
-            text(
-                "{value} at {size}",
-                value=quantity_text(metric, mean_interval(list(value.values())).estimate),
-                size=evidence.name(cell),
-            )
-            for cell, value in zip(ranked, values, strict=True)
+        measured = evidence.measured(budget, budget_split(evidence.study))
+        ranked = _ranked(evidence, measured)
+        if len(ranked) < 2:
+            return None
+        best, *others = ranked
+        held = [measured.compare(best, other, n_comparisons=len(others)) for other in others]
+        standing = _standing(held)
+        start = _start(evidence, budget, measured, ranked)
+        return cls(
+            budget=budget,
+            best=evidence.name(best),
+            standing=standing,
+            text=_told(evidence, ranked, held, standing, start=start),
         )
-        start = text(
-            "{budget}: {metric} was {levels}",
-            budget=capitalised(budget.words),
-            metric=metric_text(split, metric),
-            levels=levels,
+
+
+def agreement(races: Sequence[Race]) -> str:
+    """Whether the budgets have the same leader: only leaders that are clear can agree or differ."""
+    clear = [race for race in races if race.standing == "clear"]
+    open_ones = [race for race in races if race.standing != "clear"]
+    if not clear:
+        return _none_clear(races)
+    if len({race.best for race in clear}) > 1:
+        told = text("The budgets do not agree: {named}", named=_named(clear))
+    elif len(clear) > 1:
+        told = text("The same leader under several budgets: {named}", named=_named(clear))
+    else:
+        told = text("One budget has a clear leader: {named}", named=_named(clear))
+    if not open_ones:
+        return text("{told}.", told=told)
+    return text("{told}; none is clear under {budgets}.", told=told, budgets=_budgets(open_ones))
+
+
+def _none_clear(races: Sequence[Race]) -> str:
+    if all(race.standing == "no_interval" for race in races):
+        return text("Best means, without an interval: {named}.", named=_named(races))
+    return text("No leader is clear under {budgets}.", budgets=_budgets(races))
+
+
+def _named(races: Sequence[Race]) -> str:
+    return ", ".join(
+        text("{leader} under {budget}", leader=race.best, budget=equal_text(race.budget.name))
+        for race in races
+    )
+
+
+def _budgets(races: Sequence[Race]) -> str:
+    return listing([equal_text(race.budget.name) for race in races])
+
+
+def _ranked(evidence: Evidence, measured: Measured) -> list[Cell]:
+    """The cells with a known value, the best mean first."""
+    levels = [
+        (level, cell) for cell in evidence.cells if (level := measured.level(cell)) is not None
+    ]
+    best_first = sorted(levels, key=itemgetter(0), reverse=evidence.better == "higher")
+    return [cell for _, cell in best_first]
+
+
+def _standing(held: Sequence[Comparison]) -> Standing:
+    if all(comparison.missing is not None for comparison in held):
+        return "no_interval"
+    return "clear" if all(comparison.outcome == "better" for comparison in held) else "tied"
+
+
+def _start(
+    evidence: Evidence, budget: EqualBudget, measured: Measured, ranked: Sequence[Cell]
+) -> str:
+    levels = ", ".join(
+        text(
+            "{value} at {size}",
+            value=quantity_text(evidence.metric, measured.level(cell)),
+            size=evidence.name(cell),
         )
-        missing = [comparison.missing for comparison in comparisons]
-        if missing[0] is not None and None not in missing:
-            told = text("{start} ({missing}).", start=start, missing=missing[0])
-            return cls(leader=text("{best} (no interval)", best=best), text=told)
-        tied = [
-            evidence.name(other)
-            for other, comparison in zip(others, comparisons, strict=True)
-            if comparison.outcome != "better"
-        ]
-        if tied:
-            told = text(
-                "{start}; no difference beyond scatter, or of more than {least}, between {best} "
-                "and {tied}.",
-                start=start,
-                least=quantity_text(metric, evidence.tolerance),
-                best=best,
-                tied=", ".join(tied),
-            )
-            return cls(leader=text("no clear leader"), text=told)
-        told = text(
+        for cell in ranked
+    )
+    return text(
+        "{budget}: {metric} was {levels}",
+        budget=capitalised(budget.words),
+        metric=metric_text(budget_split(evidence.study), evidence.metric),
+        levels=levels,
+    )
+
+
+def _told(
+    evidence: Evidence,
+    ranked: Sequence[Cell],
+    held: Sequence[Comparison],
+    standing: Standing,
+    *,
+    start: str,
+) -> str:
+    best, *others = map(evidence.name, ranked)
+    if standing == "no_interval":
+        return text("{start} ({missing}).", start=start, missing=held[0].missing)
+    if standing == "clear":
+        return text(
             "{start}; {best} was best, ahead of the next by {ahead}.",
             start=start,
             best=best,
-            ahead=difference_text(metric, comparisons[0]),
+            ahead=difference_text(evidence.metric, held[0]),
         )
-        return cls(leader=best, text=told)
+    tied = [
+        other
+        for other, comparison in zip(others, held, strict=True)
+        if comparison.outcome != "better"
+    ]
+    return text(
+        "{start}; no difference beyond scatter, or of more than {least}, between {best} and "
+        "{tied}.",
+        start=start,
+        least=quantity_text(evidence.metric, evidence.tolerance),
+        best=best,
+        tied=", ".join(tied),
+    )

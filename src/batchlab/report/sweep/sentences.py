@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchlab.laws.statistics import mean_interval
+from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.records.trial import Split
+from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, cells, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.claims import capitalised, claim_sentences, gap_what, rate_basis
 from batchlab.report.sweep.equal_budget import (
     NAMES,
@@ -20,7 +20,7 @@ from batchlab.report.sweep.equal_budget import (
 )
 from batchlab.report.sweep.evidence import Evidence, batch_text
 from batchlab.report.sweep.plateaus import Plateaus
-from batchlab.report.sweep.race import Race, ranked_cells
+from batchlab.report.sweep.race import Race, agreement
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
@@ -98,16 +98,16 @@ def _basis(evidence: Evidence) -> Sentence:
 
 def _finals(evidence: Evidence) -> Iterator[Sentence]:
     """One sentence a batch size: the final metric of each split."""
-    splits: tuple[Split, ...] = ("train", "validation", "test")
+    finals = {split: evidence.final(split) for split in SPLITS}
     for cell in evidence.cells:
         parts = [
             text(
                 "{metric} {value}",
                 metric=metric_text(split, evidence.metric),
-                value=_final_text(evidence, cell, split),
+                value=_final_text(evidence.metric, final.mean(cell)),
             )
-            for split in splits
-            if cell.final(split, evidence.metric) is not None
+            for split, final in finals.items()
+            if final.level(cell) is not None
         ]
         longest = max(cell.ended_well, key=lambda record: record.steps)
         yield Sentence(
@@ -129,14 +129,11 @@ def _epochs_text(epochs: float) -> str:
                   epochs=epochs)  # fmt: skip
 
 
-def _final_text(evidence: Evidence, cell: Cell, split: Split) -> str:
-    final = cell.final(split, evidence.metric)
-    assert final is not None, "asked for known splits only"
-    found = mean_interval(final.values)
-    mean = quantity_text(evidence.metric, found.estimate)
+def _final_text(metric: str, found: Estimate) -> str:
+    mean = quantity_text(metric, found.estimate)
     if found.low is None or found.high is None:
         return mean
-    low, high = (quantity_text(evidence.metric, bound) for bound in (found.low, found.high))
+    low, high = (quantity_text(metric, bound) for bound in (found.low, found.high))
     return plural(
         "{mean} (95 %: {low} to {high}, {n} seed)",
         "{mean} (95 %: {low} to {high}, {n} seeds)",
@@ -151,13 +148,9 @@ def _budgets(evidence: Evidence) -> Iterator[Sentence]:
     """The winner under equal epochs, steps and time, and whether it is the same one."""
     if len(evidence.cells) < 2:
         return
-    leaders: dict[BudgetName, str] = {}
-    for budget in evidence.budgets:
-        ranked = ranked_cells(evidence, budget)
-        if len(ranked) > 1:
-            race = Race.of(evidence, budget, ranked)
-            leaders[budget.name] = race.leader
-            yield Sentence(topic=_TOPICS[budget.name], text=race.text)
+    races = [race for budget in evidence.budgets if (race := Race.of(evidence, budget)) is not None]
+    for race in races:
+        yield Sentence(topic=_TOPICS[race.budget.name], text=race.text)
     for name in NAMES:
         if name not in [budget.name for budget in evidence.budgets]:
             yield Sentence(
@@ -168,17 +161,8 @@ def _budgets(evidence: Evidence) -> Iterator[Sentence]:
                 ),
                 verdict="cannot_tell",
             )
-    if len(leaders) > 1:
-        named = ", ".join(
-            text("{leader} under {budget}", leader=leader, budget=text(_TOPICS[name]))
-            for name, leader in leaders.items()
-        )
-        told = (
-            text("The budgets have the same leader: {named}.", named=named)
-            if len(set(leaders.values())) == 1
-            else text("The budgets do not agree: {named}.", named=named)
-        )
-        yield Sentence(topic=N_("equal budgets"), text=told)
+    if len(races) > 1:
+        yield Sentence(topic=N_("equal budgets"), text=agreement(races))
 
 
 def _plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]:

@@ -1,0 +1,115 @@
+"""TrainingFit: which batch sizes fit their training data alike, so that the rest can be compared.
+
+A run that has hardly trained has no generalization to speak of: its held-out metric says how far
+training got. So claims about generalization compare runs of similar training fit only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+
+from batchlab.laws.plateau import STARTED_DELTAS
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.sweep.cells import Cell
+from batchlab.report.sweep.equal_budget import metric_text
+from batchlab.report.sweep.evidence import Evidence
+from batchlab.words.catalogue import listing, text
+
+# The margin in tolerances: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference below
+# it would be no claim that people make; a training fit within it explains no larger one.
+_TOLERANCES = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingFit:
+    """Which batch sizes fit their training data alike after equal epochs.
+
+    Attributes:
+        alike: the cells within the margin of the best fit, that one included.
+        others: the cells beyond it.
+        begun: whether the best fit is clearly better than the untrained models' mean; True where
+            that is not known.
+        levels: every cell's training metric in words.
+        margin: the difference beyond which two fits are not alike, in words.
+    """
+
+    alike: tuple[Cell, ...]
+    others: tuple[Cell, ...]
+    begun: bool
+    levels: str
+    margin: str
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> TrainingFit | None:
+        """The training fit of the compared cells; None where the train metric is not known."""
+        measured = evidence.at_end("train")
+        levels = [
+            (cell, level) for cell in evidence.cells if (level := measured.level(cell)) is not None
+        ]
+        if not levels:
+            return None
+        best = (max if evidence.better == "higher" else min)(level for _, level in levels)
+        margin = _TOLERANCES * evidence.tolerance
+        alike = tuple(cell for cell, level in levels if abs(level - best) <= margin)
+        each = [
+            text(
+                "{value} at {size}",
+                value=quantity_text(evidence.metric, level),
+                size=evidence.name(cell),
+            )
+            for cell, level in levels
+        ]
+        return cls(
+            alike=alike,
+            others=tuple(cell for cell in evidence.cells if cell not in alike),
+            begun=_begun(evidence, best),
+            levels=text(
+                "{metric} was {levels}",
+                metric=metric_text("train", evidence.metric),
+                levels=listing(each),
+            ),
+            margin=quantity_text(evidence.metric, margin),
+        )
+
+    @property
+    def why_not_tested(self) -> str:
+        """Why no two batch sizes can be compared, with the numbers."""
+        if not self.begun:
+            return text(
+                "{levels}, hardly better than before training: there is nothing yet that could "
+                "generalise; more epochs or a higher learning rate would tell",
+                levels=self.levels,
+            )
+        return text(
+            "{levels}, and runs whose training fit differs by more than {margin} show how far "
+            "training got, not how they generalise; more epochs or a tuned learning rate for each "
+            "batch size would tell",
+            levels=self.levels,
+            margin=self.margin,
+        )
+
+    def left_out(self, evidence: Evidence) -> str | None:
+        """Which batch sizes are left out and why; None where none is."""
+        if not self.others:
+            return None
+        return text(
+            "Left out: {sizes}, because {levels}; only fits within {margin} of the best are "
+            "compared.",
+            sizes=listing([evidence.name(cell) for cell in self.others]),
+            levels=self.levels,
+            margin=self.margin,
+        )
+
+
+def _begun(evidence: Evidence, best: float) -> bool:
+    untrained = [
+        value
+        for cell in evidence.cells
+        for record in cell.ended_well
+        for at, value in record.curve("train", evidence.metric)
+        if at.step == 0
+    ]
+    gained = best - fmean(untrained) if untrained else math.inf
+    return abs(gained) > STARTED_DELTAS * evidence.tolerance
