@@ -43,6 +43,20 @@ def test_the_interval_of_a_difference_follows_from_those_of_the_means():
     assert found.estimate - found.low == pytest.approx(half)
 
 
+def test_the_bounds_of_shares_are_as_uneven_as_those_of_their_means():
+    first, second = [0.99, 0.98], [0.9, 0.96]
+    pooled = pool([first, second])
+    one, other = pooled.mean(first), pooled.mean(second)
+
+    found = pooled.difference(first, second)
+
+    below = math.sqrt((one.estimate - one.low) ** 2 + (other.high - other.estimate) ** 2)
+    above = math.sqrt((one.high - one.estimate) ** 2 + (other.estimate - other.low) ** 2)
+    assert found.low == pytest.approx(found.estimate - below)
+    assert found.high == pytest.approx(found.estimate + above)
+    assert above > 1.2 * below
+
+
 @pytest.mark.parametrize("first", [[1.0, 1.0], [1.0, 0.1], [0.4, 0.6]])
 @pytest.mark.parametrize("second", [[0.0, 0.0], [0.9, 0.0], [0.5, 0.501]])
 def test_no_difference_of_accuracies_exceeds_1(first, second):
