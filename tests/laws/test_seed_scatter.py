@@ -112,11 +112,11 @@ def test_differences_cover_92_to_98_times_in_100(n_cells, n_seeds):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_seeds", [2, 3, 4, 5])
-@pytest.mark.parametrize("n_cells", [2, 3, 5, 10])
+@pytest.mark.parametrize("n_seeds", [2, 5])
+@pytest.mark.parametrize("n_cells", [2, 3, 10])
 @pytest.mark.parametrize("name", SWEEPS)
 def test_differences_of_every_made_up_sweep_cover_92_to_98_times_in_100(name, n_cells, n_seeds):
-    n_studies = 1000
+    n_studies = 600
 
     covered = 1 - np.mean(misses(SWEEPS[name], n_cells, n_seeds, n_studies))
 
