@@ -228,6 +228,8 @@ class _Answer:
         unfinished = [size for size, tuned in self._state.tuned.items() if not tuned.finished]
         if unfinished:
             caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
+        if self._question.objective != "quality":
+            caveats += self._state.carried_over().caveats()
         caveats += [
             Reason.of(
                 "another_decision_at_target",

@@ -99,7 +99,7 @@ def _relative(
     reason = state.ruled_out.get(size, _NOT_TRAINED)
     best_cost = state.best_log_cost()
     bound = state.optimistic_log_cost(size)
-    if best_cost is None or bound is None:
+    if best_cost is None or bound is None or math.isinf(bound):
         return Estimate.cannot_tell(reason), False
     low = math.exp(bound - best_cost)
     return Estimate(

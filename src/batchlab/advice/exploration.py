@@ -98,8 +98,10 @@ def cut_steps(state: StudyState, batch_size: int) -> int:
     assert best_cost is not None
     assert best_learning_cost is not None
     steps = _CUT_AT * math.exp(best_cost - state.log_weight(batch_size))
-    # Nor can a batch of B need more steps than the best at a smaller batch does, or more examples.
-    steps = min(steps, _CUT_AT * math.exp(best_learning_cost) * max(1.0, best / batch_size))
+    # Nor can a batch of B need more steps than the best at a smaller batch does, or more examples,
+    # unless the runs say otherwise.
+    most = state.carried_over().most_steps(math.exp(best_learning_cost), best, batch_size)
+    steps = min(steps, _CUT_AT * most)
     return max(1, math.ceil(steps))
 
 

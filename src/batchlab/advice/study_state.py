@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from batchlab.advice.carried_over import CarriedOver
 from batchlab.advice.question import Option, Question
 from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
 from batchlab.advice.scatter import pooled_sd
@@ -158,16 +159,20 @@ class StudyState:
     def optimistic_log_cost(self, batch_size: int) -> float | None:
         """The least that the cost can be if larger batches need no more steps, nor fewer examples.
 
-        From all that were run: S does not rise with B, and B S does not fall. None for quality, of
-        which neither is known.
+        From all that were run: S does not rise with B, and B S does not fall. A rule that the runs
+        reject bounds nothing, and without a bound it is -inf. None for quality, of which neither is
+        known.
         """
         met = self.that_met_the_target()
         if self.question.objective == "quality" or not met:
             return None
         known = [(size, self.log_learning_cost(size)) for size in met]
+        rules = self.carried_over()
         bounds = [self.log_learning_cost_not_met(batch_size)]
         bounds += [
-            _carried_over(cost, size, batch_size) for size, cost in known if cost is not None
+            rules.least_log_steps(cost, size, batch_size)
+            for size, cost in known
+            if cost is not None
         ]
         return max(bounds) + self.log_weight(batch_size)
 
@@ -176,11 +181,25 @@ class StudyState:
 
         By the same two rules as `optimistic_log_cost`.
         """
+        if not self.missed_at:
+            return -math.inf
+        rules = self.carried_over()
         bounds = [
-            _carried_over(math.log(steps), size, batch_size)
+            rules.least_log_steps(math.log(steps), size, batch_size)
             for size, steps in self.missed_at.items()
         ]
-        return max(bounds, default=-math.inf)
+        return max(bounds)
+
+    def carried_over(self) -> CarriedOver:
+        """The rules that bound batch sizes by others, as far as the valuation runs allow."""
+        complete: dict[int, list[float]] = {}
+        for size in self.tuned:
+            runs = self.valuation_runs(size).values()
+            found = [cost for run in runs if (cost := learning_cost_of(self.run_log, run))]
+            # What a run that missed would have taken is not known: such a mean may be too low.
+            if found and len(found) == len(runs):
+                complete[size] = found
+        return CarriedOver.by(complete, delta=self.question.delta)
 
     # ---- rates
 
@@ -400,11 +419,6 @@ class StudyState:
             return request
         steps = min(request.last_step, math.ceil(_USUALLY_WITHIN * (sum(found) / len(found))))
         return replace(request, length=replace(request.length, steps=steps))
-
-
-def _carried_over(log_steps: float, size: int, batch_size: int) -> float:
-    """The least log steps of a batch size if `size` needs so many: no fewer steps, or examples."""
-    return log_steps - max(0.0, math.log(batch_size / size))
 
 
 def _lower_rate(batch_size: int, rate: float | None) -> Reason:

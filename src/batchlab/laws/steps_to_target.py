@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from batchlab.errors import FitError
 from batchlab.laws.lack_of_fit import LackOfFit, lack_of_fit
-from batchlab.laws.monotone import interpolated, monotone_log_steps
+from batchlab.laws.monotone import MonotoneTest, interpolated, monotone_log_steps, monotone_test
 from batchlab.laws.open_observations import at_expectation
 from batchlab.laws.steps_curve import StepsLine
 from batchlab.laws.steps_exponent import exponent_of
@@ -46,6 +46,8 @@ class StepsToTargetFit:
         lack_of_fit: the test of the law against the scatter of the seeds.
         law_holds: whether curve and draws follow the law. It does not where the test rejects and
             the exponent's interval both leaves [0.9, 1.1] and does not hold 1.
+        monotone: whether the means reject that steps never rise with the batch size and samples
+            never fall.
         residuals: log steps less the fitted curve's, one an observation; None where the target was
             not reached.
         seed_sd: standard deviation of log steps between seeds, None without repeats.
@@ -61,6 +63,7 @@ class StepsToTargetFit:
     exponent: Estimate
     lack_of_fit: LackOfFit
     law_holds: bool
+    monotone: MonotoneTest
     residuals: tuple[float | None, ...]
     seed_sd: float | None
     between_sd: float | None
@@ -84,7 +87,8 @@ class StepsToTargetFit:
         """Log of the expected (median) steps of the configurations as tuned, shape (k,).
 
         At a measured batch size the law and that size's own runs are weighted, elsewhere it is the
-        law. Where the law does not hold: monotone interpolation of the measured means.
+        law. Where the law does not hold: interpolation of the measured means, made monotone unless
+        they reject that.
 
         Raises:
             FitError: a batch size outside the measured range, without a law.
@@ -154,7 +158,9 @@ class StepsToTargetFit:
 
     def _interpolated(self, log_means: Array, at: Array) -> Array:
         log_sizes = np.log(self.batch_sizes)
-        return interpolated(monotone_log_steps(log_means, log_sizes), log_sizes, np.log(at))
+        if not self.monotone.rejected:
+            log_means = monotone_log_steps(log_means, log_sizes)
+        return interpolated(log_means, log_sizes, np.log(at))
 
 
 def fit_steps_to_target(
@@ -205,6 +211,7 @@ def fit_steps_to_target(
         exponent=exponent,
         lack_of_fit=test,
         law_holds=holds,
+        monotone=_monotone(table, log_steps),
         residuals=table.residuals(point.fitted),
         seed_sd=table.seed_sd(log_steps),
         between_sd=_between_sd(table, log_steps, point.square),
@@ -232,6 +239,13 @@ def _lack_of_fit(table: StepsTable) -> LackOfFit:
         within=float(square[0]) + NO_SCATTER**2,
         within_degrees=sub.degrees,
     )
+
+
+def _monotone(table: StepsTable, log_steps: Array) -> MonotoneTest:
+    """The test of the means; open observations count at their expectation."""
+    square, kappa = table.within(log_steps)
+    variance = kappa * float(square[0]) / max(table.degrees, 1)
+    return monotone_test(table.batch_size, table.means(log_steps), variance, table.degrees)
 
 
 def _leaves(exponent: Estimate) -> bool:

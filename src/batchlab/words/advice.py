@@ -137,6 +137,14 @@ MESSAGES: dict[str, Message] = {
         "the search for the learning rate was cut at batch size {sizes}: a better rate may lie "
         "beside the one found"
     ),
+    "steps_rise": N_(
+        "batch size {larger} needs more steps than {smaller}, beyond the scatter of the seeds: "
+        "what smaller batch sizes take that were not run is not bounded by larger ones"
+    ),
+    "samples_fall": N_(
+        "batch size {larger} needs fewer examples than {smaller}, beyond the scatter of the seeds: "
+        "what larger batch sizes take that were not run is not bounded by smaller ones"
+    ),
     "another_decision_at_target": N_(
         "at the {which:term} target {metric} {value:.4g} the decision is another: batch size {size}"
     ),

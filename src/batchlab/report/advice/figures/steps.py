@@ -164,8 +164,8 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         )
     else:
         yield text(
-            "Line and band: the measured points joined by a line that never rises. The law "
-            "S = S_min (1 + B_crit / B) was not used{fit}.",
+            "Line and band: the measured points joined by a line that does not rise unless they "
+            "do beyond their scatter. The law S = S_min (1 + B_crit / B) was not used{fit}.",
             fit=fit,
         )
 
