@@ -2,17 +2,18 @@
 
     python -m benchmarks.law_coverage [--studies 500]
 
-Prints the table of docs/laws.md.
+Prints the two tables of docs/laws.md: one of studies on the law, one of B_crit at other exponents.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
-from tests.reference.steps_to_target import STUDIES, MadeUpStudy
+from tests.reference.steps_to_target import ANY_EXPONENT, EXPONENTS, STUDIES, MadeUpStudy
 
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps_to_target import StepsToTargetFit, fit_steps_to_target
 
 
 def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, float]:
@@ -24,11 +25,10 @@ def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, floa
         fit = fit_steps_to_target(seen, seed=i)
         hits["withheld"].append(not fit.law_holds)
         hits["rejected"].append(bool(fit.lack_of_fit.rejected))
-        if fit.law_holds and (fit.b_crit.low, fit.b_crit.high) != (None, None):
+        if _is_told(fit):
             hits["B_crit"].append(fit.b_crit.holds(study.b_crit))
-            hits["a number"].append(fit.b_crit.estimate is not None)
-        if fit.law_holds:
-            hits["S_min"].append(fit.s_min.holds(study.s_min))
+        hits["a number"].append(fit.b_crit.estimate is not None)
+        hits["S_min"].append(fit.s_min.holds(study.s_min))
         log_steps = np.array(list(truth.values()))
         draws = fit.log_steps_draws(study.sizes)
         low, high = np.quantile(draws, (0.025, 0.975), axis=0)
@@ -43,15 +43,41 @@ def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, floa
 _COLUMNS = ("B_crit", "a number", "S_min", "steps", "ratios", "rejected", "withheld")
 
 
+def b_crit_coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> tuple[float, float]:
+    """Shares of studies: B_crit's interval holds the truth where it is told, and it is told."""
+    rng = np.random.default_rng(seed)
+    fits = [fit_steps_to_target(study.draw(rng)[0], seed=i) for i in range(n_studies)]
+    told = [fit.b_crit for fit in fits if _is_told(fit)]
+    held = np.mean([one.holds(study.b_crit) for one in told]) if told else np.nan
+    return float(held), len(told) / n_studies
+
+
+def _is_told(fit: StepsToTargetFit) -> bool:
+    return (fit.b_crit.low, fit.b_crit.high) != (None, None)
+
+
+def _print_table(head: list[str]) -> None:
+    print("| " + " | ".join(head) + " |")
+    print("|---" * len(head) + "|")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=500)
     n_studies = parser.parse_args().studies
-    print("| study | " + " | ".join(_COLUMNS) + " |")
-    print("|---|" + "---|" * len(_COLUMNS))
+    _print_table(["study", *_COLUMNS])
     for seed, (name, study) in enumerate(STUDIES.items()):
         found = coverage(study, n_studies=n_studies, seed=seed)
         cells = " | ".join(f"{100 * found[column]:.1f} %" for column in _COLUMNS)
+        print(f"| {name} | {cells} |", flush=True)
+    print()
+    _print_table(["B_crit at an exponent of", *map(str, EXPONENTS)])
+    for seed, (name, study) in enumerate(ANY_EXPONENT.items()):
+        shares = [
+            b_crit_coverage(replace(study, exponent=exponent), n_studies=n_studies, seed=seed)
+            for exponent in EXPONENTS
+        ]
+        cells = " | ".join(f"{100 * held:.1f} % ({100 * told:.0f} %)" for held, told in shares)
         print(f"| {name} | {cells} |", flush=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,7 +203,10 @@ def test_the_text_of_a_law_that_does_not_hold_gives_the_reason_and_the_exponent(
     assert "can't be told: the law S_min (1 + B_crit/B) does not hold here" in words
     assert "exponent that the points ask for (the law has 1): 0.7" in words
     assert words.count("does not hold here") == 1
-    assert "S_min, steps" not in words
+    assert "E_min, samples" in words
+    # Told all the same: B_crit is where the steps are twice S_min, whatever the exponent.
+    assert re.search(r"critical batch size B_crit: 1[0-4]\d", words)
+    assert "largest batch size with" not in words
 
 
 def test_the_text_says_how_far_the_runs_lie_from_each_law(command) -> None:  # type: ignore[no-untyped-def]

@@ -78,7 +78,8 @@ def test_without_a_law_it_cannot_be_told():
     found = batch_at_overhead(fit)
 
     assert not fit.law_holds
-    assert (found.estimate, found.reason) == (None, fit.b_crit.reason)
+    assert (found.estimate, found.reason) == (None, fit.e_min.reason)
+    assert found.reason.code == "law_does_not_hold"
 
 
 @pytest.mark.parametrize(

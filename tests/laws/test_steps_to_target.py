@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.reference.steps_to_target import (
+    ANY_EXPONENT,
+    EXPONENTS,
     FIVE,
     STUDIES,
     MadeUpStudy,
@@ -93,13 +96,25 @@ def test_the_test_rejects_a_true_law_5_times_in_100():
     assert abs(np.mean(rejected) - 0.05) < 4 * (0.05 * 0.95 / n_draws) ** 0.5
 
 
-def test_b_crit_is_withheld_where_the_exponent_is_another():
+def test_where_the_exponent_is_another_b_crit_is_told_and_what_only_the_law_has_is_withheld():
     fit = fit_steps_to_target(drawn(exponent=0.7, sigma=0.03))
 
     assert not fit.law_holds
-    assert fit.b_crit.estimate is None
-    assert "exponent" in reason_text(fit.b_crit.reason)
+    assert fit.b_crit.low < 120 < fit.b_crit.high
+    assert fit.s_min.low < 1000 < fit.s_min.high
+    assert fit.e_min.estimate is None
+    assert "exponent" in reason_text(fit.e_min.reason)
     assert fit.exponent.low < 0.7 < fit.exponent.high
+
+
+@pytest.mark.parametrize("exponent", [0.6, 0.8, 1.25, 1.5])
+def test_points_on_the_generalised_law_give_its_b_crit_and_s_min_back_to_1e_6(exponent):
+    fit = fit_steps_to_target(on_the_law((1, 10, 50, 200, 800), seeds=2, exponent=exponent))
+
+    assert not fit.law_holds
+    assert fit.b_crit.estimate == pytest.approx(200, rel=1e-6)
+    assert (fit.b_crit.low, fit.b_crit.high) == pytest.approx((200, 200), rel=1e-6)
+    assert fit.s_min.estimate == pytest.approx(1000, rel=1e-6)
 
 
 def test_without_repeats_the_law_cannot_be_tested_and_the_reason_says_so():
@@ -214,3 +229,20 @@ def test_intervals_hold_the_truth_92_to_98_times_in_100(name):
     assert 0.92 - slack < np.mean(b_crit) < 0.98 + slack
     assert 0.92 - slack < np.mean(steps) < 0.98 + slack
     assert len(b_crit) > 0.9 * n_draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exponent", EXPONENTS)
+@pytest.mark.parametrize("name", ANY_EXPONENT)
+def test_b_crit_holds_the_truth_at_every_exponent(name, exponent):
+    study, n_draws = replace(ANY_EXPONENT[name], exponent=exponent), 200
+    rng = np.random.default_rng(102)
+    told = []
+    for i in range(n_draws):
+        b_crit = fit_steps_to_target(study.draw(rng)[0], seed=i).b_crit
+        if (b_crit.low, b_crit.high) != (None, None):
+            told.append(b_crit.holds(study.b_crit))
+
+    assert np.mean(told) > 0.92 - 3 * (0.95 * 0.05 / len(told)) ** 0.5
+    # Where little is known intervals are wider than they need be, so nothing is asked from above.
+    assert len(told) > 0.5 * n_draws

@@ -93,6 +93,9 @@ class MadeUpStudy:
         stopped: the two largest batch sizes end so many sigma beyond the law, None: never.
         exponent: of the generalised law.
         s_min: the truth.
+        largest_sigma: standard deviation at the largest batch size, from `sigma` at the smallest
+            in equal ratios; None: `sigma` at every batch size.
+        slow: one run, drawn at random, takes so many times as long.
     """
 
     sizes: tuple[int, ...]
@@ -104,18 +107,24 @@ class MadeUpStudy:
     stopped: float | None = None
     exponent: float = 1.0
     s_min: float = 1000.0
+    largest_sigma: float | None = None
+    slow: float = 1.0
 
     def draw(self, rng: np.random.Generator) -> tuple[list[StepsObservation], dict[int, float]]:
         """One study, and the log of the median steps of each batch size as tuned."""
         seen, truth = [], {}
-        for b in self.sizes:
+        slow = None if self.slow == 1 else int(rng.integers(len(self.sizes) * self.seeds))
+        for place, b in enumerate(self.sizes):
+            sigma = self._sigma_at(place)
             law = self.s_min * (1 + (self.b_crit / b) ** self.exponent)
             truth[b] = math.log(law) + self.tau * rng.normal()
             last = math.inf
             if self.stopped is not None and b in self.sizes[-2:]:
                 last = law * math.exp(self.sigma * self.stopped)
-            for _ in range(self.seeds):
-                steps = math.exp(truth[b] + self.sigma * rng.normal())
+            for seed in range(self.seeds):
+                steps = math.exp(truth[b] + sigma * rng.normal())
+                if place * self.seeds + seed == slow:
+                    steps *= self.slow
                 after = 0.0
                 if self.cadence:
                     spacing = self.cadence * law
@@ -126,6 +135,11 @@ class MadeUpStudy:
                 else:
                     seen.append(StepsObservation(batch_size=b, after_steps=after, steps=steps))
         return seen, truth
+
+    def _sigma_at(self, place: int) -> float:
+        if self.largest_sigma is None:
+            return self.sigma
+        return self.sigma * (self.largest_sigma / self.sigma) ** (place / (len(self.sizes) - 1))
 
 
 WIDE = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -156,6 +170,33 @@ STUDIES = {
     "B_crit at the range's upper end": MadeUpStudy(sizes=NARROW, b_crit=500, seeds=2, sigma=0.06),
     "a third of two sizes stopped early": MadeUpStudy(
         sizes=WIDE, b_crit=120, seeds=3, sigma=0.06, stopped=0.4
+    ),
+}
+
+
+THREE = (16, 256, 4096)
+FOUR = (16, 128, 1024, 8192)
+SIX = (16, 64, 256, 1024, 4096, 16384)
+EXPONENTS = (0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
+# One row a line of the second coverage table in docs/laws.md, for each of the exponents.
+ANY_EXPONENT = {
+    "9 sizes, 3 seeds, 6 %": STUDIES["9 sizes, 3 seeds, 6 %"],
+    "6 sizes, 4 seeds, 6 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=4, sigma=0.06),
+    "6 sizes, 2 seeds, 6 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=2, sigma=0.06),
+    "4 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=FOUR, b_crit=250, seeds=3, sigma=0.06),
+    "3 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=THREE, b_crit=250, seeds=3, sigma=0.06),
+    "6 sizes, 3 seeds, 15 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=3, sigma=0.15),
+    "6 sizes, 3 seeds, 2 % at the smallest to 20 % at the largest": MadeUpStudy(
+        sizes=SIX, b_crit=250, seeds=3, sigma=0.02, largest_sigma=0.2
+    ),
+    "4 sizes, 3 seeds, 2 % at the smallest to 20 % at the largest": MadeUpStudy(
+        sizes=FOUR, b_crit=250, seeds=3, sigma=0.02, largest_sigma=0.2
+    ),
+    "6 sizes, 3 seeds, 6 %, one run 3.5 times as slow": MadeUpStudy(
+        sizes=SIX, b_crit=250, seeds=3, sigma=0.06, slow=3.5
+    ),
+    "4 sizes, 3 seeds, 6 %, one run 3.5 times as slow": MadeUpStudy(
+        sizes=FOUR, b_crit=250, seeds=3, sigma=0.06, slow=3.5
     ),
 }
 

@@ -42,7 +42,7 @@ def batch_at_overhead(
     n = len(fit.observations)
     point, draws = fit.line(), fit.line_draws()
     if point is None or draws is None:
-        return Estimate.cannot_tell(fit.b_crit.reason or Reason.of("no_law_fitted"), n=n)
+        return Estimate.cannot_tell(fit.e_min.reason or Reason.of("no_law_fitted"), n=n)
 
     def at(b_crit: float) -> float:
         return (1 + overhead_fraction) * reference + overhead_fraction * b_crit

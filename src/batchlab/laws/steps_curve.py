@@ -84,7 +84,9 @@ class StepsLine:
         return np.asarray(np.atleast_1d(self.level)[:, None] + edge + rise)
 
 
-def places(batch_size: Array, smallest: float, largest: float, exponent: float = 1.0) -> Array:
+def places(
+    batch_size: Array, smallest: float, largest: float, exponent: float | Array = 1.0
+) -> Array:
     """Where batch sizes lie in B^-alpha, from 1 at the smallest to 0 at the largest."""
     at = np.asarray(batch_size, dtype=float)
     share = (at**-exponent - largest**-exponent) / (smallest**-exponent - largest**-exponent)

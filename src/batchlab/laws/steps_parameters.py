@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from batchlab.laws.free_lines import FreeLines
 from batchlab.laws.lack_of_fit import LackOfFit
 from batchlab.laws.steps_curve import StepsLine
 from batchlab.laws.steps_table import Array
@@ -14,42 +15,45 @@ _BOTH = (0.025, 0.975)
 _ONE_SIDED = 0.05
 
 
-def withheld_parameters(exponent: Estimate, test: LackOfFit, *, n: int) -> dict[str, Estimate]:
-    """s_min, e_min and b_crit of a law that does not hold: the reason alone."""
-    reason = Reason.of(
+def law_does_not_hold(exponent: Estimate, test: LackOfFit) -> Reason:
+    """Why what belongs to the law alone is withheld."""
+    return Reason.of(
         "law_does_not_hold",
         p_value=test.p_value,
         exponent=exponent.estimate,
         low=_bound(exponent.low),
         high=_bound(exponent.high),
     )
-    return dict.fromkeys(("s_min", "e_min", "b_crit"), Estimate.cannot_tell(reason, n=n))
 
 
-def steps_parameters(line: StepsLine, draws: StepsLine, *, n: int) -> dict[str, Estimate]:
-    """s_min, e_min and b_crit with their intervals, one-sided where only one bound is known.
+def free_parameters(
+    point: StepsLine | FreeLines, draws: FreeLines, *, n: int
+) -> tuple[Estimate, Estimate]:
+    """S_min and B_crit with their intervals, one-sided where only one bound is known.
+
+    Args:
+        point: the law where it holds, else the closest curve of any exponent.
+        draws: the curves that the observations leave possible, of any exponent.
+        n: observations.
+    """
+    smallest, largest = point.smallest, point.largest
+    s_min = _positive(
+        float(point.s_min[0]), draws.s_min, n=n, why=Reason.of("s_min_not_told", largest=largest)
+    )
+    b_crit = _b_crit(float(point.b_crit[0]), draws.b_crit, smallest, largest, n=n)
+    return _holding_its_estimate(s_min), _holding_its_estimate(b_crit)
+
+
+def e_min_of(line: StepsLine, draws: StepsLine, *, n: int) -> Estimate:
+    """E_min, the samples in the limit of small batches: only a law with exponent 1 has it.
 
     Args:
         line: the least-squares curve.
-        draws: the curves that the observations leave possible.
+        draws: the curves that the observations leave possible, of exponent 1.
         n: observations.
     """
-    smallest, largest = line.smallest, line.largest
-    return {
-        "s_min": _positive(
-            float(line.s_min[0]),
-            draws.s_min,
-            n=n,
-            why=Reason.of("s_min_not_told", largest=largest),
-        ),
-        "e_min": _positive(
-            float(line.e_min[0]),
-            draws.e_min,
-            n=n,
-            why=Reason.of("e_min_not_told", smallest=smallest),
-        ),
-        "b_crit": _b_crit(float(line.b_crit[0]), draws.b_crit, smallest, largest, n=n),
-    }
+    why = Reason.of("e_min_not_told", smallest=line.smallest)
+    return _positive(float(line.e_min[0]), draws.e_min, n=n, why=why)
 
 
 def _positive(value: float, draws: Array, *, n: int, why: Reason) -> Estimate:
@@ -67,6 +71,15 @@ def _positive(value: float, draws: Array, *, n: int, why: Reason) -> Estimate:
         n=n,
         reason=why,
     )
+
+
+def _holding_its_estimate(found: Estimate) -> Estimate:
+    """The interval reaches to the law's own figure where other exponents alone would leave it."""
+    if found.estimate is None:
+        return found
+    low = None if found.low is None else min(found.low, found.estimate)
+    high = None if found.high is None else max(found.high, found.estimate)
+    return Estimate.of(found.estimate, interval=(low, high), n=found.n)
 
 
 def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: int) -> Estimate:

@@ -24,14 +24,17 @@ from batchlab.laws.steps_curve import places
 from batchlab.laws.steps_least_squares import least_squares
 from batchlab.laws.steps_table import NO_SCATTER, Array, StepsTable
 
+# Powers near 0 and near 1, and the weight of an atom at 0.
+DeviationPrior = tuple[float, float, float]
+
 _N_RATIOS = 20
 _N_FALLS = 81
 # Prior of the share tau^2 / (tau^2 + mean variance of a mean): a Beta law with an atom at 0. The
 # tail of small 1 - share gives t intervals where batch sizes deviate much, the atom keeps those
 # narrow where they don't; its weight was set by the coverage table of docs/laws.md.
-_REPEATED = (0.5, 0.1, 1.2)
+_REPEATED: DeviationPrior = (0.5, 0.1, 1.2)
 # Without repeats no run separates the two and the prior decides: a uniform share.
-_NOT_REPEATED = (1.0, 1.0, 0.0)
+NOT_REPEATED: DeviationPrior = (1.0, 1.0, 0.0)
 _LOG_ODDS = (-4.5, 9.0)
 _CHAINS = 8  # of imputed observations: enough that the spread between them is seen
 _SWEEPS = 6
@@ -127,21 +130,27 @@ def log_density(grid: Grid, log_mean: Array, square: Array, degrees: int) -> Arr
     return np.asarray(np.moveaxis(density, 1, 2))
 
 
+def deviation_prior(table: StepsTable) -> DeviationPrior:
+    """The prior of a table under the law: whether some batch size was run more than once."""
+    return _REPEATED if table.degrees else NOT_REPEATED
+
+
 def ratio_grid(
-    kappa: Array, *, repeated: bool, deviations: float, scatter: float
+    kappa: Array, *, prior: DeviationPrior, deviations: float, scatter: float
 ) -> tuple[Array, Array]:
     """Values of (tau / sigma)^2 and the log prior of their cells.
 
     Args:
         kappa: variances of the batch sizes' means over sigma^2, shape (k,).
-        repeated: whether some batch size was run more than once.
+        prior: of the share of tau^2 in the variance of a mean.
         deviations: mean square of the means around the curve.
         scatter: mean square of the seeds around their means. Where it is almost nothing beside the
             deviations (seeds that all agree) the grid reaches up to them.
 
     Source: Daniels 1999, The Canadian Journal of Statistics 27(3) (priors on the shrinkage share).
     """
-    near_0, near_1, atom = _REPEATED if repeated else _NOT_REPEATED
+    near_0, near_1, atom = prior
+    repeated = prior != NOT_REPEATED
     seen = deviations / max(scatter * float(np.mean(kappa)), NO_SCATTER**2)
     highest = max(_LOG_ODDS[1], float(np.log(1e3 * seen + 1)) if repeated else 0.0)
     log_odds, step = np.linspace(_LOG_ODDS[0], highest, _N_RATIOS, retstep=True)
@@ -168,7 +177,7 @@ def grid_of(table: StepsTable, log_steps: Array, kappa: Array, square: float) ->
     fall = np.clip(point.fall + error * np.sinh(edge), -steepest - 2, 2 * steepest + 2)
     width = np.gradient(fall)
     ratio_sq, log_prior = ratio_grid(
-        kappa, repeated=table.degrees > 0, deviations=deviations, scatter=square / degrees
+        kappa, prior=deviation_prior(table), deviations=deviations, scatter=square / degrees
     )
     place = places(table.batch_size, table.batch_size[0], table.batch_size[-1])
     # The largest batch size has place 0: there a curve is its level.
@@ -218,7 +227,7 @@ def _draw(
     log_mean = table.means(log_steps)
     square, kappa = table.within(log_steps)[0], grid.kappa
     density = log_density(grid, log_mean, square, table.degrees)
-    ratio, fall = _cells(density, per_chain, generator)
+    ratio, fall = cells(density, per_chain, generator)
     chain = np.repeat(np.arange(len(log_mean)), per_chain)
     m = len(chain)
     # Within its cell a fall is spread evenly, or the draws would have as many values as the grid.
@@ -256,7 +265,7 @@ def _draw(
     )
 
 
-def _cells(
+def cells(
     density: Array, per_chain: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Ratio and fall of `per_chain` cells from each table, by systematic sampling."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.errors import FitError
+from batchlab.laws.free_lines import free_lines
 from batchlab.laws.lack_of_fit import LackOfFit, lack_of_fit
 from batchlab.laws.monotone import MonotoneTest, interpolated, monotone_log_steps, monotone_test
 from batchlab.laws.open_observations import at_expectation
 from batchlab.laws.steps_curve import StepsLine
 from batchlab.laws.steps_exponent import exponent_of
 from batchlab.laws.steps_least_squares import least_squares
-from batchlab.laws.steps_parameters import steps_parameters, withheld_parameters
+from batchlab.laws.steps_parameters import e_min_of, free_parameters, law_does_not_hold
 from batchlab.laws.steps_posterior import Draws, draw_law
 from batchlab.laws.steps_table import NO_SCATTER, Array, Index, StepsObservation, StepsTable
 from batchlab.records.estimate import Estimate
@@ -29,19 +31,16 @@ _EXPONENT_LOW, _EXPONENT_HIGH = 0.9, 1.1
 _SIZES_FOR_A_LAW = 3
 # Seeds the deviation of a batch size that was not measured, so that every call draws the same.
 _UNMEASURED = 7
+_FREE = 2  # seeds the draws of any exponent
 _BOTH = (0.025, 0.975)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepsToTargetFit:
     """Steps to target by batch size: the law, whether it holds, and joint draws for decisions.
 
     Attributes:
         observations: what was seen, in the order given.
-        s_min: steps in the limit of large batches.
-        e_min: samples in the limit of small batches.
-        b_crit: E_min / S_min in examples; one-sided where it lies outside the measured range,
-            withheld where the law does not hold.
         exponent: alpha of the generalised law S_min (1 + (B_crit/B)^alpha).
         lack_of_fit: the test of the law against the scatter of the seeds.
         law_holds: whether curve and draws follow the law. It does not where the test rejects and
@@ -57,9 +56,6 @@ class StepsToTargetFit:
     """
 
     observations: tuple[StepsObservation, ...]
-    s_min: Estimate
-    e_min: Estimate
-    b_crit: Estimate
     exponent: Estimate
     lack_of_fit: LackOfFit
     law_holds: bool
@@ -72,6 +68,42 @@ class StepsToTargetFit:
     _line: StepsLine = field(repr=False, compare=False)
     _draws: Draws = field(repr=False, compare=False)
     _seed: int = field(repr=False, compare=False)
+    _n_resamples: int = field(repr=False, compare=False)
+    _tables: Array = field(repr=False, compare=False)
+
+    @property
+    def s_min(self) -> Estimate:
+        """Steps in the limit of large batches, whatever the exponent."""
+        return self._free_parameters[0]
+
+    @property
+    def b_crit(self) -> Estimate:
+        """Where steps are twice S_min, whatever the exponent; a bound outside the measured range.
+
+        In examples. Its interval takes in the exponents that the observations leave possible.
+        """
+        return self._free_parameters[1]
+
+    @cached_property
+    def e_min(self) -> Estimate:
+        """Samples in the limit of small batches, withheld where the law does not hold."""
+        n = len(self.observations)
+        lines = self.line_draws()
+        if lines is None:
+            reason = law_does_not_hold(self.exponent, self.lack_of_fit)
+            return Estimate.cannot_tell(reason, n=n)
+        return e_min_of(self._line, lines, n=n)
+
+    @cached_property
+    def _free_parameters(self) -> tuple[Estimate, Estimate]:
+        """Summed up when asked for: an advice fits the law a hundred times and tells it once."""
+        table = StepsTable.of(self.observations)
+        expected, law = at_expectation(table)
+        generator = np.random.default_rng([self._seed, _FREE])
+        point, draws = free_lines(
+            table, expected, self._tables, law, n_draws=self._n_resamples, generator=generator
+        )
+        return free_parameters(self.line() or point, draws, n=table.n)
 
     def line(self) -> StepsLine | None:
         """The least-squares curve, None where the law does not hold."""
@@ -197,17 +229,11 @@ def fit_steps_to_target(
     log_steps, point = at_expectation(table)
     draws, tables = draw_law(table, log_steps, n_draws=n_resamples, generator=generator)
     line = StepsLine.over(table.batch_size, level=point.level, fall=point.fall)
-    drawn = StepsLine.over(table.batch_size, level=draws.level, fall=draws.fall)
     test = _lack_of_fit(table)
     exponent = exponent_of(table, tables, point)
     holds = not (test.rejected and _leaves(exponent))
     return StepsToTargetFit(
         observations=tuple(observations),
-        **(
-            steps_parameters(line, drawn, n=table.n)
-            if holds
-            else withheld_parameters(exponent, test, n=table.n)
-        ),
         exponent=exponent,
         lack_of_fit=test,
         law_holds=holds,
@@ -220,6 +246,8 @@ def fit_steps_to_target(
         _line=line,
         _draws=draws,
         _seed=seed,
+        _n_resamples=n_resamples,
+        _tables=tables,
     )
 
 

@@ -215,6 +215,15 @@ def test_a_critical_batch_size_is_a_value_a_bound_or_withheld():
     assert "exponent of the more general law is 0.78 (95 %: 0.718 to 0.842)" in withheld
 
 
+def test_a_critical_batch_size_without_the_law_is_told_with_the_exponent():
+    laws = replace(ADVICE.laws, law_holds=False)
+
+    text = said(replace(ADVICE, laws=laws), "critical batch size")
+
+    assert "is 500 (95 %: 440 to 560). The steps follow the more general law" in text
+    assert "instead of 1" in text
+
+
 def test_rules_are_held_against_the_tuned_rate():
     text = said(ADVICE, "scaling rules")
 

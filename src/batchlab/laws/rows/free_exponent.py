@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from batchlab.laws.free_curve import closest_curve
 from batchlab.laws.open_observations import at_expectation
-from batchlab.laws.steps_exponent import closest_curve
 from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
 from batchlab.laws.steps_table import StepsTable
 from batchlab.laws.steps_to_target import StepsToTargetFit

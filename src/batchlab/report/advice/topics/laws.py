@@ -26,21 +26,27 @@ def critical_batch_size(told: Told) -> Sentence | None:
     if laws is None:
         return None
     b_crit = laws.b_crit
+    exponent = laws.exponent
     if b_crit.estimate is None and b_crit.low is None and b_crit.high is None:
         untold = text(
             "The critical batch size can't be told: {why}.",
             why=clause(b_crit.reason) or text("no fit"),
         )
-        if laws.exponent.estimate is not None:
+        if exponent.estimate is not None:
             untold += " " + text(
                 "The exponent of the more general law is {exponent}; 1 would be this law.",
-                exponent=estimate_text("ratio", laws.exponent),
+                exponent=estimate_text("ratio", exponent),
             )
         return Sentence(topic=N_("critical batch size"), text=untold, verdict="cannot_tell")
     size = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
         size += f": {_without_bound(b_crit.reason)}"
     known = text("The critical batch size for this target is {size}.", size=size)
+    if not laws.law_holds and exponent.estimate is not None:
+        known += " " + text(
+            "The steps follow the more general law, with an exponent of {exponent} instead of 1.",
+            exponent=estimate_text("ratio", exponent),
+        )
     return Sentence(topic=N_("critical batch size"), text=known)
 
 
