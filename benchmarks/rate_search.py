@@ -34,7 +34,7 @@ from benchmarks.regret.situation import Situation, situation
 from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.advice.study_state import SeedPlan
+from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.tuning import CANNOT_WIN, RateSearch
 from batchlab.engines.contract import run_all
 from batchlab.engines.recorded import RecordedEngine

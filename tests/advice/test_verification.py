@@ -9,7 +9,8 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.seed_plan import SeedPlan
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification import verify
 
 STEP_S = knee(512)

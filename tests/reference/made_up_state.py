@@ -15,7 +15,8 @@ from tests.reference.simulated_question import question
 
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.seed_plan import SeedPlan
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import RateSearch
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 

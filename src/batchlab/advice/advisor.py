@@ -12,7 +12,8 @@ from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.seed_plan import SeedPlan
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import (
     TargetLevel,
     easier,

@@ -8,18 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from batchlab.advice.carried_over import CarriedOver
 from batchlab.advice.question import Option, Question
+from batchlab.advice.rate_trend import rate_trend
 from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
 from batchlab.advice.scatter import pooled_sd
+from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target, TrialRecord
 
-# Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
-# Between the rules "sqrt" and "linear" for SGD, above what was measured for Adam.
-_PRIOR_EXPONENT = 0.5
-_PRIOR_WEIGHT = 2.0  # in squared octaves of batch size: a factor of 4 between two sizes counts 2
-_LARGEST_EXPONENT = 1.2
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
 # So many seeds tell a slow seed from a slow rate: two of them decide.
@@ -28,34 +25,6 @@ _SEEDS_TO_TELL = 3
 _CLEARLY_WORSE = 0.03
 # And usually takes no longer than this times the mean of its other seeds.
 _USUALLY_WITHIN = 1.2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeedPlan:
-    """Which seeds choose the rate, which value the choice, which verify the recommendation.
-
-    The best of many noisy runs looks better than it is, so no seed does two of these.
-    """
-
-    tune: tuple[int, ...]
-    value: tuple[int, ...]
-    verify: tuple[int, ...]
-
-    @classmethod
-    def of(cls, n_seeds: int | None) -> SeedPlan:
-        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
-        if n_seeds is None:
-            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 90)))
-        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
-        return cls(
-            tune=tuple(range(n_tune)),
-            value=tuple(range(n_tune, n_seeds - n_verify)),
-            verify=tuple(range(n_seeds - n_verify, n_seeds)),
-        )
-
-    def verifying_with_one(self) -> SeedPlan:
-        """The plan in which all but one of the seeds that verify value instead."""
-        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
 
 
 @dataclass
@@ -210,16 +179,7 @@ class StudyState:
 
     def rate_line(self) -> tuple[float, float]:
         """Slope and height at the reference batch size of the tuned rates, in octaves."""
-        points = list(self._rate_points())
-        if not points:
-            return _PRIOR_EXPONENT, self.first_octave
-        mean_x = sum(x for x, _ in points) / len(points)
-        mean_y = sum(y for _, y in points) / len(points)
-        above = sum((x - mean_x) * (y - mean_y) for x, y in points)
-        below = sum((x - mean_x) ** 2 for x, _ in points)
-        slope = (above + _PRIOR_WEIGHT * _PRIOR_EXPONENT) / (below + _PRIOR_WEIGHT)
-        slope = min(max(slope, 0.0), _LARGEST_EXPONENT)
-        return slope, mean_y - slope * mean_x
+        return rate_trend(list(self._rate_points()), untuned_octave=self.first_octave)
 
     def _rate_points(self) -> Iterator[tuple[float, float]]:
         reference = self.question.reference
