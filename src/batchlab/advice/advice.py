@@ -35,7 +35,7 @@ class Advice(ShownInNotebook):
         reason: why.
         objective: what was asked to be best.
         target: the level that counts as trained; None: objective quality, or none could be set.
-        target_origin: "given", "pilot" (the plateau of the reference), "easier" (the budget did not
+        target_origin: "given", "pilot" (what the reference ends with), "easier" (the budget did not
             reach for more).
         delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.

@@ -45,7 +45,7 @@ def _origin(advice: Advice) -> str:
     return {
         "given": "",
         "pilot": text(
-            " (the plateau of a pilot run of {configuration})",
+            " (what {configuration} ends with, and a little less)",
             configuration=reference_words(advice).configuration,
         ),
         "easier": text(" (an easier target: the budget did not reach for the plateau)"),
