@@ -317,7 +317,7 @@ def test_a_stand_in_is_never_called_the_users_own():
 
     assert "the stand-in for your configuration (batch size 64" in said(advice, "gain")
     assert "whose batch size 96 cannot be had" in said(same, "gain")
-    assert "a pilot run of the stand-in for your configuration" in said(same, "when to stop")
+    assert "what the stand-in for your configuration ends with" in said(same, "when to stop")
     figures = str(
         tuple(row.build(advice, advice_study(advice), None) for row in figure_rows(folder))
     )
