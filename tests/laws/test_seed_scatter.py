@@ -111,12 +111,11 @@ def test_differences_cover_92_to_98_times_in_100(n_cells, n_seeds):
     assert covered < 0.98 + 4 * (0.98 * 0.02 / n_studies) ** 0.5
 
 
+# With 2 to 10 cells and up to 5 seeds: tests/nightly.
 @pytest.mark.slow
-@pytest.mark.parametrize("n_seeds", [2, 5])
-@pytest.mark.parametrize("n_cells", [2, 3, 10])
 @pytest.mark.parametrize("name", SWEEPS)
-def test_differences_of_every_made_up_sweep_cover_92_to_98_times_in_100(name, n_cells, n_seeds):
-    n_studies = 600
+def test_differences_of_every_made_up_sweep_cover_92_to_98_times_in_100(name):
+    n_studies, n_cells, n_seeds = 600, 3, 2
 
     covered = 1 - np.mean(misses(SWEEPS[name], n_cells, n_seeds, n_studies))
 

@@ -231,9 +231,10 @@ def test_intervals_hold_the_truth_92_to_98_times_in_100(name):
     assert len(b_crit) > 0.9 * n_draws
 
 
+# All rows at all exponents: tests/nightly.
 @pytest.mark.slow
-@pytest.mark.parametrize("exponent", EXPONENTS)
-@pytest.mark.parametrize("name", ANY_EXPONENT)
+@pytest.mark.parametrize("exponent", [EXPONENTS[0], 1.1, EXPONENTS[-1]])
+@pytest.mark.parametrize("name", list(ANY_EXPONENT)[:2])
 def test_b_crit_holds_the_truth_at_every_exponent(name, exponent):
     study, n_draws = replace(ANY_EXPONENT[name], exponent=exponent), 200
     rng = np.random.default_rng(102)

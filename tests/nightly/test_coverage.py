@@ -1,0 +1,49 @@
+"""The whole tables of coverage: every made-up row, where scripts/test takes some of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.reference.seed_scatter import SWEEPS, misses
+from tests.reference.steps_to_target import ANY_EXPONENT, EXPONENTS
+
+from batchlab.laws.steps_to_target import fit_steps_to_target
+
+N_FITS, N_SWEEPS = 200, 600
+
+
+@pytest.mark.nightly
+def test_b_crit_holds_the_truth_in_every_row_at_every_exponent() -> None:
+    least = {}
+    for name, made_up in ANY_EXPONENT.items():
+        for exponent in EXPONENTS:
+            study, rng = replace(made_up, exponent=exponent), np.random.default_rng(102)
+            held = []
+            for i in range(N_FITS):
+                b_crit = fit_steps_to_target(study.draw(rng)[0], seed=i).b_crit
+                if (b_crit.low, b_crit.high) != (None, None):
+                    held.append(b_crit.holds(study.b_crit))
+            assert len(held) > 0.5 * N_FITS, (name, exponent)
+            least[name, exponent] = float(np.mean(held))
+
+    print(f"{len(least)} rows, from {min(least.values()):.1%} to {max(least.values()):.1%}")
+    # Where little is known intervals are wider than they need be, so nothing is asked from above.
+    slack = 3 * (0.95 * 0.05 / N_FITS) ** 0.5
+    assert {row: held for row, held in least.items() if held <= 0.92 - slack} == {}
+
+
+@pytest.mark.nightly
+def test_differences_of_every_made_up_sweep_cover_92_to_98_times_in_100() -> None:
+    covered = {
+        (name, n_cells, n_seeds): 1 - float(np.mean(misses(sweep, n_cells, n_seeds, N_SWEEPS)))
+        for name, sweep in SWEEPS.items()
+        for n_cells in (2, 3, 10)
+        for n_seeds in (2, 5)
+    }
+
+    print(f"{len(covered)} rows, from {min(covered.values()):.1%} to {max(covered.values()):.1%}")
+    low = 0.92 - 2 * (0.92 * 0.08 / N_SWEEPS) ** 0.5
+    high = 0.98 + 2 * (0.98 * 0.02 / N_SWEEPS) ** 0.5
+    assert {row: share for row, share in covered.items() if not low < share < high} == {}
