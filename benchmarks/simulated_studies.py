@@ -20,13 +20,14 @@ import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from tests.reference.simulated_engine import METRIC, N_TRAIN, SimulatedEngine, Truth
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
-from batchlab.advice.parts import Configuration
+from batchlab.advice.parts import Configuration, Verdict
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
@@ -205,7 +206,7 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
     """Shares over the studies of one kind and budget."""
     n = len(rows)
     result: dict[str, object] = {"studies": n}
-    for verdict in ("recommend", "indifferent", "cannot_tell"):
+    for verdict in get_args(Verdict):
         result[verdict] = sum(row["verdict"] == verdict for row in rows) / n
     wrong = sum(row["verdict"] == "recommend" and row["in_flat_set"] is False for row in rows)
     right = sum(row["verdict"] == "recommend" and row["in_flat_set"] is True for row in rows)

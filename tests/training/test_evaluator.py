@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.reference.engine_run import run_engine
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
@@ -27,14 +28,13 @@ from torch.nn import functional
 
 from batchlab.errors import WorkloadError
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Split
+from batchlab.records.trial import Split
 from batchlab.training.evaluator import (
     Evaluator,
     evaluation_batch,
     forward_remembered,
     n_train_evaluated,
 )
-from batchlab.training.plain import Task, train
 from batchlab.workload.definition import Metric, Workload, size_of
 
 ALL: tuple[Split, ...] = ("train", "validation", "test")
@@ -452,19 +452,9 @@ def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> N
         return nn.functional.cross_entropy(model(inputs - inputs.mean(0)), labels)
 
     coupling = replace(workload, loss=coupled, validation=workload.train)
-    losses = set()
-    for size in (2, 10, 300):
-        seen: list[Evaluation] = []
-        task = Task(
-            trial=small_trial(coupling, batch_size=size),
-            length=RunLength(steps=1),
-            device="cpu",
-            threads=1,
-            checkpoint=None,
-            resume=False,
-            versions=(),
-        )
-        train(coupling, task, measures={}, emit=seen.extend, stop=lambda: False)
-        losses.add(seen[0].score("validation", "loss"))
+    runs = [
+        run_engine(coupling, small_trial(coupling, batch_size=size), RunLength(steps=1))
+        for size in (2, 10, 300)
+    ]
 
-    assert len(losses) == 1
+    assert len({run.evaluations[0].score("validation", "loss") for run in runs}) == 1

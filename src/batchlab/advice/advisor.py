@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
@@ -92,7 +91,7 @@ class _Advisor:
         return self._answer(Conclusion(decision=decision, verification=verification))
 
     def _answer(self, outcome: Conclusion) -> Advice:
-        return answered(self._state, replace(outcome, overfits=self._overfits), origin=self._origin)
+        return answered(self._state, outcome, origin=self._origin, overfits=self._overfits)
 
     # ---- the target and the reference
 

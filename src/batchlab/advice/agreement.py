@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from batchlab.advice.run_log import Purpose
-from batchlab.advice.scatter import pooled_sd
+from batchlab.advice.scatter import scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.tuning import learning_cost_of
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 
@@ -85,18 +83,7 @@ def _times_slower(state: StudyState, cell: CellKey, log_costs: Sequence[float]) 
         return None
     seen = sum(log_costs) / len(log_costs)
     more = seen - sum(map(math.log, promised)) / len(promised)
-    sd, degrees = _scatter(state)
+    sd, degrees = scatter_of_fresh_seeds(state.run_log, purposes_apart=True)
     error = sd * math.sqrt(1 / len(log_costs) + 1 / len(promised))
     by_chance = float(stdtrit(degrees, _LEVEL)) * error
     return math.exp(more) if more > max(by_chance, math.log1p(state.question.delta)) else None
-
-
-def _scatter(state: StudyState) -> tuple[float, int]:
-    """Scatter between seeds. Valuations and verification are apart: they are what is compared."""
-    groups: dict[tuple[CellKey, Purpose], list[float]] = {}
-    for key, record in state.run_log.records.items():
-        purpose = state.run_log.purposes[key]
-        cost = learning_cost_of(state.run_log, record)
-        if purpose in ("value", "verify") and cost is not None:
-            groups.setdefault((key[:2], purpose), []).append(math.log(cost))
-    return pooled_sd(groups.values())

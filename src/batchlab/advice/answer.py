@@ -34,22 +34,24 @@ class Conclusion:
         decision: what the runs support.
         verification: what fresh seeds said.
         reason: what stopped it before a decision.
-        overfits: whether the reference gets worse again, so that its best level is the target's.
     """
 
     decision: Decision | None = None
     verification: Verification | None = None
     reason: Reason | None = None
-    overfits: bool = False
 
 
-def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
+def answered(
+    state: StudyState, outcome: Conclusion, *, origin: TargetOrigin, overfits: bool = False
+) -> Advice:
     """The advice."""
-    return _Answer(state, outcome, origin).advice()
+    return _Answer(state, outcome, origin, overfits).advice()
 
 
 class _Answer:
-    def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
+    def __init__(
+        self, state: StudyState, outcome: Conclusion, origin: TargetOrigin, overfits: bool
+    ) -> None:
         self._state = state
         self._question = state.question
         self._run_log = state.run_log
@@ -57,7 +59,7 @@ class _Answer:
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._stopped = outcome.reason
-        self._overfits = outcome.overfits
+        self._overfits = overfits
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others: tuple[TargetAnswer, ...] = ()
         if outcome.decision is not None and self._costs is not None:

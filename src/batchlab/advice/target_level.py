@@ -55,10 +55,10 @@ def from_pilot(
         planned_steps: a training of so many steps is whole.
     """
     ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
-    known = [end for end in ends if end is not None]
-    if ends[0] is None or not known:
+    if ends[0] is None:
         plateau = plateau_of(records[0], metric=question.metric, better=question.better)
         return easier(question, records, why=Reason.of("pilot_without_plateau", why=plateau.reason))
+    known = [end for end in ends if end is not None]
     best = (max if question.better == "higher" else min)(known, key=lambda end: end.value)
     return TargetLevel(
         target=as_well_as(question, best),

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from batchlab.advice.agreement import Objection, disagreement
+from batchlab.advice.agreement import CellKey, Objection, disagreement
 from batchlab.advice.costs import weight_sd
 from batchlab.advice.parts import HeadToHead
-from batchlab.advice.run_log import Purpose, steps_to
-from batchlab.advice.scatter import pooled_sd
+from batchlab.advice.run_log import steps_to
+from batchlab.advice.scatter import scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
 from batchlab.records.estimate import Estimate
@@ -30,7 +30,6 @@ _FOLLOW = 6.0
 # Where the budget is short: enough to show that it is not as good.
 _FOLLOW_SHORTLY = 2.0
 _VERIFIED_AT_LEAST = 1 / 3
-CellKey = tuple[int, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +189,7 @@ def _read(
     figures = {
         cell: _log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell
     }
-    sd, degrees = _scatter(state)
+    sd, degrees = scatter_of_fresh_seeds(state.run_log)
     mine = [value for value in figures[chosen].values() if value is not None]
     missed = sum(_missed(state, chosen, seed) for seed in seeds)
     quantile = float(stdtrit(degrees, 0.975))
@@ -314,17 +313,6 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
 def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:
     found = (figures[seed] for seed in seeds)
     return tuple(None if value is None else math.exp(value) for value in found)
-
-
-def _scatter(state: StudyState) -> tuple[float, int]:
-    """Scatter between seeds, pooled over every cell that fresh seeds ran."""
-    groups: dict[CellKey, list[float]] = {}
-    fresh: tuple[Purpose, ...] = ("value", "verify")
-    for key, record in state.run_log.records.items():
-        cost = learning_cost_of(state.run_log, record)
-        if state.run_log.purposes[key] in fresh and cost is not None:
-            groups.setdefault(key[:2], []).append(math.log(cost))
-    return pooled_sd(groups.values())
 
 
 def _reference_cell(state: StudyState) -> CellKey:

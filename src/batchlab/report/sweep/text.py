@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from batchlab.measurements.registry import measurement_rows
+from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import label_text, quantity_text
@@ -15,7 +16,6 @@ from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.learning_rate import rate_table
-from batchlab.report.sweep.measured_column import measured_column
 from batchlab.report.sweep.sentences import FINAL_METRICS, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.words.catalogue import text
@@ -87,10 +87,16 @@ def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
             Column(key="n", quantity="n", label=text("seeds")),
             *(Column(key=split, quantity=metric, label=term_text(split)) for split in SPLITS),
             Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
-            *map(measured_column, of_batch_sizes),
+            *map(_measured_column, of_batch_sizes),
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+def _measured_column(measurement: Measurement) -> Column:
+    """Room is scarce here: the short header where the measurement has one."""
+    name, short = measurement.quantity.name, measurement.short
+    return Column(key=name, quantity=name, label=None if short is None else text(short))
 
 
 def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:

@@ -102,7 +102,7 @@ def _between(advice: Advice) -> str:
     near = near_text(advice)
     if not advice.flat_set:
         return text("all are {near}", near=near)
-    low, *_, high = (*advice.flat_set, advice.flat_set[-1])
+    low, high = advice.flat_set[0], advice.flat_set[-1]
     return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
 
 

@@ -269,7 +269,7 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
         columns=(
             *places_columns,
             *score_columns,
-            *map(_measured_column, along),
+            *(Column(key=name, quantity=name) for name in (row.quantity.name for row in along)),
             Column(key="n", quantity="n", label=text("seeds")),
         ),
         rows=tuple(rows),
@@ -283,11 +283,6 @@ def _measured_along_training() -> list[Measurement]:
         for row in measurement_rows().values()
         if row.needs == "step" and row.figure == "along_training"
     ]
-
-
-def _measured_column(measurement: Measurement) -> Column:
-    name = measurement.quantity.name
-    return Column(key=name, quantity=name, label=text(measurement.quantity.label))
 
 
 ROWS = (

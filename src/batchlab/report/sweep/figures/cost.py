@@ -78,17 +78,18 @@ def _shown() -> list[Measurement]:
 
 
 def _cost_table(study: Study) -> Table:
+    shown = _shown()
     return Table(
         caption=text("Time per step (median of blocks), throughput and peak memory"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
-            *(column for row in _shown() for column in _columns(row)),
+            *(column for row in shown for column in _columns(row)),
             Column(key="threads", quantity="threads", label=text("threads")),
         ),
         rows=tuple(
             (
                 batch_size,
-                *(value for row in _shown() for value in _values(row, study, batch_size)),
+                *(value for row in shown for value in _values(row, study, batch_size)),
                 None if (timing := study.timing(batch_size)) is None else timing.threads,
             )
             for batch_size in study.batch_sizes
