@@ -25,7 +25,7 @@ def record_of(curve, *, epochs=40, metric="accuracy", **changes) -> TrialRecord:
 
 
 def end_of(value: float, margin: float) -> EndLevel:
-    return EndLevel(value=value, n=8, ended_by="plateau", margin=margin)
+    return EndLevel(value=value, n=8, ended_by="plateau", margin=margin, epochs=20.0)
 
 
 def test_at_a_plateau_it_is_the_mean_of_the_last_quarter():

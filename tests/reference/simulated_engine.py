@@ -20,6 +20,9 @@ N_TRAIN = 20_000
 METRIC = "accuracy"
 
 
+_UNTRAINED = 0.1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Truth:
     """What is true of a simulated workload.
@@ -35,6 +38,10 @@ class Truth:
         exponent: of the generalised law; 1 is the law.
         override: the steps at the best rate by batch size, instead of the law.
         slow: by batch size and seed, how many times as many steps this seed takes.
+        end: by batch size and rate, the accuracy that a whole training ends with; None: the curve
+            goes on rising for ever.
+        end_noise: standard deviation of a seed's end.
+        lasts: by batch size and rate, after how many times the way to the target training diverges.
     """
 
     s_min: float = 500.0
@@ -49,6 +56,9 @@ class Truth:
     exponent: float = 1.0
     override: Callable[[int], float] | None = None
     slow: Callable[[int, int], float] = lambda batch_size, seed: 1.0
+    end: Callable[[int, float], float] | None = None
+    end_noise: float = 0.0005
+    lasts: Callable[[int, float], float] = lambda batch_size, rate: math.inf
 
     def best_steps(self, batch_size: int) -> float:
         """Steps to target at the best rate, without noise."""
@@ -71,7 +81,9 @@ class SimulatedEngine(AnswersAtOnce):
     """Answers trials from a `Truth`; its clock counts steps times the step time.
 
     The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at the
-    cadence of real runs; a seed's steps to target are log-normal around the truth.
+    cadence of real runs; a seed's steps to target are log-normal around the truth. With an end it
+    is an exponential approach to that, which meets the target after as many steps where the end is
+    5 % of the errors above it.
     """
 
     truth: Truth
@@ -128,23 +140,43 @@ class SimulatedEngine(AnswersAtOnce):
             slow = self.truth.slow(trial.batch_size, trial.seed)
             steps = mean * slow * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
-            status = Status.OK
+            status, reason = Status.OK, None
+            lasts = steps * self.truth.lasts(trial.batch_size, trial.learning_rate)
             for step in _marks(trial, limit, watched_from=request.length.watched_from_samples):
-                value = 1 - (1 - self.truth.target) * (steps / step) ** 0.5
+                if step > lasts:
+                    curve.append((step, 0.05))
+                    status, reason = Status.DIVERGED, Reason.as_written("the loss grew")
+                    break
+                value = self._accuracy(trial, step / steps)
                 curve.append((step, value))
                 if request.length.until is not None and request.length.until.met_by(value):
                     status = Status.TARGET_REACHED
                     break
-            record = _record(trial, status, None, tuple(curve))
+            record = _record(trial, status, reason, tuple(curve))
         before = self._done.get(trial.trial_id, 0)
         self._done[trial.trial_id] = max(before, record.steps)
         self.elapsed_s += max(0, record.steps - before) * self.step_s(trial.batch_size)
         return record
 
+    def _accuracy(self, trial: Trial, way: float) -> float:
+        """After so much of the way to the target."""
+        target = self.truth.target
+        if self.truth.end is None:
+            return 1 - (1 - target) * (1 / way) ** 0.5
+        usual = 1 - (1 - target) / 1.05
+        rate = math.log((usual - _UNTRAINED) / (usual - target))
+        end = self.truth.end(trial.batch_size, trial.learning_rate)
+        end += self.truth.end_noise * self._drawn(trial, "end")
+        return end - (end - _UNTRAINED) * math.exp(-rate * way)
+
     def _seeds_noise(self, trial: Trial) -> float:
-        text = f"{self.salt} {trial.batch_size} {trial.learning_rate:.6g} {trial.seed}"
+        return self.truth.noise * self._drawn(trial, "")
+
+    def _drawn(self, trial: Trial, what: str) -> float:
+        """A standard normal number of this trial's own."""
+        text = f"{self.salt} {trial.batch_size} {trial.learning_rate:.6g} {trial.seed}{what}"
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-        return float(np.random.default_rng(number).normal(0.0, self.truth.noise))
+        return float(np.random.default_rng(number).normal())
 
 
 def _marks(trial: Trial, limit: int, *, watched_from: int) -> Iterator[int]:

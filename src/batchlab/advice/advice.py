@@ -8,6 +8,7 @@ from typing import Any
 from batchlab.advice.parts import (
     Candidate,
     Configuration,
+    Endings,
     Expected,
     HeadToHead,
     Laws,
@@ -54,6 +55,8 @@ class Advice(ShownInNotebook):
         laws: fitted laws; None where nothing could be fitted.
         tried: every training run, in the order they were asked.
         head_to_head: the verification; None where there was none.
+        endings: how whole trainings of the recommendation (or of what came nearest to one), of the
+            reference and of the tuned reference end; None: the level was given, or no end was seen.
         other_targets: the decision at an easier and a harder target.
         missing: where it cannot be told: what was missing; None otherwise.
         more_budget_s: about how much more budget would settle it; None: not known or not needed.
@@ -86,6 +89,7 @@ class Advice(ShownInNotebook):
     laws: Laws | None
     tried: tuple[RateTried, ...]
     head_to_head: HeadToHead | None
+    endings: Endings | None = None
     other_targets: tuple[TargetAnswer, ...] = ()
     missing: Reason | None = None
     more_budget_s: float | None = None

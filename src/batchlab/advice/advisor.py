@@ -7,6 +7,7 @@ import math
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
 from batchlab.advice.answer import Conclusion, answered
+from batchlab.advice.decision import Decision
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
@@ -21,6 +22,7 @@ from batchlab.advice.target_level import (
     untrained_value,
 )
 from batchlab.advice.verification import needed_later, reserve, reserve_shortly, verify
+from batchlab.advice.whole_training import whole_steps
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
@@ -36,8 +38,11 @@ _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
 _PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
-# A level given by the user is searched for in steps of four octaves: the reference rate may be far.
+# A level given by the user is searched for in steps of two octaves: the reference rate may be far.
 _COARSE = (2, 1)
+# Where the budget has left fewer whole trainings of the reference than that, two octaves are fine
+# enough for it: what a finer rate would save it is spent better on other batch sizes.
+_DEAR = 30.0
 
 
 def advise(question: Question, engine: Engine) -> Advice:
@@ -58,7 +63,6 @@ class _Advisor:
         self._run_log = RunLog(question=question, engine=engine, until=question.target)
         self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
         self._origin = question.target_origin
-        self._overfits = False
 
     def advice(self) -> Advice:
         self._run_log.needed_later = lambda: needed_later(self._state)
@@ -75,23 +79,44 @@ class _Advisor:
         explore(self._state)
         reserve(self._state)
         decision = allocate(self._state)
-        if decision is not None and decision.verdict == "cannot_tell":
+        if decision is not None and decision.verdict == "cannot_tell" and self._state.end is None:
             reserve_shortly(self._state)
             if self._run_log.engine.n_seeds is not None:
                 self._state.seeds = self._state.seeds.verifying_with_one()
             decision = allocate(self._state)
         if decision is None:
             return self._answer(Conclusion(reason=Reason.of("none_met_on_fresh_seed")))
+        conclusion = self._verified(decision)
+        if conclusion.decision is not None and conclusion.decision.batch_size is not None:
+            follow_to_harder_target(self._state, conclusion.decision)
+        return self._answer(conclusion)
+
+    def _verified(self, decision: Decision) -> Conclusion:
+        """The decision with its verification: the fastest of those that were not seen to end worse.
+
+        A batch size that ends worse is out, and the decision is made again among the others.
+        """
         # What looks best may be better than the reference for sure, though not the best.
         may_be_better = self._question.objective != "samples"
-        size = decision.batch_size or (self._state.best() if may_be_better else None)
-        verification = None if size is None else verify(self._state, size)
-        if decision.batch_size is not None:
-            follow_to_harder_target(self._state, decision)
-        return self._answer(Conclusion(decision=decision, verification=verification))
+        while True:
+            size = decision.batch_size or (self._state.best() if may_be_better else None)
+            if size is None:
+                return Conclusion(decision=decision)
+            verification = verify(self._state, size)
+            endings = verification.endings
+            if endings is None or endings.verdict != "worse":
+                return Conclusion(decision=decision, verification=verification)
+            self._state.ruled_out[size] = endings.reason
+            self._run_log.note(Reason.of("size_is_out", size=size), endings.reason)
+            reserve(self._state)
+            another = None if self._state.best() is None else allocate(self._state)
+            if another is None:
+                stopped = Reason.of("all_end_worse", why=endings.reason)
+                return Conclusion(verification=verification, reason=stopped)
+            decision = another
 
     def _answer(self, outcome: Conclusion) -> Advice:
-        return answered(self._state, outcome, origin=self._origin, overfits=self._overfits)
+        return answered(self._state, outcome, origin=self._origin)
 
     # ---- the target and the reference
 
@@ -116,7 +141,8 @@ class _Advisor:
             Reason.of("tune_reference", size=size),
             Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
         )
-        tuned = state.tune(size, limit_steps=limit, strides=_COARSE)
+        is_dear = self._is_dear()
+        tuned = state.tune(size, limit_steps=limit, strides=_COARSE[:1] if is_dear else _COARSE)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
@@ -125,10 +151,19 @@ class _Advisor:
             stopped = self._nothing_met(tuned.records, limit)
             if stopped is not None:
                 return stopped
-        state.run_valuations(size, 2)
+        state.run_valuations(size, 1 if is_dear else 2)
         if state.cell(size) is None:
             return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
         return None
+
+    def _is_dear(self) -> bool:
+        """Whether the budget has few whole trainings of the reference left."""
+        state, reference = self._state, self._question.reference
+        if state.end is None:
+            return False
+        whole = whole_steps(state, (reference.batch_size, reference.learning_rate))
+        whole_s = self._run_log.run_s(reference.batch_size, whole)
+        return self._run_log.left_s() * self._run_log.engine.n_workers < _DEAR * whole_s
 
     def _share_steps(self, share: float) -> int:
         """Steps of the reference batch size that this share of the budget buys in one run."""
@@ -190,7 +225,10 @@ class _Advisor:
             ]
             records = self._run_log.run(requests, "pilot")
             plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-            if plateau.verdict == "reached" or steps >= limit or records[0].has_failed:
+            # Under a learning-rate shape a curve is flat where the rate is not yet low.
+            has_shape = records[0].trial.horizon_steps is not None
+            reached = plateau.verdict == "reached" and not has_shape
+            if reached or steps >= limit or records[0].has_failed:
                 return records
             steps *= 2
 
@@ -205,7 +243,7 @@ class _Advisor:
 
     def _take(self, level: TargetLevel) -> None:
         self._run_log.until = level.target
-        self._overfits = level.end is not None and level.end.ended_by == "overfitting"
+        self._state.end = level.end
         self._origin = level.origin
         target = level.target
         self._run_log.note(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from batchlab.advice.run_log import CellKey
 from batchlab.advice.scatter import scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.records.estimate import Estimate
@@ -19,7 +20,6 @@ from batchlab.records.reason import Reason
 
 # Slower than promised by more than chance explains, one time in a hundred.
 _LEVEL = 0.99
-CellKey = tuple[int, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

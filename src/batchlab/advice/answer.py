@@ -12,12 +12,21 @@ from batchlab.advice.candidates import candidates, learning_cost
 from batchlab.advice.combined_estimates import product, scaled
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
+from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.parts import Configuration, Expected, TargetAnswer, TargetOrigin, Verdict
+from batchlab.advice.parts import (
+    Configuration,
+    Endings,
+    Expected,
+    TargetAnswer,
+    TargetOrigin,
+    Verdict,
+)
 from batchlab.advice.repeated_decisions import is_another, repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
+from batchlab.advice.whole_training import whole_steps
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
@@ -41,17 +50,13 @@ class Conclusion:
     reason: Reason | None = None
 
 
-def answered(
-    state: StudyState, outcome: Conclusion, *, origin: TargetOrigin, overfits: bool = False
-) -> Advice:
+def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
     """The advice."""
-    return _Answer(state, outcome, origin, overfits).advice()
+    return _Answer(state, outcome, origin).advice()
 
 
 class _Answer:
-    def __init__(
-        self, state: StudyState, outcome: Conclusion, origin: TargetOrigin, overfits: bool
-    ) -> None:
+    def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
         self._state = state
         self._question = state.question
         self._run_log = state.run_log
@@ -59,7 +64,6 @@ class _Answer:
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._stopped = outcome.reason
-        self._overfits = overfits
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others: tuple[TargetAnswer, ...] = ()
         if outcome.decision is not None and self._costs is not None:
@@ -98,6 +102,7 @@ class _Answer:
             head_to_head=None
             if self._verification is None or size is None
             else self._verification.head_to_head,
+            endings=self._endings,
             other_targets=self._others,
             missing=missing,
             more_budget_s=None if missing is None else self._more_budget_s(),
@@ -123,6 +128,9 @@ class _Answer:
             return "cannot_tell", against.why, against.why
         if self._origin == "easier":
             return "cannot_tell", *self._end_not_seen(decision)
+        worse_yet = self._may_end_worse()
+        if worse_yet is not None:
+            return "cannot_tell", worse_yet, worse_yet
         if decision.verdict != "cannot_tell" and decision.flat_set:
             return decision.verdict, self._why_chosen(decision, decision.flat_set), None
         missing = self._what_is_missing(decision)
@@ -144,6 +152,18 @@ class _Answer:
             return Reason.of("end_not_seen", missing=missing), missing
         seen = Reason.of("fastest_on_the_way", size=best, missing=missing)
         return seen, missing
+
+    def _may_end_worse(self) -> Reason | None:
+        """Why it is not shown that what was verified ends no worse; None: it is, or not asked."""
+        if self._state.end is None:
+            return None
+        if self._endings is None:
+            return Reason.of("whole_trainings_not_seen")
+        return None if self._endings.verdict == "no_worse" else self._endings.reason
+
+    @property
+    def _endings(self) -> Endings | None:
+        return None if self._verification is None else self._verification.endings
 
     def _recommended(self, verdict: Verdict) -> int | None:
         """The batch size to set: the decision's, or what was verified to be better."""
@@ -199,6 +219,8 @@ class _Answer:
         decision = self._decision
         if self._origin == "easier":
             return (_TO_SEE_THE_END - 1) * self._question.budget_s
+        if self._endings is not None and self._endings.verdict == "open":
+            return self._more_for_endings_s(self._endings)
         if decision is None or self._step_times_keep_it_open:
             return None
         index = decision.batch_sizes.index(decision.contender)
@@ -206,6 +228,17 @@ class _Answer:
         if math.isinf(over):
             return None
         return max(0.5, min(over**2 - 1, 20.0)) * self._run_log.engine.spent_s()
+
+    def _more_for_endings_s(self, endings: Endings) -> float | None:
+        """What the whole trainings cost that would tell whether it ends no worse."""
+        needed = seeds_to_tell(endings)
+        n = len(endings.seeds)
+        if needed is None:
+            needed = 2 * n
+        three = (endings.recommended, endings.reference, endings.reference_tuned)
+        cells = {(e.batch_size, e.learning_rate) for e in three if e is not None}
+        seed_s = sum(self._run_log.run_s(cell[0], whole_steps(self._state, cell)) for cell in cells)
+        return max(1, needed - n) * seed_s / self._run_log.engine.n_workers
 
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None:
@@ -218,11 +251,12 @@ class _Answer:
 
     def _caveats(self) -> list[Reason]:
         caveats = []
-        if self._overfits:
+        if self._state.end is not None and self._state.end.ended_by == "overfitting":
             caveats.append(Reason.of("reference_overfits"))
         if self._origin == "easier" and self._run_log.until is not None:
             caveats.append(_easier_than_asked(self._run_log.until, self._question.target))
-        if self._verification is not None and self._verification.head_to_head is None:
+        verified = self._verification
+        if verified is not None and verified.head_to_head is None and self._state.end is None:
             caveats.append(Reason.of("not_verified"))
         if self._verification is not None and self._verification.missed:
             missed, n = self._verification.missed, self._verification.n
@@ -264,7 +298,10 @@ class _Answer:
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
         best = self._state.best()
-        return None if best is None else self._configuration(best)
+        if best is None:
+            # Nothing faster ends as well as what the user has.
+            return None if self._endings is None else self._question.reference
+        return self._configuration(best)
 
     def _expected(self, batch_size: int) -> Expected:
         question = self._question

@@ -65,6 +65,8 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
             if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
             and option.batch_size not in state.ruled_out
         )
+        if not sizes:
+            return None
         cost, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
         if target == state.run_log.until:
             least = np.array([_least_log_learning_cost(state, size) for size in sizes])
@@ -131,7 +133,7 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
     logs: dict[int, list[float]] = {}
     for size in sorted(state.tuned):
         found = state.learning_costs(size, target=target)
-        if found:
+        if found and size not in state.ruled_out:
             logs[size] = [math.log(cost) for cost in found]
     if not logs:
         return None

@@ -13,6 +13,7 @@ import msgspec
 from batchlab.advice.parts import (
     Candidate,
     Configuration,
+    Endings,
     Expected,
     HeadToHead,
     Laws,
@@ -76,6 +77,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     laws: Laws | None
     head_to_head: HeadToHead | None
+    endings: Endings | None
     other_targets: tuple[TargetAnswer, ...]
     missing: Reason | None
     more_budget_s: float | None
@@ -138,6 +140,7 @@ def _document(advice: Advice) -> AdviceDocument:
         candidates=advice.candidates,
         laws=advice.laws,
         head_to_head=advice.head_to_head,
+        endings=advice.endings,
         other_targets=advice.other_targets,
         missing=advice.missing,
         more_budget_s=advice.more_budget_s,

@@ -37,12 +37,14 @@ class EndLevel:
         n: how many evaluations that is the mean of.
         ended_by: what makes it the end.
         margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
+        epochs: passes over the training set of the run: a whole training.
     """
 
     value: float
     n: int
     ended_by: EndedBy
     margin: float
+    epochs: float
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
@@ -54,24 +56,59 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
         planned_steps: a training of so many steps is whole.
 
     Returns:
-        None where the run has neither reached a plateau nor its planned end, or failed.
+        None where the run has neither reached a plateau nor its planned end, or failed. Under a
+        learning-rate shape only its end is one.
     """
+    if record.trial.horizon_steps is not None and record.steps < planned_steps:
+        return None
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     ended_by: EndedBy = "overfitting" if plateau.turned else "plateau"
     if plateau.verdict != "reached":
         if record.has_failed or record.steps < planned_steps:
             return None
         ended_by = "planned_end"
-    curve = [(e.samples, v) for e, v in record.curve("validation", question.metric) if e.step > 0]
-    if ended_by == "overfitting":
-        values = _best_in_a_row([value for _, value in curve], question)
-    else:
-        values = [value for samples, value in curve if samples >= (1 - _TAIL) * record.samples]
+    values = last_values(question, record, overfits=ended_by == "overfitting")
     if not values:
         return None
     value = math.fsum(values) / len(values)
-    margin = _margin(question, value, [value for _, value in curve])
-    return EndLevel(value=value, n=len(values), ended_by=ended_by, margin=margin)
+    curve = [v for e, v in record.curve("validation", question.metric) if e.step > 0]
+    return EndLevel(
+        value=value,
+        n=len(values),
+        ended_by=ended_by,
+        margin=_margin(question, value, curve),
+        epochs=record.epochs,
+    )
+
+
+def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> list[float]:
+    """The validation values that a run's end is the mean of; none where it was not evaluated.
+
+    Args:
+        question: what was asked.
+        record: the run, as far as it went.
+        overfits: whether the reference gets worse again: then the best in a row count, for it is
+            stopped there.
+    """
+    curve = [(e.samples, v) for e, v in record.curve("validation", question.metric) if e.step > 0]
+    if overfits:
+        return _best_in_a_row([value for _, value in curve], question)
+    return [value for samples, value in curve if samples >= (1 - _TAIL) * record.samples]
+
+
+def margin_beside(question: Question, value: float, *, otherwise: float) -> float:
+    """How much worse than `value` counts as ending no worse: 5 % more errors.
+
+    The remaining error is known of a metric between 0 and 1 alone.
+
+    Args:
+        question: what was asked.
+        value: what the better of the references ends with.
+        otherwise: the margin where the remaining error is not known.
+    """
+    if question.better == "higher" and 0 < value < 1:
+        return _MORE_ERRORS * (1 - value)
+    return otherwise
 
 
 def as_well_as(question: Question, end: EndLevel) -> Target:
@@ -94,9 +131,7 @@ def _margin(question: Question, value: float, curve: Sequence[float]) -> float:
     and 5 % of what lies above 0 could be most of what there is to learn.
     """
     unseen = default_delta(question.metric, curve) / 2
-    if question.better == "higher" and 0 < value < 1:
-        return max(_MORE_ERRORS * (1 - value), unseen)
-    return unseen
+    return max(margin_beside(question, value, otherwise=unseen), unseen)
 
 
 def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:

@@ -18,9 +18,12 @@ _USUALLY = 1.6
 
 
 def other_targets(state: StudyState) -> tuple[Target, Target] | None:
-    """The easier and the harder target that the decision is repeated at, None: none to be had."""
+    """The easier and the harder target that the decision is repeated at, None: none to be had.
+
+    Beyond the end of a training there is no harder one.
+    """
     target = state.run_log.until
-    if target is None:
+    if target is None or state.end is not None:
         return None
     reference = state.question.reference.batch_size
     return neighbours(target, list(state.valuation_runs(reference).values()))

@@ -12,6 +12,7 @@ from batchlab.records.trial import Target
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
+EndingVerdict = Literal["no_worse", "worse", "open"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +169,66 @@ class HeadToHead:
     reference: tuple[float | None, ...]
     reference_tuned: tuple[float | None, ...]
     reference_bounds: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How whole trainings of one configuration end, seed by seed.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        learning_rate: its rate.
+        epochs: passes over the training set of each training.
+        values: the validation metric at the end, a mean over the last quarter of the training;
+            where the reference overfits, over the best evaluations in a row. None: it failed, or
+            was not followed so far.
+        test: the metric on test data after the last step; nothing was decided by it.
+    """
+
+    batch_size: int
+    learning_rate: float
+    epochs: float
+    values: tuple[float | None, ...]
+    test: tuple[float | None, ...]
+
+    @property
+    def found(self) -> tuple[float, ...]:
+        """The values of the seeds that have one."""
+        return tuple(value for value in self.values if value is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endings:
+    """Whether the recommendation ends no worse than the reference, as it is and tuned.
+
+    Attributes:
+        metric: the validation metric.
+        seeds: the seeds, fresh for all three.
+        recommended: how the recommendation ends, or what was to be one.
+        reference: how the reference ends as it is.
+        reference_tuned: the reference batch size at its own tuned rate; None: it has none.
+        compared_with: the one of the references that ends better.
+        difference: how much better than that the recommendation ends, in the metric's unit, with
+            its 95 % interval; negative: it ends worse.
+        worst: the least that the difference is, with 95 % confidence (one-sided); None: too few
+            runs.
+        margin: so much worse still counts as no worse; fixed before any of these runs.
+        verdict: "no_worse" (`worst` lies above -margin), "worse" (the whole interval lies below
+            it), or "open".
+        reason: why.
+    """
+
+    metric: str
+    seeds: tuple[int, ...]
+    recommended: Ending
+    reference: Ending
+    reference_tuned: Ending | None
+    compared_with: Ending
+    difference: Estimate
+    worst: float | None
+    margin: float
+    verdict: EndingVerdict
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,8 @@ Purpose = Literal["pilot", "tune", "value", "verify"]
 
 Key = tuple[int, float, int]
 """Batch size, learning rate and seed, as they were asked for."""
+CellKey = tuple[int, float]
+"""Batch size and learning rate."""
 
 
 def steps_to(record: TrialRecord, target: Target) -> float | None:
@@ -86,6 +88,7 @@ class RunLog:
         seed: int,
         steps: int,
         until: Target | None = None,
+        whole: bool = False,
         watched_from_samples: int | None = None,
     ) -> RunRequest:
         """A run of at most `steps` steps, `until` the study's target unless another is given.
@@ -96,6 +99,7 @@ class RunLog:
             seed: of initial weights and order of examples.
             steps: at most so many; the question may allow fewer.
             until: the target at which it ends; None: the study's own, if it has one.
+            whole: it goes on to its last step, whatever it meets on the way.
             watched_from_samples: from where on it is watched; None: from where it may meet the
                 target, by what is known so far.
         """
@@ -106,7 +110,7 @@ class RunLog:
             trial=trial,
             length=RunLength(
                 steps=max(1, min(steps, self.longest_steps(batch_size))),
-                until=until or self.until,
+                until=None if whole else until or self.until,
                 watched_from_samples=self.watched_from_samples(batch_size)
                 if watched_from_samples is None
                 else watched_from_samples,
@@ -145,7 +149,8 @@ class RunLog:
         known = self.records.get(self.key_of(request)) or self._ahead.get(request.trial)
         if known is None:
             return request.last_step
-        if self.until is not None and known.crossing(self.until) is not None:
+        until = request.length.until
+        if until is not None and known.crossing(until) is not None:
             return 0
         if not self.engine.capabilities.resumes:
             return request.last_step

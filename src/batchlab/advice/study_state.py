@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.carried_over import CarriedOver
+from batchlab.advice.end_level import EndLevel
 from batchlab.advice.question import Option, Question
 from batchlab.advice.rate_trend import rate_trend
 from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
@@ -37,6 +38,7 @@ class StudyState:
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     missed_at: dict[int, int] = field(default_factory=dict)  # steps in which no rate tried met it
     first_octave: float = 0.0  # where the first search begins, above the reference rate
+    end: EndLevel | None = None  # what the reference ends with; None: not seen, or not in question
 
     @property
     def question(self) -> Question:
@@ -120,7 +122,7 @@ class StudyState:
         return None if best is None else best[0]
 
     def _best(self) -> tuple[float, int] | None:
-        met = self.that_met_the_target()
+        met = [size for size in self.that_met_the_target() if size not in self.ruled_out]
         sizes = [size for size in met if self.learning_costs(size)] or met
         known = ((self.log_cost(size), size) for size in sizes)
         return min(((cost, size) for cost, size in known if cost is not None), default=None)
@@ -369,7 +371,7 @@ class StudyState:
 
     def _as_usual(self, request: RunRequest) -> RunRequest:
         """The request as far as runs of its cell usually go; as it is where none met the target."""
-        if self.run_log.until is None:
+        if request.length.until is None:
             return request
         cell = self.run_log.key_of(request)[:2]
         others = self.run_log.of_cell(cell, "pilot", "tune", "value", "verify").values()

@@ -1,7 +1,8 @@
 """Verification: the recommendation against the reference, on seeds that had no part in the choice.
 
 Source: design §6.8: the best of many noisy cells looks better than it is; so what is reported of
-the recommendation, and its gain, comes from these runs alone.
+the recommendation, and its gain, comes from these runs alone. Where the end of a training was seen
+they are whole trainings, so that they also say how each configuration ends.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from batchlab.advice.agreement import CellKey, Objection, disagreement
+from batchlab.advice.agreement import Objection, disagreement
 from batchlab.advice.costs import weight_sd
-from batchlab.advice.parts import HeadToHead
-from batchlab.advice.run_log import steps_to
+from batchlab.advice.endings import endings_of, seeds_to_tell
+from batchlab.advice.parts import Endings, HeadToHead
+from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.scatter import scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
+from batchlab.advice.whole_training import whole_steps
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
@@ -30,6 +33,9 @@ _FOLLOW = 6.0
 # Where the budget is short: enough to show that it is not as good.
 _FOLLOW_SHORTLY = 2.0
 _VERIFIED_AT_LEAST = 1 / 3
+# Of the budget, what may be set aside for it; whole trainings tell more and cost more.
+_RESERVED_AT_MOST = 1 / 4
+_RESERVED_FOR_WHOLE = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +52,7 @@ class Verification:
         against: what they say against the recommendation; None: nothing.
         gain: the reference's figure over the recommendation's.
         gain_from_batch_size: the same for the reference batch size at its own tuned rate.
+        endings: how whole trainings end; None: an end was not in question, or none was seen.
     """
 
     batch_size: int
@@ -57,10 +64,17 @@ class Verification:
     gain: Estimate
     gain_from_batch_size: Estimate
     against: Objection | None = None
+    endings: Endings | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether further seeds would hardly change what it says."""
+        open_yet = self.endings is not None and self.endings.verdict == "open"
+        return self.against is None and not self.missed and not open_yet
 
 
 def reserve(state: StudyState) -> None:
-    """Set aside what the verification is expected to cost, at most a quarter of the budget."""
+    """Set aside what the verification is expected to cost, at most a part of the budget."""
     reference = state.question.reference.batch_size
     cells = [state.cell(reference), _reference_cell(state)]
     best = state.best()
@@ -72,21 +86,25 @@ def reserve(state: StudyState) -> None:
         if cell is not None
         for seed in state.seeds.verify[:N_SEEDS]
     ]
-    state.run_log.reserved_s = min(state.expected_s(requests), state.question.budget_s / 4)
+    share = _RESERVED_AT_MOST if state.end is None else _RESERVED_FOR_WHOLE
+    state.run_log.reserved_s = min(state.expected_s(requests), share * state.question.budget_s)
 
 
 def reserve_shortly(state: StudyState) -> None:
     """Leave only what it takes to show on a fresh seed that something is better than the reference.
 
-    Without a recommendation there is less to verify, and more to find.
+    Without a recommendation there is less to verify, and more to find; but one fresh seed does not
+    show that it ends no worse.
     """
+    if state.end is not None:
+        return
     best, cells = state.best(), [_reference_cell(state)]
     if best is not None:
         chosen = state.cell(best)
         cells += [] if chosen is None else [chosen]
     seed = state.seeds.verify[0]
     requests = [_request(state, cell, seed, _FOLLOW_SHORTLY) for cell in dict.fromkeys(cells)]
-    least_s = min(state.expected_s(requests), state.question.budget_s / 4)
+    least_s = min(state.expected_s(requests), _RESERVED_AT_MOST * state.question.budget_s)
     state.run_log.reserved_s = max(_VERIFIED_AT_LEAST * state.run_log.reserved_s, least_s)
 
 
@@ -111,6 +129,10 @@ def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
     """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
     cell, target = _reference_cell(state), state.run_log.until
     if target is None:
+        return
+    if state.end is not None:
+        for seed in state.seeds.verify[:N_SEEDS]:
+            yield _request(state, cell, seed)
         return
     for record in state.run_log.of_cell(cell, "pilot", "tune").values():
         steps = steps_to(record, target)
@@ -142,11 +164,10 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     )
     if first:
         found = _read(state, first, chosen, reference, tuned)
-        if found.against is None and not found.missed:
+        if found.is_settled:
             return found
-        why = Reason.of("missed_on_a_fresh_seed", size=batch_size)
-        why = why if found.against is None else found.against.why
-        further = _run(state, cells, state.seeds.verify[N_SEEDS : 2 * N_SEEDS], why=why)
+        n_all = N_SEEDS + _n_further(found)
+        further = _run(state, cells, state.seeds.verify[N_SEEDS:n_all], why=_why_further(found))
         return _read(state, (*first, *further), chosen, reference, tuned)
     why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
@@ -161,6 +182,22 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     )
 
 
+def _n_further(found: Verification) -> int:
+    """How many more seeds are worth asking."""
+    if found.endings is None or found.endings.verdict != "open":
+        return N_SEEDS
+    needed = seeds_to_tell(found.endings)
+    return N_SEEDS if needed is None else max(N_SEEDS, needed - N_SEEDS)
+
+
+def _why_further(found: Verification) -> Reason:
+    if found.against is not None:
+        return found.against.why
+    if found.missed or found.endings is None:
+        return Reason.of("missed_on_a_fresh_seed", size=found.batch_size)
+    return found.endings.reason
+
+
 def _run(
     state: StudyState,
     cells: Sequence[CellKey],
@@ -173,7 +210,11 @@ def _run(
     for n in range(len(seeds), 0, -1):
         requests = [_request(state, cell, seed, follow) for seed in seeds[:n] for cell in cells]
         if state.expected_s(requests) <= state.run_log.left_s():
-            state.run_log.note(Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n), why)
+            did = Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n)
+            if state.end is not None:
+                epochs = state.end.epochs
+                did = Reason.of("verify_to_the_end", size=cells[0][0], n=n, epochs=epochs)
+            state.run_log.note(did, why)
             state.run_log.run(requests, "verify")
             return seeds[:n]
     return ()
@@ -224,6 +265,7 @@ def _read(
             gains=gains,
             lost_to=[other for other in gains if _lost(figures[chosen], figures[other])],
         ),
+        endings=endings_of(state, seeds, recommended=chosen, reference=reference, tuned=tuned),
     )
 
 
@@ -322,7 +364,11 @@ def _reference_cell(state: StudyState) -> CellKey:
 
 def _request(state: StudyState, cell: CellKey, seed: int, follow: float = _FOLLOW) -> RunRequest:
     return state.run_log.request(
-        batch_size=cell[0], learning_rate=cell[1], seed=seed, steps=_limit(state, cell, follow)
+        batch_size=cell[0],
+        learning_rate=cell[1],
+        seed=seed,
+        steps=_limit(state, cell, follow),
+        whole=state.end is not None,
     )
 
 
@@ -330,6 +376,8 @@ def _limit(state: StudyState, cell: CellKey, follow: float = _FOLLOW) -> int:
     """At how many steps a verification run of this cell is cut."""
     if state.run_log.until is None:
         return state.horizon_steps(cell[0])
+    if state.end is not None:
+        return whole_steps(state, cell)
     if cell == state.cell(cell[0]):
         return state.value_limit(cell[0])
     best_cost = state.best_log_cost()

@@ -18,6 +18,27 @@ MESSAGES: dict[str, Message] = {
         "on {n} fresh seeds batch size {other} at {rate:rate} was better than batch size {size}, "
         "which had looked best"
     ),
+    "ends_no_worse": N_(
+        "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}"
+    ),
+    "ends_worse": N_("batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}"),
+    "ending_open": N_(
+        "whether batch size {size} ends as well is open: it ends at {ends:.4g}, {other} at "
+        "{other_ends:.4g}, and after {n} trainings of each it may still be worse by {worse:.2g}, "
+        "more than the {margin:.2g} allowed"
+    ),
+    "ending_seen_once": N_(
+        "whether batch size {size} ends as well is open: too few whole trainings were run"
+    ),
+    "whole_trainings_failed": N_(
+        "{n} whole trainings of batch size {size} failed, after it had looked best: {why}"
+    ),
+    "whole_trainings_not_seen": N_(
+        "whether it ends as well was not seen: the budget had nothing left for whole trainings"
+    ),
+    "no_whole_training": N_("no whole training of it was run"),
+    "all_end_worse": N_("nothing faster than the reference ends as well: {why}"),
+    "a_configuration": N_("{size} at {rate:rate}"),
     "all_within_delta": N_(
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the best "
         "in {objective:term}; {size} takes the least memory"

@@ -78,6 +78,10 @@ MESSAGES: dict[str, Message] = {
     ),
     "nothing_left_for_runs": N_("neither budget nor seeds are left for another"),
     "verify_on_fresh_seeds": N_("verify batch size {size} on {n} fresh seeds"),
+    "verify_to_the_end": N_(
+        "verify batch size {size} on {n} fresh seeds, in whole trainings of about {epochs:.3g} "
+        "epochs"
+    ),
     "missed_on_a_fresh_seed": N_("batch size {size} missed the target on a fresh seed"),
     "chosen_runs_flatter": N_("the runs that chose it look better than it is"),
     "follow_runs": N_("follow {runs} runs on to {metric} {value:.4g}"),

@@ -1,0 +1,185 @@
+"""Endings: how whole trainings end, and whether the recommendation ends no worse than the user's.
+
+What is fast to a level may end worse: its rate is too high for the end, or too low to get there. So
+the recommendation, the reference and the tuned reference are followed to the end of a training on
+the same fresh seeds, and "no worse" has to be shown, by a margin that was fixed beforehand.
+
+Source: non-inferiority by an interval, Piaggio et al. 2012 (CONSORT), JAMA 308(24).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from scipy.special import stdtrit
+
+from batchlab.advice.end_level import EndLevel, last_values, margin_beside
+from batchlab.advice.parts import Ending, Endings, EndingVerdict
+from batchlab.advice.run_log import CellKey, why_it_failed
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.whole_training import whole_steps
+from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
+from batchlab.records.trial import TrialRecord
+
+_CONFIDENCE = 0.95  # one-sided: only how much worse it may be is asked
+# Of the margin: what lies nearer to it is not told apart from it.
+_LEAST_FAR = 0.1
+
+
+def endings_of(
+    state: StudyState,
+    seeds: Sequence[int],
+    *,
+    recommended: CellKey,
+    reference: CellKey,
+    tuned: CellKey | None,
+) -> Endings | None:
+    """How the three end on these seeds.
+
+    Args:
+        state: the runs; those of the three were followed for whole trainings.
+        seeds: that had no part in the choice.
+        recommended: its batch size and rate.
+        reference: the configuration as it is.
+        tuned: the reference batch size at its own tuned rate; None: it has none.
+
+    Returns:
+        None where the end of a training was not seen, or no run of the reference came to it.
+    """
+    end = state.end
+    if end is None:
+        return None
+    cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
+    known = {cell: _ending(state, end, cell, seeds) for cell in cells}
+    mine = known[recommended]
+    others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
+    if len(known) == 1:
+        others = [mine]  # nothing else is in question
+    if not others:
+        return None
+    best = max if state.question.better == "higher" else min
+    compared_with = best(others, key=_mean)
+    margin = margin_beside(state.question, _mean(compared_with), otherwise=end.margin)
+    sign = 1 if state.question.better == "higher" else -1
+    difference, worst = _difference(mine, compared_with, known.values(), sign=sign)
+    verdict = _verdict(difference, worst, margin)
+    reason = _reason(verdict, mine, compared_with, worst, margin)
+    failed = _failed(state, recommended, seeds)
+    if failed:
+        verdict = "worse"
+        why = why_it_failed(failed[0])
+        reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
+    return Endings(
+        metric=state.question.metric,
+        seeds=tuple(seeds),
+        recommended=mine,
+        reference=known[reference],
+        reference_tuned=None if tuned is None else known[tuned],
+        compared_with=compared_with,
+        difference=difference,
+        worst=worst,
+        margin=margin,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def seeds_to_tell(endings: Endings) -> int | None:
+    """About how many seeds settle what these leave open; None: their scatter is not known.
+
+    The interval shrinks with the root of the seeds; it has to leave the margin to one side.
+    """
+    value, worst = endings.difference.estimate, endings.worst
+    if value is None or worst is None:
+        return None
+    far = max(abs(value + endings.margin), _LEAST_FAR * endings.margin)
+    return math.ceil(endings.difference.n * ((value - worst) / far) ** 2)
+
+
+def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int]) -> Ending:
+    size, rate = cell
+    values: list[float | None] = []
+    test: list[float | None] = []
+    for seed in seeds:
+        record = state.run_log.records.get((*cell, seed))
+        if record is None or record.has_failed or record.steps < whole_steps(state, cell):
+            values.append(None)
+            test.append(None)
+            continue
+        last = last_values(state.question, record, overfits=end.ended_by == "overfitting")
+        values.append(math.fsum(last) / len(last) if last else None)
+        test.append(record.final("test", state.question.metric))
+    plan = state.run_log.plan(size)
+    return Ending(
+        batch_size=size,
+        learning_rate=rate,
+        epochs=plan.epoch_at(whole_steps(state, cell)),
+        values=tuple(values),
+        test=tuple(test),
+    )
+
+
+def _failed(state: StudyState, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:
+    records = (state.run_log.records.get((*cell, seed)) for seed in seeds)
+    return [record for record in records if record is not None and record.has_failed]
+
+
+def _mean(ending: Ending) -> float:
+    return math.fsum(ending.found) / len(ending.found)
+
+
+def _difference(
+    mine: Ending, other: Ending, known: Iterable[Ending], *, sign: int
+) -> tuple[Estimate, float | None]:
+    """How much better it ends, and at the worst; the scatter of the seeds is one for all."""
+    n = min(len(mine.found), len(other.found))
+    if mine is other:
+        return Estimate.of(0.0, interval=(0.0, 0.0), n=n), 0.0
+    if not n:
+        return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0), None
+    squares, degrees = 0.0, 0
+    for ending in known:
+        if ending.found:
+            squares += math.fsum((value - _mean(ending)) ** 2 for value in ending.found)
+            degrees += len(ending.found) - 1
+    value = sign * (_mean(mine) - _mean(other))
+    if not degrees:
+        return Estimate.of(value, interval=(None, None), n=n), None
+    error = math.sqrt(squares / degrees * (1 / len(mine.found) + 1 / len(other.found)))
+    half = float(stdtrit(degrees, 0.975)) * error
+    worst = value - float(stdtrit(degrees, _CONFIDENCE)) * error
+    return Estimate.of(value, interval=(value - half, value + half), n=n), worst
+
+
+def _verdict(difference: Estimate, worst: float | None, margin: float) -> EndingVerdict:
+    """Shown to be no worse, shown to be worse, or open."""
+    if worst is not None and worst >= -margin:
+        return "no_worse"
+    if difference.high is not None and difference.high < -margin:
+        return "worse"
+    return "open"
+
+
+def _reason(
+    verdict: EndingVerdict, mine: Ending, other: Ending, worst: float | None, margin: float
+) -> Reason:
+    if worst is None:
+        return Reason.of("ending_seen_once", size=mine.batch_size)
+    beside = Reason.of("a_configuration", size=other.batch_size, rate=other.learning_rate)
+    size, ends, other_ends = mine.batch_size, _mean(mine), _mean(other)
+    if verdict == "no_worse":
+        return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
+    if verdict == "worse":
+        return Reason.of("ends_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
+    return Reason.of(
+        "ending_open",
+        size=size,
+        ends=ends,
+        other=beside,
+        other_ends=other_ends,
+        n=min(len(mine.found), len(other.found)),
+        worse=-worst,
+        margin=margin,
+    )

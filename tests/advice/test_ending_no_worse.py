@@ -1,0 +1,114 @@
+"""The advice of a study that saw the end of a training: what it names ends no worse."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.advisor import advise
+from batchlab.words.reasons import reason_text
+
+STEP_S = knee(1024)
+# The level is 5 % of the errors below it.
+USUAL_END = 1 - 0.03 / 1.05
+
+
+def advised(*, trainings=100.0, n_workers=2, **truth):
+    known = Truth(**({"end": lambda size, rate: USUAL_END, "end_noise": 0.0002} | truth))
+    engine = SimulatedEngine(truth=known, step_s=STEP_S, n_workers=n_workers)
+    budget_s = trainings * known.best_steps(64) * STEP_S(64)
+    asked = question(STEP_S, budget_s=budget_s, target=None, target_origin="pilot")
+    return advise(asked, engine), engine
+
+
+def cells(endings):
+    """The configurations whose ends were compared, as (batch size, rate)."""
+    three = (endings.recommended, endings.reference, endings.reference_tuned)
+    return [(ending.batch_size, ending.learning_rate) for ending in three if ending is not None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainings", [40.0, 100.0, 200.0])
+def test_what_is_named_was_shown_to_end_no_worse_in_whole_trainings_on_fresh_seeds(trainings):
+    advice, engine = advised(trainings=trainings)
+
+    assert advice.target_origin == "pilot"
+    assert advice.recommendation is not None
+    assert advice.endings.verdict == "no_worse"
+    chosen = (advice.recommendation.batch_size, advice.recommendation.learning_rate)
+    assert cells(advice.endings)[:2] == [chosen, (64, 0.01)]
+    verified = [r for r in engine.asked if r.trial.seed in advice.endings.seeds]
+    assert {request.length.until for request in verified} == {None}
+    assert engine.spent_s() <= 1.05 * advice.budget_s
+    chose = {run.seed for run in advice.tried if run.purpose in ("pilot", "tune", "value")}
+    assert not chose & set(advice.endings.seeds)
+
+
+def test_a_batch_size_that_never_gets_to_the_level_is_not_named():
+    advice, _ = advised(end=lambda size, rate: USUAL_END - (0.004 if size > 128 else 0.0))
+
+    assert advice.recommendation.batch_size <= 128
+    assert advice.endings.verdict == "no_worse"
+
+
+def test_what_is_faster_to_the_level_but_ends_worse_is_out_and_the_next_one_is_named():
+    """The tuned reference ends far better than both pilots, by which the level was set."""
+
+    def end(size: int, rate: float) -> float:
+        return USUAL_END + (0.012 if size == 64 and rate not in (0.01, 0.04) else 0.0)
+
+    advice, _ = advised(end=end, best_rate=0.02, right=0.3, left=0.3)
+
+    # By time to the level alone it is 1024, four times faster.
+    worse = [candidate.note for candidate in advice.candidates if candidate.batch_size == 1024]
+    assert "ends worse" in reason_text(worse[0])
+    assert (advice.recommendation.batch_size, advice.recommendation.learning_rate) == (64, 0.02)
+    assert advice.endings.verdict == "no_worse"
+    assert advice.endings.recommended.found[0] > USUAL_END + 0.01
+
+
+def test_where_nothing_faster_lasts_for_a_whole_training_the_reference_stays_for_now():
+    """A rate that gets to the level may not survive what comes after it."""
+
+    def lasts(size: int, rate: float) -> float:
+        return math.inf if (size, rate) == (64, 0.01) else 1.1
+
+    advice, _ = advised(lasts=lasts)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.recommendation is None
+    assert "whole trainings of batch size" in reason_text(advice.reason)
+    assert (advice.provisional.batch_size, advice.provisional.learning_rate) == (64, 0.01)
+
+
+def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
+    advice, _ = advised(end_noise=0.0012)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.recommendation is None
+    assert advice.endings.verdict == "open"
+    assert len(advice.endings.seeds) > 3  # more were asked
+    assert "is open" in reason_text(advice.missing)
+    assert advice.provisional.batch_size > 64
+    assert advice.more_budget_s > 0
+
+
+def test_a_tight_budget_spends_less_on_the_reference_batch_size():
+    def tuning_runs(trainings):
+        advice, _ = advised(trainings=trainings)
+        return len([r for r in advice.tried if r.batch_size == 64 and r.purpose == "tune"])
+
+    assert tuning_runs(40.0) < tuning_runs(400.0)
+
+
+def test_a_target_that_was_given_asks_for_no_ends():
+    truth = Truth()
+    engine = SimulatedEngine(truth=truth, step_s=STEP_S)
+
+    advice = advise(question(STEP_S, budget_s=60 * truth.best_steps(64) * STEP_S(64)), engine)
+
+    assert advice.endings is None
+    assert advice.recommendation is not None

@@ -1,0 +1,199 @@
+"""Endings: shown to be no worse, shown to be worse, or open; by a margin fixed beforehand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
+
+from batchlab.advice.end_level import EndLevel
+from batchlab.advice.endings import endings_of, seeds_to_tell
+from batchlab.advice.whole_training import whole_steps
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
+
+EPOCHS = 16.0
+END = EndLevel(value=0.978, n=9, ended_by="plateau", margin=0.0011, epochs=EPOCHS)
+REFERENCE, TUNED, CHOSEN = (64, 0.01), (64, learning_rate(64)), (256, learning_rate(256))
+ALIKE = (0.979, 0.978, 0.977)
+
+
+def ends_at(state, cell, value: float) -> Run:
+    """A whole training that is at `value` for its last quarter, and was worse before."""
+    last = whole_steps(state, cell)
+    marks = [(round(share * last), value) for share in (0.75, 0.8, 0.9, 1.0)]
+    return Run(Status.OK, ((0, 0.1), (last // 2, value - 0.2), *marks))
+
+
+def state_with(ends, *, end=END, **question):
+    """Whole trainings that end so, by configuration and seed; a Run stands for itself."""
+    state = made_up_state({64: [met(900)] * 2, 256: [met(500)] * 2}, **question)
+    state.end = END
+    for cell, values in ends.items():
+        for seed, value in zip(state.seeds.verify, values, strict=False):
+            run = value if isinstance(value, Run) else ends_at(state, cell, value)
+            size, rate = cell
+            trial = state.run_log.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
+            state.run_log.records[size, rate, seed] = run.record_of(trial)
+            state.run_log.purposes[size, rate, seed] = "verify"
+    state.end = end
+    return state
+
+
+def found(ends, *, n=3, tuned=TUNED, chosen=CHOSEN, **changes):
+    state = state_with(ends, **changes)
+    seeds = state.seeds.verify[:n]
+    return endings_of(state, seeds, recommended=chosen, reference=REFERENCE, tuned=tuned)
+
+
+def shifted(values, by):
+    return tuple(value + by for value in values)
+
+
+@pytest.mark.parametrize(
+    ("better_by", "verdict"), [(0.002, "no_worse"), (0.0, "open"), (-0.004, "worse")]
+)
+def test_the_interval_against_the_margin_is_the_verdict(better_by, verdict):
+    ends = {REFERENCE: ALIKE, TUNED: shifted(ALIKE, -0.01), CHOSEN: shifted(ALIKE, better_by)}
+
+    endings = found(ends)
+
+    assert endings.verdict == verdict
+    assert endings.difference.estimate == pytest.approx(better_by)
+    assert endings.margin == pytest.approx(0.05 * (1 - 0.978))
+    assert endings.difference.low < endings.worst < endings.difference.estimate
+
+
+def test_what_is_open_with_three_seeds_more_seeds_tell():
+    """Equal ends are told to be no worse once the seeds are enough for the margin."""
+    ends = {cell: ALIKE * 3 for cell in (REFERENCE, TUNED, CHOSEN)}
+
+    assert found(ends, n=3).verdict == "open"
+    assert found(ends, n=9).verdict == "no_worse"
+
+
+def test_so_many_seeds_as_are_said_to_tell_do():
+    """Twelve seeds in groups of three alike: the scatter is the same with 3 and with 12."""
+    ends = {cell: ALIKE * 4 for cell in (REFERENCE, TUNED, CHOSEN)}
+    needed = seeds_to_tell(found(ends, n=3))
+
+    assert 3 < needed <= 12
+    assert found(ends, n=needed).verdict == "no_worse"
+    assert seeds_to_tell(found({REFERENCE: ALIKE, CHOSEN: ALIKE}, n=1, tuned=None)) is None
+
+
+@pytest.mark.parametrize("better", [REFERENCE, TUNED])
+def test_it_is_compared_with_the_better_of_the_references(better):
+    ends = dict.fromkeys((REFERENCE, TUNED, CHOSEN), ALIKE) | {better: shifted(ALIKE, 0.005)}
+
+    endings = found(ends)
+
+    assert (endings.compared_with.batch_size, endings.compared_with.learning_rate) == better
+    assert endings.difference.estimate == pytest.approx(-0.005)
+    assert endings.verdict == "worse"
+
+
+def test_of_a_loss_less_is_better():
+    ends = {REFERENCE: ALIKE, TUNED: shifted(ALIKE, 0.5), CHOSEN: shifted(ALIKE, -0.1)}
+
+    endings = found(ends, better="lower")
+
+    assert endings.compared_with.learning_rate == REFERENCE[1]
+    assert endings.difference.estimate == pytest.approx(0.1)
+    assert endings.margin == END.margin  # the floor of a loss is not known
+    assert endings.verdict == "no_worse"
+
+
+def test_a_whole_training_that_fails_ends_worse_whatever_the_others_do():
+    ends = {
+        REFERENCE: ALIKE,
+        TUNED: ALIKE,
+        CHOSEN: (0.999, diverged(50), 0.999),
+    }
+
+    endings = found(ends)
+
+    assert endings.verdict == "worse"
+    assert endings.recommended.values == (pytest.approx(0.999), None, pytest.approx(0.999))
+    assert reason_text(endings.reason).startswith("1 whole trainings of batch size 256 failed")
+
+
+def test_what_was_not_followed_to_the_end_is_not_counted():
+    state = state_with({})
+    half = replace(ends_at(state, CHOSEN, 0.5), curve=((0, 0.1), (10, 0.5)))
+
+    endings = found({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (half, *ALIKE[1:])})
+
+    assert endings.recommended.values[0] is None
+    assert endings.recommended.found == pytest.approx(ALIKE[1:])
+
+
+def test_one_seed_each_tells_nothing_however_good_it_looks():
+    ends = {REFERENCE: (0.9,), TUNED: (0.9,), CHOSEN: (0.99,)}
+
+    endings = found(ends, n=1)
+
+    assert endings.verdict == "open"
+    assert endings.worst is None
+    assert "too few whole trainings" in reason_text(endings.reason)
+
+
+def test_the_tuned_reference_is_compared_with_the_one_as_it_is():
+    endings = found({REFERENCE: ALIKE, TUNED: shifted(ALIKE, -0.02)}, chosen=TUNED)
+
+    assert endings.verdict == "worse"
+    assert endings.compared_with.learning_rate == REFERENCE[1]
+
+
+def test_the_reference_itself_ends_no_worse_than_itself():
+    endings = found({REFERENCE: ALIKE}, chosen=REFERENCE, tuned=None)
+
+    assert endings.verdict == "no_worse"
+    assert (endings.worst, endings.difference.estimate) == (0.0, 0.0)
+
+
+def test_where_no_end_was_seen_or_the_reference_has_none_nothing_is_said():
+    assert found({REFERENCE: ALIKE, CHOSEN: ALIKE}, end=None) is None
+    assert found({CHOSEN: ALIKE}) is None
+
+
+def test_a_larger_batch_that_takes_longer_to_the_level_gets_longer():
+    state = state_with({})
+    per_epoch = state.run_log.plan(256).steps_in(1)
+    assert whole_steps(state, CHOSEN) == max(16 * per_epoch, 1500)
+
+    state.tuned[256].learning_cost = 20.0 * per_epoch
+    assert whole_steps(state, CHOSEN) == 30 * per_epoch
+    state.run_log.question = replace(state.question, longest_epochs=25)
+    assert whole_steps(state, CHOSEN) == 25 * per_epoch
+
+
+def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
+    overfits = replace(END, ended_by="overfitting")
+    last = whole_steps(state_with({}), CHOSEN)
+    marks = [(round(last * share), 0.9 - abs(share - 0.5)) for share in np.linspace(0.1, 1, 10)]
+    run = Run(Status.OK, ((0, 0.1), *marks))
+
+    endings = found({REFERENCE: ALIKE, CHOSEN: [run] * 3}, tuned=None, end=overfits)
+
+    assert endings.recommended.found[0] == pytest.approx((0.8 + 0.9 + 0.8) / 3)
+
+
+def test_the_worst_that_it_may_be_holds_in_95_of_100():
+    """Ends that are truly worse by exactly the margin are called no worse in about 5 of 100."""
+    rng, n_studies, wrong = np.random.default_rng(8), 400, 0
+    margin = 0.05 * (1 - 0.978)
+    for _ in range(n_studies):
+        drawn = {
+            REFERENCE: rng.normal(0.978, 0.0005, 3),
+            TUNED: rng.normal(0.97, 0.0005, 3),
+            CHOSEN: rng.normal(0.978 - margin, 0.0005, 3),
+        }
+        endings = found({cell: tuple(map(float, values)) for cell, values in drawn.items()})
+        wrong += endings.verdict == "no_worse"
+
+    standard_error = math.sqrt(0.05 * 0.95 / n_studies)
+    assert abs(wrong / n_studies - 0.05) <= 4 * standard_error
