@@ -19,6 +19,8 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import (
     Candidate,
     Configuration,
+    Ending,
+    Endings,
     Expected,
     HeadToHead,
     Laws,
@@ -43,6 +45,11 @@ S_MIN, B_CRIT = 300.0, 500.0
 def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
     """An estimate whose interval reaches `share` of the value to both sides."""
     return Estimate.of(value, interval=(value * (1 - share), value * (1 + share)), n=n)
+
+
+def around_by(value: float, half: float) -> Estimate:
+    """An estimate whose interval reaches `half` to both sides."""
+    return Estimate.of(value, interval=(value - half, value + half), n=3)
 
 
 def law(batch_size: float) -> float:
@@ -290,6 +297,46 @@ def better_advice() -> Advice:
     )
 
 
+def ending_at(batch_size: int, learning_rate: float, value: float) -> Ending:
+    """Three whole trainings of 16 epochs that end around a validation accuracy."""
+    values = (value - 0.0006, value, value + 0.0006)
+    return Ending(
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        epochs=16.0,
+        values=values,
+        test=tuple(each - 0.001 for each in values),
+    )
+
+
+def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "no_worse") -> Advice:
+    """The same advice with whole trainings: what it names (or looked best) beside the reference."""
+    found = advice.recommendation or advice.provisional or _configuration(advice.candidates[4])
+    reference, tuned = advice.reference, advice.reference_tuned
+    yours = ending_at(reference.batch_size, reference.learning_rate, 0.978)
+    return replace(
+        advice,
+        endings=Endings(
+            metric="accuracy",
+            better="higher",
+            seeds=(80, 81, 82),
+            recommended=ending_at(found.batch_size, found.learning_rate, 0.978 + better_by),
+            reference=yours,
+            reference_tuned=None
+            if tuned is None
+            else ending_at(tuned.batch_size, tuned.learning_rate, 0.9772),
+            compared_with=yours,
+            difference=Estimate.of(
+                better_by, interval=(better_by - 0.0012, better_by + 0.0012), n=3
+            ),
+            worst=better_by - 0.00095,
+            margin=0.05 * (1 - 0.978),
+            verdict=verdict,
+            reason=written("the interval lies above the margin"),
+        ),
+    )
+
+
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
     "indifferent": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
@@ -300,6 +347,8 @@ KINDS: dict[str, Callable[[], Advice]] = {
     "reference_missed": lambda: made_up_advice(reference_misses=True, does_not_fit=(1024, 4096)),
     "one_sided": one_sided_advice,
     "nothing_reached": nothing_reached_advice,
+    "ends_no_worse": lambda: with_endings(made_up_advice()),
+    "ending_open": lambda: with_endings(cannot_tell_advice(), better_by=-0.0006, verdict="open"),
 }
 
 

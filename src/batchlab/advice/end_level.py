@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from batchlab.advice.parts import MORE_ERRORS
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import default_delta, plateau_of
 from batchlab.records.trial import Target, TrialRecord
@@ -19,8 +20,6 @@ from batchlab.records.trial import Target, TrialRecord
 _TAIL = 0.25
 # Of a run that gets worse again: the best mean over so many evaluations in a row.
 _IN_A_ROW = 3
-# So many more errors than at the end count as trained as well.
-_MORE_ERRORS = 0.05
 # Levels are rounded to the easier side by at most so much of that.
 _ROUNDED_BY = 0.2
 
@@ -107,7 +106,7 @@ def margin_beside(question: Question, value: float, *, otherwise: float) -> floa
         otherwise: the margin where the remaining error is not known.
     """
     if question.better == "higher" and 0 < value < 1:
-        return _MORE_ERRORS * (1 - value)
+        return MORE_ERRORS * (1 - value)
     return otherwise
 
 

@@ -73,6 +73,7 @@ def endings_of(
         reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
     return Endings(
         metric=state.question.metric,
+        better=state.question.better,
         seeds=tuple(seeds),
         recommended=mine,
         reference=known[reference],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
@@ -13,6 +14,8 @@ Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
+MORE_ERRORS = 0.05
+"""So many more errors count as trained as well, where a metric's remaining error is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,6 +206,7 @@ class Endings:
 
     Attributes:
         metric: the validation metric.
+        better: its direction.
         seeds: the seeds, fresh for all three.
         recommended: how the recommendation ends, or what was to be one.
         reference: how the reference ends as it is.
@@ -219,6 +223,7 @@ class Endings:
     """
 
     metric: str
+    better: Better
     seeds: tuple[int, ...]
     recommended: Ending
     reference: Ending

@@ -13,6 +13,7 @@ from tests.reference.made_up_advice import (
     nothing_reached_advice,
     one_sided_advice,
     same_time_machine,
+    with_endings,
 )
 
 from batchlab.advice.parts import Configuration
@@ -349,3 +350,42 @@ def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendat
 
     assert "batch size 256 with learning rate 0.113 was the best" in said(advice, "for now")
     assert "no recommendation" in said(advice, "for now")
+
+
+def where_it_ends(advice):
+    return said(advice, "where it ends")
+
+
+def test_where_it_ends_names_all_three_as_finely_as_the_margin():
+    told = where_it_ends(with_endings(made_up_advice()))
+
+    assert "ends at accuracy 0.9784" in told
+    assert "your configuration as it is at 0.9780, 64 at its tuned rate at 0.9772" in told
+    assert "Trained 3 times for 16 epochs" in told
+
+
+def test_how_much_worse_it_may_end_is_told_in_errors_where_there_are_any():
+    advice = with_endings(made_up_advice())
+    assert "up to 2.5 % more errors than the better of yours (95 %); 5 % is" in where_it_ends(
+        advice
+    )
+
+    loss = replace(advice, endings=replace(advice.endings, margin=0.004))
+    assert "up to 0.00055 worse than the better of yours (95 %); 0.004 is" in where_it_ends(loss)
+
+
+def test_what_ends_better_for_sure_is_told_so():
+    assert "at least as well, for sure" in where_it_ends(
+        with_endings(made_up_advice(), better_by=0.003)
+    )
+
+
+def test_of_one_training_each_nothing_is_told_of_how_much_worse_it_may_be():
+    advice = with_endings(made_up_advice(), verdict="open")
+    alone = replace(advice, endings=replace(advice.endings, worst=None))
+
+    assert "too few to tell" in where_it_ends(alone)
+
+
+def test_where_no_training_was_followed_to_its_end_nothing_is_said_of_it():
+    assert where_it_ends(made_up_advice()) == ""

@@ -31,6 +31,7 @@ _TOPICS = (
     "what would settle it",
     "for now",
     "also fine",
+    "where it ends",
     "gain",
     "of it from the batch size",
     "habit",

@@ -10,6 +10,7 @@ from tests.reference.made_up_advice import (
     cannot_tell_advice,
     made_up_advice,
     one_sided_advice,
+    with_endings,
 )
 
 from batchlab.advice.parts import RateTried
@@ -221,3 +222,31 @@ def test_without_a_law_of_the_step_time_the_points_are_joined():
 
     assert {row["series"] for row in rows(figure, "band", "step_s")} == {"measured"}
     assert not any("law of the step time" in note for note in figure.notes)
+
+
+def test_every_whole_training_is_drawn_beside_the_line_that_counts():
+    figure = figures(with_endings(made_up_advice()))["g"]
+
+    assert len(rows(figure, "run")) == 9
+    assert [round(row["mean"], 4) for row in rows(figure, "point")] == [0.9784, 0.9772, 0.978]
+    (level,) = rows(figure, "level")
+    assert level["mean"] == pytest.approx(0.978 - 0.05 * (1 - 0.978))
+    named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
+    assert named == ["recommended", "tuned rate only", "yours as it is"]
+
+
+def test_of_a_loss_the_line_lies_above():
+    advice = with_endings(made_up_advice())
+    loss = replace(advice, endings=replace(advice.endings, better="lower"))
+
+    (level,) = rows(figures(loss)["g"], "level")
+
+    assert level["mean"] > 0.978
+    assert "below" in level["text"]
+
+
+def test_without_whole_trainings_the_figure_says_why():
+    given = replace(made_up_advice(), target_origin="given")
+
+    assert "was given" in figures(given)["g"].absent
+    assert "No training" in figures(made_up_advice())["g"].absent

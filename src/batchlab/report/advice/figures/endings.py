@@ -1,0 +1,199 @@
+"""Figure (g): where whole trainings end, seed by seed, beside what counts as no worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Ending, Endings
+from batchlab.records.estimate import Estimate
+from batchlab.records.study import Study
+from batchlab.report.advice.rows import advice_looks, estimate_row, kinds_of, label_of
+from batchlab.report.parts.charts.axes import configuration_x, value_y
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import number_text, text
+
+
+def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
+    """The end of every whole training on fresh seeds."""
+    endings = advice.endings
+    title = text("Where whole trainings end")
+    if endings is None or not endings.recommended.found:
+        return Figure(
+            key=key,
+            title=title,
+            notes=(),
+            absent=_absent(advice),
+            panels=(),
+            data="endings",
+            rows=(),
+            table=Table(caption=title, columns=(), rows=()),
+        )
+    named = _named(advice, endings)
+    rows = tuple(_rows(advice, study, endings, named))
+    panel = Panel(
+        key=f"{key}-ends",
+        title=text("validation {metric} at the end", metric=endings.metric),
+        alternative=_words(endings, named),
+        plot=partial(
+            chart,
+            "endings",
+            where=in_panel("endings"),
+            x=partial(configuration_x, [_label(name, ending) for name, ending in named]),
+            y=partial(value_y, endings.metric, _with_room(rows_domain(rows))),
+            name=endings.metric,
+            kinds=kinds_of(rows),
+            looks=advice_looks(advice, study),
+        ),
+    )
+    return Figure(
+        key=key,
+        title=title,
+        notes=_notes(endings),
+        absent=None,
+        panels=(panel,),
+        data="endings",
+        rows=rows,
+        table=_table(endings, named),
+    )
+
+
+def _with_room(domain: tuple[float, float]) -> tuple[float, float]:
+    """So that no circle lies on the frame."""
+    room = 0.06 * (domain[1] - domain[0])
+    return domain[0] - room, domain[1] + room
+
+
+def _absent(advice: Advice) -> str:
+    if advice.target_origin == "given":
+        return text("The level was given, so no training was followed to its end.")
+    return text("No training was followed to its end on a fresh seed.")
+
+
+def _named(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
+    """The configurations that were followed, each once, with its name."""
+    mine = text("recommended") if advice.recommendation is not None else text("looked best")
+    named = [(mine, endings.recommended)]
+    stands_in = advice.stand_in_for is not None
+    for name, ending in (
+        (text("tuned rate only"), endings.reference_tuned),
+        (text("stand-in") if stands_in else text("yours as it is"), endings.reference),
+    ):
+        if ending is not None and ending not in [known for _, known in named]:
+            named.append((name, ending))
+    return named
+
+
+def _label(name: str, ending: Ending) -> str:
+    rate = quantity_text("learning_rate", ending.learning_rate)
+    return f"{name}|{text('{size}, rate {rate}', size=ending.batch_size, rate=rate)}"
+
+
+def _rows(
+    advice: Advice, study: Study, endings: Endings, named: list[tuple[str, Ending]]
+) -> Iterator[Row]:
+    looks = advice_looks(advice, study)
+    for name, ending in named:
+        for seed, value in zip(endings.seeds, ending.values, strict=True):
+            if value is not None:
+                yield {
+                    "panel": "endings",
+                    "kind": "run",
+                    "configuration": _label(name, ending),
+                    "batch": label_of(looks, ending.batch_size),
+                    "seed": seed,
+                    "mean": rounded(value),
+                }
+        if ending.found:
+            mean = sum(ending.found) / len(ending.found)
+            yield {
+                "panel": "endings",
+                "kind": "point",
+                "configuration": _label(name, ending),
+                "batch": label_of(looks, ending.batch_size),
+                **estimate_row(Estimate.of(mean, interval=(None, None), n=len(ending.found))),
+            }
+    found = endings.compared_with.found
+    worse = -endings.margin if endings.better == "higher" else endings.margin
+    yield {
+        "panel": "endings",
+        "kind": "level",
+        "mean": rounded(sum(found) / len(found) + worse),
+        "text": text("no worse than yours: the mean above this line")
+        if endings.better == "higher"
+        else text("no worse than yours: the mean below this line"),
+    }
+
+
+def _notes(endings: Endings) -> tuple[str, ...]:
+    seeds = text(
+        "One small circle is one training on a seed that chose neither the batch size nor a "
+        "learning rate: the mean of its last quarter. The large mark is the mean of the trainings."
+    )
+    line = text(
+        "The line: {margin} worse than the better of yours, fixed before these trainings.",
+        margin=number_text(endings.margin, ".2g"),
+    )
+    return (seeds, line)
+
+
+def _words(endings: Endings, named: list[tuple[str, Ending]]) -> str:
+    parts = [
+        f"{_label(name, ending).replace('|', ', ')}: "
+        + list_text(number_text(value, ".4g") for value in ending.found)
+        for name, ending in named
+    ]
+    return text(
+        "Chart of validation {metric} at the end by seed. {values}.",
+        metric=endings.metric,
+        values="; ".join(parts),
+    )
+
+
+def _table(endings: Endings, named: list[tuple[str, Ending]]) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for name, ending in named:
+        test = [value for value in ending.test if value is not None]
+        rows.append(
+            (
+                name,
+                ending.batch_size,
+                ending.learning_rate,
+                ending.epochs,
+                sum(ending.found) / len(ending.found) if ending.found else None,
+                min(ending.found, default=None),
+                max(ending.found, default=None),
+                sum(test) / len(test) if test else None,
+                len(ending.found),
+            )
+        )
+    metric = endings.metric
+    return Table(
+        caption=text("Where whole trainings end; nothing was decided by the test data"),
+        columns=(
+            Column(key="configuration", quantity="", label=text("configuration")),
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="epochs", quantity="epochs_to_target", label=text("epochs")),
+            Column(key="validation", quantity=metric, label=text("validation {m}", m=metric)),
+            Column(key="lowest", quantity=metric, label=text("lowest")),
+            Column(key="highest", quantity=metric, label=text("highest")),
+            Column(key="test", quantity=metric, label=text("test {m}", m=metric)),
+            Column(key="n", quantity="n", label=text("seeds")),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()
+
+
+ROWS = (
+    FigureRow(
+        key="g",
+        name="endings",
+        build=lambda advice, study, profile: endings_figure(advice, study, key="g"),
+    ),
+)

@@ -1,0 +1,91 @@
+"""How whole trainings end: the recommendation beside the reference, as it is and tuned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import MORE_ERRORS, Ending, Endings
+from batchlab.report.advice.reference_words import reference_words
+from batchlab.report.advice.told import Told
+from batchlab.report.parts.sentence import Sentence
+from batchlab.words.catalogue import number_text, plural, text
+from batchlab.words.message import N_
+
+
+def ending(told: Told) -> Sentence | None:
+    """Where trainings of each end, and how much worse the recommendation may at most end."""
+    endings = told.advice.endings
+    if endings is None or not endings.recommended.found:
+        return None
+    mine = endings.recommended
+    said = text(
+        "{trained}, batch size {size} ends at {metric} {end}{others}. {judged}",
+        trained=_trained(endings),
+        size=mine.batch_size,
+        metric=endings.metric,
+        end=_end_text(endings, mine),
+        others="".join(f", {other}" for other in _others(told.advice, endings)),
+        judged=_judged(endings),
+    )
+    return Sentence(topic=N_("where it ends"), text=said)
+
+
+def _end_text(endings: Endings, found: Ending) -> str:
+    """The mean end of a configuration, as finely as the margin asks for."""
+    if not found.found:
+        return text("an unknown one")
+    decimals = max(0, 1 - math.floor(math.log10(endings.margin)))
+    return number_text(sum(found.found) / len(found.found), f".{decimals}f")
+
+
+def _trained(endings: Endings) -> str:
+    epochs = sorted({endings.recommended.epochs, endings.reference.epochs})
+    return plural(
+        "Trained once for {epochs} epochs",
+        "Trained {n} times for {epochs} epochs",
+        len(endings.recommended.found),
+        epochs=text(" to ").join(number_text(each, ".3g") for each in epochs),
+    )
+
+
+def _others(advice: Advice, endings: Endings) -> Iterator[str]:
+    """What the references end at, each once."""
+    mine = endings.recommended
+    known = {(mine.batch_size, mine.learning_rate)}
+    tuned = text("{size} at its tuned rate", size=advice.reference.batch_size)
+    for name, other in (
+        (reference_words(advice).configuration, endings.reference),
+        (tuned, endings.reference_tuned),
+    ):
+        if other is None or (other.batch_size, other.learning_rate) in known:
+            continue
+        known.add((other.batch_size, other.learning_rate))
+        end = _end_text(endings, other)
+        yield text("{configuration} at {end}", configuration=name, end=end)
+
+
+def _judged(endings: Endings) -> str:
+    """How much worse it may be, against how much is allowed."""
+    if endings.compared_with == endings.recommended:
+        return text("There is nothing to compare it with.")
+    worst, margin = endings.worst, endings.margin
+    if worst is None:
+        return text("That is too few to tell whether it ends as well.")
+    if worst >= 0 and endings.verdict == "no_worse":
+        return text("It ends at least as well, for sure (95 %).")
+    found = endings.compared_with.found
+    errors = 1 - sum(found) / len(found)
+    if not math.isclose(margin, MORE_ERRORS * errors):
+        return text(
+            "It may be up to {worst} worse than the better of yours (95 %); {margin} is allowed.",
+            worst=number_text(max(0.0, -worst), ".2g"),
+            margin=number_text(margin, ".2g"),
+        )
+    return text(
+        "It may make up to {worst} more errors than the better of yours (95 %); {margin} is "
+        "allowed.",
+        worst=number_text(max(0.0, -worst) / errors, "percent"),
+        margin=number_text(margin / errors, "percent"),
+    )
