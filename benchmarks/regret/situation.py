@@ -83,7 +83,7 @@ class Situation:
         batch size are cut. With more than half of them missed, or none to count, it is infinite.
         """
         runs = [self.grid.runs[*cell, seed] for seed in self.grid.cells[cell] if seed in seeds]
-        met = [run.steps_to(self.grid.target) for run in runs]
+        met = [self.grid.steps_to(run, self.grid.target) for run in runs]
         misses = met.count(None)
         if not runs or misses > MOST_MISSES * len(runs):
             return math.inf

@@ -40,11 +40,20 @@ def test_a_pilot_with_a_plateau_sets_a_level_with_five_per_cent_more_errors():
     assert 0.894 <= level.target.value <= 0.895  # a round figure at most a fifth of that easier
 
 
-def test_of_runs_that_came_to_their_end_the_best_sets_the_level():
+def test_of_runs_that_came_to_their_end_the_clearly_better_sets_the_level():
     both = from_pilot(ASKED, [curve_to(0.8), curve_to(0.9)], planned_steps=LONG)
     other_way_round = from_pilot(ASKED, [curve_to(0.9), curve_to(0.8)], planned_steps=LONG)
 
     assert both == other_way_round == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+
+
+def test_what_is_better_by_what_chance_brings_leaves_the_level_to_the_reference():
+    """One seed each: the better of two alike is not what the reference ends with."""
+    luckier = 0.9 + 1.9 * 0.05 * 0.1
+
+    level = from_pilot(ASKED, [curve_to(0.9), curve_to(luckier)], planned_steps=LONG)
+
+    assert level == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
 
 
 def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():

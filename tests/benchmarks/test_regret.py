@@ -97,7 +97,7 @@ class TestGrid:
 
 def _steps(grid: RecordedGrid, cell: tuple[int, float]) -> list[float]:
     """Steps to target of the runs of a cell, empty where one missed it."""
-    found = [grid.runs[*cell, seed].steps_to(grid.target) for seed in grid.cells[cell]]
+    found = [grid.steps_to(grid.runs[*cell, seed], grid.target) for seed in grid.cells[cell]]
     met = [steps for steps in found if steps is not None]
     return met if len(met) == len(found) else []
 

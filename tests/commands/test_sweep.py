@@ -218,14 +218,15 @@ def test_the_target_counts_for_trials_that_were_finished_before_it_was_asked_for
     children.clear()
 
     easy = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.4))
-    hard = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.7))
+    hard = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.6))
 
     assert children == []
     steps = [steps_to_target(study) for study in (easy, hard)]
     assert steps[0] <= steps[1]
-    for study, value, step in zip((easy, hard), (0.4, 0.7), steps, strict=True):
+    for study, value, step in zip((easy, hard), (0.4, 0.6), steps, strict=True):
         curve = list(study.records[0].curve("validation", "accuracy"))
-        assert step == next(e.step for e, accuracy in curve if accuracy >= value)
+        to_stay = [accuracy for e, accuracy in curve if step <= e.step <= 1.1 * step]
+        assert min(to_stay) >= value
 
 
 def steps_to_target(study: Study) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.words.reasons import reason_text
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
-TARGET = Target(metric="loss", value=0.5, better="lower")
+TARGET = Target(metric="loss", value=0.5, better="lower", held_for=0)
 
 
 @pytest.fixture
@@ -82,7 +83,16 @@ def test_a_run_that_meets_its_target_ends_one_evaluation_later(grid: RecordedGri
     assert record.steps == 107  # seed 3 meets it after 106 steps
     crossing = record.crossing(TARGET)
     assert crossing is not None
-    assert (crossing.after_step, crossing.step, crossing.held_at_next) == (105, 106, True)
+    assert (crossing.after_step, crossing.step, crossing.held_until_step) == (105, 106, 107)
+
+
+def test_a_target_met_to_stay_ends_the_run_a_tenth_of_the_examples_later(
+    grid: RecordedGrid,
+) -> None:
+    record = answer(an_engine(grid), until=replace(TARGET, held_for=0.1))
+
+    assert record.status is Status.TARGET_REACHED
+    assert record.steps == 117  # the first step from 1.1 * 106 on
 
 
 def test_a_shorter_run_ends_at_its_length(grid: RecordedGrid) -> None:

@@ -62,9 +62,9 @@ def test_steps_to_a_target_lie_between_two_evaluations(tmp_path: Path) -> None:
 
     run = grid.runs[16, 0.1, 0]
 
-    assert run.steps_to(grid.target) == 25
-    assert run.steps_to(grid.easier) == 25
-    assert run.steps_to(grid.harder) == 35
+    assert grid.steps_to(run, grid.target) == 25
+    assert grid.steps_to(run, grid.easier) == 25
+    assert grid.steps_to(run, grid.harder) == 35
 
 
 def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:

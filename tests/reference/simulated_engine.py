@@ -140,6 +140,7 @@ class SimulatedEngine(AnswersAtOnce):
             slow = self.truth.slow(trial.batch_size, trial.seed)
             steps = mean * slow * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
+            met_at: int | None = None
             status, reason = Status.OK, None
             lasts = steps * self.truth.lasts(trial.batch_size, trial.learning_rate)
             for step in _marks(trial, limit, watched_from=request.length.watched_from_samples):
@@ -149,7 +150,11 @@ class SimulatedEngine(AnswersAtOnce):
                     break
                 value = self._accuracy(trial, step / steps)
                 curve.append((step, value))
-                if request.length.until is not None and request.length.until.met_by(value):
+                if request.length.until is None or not request.length.until.met_by(value):
+                    met_at = None
+                elif met_at is None:
+                    met_at = step
+                elif step - met_at >= 0.1 * met_at:
                     status = Status.TARGET_REACHED
                     break
             record = _record(trial, status, reason, tuple(curve))

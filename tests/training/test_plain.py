@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from batchlab.errors import StoreError, TrialError, UsageError
 from batchlab.planning.cadence import pauses
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Status, Target, Trial
+from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.training import checkpoint, plain
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import peek_checkpoint
@@ -559,22 +559,22 @@ class TestBadEnds:
 
 
 class TestTarget:
-    def test_a_target_reached_ends_the_trial_one_evaluation_later(self) -> None:
+    @pytest.mark.parametrize("held_for", [0.0, 0.1, 0.5])
+    def test_a_target_reached_ends_the_trial_where_it_has_held(self, held_for: float) -> None:
         workload = small_workload(n=200)
         trial = small_trial(workload, batch_size=4)
-        whole = run_engine(workload, trial, RunLength(epochs=5))
-        target = Target(metric="loss", value=0.7, better="lower")
-        met = [
-            number
-            for number, evaluation in enumerate(whole.evaluations)
-            if target.met_by(evaluation.score("validation", "loss"))
-        ]
+        whole = run_engine(workload, trial, RunLength(epochs=5)).evaluations
+        target = Target(metric="loss", value=0.7, better="lower", held_for=held_for)
+        crossing = crossing_of(whole, target)
+        assert crossing is not None
 
         run = run_engine(workload, trial, RunLength(epochs=5, until=target))
 
         assert run.outcome.status is Status.TARGET_REACHED
-        assert len(run.evaluations) == met[0] + 2
-        assert run.evaluations[:-1] == whole.evaluations[: met[0] + 1]
+        assert run.evaluations[-1].step == crossing.held_until_step
+        n = len(run.evaluations)
+        assert run.evaluations[:-1] == whole[: n - 1]
+        assert crossing_of(run.evaluations, target) == crossing
 
     def test_a_trial_that_ends_at_its_target_ends_with_the_scores_of_all_splits(self) -> None:
         workload = small_workload(n=200)

@@ -150,7 +150,8 @@ class RunLog:
         if known is None:
             return request.last_step
         until = request.length.until
-        if until is not None and known.crossing(until) is not None:
+        crossing = None if until is None else known.crossing(until)
+        if crossing is not None and crossing.held:
             return 0
         if not self.engine.capabilities.resumes:
             return request.last_step

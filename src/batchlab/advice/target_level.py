@@ -7,7 +7,7 @@ the budget does not reach for it, labelled so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchlab.advice.end_level import EndLevel, as_well_as, end_level
 from batchlab.advice.objective import best_value, distance
@@ -20,6 +20,8 @@ from batchlab.records.trial import Evaluation, Target, TrialRecord
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
 # that slower batch sizes and rates can meet it too in the time that there is.
 _EASIER_PLACE = 0.6
+# So many margins better is an end that is not better by chance alone.
+_CLEARLY = 2.0
 # The decision is repeated at the level of the reference's curve this far along the way.
 _EASIER_REPEAT_PLACE = 0.6
 
@@ -46,8 +48,9 @@ def from_pilot(
 ) -> TargetLevel | None:
     """The level that pilot runs of the reference configuration set; None: they learned nothing.
 
-    Where runs have come to their end: as well as the best of them ends. Else a level on the way
-    there, called easier.
+    Where the reference has come to its end: as well as it ends, or as another of the runs where
+    that one ends clearly better; single seeds differ by the margin by chance. Else a level on the
+    way there, called easier.
 
     Args:
         question: what was asked.
@@ -58,8 +61,11 @@ def from_pilot(
     if ends[0] is None:
         plateau = plateau_of(records[0], metric=question.metric, better=question.better)
         return easier(question, records, why=Reason.of("pilot_without_plateau", why=plateau.reason))
-    known = [end for end in ends if end is not None]
-    best = (max if question.better == "higher" else min)(known, key=lambda end: end.value)
+    best = ends[0]
+    sign = 1 if question.better == "higher" else -1
+    for other in ends[1:]:
+        if other is not None and sign * (other.value - best.value) > _CLEARLY * best.margin:
+            best = other
     return TargetLevel(
         target=as_well_as(question, best),
         origin="pilot",
@@ -140,8 +146,8 @@ def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, 
         return None
     beyond = target.value + (target.value - level) / 2
     return (
-        Target(metric=target.metric, value=level, better=target.better),
-        Target(metric=target.metric, value=beyond, better=target.better),
+        replace(target, value=level),
+        replace(target, value=beyond),
     )
 
 

@@ -72,7 +72,7 @@ class AdviceRequest:
             "question": "advise",
             "trial": _told_apart_by(self.trial),
             "objective": self.objective,
-            "target": None if self.target is None else asdict(self.target),
+            "target": None if self.target is None else _told_apart_by(self.target),
             "batch_sizes": self.batch_sizes,
             "budget_s": self.budget_s,
             "epochs": self.epochs,
@@ -85,15 +85,15 @@ class AdviceRequest:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _told_apart_by(trial: Trial) -> dict[str, object]:
-    """The trial's fields, those with a default (added later) only where they differ from it.
+def _told_apart_by(record: Trial | Target) -> dict[str, object]:
+    """The record's fields, those with a default (added later) only where they differ from it.
 
     So a field that is added takes no study from who asks for it again.
     """
     at_default = {
-        field.name for field in fields(trial) if getattr(trial, field.name) == field.default
+        field.name for field in fields(record) if getattr(record, field.name) == field.default
     }
-    return {name: value for name, value in asdict(trial).items() if name not in at_default}
+    return {name: value for name, value in asdict(record).items() if name not in at_default}
 
 
 def check_objective(objective: str) -> None:

@@ -185,7 +185,7 @@ class LocalProcesses:
         # Trained for another target or further than asked, its own status answers another question.
         until = request.length.until
         crossing = None if until is None else record.crossing(until)
-        met = crossing is not None and crossing.held_at_next is not None
+        met = crossing is not None and crossing.held
         return replace(record, status=Status.TARGET_REACHED if met else Status.OK)
 
     def _learn_costs(self, trial: Trial) -> None:

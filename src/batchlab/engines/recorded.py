@@ -14,7 +14,7 @@ from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord, crossing_of
 
 ENGINE = "recorded"
 
@@ -136,7 +136,7 @@ class RecordedEngine(AnswersAtOnce):
             )
         asked_steps = length.last_step(trial)
         evaluations = self._grid.evaluations(run, self._step_s[run.batch_size])
-        end, met = _end(run, length.until, asked_steps)
+        end, met = _end(evaluations, length.until, asked_steps)
         status, reason, steps = Status.OK, None, asked_steps
         if met:
             status, steps = Status.TARGET_REACHED, run.curve[end - 1][0]
@@ -173,19 +173,18 @@ class RecordedEngine(AnswersAtOnce):
         )
 
 
-def _end(run: RecordedRun, target: Target | None, asked_steps: int) -> tuple[int, bool]:
+def _end(
+    evaluations: Sequence[Evaluation], target: Target | None, asked_steps: int
+) -> tuple[int, bool]:
     """How many of the run's evaluations are its answer, and whether the target ended it.
 
-    As in the plain engine, one evaluation more is made after the one that met the target.
+    As in the plain engine, it ends where the target has held.
     """
-    met = False
-    for n, (step, value) in enumerate(run.curve):
-        if step > asked_steps:
-            return n, False
-        if met:
-            return n + 1, True
-        met = target is not None and target.met_by(value)
-    return len(run.curve), False
+    crossing = None if target is None else crossing_of(evaluations, target)
+    last = None if crossing is None else crossing.held_until_step
+    met = last is not None and last <= asked_steps
+    end = last if met and last is not None else asked_steps
+    return sum(evaluation.step <= end for evaluation in evaluations), met
 
 
 def _status_at_the_end(run: RecordedRun) -> tuple[Status, Reason | None]:

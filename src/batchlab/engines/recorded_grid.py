@@ -21,11 +21,13 @@ import msgspec
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.batch_plan import ConstantBatchSize
 from batchlab.records.quantities import Better
-from batchlab.records.trial import Evaluation, Score, Status, Target
+from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 
 _COLUMNS = ["batch_size", "learning_rate", "seed", "status", "steps", "curve"]
 # Rates that differ by less are the same rate, written down after another sum.
 _SAME_RATE = 1e-6
+# Where a curve meets a target does not hang on how long its steps take.
+_ANY_STEP_S = 1.0
 
 CellKey = tuple[int, float]
 """A batch size and a learning rate."""
@@ -85,18 +87,6 @@ class RecordedRun:
         """Where the recording ends."""
         return self.curve[-1][0]
 
-    def steps_to(self, target: Target) -> float | None:
-        """Steps to the target: the middle between the evaluation that met it and the one before.
-
-        None where no evaluation met it.
-        """
-        before = 0
-        for step, value in self.curve:
-            if target.met_by(value):
-                return (before + step) / 2
-            before = step
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedGrid:
@@ -111,6 +101,9 @@ class RecordedGrid:
     runs: Mapping[tuple[int, float, int], RecordedRun]
     _cut_steps: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
     _evaluations: dict[tuple[int, float, int, float], tuple[Evaluation, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _steps_to: dict[tuple[int, float, int, Target], float | None] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -207,7 +200,8 @@ class RecordedGrid:
             means = []
             for rate in self.learning_rates(batch_size):
                 cell = batch_size, rate
-                found = [self.runs[*cell, seed].steps_to(self.target) for seed in self.cells[cell]]
+                runs = [self.runs[*cell, seed] for seed in self.cells[cell]]
+                found = [self.steps_to(run, self.target) for run in runs]
                 met = [steps for steps in found if steps is not None]
                 if len(met) == len(found):
                     means.append(statistics.fmean(met))
@@ -218,6 +212,14 @@ class RecordedGrid:
                 )
             self._cut_steps[batch_size] = self.header.cut * min(means)
         return self._cut_steps[batch_size]
+
+    def steps_to(self, run: RecordedRun, target: Target) -> float | None:
+        """Steps of a run to the target, as every record of a trial tells them; None: it missed."""
+        key = run.batch_size, run.learning_rate, run.seed, target
+        if key not in self._steps_to:
+            crossing = crossing_of(self.evaluations(run, _ANY_STEP_S), target)
+            self._steps_to[key] = None if crossing is None else crossing.middle
+        return self._steps_to[key]
 
     def evaluations(self, run: RecordedRun, step_s: float) -> tuple[Evaluation, ...]:
         """The run's curve as evaluations, at so many seconds a step; made once."""
@@ -251,7 +253,9 @@ class RecordedGrid:
         return plan.samples_at(step)
 
     def _level(self, value: float) -> Target:
-        return Target(metric=self.header.metric, value=value, better=self.header.better)
+        # The runs were ended soon after they first met the harder level.
+        header = self.header
+        return Target(metric=header.metric, value=value, better=header.better, held_for=0)
 
 
 def _header(path: Path) -> GridHeader:

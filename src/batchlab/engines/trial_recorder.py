@@ -178,7 +178,7 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         return False
     if length.until is not None:
         crossing = record.crossing(length.until)
-        if crossing is not None and crossing.held_at_next is not None:
+        if crossing is not None and crossing.held:
             return True
     return record.steps >= length.last_step(record.trial)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -51,11 +51,14 @@ class Target:
         metric: name of the metric.
         value: the level to reach.
         better: whether the metric goes up or down.
+        held_for: it is met where it holds until so many times more examples have been processed;
+            0: at the first touch, for curves that were recorded no further.
     """
 
     metric: str
     value: float
     better: Better
+    held_for: float = 0.1
 
     def met_by(self, value: float | None) -> bool:
         """Whether `value` is at least as good as the target; None (unknown) is not."""
@@ -231,19 +234,32 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crossing:
-    """Where a validation metric first met its target: after `after_step`, at or before `step`.
+    """Where a validation metric met its target to stay: after `after_step`, at or before `step`.
+
+    To stay: every evaluation met it until a tenth more examples had been processed. A curve
+    wobbles, and the first touch of a level near its end is luck.
 
     Attributes:
         after_step: the last evaluation before it, where the target was not met (0: none before).
-        step: the first evaluation that met the target.
+        step: the first evaluation of those that met the target.
         samples: examples processed by then.
-        held_at_next: whether the next evaluation met it too, None when there was none.
+        held_until_step: the evaluation at which it had held for a tenth more examples; None: the
+            run ended before, at the target.
     """
 
     after_step: int
     step: int
     samples: int
-    held_at_next: bool | None
+    held_until_step: int | None
+
+    @property
+    def held(self) -> bool:
+        """Whether it held for a tenth more examples."""
+        return self.held_until_step is not None
+
+    def would_hold_at(self, samples: int, target: Target) -> bool:
+        """Whether an evaluation after so many examples that met it would say that it held."""
+        return samples - self.samples >= target.held_for * self.samples
 
     @property
     def middle(self) -> float:
@@ -252,29 +268,31 @@ class Crossing:
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """The first of the evaluations that met `target` on validation data, None if none did.
+    """Where `target` was met on validation data to stay, or to the last evaluation; None: nowhere.
 
     Args:
         evaluations: of one run, by step.
         target: the level to look for.
     """
-    before = 0
-    known = [
-        (evaluation, value)
-        for evaluation in evaluations
-        if (value := evaluation.score("validation", target.metric)) is not None
-    ]
-    for n, (evaluation, value) in enumerate(known):
-        if target.met_by(value):
-            following = known[n + 1 : n + 2]
-            return Crossing(
+    before, here = 0, None
+    for evaluation in evaluations:
+        value = evaluation.score("validation", target.metric)
+        if value is None:
+            continue
+        if here is not None and not target.held_for:
+            return replace(here, held_until_step=evaluation.step)
+        if not target.met_by(value):
+            before, here = evaluation.step, None
+        elif here is None:
+            here = Crossing(
                 after_step=before,
                 step=evaluation.step,
                 samples=evaluation.samples,
-                held_at_next=target.met_by(following[0][1]) if following else None,
+                held_until_step=None,
             )
-        before = evaluation.step
-    return None
+        elif here.would_hold_at(evaluation.samples, target):
+            return replace(here, held_until_step=evaluation.step)
+    return here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -372,5 +390,11 @@ class TrialRecord:
         return self.evaluations[-1].score(split, metric) if self.evaluations else None
 
     def crossing(self, target: Target) -> Crossing | None:
-        """The first evaluation that met `target` on validation data, None if none did."""
-        return crossing_of(self.evaluations, target)
+        """Where it met `target` on validation data to stay, or to its end; None: nowhere.
+
+        A run that ended badly before the target had held has not met it.
+        """
+        crossing = crossing_of(self.evaluations, target)
+        if crossing is None or crossing.held or not self.has_failed:
+            return crossing
+        return None

@@ -20,7 +20,7 @@ from batchlab.planning.cadence import Pause, pauses
 from batchlab.records.measurement import AtStep
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Split, Status, Trial, crossing_of
+from batchlab.records.trial import Crossing, Evaluation, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch
@@ -245,8 +245,8 @@ class _Run:
 
     def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
         started_s = time.perf_counter()
-        # After a target was met, this evaluation is the last one: a trial ends with all splits.
-        whole = pause.epoch_end or self._target_met(progress.evaluations)
+        # If the target holds here too, it is the last evaluation: a trial ends with all splits.
+        whole = pause.epoch_end or self._may_end(progress)
         splits: tuple[Split, ...] = ("train", "validation", "test") if whole else ("validation",)
         scores = self._evaluator.scores(self._stepper.model, splits)
         trained = progress.loss_examples > 0
@@ -289,14 +289,21 @@ class _Run:
         reason = divergence(progress.evaluations)
         if reason is not None:
             return Outcome(status=Status.DIVERGED, reason=reason)
-        # One evaluation more is made after the crossing, so that the record can say if it held.
-        if self._target_met(progress.evaluations[:-1]):
+        crossing = self._crossing(progress.evaluations)
+        if crossing is not None and crossing.held:
             return Outcome(status=Status.TARGET_REACHED)
         return None
 
-    def _target_met(self, evaluations: Sequence[Evaluation]) -> bool:
+    def _may_end(self, progress: Progress) -> bool:
+        """Whether the run ends at its next evaluation if that meets the target."""
+        target, crossing = self._task.length.until, self._crossing(progress.evaluations)
+        if target is None or crossing is None:
+            return False
+        return crossing.would_hold_at(progress.samples, target)
+
+    def _crossing(self, evaluations: Sequence[Evaluation]) -> Crossing | None:
         target = self._task.length.until
-        return target is not None and crossing_of(evaluations, target) is not None
+        return None if target is None else crossing_of(evaluations, target)
 
     def _keep_if_due(self) -> None:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:

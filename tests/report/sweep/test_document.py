@@ -116,7 +116,8 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
 
     crossing = record.crossing(target)
     assert crossing is not None
-    assert trial["target"] == {"metric": "accuracy", "value": 0.9, "better": "higher"}
+    asked = {"metric": "accuracy", "value": 0.9, "better": "higher", "held_for": 0.1}
+    assert trial["target"] == asked
     assert trial["steps_to_target"] == crossing.step > 0
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
 

@@ -1,0 +1,95 @@
+"""Crossing: where a target was met to stay, against the definition read word for word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.reference.made_up import made_up_record
+
+from batchlab.records.trial import Crossing, Evaluation, Score, Status, Target, crossing_of
+
+TARGET = Target(metric="accuracy", value=0.9, better="higher")
+FIRST_TOUCH = replace(TARGET, held_for=0.0)
+
+
+def evaluations(*points: tuple[int, float | None]) -> tuple[Evaluation, ...]:
+    """One evaluation a (samples, accuracy); a step has ten examples."""
+    return tuple(
+        Evaluation(
+            step=samples // 10,
+            samples=samples,
+            train_s=0.0,
+            eval_s=0.0,
+            batch_loss=None,
+            scores=(Score(split="validation", metric="accuracy", value=value),),
+        )
+        for samples, value in points
+    )
+
+
+def by_definition(points: list[tuple[int, float]], target: Target) -> tuple[int, int | None] | None:
+    """The first evaluation that met it, as did all until a tenth more examples; and that one."""
+    for n, (samples, _) in enumerate(points):
+        later = points[n:]
+        until = [s for s, _ in later[1:] if s - samples >= target.held_for * samples]
+        watched = [v for s, v in later if not until or s <= until[0]]
+        if all(target.met_by(value) for value in watched):
+            return samples, until[0] if until else None
+    return None
+
+
+@given(
+    gaps=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    values=st.lists(st.sampled_from([0.85, 0.9, 0.95]), min_size=30, max_size=30),
+    held_for=st.sampled_from([0.05, 0.1, 0.5]),
+)
+def test_it_is_what_the_definition_says(gaps, values, held_for):
+    samples = [10 * sum(gaps[: n + 1]) for n in range(len(gaps))]
+    points = list(zip(samples, values[: len(samples)], strict=True))
+    target = replace(TARGET, held_for=held_for)
+
+    found = crossing_of(evaluations(*points), target)
+
+    expected = by_definition(points, target)
+    seen = None
+    if found is not None:
+        held = found.held_until_step
+        seen = found.samples, None if held is None else 10 * held
+    assert seen == expected
+
+
+def test_a_touch_that_does_not_last_is_not_where_it_was_met():
+    curve = evaluations((100, 0.8), (200, 0.91), (210, 0.88), (300, 0.92), (320, 0.93), (330, 0.9))
+
+    assert crossing_of(curve, TARGET) == Crossing(
+        after_step=21, step=30, samples=300, held_until_step=33
+    )
+    assert crossing_of(curve, FIRST_TOUCH) == Crossing(
+        after_step=10, step=20, samples=200, held_until_step=21
+    )
+
+
+def test_a_run_that_ends_at_the_target_has_met_it_but_not_held_it():
+    crossing = crossing_of(evaluations((100, 0.8), (200, 0.91), (205, 0.92)), TARGET)
+
+    assert (crossing.step, crossing.held) == (20, False)
+    assert not crossing.would_hold_at(219, TARGET)
+    assert crossing.would_hold_at(220, TARGET)
+
+
+@pytest.mark.parametrize(("status", "met"), [(Status.OK, True), (Status.DIVERGED, False)])
+def test_a_run_that_ended_badly_before_the_target_had_held_has_not_met_it(status, met):
+    record = replace(
+        made_up_record(), status=status, evaluations=evaluations((100, 0.8), (200, 0.91))
+    )
+
+    assert (record.crossing(TARGET) is not None) is met
+
+
+def test_an_evaluation_without_a_value_tells_nothing():
+    curve = evaluations((100, 0.8), (200, 0.91), (210, None), (230, 0.92))
+
+    assert crossing_of(curve, TARGET).held_until_step == 23
