@@ -95,6 +95,20 @@ def trial_rows(lab: Path) -> list[tuple[str, str | None]]:
 
 # What is asked for is what is run
 
+
+@pytest.mark.parametrize(
+    ("asked", "epochs"), [({}, 3.0), ({"epochs": 1}, 1.0), ({"steps": 5}, 1.0)]
+)
+def test_a_sweep_is_as_long_as_the_workloads_own_training_unless_it_is_asked_for_less(
+    lab: Path, asked: dict[str, int], epochs: float
+) -> None:
+    length = {"epochs": None} | asked
+
+    study = run(lab, workload=tiny(epochs=3), batch_sizes=(20,), **length)
+
+    assert study.records[0].epochs == epochs
+
+
 pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 

@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trials per cell."
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 10, unless --steps is given.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Default: the workload's own, else 10, unless --steps is given.",
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of every trial.")
 @click.option("--target", type=TARGET, help="Validation level at which a trial ends.")
 @settings_option

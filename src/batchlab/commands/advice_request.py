@@ -232,10 +232,13 @@ def _target(call: AdviceCall, workload: Workload) -> tuple[str, float] | None:
 
 
 def _epochs(call: AdviceCall, workload: Workload) -> int | None:
-    """The epochs given, or as many as a comparison after equal epochs or a schedule needs."""
-    if workload.schedule is not None or (call.objective == "quality" and call.train_s is None):
-        return call.epochs or _DEFAULT_EPOCHS
-    return call.epochs
+    """The epochs given or planned, or as many as equal epochs or a schedule need."""
+    if call.train_s is not None:
+        return call.epochs
+    planned = call.epochs or workload.epochs
+    if workload.schedule is not None or call.objective == "quality":
+        return planned or _DEFAULT_EPOCHS
+    return planned
 
 
 def _reference(loaded: LoadedWorkload, request: SweepRequest, *, epochs: int | None) -> Trial:

@@ -77,7 +77,8 @@ def sweep(
             as they are below N, and "full".
         learning_rates: each > 0; None: the workload's reference rate.
         seeds: trials per cell, with the seeds 0 to seeds - 1; >= 1.
-        epochs: passes over the training set; 10 where neither epochs nor steps are given.
+        epochs: passes over the training set; where neither epochs nor steps are given, the
+            workload's own, or 10.
         steps: optimizer steps; with `epochs` too, whichever ends first.
         target: (metric, value) on validation data at which a trial ends.
         settings: of the workload or its optimizer.
@@ -121,6 +122,9 @@ def sweep(
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
+        if epochs is None and steps is None and loaded.workload.epochs is not None:
+            length = replace(request.length, epochs=loaded.workload.epochs)
+            request = replace(request, length=length)
         if target is not None:
             request = replace(
                 request,

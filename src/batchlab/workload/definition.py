@@ -65,6 +65,8 @@ class Workload:
             None: the number of examples.
         batch_size: the reference batch size.
         learning_rate: the reference learning rate.
+        epochs: how many passes a whole training of yours takes; None: as many as it takes to its
+            plateau (a sweep: 10).
         target: the default target on validation data, or None.
         collate: for a Dataset: list of examples -> batch; None: PyTorch's default.
         workers: for a Dataset: processes that fetch training examples.
@@ -88,6 +90,7 @@ class Workload:
     weight: Callable[[Batch], float] | None = None
     batch_size: int = 64
     learning_rate: float = 0.01
+    epochs: int | None = None
     target: Target | None = None
     collate: Callable[[list[Any]], Batch] | None = None
     workers: int = 0
@@ -103,6 +106,11 @@ class Workload:
                     f"workload {self.name!r}: {name} is {getattr(self, name)!r}; expected a "
                     f"function, such as {name}=build_{name} without calling it"
                 )
+        if self.epochs is not None and (self.epochs != int(self.epochs) or self.epochs < 1):
+            raise WorkloadError(
+                f"workload {self.name!r}: epochs is {self.epochs!r}; expected a whole number of at "
+                f"least 1, or None where a training goes on to its plateau"
+            )
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
     def better(self, metric: str) -> Better:
