@@ -2,41 +2,36 @@
 
     python benchmarks/simulated_studies.py --studies 500
 
-Each study draws a workload (S_min, B_crit from far below to far above the candidates, the scatter
-of seeds, the shape of the learning-rate basin, how the best rate follows the batch size) and a
-device, lets the real advisor run on it with its real tuner, and compares what it says with the
-truth: B_crit with the law at the minimum over rates, expected time and gain with the true means of
-the configurations it names, the verdict with the true flat set. The devices: "law" has a step time
-that is flat up to a knee and linear after it; on "valley" everything but one to three batch sizes
-is at least 30 % worse; on "equal" all batch sizes take the same time. "noisy" is "law" with seeds
-that scatter by 15 to 30 % instead of 3 to 12 %.
+Each study draws a workload and a device of its kind (`simulated_kinds`), lets the real advisor run
+on it with its real tuner, and compares what it says with the truth: B_crit with the law at the
+minimum over rates, expected time and gain with the true means of the configurations it names, the
+verdict with the true flat set, and, where whole trainings end, how much worse what it names truly
+ends than the better of the reference as it is and tuned.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from benchmarks.simulated_kinds import BATCH_SIZES, KINDS, Device
 from tests.reference.simulated_engine import METRIC, N_TRAIN, SimulatedEngine, Truth
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
-from batchlab.advice.parts import Configuration, Verdict
+from batchlab.advice.parts import MORE_ERRORS, Configuration, Verdict
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
 from batchlab.words.reasons import reason_text
 
-BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 REFERENCE = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
 DELTA = 0.1
-Device = dict[int, float]  # seconds a step by batch size
 RESULTS = Path(__file__).parent / "results" / "simulated_studies.json"
 
 
@@ -48,13 +43,13 @@ class Study:
     device: Device
     advice: Advice
 
-    def costs_of(self, batch_size: int) -> float:
+    def cost_s(self, batch_size: int) -> float:
         """The true time to target at the best rate."""
         return self.truth.best_steps(batch_size) * self.device[batch_size]
 
     def flat_set(self) -> list[int]:
         """The batch sizes truly within delta of the best."""
-        costs = {size: self.score(size) for size in BATCH_SIZES}
+        costs = {size: self.cost_s(size) for size in BATCH_SIZES}
         best = min(costs.values())
         return [size for size in BATCH_SIZES if costs[size] <= (1 + DELTA) * best]
 
@@ -66,22 +61,34 @@ class Study:
         """True mean time of a configuration."""
         return self.truly_steps(configuration) * self.device[configuration.batch_size]
 
+    def ends_worse(self) -> float | None:
+        """Of what is named: how many more errors it ends with than the better reference, a share.
+
+        None where nothing is named.
+        """
+        chosen, end = self.advice.recommendation, self.truth.end
+        if chosen is None or end is None:
+            return None
+        references = [REFERENCE, self.advice.reference_tuned or REFERENCE]
+        best = max(end(each.batch_size, each.learning_rate) for each in references)
+        return (best - end(chosen.batch_size, chosen.learning_rate)) / (1 - best)
+
     def regret(self) -> float | None:
         """How much longer the recommendation truly takes than the best there is."""
         chosen = self.advice.recommendation
         if chosen is None:
             return None
-        return self.truly_s(chosen) / min(self.score(size) for size in BATCH_SIZES) - 1
+        return self.truly_s(chosen) / min(self.cost_s(size) for size in BATCH_SIZES) - 1
 
 
-def question(device: Device, budget_s: float, target: float) -> Question:
+def question(device: Device, budget_s: float, target: float | None) -> Question:
     """The question as a user would ask it, with step times known to 1 %."""
     return Question(
         objective="time",
         metric=METRIC,
         better="higher",
-        target=Target(metric=METRIC, value=target, better="higher"),
-        target_origin="given",
+        target=None if target is None else Target(metric=METRIC, value=target, better="higher"),
+        target_origin="pilot" if target is None else "given",
         reference=REFERENCE,
         options=tuple(
             Option(
@@ -100,64 +107,15 @@ def question(device: Device, budget_s: float, target: float) -> Question:
     )
 
 
-def drawn(seed: int, scatter: tuple[float, float]) -> Truth:
-    """A workload drawn over everything that is plausible, its seeds' scatter between two bounds."""
-    rng = np.random.default_rng(seed)
-    b_crit = float(np.exp(rng.uniform(np.log(2), np.log(40_000))))
-    e_min = float(np.exp(rng.uniform(np.log(30_000), np.log(300_000))))
-    return Truth(
-        s_min=e_min / b_crit,
-        b_crit=b_crit,
-        best_rate=0.01 * 2 ** rng.uniform(-1, 4),
-        rate_exponent=rng.uniform(0.3, 1.0),
-        noise=rng.uniform(*scatter),
-        left=rng.uniform(0.04, 0.12),
-        right=rng.uniform(0.08, 0.3),
-        cliff_octaves=rng.uniform(1.2, 3.0),
-    )
-
-
-def all_equal(truth: Truth, seed: int) -> Device:
-    """A device on which the time to target is the same at every batch size."""
-    return {size: 2.0 / truth.best_steps(size) for size in BATCH_SIZES}
-
-
-def one_valley(truth: Truth, seed: int) -> Device:
-    """A device with one to three good batch sizes, everything else at least 30 % worse."""
-    rng = np.random.default_rng([seed, 1])
-    place, width = int(rng.integers(0, len(BATCH_SIZES))), int(rng.integers(1, 4))
-    good = BATCH_SIZES[place : place + width]
-    device = {}
-    for size in BATCH_SIZES:
-        octaves = min(abs(math.log2(size / other)) for other in good)
-        time_s = 2.0 if octaves == 0 else 2.6 * 1.15 ** (octaves - 1)
-        device[size] = time_s / truth.best_steps(size)
-    return device
-
-
-def knee(truth: Truth, seed: int) -> Device:
-    """A device whose step takes a millisecond up to a knee and grows with the batch after it."""
-    at = float(np.random.default_rng([seed, 2]).choice([16, 32, 256, 1024, 8192]))
-    return {size: 1e-3 * max(1.0, size / at) for size in BATCH_SIZES}
-
-
-USUAL, WIDE = (0.03, 0.12), (0.15, 0.30)  # scatter of log steps from seed to seed
-KINDS = {
-    "law": (knee, USUAL),
-    "valley": (one_valley, USUAL),
-    "equal": (all_equal, USUAL),
-    "noisy": (knee, WIDE),
-}
-
-
 def run_study(kind: str, seed: int, reference_trainings: float) -> Study:
     """Let the advisor loose on one drawn workload and device."""
-    device_of, scatter = KINDS[kind]
-    truth = drawn(seed, scatter)
-    device = device_of(truth, seed)
+    row = KINDS[kind]
+    truth = row.truth(seed)
+    device = row.device(truth, seed)
     budget_s = reference_trainings * truth.best_steps(64) * device[64]
     engine = SimulatedEngine(truth=truth, step_s=device.__getitem__, salt=seed)
-    advice = advise(question(device, budget_s, truth.target), engine)
+    target = None if truth.end is not None else truth.target
+    advice = advise(question(device, budget_s, target), engine)
     return Study(truth=truth, device=device, advice=advice)
 
 
@@ -172,19 +130,26 @@ def judged(kind: str, seed: int, reference_trainings: float) -> dict[str, object
         "verdict": advice.verdict,
         "reason": reason_text(advice.reason),
         "n_trials": advice.n_trials,
-        "spent": advice.spent_s / study.score(64),
+        "spent": advice.spent_s / study.cost_s(64),
         "regret": study.regret(),
         "in_flat_set": None if chosen is None else chosen.batch_size in study.flat_set(),
         "batch_size": None if chosen is None else chosen.batch_size,
         "target_origin": advice.target_origin,
     }
+    if truth.end is not None:
+        row["ends_worse"] = study.ends_worse()
+        named = chosen or advice.provisional
+        row["named_beside_reference"] = (
+            None if named is None else study.truly_s(named) / study.truly_s(REFERENCE)
+        )
     if advice.target_origin == "given":
         if advice.laws is not None:
             row["b_crit"] = covered(advice.laws.b_crit, truth.b_crit)
             row["b_crit_one_sided"] = advice.laws.b_crit.estimate is None
         if chosen is not None and advice.expected is not None:
             row["time"] = covered(advice.expected.time_to_target_s, study.truly_s(chosen))
-            row["gain"] = covered(advice.gain, study.truly_s(REFERENCE) / study.truly_s(chosen))
+            gain = "gain_of_better" if advice.verdict == "better" else "gain"
+            row[gain] = covered(advice.gain, study.truly_s(REFERENCE) / study.truly_s(chosen))
             if advice.reference_tuned is not None:
                 row["gain_from_batch_size"] = covered(
                     advice.gain_from_batch_size,
@@ -215,7 +180,16 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
     if regrets:
         result["regret_median"] = float(np.median(regrets))
         result["regret_p90"] = float(np.quantile(regrets, 0.9))
-    for name in ("b_crit", "time", "gain", "gain_from_batch_size"):
+    worse = [float(str(row["ends_worse"])) for row in rows if row.get("ends_worse") is not None]
+    if worse:
+        result["named"] = len(worse) / n
+        result["named_ends_worse"] = sum(each > MORE_ERRORS for each in worse) / n
+        result["ends_worse_p90"] = float(np.quantile(worse, 0.9))
+    beside = [row["named_beside_reference"] for row in rows if row.get("named_beside_reference")]
+    if beside:
+        slower = sum(float(str(each)) > 1.0 for each in beside)
+        result["named_or_provisional_slower_than_reference"] = slower / n
+    for name in ("b_crit", "time", "gain", "gain_of_better", "gain_from_batch_size"):
         known = [row[name] for row in rows if row.get(name) is not None]
         if known:
             result[f"{name}_coverage"] = sum(map(bool, known)) / len(known)

@@ -556,6 +556,30 @@ def test_the_workloads_own_target_counts_as_given(lab: Path, advisor: AskingAdvi
     assert (question.target, question.target_origin) == (own, "given")
 
 
+def contrastive(model: nn.Module, batch: Any) -> Tensor:
+    """Every example against all others of its batch."""
+    scores = model(batch[0])
+    return nn.functional.cross_entropy(scores @ scores.T, torch.arange(len(scores)))
+
+
+@pytest.mark.parametrize("objective", ["time", "samples", "quality"])
+def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
+    lab: Path, profiled: list[ProfileRequest], objective: str
+) -> None:
+    workload = tiny(loss=contrastive, metrics={})
+
+    with pytest.raises(UsageError, match=r"couples the examples of a batch.*give the workload a"):
+        advise(lab, workload=workload, batch_sizes=(10, 50), objective=objective, target=None)
+
+    assert profiled == []  # nothing was spent on it
+
+
+def test_by_another_metric_they_are_with_a_caveat(lab: Path, advisor: AskingAdvisor) -> None:
+    advice = advise(lab, workload=tiny(loss=contrastive), batch_sizes=(10, 50))
+
+    assert any("couples the examples" in reason_text(caveat) for caveat in advice.caveats)
+
+
 def batch_norm() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
 

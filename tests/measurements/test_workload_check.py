@@ -188,10 +188,11 @@ def test_a_sum_over_a_dataset_is_found() -> None:
     ids=["variance", "square root of the size", "contrastive"],
 )
 def test_a_loss_that_couples_examples_gets_a_warning(loss: Any) -> None:
-    warnings = check(loss=loss).warnings
+    facts = check(loss=loss)
 
-    assert len(warnings) == 1
-    assert warnings[0].startswith("the loss couples examples")
+    assert facts.loss_couples
+    assert len(facts.warnings) == 1
+    assert facts.warnings[0].startswith("the loss couples examples")
 
 
 def test_a_mean_over_other_units_than_examples_couples_nothing() -> None:

@@ -85,7 +85,7 @@ class _Advisor:
                 self._state.seeds = self._state.seeds.verifying_with_one()
             decision = allocate(self._state)
         if decision is None:
-            return self._answer(Conclusion(reason=Reason.of("none_met_on_fresh_seed")))
+            return self._answer(Conclusion(reason=self._why_none()))
         conclusion = self._verified(decision)
         if conclusion.decision is not None and conclusion.decision.batch_size is not None:
             follow_to_harder_target(self._state, conclusion.decision)
@@ -114,6 +114,12 @@ class _Advisor:
                 stopped = Reason.of("all_end_worse", why=endings.reason)
                 return Conclusion(verification=verification, reason=stopped)
             decision = another
+
+    def _why_none(self) -> Reason:
+        """Why no batch size has a figure on a fresh seed."""
+        if "value" not in self._run_log.purposes.values():
+            return Reason.of("nothing_left_for_fresh_seeds")
+        return Reason.of("none_met_on_fresh_seed")
 
     def _answer(self, outcome: Conclusion) -> Advice:
         return answered(self._state, outcome, origin=self._origin)

@@ -58,8 +58,11 @@ def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     """Tune a batch size and value it once, twice where it is among the best.
 
     Returns:
-        Whether it was tuned; False: the budget did not reach for it.
+        Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
+        that it could be compared with.
     """
+    if state.run_log.until is not None and state.best() is None:
+        return False
     limit = cut_steps(state, batch_size)
     if not _pays(state, batch_size, limit):
         return False

@@ -97,6 +97,7 @@ class AdviceSession:
 
     def _advise(self, journal: Journal) -> None:
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
+        self._refuse_a_coupled_loss(metric)
         better = next(known.better for known in self._summary.metrics if known.name == metric)
         if journal.profile is None:
             self._refuse_an_impossible_target()
@@ -161,6 +162,20 @@ class AdviceSession:
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     # ---- before the advice
+
+    def _refuse_a_coupled_loss(self, metric: str) -> None:
+        """A loss that couples examples is another one at every batch size: no measure of them.
+
+        Raises:
+            UsageError: the batch sizes would be compared by it.
+        """
+        if metric == "loss" and self._summary.loss_couples:
+            raise UsageError(
+                f"the loss of {self._summary.name!r} couples the examples of a batch, so every "
+                f"batch size trains on another loss and it cannot tell which is better; give the "
+                f"workload a metric that judges examples one by one (metrics={{...}}), such as the "
+                f"accuracy of a probe or of retrieval among a fixed set"
+            )
 
     def _refuse_an_impossible_target(self) -> None:
         """A target that the untrained model meets tells nothing; one in percent is never met.
@@ -296,6 +311,8 @@ class AdviceSession:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._asked.epochs))
         else:
             caveats.append(Reason.of("rate_was_constant"))
+        if self._summary.loss_couples:
+            caveats.append(Reason.of("loss_couples"))
         if self._summary.has_batch_norm:
             caveats.append(Reason.of("model_has_batch_norm"))
         return caveats

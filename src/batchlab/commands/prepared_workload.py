@@ -108,6 +108,7 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         n_train_evaluated=n_train_evaluated(n_train),
         n_parameters=facts.n_parameters,
         has_batch_norm=facts.has_batch_norm,
+        loss_couples=facts.loss_couples,
         adam=facts.adam,
         metrics=tuple(
             MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names

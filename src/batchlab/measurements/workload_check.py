@@ -43,12 +43,15 @@ class WorkloadFacts:
         adam: the least betas of its optimizer's groups and the first one's eps; None: it does not
             have both.
         warnings: what is odd but can be trained.
+        loss_couples: whether its loss is no mean over single examples (a contrastive one), so that
+            every batch size trains on another.
     """
 
     n_parameters: int
     has_batch_norm: bool
     adam: AdamSettings | None
     warnings: tuple[str, ...]
+    loss_couples: bool = False
 
 
 def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadFacts:
@@ -76,7 +79,7 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
         )
     optimizer = _made_optimizer(workload, parameters)
     _check_labels(workload, model, torch.device(device))
-    loss_warnings = _loss_warnings(workload, model, torch.device(device))
+    loss_warnings, loss_couples = _look_at_loss(workload, model, torch.device(device))
     _check_metrics(workload, model, torch.device(device))
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
@@ -85,6 +88,7 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
         ),
         adam=adam_settings(optimizer),
         warnings=(*loss_warnings, *_equal_row_warnings(workload)),
+        loss_couples=loss_couples,
     )
 
 
@@ -170,8 +174,13 @@ def _loss_of(workload: Workload, model: nn.Module, batch: Batch, *, seed: int = 
     return float(_loss_tensor(workload, model, batch, seed=seed).detach())
 
 
-def _loss_warnings(workload: Workload, model: nn.Module, device: torch.device) -> tuple[str, ...]:
-    """Double a batch in eval mode with the same random numbers: a mean stays, a sum doubles."""
+def _look_at_loss(
+    workload: Workload, model: nn.Module, device: torch.device
+) -> tuple[tuple[str, ...], bool]:
+    """What is odd about the loss, and whether it couples the examples of a batch.
+
+    A batch is doubled in eval mode with the same random numbers: a mean stays, a sum doubles.
+    """
     batch = on_device(first_batch(workload, _EXAMPLES), device)
     doubled = on_device(first_batch(workload, _EXAMPLES, copies=2), device)
     with _evaluating(model):
@@ -186,13 +195,13 @@ def _loss_warnings(workload: Workload, model: nn.Module, device: torch.device) -
             twice = _loss_of(workload, model, doubled)
             halves = _mean_of_halves(workload, model, device)
     if not (math.isfinite(loss) and math.isfinite(twice)):
-        return (f"the untrained model's loss on the first examples is {loss:g}",)
+        return (f"the untrained model's loss on the first examples is {loss:g}",), False
     scale = max(abs(loss), 1e-12)
     if abs(other_draw - loss) > _TOLERANCE * scale:
         return (
             f"the loss draws random numbers ({loss:.4g} and {other_draw:.4g} for the same "
             f"examples), so it could not be checked that it is a mean over the batch",
-        )
+        ), False
     if abs(twice - 2 * loss) <= _TOLERANCE * scale and abs(loss) > 1e-12:
         raise WorkloadError(
             f"workload {workload.name!r}: its loss is a sum over the batch ({loss:.4g} for "
@@ -205,8 +214,8 @@ def _loss_warnings(workload: Workload, model: nn.Module, device: torch.device) -
             f"the loss couples examples: {loss:.4g} for the first {n_examples(batch)}, {twice:.4g} "
             f"for the same twice, {halves:.4g} as the mean of two halves; micro-batches then train "
             f"on another loss than the whole batch",
-        )
-    return ()
+        ), True
+    return (), False
 
 
 def _mean_of_halves(workload: Workload, model: nn.Module, device: torch.device) -> float:

@@ -36,6 +36,7 @@ class WorkloadSummary:
         batch_size: the reference batch size.
         learning_rate: the reference learning rate.
         has_batch_norm: whether a layer of the model normalises over the batch.
+        loss_couples: whether its loss is no mean over single examples.
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
@@ -54,6 +55,7 @@ class WorkloadSummary:
     batch_size: int
     learning_rate: float
     has_batch_norm: bool = False
+    loss_couples: bool = False
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
 

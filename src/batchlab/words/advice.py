@@ -188,6 +188,10 @@ MESSAGES: dict[str, Message] = {
     "rate_was_constant": N_(
         "the runs had a constant learning rate; under a schedule other rates may be best"
     ),
+    "loss_couples": N_(
+        "the loss couples the examples of a batch: another batch size trains on another loss, and "
+        "accumulation does not make up for it"
+    ),
     "model_has_batch_norm": N_(
         "the model has BatchNorm, which normalises over the micro-batch: another batch size trains "
         "another function, and accumulation does not make up for it"
