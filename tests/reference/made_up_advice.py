@@ -130,6 +130,8 @@ def made_up_advice(
             else "the simultaneous upper bounds hold only these within 10 % of the best"
         ),
         objective=objective,
+        metric="accuracy",
+        better="higher",
         target=None if objective == "quality" else TARGET,
         target_origin="pilot",
         delta=0.1,

@@ -21,6 +21,7 @@ from batchlab.advice.parts import (
 )
 from batchlab.records.estimate import Estimate
 from batchlab.records.notebook import ShownInNotebook
+from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
@@ -35,6 +36,8 @@ class Advice(ShownInNotebook):
             but others may be better still) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
+        metric: the validation metric that says what is trained; empty: an older answer.
+        better: its direction.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (what the reference ends with), "easier" (the budget did not
             reach for more).
@@ -77,6 +80,8 @@ class Advice(ShownInNotebook):
     target_origin: TargetOrigin
     delta: float
     recommendation: Configuration | None
+    metric: str = ""
+    better: Better = "lower"
     provisional: Configuration | None = None
     flat_set: tuple[int, ...]
     expected: Expected | None

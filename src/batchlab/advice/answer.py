@@ -83,6 +83,8 @@ class _Answer:
             verdict=verdict,
             reason=reason,
             objective=question.objective,
+            metric=question.metric,
+            better=question.better,
             target=self._run_log.until,
             target_origin=self._origin,
             delta=question.delta,

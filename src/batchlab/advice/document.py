@@ -62,6 +62,8 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reason: Reason
     objective: str
+    metric: str
+    better: str
     target: Target | None
     target_origin: str
     delta: float
@@ -125,6 +127,8 @@ def _document(advice: Advice) -> AdviceDocument:
         verdict=advice.verdict,
         reason=advice.reason,
         objective=advice.objective,
+        metric=advice.metric,
+        better=advice.better,
         target=advice.target,
         target_origin=advice.target_origin,
         delta=advice.delta,

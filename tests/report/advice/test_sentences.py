@@ -169,10 +169,21 @@ def test_two_gains_that_overlap_leave_no_rest_to_the_learning_rate():
 
 @pytest.mark.parametrize(
     ("objective", "words"),
-    [("time", "times as long"), ("samples", "times as many samples"), ("quality", "from perfect")],
+    [
+        ("time", "times as long"),
+        ("samples", "times as many samples"),
+        ("quality", "as many errors"),
+    ],
 )
 def test_each_objective_has_its_own_words(objective, words):
     assert words in said(made_up_advice(objective=objective), "gain")
+
+
+def test_of_a_loss_quality_is_told_in_the_loss_and_of_an_older_answer_as_it_was():
+    advice = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
+
+    assert "times the loss" in said(advice, "gain")
+    assert "from perfect" in said(replace(advice, metric=""), "gain")
 
 
 # ---- habit

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Objective
+from batchlab.records.estimate import Estimate
+from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_
@@ -13,19 +15,51 @@ from batchlab.words.message import N_
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveWords:
-    """What an objective calls its figure. Less is better for all of them.
+    """What an objective calls its figure. Of the figures themselves less is better.
 
     Attributes:
-        quantity: the figure's name in `batchlab.records.quantities`.
+        quantity: the figure's name in `batchlab.records.quantities`, as it is shown.
         figure: the figure in words.
         takes: what a configuration with a larger figure does; `{ratio}` is the ratio.
         within: "within 10 % of {within}".
+        metric: for quality: the metric, which is shown itself; empty otherwise.
+        better: its direction.
     """
 
     quantity: str
     figure: str
     takes: str
     within: str
+    metric: str = ""
+    better: Better = "lower"
+
+    @property
+    def figure_text(self) -> str:
+        """The figure in words, "time to target"."""
+        return text(self.figure, metric=self.metric)
+
+    @property
+    def within_text(self) -> str:
+        """What the flat set is near to, "the least time"."""
+        return text(self.within, metric=self.metric)
+
+    def takes_text(self, ratio: str) -> str:
+        """What a configuration with so many times the figure does, "takes 2 times as long"."""
+        return text(self.takes, ratio=ratio, metric=self.metric)
+
+    def shown(self, figure: float) -> float:
+        """The figure as it is shown: of a metric between 0 and 1 the metric, not its errors."""
+        return 1 - figure if self.better == "higher" else figure
+
+    def shown_estimate(self, estimate: Estimate) -> Estimate:
+        """The same of an estimate; what was its upper bound may be the lower one."""
+        if self.better == "lower":
+            return estimate
+        value, low, high = (
+            None if bound is None else self.shown(bound)
+            for bound in (estimate.estimate, estimate.high, estimate.low)
+        )
+        return replace(estimate, estimate=value, low=low, high=high)
 
 
 OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
@@ -50,9 +84,26 @@ OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
 }
 
 
+_ERRORS = ObjectiveWords(
+    quantity="",
+    figure=N_("validation {metric}"),
+    takes=N_("makes {ratio} times as many errors"),
+    within=N_("the fewest errors"),
+)
+_LOSS = ObjectiveWords(
+    quantity="",
+    figure=N_("validation {metric}"),
+    takes=N_("ends with {ratio} times the {metric}"),
+    within=N_("the least {metric}"),
+)
+
+
 def objective_words(advice: Advice) -> ObjectiveWords:
     """The words of the advice's own objective."""
-    return OBJECTIVE_WORDS[advice.objective]
+    if advice.objective != "quality" or not advice.metric:
+        return OBJECTIVE_WORDS[advice.objective]
+    words = _ERRORS if advice.better == "higher" else _LOSS
+    return replace(words, quantity=advice.metric, metric=advice.metric, better=advice.better)
 
 
 def target_text(target: Target) -> str:
@@ -78,5 +129,5 @@ def share_text(fraction: float) -> str:
 
 def near_text(advice: Advice) -> str:
     """How near to the best the flat set is, "within 10 % of the least time"."""
-    best = text(objective_words(advice).within)
+    best = objective_words(advice).within_text
     return text("within {share} of {best}", share=share_text(advice.delta), best=best)

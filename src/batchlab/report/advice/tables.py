@@ -60,11 +60,11 @@ def expected_table(expected: Expected) -> Table:
 def candidates_table(advice: Advice) -> Table:
     """Every batch size in question with its own figures at its own tuned rate."""
     words = objective_words(advice)
-    rows = tuple(_candidate_row(candidate) for candidate in advice.candidates)
+    rows = tuple(_candidate_row(advice, candidate) for candidate in advice.candidates)
     return Table(
         caption=text(
             "Batch sizes in question, each at its own tuned learning rate ({figure})",
-            figure=text(words.figure),
+            figure=words.figure_text,
         ),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
@@ -74,6 +74,7 @@ def candidates_table(advice: Advice) -> Table:
             Column(key="step_s", quantity="step_s", label=text("step")),
             Column(key="time_to_target_s", quantity="time_to_target_s", label=text("time")),
             Column(key="samples_to_target", quantity="samples_to_target", label=text("samples")),
+            Column(key="metric", quantity=words.quantity, label=words.figure_text),
             Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
             Column(key="relative", quantity="ratio", label=text("× best")),
             Column(key="relative_high", quantity="ratio", label=text("at most")),
@@ -83,7 +84,10 @@ def candidates_table(advice: Advice) -> Table:
     ).without_empty_columns()
 
 
-def _candidate_row(candidate: Candidate) -> tuple[Value, ...]:
+def _candidate_row(advice: Advice, candidate: Candidate) -> tuple[Value, ...]:
+    metric = None
+    if advice.objective == "quality":
+        metric = objective_words(advice).shown_estimate(candidate.cost).estimate
     return (
         candidate.batch_size,
         candidate.learning_rate,
@@ -92,6 +96,7 @@ def _candidate_row(candidate: Candidate) -> tuple[Value, ...]:
         candidate.step_s.estimate,
         candidate.time_to_target_s.estimate,
         candidate.samples_to_target.estimate,
+        metric,
         candidate.peak_bytes,
         candidate.relative.estimate,
         candidate.relative.high,

@@ -69,7 +69,7 @@ class Told:
             "{set_this}: {configuration} {takes}{to}. Another batch size may be better still.",
             set_this=set_this(found, self.advice.reference),
             configuration=reference_words(self.advice).configuration,
-            takes=text(words.takes, ratio=text("at least {ratio}", ratio=ratio_text(gain.low))),
+            takes=words.takes_text(text("at least {ratio}", ratio=ratio_text(gain.low))),
             to="" if self.advice.target is None else text(" to {target}", target=self.target),
         )
 

@@ -250,3 +250,16 @@ def test_without_whole_trainings_the_figure_says_why():
 
     assert "was given" in figures(given)["g"].absent
     assert "No training" in figures(made_up_advice())["g"].absent
+
+
+def test_quality_is_drawn_as_the_metric_itself():
+    advice = made_up_advice(objective="quality")
+
+    drawn = figures(advice)
+    shown = {row["batch_size"]: row for row in rows(drawn["a"], "point")}
+    for candidate in advice.candidates:
+        row, cost = shown[candidate.batch_size], candidate.cost
+        assert row["mean"] == pytest.approx(1 - cost.estimate)
+        assert (row["low"], row["high"]) == pytest.approx((1 - cost.high, 1 - cost.low))
+    assert all(0.5 < row["mean"] < 1 for row in rows(drawn["e"], "run"))
+    assert drawn["a"].panels[0].title == "validation accuracy"

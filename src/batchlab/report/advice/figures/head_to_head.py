@@ -9,7 +9,7 @@ from functools import partial
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration, HeadToHead
 from batchlab.records.study import Study
-from batchlab.report.advice.objective_words import objective_words
+from batchlab.report.advice.objective_words import ObjectiveWords, objective_words
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
@@ -51,12 +51,13 @@ def contenders(advice: Advice) -> tuple[Contender, ...]:
     head = advice.head_to_head
     if head is None or advice.recommendation is None:
         return ()
+    words = objective_words(advice)
     unknown = (None,) * len(head.seeds)
     found = [
         Contender(
             name=text("recommended"),
             configuration=advice.recommendation,
-            figures=head.recommended,
+            figures=_shown(words, head.recommended),
             bounds=unknown,
         )
     ]
@@ -69,9 +70,18 @@ def contenders(advice: Advice) -> tuple[Contender, ...]:
         if configuration is None or not figures or configuration in known:
             continue
         found.append(
-            Contender(name=name, configuration=configuration, figures=figures, bounds=bounds)
+            Contender(
+                name=name,
+                configuration=configuration,
+                figures=_shown(words, figures),
+                bounds=bounds,
+            )
         )
     return tuple(found)
+
+
+def _shown(words: ObjectiveWords, figures: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    return tuple(None if figure is None else words.shown(figure) for figure in figures)
 
 
 def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
@@ -90,7 +100,7 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         absent = text("No run of the verification reached the target.")
     panel = Panel(
         key=f"{key}-seeds",
-        title=text("{figure} on fresh seeds", figure=text(words.figure)),
+        title=text("{figure} on fresh seeds", figure=words.figure_text),
         alternative=_words(advice, found),
         plot=partial(
             chart,
@@ -172,7 +182,7 @@ def _words(advice: Advice, found: tuple[Contender, ...]) -> str:
         ]
         parts.append(f"{contender.label.replace('|', ', ')}: {', '.join(values)}")
     return text(
-        "Chart of {figure} by seed. {values}.", figure=text(words.figure), values="; ".join(parts)
+        "Chart of {figure} by seed. {values}.", figure=words.figure_text, values="; ".join(parts)
     )
 
 
@@ -195,13 +205,13 @@ def _table(advice: Advice, found: tuple[Contender, ...]) -> Table:
                 )
             )
     return Table(
-        caption=text("{figure} on fresh seeds", figure=with_a_capital(text(words.figure))),
+        caption=text("{figure} on fresh seeds", figure=with_a_capital(words.figure_text)),
         columns=(
             Column(key="configuration", quantity="", label=text("configuration")),
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
             Column(key="seed", quantity="seed", label=text("seed")),
-            Column(key=words.quantity, quantity=words.quantity, label=text(words.figure)),
+            Column(key=words.quantity, quantity=words.quantity, label=words.figure_text),
             Column(key="bound", quantity=words.quantity, label=text("not reached by")),
         ),
         rows=tuple(rows),

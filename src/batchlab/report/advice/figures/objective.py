@@ -8,7 +8,7 @@ from functools import partial
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.records.study import Study
-from batchlab.report.advice.objective_words import objective_words, share_text
+from batchlab.report.advice.objective_words import ObjectiveWords, objective_words, share_text
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (
@@ -33,21 +33,21 @@ _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an i
 
 
 def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
-    """Time (samples, distance from perfect) by batch size, with the flat set."""
+    """Time (samples, or for quality the metric) by batch size, with the flat set."""
     words = objective_words(advice)
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     rows = tuple(_rows(advice, study, known)) if known else ()
     looks = drawn_looks(advice_looks(advice, study), rows)
     panel = Panel(
         key=f"{key}-objective",
-        title=text(words.figure),
+        title=words.figure_text,
         alternative=_words(advice, known),
         plot=partial(
             chart,
             "objective",
             where=in_panel("objective"),
             x=partial(batch_size_x, looks),
-            y=partial(ratio_y, words.quantity, rows_domain(rows)),
+            y=partial(ratio_y, words.quantity, _with_headroom(words, rows_domain(rows))),
             name=words.quantity,
             kinds=kinds_of(rows),
             looks=looks,
@@ -55,7 +55,7 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
     return Figure(
         key=key,
-        title=text("{figure} by batch size", figure=with_a_capital(text(words.figure))),
+        title=text("{figure} by batch size", figure=with_a_capital(words.figure_text)),
         notes=tuple(_notes(advice)),
         absent=None
         if known
@@ -67,13 +67,20 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
 
 
+def _with_headroom(words: ObjectiveWords, domain: tuple[float, float]) -> tuple[float, float]:
+    """Where the best lies at the top, its words need room there."""
+    room = 0.1 * (domain[1] - domain[0]) if words.better == "higher" else 0.0
+    return domain[0], domain[1] + room
+
+
 def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]:
-    looks = advice_looks(advice, study)
+    looks, words = advice_looks(advice, study), objective_words(advice)
     base: Row = {"panel": "objective"}
     for low, high in _without_holes(advice):
         yield {**base, "kind": "span", "batch_size": low / _EDGE, "to_size": high * _EDGE}
     for candidate in known:
-        row: Row = {**base, "batch_size": candidate.batch_size, **estimate_row(candidate.cost)}
+        cost = words.shown_estimate(candidate.cost)
+        row: Row = {**base, "batch_size": candidate.batch_size, **estimate_row(cost)}
         row["batch"] = label_of(looks, candidate.batch_size)
         yield {**row, "kind": "band", "series": "measured"}
         yield {**row, "kind": candidate_kind(candidate)}
@@ -106,7 +113,9 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
     highest: float | None = None
     bounds = head.reference_bounds or (None,) * len(head.reference)
-    for value, bound in zip(head.reference, bounds, strict=False):
+    words = objective_words(advice)
+    for figure, bound in zip(head.reference, bounds, strict=False):
+        value = None if figure is None else words.shown(figure)
         if value is not None:
             yield {**base, "kind": "as_is", "mean": rounded(value)}
         elif bound is not None:
@@ -126,12 +135,13 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
 
 def _words(advice: Advice, known: list[Candidate]) -> str:
     words = objective_words(advice)
-    values = "; ".join(f"{c.batch_size}: {estimate_text(words.quantity, c.cost)}" for c in known)
+    shown = [(c.batch_size, words.shown_estimate(c.cost)) for c in known]
+    values = "; ".join(f"{size}: {estimate_text(words.quantity, cost)}" for size, cost in shown)
     inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_set) or text("none")
     return text(
         "Chart of {figure} against batch size, each at its own tuned learning rate. {values}. "
         "In the flat set: {inside}.",
-        figure=text(words.figure),
+        figure=words.figure_text,
         values=values,
         inside=inside,
     )
@@ -149,7 +159,7 @@ def _notes(advice: Advice) -> Iterator[str]:
         yield text(
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
             "95 % confidence for all batch sizes at once (“at most” in the table).",
-            best=text(words.within),
+            best=words.within_text,
             share=share_text(advice.delta),
         )
     head = advice.head_to_head

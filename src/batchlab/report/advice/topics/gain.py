@@ -90,12 +90,12 @@ def pay_back(told: Told) -> Sentence | None:
 
 def _compared(advice: Advice, ratio: Estimate) -> str:
     """The other configuration's figure over the recommendation's, as far as it is known."""
-    takes = objective_words(advice).takes
+    words = objective_words(advice)
     if ratio.estimate is None and ratio.low is not None:
-        return text(takes, ratio=text("at least {ratio:times}", ratio=ratio.low))
+        return words.takes_text(text("at least {ratio:times}", ratio=ratio.low))
     if ratio.estimate is None:
         return text("can't be told: {why}", why=clause(ratio.reason) or text("it was not measured"))
-    value = text(takes, ratio=ratio_text(ratio.estimate))
+    value = words.takes_text(ratio_text(ratio.estimate))
     if ratio.low is None and ratio.high is None:
         return text("{takes}, without an interval, so it may be chance", takes=value)
     interval = plural(
@@ -107,7 +107,7 @@ def _compared(advice: Advice, ratio: Estimate) -> str:
     if ratio.low is not None and ratio.low > 1:
         return f"{value} {interval}"
     if ratio.high is not None and ratio.high < 1:
-        only = text(takes, ratio=text("only {ratio:times}", ratio=ratio.estimate))
+        only = words.takes_text(text("only {ratio:times}", ratio=ratio.estimate))
         return text("{takes} {interval}: it did better", takes=only, interval=interval)
     return text("{takes} {interval}, which may be no difference", takes=value, interval=interval)
 

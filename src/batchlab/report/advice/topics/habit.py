@@ -47,7 +47,7 @@ def _habit_is_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str
     return text(
         "with {sizes} it {takes} as with the best",
         sizes=_sizes([candidate for candidate, _ in worse]),
-        takes=text(objective_words(advice).takes, ratio=at_least),
+        takes=objective_words(advice).takes_text(at_least),
     )
 
 
