@@ -363,6 +363,15 @@ def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendat
     assert "no recommendation" in said(advice, "for now")
 
 
+def test_where_nothing_tried_is_better_the_own_configuration_is_kept_for_now() -> None:
+    advice = made_up_advice()
+    advice = replace(
+        advice, verdict="cannot_tell", recommendation=None, provisional=advice.reference
+    )
+
+    assert "keep batch size 64 and learning rate 0.01" in said(advice, "for now")
+
+
 def where_it_ends(advice):
     return said(advice, "where it ends")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchlab.advice.advice import Advice
 from batchlab.report.advice.objective_words import near_text, target_text
 from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
-from batchlab.report.advice.told import Told, set_this
+from batchlab.report.advice.told import Told, is_same, set_this
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
@@ -72,13 +72,17 @@ def for_now(told: Told) -> Sentence | None:
     found = told.advice.provisional
     if found is None:
         return None
-    best = text(
-        "Who must choose now: batch size {size} with learning rate {rate:rate} was the best of "
-        "what was tried. It is no recommendation: others may be better.",
-        size=found.batch_size,
-        rate=found.learning_rate,
+    best = N_(
+        "If you must choose now: batch size {size} with learning rate {rate:rate} was the best of "
+        "what was tried. It is no recommendation: others may be better."
     )
-    return Sentence(topic=N_("for now"), text=best)
+    if is_same(found, told.advice.reference):
+        best = N_(
+            "If you must choose now: keep batch size {size} and learning rate {rate:rate}. Nothing "
+            "that was tried is known to be better."
+        )
+    said = text(best, size=found.batch_size, rate=found.learning_rate)
+    return Sentence(topic=N_("for now"), text=said)
 
 
 def flat_set(told: Told) -> Sentence | None:

@@ -69,7 +69,7 @@ def _others(advice: Advice, endings: Endings) -> Iterator[str]:
 def _judged(endings: Endings) -> str:
     """How much worse it may be, against how much is allowed."""
     if endings.compared_with == endings.recommended:
-        return text("There is nothing to compare it with.")
+        return text("It is your own configuration.")
     worst, margin = endings.worst, endings.margin
     if worst is None:
         return text("That is too few to tell whether it ends as well.")
