@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,18 @@ class Study:
     advice: Advice
 
     def cost_s(self, batch_size: int) -> float:
-        """The true time to target at the best rate."""
+        """The true time to target at the best rate; infinite where that truly ends worse."""
+        if self.truth.end is not None:
+            return self._late_cost_s(batch_size, self.truth.best_rate_at(batch_size))
         return self.truth.best_steps(batch_size) * self.device[batch_size]
+
+    def _late_cost_s(self, batch_size: int, learning_rate: float) -> float:
+        """The true time to the level asked for; infinite where it ends worse or is never met."""
+        target = self.advice.target
+        if target is None or self._ends_worse(batch_size, learning_rate) > MORE_ERRORS:
+            return math.inf
+        steps = self.truth.steps_to(target.value, batch_size, learning_rate)
+        return steps * self.device[batch_size]
 
     def flat_set(self) -> list[int]:
         """The batch sizes truly within delta of the best."""
@@ -59,26 +70,35 @@ class Study:
 
     def truly_s(self, configuration: Configuration) -> float:
         """True mean time of a configuration."""
-        return self.truly_steps(configuration) * self.device[configuration.batch_size]
+        size, rate = configuration.batch_size, configuration.learning_rate
+        if self.truth.end is not None:
+            return self._late_cost_s(size, rate)
+        return self.truly_steps(configuration) * self.device[size]
 
     def ends_worse(self) -> float | None:
         """Of what is named: how many more errors it ends with than the better reference, a share.
 
         None where nothing is named.
         """
-        chosen, end = self.advice.recommendation, self.truth.end
-        if chosen is None or end is None:
+        chosen = self.advice.recommendation
+        if chosen is None or self.truth.end is None:
             return None
+        return self._ends_worse(chosen.batch_size, chosen.learning_rate)
+
+    def _ends_worse(self, batch_size: int, learning_rate: float) -> float:
+        end = self.truth.end
+        assert end is not None
         references = [REFERENCE, self.advice.reference_tuned or REFERENCE]
         best = max(end(each.batch_size, each.learning_rate) for each in references)
-        return (best - end(chosen.batch_size, chosen.learning_rate)) / (1 - best)
+        return (best - end(batch_size, learning_rate)) / (1 - best)
 
     def regret(self) -> float | None:
         """How much longer the recommendation truly takes than the best there is."""
         chosen = self.advice.recommendation
         if chosen is None:
             return None
-        return self.truly_s(chosen) / min(self.cost_s(size) for size in BATCH_SIZES) - 1
+        least_s = min(self.cost_s(size) for size in BATCH_SIZES)
+        return math.inf if math.isinf(least_s) else self.truly_s(chosen) / least_s - 1
 
 
 def question(device: Device, budget_s: float, target: float | None) -> Question:
@@ -130,7 +150,7 @@ def judged(kind: str, seed: int, reference_trainings: float) -> dict[str, object
         "verdict": advice.verdict,
         "reason": reason_text(advice.reason),
         "n_trials": advice.n_trials,
-        "spent": advice.spent_s / study.cost_s(64),
+        "spent": advice.spent_s / (truth.best_steps(64) * study.device[64]),
         "regret": study.regret(),
         "in_flat_set": None if chosen is None else chosen.batch_size in study.flat_set(),
         "batch_size": None if chosen is None else chosen.batch_size,
@@ -139,8 +159,8 @@ def judged(kind: str, seed: int, reference_trainings: float) -> dict[str, object
     if truth.end is not None:
         row["ends_worse"] = study.ends_worse()
         named = chosen or advice.provisional
-        row["named_beside_reference"] = (
-            None if named is None else study.truly_s(named) / study.truly_s(REFERENCE)
+        row["slower_than_reference"] = named is not None and study.truly_s(named) > study.truly_s(
+            REFERENCE
         )
     if advice.target_origin == "given":
         if advice.laws is not None:
@@ -185,9 +205,8 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
         result["named"] = len(worse) / n
         result["named_ends_worse"] = sum(each > MORE_ERRORS for each in worse) / n
         result["ends_worse_p90"] = float(np.quantile(worse, 0.9))
-    beside = [row["named_beside_reference"] for row in rows if row.get("named_beside_reference")]
-    if beside:
-        slower = sum(float(str(each)) > 1.0 for each in beside)
+    if any("slower_than_reference" in row for row in rows):
+        slower = sum(bool(row["slower_than_reference"]) for row in rows)
         result["named_or_provisional_slower_than_reference"] = slower / n
     for name in ("b_crit", "time", "gain", "gain_of_better", "gain_from_batch_size"):
         known = [row[name] for row in rows if row.get(name) is not None]

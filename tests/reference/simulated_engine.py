@@ -66,10 +66,28 @@ class Truth:
             return self.override(batch_size)
         return self.s_min * (1 + (self.b_crit / batch_size) ** self.exponent)
 
+    def best_rate_at(self, batch_size: int) -> float:
+        """The rate with the fewest steps at this batch size."""
+        return self.best_rate * (batch_size / 64) ** self.rate_exponent
+
+    def steps_to(self, level: float, batch_size: int, learning_rate: float) -> float:
+        """Steps to a level of accuracy of a curve with an end, without noise; infinite above it."""
+        assert self.end is not None
+        end = self.end(batch_size, learning_rate)
+        if end <= level:
+            return math.inf
+        way = math.log((end - _UNTRAINED) / (end - level)) / self._approach
+        return way * self.steps(batch_size, learning_rate)
+
+    @property
+    def _approach(self) -> float:
+        """The rate of an approach that meets the target after once the way to it."""
+        usual = 1 - (1 - self.target) / 1.05
+        return math.log((usual - _UNTRAINED) / (usual - self.target))
+
     def steps(self, batch_size: int, learning_rate: float) -> float:
         """Steps to target at this rate, without noise; infinite beyond the cliff."""
-        best = self.best_rate * (batch_size / 64) ** self.rate_exponent
-        octaves = math.log2(learning_rate / best)
+        octaves = math.log2(learning_rate / self.best_rate_at(batch_size))
         if octaves > self.cliff_octaves:
             return math.inf
         slope = self.left if octaves < 0 else self.right
@@ -168,11 +186,9 @@ class SimulatedEngine(AnswersAtOnce):
         target = self.truth.target
         if self.truth.end is None:
             return 1 - (1 - target) * (1 / way) ** 0.5
-        usual = 1 - (1 - target) / 1.05
-        rate = math.log((usual - _UNTRAINED) / (usual - target))
         end = self.truth.end(trial.batch_size, trial.learning_rate)
         end += self.truth.end_noise * self._drawn(trial, "end")
-        return end - (end - _UNTRAINED) * math.exp(-rate * way)
+        return end - (end - _UNTRAINED) * math.exp(-self.truth._approach * way)
 
     def _seeds_noise(self, trial: Trial) -> float:
         return self.truth.noise * self._drawn(trial, "")
