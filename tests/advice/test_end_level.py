@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import EndLevel, as_well_as, end_level
+from batchlab.advice.end_level import EndLevel, as_well_as, end_level, margin_beside
 from batchlab.records.trial import Status, TrialRecord
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
@@ -76,6 +76,15 @@ def test_of_a_loss_only_what_nobody_sees_is_given_away():
     assert end.value == pytest.approx(2.3, abs=0.001)
     assert end.margin == pytest.approx(2.3 * 0.005, rel=0.01)
     assert 2.3 < as_well_as(LOSS, end).value <= 2.3 * 1.0065
+
+
+def test_the_margin_is_five_per_cent_of_the_errors_where_they_are_known():
+    error = replace(ASKED, metric="error", better="lower")
+
+    assert margin_beside(ASKED, 0.7, otherwise=9.0) == pytest.approx(0.015)
+    assert margin_beside(error, 0.3, otherwise=9.0) == pytest.approx(0.015)
+    assert margin_beside(LOSS, 0.3, otherwise=0.002) == 0.002
+    assert margin_beside(ASKED, 98.0, otherwise=0.2) == 0.2  # in percent
 
 
 def test_a_perfect_reference_does_not_ask_for_the_ceiling():

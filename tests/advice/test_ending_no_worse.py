@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
+from batchlab.advice import advisor
 from batchlab.advice.advisor import advise
 from batchlab.words.reasons import reason_text
 
@@ -16,11 +18,13 @@ STEP_S = knee(1024)
 USUAL_END = 1 - 0.03 / 1.05
 
 
-def advised(*, trainings=100.0, n_workers=2, **truth):
+def advised(*, trainings=100.0, n_workers=2, objective="time", **truth):
     known = Truth(**({"end": lambda size, rate: USUAL_END, "end_noise": 0.0002} | truth))
     engine = SimulatedEngine(truth=known, step_s=STEP_S, n_workers=n_workers)
     budget_s = trainings * known.best_steps(64) * STEP_S(64)
-    asked = question(STEP_S, budget_s=budget_s, target=None, target_origin="pilot")
+    asked = question(
+        STEP_S, budget_s=budget_s, target=None, target_origin="pilot", objective=objective
+    )
     return advise(asked, engine), engine
 
 
@@ -85,15 +89,59 @@ def test_where_nothing_faster_lasts_for_a_whole_training_the_reference_stays_for
 
 
 def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
-    advice, _ = advised(end_noise=0.0012)
+    advice, _ = advised(end_noise=0.0012, trainings=60)
 
     assert advice.verdict == "cannot_tell"
     assert advice.recommendation is None
     assert advice.endings.verdict == "open"
-    assert len(advice.endings.seeds) > 3  # more were asked
+    assert len(advice.endings.seeds) > 6  # as many more as were likely to tell
     assert "is open" in reason_text(advice.missing)
     assert advice.provisional.batch_size > 64
-    assert advice.more_budget_s > 0
+
+
+def test_how_much_more_budget_would_tell_is_said_as_far_as_the_seeds_reach():
+    enough, _ = advised(end_noise=0.0007, trainings=30)
+    never, _ = advised(end_noise=0.0012, trainings=60)
+
+    assert {enough.endings.verdict, never.endings.verdict} == {"open"}
+    assert enough.more_budget_s > 0
+    assert never.more_budget_s is None
+
+
+def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
+    seen = advisor.verify
+
+    def without_endings(state, size):
+        return replace(seen(state, size), endings=None)
+
+    monkeypatch.setattr(advisor, "verify", without_endings)
+
+    advice, _ = advised()
+
+    assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
+    assert advice.reason.code == "whole_trainings_not_seen"
+
+
+def test_what_is_faster_and_ends_worse_is_said_with_what_is_named_instead():
+    advice, _ = advised(
+        end=lambda size, rate: USUAL_END + (0.012 if (size, rate) == (64, 0.02) else 0.0),
+        best_rate=0.02,
+        right=0.3,
+        left=0.3,
+        trainings=300,
+    )
+
+    assert advice.verdict == "recommend"
+    assert "may be faster" in reason_text(advice.reason)
+    assert "1024" in reason_text(advice.reason)
+
+
+def test_asked_for_samples_an_open_decision_has_its_own_reason():
+    advice, _ = advised(objective="samples", trainings=60.0, noise=0.3)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.endings is None
+    assert advice.reason.code == "runs_leave_open"
 
 
 def test_a_tight_budget_spends_less_on_the_reference_batch_size():
@@ -101,7 +149,7 @@ def test_a_tight_budget_spends_less_on_the_reference_batch_size():
         advice, _ = advised(trainings=trainings)
         return len([r for r in advice.tried if r.batch_size == 64 and r.purpose == "tune"])
 
-    assert tuning_runs(40.0) < tuning_runs(400.0)
+    assert tuning_runs(25.0) < tuning_runs(400.0)
 
 
 def test_a_target_that_was_given_asks_for_no_ends():

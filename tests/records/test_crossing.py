@@ -80,11 +80,13 @@ def test_a_run_that_ends_at_the_target_has_met_it_but_not_held_it():
     assert crossing.would_hold_at(220, TARGET)
 
 
-@pytest.mark.parametrize(("status", "met"), [(Status.OK, True), (Status.DIVERGED, False)])
-def test_a_run_that_ended_badly_before_the_target_had_held_has_not_met_it(status, met):
-    record = replace(
-        made_up_record(), status=status, evaluations=evaluations((100, 0.8), (200, 0.91))
-    )
+@pytest.mark.parametrize(
+    ("status", "until", "met"),
+    [(Status.OK, 210, True), (Status.DIVERGED, 210, False), (Status.DIVERGED, 230, True)],
+)
+def test_a_run_that_ended_badly_before_the_target_had_held_has_not_met_it(status, until, met):
+    curve = evaluations((100, 0.8), (200, 0.91), (until, 0.92))
+    record = replace(made_up_record(), status=status, evaluations=curve)
 
     assert (record.crossing(TARGET) is not None) is met
 

@@ -331,7 +331,6 @@ def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "n
             difference=Estimate.of(
                 better_by, interval=(better_by - 0.0012, better_by + 0.0012), n=3
             ),
-            worst=better_by - 0.00095,
             margin=0.05 * (1 - 0.978),
             verdict=verdict,
             reason=written("the interval lies above the margin"),

@@ -178,7 +178,9 @@ class SimulatedEngine(AnswersAtOnce):
             record = _record(trial, status, reason, tuple(curve))
         before = self._done.get(trial.trial_id, 0)
         self._done[trial.trial_id] = max(before, record.steps)
-        self.elapsed_s += max(0, record.steps - before) * self.step_s(trial.batch_size)
+        # Side by side, as many at a time as it has workers.
+        new_steps = max(0, record.steps - before)
+        self.elapsed_s += new_steps * self.step_s(trial.batch_size) / self.n_workers
         return record
 
     def _accuracy(self, trial: Trial, way: float) -> float:

@@ -31,6 +31,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Target
 
+_ENDS_WORSE = ("ends_worse", "whole_trainings_failed")
 # Where the budget did not reach to the end of a training, so many times more is proposed.
 _TO_SEE_THE_END = 3.0
 
@@ -156,8 +157,12 @@ class _Answer:
         return seen, missing
 
     def _may_end_worse(self) -> Reason | None:
-        """Why it is not shown that what was verified ends no worse; None: it is, or not asked."""
-        if self._state.end is None:
+        """Why it is not shown that what was verified ends no worse; None: it is, or not asked.
+
+        Where nothing was to be named, there is another reason for that.
+        """
+        names = self._decision is not None and self._decision.batch_size is not None
+        if self._state.end is None or not (names or self._verification is not None):
             return None
         if self._endings is None:
             return Reason.of("whole_trainings_not_seen")
@@ -190,7 +195,18 @@ class _Answer:
             return Reason.of(
                 "largest_within_delta", size=decision.batch_size, objective=objective, delta=delta
             )
-        return Reason.of("least_of_those_tried", size=decision.batch_size, objective=objective)
+        size, worse = decision.batch_size, self._that_end_worse
+        if worse:
+            return Reason.of(
+                "least_that_ends_no_worse", size=size, objective=objective, others=worse
+            )
+        return Reason.of("least_of_those_tried", size=size, objective=objective)
+
+    @property
+    def _that_end_worse(self) -> list[int]:
+        """The batch sizes that looked best and were seen to end worse."""
+        out = self._state.ruled_out.items()
+        return sorted(size for size, why in out if why.code in _ENDS_WORSE)
 
     def _what_is_missing(self, decision: Decision) -> Reason:
         high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
@@ -233,17 +249,18 @@ class _Answer:
 
     def _more_for_endings_s(self, endings: Endings) -> float | None:
         """What the whole trainings cost that would tell whether it ends no worse."""
-        needed = seeds_to_tell(endings)
         n = len(endings.seeds)
-        if needed is None:
-            needed = 2 * n
+        needed = seeds_to_tell(endings) or 2 * n
+        if needed > len(self._state.seeds.verify):
+            return None
         three = (endings.recommended, endings.reference, endings.reference_tuned)
         cells = {(e.batch_size, e.learning_rate) for e in three if e is not None}
         seed_s = sum(self._run_log.run_s(cell[0], whole_steps(self._state, cell)) for cell in cells)
-        return max(1, needed - n) * seed_s / self._run_log.engine.n_workers
+        more_s = max(1, needed - n) * seed_s / self._run_log.engine.n_workers
+        return max(seed_s, more_s - max(0.0, self._run_log.left_s()))
 
     def _proposed_target(self) -> Target | None:
-        if self._run_log.until is None or self._costs is not None:
+        if self._run_log.until is None or self._costs is not None or self._endings is not None:
             return None
         records = list(self._run_log.records.values())
         level = easier(self._question, records, why=Reason.of("runs_met_it"))

@@ -13,7 +13,7 @@ from typing import Literal
 
 from batchlab.advice.parts import MORE_ERRORS
 from batchlab.advice.question import Question
-from batchlab.laws.plateau import default_delta, plateau_of
+from batchlab.laws.plateau import FRACTION_METRICS, default_delta, plateau_of
 from batchlab.records.trial import Target, TrialRecord
 
 # The last part of a curve that its level is taken from.
@@ -98,7 +98,7 @@ def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> l
 def margin_beside(question: Question, value: float, *, otherwise: float) -> float:
     """How much worse than `value` counts as ending no worse: 5 % more errors.
 
-    The remaining error is known of a metric between 0 and 1 alone.
+    The remaining error is known of a metric between 0 and 1 alone, and of an error itself.
 
     Args:
         question: what was asked.
@@ -107,6 +107,8 @@ def margin_beside(question: Question, value: float, *, otherwise: float) -> floa
     """
     if question.better == "higher" and 0 < value < 1:
         return MORE_ERRORS * (1 - value)
+    if question.metric in FRACTION_METRICS and 0 < value < 1:
+        return MORE_ERRORS * value
     return otherwise
 
 

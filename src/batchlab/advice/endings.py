@@ -10,7 +10,7 @@ Source: non-inferiority by an interval, Piaggio et al. 2012 (CONSORT), JAMA 308(
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scipy.special import stdtrit
 
@@ -23,7 +23,12 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import TrialRecord
 
-_CONFIDENCE = 0.95  # one-sided: only how much worse it may be is asked
+# Of the two-sided 95 % interval. Only its lower end is asked for, at most twice: 2 x 2.5 % in all.
+_UPPER = 0.975
+_FEWEST = 2
+# Recorded trainings end at an evaluation, and these lie up to 5 % apart.
+_NEARLY = 0.95
+_MAKES_IT_LIKELY = 2.0
 # Of the margin: what lies nearer to it is not told apart from it.
 _LEAST_FAR = 0.1
 
@@ -55,7 +60,7 @@ def endings_of(
     known = {cell: _ending(state, end, cell, seeds) for cell in cells}
     mine = known[recommended]
     others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
-    if len(known) == 1:
+    if len(known) == 1 and mine.found:
         others = [mine]  # nothing else is in question
     if not others:
         return None
@@ -63,14 +68,16 @@ def endings_of(
     compared_with = best(others, key=_mean)
     margin = margin_beside(state.question, _mean(compared_with), otherwise=end.margin)
     sign = 1 if state.question.better == "higher" else -1
-    difference, worst = _difference(mine, compared_with, known.values(), sign=sign)
-    verdict = _verdict(difference, worst, margin)
-    reason = _reason(verdict, mine, compared_with, worst, margin)
+    difference = _difference(mine, compared_with, known.values(), sign=sign)
+    verdict = _verdict(difference, margin)
+    reason = _reason(verdict, mine, compared_with, difference, margin)
     failed = _failed(state, recommended, seeds)
     if failed:
         verdict = "worse"
         why = why_it_failed(failed[0])
         reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
+    elif verdict == "no_worse" and _is_missing(state, known, seeds):
+        verdict, reason = "open", Reason.of("whole_trainings_not_seen")
     return Endings(
         metric=state.question.metric,
         better=state.question.better,
@@ -80,7 +87,6 @@ def endings_of(
         reference_tuned=None if tuned is None else known[tuned],
         compared_with=compared_with,
         difference=difference,
-        worst=worst,
         margin=margin,
         verdict=verdict,
         reason=reason,
@@ -90,13 +96,14 @@ def endings_of(
 def seeds_to_tell(endings: Endings) -> int | None:
     """About how many seeds settle what these leave open; None: their scatter is not known.
 
-    The interval shrinks with the root of the seeds; it has to leave the margin to one side.
+    The interval shrinks with the root of the seeds; it has to leave the margin to one side, and
+    twice as many make that likely.
     """
-    value, worst = endings.difference.estimate, endings.worst
-    if value is None or worst is None:
+    value, low = endings.difference.estimate, endings.difference.low
+    if value is None or low is None:
         return None
     far = max(abs(value + endings.margin), _LEAST_FAR * endings.margin)
-    return math.ceil(endings.difference.n * ((value - worst) / far) ** 2)
+    return math.ceil(_MAKES_IT_LIKELY * endings.difference.n * ((value - low) / far) ** 2)
 
 
 def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int]) -> Ending:
@@ -105,7 +112,7 @@ def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int
     test: list[float | None] = []
     for seed in seeds:
         record = state.run_log.records.get((*cell, seed))
-        if record is None or record.has_failed or record.steps < whole_steps(state, cell):
+        if record is None or not _is_whole(state, cell, record):
             values.append(None)
             test.append(None)
             continue
@@ -122,41 +129,58 @@ def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int
     )
 
 
+def _is_whole(state: StudyState, cell: CellKey, record: TrialRecord) -> bool:
+    """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
+    return record.ended_well and record.steps >= _NEARLY * whole_steps(state, cell)
+
+
 def _failed(state: StudyState, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:
     records = (state.run_log.records.get((*cell, seed)) for seed in seeds)
     return [record for record in records if record is not None and record.has_failed]
+
+
+def _is_missing(state: StudyState, known: Mapping[CellKey, Ending], seeds: Sequence[int]) -> bool:
+    """Whether one of the references has no end, and not because its trainings fail."""
+    return any(
+        not ending.found and not _failed(state, cell, seeds) for cell, ending in known.items()
+    )
 
 
 def _mean(ending: Ending) -> float:
     return math.fsum(ending.found) / len(ending.found)
 
 
-def _difference(
-    mine: Ending, other: Ending, known: Iterable[Ending], *, sign: int
-) -> tuple[Estimate, float | None]:
-    """How much better it ends, and at the worst; the scatter of the seeds is one for all."""
+def _variance(ending: Ending) -> float:
+    squares = math.fsum((value - _mean(ending)) ** 2 for value in ending.found)
+    return squares / (len(ending.found) - 1)
+
+
+def _difference(mine: Ending, other: Ending, known: Iterable[Ending], *, sign: int) -> Estimate:
+    """How much better it ends.
+
+    The scatter of the seeds is pooled over all; where the two scatter more than that, theirs
+    counts.
+    """
     n = min(len(mine.found), len(other.found))
     if mine is other:
-        return Estimate.of(0.0, interval=(0.0, 0.0), n=n), 0.0
+        return Estimate.of(0.0, interval=(0.0, 0.0), n=n)
     if not n:
-        return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0), None
-    squares, degrees = 0.0, 0
-    for ending in known:
-        if ending.found:
-            squares += math.fsum((value - _mean(ending)) ** 2 for value in ending.found)
-            degrees += len(ending.found) - 1
+        return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0)
     value = sign * (_mean(mine) - _mean(other))
-    if not degrees:
-        return Estimate.of(value, interval=(None, None), n=n), None
-    error = math.sqrt(squares / degrees * (1 / len(mine.found) + 1 / len(other.found)))
-    half = float(stdtrit(degrees, 0.975)) * error
-    worst = value - float(stdtrit(degrees, _CONFIDENCE)) * error
-    return Estimate.of(value, interval=(value - half, value + half), n=n), worst
+    if n < _FEWEST:
+        return Estimate.of(value, interval=(None, None), n=n)
+    several = [ending for ending in known if len(ending.found) > 1]
+    degrees = sum(len(ending.found) - 1 for ending in several)
+    pooled = sum((len(e.found) - 1) * _variance(e) for e in several) / degrees
+    of_all = pooled * (1 / len(mine.found) + 1 / len(other.found))
+    of_both = _variance(mine) / len(mine.found) + _variance(other) / len(other.found)
+    half = float(stdtrit(degrees, _UPPER)) * math.sqrt(max(of_all, of_both))
+    return Estimate.of(value, interval=(value - half, value + half), n=n)
 
 
-def _verdict(difference: Estimate, worst: float | None, margin: float) -> EndingVerdict:
+def _verdict(difference: Estimate, margin: float) -> EndingVerdict:
     """Shown to be no worse, shown to be worse, or open."""
-    if worst is not None and worst >= -margin:
+    if difference.low is not None and difference.low >= -margin:
         return "no_worse"
     if difference.high is not None and difference.high < -margin:
         return "worse"
@@ -164,9 +188,9 @@ def _verdict(difference: Estimate, worst: float | None, margin: float) -> Ending
 
 
 def _reason(
-    verdict: EndingVerdict, mine: Ending, other: Ending, worst: float | None, margin: float
+    verdict: EndingVerdict, mine: Ending, other: Ending, difference: Estimate, margin: float
 ) -> Reason:
-    if worst is None:
+    if difference.low is None:
         return Reason.of("ending_seen_once", size=mine.batch_size)
     beside = Reason.of("a_configuration", size=other.batch_size, rate=other.learning_rate)
     size, ends, other_ends = mine.batch_size, _mean(mine), _mean(other)
@@ -180,7 +204,7 @@ def _reason(
         ends=ends,
         other=beside,
         other_ends=other_ends,
-        n=min(len(mine.found), len(other.found)),
-        worse=-worst,
+        n=difference.n,
+        worse=-difference.low,
         margin=margin,
     )

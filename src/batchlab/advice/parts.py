@@ -214,11 +214,9 @@ class Endings:
         compared_with: the one of the references that ends better.
         difference: how much better than that the recommendation ends, in the metric's unit, with
             its 95 % interval; negative: it ends worse.
-        worst: the least that the difference is, with 95 % confidence (one-sided); None: too few
-            runs.
-        margin: so much worse still counts as no worse; fixed before any of these runs.
-        verdict: "no_worse" (`worst` lies above -margin), "worse" (the whole interval lies below
-            it), or "open".
+        margin: so much worse still counts as no worse, by a rule that was fixed beforehand.
+        verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
+            training failed), or "open".
         reason: why.
     """
 
@@ -230,7 +228,6 @@ class Endings:
     reference_tuned: Ending | None
     compared_with: Ending
     difference: Estimate
-    worst: float | None
     margin: float
     verdict: EndingVerdict
     reason: Reason

@@ -20,7 +20,7 @@ class SeedPlan:
     def of(cls, n_seeds: int | None) -> SeedPlan:
         """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
         if n_seeds is None:
-            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 104)))
+            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 128)))
         n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
         return cls(
             tune=tuple(range(n_tune)),

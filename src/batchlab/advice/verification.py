@@ -69,8 +69,9 @@ class Verification:
     @property
     def is_settled(self) -> bool:
         """Whether further seeds would hardly change what it says."""
-        open_yet = self.endings is not None and self.endings.verdict == "open"
-        return self.against is None and not self.missed and not open_yet
+        if self.endings is not None and self.endings.verdict != "no_worse":
+            return self.endings.verdict == "worse"
+        return self.against is None and not self.missed
 
 
 def reserve(state: StudyState) -> None:
@@ -93,11 +94,9 @@ def reserve(state: StudyState) -> None:
 def reserve_shortly(state: StudyState) -> None:
     """Leave only what it takes to show on a fresh seed that something is better than the reference.
 
-    Without a recommendation there is less to verify, and more to find; but one fresh seed does not
-    show that it ends no worse.
+    Without a recommendation there is less to verify, and more to find. Not where it has to be
+    shown that it ends no worse: one fresh seed does not show that.
     """
-    if state.end is not None:
-        return
     best, cells = state.best(), [_reference_cell(state)]
     if best is not None:
         chosen = state.cell(best)
@@ -159,15 +158,17 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     tuned = state.cell(state.question.reference.batch_size)
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
     seeds, why = state.seeds.verify[:N_SEEDS], Reason.of("chosen_runs_flatter")
-    first = _run(state, cells, seeds, why=why) or _run(
-        state, list(dict.fromkeys([chosen, reference])), seeds, why=why, follow=_FOLLOW_SHORTLY
-    )
+    first = _run(state, cells, seeds, why=why)
+    if not first and state.end is None:
+        two = list(dict.fromkeys([chosen, reference]))
+        first = _run(state, two, seeds, why=why, follow=_FOLLOW_SHORTLY)
     if first:
         found = _read(state, first, chosen, reference, tuned)
         if found.is_settled:
             return found
-        n_all = N_SEEDS + _n_further(found)
-        further = _run(state, cells, state.seeds.verify[N_SEEDS:n_all], why=_why_further(found))
+        fresh = [seed for seed in state.seeds.verify if seed not in first]
+        seeds = tuple(fresh[: _n_further(found)])
+        further = _run(state, cells, seeds, why=_why_further(found))
         return _read(state, (*first, *further), chosen, reference, tuned)
     why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
@@ -187,7 +188,7 @@ def _n_further(found: Verification) -> int:
     if found.endings is None or found.endings.verdict != "open":
         return N_SEEDS
     needed = seeds_to_tell(found.endings)
-    return N_SEEDS if needed is None else max(N_SEEDS, needed - N_SEEDS)
+    return N_SEEDS if needed is None else max(N_SEEDS, needed - len(found.endings.seeds))
 
 
 def _why_further(found: Verification) -> Reason:

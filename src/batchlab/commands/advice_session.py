@@ -174,7 +174,8 @@ class AdviceSession:
                 f"the loss of {self._summary.name!r} couples the examples of a batch, so every "
                 f"batch size trains on another loss and it cannot tell which is better; give the "
                 f"workload a metric that judges examples one by one (metrics={{...}}), such as the "
-                f"accuracy of a probe or of retrieval among a fixed set"
+                f"accuracy of a probe or of retrieval among a fixed set; if the loss is a mean "
+                f"over other units than examples, let `weight` say over which"
             )
 
     def _refuse_an_impossible_target(self) -> None:

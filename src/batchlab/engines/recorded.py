@@ -23,7 +23,7 @@ class RecordedEngine(AnswersAtOnce):
     """One study's view of a grid: some of its seeds, and a clock of its own.
 
     The seeds asked for are 0, 1, 2, ... in the order of `seeds`. A run ends where the plain engine
-    would have ended it: one evaluation after the target, at the length asked for (then at the last
+    would have ended it: where the target has held, at the length asked for (then at the last
     evaluation before it), where it diverged. Asked for more than was recorded, it says so.
     """
 

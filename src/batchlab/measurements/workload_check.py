@@ -193,7 +193,7 @@ def _look_at_loss(
             loss = _loss_of(workload, model, batch)
             other_draw = _loss_of(workload, model, batch, seed=_SEED + 1)
             twice = _loss_of(workload, model, doubled)
-            halves = _mean_of_halves(workload, model, device)
+            halves = _halves(workload, model, device)
     if not (math.isfinite(loss) and math.isfinite(twice)):
         return (f"the untrained model's loss on the first examples is {loss:g}",), False
     scale = max(abs(loss), 1e-12)
@@ -209,27 +209,33 @@ def _look_at_loss(
             f"the mean (divide by the number of examples), else the learning rate means something "
             f"else at every batch size"
         )
-    if abs(twice - loss) > _TOLERANCE * scale or abs(halves - loss) > _TOLERANCE * scale:
-        return (
-            f"the loss couples examples: {loss:.4g} for the first {n_examples(batch)}, {twice:.4g} "
-            f"for the same twice, {halves:.4g} as the mean of two halves; micro-batches then train "
-            f"on another loss than the whole batch",
-        ), True
-    return (), False
+    doubling_changes_it = abs(twice - loss) > _TOLERANCE * scale
+    mean = math.fsum(weight * half for weight, half in halves) / math.fsum(w for w, _ in halves)
+    if not doubling_changes_it and abs(mean - loss) <= _TOLERANCE * scale:
+        return (), False
+    # A mean over other units (tokens, weights of classes) lies between those of its halves.
+    low, high = min(half for _, half in halves), max(half for _, half in halves)
+    outside = not low - _TOLERANCE * scale <= loss <= high + _TOLERANCE * scale
+    return (
+        f"the loss couples examples: {loss:.4g} for the first {n_examples(batch)}, {twice:.4g} "
+        f"for the same twice, {mean:.4g} as the mean of two halves; micro-batches then train "
+        f"on another loss than the whole batch (if it is a mean over tokens or weights, `weight` "
+        f"can say so)",
+    ), doubling_changes_it or outside
 
 
-def _mean_of_halves(workload: Workload, model: nn.Module, device: torch.device) -> float:
+def _halves(
+    workload: Workload, model: nn.Module, device: torch.device
+) -> list[tuple[float, float]]:
+    """Weight and loss of the two halves of the first examples."""
     n = min(_EXAMPLES, size_of(workload.train))
-    weighted = 0.0
-    weights = 0.0
+    halves = []
     for chosen in (range(n // 2), range(n // 2, n)):
         if not chosen:
             continue
         half = on_device(_batch_of(workload, chosen), device)
-        weight = weight_of(workload, half)
-        weighted += weight * _loss_of(workload, model, half)
-        weights += weight
-    return weighted / weights
+        halves.append((weight_of(workload, half), _loss_of(workload, model, half)))
+    return halves
 
 
 def _check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:

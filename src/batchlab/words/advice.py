@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.words.message import N_, Message
+from batchlab.words.message import N_, NN_, Message
 
 MESSAGES: dict[str, Message] = {
     # The verdict.
@@ -30,11 +30,18 @@ MESSAGES: dict[str, Message] = {
     "ending_seen_once": N_(
         "whether batch size {size} ends as well is open: too few whole trainings were run"
     ),
-    "whole_trainings_failed": N_(
-        "{n} whole trainings of batch size {size} failed, after it had looked best: {why}"
+    "whole_trainings_failed": NN_(
+        "a whole training of batch size {size} failed, after it had looked best: {why}",
+        "{n} whole trainings of batch size {size} failed, after it had looked best: {why}",
+        by="n",
     ),
     "whole_trainings_not_seen": N_(
-        "whether it ends as well was not seen: the budget had nothing left for whole trainings"
+        "whether it ends as well was not seen: it, or the reference, has no whole training on a "
+        "fresh seed"
+    ),
+    "least_that_ends_no_worse": N_(
+        "batch size {size} has the least {objective:term} of those that end no worse ({others} "
+        "may be faster, but does not)"
     ),
     "no_whole_training": N_("no whole training of it was run"),
     "all_end_worse": N_("nothing faster than the reference ends as well: {why}"),

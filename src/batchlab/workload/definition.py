@@ -106,7 +106,8 @@ class Workload:
                     f"workload {self.name!r}: {name} is {getattr(self, name)!r}; expected a "
                     f"function, such as {name}=build_{name} without calling it"
                 )
-        if self.epochs is not None and (self.epochs != int(self.epochs) or self.epochs < 1):
+        is_whole = isinstance(self.epochs, int) and not isinstance(self.epochs, bool)
+        if self.epochs is not None and not (is_whole and self.epochs >= 1):
             raise WorkloadError(
                 f"workload {self.name!r}: epochs is {self.epochs!r}; expected a whole number of at "
                 f"least 1, or None where a training goes on to its plateau"

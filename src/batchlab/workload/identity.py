@@ -139,7 +139,8 @@ class _ValueHash:
         match value:
             case Workload():
                 for name in Workload.__dataclass_fields__:
-                    if name not in _SPLITS:
+                    # How long a training is planned to be changes none of its steps.
+                    if name not in (*_SPLITS, "epochs"):
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():

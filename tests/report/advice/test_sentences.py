@@ -386,12 +386,12 @@ def test_where_it_ends_names_all_three_as_finely_as_the_margin():
 
 def test_how_much_worse_it_may_end_is_told_in_errors_where_there_are_any():
     advice = with_endings(made_up_advice())
-    assert "up to 2.5 % more errors than the better of yours (95 %); 5 % is" in where_it_ends(
+    assert "up to 3.64 % more errors than the better of yours (95 %); 5 % is" in where_it_ends(
         advice
     )
 
     loss = replace(advice, endings=replace(advice.endings, margin=0.004))
-    assert "up to 0.00055 worse than the better of yours (95 %); 0.004 is" in where_it_ends(loss)
+    assert "up to 0.0008 worse than the better of yours (95 %); 0.004 is" in where_it_ends(loss)
 
 
 def test_what_ends_better_for_sure_is_told_so():
@@ -402,9 +402,16 @@ def test_what_ends_better_for_sure_is_told_so():
 
 def test_of_one_training_each_nothing_is_told_of_how_much_worse_it_may_be():
     advice = with_endings(made_up_advice(), verdict="open")
-    alone = replace(advice, endings=replace(advice.endings, worst=None))
+    unknown = Estimate.of(0.0004, interval=(None, None), n=1)
+    alone = replace(advice, endings=replace(advice.endings, difference=unknown))
 
     assert "too few to tell" in where_it_ends(alone)
+
+
+def test_what_ends_worse_is_told_with_why():
+    advice = with_endings(cannot_tell_advice(), verdict="worse", better_by=-0.004)
+
+    assert "That is worse: the interval lies above the margin." in where_it_ends(advice)
 
 
 def test_where_no_training_was_followed_to_its_end_nothing_is_said_of_it():

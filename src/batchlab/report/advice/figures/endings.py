@@ -72,7 +72,7 @@ def _with_room(domain: tuple[float, float]) -> tuple[float, float]:
 def _absent(advice: Advice) -> str:
     if advice.target_origin == "given":
         return text("The level was given, so no training was followed to its end.")
-    return text("No training was followed to its end on a fresh seed.")
+    return text("What is recommended was not followed to the end of a training on a fresh seed.")
 
 
 def _named(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
@@ -136,7 +136,7 @@ def _notes(endings: Endings) -> tuple[str, ...]:
         "learning rate: the mean of its last quarter. The large mark is the mean of the trainings."
     )
     line = text(
-        "The line: {margin} worse than the better of yours, fixed before these trainings.",
+        "The line: {margin} worse than the better of yours, a rule fixed beforehand.",
         margin=number_text(endings.margin, ".2g"),
     )
     return (seeds, line)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import MORE_ERRORS, Ending, Endings
+from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.sentence import Sentence
@@ -70,13 +71,16 @@ def _judged(endings: Endings) -> str:
     """How much worse it may be, against how much is allowed."""
     if endings.compared_with == endings.recommended:
         return text("It is your own configuration.")
-    worst, margin = endings.worst, endings.margin
+    worst, margin = endings.difference.low, endings.margin
+    if endings.verdict == "worse":
+        return text("That is worse: {why}.", why=clause(endings.reason))
     if worst is None:
         return text("That is too few to tell whether it ends as well.")
     if worst >= 0 and endings.verdict == "no_worse":
         return text("It ends at least as well, for sure (95 %).")
     found = endings.compared_with.found
-    errors = 1 - sum(found) / len(found)
+    mean = sum(found) / len(found)
+    errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):
         return text(
             "It may be up to {worst} worse than the better of yours (95 %); {margin} is allowed.",
