@@ -11,7 +11,7 @@ from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_
 
 from batchlab.advice.end_level import EndLevel
 from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -23,7 +23,7 @@ ALIKE = (0.979, 0.978, 0.977)
 
 def ends_at(state, cell, value: float) -> Run:
     """A whole training that is at `value` for its last quarter, and was worse before."""
-    last = whole_steps(state, cell)
+    last = whole_steps(state, cell[0])
     marks = [(round(share * last), value) for share in (0.75, 0.8, 0.9, 1.0)]
     return Run(Status.OK, ((0, 0.1), (last // 2, value - 0.2), *marks))
 
@@ -160,20 +160,27 @@ def test_where_no_end_was_seen_or_the_reference_has_none_nothing_is_said():
     assert found({CHOSEN: ALIKE}) is None
 
 
-def test_a_larger_batch_that_takes_longer_to_the_level_gets_longer():
+def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     state = state_with({})
     per_epoch = state.run_log.plan(256).steps_in(1)
-    assert whole_steps(state, CHOSEN) == max(16 * per_epoch, 1500)
+    state.tuned[64].learning_cost = state.tuned[256].learning_cost = 1.0
+
+    compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
+    assert whole_steps(state, 256) == 16 * per_epoch
+    assert whole_steps(state, 64) == state.run_log.plan(64).steps_in(16)
 
     state.tuned[256].learning_cost = 20.0 * per_epoch
-    assert whole_steps(state, CHOSEN) == 30 * per_epoch
+    compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
+    assert whole_steps(state, 256) == 30 * per_epoch
+    assert whole_steps(state, 64) == state.run_log.plan(64).steps_in(30)
+
     state.run_log.question = replace(state.question, longest_epochs=25)
-    assert whole_steps(state, CHOSEN) == 25 * per_epoch
+    assert whole_steps(state, 256) == 25 * per_epoch
 
 
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
     overfits = replace(END, ended_by="overfitting")
-    last = whole_steps(state_with({}), CHOSEN)
+    last = whole_steps(state_with({}), CHOSEN[0])
     marks = [(round(last * share), 0.9 - abs(share - 0.5)) for share in np.linspace(0.1, 1, 10)]
     run = Run(Status.OK, ((0, 0.1), *marks))
 
@@ -226,13 +233,20 @@ def test_a_reference_that_was_not_run_leaves_it_open_and_one_that_fails_does_not
     assert failing.verdict == "no_worse"
 
 
+def test_where_the_reference_fails_on_every_seed_what_lasts_ends_no_worse():
+    endings = found({REFERENCE: [diverged(50)] * 3, TUNED: ALIKE}, chosen=TUNED)
+
+    assert endings.verdict == "no_worse"
+    assert endings.compared_with == endings.recommended
+
+
 def test_the_own_configuration_whose_trainings_all_fail_has_no_end():
     assert found({REFERENCE: [diverged(50)] * 3}, chosen=REFERENCE, tuned=None) is None
 
 
 def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_whole():
     state = state_with({})
-    last = whole_steps(state, CHOSEN)
+    last = whole_steps(state, CHOSEN[0])
     nearly = Run(Status.OK, ((0, 0.1), (round(0.96 * last), 0.97)))
     far = Run(Status.OK, ((0, 0.1), (round(0.9 * last), 0.97)))
 

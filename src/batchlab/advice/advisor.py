@@ -167,7 +167,7 @@ class _Advisor:
         state, reference = self._state, self._question.reference
         if state.end is None:
             return False
-        whole = whole_steps(state, (reference.batch_size, reference.learning_rate))
+        whole = whole_steps(state, reference.batch_size)
         whole_s = self._run_log.run_s(reference.batch_size, whole)
         return self._run_log.left_s() * self._run_log.engine.n_workers < _DEAR * whole_s
 

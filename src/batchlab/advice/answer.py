@@ -255,7 +255,8 @@ class _Answer:
             return None
         three = (endings.recommended, endings.reference, endings.reference_tuned)
         cells = {(e.batch_size, e.learning_rate) for e in three if e is not None}
-        seed_s = sum(self._run_log.run_s(cell[0], whole_steps(self._state, cell)) for cell in cells)
+        sizes = [size for size, _ in cells]
+        seed_s = sum(self._run_log.run_s(s, whole_steps(self._state, s)) for s in sizes)
         more_s = max(1, needed - n) * seed_s / self._run_log.engine.n_workers
         return max(seed_s, more_s - max(0.0, self._run_log.left_s()))
 

@@ -13,6 +13,7 @@ import msgspec
 from batchlab.advice.parts import (
     Candidate,
     Configuration,
+    Ending,
     Endings,
     Expected,
     HeadToHead,
@@ -43,6 +44,25 @@ class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float
 
 
+class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
+
+    The estimates are means over the seeds of the validation metric, `difference` is how much
+    better the recommendation ends than the better of the references.
+    """
+
+    metric: str
+    recommended: Estimate
+    reference: Estimate
+    reference_tuned: Estimate | None
+    difference: Estimate
+    margin: float
+    verdict: str
+    reason: Reason
+    seeds: tuple[int, ...]
+    trainings: tuple[Ending, ...]
+
+
 class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have.
 
@@ -62,6 +82,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reason: Reason
     objective: str
+    at_most_worse: float | None
     metric: str
     better: str
     target: Target | None
@@ -79,7 +100,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     laws: Laws | None
     head_to_head: HeadToHead | None
-    endings: Endings | None
+    end_quality: EndQualityDocument | None
     other_targets: tuple[TargetAnswer, ...]
     missing: Reason | None
     more_budget_s: float | None
@@ -127,6 +148,7 @@ def _document(advice: Advice) -> AdviceDocument:
         verdict=advice.verdict,
         reason=advice.reason,
         objective=advice.objective,
+        at_most_worse=_at_most_worse(advice),
         metric=advice.metric,
         better=advice.better,
         target=advice.target,
@@ -144,7 +166,7 @@ def _document(advice: Advice) -> AdviceDocument:
         candidates=advice.candidates,
         laws=advice.laws,
         head_to_head=advice.head_to_head,
-        endings=advice.endings,
+        end_quality=None if advice.endings is None else _end_quality(advice.endings),
         other_targets=advice.other_targets,
         missing=advice.missing,
         more_budget_s=advice.more_budget_s,
@@ -157,6 +179,38 @@ def _document(advice: Advice) -> AdviceDocument:
         budget_s=advice.budget_s,
         pay_back_runs=advice.pay_back_runs,
     )
+
+
+def _end_quality(endings: Endings) -> EndQualityDocument:
+    three = (endings.recommended, endings.reference, endings.reference_tuned)
+    return EndQualityDocument(
+        metric=endings.metric,
+        recommended=_end(endings.recommended),
+        reference=_end(endings.reference),
+        reference_tuned=None if endings.reference_tuned is None else _end(endings.reference_tuned),
+        difference=endings.difference,
+        margin=endings.margin,
+        verdict=endings.verdict,
+        reason=endings.reason,
+        seeds=endings.seeds,
+        trainings=tuple(dict.fromkeys(ending for ending in three if ending is not None)),
+    )
+
+
+def _end(ending: Ending) -> Estimate:
+    """The mean end; what is known of its scatter is in the difference."""
+    found = ending.found
+    if not found:
+        return Estimate.cannot_tell(Reason.of("no_whole_training"))
+    return Estimate.of(sum(found) / len(found), interval=(None, None), n=len(found))
+
+
+def _at_most_worse(advice: Advice) -> float | None:
+    """By how much what is named may be worse than the best, a fraction; None: not known."""
+    named = advice.recommendation or advice.provisional
+    candidate = None if named is None else advice.candidate(named.batch_size)
+    high = None if candidate is None else candidate.relative.high
+    return None if high is None else high - 1
 
 
 def _configuration(found: Configuration | None) -> ConfigurationDocument | None:

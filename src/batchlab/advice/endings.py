@@ -60,8 +60,8 @@ def endings_of(
     known = {cell: _ending(state, end, cell, seeds) for cell in cells}
     mine = known[recommended]
     others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
-    if len(known) == 1 and mine.found:
-        others = [mine]  # nothing else is in question
+    if not others and mine.found and not _is_missing(state, known, seeds):
+        others = [mine]  # nothing else is in question, or nothing else lasts for a training
     if not others:
         return None
     best = max if state.question.better == "higher" else min
@@ -112,7 +112,7 @@ def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int
     test: list[float | None] = []
     for seed in seeds:
         record = state.run_log.records.get((*cell, seed))
-        if record is None or not _is_whole(state, cell, record):
+        if record is None or not _is_whole(state, record):
             values.append(None)
             test.append(None)
             continue
@@ -123,15 +123,16 @@ def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int
     return Ending(
         batch_size=size,
         learning_rate=rate,
-        epochs=plan.epoch_at(whole_steps(state, cell)),
+        epochs=plan.epoch_at(whole_steps(state, size)),
         values=tuple(values),
         test=tuple(test),
     )
 
 
-def _is_whole(state: StudyState, cell: CellKey, record: TrialRecord) -> bool:
+def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
-    return record.ended_well and record.steps >= _NEARLY * whole_steps(state, cell)
+    steps = whole_steps(state, record.trial.batch_size)
+    return record.ended_well and record.steps >= _NEARLY * steps
 
 
 def _failed(state: StudyState, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:

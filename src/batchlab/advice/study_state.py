@@ -39,6 +39,7 @@ class StudyState:
     missed_at: dict[int, int] = field(default_factory=dict)  # steps in which no rate tried met it
     first_octave: float = 0.0  # where the first search begins, above the reference rate
     end: EndLevel | None = None  # what the reference ends with; None: not seen, or not in question
+    whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
 
     @property
     def question(self) -> Question:

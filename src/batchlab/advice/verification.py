@@ -21,7 +21,7 @@ from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.scatter import scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
@@ -81,6 +81,8 @@ def reserve(state: StudyState) -> None:
     best = state.best()
     if best is not None:
         cells.append(state.cell(best))
+    if state.end is not None:
+        compare_over_whole_trainings(state, [cell for cell in cells if cell is not None])
     requests = [
         _request(state, cell, seed)
         for cell in dict.fromkeys(cells)
@@ -157,6 +159,8 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     reference = _reference_cell(state)
     tuned = state.cell(state.question.reference.batch_size)
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
+    if state.end is not None:
+        compare_over_whole_trainings(state, cells)
     seeds, why = state.seeds.verify[:N_SEEDS], Reason.of("chosen_runs_flatter")
     first = _run(state, cells, seeds, why=why)
     if not first and state.end is None:
@@ -213,7 +217,7 @@ def _run(
         if state.expected_s(requests) <= state.run_log.left_s():
             did = Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n)
             if state.end is not None:
-                epochs = state.end.epochs
+                epochs = state.whole_epochs
                 did = Reason.of("verify_to_the_end", size=cells[0][0], n=n, epochs=epochs)
             state.run_log.note(did, why)
             state.run_log.run(requests, "verify")
@@ -378,7 +382,7 @@ def _limit(state: StudyState, cell: CellKey, follow: float = _FOLLOW) -> int:
     if state.run_log.until is None:
         return state.horizon_steps(cell[0])
     if state.end is not None:
-        return whole_steps(state, cell)
+        return whole_steps(state, cell[0])
     if cell == state.cell(cell[0]):
         return state.value_limit(cell[0])
     best_cost = state.best_log_cost()

@@ -1,8 +1,8 @@
-"""WholeTraining: how long a training of one configuration is, where the end of one was seen."""
+"""WholeTraining: how long the trainings are that are compared, where the end of one was seen."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 
 from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import StudyState
@@ -12,20 +12,35 @@ from batchlab.advice.study_state import StudyState
 _BEYOND_THE_LEVEL = 1.5
 
 
-def whole_steps(state: StudyState, cell: CellKey) -> int:
-    """The steps of a whole training of a batch size and rate.
+def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) -> None:
+    """Let the trainings of these configurations be equally long from here on.
 
-    As many passes as the reference takes to its end, or `_BEYOND_THE_LEVEL` of what its own rate
-    takes to the level.
+    As many passes as the reference takes to its end; where one of them is slower to the level,
+    `_BEYOND_THE_LEVEL` of what that takes.
 
     Args:
         state: the runs; the end of a training was seen.
-        cell: batch size and rate.
+        cells: the configurations that are compared, each a batch size and its rate.
     """
     assert state.end is not None
-    size = cell[0]
-    steps = state.run_log.plan(size).steps_in(state.end.epochs)
-    tuned = state.tuned.get(size)
-    if tuned is not None and cell == state.cell(size) and tuned.learning_cost is not None:
-        steps = max(steps, math.ceil(_BEYOND_THE_LEVEL * tuned.learning_cost))
-    return min(steps, state.run_log.longest_steps(size))
+    longest = state.end.epochs
+    for size, rate in cells:
+        tuned = state.tuned.get(size)
+        if tuned is None or (size, rate) != state.cell(size) or tuned.learning_cost is None:
+            continue
+        steps = round(_BEYOND_THE_LEVEL * tuned.learning_cost)
+        longest = max(longest, state.run_log.plan(size).epoch_at(steps))
+    state.whole_epochs = longest
+
+
+def whole_steps(state: StudyState, batch_size: int) -> int:
+    """The steps of a whole training.
+
+    Args:
+        state: the runs; the end of a training was seen.
+        batch_size: examples per step.
+    """
+    assert state.end is not None
+    epochs = state.whole_epochs or state.end.epochs
+    steps = state.run_log.plan(batch_size).steps_in(epochs)
+    return min(steps, state.run_log.longest_steps(batch_size))

@@ -40,8 +40,8 @@ MESSAGES: dict[str, Message] = {
         "fresh seed"
     ),
     "least_that_ends_no_worse": N_(
-        "batch size {size} has the least {objective:term} of those that end no worse ({others} "
-        "may be faster, but does not)"
+        "batch size {size} has the least {objective:term} of those that end no worse; {others} "
+        "got there sooner, but ended worse"
     ),
     "no_whole_training": N_("no whole training of it was run"),
     "all_end_worse": N_("nothing faster than the reference ends as well: {why}"),

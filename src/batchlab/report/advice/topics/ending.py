@@ -42,12 +42,11 @@ def _end_text(endings: Endings, found: Ending) -> str:
 
 
 def _trained(endings: Endings) -> str:
-    epochs = sorted({endings.recommended.epochs, endings.reference.epochs})
     return plural(
         "Trained once for {epochs} epochs",
         "Trained {n} times for {epochs} epochs",
         len(endings.recommended.found),
-        epochs=text(" to ").join(number_text(each, ".3g") for each in epochs),
+        epochs=number_text(endings.recommended.epochs, ".3g"),
     )
 
 
@@ -70,7 +69,9 @@ def _others(advice: Advice, endings: Endings) -> Iterator[str]:
 def _judged(endings: Endings) -> str:
     """How much worse it may be, against how much is allowed."""
     if endings.compared_with == endings.recommended:
-        return text("It is your own configuration.")
+        if endings.recommended == endings.reference:
+            return text("It is your own configuration.")
+        return text("No training of your configuration as it is came to its end.")
     worst, margin = endings.difference.low, endings.margin
     if endings.verdict == "worse":
         return text("That is worse: {why}.", why=clause(endings.reason))
