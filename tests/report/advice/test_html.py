@@ -117,7 +117,7 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
     page = Page(render_advice_html(advice, advice_study(advice), None))
 
     assert (page.unmatched, page.open) == ([], [])
-    assert len(page.having("h2")) == 2 + 6 + 2
+    assert len(page.having("h2")) == 2 + 7 + 2
 
 
 @pytest.mark.slow
