@@ -229,7 +229,9 @@ class Recorder:
             resume=False,
             versions=(),
         )
-        outcome = train(self._workload, task, emit=evaluations.extend, stop=lambda: False)
+        outcome = train(
+            self._workload, task, measures={}, emit=evaluations.extend, stop=lambda: False
+        )
         assert outcome.status is not None
         curve = tuple(
             (each.step, each.score("validation", self._target.metric)) for each in evaluations
