@@ -96,8 +96,7 @@ def with_an_end(seed: int) -> Truth:
     errors = (1 - truth.target) / 1.05
 
     def end(batch_size: int, learning_rate: float) -> float:
-        best = truth.best_rate * (batch_size / 64) ** truth.rate_exponent
-        octaves = max(0.0, math.log2(learning_rate / best))
+        octaves = max(0.0, math.log2(learning_rate / truth.best_rate_at(batch_size)))
         beyond = more if batch_size > from_size else 0.0
         return 1 - errors * (1 + beyond + 0.02 * octaves**2)
 

@@ -253,9 +253,7 @@ class _Answer:
         needed = seeds_to_tell(endings) or 2 * n
         if needed > len(self._state.seeds.verify):
             return None
-        three = (endings.recommended, endings.reference, endings.reference_tuned)
-        cells = {(e.batch_size, e.learning_rate) for e in three if e is not None}
-        sizes = [size for size, _ in cells]
+        sizes = [each.batch_size for each in (endings.recommended, *endings.references)]
         seed_s = sum(self._run_log.run_s(s, whole_steps(self._state, s)) for s in sizes)
         more_s = max(1, needed - n) * seed_s / self._run_log.engine.n_workers
         return max(seed_s, more_s - max(0.0, self._run_log.left_s()))

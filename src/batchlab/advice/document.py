@@ -182,7 +182,6 @@ def _document(advice: Advice) -> AdviceDocument:
 
 
 def _end_quality(endings: Endings) -> EndQualityDocument:
-    three = (endings.recommended, endings.reference, endings.reference_tuned)
     return EndQualityDocument(
         metric=endings.metric,
         recommended=_end(endings.recommended),
@@ -193,16 +192,15 @@ def _end_quality(endings: Endings) -> EndQualityDocument:
         verdict=endings.verdict,
         reason=endings.reason,
         seeds=endings.seeds,
-        trainings=tuple(dict.fromkeys(ending for ending in three if ending is not None)),
+        trainings=(endings.recommended, *endings.references),
     )
 
 
 def _end(ending: Ending) -> Estimate:
     """The mean end; what is known of its scatter is in the difference."""
-    found = ending.found
-    if not found:
+    if not ending.found:
         return Estimate.cannot_tell(Reason.of("no_whole_training"))
-    return Estimate.of(sum(found) / len(found), interval=(None, None), n=len(found))
+    return Estimate.of(ending.mean, interval=(None, None), n=len(ending.found))
 
 
 def _at_most_worse(advice: Advice) -> float | None:

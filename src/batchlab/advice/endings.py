@@ -65,8 +65,8 @@ def endings_of(
     if not others:
         return None
     best = max if state.question.better == "higher" else min
-    compared_with = best(others, key=_mean)
-    margin = margin_beside(state.question, _mean(compared_with), otherwise=end.margin)
+    compared_with = best(others, key=lambda ending: ending.mean)
+    margin = margin_beside(state.question, compared_with.mean, otherwise=end.margin)
     sign = 1 if state.question.better == "higher" else -1
     difference = _difference(mine, compared_with, known.values(), sign=sign)
     verdict = _verdict(difference, margin)
@@ -147,12 +147,8 @@ def _is_missing(state: StudyState, known: Mapping[CellKey, Ending], seeds: Seque
     )
 
 
-def _mean(ending: Ending) -> float:
-    return math.fsum(ending.found) / len(ending.found)
-
-
 def _variance(ending: Ending) -> float:
-    squares = math.fsum((value - _mean(ending)) ** 2 for value in ending.found)
+    squares = math.fsum((value - ending.mean) ** 2 for value in ending.found)
     return squares / (len(ending.found) - 1)
 
 
@@ -167,7 +163,7 @@ def _difference(mine: Ending, other: Ending, known: Iterable[Ending], *, sign: i
         return Estimate.of(0.0, interval=(0.0, 0.0), n=n)
     if not n:
         return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0)
-    value = sign * (_mean(mine) - _mean(other))
+    value = sign * (mine.mean - other.mean)
     if n < _FEWEST:
         return Estimate.of(value, interval=(None, None), n=n)
     several = [ending for ending in known if len(ending.found) > 1]
@@ -194,7 +190,7 @@ def _reason(
     if difference.low is None:
         return Reason.of("ending_seen_once", size=mine.batch_size)
     beside = Reason.of("a_configuration", size=other.batch_size, rate=other.learning_rate)
-    size, ends, other_ends = mine.batch_size, _mean(mine), _mean(other)
+    size, ends, other_ends = mine.batch_size, mine.mean, other.mean
     if verdict == "no_worse":
         return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
     if verdict == "worse":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -199,6 +200,16 @@ class Ending:
         """The values of the seeds that have one."""
         return tuple(value for value in self.values if value is not None)
 
+    @property
+    def mean(self) -> float:
+        """What its trainings end with; at least one has an end."""
+        return math.fsum(self.found) / len(self.found)
+
+    @property
+    def cell(self) -> tuple[int, float]:
+        """Its batch size and rate."""
+        return self.batch_size, self.learning_rate
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endings:
@@ -231,6 +242,15 @@ class Endings:
     margin: float
     verdict: EndingVerdict
     reason: Reason
+
+    @property
+    def references(self) -> tuple[Ending, ...]:
+        """The reference as it is and tuned, as far as they are others than what is recommended."""
+        known = {self.recommended.cell: self.recommended}
+        for ending in (self.reference, self.reference_tuned):
+            if ending is not None:
+                known.setdefault(ending.cell, ending)
+        return tuple(known.values())[1:]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -114,7 +114,7 @@ def needed_later(state: StudyState) -> Iterator[RunRequest]:
 
     They are begun while a core has nothing else to do, and read when all are verified.
     """
-    if state.best() is None:
+    if state.best() is None and state.end is None:
         yield from _reference_while_tuned(state)
         return
     tuned = state.cell(state.question.reference.batch_size)
@@ -130,10 +130,6 @@ def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
     """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
     cell, target = _reference_cell(state), state.run_log.until
     if target is None:
-        return
-    if state.end is not None:
-        for seed in state.seeds.verify[:N_SEEDS]:
-            yield _request(state, cell, seed)
         return
     for record in state.run_log.of_cell(cell, "pilot", "tune").values():
         steps = steps_to(record, target)

@@ -68,9 +68,9 @@ def advise(
         budget_s: a ceiling in seconds for the whole call.
         batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
             powers of two from 8.
-        epochs: no run goes further than this many passes, >= 1; None: the workload's own, or
-            as the budget allows. For
-            quality, and where the learning rate has a shape of its own, 10 unless given.
+        epochs: no run goes further than this many passes, >= 1; None: the workload's own, or as
+            the budget allows. For quality, and where the learning rate has a shape of its own, 10
+            unless given.
         train_s: with quality: compare after so many seconds of training (steps times the step time
             measured alone) instead of `epochs`, > 0.
         memory_limit_bytes: answer as if the device had no more, in bytes; None: what it has.

@@ -182,9 +182,8 @@ def _end(
     """
     crossing = None if target is None else crossing_of(evaluations, target)
     last = None if crossing is None else crossing.held_until_step
-    met = last is not None and last <= asked_steps
-    end = last if met and last is not None else asked_steps
-    return sum(evaluation.step <= end for evaluation in evaluations), met
+    end = asked_steps if last is None else min(last, asked_steps)
+    return sum(evaluation.step <= end for evaluation in evaluations), last == end
 
 
 def _status_at_the_end(run: RecordedRun) -> tuple[Status, Reason | None]:

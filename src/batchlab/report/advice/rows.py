@@ -10,6 +10,8 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import Row, rounded
 from batchlab.report.parts.palette import Look, looks
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.catalogue import text
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -26,6 +28,12 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
 def label_of(looks: Iterable[Look], batch_size: int) -> str:
     """The name of a batch size on the page."""
     return next(look.label for look in looks if look.batch_size == batch_size)
+
+
+def settings_label(name: str, batch_size: int, learning_rate: float) -> str:
+    """A configuration's name and settings on an axis; a bar breaks the line."""
+    rate = quantity_text("learning_rate", learning_rate)
+    return f"{name}|{text('{size}, rate {rate}', size=batch_size, rate=rate)}"
 
 
 def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:

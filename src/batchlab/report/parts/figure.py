@@ -68,6 +68,14 @@ def rounded(value: float) -> float:
     return float(f"{value:.7g}")
 
 
+def with_room(
+    domain: tuple[float, float], *, below: float = 0.0, above: float = 0.0
+) -> tuple[float, float]:
+    """A domain widened by shares of itself, so that no mark or word lies on the frame."""
+    low, high = domain
+    return low - below * (high - low), high + above * (high - low)
+
+
 def rows_domain(rows: Iterable[Row]) -> tuple[float, float]:
     """Lowest and highest value of the rows that have one, a little apart; 0 to 1 without any."""
     values = [

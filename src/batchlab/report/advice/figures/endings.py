@@ -9,12 +9,25 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Ending, Endings
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.report.advice.rows import advice_looks, estimate_row, kinds_of, label_of
+from batchlab.report.advice.rows import (
+    advice_looks,
+    estimate_row,
+    kinds_of,
+    label_of,
+    settings_label,
+)
 from batchlab.report.parts.charts.axes import configuration_x, value_y
 from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded, rows_domain
+from batchlab.report.parts.figure import (
+    Figure,
+    Panel,
+    Row,
+    list_text,
+    rounded,
+    rows_domain,
+    with_room,
+)
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.words.catalogue import number_text, text
 
@@ -44,8 +57,12 @@ def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
             chart,
             "endings",
             where=in_panel("endings"),
-            x=partial(configuration_x, [_label(name, ending) for name, ending in named]),
-            y=partial(value_y, endings.metric, _with_room(rows_domain(rows))),
+            x=partial(
+                configuration_x, [settings_label(name, *ending.cell) for name, ending in named]
+            ),
+            y=partial(
+                value_y, endings.metric, with_room(rows_domain(rows), below=0.06, above=0.06)
+            ),
             name=endings.metric,
             kinds=kinds_of(rows),
             looks=advice_looks(advice, study),
@@ -63,12 +80,6 @@ def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
 
 
-def _with_room(domain: tuple[float, float]) -> tuple[float, float]:
-    """So that no circle lies on the frame."""
-    room = 0.06 * (domain[1] - domain[0])
-    return domain[0] - room, domain[1] + room
-
-
 def _absent(advice: Advice) -> str:
     if advice.target_origin == "given":
         return text("The level was given, so no training was followed to its end.")
@@ -78,20 +89,12 @@ def _absent(advice: Advice) -> str:
 def _named(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
     """The configurations that were followed, each once, with its name."""
     mine = text("recommended") if advice.recommendation is not None else text("looked best")
-    named = [(mine, endings.recommended)]
-    stands_in = advice.stand_in_for is not None
-    for name, ending in (
-        (text("tuned rate only"), endings.reference_tuned),
-        (text("stand-in") if stands_in else text("yours as it is"), endings.reference),
-    ):
-        if ending is not None and ending not in [known for _, known in named]:
-            named.append((name, ending))
-    return named
-
-
-def _label(name: str, ending: Ending) -> str:
-    rate = quantity_text("learning_rate", ending.learning_rate)
-    return f"{name}|{text('{size}, rate {rate}', size=ending.batch_size, rate=rate)}"
+    yours = text("yours as it is") if advice.stand_in_for is None else text("stand-in")
+    references = (
+        (yours if ending is endings.reference else text("tuned rate only"), ending)
+        for ending in reversed(endings.references)
+    )
+    return [(mine, endings.recommended), *references]
 
 
 def _rows(
@@ -104,26 +107,25 @@ def _rows(
                 yield {
                     "panel": "endings",
                     "kind": "run",
-                    "configuration": _label(name, ending),
+                    "configuration": settings_label(name, *ending.cell),
                     "batch": label_of(looks, ending.batch_size),
                     "seed": seed,
                     "mean": rounded(value),
                 }
         if ending.found:
-            mean = sum(ending.found) / len(ending.found)
+            mean = Estimate.of(ending.mean, interval=(None, None), n=len(ending.found))
             yield {
                 "panel": "endings",
                 "kind": "point",
-                "configuration": _label(name, ending),
+                "configuration": settings_label(name, *ending.cell),
                 "batch": label_of(looks, ending.batch_size),
-                **estimate_row(Estimate.of(mean, interval=(None, None), n=len(ending.found))),
+                **estimate_row(mean),
             }
-    found = endings.compared_with.found
     worse = -endings.margin if endings.better == "higher" else endings.margin
     yield {
         "panel": "endings",
         "kind": "level",
-        "mean": rounded(sum(found) / len(found) + worse),
+        "mean": rounded(endings.compared_with.mean + worse),
         "text": text("no worse than yours: the mean above this line")
         if endings.better == "higher"
         else text("no worse than yours: the mean below this line"),
@@ -144,7 +146,7 @@ def _notes(endings: Endings) -> tuple[str, ...]:
 
 def _words(endings: Endings, named: list[tuple[str, Ending]]) -> str:
     parts = [
-        f"{_label(name, ending).replace('|', ', ')}: "
+        f"{settings_label(name, *ending.cell).replace('|', ', ')}: "
         + list_text(number_text(value, ".4g") for value in ending.found)
         for name, ending in named
     ]
@@ -165,7 +167,7 @@ def _table(endings: Endings, named: list[tuple[str, Ending]]) -> Table:
                 ending.batch_size,
                 ending.learning_rate,
                 ending.epochs,
-                sum(ending.found) / len(ending.found) if ending.found else None,
+                ending.mean if ending.found else None,
                 min(ending.found, default=None),
                 max(ending.found, default=None),
                 sum(test) / len(test) if test else None,

@@ -12,7 +12,7 @@ from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import ObjectiveWords, objective_words
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
+from batchlab.report.advice.rows import advice_looks, kinds_of, label_of, settings_label
 from batchlab.report.parts.charts.axes import configuration_x, ratio_y
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded, rows_domain
@@ -40,10 +40,9 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """Its name and settings; a bar breaks the line."""
-        rate = quantity_text("learning_rate", self.configuration.learning_rate)
-        settings = text("{size}, rate {rate}", size=self.configuration.batch_size, rate=rate)
-        return f"{self.name}|{settings}"
+        """Its name and settings."""
+        found = self.configuration
+        return settings_label(self.name, found.batch_size, found.learning_rate)
 
 
 def contenders(advice: Advice) -> tuple[Contender, ...]:

@@ -8,7 +8,7 @@ from functools import partial
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.records.study import Study
-from batchlab.report.advice.objective_words import ObjectiveWords, objective_words, share_text
+from batchlab.report.advice.objective_words import objective_words, share_text
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (
@@ -25,7 +25,7 @@ from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain, with_room
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.words.catalogue import text
 
@@ -38,6 +38,8 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     rows = tuple(_rows(advice, study, known)) if known else ()
     looks = drawn_looks(advice_looks(advice, study), rows)
+    # Where the best lies at the top, its words need room there.
+    headroom = 0.1 if words.better == "higher" else 0.0
     panel = Panel(
         key=f"{key}-objective",
         title=words.figure_text,
@@ -47,7 +49,7 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
             "objective",
             where=in_panel("objective"),
             x=partial(batch_size_x, looks),
-            y=partial(ratio_y, words.quantity, _with_headroom(words, rows_domain(rows))),
+            y=partial(ratio_y, words.quantity, with_room(rows_domain(rows), above=headroom)),
             name=words.quantity,
             kinds=kinds_of(rows),
             looks=looks,
@@ -65,12 +67,6 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         rows=rows,
         table=candidates_table(advice),
     )
-
-
-def _with_headroom(words: ObjectiveWords, domain: tuple[float, float]) -> tuple[float, float]:
-    """Where the best lies at the top, its words need room there."""
-    room = 0.1 * (domain[1] - domain[0]) if words.better == "higher" else 0.0
-    return domain[0], domain[1] + room
 
 
 def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]:

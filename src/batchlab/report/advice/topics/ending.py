@@ -38,7 +38,7 @@ def _end_text(endings: Endings, found: Ending) -> str:
     if not found.found:
         return text("an unknown one")
     decimals = max(0, 1 - math.floor(math.log10(endings.margin)))
-    return number_text(sum(found.found) / len(found.found), f".{decimals}f")
+    return number_text(found.mean, f".{decimals}f")
 
 
 def _trained(endings: Endings) -> str:
@@ -52,18 +52,11 @@ def _trained(endings: Endings) -> str:
 
 def _others(advice: Advice, endings: Endings) -> Iterator[str]:
     """What the references end at, each once."""
-    mine = endings.recommended
-    known = {(mine.batch_size, mine.learning_rate)}
     tuned = text("{size} at its tuned rate", size=advice.reference.batch_size)
-    for name, other in (
-        (reference_words(advice).configuration, endings.reference),
-        (tuned, endings.reference_tuned),
-    ):
-        if other is None or (other.batch_size, other.learning_rate) in known:
-            continue
-        known.add((other.batch_size, other.learning_rate))
-        end = _end_text(endings, other)
-        yield text("{configuration} at {end}", configuration=name, end=end)
+    for other in endings.references:
+        as_it_is = other is endings.reference
+        name = reference_words(advice).configuration if as_it_is else tuned
+        yield text("{configuration} at {end}", configuration=name, end=_end_text(endings, other))
 
 
 def _judged(endings: Endings) -> str:
@@ -79,8 +72,7 @@ def _judged(endings: Endings) -> str:
         return text("That is too few to tell whether it ends as well.")
     if worst >= 0 and endings.verdict == "no_worse":
         return text("It ends at least as well, for sure (95 %).")
-    found = endings.compared_with.found
-    mean = sum(found) / len(found)
+    mean = endings.compared_with.mean
     errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):
         return text(
