@@ -28,7 +28,7 @@ from batchlab.advice.advisor import advise
 from batchlab.advice.parts import MORE_ERRORS, Configuration, Verdict
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 from batchlab.words.reasons import reason_text
 
 REFERENCE = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)

@@ -35,8 +35,10 @@ from pathlib import Path
 import torch
 from workloads import BATCH_SIZES, EASIER_AND_HARDER, WORKLOADS
 
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Target, Trial
+from batchlab.records.target import Target
+from batchlab.records.trial import Trial
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload

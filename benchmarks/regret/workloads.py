@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from batchlab import Workload
 from batchlab.datasets.mnist import load_mnist
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 from batchlab.workload.builtin.moby_dick import workload as moby_dick
 from batchlab.workload.classification import accuracy, cross_entropy
 from batchlab.workload.optimizers import NamedOptimizer

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from batchlab.profiling.profile import Profile
     from batchlab.profiling.profile_point import ProfilePoint
     from batchlab.records.estimate import Estimate
+    from batchlab.records.evaluation import Evaluation
     from batchlab.records.study import Study
-    from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
+    from batchlab.records.target import Target
+    from batchlab.records.trial import Status, Trial, TrialRecord
     from batchlab.store.store import Store
     from batchlab.workload.definition import Metric, Workload
 
@@ -57,7 +59,7 @@ _HOME = {
     "BatchlabError": "errors",
     "Configuration": "advice.parts",
     "Estimate": "records.estimate",
-    "Evaluation": "records.trial",
+    "Evaluation": "records.evaluation",
     "Metric": "workload.definition",
     "PointsFit": "fitting.fit",
     "Profile": "profiling.profile",
@@ -65,7 +67,7 @@ _HOME = {
     "Status": "records.trial",
     "Store": "store.store",
     "Study": "records.study",
-    "Target": "records.trial",
+    "Target": "records.target",
     "Trial": "records.trial",
     "TrialRecord": "records.trial",
     "Workload": "workload.definition",

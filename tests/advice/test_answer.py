@@ -29,7 +29,8 @@ from batchlab.advice.parts import HeadToHead
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Status, Target
+from batchlab.records.target import Target
+from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
 

@@ -11,7 +11,8 @@ from tests.reference.simulated_question import BATCH_SIZES, option
 
 from batchlab.advice.costs import N_DRAWS, costs_of, observations, weight_sd
 from batchlab.records.estimate import Estimate
-from batchlab.records.trial import Status, Target
+from batchlab.records.target import Target
+from batchlab.records.trial import Status
 
 STEPS = {64: (1000, 1100, 1210), 128: (500, 720)}
 EASIER = Target(metric="accuracy", value=0.9, better="higher")

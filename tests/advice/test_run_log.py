@@ -7,7 +7,7 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 
 def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):

@@ -11,7 +11,7 @@ from batchlab.engines.contract import run_all
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 written = Reason.as_written
 

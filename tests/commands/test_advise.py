@@ -41,7 +41,8 @@ from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome

@@ -11,9 +11,11 @@ from tests.reference.made_up_study import STUDY, store_with_study
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.journal import Journal, stored_journal
 from batchlab.errors import StoreError
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))

@@ -17,7 +17,8 @@ from batchlab.engines.local_processes import LocalProcesses
 from batchlab.errors import StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Status, Target, Trial
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, Trial
 from batchlab.store.store import Store
 
 EASY = Target(metric="accuracy", value=0.5, better="higher")

@@ -18,7 +18,8 @@ from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import TrialError
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, TrialRecord
 from batchlab.words.reasons import reason_text
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from batchlab.measurements.registry import measured_at_steps
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Trial
+from batchlab.records.trial import Trial
 from batchlab.training.plain import Outcome, Rhythm, Task, train
 from batchlab.workload.definition import Workload
 

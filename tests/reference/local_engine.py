@@ -12,7 +12,8 @@ from batchlab.engines.local_processes import LocalProcesses
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import TrialRecord
 from batchlab.store.store import Store
 
 STEP_S = 0.001

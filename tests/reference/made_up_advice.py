@@ -31,7 +31,8 @@ from batchlab.advice.parts import (
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.study import Study
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, TrialRecord
 
 written = Reason.as_written
 

@@ -18,7 +18,8 @@ from batchlab.advice.run_log import RunLog
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import RateSearch
-from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.records.evaluation import Evaluation, Score
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 TARGET = 0.97
 

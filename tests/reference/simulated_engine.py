@@ -12,9 +12,10 @@ import numpy as np
 
 from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.planning.cadence import pauses
+from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 N_TRAIN = 20_000
 METRIC = "accuracy"

@@ -28,9 +28,11 @@ from tests.reference.stored_study import (
 )
 
 from batchlab.errors import StoreError
+from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.reason import Reason
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.records.trial import Evaluation, Score
+from batchlab.records.evaluation import Evaluation, Score
 from batchlab.training.divergence import divergence
 from batchlab.words.reasons import reason_text
 

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.errors import WorkloadError
+from batchlab.records.evaluation import Split
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Split
 from batchlab.training.evaluator import (
     Evaluator,
     evaluation_batch,

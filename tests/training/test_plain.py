@@ -31,8 +31,10 @@ from torch import Tensor, nn
 
 from batchlab.errors import StoreError, TrialError, UsageError
 from batchlab.planning.cadence import pauses
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
+from batchlab.records.target import Target, crossing_of
+from batchlab.records.trial import Status, Trial
 from batchlab.training import checkpoint, plain
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import peek_checkpoint

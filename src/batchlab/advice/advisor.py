@@ -27,7 +27,8 @@ from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import TrialRecord
 
 # A pilot may take so much of what the budget buys to see the end of a training. If it does not, the
 # target is one on the way there, and the answer no recommendation.

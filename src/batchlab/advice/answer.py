@@ -29,7 +29,7 @@ from batchlab.advice.verification import Verification
 from batchlab.advice.whole_training import whole_steps
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 _ENDS_WORSE = ("ends_worse", "whole_trainings_failed")
 # Where the budget did not reach to the end of a training, so many times more is proposed.

@@ -17,7 +17,7 @@ from batchlab.laws.steps_to_target import (
     StepsToTargetFit,
     fit_steps_to_target,
 )
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 Array = NDArray[np.float64]
 N_DRAWS = 999

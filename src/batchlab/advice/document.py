@@ -26,7 +26,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.reason import Reason
 from batchlab.records.study import Study
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.version import __version__
 from batchlab.words.document import document_text, plain

@@ -14,7 +14,8 @@ from typing import Literal
 from batchlab.advice.parts import MORE_ERRORS
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import FRACTION_METRICS, default_delta, plateau_of
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import TrialRecord
 
 # The last part of a curve that its level is taken from.
 _TAIL = 0.25

@@ -8,7 +8,7 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import neighbours
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 # Batch sizes that are this much worse at the target are not expected to win at a harder one.
 NEAR = 1.25

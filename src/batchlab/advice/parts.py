@@ -9,7 +9,7 @@ from typing import Literal
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]

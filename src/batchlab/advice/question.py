@@ -8,7 +8,7 @@ from batchlab.advice.parts import Configuration, Objective, TargetOrigin
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from batchlab.advice.other_targets import near_the_best, other_targets
 from batchlab.advice.parts import TargetAnswer
 from batchlab.advice.study_state import StudyState
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 
 def repeated_decisions(state: StudyState, decision: Decision) -> tuple[TargetAnswer, ...]:

@@ -15,7 +15,8 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Target, Trial, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Trial, TrialRecord
 
 _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.

@@ -16,7 +16,8 @@ from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import TrialRecord
 
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0

@@ -14,8 +14,10 @@ from batchlab.advice.objective import best_value, distance
 from batchlab.advice.parts import TargetOrigin
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import plateau_of
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Evaluation, Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import TrialRecord
 
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
 # that slower batch sizes and rates can meet it too in the time that there is.

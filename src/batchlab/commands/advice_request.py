@@ -21,7 +21,8 @@ from batchlab.planning.sweep_request import (
 )
 from batchlab.profiling.measuring import ProfileRequest, profile_request
 from batchlab.profiling.profile import Profile
-from batchlab.records.trial import Target, Trial
+from batchlab.records.target import Target
+from batchlab.records.trial import Trial
 from batchlab.version import __version__
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload

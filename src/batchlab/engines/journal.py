@@ -16,7 +16,8 @@ from batchlab.engines.cost_model import CostModel
 from batchlab.engines.kept_record import keep_record
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, TrialRecord
 from batchlab.store.column import JsonColumn, UnreadableColumn
 from batchlab.store.file import explained
 from batchlab.store.kept_reason import kept_reason, reason_kept

@@ -17,9 +17,10 @@ from batchlab.measurements.registry import packed_at_steps
 from batchlab.processes.children import Child, Ended, Line
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
-from batchlab.records.trial import Evaluation, Status
+from batchlab.records.trial import Status
 from batchlab.training.plain import Outcome, Task, train
 
 # A child that was asked to stop has so long to write its checkpoint before it is ended: this, or

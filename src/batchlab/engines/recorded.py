@@ -12,9 +12,11 @@ from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
 from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord, crossing_of
+from batchlab.records.target import Target, crossing_of
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 ENGINE = "recorded"
 

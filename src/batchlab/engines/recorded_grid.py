@@ -20,8 +20,10 @@ import msgspec
 
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
-from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
+from batchlab.records.target import Target, crossing_of
+from batchlab.records.trial import Status
 
 _COLUMNS = ["batch_size", "learning_rate", "seed", "status", "steps", "curve"]
 # Rates that differ by less are the same rate, written down after another sum.

@@ -11,10 +11,11 @@ from batchlab.engines.time_left import TimeLeft
 from batchlab.errors import StoreError
 from batchlab.machine import library_versions
 from batchlab.planning.cadence import pauses
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Evaluation, Trial, TrialRecord
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Outcome, Task

@@ -19,7 +19,8 @@ from batchlab.planning.scaling import (
 )
 from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Sampling, Target, Trial
+from batchlab.records.target import Target
+from batchlab.records.trial import Sampling, Trial
 from batchlab.workload.classification import accuracy
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.loading import LoadedWorkload

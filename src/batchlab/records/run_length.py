@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.errors import UsageError
-from batchlab.records.trial import Target, Trial
+from batchlab.records.target import Target
+from batchlab.records.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

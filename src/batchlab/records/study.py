@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.quantities import Better
 from batchlab.records.step_timing import StepTiming
-from batchlab.records.trial import Setting, Target, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Setting, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from batchlab.errors import StoreError
-from batchlab.records.trial import Evaluation, Score
+from batchlab.records.evaluation import Evaluation, Score
 from batchlab.store.column import JsonColumn, require_finite
 from batchlab.store.connection import StoreConnection
 

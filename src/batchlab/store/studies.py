@@ -9,7 +9,7 @@ from typing import Final
 
 from batchlab.errors import StoreError
 from batchlab.records.study import Study
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, now, printable
 from batchlab.store.measurements import Measurements
 from batchlab.store.trials import Trials

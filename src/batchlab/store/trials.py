@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, printable
 from batchlab.store.evaluations import Evaluations
 from batchlab.store.kept_reason import kept_reason, reason_kept

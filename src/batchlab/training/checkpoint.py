@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.random_state import RandomState
-from batchlab.records.trial import Evaluation
+from batchlab.records.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Evaluation
 
 # A loss ten times that of the untrained model at three evaluations in a row does not come back to
 # anything useful; a single spike may.

@@ -13,7 +13,8 @@ from torch.utils.data import default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.records.trial import Score, Split, Trial
+from batchlab.records.evaluation import Score, Split
+from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
 

@@ -17,10 +17,12 @@ import torch
 
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
+from batchlab.records.evaluation import Evaluation, Split
 from batchlab.records.measurement import AtStep
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Crossing, Evaluation, Split, Status, Trial, crossing_of
+from batchlab.records.target import Crossing, crossing_of
+from batchlab.records.trial import Status, Trial
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch

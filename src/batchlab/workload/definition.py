@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batchlab.errors import WorkloadError
 from batchlab.records.quantities import Better, quantity
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 
 if TYPE_CHECKING:
     import torch

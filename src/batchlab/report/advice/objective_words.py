@@ -8,7 +8,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Objective
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
-from batchlab.records.trial import Target
+from batchlab.records.target import Target
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchlab.records.trial import Split
+from batchlab.records.evaluation import Split
 from batchlab.report.parts.table import Table, Value
 
 if TYPE_CHECKING:

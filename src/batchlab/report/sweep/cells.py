@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchlab.records.evaluation import Split
 from batchlab.records.study import MetricSummary, Study
-from batchlab.records.trial import Split, TrialRecord
+from batchlab.records.trial import TrialRecord
 from batchlab.report.sweep.spread import Spread
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from batchlab.planning.scaling import moves_adam
+from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
-from batchlab.records.trial import Split
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchlab.records.evaluation import Split
 from batchlab.records.measurement import Measurement
 from batchlab.records.step_timing import StepTiming
-from batchlab.records.trial import Split, TrialRecord
+from batchlab.records.trial import TrialRecord
 from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.spread import Spread
 

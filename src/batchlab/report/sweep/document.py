@@ -11,7 +11,8 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.reason import Reason
 from batchlab.records.study import Study
-from batchlab.records.trial import Crossing, Status, Target, TrialRecord
+from batchlab.records.target import Crossing, Target
+from batchlab.records.trial import Status, TrialRecord
 from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.sweep.cells import final_gap, held_out_split

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchlab.laws.plateau import default_delta
+from batchlab.records.evaluation import Split
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
-from batchlab.records.trial import Split
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.comparison import Seeds
 from batchlab.report.sweep.equal_budget import (

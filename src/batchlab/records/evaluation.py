@@ -1,0 +1,48 @@
+"""Evaluation, Score: what was seen of a model when its training paused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One metric of one split at one evaluation; None: it was not a finite number."""
+
+    split: Split
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What was seen when training paused after `step` optimizer steps.
+
+    Attributes:
+        step: optimizer steps done; 0 is the untrained model.
+        samples: examples processed so far.
+        train_s: seconds of training so far (fetching, copying and steps; not evaluation).
+        eval_s: seconds of evaluation so far.
+        batch_loss: mean loss of the training batches since the evaluation before, None at step 0.
+        scores: the metrics; validation at every evaluation, train and test at epoch ends.
+        measured: what was measured of the model there, as (name, value) by the measurement's
+            name; a value that was not a finite number is None.
+    """
+
+    step: int
+    samples: int
+    train_s: float
+    eval_s: float
+    batch_loss: float | None
+    scores: tuple[Score, ...]
+    measured: tuple[tuple[str, float | None], ...] = ()
+
+    def score(self, split: Split, metric: str) -> float | None:
+        """The value of `metric` on `split`, None where it was not evaluated or not finite."""
+        for score in self.scores:
+            if score.split == split and score.metric == metric:
+                return score.value
+        return None
