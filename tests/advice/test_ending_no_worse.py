@@ -18,9 +18,9 @@ STEP_S = knee(1024)
 USUAL_END = 1 - 0.03 / 1.05
 
 
-def advised(*, trainings=100.0, n_workers=2, objective="time", **truth):
+def advised(*, trainings=100.0, n_workers=2, objective="time", salt=0, **truth):
     known = Truth(**({"end": lambda size, rate: USUAL_END, "end_noise": 0.0002} | truth))
-    engine = SimulatedEngine(truth=known, step_s=STEP_S, n_workers=n_workers)
+    engine = SimulatedEngine(truth=known, step_s=STEP_S, n_workers=n_workers, salt=salt)
     budget_s = trainings * known.best_steps(64) * STEP_S(64)
     asked = question(
         STEP_S, budget_s=budget_s, target=None, target_origin="pilot", objective=objective
@@ -106,6 +106,54 @@ def test_how_much_more_budget_would_tell_is_said_as_far_as_the_seeds_reach():
     assert {enough.endings.verdict, never.endings.verdict} == {"open"}
     assert enough.more_budget_s > 0
     assert never.more_budget_s is None
+
+
+@pytest.mark.slow
+def test_with_the_budget_that_would_tell_most_studies_that_were_open_name_a_batch_size():
+    proposed, named = 0, 0
+    one_s = Truth().best_steps(64) * STEP_S(64)
+    for trainings in (20.0, 40.0):
+        for salt in range(4):
+            advice, _ = advised(trainings=trainings, salt=salt, end_noise=0.0003)
+            if advice.recommendation is None and advice.more_budget_s is not None:
+                more = trainings + advice.more_budget_s / one_s
+                again, _ = advised(trainings=more, salt=salt, end_noise=0.0003)
+                proposed, named = proposed + 1, named + (again.recommendation is not None)
+
+    assert proposed >= 3
+    assert named >= 3 / 4 * proposed
+
+
+def test_whole_trainings_are_not_cut_by_the_end_of_the_budget():
+    """Three seeds of each configuration come to their end, though little is left."""
+    for salt in range(4):
+        advice, _ = advised(trainings=30.0, salt=salt)
+
+        counts = {
+            len(each.found) for each in (advice.endings.recommended, advice.endings.reference)
+        }
+        assert min(counts) >= 3, salt
+
+
+def test_what_is_left_after_an_ending_was_shown_goes_into_the_open_decision():
+    advice, engine = advised(trainings=300.0, noise=0.2, salt=2)
+
+    did = [step.did.code for step in advice.steps]
+    first = did.index("verify_to_the_end")
+    values = [step for step in did[first:] if step in ("value_size", "asked_a_further_seed")]
+    assert values
+    assert advice.recommendation is not None
+    assert engine.spent_s() >= 0.8 * advice.budget_s
+
+
+def test_a_configuration_is_looked_at_as_often_as_was_fixed_before():
+    """Decided on again, it keeps what was found on it: a further look would be one too many."""
+    advice, _ = advised(trainings=300.0, noise=0.2, salt=2)
+
+    looks = [
+        step.did.named["size"] for step in advice.steps if step.did.code == "verify_to_the_end"
+    ]
+    assert max(looks.count(size) for size in looks) <= 2
 
 
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):

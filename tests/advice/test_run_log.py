@@ -138,3 +138,11 @@ def test_what_is_needed_later_is_not_begun_where_the_budget_does_not_reach():
     recorder.run([request(recorder, steps=500)], "tune")
 
     assert [asked.trial.seed for asked in recorder.engine.asked] == [0]
+
+
+def test_runs_that_do_not_share_out_evenly_are_expected_to_end_with_the_last():
+    side_by_side = run_log(n_workers=2)
+
+    three = [request(side_by_side, steps=1000, seed=seed) for seed in (0, 1, 2)]
+
+    assert side_by_side.expected_s(three) == 2.0

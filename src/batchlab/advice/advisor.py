@@ -11,7 +11,7 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
+from batchlab.advice.run_log import CellKey, RunLog, steps_to, why_it_failed
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import (
@@ -21,7 +21,8 @@ from batchlab.advice.target_level import (
     nearest_to_target,
     untrained_value,
 )
-from batchlab.advice.verification import needed_later, reserve, reserve_shortly, verify
+from batchlab.advice.verification import Verification, verify
+from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
 from batchlab.advice.whole_training import whole_steps
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
@@ -95,25 +96,43 @@ class _Advisor:
     def _verified(self, decision: Decision) -> Conclusion:
         """The decision with its verification: the fastest of those that were not seen to end worse.
 
-        A batch size that ends worse is out, and the decision is made again among the others.
+        A batch size that ends worse is out, and the decision is made again among the others. Where
+        one ends no worse and it is open whether another is faster, what is left goes into that.
         """
         # What looks best may be better than the reference for sure, though not the best.
         may_be_better = self._question.objective != "samples"
+        shown: Conclusion | None = None
+        verified: dict[CellKey, Verification] = {}
         while True:
             size = decision.batch_size or (self._state.best() if may_be_better else None)
             if size is None:
-                return Conclusion(decision=decision)
-            verification = verify(self._state, size)
-            endings = verification.endings
-            if endings is None or endings.verdict != "worse":
-                return Conclusion(decision=decision, verification=verification)
-            self._state.ruled_out[size] = endings.reason
-            self._run_log.note(Reason.of("size_is_out", size=size), endings.reason)
-            reserve(self._state)
+                return shown or Conclusion(decision=decision)
+            cell = self._state.cell(size)
+            assert cell is not None
+            if cell not in verified:  # a second look at the same seeds would be one too many
+                verified[cell] = verify(self._state, size)
+            found = Conclusion(decision=decision, verification=verified[cell])
+            endings = verified[cell].endings
+            if endings is None or (endings.verdict != "worse" and not verified[cell].is_settled):
+                return shown or found
+            ends_worse = endings.verdict == "worse"
+            if ends_worse:
+                self._state.ruled_out[size] = endings.reason
+                self._run_log.note(Reason.of("size_is_out", size=size), endings.reason)
+            else:
+                shown = found
+                if decision.verdict != "cannot_tell":
+                    return shown
+            n_before = len(self._run_log.records)
+            reserve(self._state, for_more_seeds=False)
             another = None if self._state.best() is None else allocate(self._state)
-            if another is None:
+            if another is None and shown is None:
                 stopped = Reason.of("all_end_worse", why=endings.reason)
-                return Conclusion(verification=verification, reason=stopped)
+                return Conclusion(verification=verified[cell], reason=stopped)
+            is_new = ends_worse or len(self._run_log.records) > n_before
+            if shown is not None and (another is None or not is_new):
+                return shown
+            assert another is not None
             decision = another
 
     def _why_none(self) -> Reason:

@@ -26,7 +26,7 @@ from batchlab.advice.repeated_decisions import is_another, repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.verification_runs import N_SEEDS, more_budget_s
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
@@ -249,14 +249,15 @@ class _Answer:
 
     def _more_for_endings_s(self, endings: Endings) -> float | None:
         """What the whole trainings cost that would tell whether it ends no worse."""
-        n = len(endings.seeds)
-        needed = seeds_to_tell(endings) or 2 * n
+        cells = [
+            (e.batch_size, e.learning_rate) for e in (endings.recommended, *endings.references)
+        ]
+        n = min(len(each.found) for each in (endings.recommended, *endings.references))
+        # The scatter of two is hardly known: one seed more than the fewest is likely to tell.
+        needed = (seeds_to_tell(endings) or 2 * n) if n >= N_SEEDS else N_SEEDS + 1
         if needed > len(self._state.seeds.verify):
             return None
-        sizes = [each.batch_size for each in (endings.recommended, *endings.references)]
-        seed_s = sum(self._run_log.run_s(s, whole_steps(self._state, s)) for s in sizes)
-        more_s = max(1, needed - n) * seed_s / self._run_log.engine.n_workers
-        return max(seed_s, more_s - max(0.0, self._run_log.left_s()))
+        return more_budget_s(self._state, cells, done=n, n=needed)
 
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None or self._endings is not None:

@@ -23,8 +23,8 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import TrialRecord
 
-# Of the two-sided 95 % interval. Only its lower end is asked for, at most twice: 2 x 2.5 % in all.
-_UPPER = 0.975
+# What ends worse by just the margin passes in so many cases, over all looks at the seeds.
+_PASSES = 0.05
 _FEWEST = 2
 # Recorded trainings end at an evaluation, and these lie up to 5 % apart.
 _NEARLY = 0.95
@@ -40,6 +40,7 @@ def endings_of(
     recommended: CellKey,
     reference: CellKey,
     tuned: CellKey | None,
+    n_looks: int,
 ) -> Endings | None:
     """How the three end on these seeds.
 
@@ -49,6 +50,7 @@ def endings_of(
         recommended: its batch size and rate.
         reference: the configuration as it is.
         tuned: the reference batch size at its own tuned rate; None: it has none.
+        n_looks: how often these seeds, or some of them, are looked at: once or twice.
 
     Returns:
         None where the end of a training was not seen, or no run of the reference came to it.
@@ -68,7 +70,8 @@ def endings_of(
     compared_with = best(others, key=lambda ending: ending.mean)
     margin = margin_beside(state.question, compared_with.mean, otherwise=end.margin)
     sign = 1 if state.question.better == "higher" else -1
-    difference = _difference(mine, compared_with, known.values(), sign=sign)
+    upper = 1 - _PASSES / n_looks
+    difference = _difference(mine, compared_with, known.values(), sign=sign, upper=upper)
     verdict = _verdict(difference, margin)
     reason = _reason(verdict, mine, compared_with, difference, margin)
     failed = _failed(state, recommended, seeds)
@@ -152,12 +155,10 @@ def _variance(ending: Ending) -> float:
     return squares / (len(ending.found) - 1)
 
 
-def _difference(mine: Ending, other: Ending, known: Iterable[Ending], *, sign: int) -> Estimate:
-    """How much better it ends.
-
-    The scatter of the seeds is pooled over all; where the two scatter more than that, theirs
-    counts.
-    """
+def _difference(
+    mine: Ending, other: Ending, known: Iterable[Ending], *, sign: int, upper: float
+) -> Estimate:
+    """How much better it ends; `upper` is the probability below each end of its interval."""
     n = min(len(mine.found), len(other.found))
     if mine is other:
         return Estimate.of(0.0, interval=(0.0, 0.0), n=n)
@@ -166,13 +167,29 @@ def _difference(mine: Ending, other: Ending, known: Iterable[Ending], *, sign: i
     value = sign * (mine.mean - other.mean)
     if n < _FEWEST:
         return Estimate.of(value, interval=(None, None), n=n)
+    half = max(_half_of_all(mine, other, known, upper), _half_of_both(mine, other, upper))
+    return Estimate.of(value, interval=(value - half, value + half), n=n)
+
+
+def _half_of_all(mine: Ending, other: Ending, known: Iterable[Ending], upper: float) -> float:
+    """Half the interval if all scatter alike: their variances pooled, Student's t."""
     several = [ending for ending in known if len(ending.found) > 1]
     degrees = sum(len(ending.found) - 1 for ending in several)
     pooled = sum((len(e.found) - 1) * _variance(e) for e in several) / degrees
-    of_all = pooled * (1 / len(mine.found) + 1 / len(other.found))
-    of_both = _variance(mine) / len(mine.found) + _variance(other) / len(other.found)
-    half = float(stdtrit(degrees, _UPPER)) * math.sqrt(max(of_all, of_both))
-    return Estimate.of(value, interval=(value - half, value + half), n=n)
+    error = math.sqrt(pooled * (1 / len(mine.found) + 1 / len(other.found)))
+    return float(stdtrit(degrees, upper)) * error
+
+
+def _half_of_both(mine: Ending, other: Ending, upper: float) -> float:
+    """Half the interval if the two scatter as they do: a rate that is too high scatters more.
+
+    Source: Welch 1947, Biometrika 34(1/2).
+    """
+    parts = [_variance(ending) / len(ending.found) for ending in (mine, other)]
+    if not any(parts):
+        return 0.0
+    below = [part**2 / (len(e.found) - 1) for part, e in zip(parts, (mine, other), strict=True)]
+    return float(stdtrit(sum(parts) ** 2 / sum(below), upper)) * math.sqrt(sum(parts))
 
 
 def _verdict(difference: Estimate, margin: float) -> EndingVerdict:

@@ -223,8 +223,9 @@ class Endings:
         reference: how the reference ends as it is.
         reference_tuned: the reference batch size at its own tuned rate; None: it has none.
         compared_with: the one of the references that ends better.
-        difference: how much better than that the recommendation ends, in the metric's unit, with
-            its 95 % interval; negative: it ends worse.
+        difference: how much better than that the recommendation ends, in the metric's unit;
+            negative: it ends worse. Each end of its interval holds in 95 of 100 studies, also of
+            those that look at their seeds twice.
         margin: so much worse still counts as no worse, by a rule that was fixed beforehand.
         verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
             training failed), or "open".

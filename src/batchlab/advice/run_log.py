@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -123,11 +124,14 @@ class RunLog:
         return self._keys[request.trial]
 
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
-        """About what the runs cost of the budget, side by side where the engine can."""
+        """About when the last of the runs ends, side by side where the engine can."""
         costs = [
             self.run_s(request.trial.batch_size, self._new_steps(request)) for request in requests
         ]
-        return max(max(costs, default=0.0), sum(costs) / self.engine.n_workers)
+        free_s = [0.0] * self.engine.n_workers
+        for cost_s in sorted(costs, reverse=True):  # the longest begins first
+            heapq.heapreplace(free_s, free_s[0] + cost_s)
+        return max(free_s)
 
     def run_s(self, batch_size: int, steps: int) -> float:
         """About what one run of so many new steps costs of the budget."""

@@ -8,7 +8,7 @@ they are whole trainings, so that they also say how each configuration ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
@@ -17,25 +17,22 @@ from batchlab.advice.agreement import Objection, disagreement
 from batchlab.advice.costs import weight_sd
 from batchlab.advice.endings import endings_of, seeds_to_tell
 from batchlab.advice.parts import Endings, HeadToHead
-from batchlab.advice.run_log import CellKey, steps_to
+from batchlab.advice.run_log import CellKey
 from batchlab.advice.scatter import scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
-from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
+from batchlab.advice.verification_runs import (
+    FOLLOW,
+    FOLLOW_SHORTLY,
+    N_SEEDS,
+    limit_steps,
+    reference_cell,
+    requests_of,
+    seeds_that_fit,
+)
+from batchlab.advice.whole_training import compare_over_whole_trainings
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
-
-N_SEEDS = 3
-# The reference is followed for so many times what the recommendation takes; a reference that has
-# not met the target by then gives a lower bound, and following it further costs more than it tells.
-_FOLLOW = 6.0
-# Where the budget is short: enough to show that it is not as good.
-_FOLLOW_SHORTLY = 2.0
-_VERIFIED_AT_LEAST = 1 / 3
-# Of the budget, what may be set aside for it; whole trainings tell more and cost more.
-_RESERVED_AT_MOST = 1 / 4
-_RESERVED_FOR_WHOLE = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,76 +71,6 @@ class Verification:
         return self.against is None and not self.missed
 
 
-def reserve(state: StudyState) -> None:
-    """Set aside what the verification is expected to cost, at most a part of the budget."""
-    reference = state.question.reference.batch_size
-    cells = [state.cell(reference), _reference_cell(state)]
-    best = state.best()
-    if best is not None:
-        cells.append(state.cell(best))
-    if state.end is not None:
-        compare_over_whole_trainings(state, [cell for cell in cells if cell is not None])
-    requests = [
-        _request(state, cell, seed)
-        for cell in dict.fromkeys(cells)
-        if cell is not None
-        for seed in state.seeds.verify[:N_SEEDS]
-    ]
-    share = _RESERVED_AT_MOST if state.end is None else _RESERVED_FOR_WHOLE
-    state.run_log.reserved_s = min(state.expected_s(requests), share * state.question.budget_s)
-
-
-def reserve_shortly(state: StudyState) -> None:
-    """Leave only what it takes to show on a fresh seed that something is better than the reference.
-
-    Without a recommendation there is less to verify, and more to find. Not where it has to be
-    shown that it ends no worse: one fresh seed does not show that.
-    """
-    best, cells = state.best(), [_reference_cell(state)]
-    if best is not None:
-        chosen = state.cell(best)
-        cells += [] if chosen is None else [chosen]
-    seed = state.seeds.verify[0]
-    requests = [_request(state, cell, seed, _FOLLOW_SHORTLY) for cell in dict.fromkeys(cells)]
-    least_s = min(state.expected_s(requests), _RESERVED_AT_MOST * state.question.budget_s)
-    state.run_log.reserved_s = max(_VERIFIED_AT_LEAST * state.run_log.reserved_s, least_s)
-
-
-def needed_later(state: StudyState) -> Iterator[RunRequest]:
-    """Runs of the verification that are the same whatever is recommended.
-
-    They are begun while a core has nothing else to do, and read when all are verified.
-    """
-    if state.best() is None and state.end is None:
-        yield from _reference_while_tuned(state)
-        return
-    tuned = state.cell(state.question.reference.batch_size)
-    for seed in state.seeds.verify[:N_SEEDS]:
-        yield _request(state, _reference_cell(state), seed)
-    # A further seed may still move its rate.
-    if tuned is not None and state.is_confirmed(tuned[0]):
-        for seed in state.seeds.verify[:N_SEEDS]:
-            yield _request(state, tuned, seed)
-
-
-def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
-    """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
-    cell, target = _reference_cell(state), state.run_log.until
-    if target is None:
-        return
-    for record in state.run_log.of_cell(cell, "pilot", "tune").values():
-        steps = steps_to(record, target)
-        if steps:
-            for seed in state.seeds.verify[:N_SEEDS]:
-                yield state.run_log.request(
-                    batch_size=cell[0],
-                    learning_rate=cell[1],
-                    seed=seed,
-                    steps=math.ceil(_FOLLOW / 2 * steps),
-                )
-            return
-
-
 def verify(state: StudyState, batch_size: int) -> Verification:
     """Run the recommendation, the reference and the tuned reference on fresh seeds, paired.
 
@@ -152,24 +79,27 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     state.run_log.reserved_s = 0.0
     chosen = state.cell(batch_size)
     assert chosen is not None
-    reference = _reference_cell(state)
+    reference = reference_cell(state)
     tuned = state.cell(state.question.reference.batch_size)
     cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
     if state.end is not None:
         compare_over_whole_trainings(state, cells)
-    seeds, why = state.seeds.verify[:N_SEEDS], Reason.of("chosen_runs_flatter")
+    n_looks = _n_looks(state, cells)
+    # Looked at once, all seeds that the budget has are looked at.
+    seeds = state.seeds.verify[: N_SEEDS if n_looks == 2 else 2 * N_SEEDS - 1]
+    why = Reason.of("chosen_runs_flatter")
     first = _run(state, cells, seeds, why=why)
     if not first and state.end is None:
         two = list(dict.fromkeys([chosen, reference]))
-        first = _run(state, two, seeds, why=why, follow=_FOLLOW_SHORTLY)
+        first = _run(state, two, seeds, why=why, follow=FOLLOW_SHORTLY)
     if first:
-        found = _read(state, first, chosen, reference, tuned)
-        if found.is_settled:
+        found = _read(state, first, chosen, reference, tuned, n_looks=n_looks)
+        if found.is_settled or n_looks == 1:
             return found
         fresh = [seed for seed in state.seeds.verify if seed not in first]
         seeds = tuple(fresh[: _n_further(found)])
         further = _run(state, cells, seeds, why=_why_further(found))
-        return _read(state, (*first, *further), chosen, reference, tuned)
+        return _read(state, (*first, *further), chosen, reference, tuned, n_looks=n_looks)
     why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
         batch_size=batch_size,
@@ -181,6 +111,14 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         gain=Estimate.cannot_tell(why),
         gain_from_batch_size=Estimate.cannot_tell(why),
     )
+
+
+def _n_looks(state: StudyState, cells: Sequence[CellKey]) -> int:
+    """How often the whole trainings may be looked at: fixed by the budget, before any of them."""
+    if state.end is None:
+        return 2
+    both = state.seeds.verify[: 2 * N_SEEDS]
+    return 2 if len(seeds_that_fit(state, cells, both)) == 2 * N_SEEDS else 1
 
 
 def _n_further(found: Verification) -> int:
@@ -205,20 +143,20 @@ def _run(
     seeds: tuple[int, ...],
     *,
     why: Reason,
-    follow: float = _FOLLOW,
+    follow: float = FOLLOW,
 ) -> tuple[int, ...]:
     """Run the cells on as many of these seeds as the budget has left for; those that were run."""
-    for n in range(len(seeds), 0, -1):
-        requests = [_request(state, cell, seed, follow) for seed in seeds[:n] for cell in cells]
-        if state.expected_s(requests) <= state.run_log.left_s():
-            did = Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n)
-            if state.end is not None:
-                epochs = state.whole_epochs
-                did = Reason.of("verify_to_the_end", size=cells[0][0], n=n, epochs=epochs)
-            state.run_log.note(did, why)
-            state.run_log.run(requests, "verify")
-            return seeds[:n]
-    return ()
+    fitting = seeds_that_fit(state, cells, seeds, follow)
+    requests = requests_of(state, cells, fitting, follow)
+    if fitting:
+        n = len(fitting)
+        did = Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n)
+        if state.end is not None:
+            epochs = state.whole_epochs
+            did = Reason.of("verify_to_the_end", size=cells[0][0], n=n, epochs=epochs)
+        state.run_log.note(did, why)
+        state.run_log.run(requests, "verify")
+    return fitting
 
 
 def _read(
@@ -227,6 +165,8 @@ def _read(
     chosen: CellKey,
     reference: CellKey,
     tuned: CellKey | None,
+    *,
+    n_looks: int,
 ) -> Verification:
     figures = {
         cell: _log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell
@@ -266,7 +206,9 @@ def _read(
             gains=gains,
             lost_to=[other for other in gains if _lost(figures[chosen], figures[other])],
         ),
-        endings=endings_of(state, seeds, recommended=chosen, reference=reference, tuned=tuned),
+        endings=endings_of(
+            state, seeds, recommended=chosen, reference=reference, tuned=tuned, n_looks=n_looks
+        ),
     )
 
 
@@ -350,37 +292,9 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     record = state.run_log.records.get((*cell, seed))
     if record is None or learning_cost_of(state.run_log, record) is not None:
         return False
-    return record.has_failed or record.steps >= _limit(state, cell)
+    return record.has_failed or record.steps >= limit_steps(state, cell)
 
 
 def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:
     found = (figures[seed] for seed in seeds)
     return tuple(None if value is None else math.exp(value) for value in found)
-
-
-def _reference_cell(state: StudyState) -> CellKey:
-    reference = state.question.reference
-    return reference.batch_size, reference.learning_rate
-
-
-def _request(state: StudyState, cell: CellKey, seed: int, follow: float = _FOLLOW) -> RunRequest:
-    return state.run_log.request(
-        batch_size=cell[0],
-        learning_rate=cell[1],
-        seed=seed,
-        steps=_limit(state, cell, follow),
-        whole=state.end is not None,
-    )
-
-
-def _limit(state: StudyState, cell: CellKey, follow: float = _FOLLOW) -> int:
-    """At how many steps a verification run of this cell is cut."""
-    if state.run_log.until is None:
-        return state.horizon_steps(cell[0])
-    if state.end is not None:
-        return whole_steps(state, cell[0])
-    if cell == state.cell(cell[0]):
-        return state.value_limit(cell[0])
-    best_cost = state.best_log_cost()
-    assert best_cost is not None
-    return max(1, math.ceil(follow * math.exp(best_cost - state.log_weight(cell[0]))))

@@ -1,0 +1,178 @@
+"""Runs of the verification: which they are, how long, and what is set aside for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from batchlab.advice.run_log import CellKey, steps_to
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
+from batchlab.records.run import RunRequest
+
+N_SEEDS = 3
+# The reference is followed for so many times what the recommendation takes; a reference that has
+# not met the target by then gives a lower bound, and following it further costs more than it tells.
+FOLLOW = 6.0
+# Where the budget is short: enough to show that it is not as good.
+FOLLOW_SHORTLY = 2.0
+_VERIFIED_AT_LEAST = 1 / 3
+# Of the budget, what may be set aside for it; whole trainings tell more and cost more.
+_RESERVED_AT_MOST = 1 / 4
+_RESERVED_FOR_WHOLE = 1 / 2
+# A part of it is set aside even where three seeds cost less: often these leave it open.
+_FOR_MORE_SEEDS = 1 / 4
+# How much longer than expected whole trainings may take: one that the budget cuts tells nothing.
+_LATE = 1.15
+
+
+def reserve(state: StudyState, *, for_more_seeds: bool = True) -> None:
+    """Set aside what the verification is expected to cost, at most a part of the budget.
+
+    Args:
+        state: the runs.
+        for_more_seeds: where it has to be shown that another batch size than the reference's ends
+            no worse, set aside a part of the budget even if three seeds cost less.
+    """
+    reference, budget_s = state.question.reference.batch_size, state.question.budget_s
+    cells = [state.cell(reference), reference_cell(state)]
+    best = state.best()
+    if best is not None:
+        cells.append(state.cell(best))
+    known = list(dict.fromkeys(cell for cell in cells if cell is not None))
+    if state.end is not None:
+        compare_over_whole_trainings(state, known)
+    needed_s = _expected_s(state, known, state.seeds.verify[:N_SEEDS])
+    if state.end is None:
+        state.run_log.reserved_s = min(needed_s, _RESERVED_AT_MOST * budget_s)
+        return
+    if for_more_seeds and best not in (None, reference):
+        of_all_s = _expected_s(state, known, state.seeds.verify)
+        needed_s = max(needed_s, min(of_all_s, _FOR_MORE_SEEDS * budget_s))
+    state.run_log.reserved_s = min(_LATE * needed_s, _RESERVED_FOR_WHOLE * budget_s)
+
+
+def more_budget_s(state: StudyState, cells: Sequence[CellKey], *, done: int, n: int) -> float:
+    """About how much more budget lets whole trainings on so many fresh seeds fit beside the search.
+
+    Args:
+        state: the runs so far.
+        cells: the configurations that are trained on each seed.
+        done: seeds that need not be run again in this study.
+        n: seeds in all.
+    """
+    run_log = state.run_log
+    sizes = [cell[0] for cell in cells]
+    seed_s = sum(run_log.run_s(size, whole_steps(state, size)) for size in sizes)
+    # The last one may have a core to itself.
+    a_seed_s, alone_s = seed_s / run_log.engine.n_workers, seed_s / len(sizes)
+    more_s = _LATE * (max(1, n - done) * a_seed_s + alone_s)
+    share = _RESERVED_FOR_WHOLE if n <= N_SEEDS + 1 else _FOR_MORE_SEEDS
+    # The search takes its part of a larger budget, too.
+    needed_s = max(run_log.engine.spent_s() + more_s, _LATE * (n * a_seed_s + alone_s) / share)
+    return max(more_s, needed_s - state.question.budget_s)
+
+
+def reserve_shortly(state: StudyState) -> None:
+    """Leave only what it takes to show on a fresh seed that something is better than the reference.
+
+    Without a recommendation there is less to verify, and more to find. Not where it has to be
+    shown that it ends no worse: one fresh seed does not show that.
+    """
+    best, cells = state.best(), [reference_cell(state)]
+    if best is not None:
+        chosen = state.cell(best)
+        cells += [] if chosen is None else [chosen]
+    seed = state.seeds.verify[0]
+    requests = [request_of(state, cell, seed, FOLLOW_SHORTLY) for cell in dict.fromkeys(cells)]
+    least_s = min(state.expected_s(requests), _RESERVED_AT_MOST * state.question.budget_s)
+    state.run_log.reserved_s = max(_VERIFIED_AT_LEAST * state.run_log.reserved_s, least_s)
+
+
+def needed_later(state: StudyState) -> Iterator[RunRequest]:
+    """Runs of the verification that are the same whatever is recommended.
+
+    They are begun while a core has nothing else to do, and read when all are verified.
+    """
+    if state.best() is None and state.end is None:
+        yield from _reference_while_tuned(state)
+        return
+    tuned = state.cell(state.question.reference.batch_size)
+    for seed in state.seeds.verify[:N_SEEDS]:
+        yield request_of(state, reference_cell(state), seed)
+    # A further seed may still move its rate.
+    if tuned is not None and state.is_confirmed(tuned[0]):
+        for seed in state.seeds.verify[:N_SEEDS]:
+            yield request_of(state, tuned, seed)
+
+
+def seeds_that_fit(
+    state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...], follow: float = FOLLOW
+) -> tuple[int, ...]:
+    """As many of the seeds, the first ones, as what is left of the budget pays for in all cells."""
+    for n in range(len(seeds), 0, -1):
+        if _expected_s(state, cells, seeds[:n], follow) <= state.run_log.left_s():
+            return seeds[:n]
+    return ()
+
+
+def requests_of(
+    state: StudyState, cells: Iterable[CellKey], seeds: Sequence[int], follow: float = FOLLOW
+) -> list[RunRequest]:
+    """The runs of all cells on all seeds, seed by seed."""
+    known = list(cells)
+    return [request_of(state, cell, seed, follow) for seed in seeds for cell in known]
+
+
+def request_of(state: StudyState, cell: CellKey, seed: int, follow: float = FOLLOW) -> RunRequest:
+    """One run: a whole training where an end is in question, else until the target or its limit."""
+    return state.run_log.request(
+        batch_size=cell[0],
+        learning_rate=cell[1],
+        seed=seed,
+        steps=limit_steps(state, cell, follow),
+        whole=state.end is not None,
+    )
+
+
+def limit_steps(state: StudyState, cell: CellKey, follow: float = FOLLOW) -> int:
+    """At how many steps a verification run of this cell is cut."""
+    if state.run_log.until is None:
+        return state.horizon_steps(cell[0])
+    if state.end is not None:
+        return whole_steps(state, cell[0])
+    if cell == state.cell(cell[0]):
+        return state.value_limit(cell[0])
+    best_cost = state.best_log_cost()
+    assert best_cost is not None
+    return max(1, math.ceil(follow * math.exp(best_cost - state.log_weight(cell[0]))))
+
+
+def reference_cell(state: StudyState) -> CellKey:
+    """The user's own configuration."""
+    reference = state.question.reference
+    return reference.batch_size, reference.learning_rate
+
+
+def _expected_s(
+    state: StudyState, cells: Sequence[CellKey], seeds: Sequence[int], follow: float = FOLLOW
+) -> float:
+    return state.expected_s(requests_of(state, cells, seeds, follow))
+
+
+def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
+    """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
+    cell, target = reference_cell(state), state.run_log.until
+    if target is None:
+        return
+    for record in state.run_log.of_cell(cell, "pilot", "tune").values():
+        steps = steps_to(record, target)
+        if steps:
+            for seed in state.seeds.verify[:N_SEEDS]:
+                yield state.run_log.request(
+                    batch_size=cell[0],
+                    learning_rate=cell[1],
+                    seed=seed,
+                    steps=math.ceil(FOLLOW / 2 * steps),
+                )
+            return
