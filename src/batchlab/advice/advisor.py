@@ -77,7 +77,7 @@ class _Advisor:
             )
         if stopped is not None:
             return self._answer(Conclusion(reason=stopped))
-        reserve(self._state)
+        reserve(self._state, exploring=True)
         explore(self._state)
         reserve(self._state)
         decision = allocate(self._state)

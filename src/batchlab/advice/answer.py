@@ -12,8 +12,8 @@ from batchlab.advice.candidates import candidates, learning_cost
 from batchlab.advice.combined_estimates import product, scaled
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
-from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.fitted_laws import laws_of
+from batchlab.advice.more_budget import more_budget_s
 from batchlab.advice.parts import (
     Configuration,
     Endings,
@@ -26,14 +26,11 @@ from batchlab.advice.repeated_decisions import is_another, repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.advice.verification import Verification
-from batchlab.advice.verification_runs import N_SEEDS, more_budget_s
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 
 _ENDS_WORSE = ("ends_worse", "whole_trainings_failed")
-# Where the budget did not reach to the end of a training, so many times more is proposed.
-_TO_SEE_THE_END = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +105,7 @@ class _Answer:
             endings=self._endings,
             other_targets=self._others,
             missing=missing,
-            more_budget_s=None if missing is None else self._more_budget_s(),
+            more_budget_s=None if missing is None else self._more_budget_s,
             proposed_target=self._proposed_target(),
             caveats=tuple(self._caveats()),
             steps=tuple(self._run_log.steps),
@@ -232,32 +229,14 @@ class _Answer:
             return False
         return not runs_may_tell(self._state, self._costs, self._decision)
 
+    @property
     def _more_budget_s(self) -> float | None:
-        """About how much more would settle it: intervals shrink with the root of the runs."""
-        decision = self._decision
-        if self._origin == "easier":
-            return (_TO_SEE_THE_END - 1) * self._question.budget_s
-        if self._endings is not None and self._endings.verdict == "open":
-            return self._more_for_endings_s(self._endings)
-        if decision is None or self._step_times_keep_it_open:
-            return None
-        index = decision.batch_sizes.index(decision.contender)
-        over = math.log(decision.high[index]) / math.log1p(self._question.delta)
-        if math.isinf(over):
-            return None
-        return max(0.5, min(over**2 - 1, 20.0)) * self._run_log.engine.spent_s()
-
-    def _more_for_endings_s(self, endings: Endings) -> float | None:
-        """What the whole trainings cost that would tell whether it ends no worse."""
-        cells = [
-            (e.batch_size, e.learning_rate) for e in (endings.recommended, *endings.references)
-        ]
-        n = min(len(each.found) for each in (endings.recommended, *endings.references))
-        # The scatter of two is hardly known: one seed more than the fewest is likely to tell.
-        needed = (seeds_to_tell(endings) or 2 * n) if n >= N_SEEDS else N_SEEDS + 1
-        if needed > len(self._state.seeds.verify):
-            return None
-        return more_budget_s(self._state, cells, done=n, n=needed)
+        return more_budget_s(
+            self._state,
+            origin=self._origin,
+            decision=None if self._step_times_keep_it_open else self._decision,
+            endings=self._endings,
+        )
 
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None or self._endings is not None:

@@ -20,17 +20,20 @@ _VERIFIED_AT_LEAST = 1 / 3
 # Of the budget, what may be set aside for it; whole trainings tell more and cost more.
 _RESERVED_AT_MOST = 1 / 4
 _RESERVED_FOR_WHOLE = 1 / 2
+# Before another batch size was tried there is nothing to show of it.
+_RESERVED_WHILE_EXPLORING = 1 / 3
 # A part of it is set aside even where three seeds cost less: often these leave it open.
 _FOR_MORE_SEEDS = 1 / 4
 # How much longer than expected whole trainings may take: one that the budget cuts tells nothing.
 _LATE = 1.15
 
 
-def reserve(state: StudyState, *, for_more_seeds: bool = True) -> None:
+def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool = True) -> None:
     """Set aside what the verification is expected to cost, at most a part of the budget.
 
     Args:
         state: the runs.
+        exploring: other batch sizes are yet to be tried.
         for_more_seeds: where it has to be shown that another batch size than the reference's ends
             no worse, set aside a part of the budget even if three seeds cost less.
     """
@@ -49,10 +52,11 @@ def reserve(state: StudyState, *, for_more_seeds: bool = True) -> None:
     if for_more_seeds and best not in (None, reference):
         of_all_s = _expected_s(state, known, state.seeds.verify)
         needed_s = max(needed_s, min(of_all_s, _FOR_MORE_SEEDS * budget_s))
-    state.run_log.reserved_s = min(_LATE * needed_s, _RESERVED_FOR_WHOLE * budget_s)
+    share = _RESERVED_WHILE_EXPLORING if exploring else _RESERVED_FOR_WHOLE
+    state.run_log.reserved_s = min(_LATE * needed_s, share * budget_s)
 
 
-def more_budget_s(state: StudyState, cells: Sequence[CellKey], *, done: int, n: int) -> float:
+def more_s_for_seeds(state: StudyState, cells: Sequence[CellKey], *, done: int, n: int) -> float:
     """About how much more budget lets whole trainings on so many fresh seeds fit beside the search.
 
     Args:

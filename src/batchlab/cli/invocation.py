@@ -8,7 +8,7 @@ from pathlib import Path
 
 # What a budget leaves for training ends so much earlier: writing the page takes 4 s on an idle
 # machine and 9 s on a busy one, the text alone a fraction of a second.
-_REPORT_RESERVE_S = 12.0
+_REPORT_RESERVE_S = 9.0
 _TEXT_RESERVE_S = 0.7
 
 
