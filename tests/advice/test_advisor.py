@@ -392,7 +392,7 @@ def test_without_a_target_a_pilot_sets_one():
 
 
 def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
-    advice, _ = advised(target=None, truth=Truth(best_rate=0.0004), trainings=400)
+    advice, _ = advised(target=None, truth=Truth(best_rate=0.0004), trainings=600)
 
     assert advice.target is not None
     assert advice.verdict == "recommend"

@@ -208,3 +208,71 @@ def test_a_target_that_was_given_asks_for_no_ends():
 
     assert advice.endings is None
     assert advice.recommendation is not None
+
+
+def high_rates_end_worse(size: int, rate: float) -> float:
+    return USUAL_END + (0.012 if size == 64 and rate not in (0.01, 0.04) else 0.0)
+
+
+def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_mends_it():
+    advice, engine = advised(
+        end=high_rates_end_worse,
+        cooling=lambda size, rate: 0.014 if size > 64 else 0.0005,
+        best_rate=0.02,
+        right=0.3,
+        left=0.3,
+    )
+
+    assert advice.recommendation.batch_size == 1024
+    assert advice.recommendation.cool_down == 0.2
+    assert advice.endings.verdict == "no_worse"
+    assert advice.endings.at_constant_rate.verdict == "worse"
+    assert advice.endings.compared_with.cool_down == 0.2
+    assert {ending.cool_down for ending in advice.endings.references} == {0.2}
+    cooled = [request.trial for request in engine.asked if request.trial.cool_down]
+    assert {(t.batch_size, t.learning_rate) for t in cooled} == set(cells(advice.endings))
+    assert {trial.seed for trial in cooled} <= set(advice.endings.at_constant_rate.seeds)
+
+
+def test_a_cool_down_that_helps_the_reference_as_much_mends_nothing():
+    """Both sides get it: against a reference without one, nearly every high rate would pass."""
+    advice, _ = advised(
+        end=high_rates_end_worse,
+        cooling=lambda size, rate: 0.014,
+        best_rate=0.02,
+        right=0.3,
+        left=0.3,
+    )
+
+    assert advice.recommendation.batch_size == 64
+    assert advice.recommendation.cool_down == 0.0
+    notes = [c.note for c in advice.candidates if c.batch_size == 1024]
+    assert "does not mend it" in reason_text(notes[0])
+
+
+def test_a_cool_down_is_no_excuse_for_a_reference_that_ends_better_without_one():
+    advice, _ = advised(
+        end=high_rates_end_worse,
+        cooling=lambda size, rate: 0.004 if size > 64 else -0.02,
+        best_rate=0.02,
+        right=0.3,
+        left=0.3,
+    )
+
+    assert advice.recommendation.batch_size == 64
+
+
+def test_where_the_engine_cannot_cool_down_it_is_not_tried(monkeypatch):
+    cannot = replace(SimulatedEngine.capabilities, cools_down=False)
+    monkeypatch.setattr(SimulatedEngine, "capabilities", cannot)
+
+    advice, engine = advised(
+        end=high_rates_end_worse,
+        cooling=lambda size, rate: 0.014 if size > 64 else 0.0,
+        best_rate=0.02,
+        right=0.3,
+        left=0.3,
+    )
+
+    assert not any(request.trial.cool_down for request in engine.asked)
+    assert advice.recommendation.batch_size == 64

@@ -339,6 +339,37 @@ def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "n
     )
 
 
+def cooled_advice() -> Advice:
+    """What it names ends worse at a constant rate, and no worse with a cool-down for all."""
+    advice = with_endings(made_up_advice(), better_by=-0.006, verdict="worse")
+    found, constant = advice.recommendation, advice.endings
+    assert found is not None
+    assert constant is not None
+
+    def cooled(ending: Ending, value: float) -> Ending:
+        return replace(ending_at(*ending.cell, value), cool_down=0.2)
+
+    reference = cooled(constant.reference, 0.981)
+    tuned = constant.reference_tuned
+    return replace(
+        advice,
+        recommendation=replace(found, cool_down=0.2),
+        pay_back_runs=None,
+        endings=replace(
+            constant,
+            recommended=cooled(constant.recommended, 0.9822),
+            reference=reference,
+            reference_tuned=None if tuned is None else cooled(tuned, 0.9806),
+            compared_with=reference,
+            difference=Estimate.of(0.0012, interval=(-0.0003, 0.0027), n=3),
+            margin=0.05 * (1 - 0.981),
+            verdict="no_worse",
+            reason=written("it ends no worse"),
+            at_constant_rate=constant,
+        ),
+    )
+
+
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
     "indifferent": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
@@ -350,6 +381,7 @@ KINDS: dict[str, Callable[[], Advice]] = {
     "one_sided": one_sided_advice,
     "nothing_reached": nothing_reached_advice,
     "ends_no_worse": lambda: with_endings(made_up_advice()),
+    "cool_down": cooled_advice,
     "ending_open": lambda: with_endings(cannot_tell_advice(), better_by=-0.0006, verdict="open"),
 }
 

@@ -303,6 +303,23 @@ class TestSchedule:
         assert [second for _, second in rates] == pytest.approx([2 * rate for rate in expected])
         assert all(type(first) is float for first, _ in rates)
 
+    def test_a_cool_down_lets_the_rate_fall_linearly_to_zero_over_its_part_of_the_run(self) -> None:
+        rates: list[float] = []
+
+        def watched(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+            optimizer = torch.optim.SGD(parameters, lr=rate)
+            optimizer.register_step_pre_hook(
+                lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
+            )
+            return optimizer
+
+        workload = small_workload(optimizer=watched)
+        trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=10)
+
+        taken(workload, replace(trial, cool_down=0.4), 10)
+
+        assert rates == pytest.approx([0.1] * 7 + [0.075, 0.05, 0.025])
+
     def test_without_a_shape_the_rate_stays(self) -> None:
         workload = small_workload()
 

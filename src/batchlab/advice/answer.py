@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from batchlab.advice.advice import Advice
@@ -30,7 +30,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 
-_ENDS_WORSE = ("ends_worse", "whole_trainings_failed")
+_ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +86,7 @@ class _Answer:
             target=self._run_log.until,
             target_origin=self._origin,
             delta=question.delta,
-            recommendation=None if size is None else self._configuration(size),
+            recommendation=None if size is None else self._recommendation(size),
             provisional=self._provisional() if size is None else None,
             flat_set=() if decision is None or missing is not None else decision.flat_set,
             expected=None if size is None else self._expected(size),
@@ -109,10 +109,10 @@ class _Answer:
             proposed_target=self._proposed_target(),
             caveats=tuple(self._caveats()),
             steps=tuple(self._run_log.steps),
-            n_trials=len(self._run_log.records),
+            n_trials=len(self._run_log.records) + len(self._run_log.cooled),
             spent_s=self._run_log.engine.spent_s(),
             budget_s=question.budget_s,
-            pay_back_runs=None if size is None else self._pay_back_runs(),
+            pay_back_runs=None if size is None else self._pay_back_runs(size),
         )
 
     # ---- verdict
@@ -279,6 +279,11 @@ class _Answer:
 
     # ---- parts
 
+    def _recommendation(self, batch_size: int) -> Configuration:
+        """What was shown to end no worse, with the cool-down that it takes."""
+        cool_down = 0.0 if self._endings is None else self._endings.recommended.cool_down
+        return replace(self._configuration(batch_size), cool_down=cool_down)
+
     def _configuration(self, batch_size: int) -> Configuration:
         cell = self._state.cell(batch_size)
         assert cell is not None
@@ -337,11 +342,15 @@ class _Answer:
 
     # ---- pay-back
 
-    def _pay_back_runs(self) -> float | None:
-        """After how many runs the study has saved what it cost, for objective time."""
+    def _pay_back_runs(self, size: int) -> float | None:
+        """After how many runs the study has saved what it cost, for objective time.
+
+        With a cool-down the run does not end at the target.
+        """
         verified = self._verification
         if (
             self._question.objective != "time"
+            or self._recommendation(size).cool_down
             or verified is None
             or verified.log_learning_cost is None
         ):

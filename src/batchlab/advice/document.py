@@ -36,19 +36,24 @@ if TYPE_CHECKING:
 
 
 class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What to set in a training script."""
+    """What to set in a training script.
+
+    `cool_down` is the last part of the training over which the rate falls linearly to zero.
+    """
 
     batch_size: int
     micro_batch_size: int
     accumulation_steps: int
     learning_rate: float
+    cool_down: float
 
 
 class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
 
     The estimates are means over the seeds of the validation metric, `difference` is how much
-    better the recommendation ends than the better of the references.
+    better the recommendation ends than the better of the references. Where all had a cool-down,
+    `at_constant_rate` is the same without it.
     """
 
     metric: str
@@ -61,6 +66,7 @@ class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     seeds: tuple[int, ...]
     trainings: tuple[Ending, ...]
+    at_constant_rate: EndQualityDocument | None
 
 
 class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +188,7 @@ def _document(advice: Advice) -> AdviceDocument:
 
 
 def _end_quality(endings: Endings) -> EndQualityDocument:
+    constant = endings.at_constant_rate
     return EndQualityDocument(
         metric=endings.metric,
         recommended=_end(endings.recommended),
@@ -193,6 +200,7 @@ def _end_quality(endings: Endings) -> EndQualityDocument:
         reason=endings.reason,
         seeds=endings.seeds,
         trainings=(endings.recommended, *endings.references),
+        at_constant_rate=None if constant is None else _end_quality(constant),
     )
 
 
@@ -221,4 +229,5 @@ def _described(found: Configuration) -> ConfigurationDocument:
         micro_batch_size=found.micro_batch_size,
         accumulation_steps=found.accumulation_steps,
         learning_rate=found.learning_rate,
+        cool_down=found.cool_down,
     )

@@ -17,8 +17,10 @@ from batchlab.laws.plateau import FRACTION_METRICS, default_delta, plateau_of
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 
-# The last part of a curve that its level is taken from.
+# The last part of a curve that its level is taken from; of one under a rate that falls, where it is
+# still rising at three quarters.
 _TAIL = 0.25
+_TAIL_OF_A_SHAPE = 0.05
 # Of a run that gets worse again: the best mean over so many evaluations in a row.
 _IN_A_ROW = 3
 # Levels are rounded to the easier side by at most so much of that.
@@ -32,8 +34,9 @@ class EndLevel:
     """What a run ends with.
 
     Attributes:
-        value: of the validation metric, a mean over the last quarter of the run; of one that
-            overfits, over its best evaluations in a row.
+        value: of the validation metric, a mean over the last quarter of the run, under a
+            learning-rate shape over its last twentieth; of one that overfits, over its best
+            evaluations in a row.
         n: how many evaluations that is the mean of.
         ended_by: what makes it the end.
         margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
@@ -93,7 +96,8 @@ def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> l
     curve = [(e.samples, v) for e, v in record.curve("validation", question.metric) if e.step > 0]
     if overfits:
         return _best_in_a_row([value for _, value in curve], question)
-    return [value for samples, value in curve if samples >= (1 - _TAIL) * record.samples]
+    tail = _TAIL if record.trial.horizon_steps is None else _TAIL_OF_A_SHAPE
+    return [value for samples, value in curve if samples >= (1 - tail) * record.samples]
 
 
 def margin_beside(question: Question, value: float, *, otherwise: float) -> float:

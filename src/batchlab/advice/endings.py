@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 
 from batchlab.advice.end_level import EndLevel, last_values, margin_beside
 from batchlab.advice.parts import Ending, Endings, EndingVerdict
-from batchlab.advice.run_log import CellKey, why_it_failed
+from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, why_it_failed
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.whole_training import whole_steps
 from batchlab.records.estimate import Estimate
@@ -32,6 +32,8 @@ _MAKES_IT_LIKELY = 2.0
 # Of the margin: what lies nearer to it is not told apart from it.
 _LEAST_FAR = 0.1
 
+Records = Mapping[Key, TrialRecord]
+
 
 def endings_of(
     state: StudyState,
@@ -41,6 +43,7 @@ def endings_of(
     reference: CellKey,
     tuned: CellKey | None,
     n_looks: int,
+    constant: Endings | None = None,
 ) -> Endings | None:
     """How the three end on these seeds.
 
@@ -51,6 +54,8 @@ def endings_of(
         reference: the configuration as it is.
         tuned: the reference batch size at its own tuned rate; None: it has none.
         n_looks: how often these seeds, or some of them, are looked at: once or twice.
+        constant: how they end at a constant rate, where those with a cool-down are asked for; the
+            better of the references is then the best of them with and without one.
 
     Returns:
         None where the end of a training was not seen, or no run of the reference came to it.
@@ -59,13 +64,16 @@ def endings_of(
     if end is None:
         return None
     cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
-    known = {cell: _ending(state, end, cell, seeds) for cell in cells}
+    records = state.run_log.records if constant is None else state.run_log.cooled
+    known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
     mine = known[recommended]
     others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
-    if not others and mine.found and not _is_missing(state, known, seeds):
+    if not others and mine.found and not _is_missing(records, known, seeds):
         others = [mine]  # nothing else is in question, or nothing else lasts for a training
     if not others:
         return None
+    if constant is not None:
+        others += [ending for ending in constant.references if ending.found]
     best = max if state.question.better == "higher" else min
     compared_with = best(others, key=lambda ending: ending.mean)
     margin = margin_beside(state.question, compared_with.mean, otherwise=end.margin)
@@ -74,12 +82,12 @@ def endings_of(
     difference = _difference(mine, compared_with, known.values(), sign=sign, upper=upper)
     verdict = _verdict(difference, margin)
     reason = _reason(verdict, mine, compared_with, difference, margin)
-    failed = _failed(state, recommended, seeds)
+    failed = _failed(records, recommended, seeds)
     if failed:
         verdict = "worse"
         why = why_it_failed(failed[0])
         reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
-    elif verdict == "no_worse" and _is_missing(state, known, seeds):
+    elif verdict == "no_worse" and _is_missing(records, known, seeds):
         verdict, reason = "open", Reason.of("whole_trainings_not_seen")
     return Endings(
         metric=state.question.metric,
@@ -93,6 +101,7 @@ def endings_of(
         margin=margin,
         verdict=verdict,
         reason=reason,
+        at_constant_rate=constant,
     )
 
 
@@ -109,12 +118,14 @@ def seeds_to_tell(endings: Endings) -> int | None:
     return math.ceil(_MAKES_IT_LIKELY * endings.difference.n * ((value - low) / far) ** 2)
 
 
-def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int]) -> Ending:
+def _ending(
+    state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int], records: Records
+) -> Ending:
     size, rate = cell
     values: list[float | None] = []
     test: list[float | None] = []
     for seed in seeds:
-        record = state.run_log.records.get((*cell, seed))
+        record = records.get((*cell, seed))
         if record is None or not _is_whole(state, record):
             values.append(None)
             test.append(None)
@@ -129,6 +140,7 @@ def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int
         epochs=plan.epoch_at(whole_steps(state, size)),
         values=tuple(values),
         test=tuple(test),
+        cool_down=COOL_DOWN if records is state.run_log.cooled else 0.0,
     )
 
 
@@ -138,15 +150,15 @@ def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     return record.ended_well and record.steps >= _NEARLY * steps
 
 
-def _failed(state: StudyState, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:
-    records = (state.run_log.records.get((*cell, seed)) for seed in seeds)
-    return [record for record in records if record is not None and record.has_failed]
+def _failed(records: Records, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:
+    found = (records.get((*cell, seed)) for seed in seeds)
+    return [record for record in found if record is not None and record.has_failed]
 
 
-def _is_missing(state: StudyState, known: Mapping[CellKey, Ending], seeds: Sequence[int]) -> bool:
+def _is_missing(records: Records, known: Mapping[CellKey, Ending], seeds: Sequence[int]) -> bool:
     """Whether one of the references has no end, and not because its trainings fail."""
     return any(
-        not ending.found and not _failed(state, cell, seeds) for cell, ending in known.items()
+        not ending.found and not _failed(records, cell, seeds) for cell, ending in known.items()
     )
 
 

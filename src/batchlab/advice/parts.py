@@ -27,11 +27,14 @@ class Configuration:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass.
         learning_rate: the rate.
+        cool_down: the last part of the training over which it falls linearly to zero; 0.0: it
+            does not.
     """
 
     batch_size: int
     micro_batch_size: int
     learning_rate: float
+    cool_down: float = 0.0
 
     @property
     def accumulation_steps(self) -> int:
@@ -58,7 +61,8 @@ class RateTried:
         batch_size: examples per step.
         learning_rate: the rate tried.
         seed: its seed.
-        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify".
+        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify",
+            "cool_down" (the same with a rate that falls to zero at the end).
         status: how the run ended.
         steps: optimizer steps it ran.
         steps_to_target: middle of the interval in which it met the target; None: it did not.
@@ -68,7 +72,7 @@ class RateTried:
     batch_size: int
     learning_rate: float
     seed: int
-    purpose: Literal["pilot", "tune", "value", "verify"]
+    purpose: Literal["pilot", "tune", "value", "verify", "cool_down"]
     status: str
     steps: int
     steps_to_target: float | None
@@ -183,10 +187,11 @@ class Ending:
         batch_size: examples per optimizer step.
         learning_rate: its rate.
         epochs: passes over the training set of each training.
-        values: the validation metric at the end, a mean over the last quarter of the training;
-            where the reference overfits, over the best evaluations in a row. None: it failed, or
-            was not followed so far.
+        values: the validation metric at the end, a mean over the last quarter of the training, or
+            its last twentieth under a rate that falls; where the reference overfits, over the best
+            evaluations in a row. None: it failed, or was not followed so far.
         test: the metric on test data after the last step; nothing was decided by it.
+        cool_down: the last part of the training over which the rate fell to zero; 0.0: it did not.
     """
 
     batch_size: int
@@ -194,6 +199,7 @@ class Ending:
     epochs: float
     values: tuple[float | None, ...]
     test: tuple[float | None, ...]
+    cool_down: float = 0.0
 
     @property
     def found(self) -> tuple[float, ...]:
@@ -230,6 +236,8 @@ class Endings:
         verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
             training failed), or "open".
         reason: why.
+        at_constant_rate: the same without a cool-down, where these trainings had one; None: they
+            had none.
     """
 
     metric: str
@@ -243,6 +251,7 @@ class Endings:
     margin: float
     verdict: EndingVerdict
     reason: Reason
+    at_constant_rate: Endings | None = None
 
     @property
     def references(self) -> tuple[Ending, ...]:

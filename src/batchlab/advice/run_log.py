@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from batchlab.advice.objective import best_value
@@ -23,6 +23,9 @@ _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
 _WATCHED_FROM = 0.4
+# The last part of a training over which its rate falls to zero, where that is tried: a fifth does
+# what a whole cosine does (Hägele et al. 2024, arXiv:2405.18392).
+COOL_DOWN = 0.2
 Purpose = Literal["pilot", "tune", "value", "verify"]
 
 
@@ -54,6 +57,7 @@ class RunLog:
         engine: who trains.
         until: the target of every run; None: there is none yet, or the objective has none.
         records: what came back, by batch size, rate and seed.
+        cooled: whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
         purposes: what each was first run for.
         steps: what was done, and why.
         tuned_steps: steps to the target by batch size, at the rate found for it.
@@ -66,6 +70,7 @@ class RunLog:
     engine: Engine
     until: Target | None
     records: dict[Key, TrialRecord] = field(default_factory=dict)
+    cooled: dict[Key, TrialRecord] = field(default_factory=dict)
     purposes: dict[Key, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     tuned_steps: dict[int, float] = field(default_factory=dict)
@@ -91,6 +96,7 @@ class RunLog:
         steps: int,
         until: Target | None = None,
         whole: bool = False,
+        cool_down: float = 0.0,
         watched_from_samples: int | None = None,
     ) -> RunRequest:
         """A run of at most `steps` steps, `until` the study's target unless another is given.
@@ -102,16 +108,20 @@ class RunLog:
             steps: at most so many; the question may allow fewer.
             until: the target at which it ends; None: the study's own, if it has one.
             whole: it goes on to its last step, whatever it meets on the way.
+            cool_down: the last part of it over which the rate falls to zero; 0.0: it does not.
             watched_from_samples: from where on it is watched; None: from where it may meet the
                 target, by what is known so far.
         """
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        steps = max(1, min(steps, self.longest_steps(batch_size)))
+        if cool_down:
+            trial = replace(trial, horizon_steps=steps, cool_down=cool_down)
         # An engine with certain rates has its own way to write one down.
         self._keys[trial] = batch_size, learning_rate, seed
         return RunRequest(
             trial=trial,
             length=RunLength(
-                steps=max(1, min(steps, self.longest_steps(batch_size))),
+                steps=steps,
                 until=None if whole else until or self.until,
                 watched_from_samples=self.watched_from_samples(batch_size)
                 if watched_from_samples is None
@@ -151,7 +161,7 @@ class RunLog:
 
     def _new_steps(self, request: RunRequest) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
-        known = self.records.get(self.key_of(request)) or self._ahead.get(request.trial)
+        known = self._kept_in(request).get(self.key_of(request)) or self._ahead.get(request.trial)
         if known is None:
             return request.last_step
         until = request.length.until
@@ -207,9 +217,14 @@ class RunLog:
             if not record.evaluations and not record.has_failed:
                 continue  # its turn never came: nothing is known of it
             key = self.key_of(request)
-            self.records[key] = record
-            self.purposes.setdefault(key, purpose)
+            self._kept_in(request)[key] = record
+            if not request.trial.cool_down:
+                self.purposes.setdefault(key, purpose)
         return records
+
+    def _kept_in(self, request: RunRequest) -> dict[Key, TrialRecord]:
+        """A training with a cool-down is another than the one without."""
+        return self.cooled if request.trial.cool_down else self.records
 
     def _run_all(self, requests: Sequence[RunRequest]) -> list[TrialRecord]:
         """The records of all, in their order; meanwhile no core is idle that has work for sure."""
@@ -255,17 +270,23 @@ class RunLog:
         }
 
     def tried(self, target: Target | None) -> tuple[RateTried, ...]:
-        """Every run in the order asked, read against `target`."""
-        return tuple(
-            RateTried(
-                batch_size=key[0],
-                learning_rate=key[1],
-                seed=key[2],
-                purpose=self.purposes[key],
-                status=str(record.status),
-                steps=record.steps,
-                steps_to_target=None if target is None else steps_to(record, target),
-                best_value=best_value(record, self.question.metric, self.question.better),
-            )
-            for key, record in self.records.items()
+        """Every run in the order asked, those with a cool-down last, read against `target`."""
+        return (
+            *(self._tried(key, self.purposes[key], target) for key in self.records),
+            *(self._tried(key, "cool_down", target) for key in self.cooled),
+        )
+
+    def _tried(
+        self, key: Key, purpose: Purpose | Literal["cool_down"], target: Target | None
+    ) -> RateTried:
+        record = self.cooled[key] if purpose == "cool_down" else self.records[key]
+        return RateTried(
+            batch_size=key[0],
+            learning_rate=key[1],
+            seed=key[2],
+            purpose=purpose,
+            status=str(record.status),
+            steps=record.steps,
+            steps_to_target=None if target is None else steps_to(record, target),
+            best_value=best_value(record, self.question.metric, self.question.better),
         )

@@ -24,6 +24,7 @@ class Capabilities:
         side_by_side: it does several runs at a time where the machine lets it.
         in_process_metrics: a quantity may be measured inside the training process.
         keeps_cadence: runs are evaluated at the marks of `batchlab.planning.cadence`.
+        cools_down: the rate of a run may fall to zero over its last part.
     """
 
     resumes: bool
@@ -32,6 +33,7 @@ class Capabilities:
     side_by_side: bool
     in_process_metrics: bool
     keeps_cadence: bool
+    cools_down: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,6 +73,8 @@ class Trial:
         learning_rate: peak learning rate, after scaling.
         scaling_rule: how the rate was made from the reference rate ("none": given as it is).
         horizon_steps: the run that a learning-rate shape spans; None for a constant rate.
+        cool_down: the last part of `horizon_steps`, over which a rate that is constant until then
+            falls linearly to zero; 0.0: it does not, or the workload has a shape of its own.
         device: "cpu" or "cuda".
         seed: seeds initial weights and order of examples.
     """
@@ -90,6 +92,7 @@ class Trial:
     horizon_steps: int | None
     device: str
     seed: int
+    cool_down: float = 0.0
 
     @classmethod
     def of_whole_batches(

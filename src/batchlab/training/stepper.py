@@ -68,7 +68,7 @@ class Stepper:
             The mean loss of each step's batch before its update, and its number of examples.
         """
         losses: list[Tensor] = []
-        scheduled = self._workload.schedule is not None
+        scheduled = self._workload.schedule is not None or self._trial.cool_down > 0
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):
             if scheduled:
                 self._set_rates(step)
@@ -114,10 +114,14 @@ class Stepper:
         return torch.stack(parts).sum()
 
     def _set_rates(self, step: int) -> None:
-        assert self._workload.schedule is not None
         assert self._trial.horizon_steps is not None
-        # A plain number: a NumPy scalar in the optimizer's groups could not be kept as JSON.
-        factor = float(self._workload.schedule(step / self._trial.horizon_steps))
+        done = step / self._trial.horizon_steps
+        if self._trial.cool_down:
+            factor = min(1.0, (1.0 - done) / self._trial.cool_down)
+        else:
+            assert self._workload.schedule is not None
+            # A plain number: a NumPy scalar in the optimizer's groups could not be kept as JSON.
+            factor = float(self._workload.schedule(done))
         for group, rate in zip(self.optimizer.param_groups, self._group_rates, strict=True):
             group["lr"] = rate * factor
 

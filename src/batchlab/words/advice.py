@@ -22,6 +22,9 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}"
     ),
     "ends_worse": N_("batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}"),
+    "cool_down_mends_nothing": N_(
+        "{why}; a rate that falls to zero over the last fifth does not mend it"
+    ),
     "ending_open": N_(
         "whether batch size {size} ends as well is open: it ends at {ends:.4g}, {other} at "
         "{other_ends:.4g}, and after {n} trainings of each it may still be worse by {worse:.2g}, "

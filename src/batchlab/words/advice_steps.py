@@ -82,6 +82,10 @@ MESSAGES: dict[str, Message] = {
         "verify batch size {size} on {n} fresh seeds, in whole trainings of about {epochs:.3g} "
         "epochs"
     ),
+    "try_cool_down": N_(
+        "train batch size {size} and the reference on {n} of these seeds for about {epochs:.3g} "
+        "epochs with a rate that falls to zero over the last fifth"
+    ),
     "missed_on_a_fresh_seed": N_("batch size {size} missed the target on a fresh seed"),
     "chosen_runs_flatter": N_("the runs that chose it look better than it is"),
     "follow_runs": N_("follow {runs} runs on to {metric} {value:.4g}"),

@@ -23,6 +23,8 @@ def run(lines, *, optimizer_class=torch.optim.SGD) -> tuple[torch.Tensor, torch.
         "model": model,
         "loss_fn": F.cross_entropy,
         "optimizer": optimizer,
+        "epochs": 5,
+        "torch": torch,
     }
     torch.manual_seed(1)
     exec("\n".join(lines), names)
@@ -58,3 +60,23 @@ def test_a_batch_that_fits_whole_needs_no_loop():
 
     assert optimizer.param_groups[0]["lr"] == 0.3
     assert "split" not in "".join(script_lines(found))
+
+
+@pytest.mark.parametrize("micro_batch_size", [4, 2])
+def test_a_cool_down_ends_near_zero_as_batchlab_trained_it(micro_batch_size):
+    found = Configuration(
+        batch_size=4, micro_batch_size=micro_batch_size, learning_rate=0.3, cool_down=0.2
+    )
+    lines = list(script_lines(found))
+    if micro_batch_size == 4:
+        lines += ["for x, y in loader:", "    optimizer.step()", "    scheduler.step()"]
+    loop = lines.index(next(line for line in lines if line.startswith("for") and "loader" in line))
+    every_epoch = ["rates = []", "for epoch in range(epochs):"]
+    body = [f"    {line}" for line in lines[loop:]]
+    body.insert(1, "        rates.append(optimizer.param_groups[0]['lr'])")
+
+    _, optimizer = run([*lines[:loop], *every_epoch, *body, "optimizer.rates = rates"])
+
+    n_steps = 5 * 6
+    expected = [0.3 * min(1, (1 - step / n_steps) / 0.2) for step in range(n_steps)]
+    assert optimizer.rates == pytest.approx(expected)

@@ -9,6 +9,7 @@ from tests.reference.made_up_advice import (
     advice_study,
     around,
     cannot_tell_advice,
+    cooled_advice,
     made_up_advice,
     nothing_reached_advice,
     one_sided_advice,
@@ -412,6 +413,16 @@ def test_what_ends_worse_is_told_with_why():
     advice = with_endings(cannot_tell_advice(), verdict="worse", better_by=-0.004)
 
     assert "That is worse: the interval lies above the margin." in where_it_ends(advice)
+
+
+def test_a_cool_down_is_told_with_what_ends_worse_without_it():
+    advice = cooled_advice()
+    told = where_it_ends(advice)
+
+    assert "At a constant rate it ends worse: at accuracy 0.9720, the better of yours" in told
+    assert "With a rate that falls to zero over the last 20 % of 16 epochs batch size" in told
+    assert "batch size 1024 ends at accuracy 0.9822, your configuration as it is at 0.9810" in told
+    assert "that falls to zero over the last 20 % of the training" in said(advice, "answer")
 
 
 def test_where_no_training_was_followed_to_its_end_nothing_is_said_of_it():

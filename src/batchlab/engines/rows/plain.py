@@ -17,5 +17,6 @@ ROW = EngineRow(
         side_by_side=True,
         in_process_metrics=True,
         keeps_cadence=True,
+        cools_down=True,
     ),
 )

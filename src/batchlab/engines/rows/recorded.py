@@ -17,5 +17,6 @@ ROW = EngineRow(
         side_by_side=False,
         in_process_metrics=False,
         keeps_cadence=False,
+        cools_down=False,
     ),
 )

@@ -21,7 +21,10 @@ PURPOSES: dict[str, str] = {
     "tune": N_("choose a learning rate"),
     "value": N_("value the chosen rate on fresh seeds"),
     "verify": N_("verify against the reference"),
+    "cool_down": N_("see whether a rate that falls to zero at the end mends it"),
 }
+# Batch size, learning rate, seed, and whether it had a cool-down.
+_Key = tuple[int, float, int, bool]
 
 
 def expected_table(expected: Expected) -> Table:
@@ -110,8 +113,8 @@ def cost_table(advice: Advice, study: Study) -> Table:
     A run asked for twice (a trial that went on) counts under its first purpose.
     """
     seconds = _trial_seconds(study)
-    runs: dict[str, dict[tuple[int, float, int], RateTried]] = {}
-    seen: set[tuple[int, float, int]] = set()
+    runs: dict[str, dict[_Key, RateTried]] = {}
+    seen: set[_Key] = set()
     for tried in advice.tried:
         key = _key(tried)
         if key not in seen or key in runs.get(tried.purpose, {}):
@@ -169,20 +172,19 @@ def tried_table(advice: Advice) -> Table:
     )
 
 
-def _key(tried: RateTried) -> tuple[int, float, int]:
-    return tried.batch_size, tried.learning_rate, tried.seed
+def _key(tried: RateTried) -> _Key:
+    return tried.batch_size, tried.learning_rate, tried.seed, tried.purpose == "cool_down"
 
 
-def _trial_seconds(study: Study) -> dict[tuple[int, float, int], float]:
+def _trial_seconds(study: Study) -> dict[_Key, float]:
     return {
-        (r.trial.batch_size, r.trial.learning_rate, r.trial.seed): r.train_s + r.eval_s
+        (t.batch_size, t.learning_rate, t.seed, t.cool_down > 0): r.train_s + r.eval_s
         for r in study.records
+        for t in (r.trial,)
     }
 
 
-def _sum_known(
-    seconds: Mapping[tuple[int, float, int], float], found: Mapping[tuple[int, float, int], object]
-) -> float | None:
+def _sum_known(seconds: Mapping[_Key, float], found: Mapping[_Key, object]) -> float | None:
     """The sum over all of `found`; None where one of them is not known."""
     known = [seconds[key] for key in found if key in seconds]
     return sum(known) if len(known) == len(found) else None

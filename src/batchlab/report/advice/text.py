@@ -102,9 +102,16 @@ def _settings(found: Configuration) -> list[str]:
         )
     rows = [
         (text("batch size"), f"{found.batch_size} ({micro})"),
-        (text("learning rate"), quantity_text("learning_rate", found.learning_rate)),
+        (text("learning rate"), _rate(found)),
     ]
     return [f"{name:<{_LABEL_WIDTH}} {value}" for name, value in rows]
+
+
+def _rate(found: Configuration) -> str:
+    rate = quantity_text("learning_rate", found.learning_rate)
+    if not found.cool_down:
+        return rate
+    return text("{rate}, to zero over the last {part:percent}", rate=rate, part=found.cool_down)
 
 
 def _findings(said: dict[str, Sentence]) -> list[str]:

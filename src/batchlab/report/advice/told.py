@@ -105,12 +105,20 @@ def set_this(found: Configuration, reference: Configuration) -> str:
         setting = N_("keep batch size {size} and learning rate {rate:rate}")
     elif found.batch_size == reference.batch_size:
         setting = N_("keep batch size {size} and set learning rate {rate:rate}")
-    return text(setting, size=found.batch_size, rate=found.learning_rate)
+    said = text(setting, size=found.batch_size, rate=found.learning_rate)
+    if not found.cool_down:
+        return said
+    return text(
+        "{setting} that falls to zero over the last {part:percent} of the training",
+        setting=said,
+        part=found.cool_down,
+    )
 
 
 def is_same(found: Configuration, reference: Configuration) -> bool:
     """Whether both have the same batch size and learning rate; how it is split does not count."""
-    return (found.batch_size, found.learning_rate) == (
+    return (found.batch_size, found.learning_rate, found.cool_down) == (
         reference.batch_size,
         reference.learning_rate,
+        reference.cool_down,
     )

@@ -8,6 +8,7 @@ from tests.reference.made_up_advice import (
     KINDS,
     advice_study,
     cannot_tell_advice,
+    cooled_advice,
     made_up_advice,
     one_sided_advice,
     with_endings,
@@ -233,6 +234,19 @@ def test_every_whole_training_is_drawn_beside_the_line_that_counts():
     assert level["mean"] == pytest.approx(0.978 - 0.05 * (1 - 0.978))
     named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
     assert named == ["recommended", "tuned rate only", "yours as it is"]
+
+
+def test_trainings_with_a_cool_down_are_drawn_beside_those_without():
+    figure = figures(cooled_advice())["g"]
+
+    named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
+    assert named[:3] == [
+        "recommended, cool-down",
+        "tuned rate only, cool-down",
+        "yours as it is, cool-down",
+    ]
+    assert named[3:] == ["recommended", "tuned rate only", "yours as it is"]
+    assert any("falls linearly to zero over the last 20 %" in note for note in figure.notes)
 
 
 def test_of_a_loss_the_line_lies_above():

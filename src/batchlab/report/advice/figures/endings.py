@@ -31,6 +31,9 @@ from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.words.catalogue import number_text, text
 
+Named = tuple[str, Ending, tuple[int, ...]]
+"""A configuration's name, how its trainings end, and their seeds."""
+
 
 def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """The end of every whole training on fresh seeds."""
@@ -58,7 +61,7 @@ def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
             "endings",
             where=in_panel("endings"),
             x=partial(
-                configuration_x, [settings_label(name, *ending.cell) for name, ending in named]
+                configuration_x, [settings_label(name, *ending.cell) for name, ending, _ in named]
             ),
             y=partial(
                 value_y, endings.metric, with_room(rows_domain(rows), below=0.06, above=0.06)
@@ -86,8 +89,16 @@ def _absent(advice: Advice) -> str:
     return text("What is recommended was not followed to the end of a training on a fresh seed.")
 
 
-def _named(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
-    """The configurations that were followed, each once, with its name."""
+def _named(advice: Advice, endings: Endings) -> list[Named]:
+    """The configurations that were followed, each once, with its name and its seeds."""
+    named = [(name, ending, endings.seeds) for name, ending in _those_of(advice, endings)]
+    if endings.at_constant_rate is None:
+        return named
+    cooled = [(text("{name}, cool-down", name=name), of, seeds) for name, of, seeds in named]
+    return [*cooled, *_named(advice, endings.at_constant_rate)]
+
+
+def _those_of(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
     mine = text("recommended") if advice.recommendation is not None else text("looked best")
     yours = text("yours as it is") if advice.stand_in_for is None else text("stand-in")
     references = (
@@ -97,12 +108,10 @@ def _named(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
     return [(mine, endings.recommended), *references]
 
 
-def _rows(
-    advice: Advice, study: Study, endings: Endings, named: list[tuple[str, Ending]]
-) -> Iterator[Row]:
+def _rows(advice: Advice, study: Study, endings: Endings, named: list[Named]) -> Iterator[Row]:
     looks = advice_looks(advice, study)
-    for name, ending in named:
-        for seed, value in zip(endings.seeds, ending.values, strict=True):
+    for name, ending, seeds in named:
+        for seed, value in zip(seeds, ending.values, strict=True):
             if value is not None:
                 yield {
                     "panel": "endings",
@@ -137,18 +146,23 @@ def _notes(endings: Endings) -> tuple[str, ...]:
         "One small circle is one training on a seed that chose neither the batch size nor a "
         "learning rate: the mean of its last quarter. The large mark is the mean of the trainings."
     )
+    cool_down = text(
+        "With a cool-down the rate falls linearly to zero over the last {part:percent} of the "
+        "training, and its last twentieth counts.",
+        part=endings.recommended.cool_down,
+    )
     line = text(
         "The line: {margin} worse than the better of yours, a rule fixed beforehand.",
         margin=number_text(endings.margin, ".2g"),
     )
-    return (seeds, line)
+    return (seeds, line) if endings.at_constant_rate is None else (seeds, cool_down, line)
 
 
-def _words(endings: Endings, named: list[tuple[str, Ending]]) -> str:
+def _words(endings: Endings, named: list[Named]) -> str:
     parts = [
         f"{settings_label(name, *ending.cell).replace('|', ', ')}: "
         + list_text(number_text(value, ".4g") for value in ending.found)
-        for name, ending in named
+        for name, ending, _ in named
     ]
     return text(
         "Chart of validation {metric} at the end by seed. {values}.",
@@ -157,9 +171,9 @@ def _words(endings: Endings, named: list[tuple[str, Ending]]) -> str:
     )
 
 
-def _table(endings: Endings, named: list[tuple[str, Ending]]) -> Table:
+def _table(endings: Endings, named: list[Named]) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for name, ending in named:
+    for name, ending, _ in named:
         test = [value for value in ending.test if value is not None]
         rows.append(
             (

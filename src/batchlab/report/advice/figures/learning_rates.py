@@ -89,6 +89,8 @@ def _basin_rows(advice: Advice, study: Study) -> Iterator[Row]:
     lost: dict[float, int] = {}
     by_cell: dict[tuple[int, float], list[float]] = {}
     for tried in advice.tried:
+        if tried.purpose == "cool_down":
+            continue
         base: Row = {
             "panel": "basin",
             "batch": label_of(looks, tried.batch_size),

@@ -120,6 +120,7 @@ def _records(study: Study, configuration: Configuration) -> list[TrialRecord]:
         for record in study.records
         if record.trial.batch_size == configuration.batch_size
         and record.trial.learning_rate == configuration.learning_rate
+        and record.trial.cool_down == configuration.cool_down
     ]
     return found[-4:]
 

@@ -20,24 +20,48 @@ def ending(told: Told) -> Sentence | None:
     endings = told.advice.endings
     if endings is None or not endings.recommended.found:
         return None
+    constant = endings.at_constant_rate
+    if constant is None:
+        said = text(
+            "{trained}, {ends}. {judged}",
+            trained=_trained(endings),
+            ends=_ends(told.advice, endings),
+            judged=_judged(endings),
+        )
+    else:
+        said = text(
+            "At a constant rate it ends worse: at {metric} {end}, the better of yours at {other}. "
+            "With a rate that falls to zero over the last {part:percent} of {epochs:.3g} epochs "
+            "{cooled} ({trained}). {judged}",
+            metric=constant.metric,
+            end=_end_text(constant, constant.recommended),
+            other=_end_text(constant, constant.compared_with),
+            part=endings.recommended.cool_down,
+            epochs=endings.recommended.epochs,
+            cooled=_ends(told.advice, endings),
+            trained=plural("{n} training each", "{n} trainings each", len(endings.seeds)),
+            judged=_judged(endings),
+        )
+    return Sentence(topic=N_("where it ends"), text=said)
+
+
+def _ends(advice: Advice, endings: Endings) -> str:
+    """Where each of the configurations ends."""
     mine = endings.recommended
-    said = text(
-        "{trained}, batch size {size} ends at {metric} {end}{others}. {judged}",
-        trained=_trained(endings),
+    return text(
+        "batch size {size} ends at {metric} {end}{others}",
         size=mine.batch_size,
         metric=endings.metric,
         end=_end_text(endings, mine),
-        others="".join(f", {other}" for other in _others(told.advice, endings)),
-        judged=_judged(endings),
+        others="".join(f", {other}" for other in _others(advice, endings)),
     )
-    return Sentence(topic=N_("where it ends"), text=said)
 
 
 def _end_text(endings: Endings, found: Ending) -> str:
     """The mean end of a configuration, as finely as the margin asks for."""
     if not found.found:
         return text("an unknown one")
-    decimals = max(0, 1 - math.floor(math.log10(endings.margin)))
+    decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
     return number_text(found.mean, f".{decimals}f")
 
 

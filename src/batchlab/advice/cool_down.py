@@ -1,0 +1,96 @@
+"""Cool-down: whether a rate that falls to zero at the end mends what ends worse at a constant one.
+
+A rate that is fast to a level is often too high for the end, where its steps only shake the
+weights. Over the last fifth of the training it falls linearly to zero, for the reference too: a
+cool-down helps every rate, and the high ones most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batchlab.advice.endings import endings_of
+from batchlab.advice.parts import Endings
+from batchlab.advice.run_log import COOL_DOWN, CellKey
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification_runs import N_SEEDS
+from batchlab.advice.whole_training import whole_steps
+from batchlab.records.reason import Reason
+from batchlab.records.run import RunRequest
+
+# Of what is left: if it mends nothing, the next fastest wants to be shown to end no worse.
+_AT_MOST = 1 / 2
+
+
+def with_cool_down(state: StudyState, constant: Endings) -> Endings:
+    """How the same configurations end with a cool-down, where that mends what ends worse without.
+
+    Args:
+        state: the runs.
+        constant: how they end at a constant rate; the recommendation ends worse.
+
+    Returns:
+        The ends with a cool-down, no worse than the best of the references with and without one.
+        Else `constant`: with the reason, where it was tried; as it is where it was not: a training
+        failed, the workload has a schedule of its own, the engine cannot, or the budget does not
+        reach for it.
+    """
+    recommended, reference, tuned = (
+        None if ending is None else ending.cell
+        for ending in (constant.recommended, constant.reference, constant.reference_tuned)
+    )
+    assert recommended is not None
+    assert reference is not None
+    if len(constant.recommended.found) < len(constant.seeds) or not _may_cool(state, recommended):
+        return constant
+    cells = [recommended, *(ending.cell for ending in constant.references)]
+    seeds = _seeds_that_fit(state, cells, constant.seeds)
+    if len(seeds) < min(N_SEEDS, len(constant.seeds)):
+        return constant
+    epochs = state.whole_epochs
+    did = Reason.of("try_cool_down", size=recommended[0], n=len(seeds), epochs=epochs)
+    state.run_log.note(did, constant.reason)
+    state.run_log.run(_requests(state, cells, seeds), "verify")
+    found = endings_of(
+        state,
+        seeds,
+        recommended=recommended,
+        reference=reference,
+        tuned=tuned,
+        n_looks=1,
+        constant=constant,
+    )
+    if found is not None and found.verdict == "no_worse":
+        return found
+    return replace(constant, reason=Reason.of("cool_down_mends_nothing", why=constant.reason))
+
+
+def _may_cool(state: StudyState, cell: CellKey) -> bool:
+    engine = state.run_log.engine
+    trial = engine.trial(batch_size=cell[0], learning_rate=cell[1], seed=state.seeds.verify[0])
+    return engine.capabilities.cools_down and trial.horizon_steps is None
+
+
+def _seeds_that_fit(
+    state: StudyState, cells: list[CellKey], seeds: tuple[int, ...]
+) -> tuple[int, ...]:
+    left_s = _AT_MOST * state.run_log.left_s()
+    for n in range(len(seeds), 0, -1):
+        if state.run_log.expected_s(_requests(state, cells, seeds[:n])) <= left_s:
+            return seeds[:n]
+    return ()
+
+
+def _requests(state: StudyState, cells: list[CellKey], seeds: tuple[int, ...]) -> list[RunRequest]:
+    return [
+        state.run_log.request(
+            batch_size=size,
+            learning_rate=rate,
+            seed=seed,
+            steps=whole_steps(state, size),
+            whole=True,
+            cool_down=COOL_DOWN,
+        )
+        for seed in seeds
+        for size, rate in cells
+    ]
