@@ -276,3 +276,18 @@ def test_where_the_engine_cannot_cool_down_it_is_not_tried(monkeypatch):
 
     assert not any(request.trial.cool_down for request in engine.asked)
     assert advice.recommendation.batch_size == 64
+
+
+def test_what_seems_to_end_worse_gets_a_cool_down_before_more_seeds_are_asked():
+    advice, engine = advised(
+        end=lambda size, rate: USUAL_END + (0.0022 if size == 64 and rate == 0.01 else 0.0),
+        cooling=lambda size, rate: 0.006 if size > 64 else 0.0,
+        end_noise=0.0012,
+        trainings=60,
+    )
+
+    did = [step.did.code for step in advice.steps]
+    assert did.index("verify_to_the_end") + 1 == did.index("try_cool_down")
+    assert advice.recommendation.cool_down == 0.2
+    assert advice.endings.at_constant_rate.verdict == "open"
+    assert len(advice.endings.at_constant_rate.seeds) <= 5

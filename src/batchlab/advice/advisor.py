@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
 from batchlab.advice.answer import Conclusion, answered
-from batchlab.advice.cool_down import with_cool_down
 from batchlab.advice.decision import Decision
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
@@ -112,7 +110,7 @@ class _Advisor:
             cell = self._state.cell(size)
             assert cell is not None
             if cell not in verified:  # a second look at the same seeds would be one too many
-                verified[cell] = self._verification_of(size)
+                verified[cell] = verify(self._state, size)
             found = Conclusion(decision=decision, verification=verified[cell])
             endings = verified[cell].endings
             if endings is None or not verified[cell].is_settled:
@@ -136,13 +134,6 @@ class _Advisor:
                 return shown
             assert another is not None
             decision = another
-
-    def _verification_of(self, size: int) -> Verification:
-        """Fresh seeds at a constant rate; where it ends worse so, with a cool-down for all."""
-        found = verify(self._state, size)
-        if found.endings is None or found.endings.verdict != "worse":
-            return found
-        return replace(found, endings=with_cool_down(self._state, found.endings))
 
     def _why_none(self) -> Reason:
         """Why no batch size has a figure on a fresh seed."""

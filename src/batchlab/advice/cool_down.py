@@ -27,7 +27,8 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
 
     Args:
         state: the runs.
-        constant: how they end at a constant rate; the recommendation ends worse.
+        constant: how they end at a constant rate; the recommendation ends worse, for sure or as far
+            as can be seen.
 
     Returns:
         The ends with a cool-down, no worse than the best of the references with and without one.
@@ -62,6 +63,8 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     )
     if found is not None and found.verdict == "no_worse":
         return found
+    if constant.verdict == "open":
+        return constant
     return replace(constant, reason=Reason.of("cool_down_mends_nothing", why=constant.reason))
 
 

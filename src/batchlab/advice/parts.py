@@ -254,6 +254,12 @@ class Endings:
     at_constant_rate: Endings | None = None
 
     @property
+    def seems_worse(self) -> bool:
+        """Whether it ends worse by more than the margin, for sure or as far as can be seen."""
+        value = self.difference.estimate
+        return self.verdict == "worse" or (value is not None and value < -self.margin)
+
+    @property
     def references(self) -> tuple[Ending, ...]:
         """The reference as it is and tuned, as far as they are others than what is recommended."""
         known = {self.recommended.cell: self.recommended}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
 
 from batchlab.advice.agreement import Objection, disagreement
+from batchlab.advice.cool_down import with_cool_down
 from batchlab.advice.costs import weight_sd
 from batchlab.advice.endings import endings_of, seeds_to_tell
 from batchlab.advice.parts import Endings, HeadToHead
@@ -94,12 +95,16 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         first = _run(state, two, seeds, why=why, follow=FOLLOW_SHORTLY)
     if first:
         found = _read(state, first, chosen, reference, tuned, n_looks=n_looks)
+        seems_worse = found.endings is not None and found.endings.seems_worse
+        if seems_worse:
+            found = _cooled(state, found)
         if found.is_settled or n_looks == 1:
             return found
         fresh = [seed for seed in state.seeds.verify if seed not in first]
         seeds = tuple(fresh[: _n_further(found)])
         further = _run(state, cells, seeds, why=_why_further(found))
-        return _read(state, (*first, *further), chosen, reference, tuned, n_looks=n_looks)
+        found = _read(state, (*first, *further), chosen, reference, tuned, n_looks=n_looks)
+        return found if seems_worse else _cooled(state, found)
     why = Reason.of("nothing_left_for_fresh_seeds")
     return Verification(
         batch_size=batch_size,
@@ -111,6 +116,13 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         gain=Estimate.cannot_tell(why),
         gain_from_batch_size=Estimate.cannot_tell(why),
     )
+
+
+def _cooled(state: StudyState, found: Verification) -> Verification:
+    """With the ends under a cool-down, where the trainings end worse and it mends that."""
+    if found.endings is None or not found.endings.seems_worse:
+        return found
+    return replace(found, endings=with_cool_down(state, found.endings))
 
 
 def _n_looks(state: StudyState, cells: Sequence[CellKey]) -> int:

@@ -59,11 +59,44 @@ class Told:
         }[self.advice.objective]
 
     @property
+    def cooled_down(self) -> str:
+        """What to set where the rate falls to zero: how long such trainings take, and their end.
+
+        They don't stop at the target, so the time to it is not what is saved.
+        """
+        found, endings = self.advice.recommendation, self.advice.endings
+        assert found is not None
+        assert endings is not None
+        epochs = endings.recommended.epochs
+        own_s = self._training_s(found.batch_size, epochs)
+        reference_s = self._training_s(self.advice.reference.batch_size, epochs)
+        set_it = set_this(found, self.advice.reference)
+        if own_s is None or reference_s is None:
+            return text("{set_this}: it ends no worse.", set_this=set_it)
+        return text(
+            "{set_this}: {epochs:.3g} epochs take {own:train_s}, with your batch size "
+            "{reference:train_s}, and it ends no worse.",
+            set_this=set_it,
+            epochs=epochs,
+            own=own_s,
+            reference=reference_s,
+        )
+
+    def _training_s(self, batch_size: int, epochs: float) -> float | None:
+        """Seconds of so many passes at this batch size."""
+        candidate = self.advice.candidate(batch_size)
+        if candidate is None or candidate.step_s.estimate is None:
+            return None
+        return epochs * self.workload.n_train / batch_size * candidate.step_s.estimate
+
+    @property
     def better(self) -> str:
         """What to set, by how much it beats the reference, and that others may be better still."""
         found, gain = self.advice.recommendation, self.advice.gain
         assert found is not None
         assert gain.low is not None
+        if found.cool_down:
+            return " ".join([self.cooled_down, text("Another batch size may be better still.")])
         words = objective_words(self.advice)
         return text(
             "{set_this}: {configuration} {takes}{to}. Another batch size may be better still.",
@@ -78,6 +111,8 @@ class Told:
         """What to set, and what for."""
         found = self.advice.recommendation
         assert found is not None
+        if found.cool_down:
+            return self.cooled_down
         setting = set_this(found, self.advice.reference)
         return {
             "time": text(

@@ -30,9 +30,12 @@ def ending(told: Told) -> Sentence | None:
         )
     else:
         said = text(
-            "At a constant rate it ends worse: at {metric} {end}, the better of yours at {other}. "
+            "At a constant rate {worse}: at {metric} {end}, the better of yours at {other}. "
             "With a rate that falls to zero over the last {part:percent} of {epochs:.3g} epochs "
             "{cooled} ({trained}). {judged}",
+            worse=text("it ends worse")
+            if constant.verdict == "worse"
+            else text("it may end worse"),
             metric=constant.metric,
             end=_end_text(constant, constant.recommended),
             other=_end_text(constant, constant.compared_with),

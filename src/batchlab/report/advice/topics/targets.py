@@ -10,7 +10,7 @@ from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.sentence import Sentence
-from batchlab.words.catalogue import number_text, text
+from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 
 
@@ -44,32 +44,21 @@ def when_to_stop(told: Told) -> Sentence | None:
 
 def _when_cooled_down(told: Told) -> str:
     """The rate of such a training has fallen to zero when it ends, so its length is fixed."""
-    advice = told.advice
-    assert advice.endings is not None
-    epochs = advice.endings.recommended.epochs
+    endings, expected = told.advice.endings, told.advice.expected
+    assert endings is not None
     after = text(
-        "After {epochs} epochs, when the rate has fallen to zero",
-        epochs=number_text(epochs, ".3g"),
+        "After {epochs:.3g} epochs, when the rate has fallen to zero",
+        epochs=endings.recommended.epochs,
     )
-    sizes = (advice.endings.recommended.batch_size, advice.reference.batch_size)
-    own_s, reference_s = (_training_s(told, size, epochs) for size in sizes)
-    if own_s is None or reference_s is None:
+    epochs = None if expected is None else expected.epochs_to_target
+    if epochs is None or epochs.estimate is None:
         return f"{after}."
     return text(
-        "{after}: that takes {own:train_s}, and {reference:train_s} with the batch size that you "
-        "have.",
+        "{after}. {target} is expected after {epochs}.",
         after=after,
-        own=own_s,
-        reference=reference_s,
+        target=with_a_capital(told.target),
+        epochs=estimate_text("epochs_to_target", epochs),
     )
-
-
-def _training_s(told: Told, batch_size: int, epochs: float) -> float | None:
-    """Seconds of so many passes at this batch size."""
-    candidate = told.advice.candidate(batch_size)
-    if candidate is None or candidate.step_s.estimate is None:
-        return None
-    return epochs * told.workload.n_train / batch_size * candidate.step_s.estimate
 
 
 def _origin(advice: Advice) -> str:
