@@ -18,7 +18,8 @@ from batchlab.advice.whole_training import whole_steps
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 
-# Of what is left: if it mends nothing, the next fastest wants to be shown to end no worse.
+# Of what is left, where it ends worse for sure: if that mends nothing, the next fastest wants to be
+# shown to end no worse.
 _AT_MOST = 1 / 2
 
 
@@ -45,7 +46,8 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     if len(constant.recommended.found) < len(constant.seeds) or not _may_cool(state, recommended):
         return constant
     cells = [recommended, *(ending.cell for ending in constant.references)]
-    seeds = _seeds_that_fit(state, cells, constant.seeds)
+    share = _AT_MOST if constant.verdict == "worse" else 1.0
+    seeds = _seeds_that_fit(state, cells, constant.seeds, share * state.run_log.left_s())
     if len(seeds) < min(N_SEEDS, len(constant.seeds)):
         return constant
     epochs = state.whole_epochs
@@ -75,9 +77,8 @@ def _may_cool(state: StudyState, cell: CellKey) -> bool:
 
 
 def _seeds_that_fit(
-    state: StudyState, cells: list[CellKey], seeds: tuple[int, ...]
+    state: StudyState, cells: list[CellKey], seeds: tuple[int, ...], left_s: float
 ) -> tuple[int, ...]:
-    left_s = _AT_MOST * state.run_log.left_s()
     for n in range(len(seeds), 0, -1):
         if state.run_log.expected_s(_requests(state, cells, seeds[:n])) <= left_s:
             return seeds[:n]
