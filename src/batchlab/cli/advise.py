@@ -24,7 +24,7 @@ from batchlab.report.parts.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
 # Two to three minutes is what people wait for a first answer.
-_DEFAULT_BUDGET_S = 175.0
+_DEFAULT_BUDGET_S = 180.0
 
 
 @click.command()
@@ -44,7 +44,7 @@ _DEFAULT_BUDGET_S = 175.0
     "--budget",
     type=SECONDS,
     default=_DEFAULT_BUDGET_S,
-    help="Ceiling on the time of the whole command. Default: 175s.",
+    help="Ceiling on the time of the whole command. Default: 180s.",
 )
 @click.option(
     "--batch-sizes",

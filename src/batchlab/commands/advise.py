@@ -37,7 +37,7 @@ def advise(
     *,
     objective: Objective = "time",
     target: tuple[str, float] | None = None,
-    budget_s: float = 175.0,
+    budget_s: float = 180.0,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
     train_s: float | None = None,

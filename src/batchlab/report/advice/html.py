@@ -99,6 +99,9 @@ def _settings(advice: Advice) -> list[tuple[str, str]]:
             (text("micro-batches"), f"{found.accumulation_steps} × {found.micro_batch_size}")
         )
     rows.append((text("learning rate"), quantity_text("learning_rate", found.learning_rate)))
+    if found.cool_down:
+        to_zero = text("over the last {part:percent}", part=found.cool_down)
+        rows.append((text("rate falls to zero"), to_zero))
     return rows
 
 

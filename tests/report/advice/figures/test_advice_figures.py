@@ -236,16 +236,19 @@ def test_every_whole_training_is_drawn_beside_the_line_that_counts():
     assert named == ["recommended", "tuned rate only", "yours as it is"]
 
 
-def test_trainings_with_a_cool_down_are_drawn_beside_those_without():
+def test_trainings_with_a_cool_down_are_drawn_beside_those_without_on_one_scale():
     figure = figures(cooled_advice())["g"]
 
-    named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
-    assert named[:3] == [
-        "recommended, cool-down",
-        "tuned rate only, cool-down",
-        "yours as it is, cool-down",
+    points = rows(figure, "point")
+    names = [(row["panel"], row["configuration"].split("|")[0]) for row in points]
+    three = ["recommended", "tuned rate only", "yours as it is"]
+    assert names == [(panel, name) for panel in ("ends", "constant") for name in three]
+    assert [panel.title for panel in figure.panels] == [
+        "validation accuracy at the end, with a cool-down",
+        "validation accuracy at the end, at a constant rate",
     ]
-    assert named[3:] == ["recommended", "tuned rate only", "yours as it is"]
+    first, second = (row["mean"] for row in rows(figure, "level"))
+    assert first == second  # what decided is the same for both
     assert any("falls linearly to zero over the last 20 %" in note for note in figure.notes)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from batchlab.advice.advice import Advice
@@ -31,8 +32,22 @@ from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.words.catalogue import number_text, text
 
-Named = tuple[str, Ending, tuple[int, ...]]
-"""A configuration's name, how its trainings end, and their seeds."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Set:
+    """Trainings that were alike but for their configuration.
+
+    Attributes:
+        panel: where they are drawn.
+        title: over it.
+        endings: theirs.
+        named: each configuration once, with its name.
+    """
+
+    panel: str
+    title: str
+    endings: Endings
+    named: tuple[tuple[str, Ending], ...]
 
 
 def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
@@ -50,36 +65,39 @@ def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
             rows=(),
             table=Table(caption=title, columns=(), rows=()),
         )
-    named = _named(advice, endings)
-    rows = tuple(_rows(advice, study, endings, named))
-    panel = Panel(
-        key=f"{key}-ends",
-        title=text("validation {metric} at the end", metric=endings.metric),
-        alternative=_words(endings, named),
-        plot=partial(
-            chart,
-            "endings",
-            where=in_panel("endings"),
-            x=partial(
-                configuration_x, [settings_label(name, *ending.cell) for name, ending, _ in named]
-            ),
-            y=partial(
-                value_y, endings.metric, with_room(rows_domain(rows), below=0.06, above=0.06)
-            ),
-            name=endings.metric,
-            kinds=kinds_of(rows),
-            looks=advice_looks(advice, study),
-        ),
-    )
+    sets = _sets(advice, endings)
+    rows = tuple(row for each in sets for row in _rows(advice, study, each, endings))
     return Figure(
         key=key,
         title=title,
         notes=_notes(endings),
         absent=None,
-        panels=(panel,),
+        panels=tuple(_panel(key, advice, study, each, rows) for each in sets),
         data="endings",
         rows=rows,
-        table=_table(endings, named),
+        table=_table(sets),
+    )
+
+
+def _panel(key: str, advice: Advice, study: Study, shown: _Set, rows: tuple[Row, ...]) -> Panel:
+    metric = shown.endings.metric
+    return Panel(
+        key=f"{key}-{shown.panel}",
+        title=shown.title,
+        alternative=_words(shown),
+        plot=partial(
+            chart,
+            "endings",
+            where=in_panel(shown.panel),
+            x=partial(
+                configuration_x, [settings_label(name, *of.cell) for name, of in shown.named]
+            ),
+            # One scale for all: with and without a cool-down they are compared.
+            y=partial(value_y, metric, with_room(rows_domain(rows), below=0.06, above=0.06)),
+            name=metric,
+            kinds=kinds_of(rows),
+            looks=advice_looks(advice, study),
+        ),
     )
 
 
@@ -89,32 +107,37 @@ def _absent(advice: Advice) -> str:
     return text("What is recommended was not followed to the end of a training on a fresh seed.")
 
 
-def _named(advice: Advice, endings: Endings) -> list[Named]:
-    """The configurations that were followed, each once, with its name and its seeds."""
-    named = [(name, ending, endings.seeds) for name, ending in _those_of(advice, endings)]
-    if endings.at_constant_rate is None:
-        return named
-    cooled = [(text("{name}, cool-down", name=name), of, seeds) for name, of, seeds in named]
-    return [*cooled, *_named(advice, endings.at_constant_rate)]
+def _sets(advice: Advice, endings: Endings) -> list[_Set]:
+    """What decided first; then the same at a constant rate, where those had a cool-down."""
+    metric, constant = endings.metric, endings.at_constant_rate
+    if constant is None:
+        title = text("validation {metric} at the end", metric=metric)
+        return [_Set(panel="ends", title=title, endings=endings, named=_named(advice, endings))]
+    cooled = text("validation {metric} at the end, with a cool-down", metric=metric)
+    plain = text("validation {metric} at the end, at a constant rate", metric=metric)
+    return [
+        _Set(panel="ends", title=cooled, endings=endings, named=_named(advice, endings)),
+        _Set(panel="constant", title=plain, endings=constant, named=_named(advice, constant)),
+    ]
 
 
-def _those_of(advice: Advice, endings: Endings) -> list[tuple[str, Ending]]:
+def _named(advice: Advice, endings: Endings) -> tuple[tuple[str, Ending], ...]:
     mine = text("recommended") if advice.recommendation is not None else text("looked best")
     yours = text("yours as it is") if advice.stand_in_for is None else text("stand-in")
     references = (
         (yours if ending is endings.reference else text("tuned rate only"), ending)
         for ending in reversed(endings.references)
     )
-    return [(mine, endings.recommended), *references]
+    return ((mine, endings.recommended), *references)
 
 
-def _rows(advice: Advice, study: Study, endings: Endings, named: list[Named]) -> Iterator[Row]:
+def _rows(advice: Advice, study: Study, shown: _Set, decisive: Endings) -> Iterator[Row]:
     looks = advice_looks(advice, study)
-    for name, ending, seeds in named:
-        for seed, value in zip(seeds, ending.values, strict=True):
+    for name, ending in shown.named:
+        for seed, value in zip(shown.endings.seeds, ending.values, strict=True):
             if value is not None:
                 yield {
-                    "panel": "endings",
+                    "panel": shown.panel,
                     "kind": "run",
                     "configuration": settings_label(name, *ending.cell),
                     "batch": label_of(looks, ending.batch_size),
@@ -124,19 +147,19 @@ def _rows(advice: Advice, study: Study, endings: Endings, named: list[Named]) ->
         if ending.found:
             mean = Estimate.of(ending.mean, interval=(None, None), n=len(ending.found))
             yield {
-                "panel": "endings",
+                "panel": shown.panel,
                 "kind": "point",
                 "configuration": settings_label(name, *ending.cell),
                 "batch": label_of(looks, ending.batch_size),
                 **estimate_row(mean),
             }
-    worse = -endings.margin if endings.better == "higher" else endings.margin
+    worse = -decisive.margin if decisive.better == "higher" else decisive.margin
     yield {
-        "panel": "endings",
+        "panel": shown.panel,
         "kind": "level",
-        "mean": rounded(endings.compared_with.mean + worse),
+        "mean": rounded(decisive.compared_with.mean + worse),
         "text": text("no worse than yours: the mean above this line")
-        if endings.better == "higher"
+        if decisive.better == "higher"
         else text("no worse than yours: the mean below this line"),
     }
 
@@ -158,28 +181,35 @@ def _notes(endings: Endings) -> tuple[str, ...]:
     return (seeds, line) if endings.at_constant_rate is None else (seeds, cool_down, line)
 
 
-def _words(endings: Endings, named: list[Named]) -> str:
+def _words(shown: _Set) -> str:
     parts = [
         f"{settings_label(name, *ending.cell).replace('|', ', ')}: "
         + list_text(number_text(value, ".4g") for value in ending.found)
-        for name, ending, _ in named
+        for name, ending in shown.named
     ]
     return text(
         "Chart of validation {metric} at the end by seed. {values}.",
-        metric=endings.metric,
+        metric=shown.endings.metric,
         values="; ".join(parts),
     )
 
 
-def _table(endings: Endings, named: list[Named]) -> Table:
+def _cool_down(ending: Ending) -> str | None:
+    if not ending.cool_down:
+        return None
+    return text("last {part:percent}", part=ending.cool_down)
+
+
+def _table(sets: Sequence[_Set]) -> Table:
     rows: list[tuple[Value, ...]] = []
-    for name, ending, _ in named:
+    for name, ending in (pair for each in sets for pair in each.named):
         test = [value for value in ending.test if value is not None]
         rows.append(
             (
                 name,
                 ending.batch_size,
                 ending.learning_rate,
+                _cool_down(ending),
                 ending.epochs,
                 ending.mean if ending.found else None,
                 min(ending.found, default=None),
@@ -188,13 +218,14 @@ def _table(endings: Endings, named: list[Named]) -> Table:
                 len(ending.found),
             )
         )
-    metric = endings.metric
+    metric = sets[0].endings.metric
     return Table(
         caption=text("Where whole trainings end; nothing was decided by the test data"),
         columns=(
             Column(key="configuration", quantity="", label=text("configuration")),
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="cool_down", quantity="", label=text("cool-down")),
             Column(key="epochs", quantity="epochs_to_target", label=text("epochs")),
             Column(key="validation", quantity=metric, label=text("validation {m}", m=metric)),
             Column(key="lowest", quantity=metric, label=text("lowest")),
