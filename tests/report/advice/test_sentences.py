@@ -427,3 +427,15 @@ def test_a_cool_down_is_told_with_what_ends_worse_without_it():
 
 def test_where_no_training_was_followed_to_its_end_nothing_is_said_of_it():
     assert where_it_ends(made_up_advice()) == ""
+
+
+def test_with_a_cool_down_whole_trainings_are_compared_not_the_time_to_the_target():
+    advice = cooled_advice()
+
+    told = said(advice, "answer")
+
+    assert "16 epochs take" in told
+    assert "it ends at most 0.0003 worse (95 %)" in told
+    assert "least time" not in told
+    assert "when the rate has fallen to zero" in said(advice, "when to stop")
+    assert said(advice, "pay-back") == ""

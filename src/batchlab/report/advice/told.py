@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration
+from batchlab.advice.parts import Configuration, Endings
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.objective_words import objective_words, ratio_text, target_text
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_
 
 
@@ -72,10 +72,11 @@ class Told:
         reference_s = self._training_s(self.advice.reference.batch_size, epochs)
         set_it = set_this(found, self.advice.reference)
         if own_s is None or reference_s is None:
-            return text("{set_this}: it ends no worse.", set_this=set_it)
+            return text("{set_this}: {ends}.", set_this=set_it, ends=_ends(endings))
         return text(
             "{set_this}: {epochs:.3g} epochs take {own:train_s}, with your batch size "
-            "{reference:train_s}, and it ends no worse.",
+            "{reference:train_s}, and {ends}.",
+            ends=_ends(endings),
             set_this=set_it,
             epochs=epochs,
             own=own_s,
@@ -131,6 +132,14 @@ class Told:
                 metric=self.workload.metrics[0].name,
             ),
         }[self.advice.objective]
+
+
+def _ends(endings: Endings) -> str:
+    """How much worse it ends at most than the better of the references."""
+    low = endings.difference.low
+    if low is None or low >= 0:
+        return text("it ends no worse")
+    return text("it ends at most {worst} worse (95 %)", worst=number_text(-low, ".2g"))
 
 
 def set_this(found: Configuration, reference: Configuration) -> str:
