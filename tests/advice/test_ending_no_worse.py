@@ -297,3 +297,21 @@ def test_what_seems_to_end_worse_gets_a_cool_down_before_more_seeds_are_asked():
     assert advice.recommendation.cool_down == 0.2
     assert advice.endings.at_constant_rate.verdict == "open"
     assert len(advice.endings.at_constant_rate.seeds) == 3
+
+
+def test_what_takes_too_many_epochs_to_be_followed_leaves_the_next_fastest_to_be_named():
+    """Beside a batch size that needs many epochs the reference has to be trained for as many."""
+    advice, engine = advised(trainings=40.0, b_crit=30.0, best_rate=0.02)
+
+    assert advice.verdict == "better"
+    assert advice.endings.verdict == "no_worse"
+    missing = reason_text(advice.missing)
+    assert "gets to the level sooner, but whether it ends as well was not seen" in missing
+    faster = advice.missing.named["size"]
+    assert faster > advice.recommendation.batch_size
+    assert (
+        advice.candidate(faster).cost.estimate
+        < advice.candidate(advice.recommendation.batch_size).cost.estimate
+    )
+    assert engine.spent_s() >= 0.6 * advice.budget_s
+    assert advice.more_budget_s > 0

@@ -21,8 +21,13 @@ from batchlab.advice.target_level import (
     nearest_to_target,
     untrained_value,
 )
-from batchlab.advice.verification import Verification, verify
-from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
+from batchlab.advice.verification import Verification, can_be_followed, verify
+from batchlab.advice.verification_runs import (
+    needed_later,
+    reference_cell,
+    reserve,
+    reserve_shortly,
+)
 from batchlab.advice.whole_training import whole_steps
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
@@ -107,11 +112,19 @@ class _Advisor:
             size = decision.batch_size or (self._state.best() if may_be_better else None)
             if size is None:
                 return shown or Conclusion(decision=decision)
+            faster = size
+            size = self._that_can_be_followed(faster)
+            if size != faster:
+                decision = decision.left_open()
             cell = self._state.cell(size)
             assert cell is not None
             if cell not in verified:  # a second look at the same seeds would be one too many
                 verified[cell] = verify(self._state, size)
-            found = Conclusion(decision=decision, verification=verified[cell])
+            found = Conclusion(
+                decision=decision,
+                verification=verified[cell],
+                not_followed=None if size == faster else faster,
+            )
             endings = verified[cell].endings
             if endings is None or not verified[cell].is_settled:
                 return shown or found
@@ -134,6 +147,18 @@ class _Advisor:
                 return shown
             assert another is not None
             decision = another
+
+    def _that_can_be_followed(self, size: int) -> int:
+        """The fastest whose whole trainings the budget has left for; `size` where there is none."""
+        state = self._state
+        own = reference_cell(state)
+        others = [s for s in state.tuned if s not in state.ruled_out and state.cell(s) != own]
+        costs = {other: state.log_cost(other) for other in others}
+        by_cost = sorted((cost, other) for other, cost in costs.items() if cost is not None)
+        for candidate in dict.fromkeys([size, *(other for _, other in by_cost)]):
+            if can_be_followed(state, candidate):
+                return candidate
+        return size
 
     def _why_none(self) -> Reason:
         """Why no batch size has a figure on a fresh seed."""

@@ -40,11 +40,14 @@ class Conclusion:
     Attributes:
         decision: what the runs support.
         verification: what fresh seeds said.
+        not_followed: the batch size that looks fastest, where its whole trainings take longer than
+            the budget had left, and another one was verified.
         reason: what stopped it before a decision.
     """
 
     decision: Decision | None = None
     verification: Verification | None = None
+    not_followed: int | None = None
     reason: Reason | None = None
 
 
@@ -61,6 +64,7 @@ class _Answer:
         self._origin = origin
         self._decision = outcome.decision
         self._verification = outcome.verification
+        self._not_followed = outcome.not_followed
         self._stopped = outcome.reason
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others: tuple[TargetAnswer, ...] = ()
@@ -206,6 +210,8 @@ class _Answer:
         return sorted(size for size, why in out if why.code in _ENDS_WORSE)
 
     def _what_is_missing(self, decision: Decision) -> Reason:
+        if self._not_followed is not None:
+            return Reason.of("faster_not_followed", size=self._not_followed)
         high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
         if high <= 1 + self._question.delta or math.isinf(high):
             return Reason.of("too_little_was_run", size=decision.contender)
@@ -236,6 +242,7 @@ class _Answer:
             origin=self._origin,
             decision=None if self._step_times_keep_it_open else self._decision,
             endings=self._endings,
+            not_followed=self._not_followed,
         )
 
     def _proposed_target(self) -> Target | None:
@@ -301,6 +308,8 @@ class _Answer:
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
         best = self._state.best()
+        if self._not_followed is not None and self._verification is not None:
+            best = self._verification.batch_size
         if best is None:
             # Nothing faster ends as well as what the user has.
             return None if self._endings is None else self._question.reference

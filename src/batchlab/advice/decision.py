@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ class Decision:
     batch_size: int | None
     contender: int
     blocking: int
+
+    def left_open(self) -> Decision:
+        """The same without a batch size to take."""
+        return replace(self, verdict="cannot_tell", batch_size=None)
 
     @property
     def flat_set(self) -> tuple[int, ...]:

@@ -8,7 +8,9 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.parts import Endings, TargetOrigin
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import compared_with
 from batchlab.advice.verification_runs import N_SEEDS, more_s_for_seeds
+from batchlab.advice.whole_training import compare_over_whole_trainings
 
 # Where the budget did not reach to the end of a training, so many times more is proposed.
 _TO_SEE_THE_END = 3.0
@@ -24,6 +26,7 @@ def more_budget_s(
     origin: TargetOrigin,
     decision: Decision | None,
     endings: Endings | None,
+    not_followed: int | None,
 ) -> float | None:
     """About how much more would settle it.
 
@@ -32,6 +35,7 @@ def more_budget_s(
         origin: of the target.
         decision: that is open; None: there is none, or runs would not close it.
         endings: of the whole trainings; None: none were compared.
+        not_followed: the batch size that looks fastest and was not followed to the end.
 
     Returns:
         Seconds; None where no budget is known to settle it.
@@ -41,6 +45,10 @@ def more_budget_s(
         return (_TO_SEE_THE_END - 1) * state.question.budget_s
     if endings is not None and endings.verdict == "open":
         return _for_endings_s(state, endings)
+    if not_followed is not None:
+        cells = compared_with(state, not_followed)
+        compare_over_whole_trainings(state, cells)
+        return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
     if decision is None:
         return None
     if decision.blocking == decision.contender:

@@ -72,6 +72,27 @@ class Verification:
         return self.against is None and not self.missed
 
 
+def can_be_followed(state: StudyState, batch_size: int) -> bool:
+    """Whether what is left of the budget reaches for its whole trainings and the references'.
+
+    What takes many epochs to the level needs references that are trained for as many.
+    """
+    if state.end is None:
+        return True
+    state.run_log.reserved_s = 0.0
+    cells = compared_with(state, batch_size)
+    compare_over_whole_trainings(state, cells)
+    seeds = state.seeds.verify[:N_SEEDS]
+    return seeds_that_fit(state, cells, seeds) == seeds
+
+
+def compared_with(state: StudyState, batch_size: int) -> list[CellKey]:
+    """The batch size at its rate and, each once, the reference as it is and at its tuned rate."""
+    tuned = state.cell(state.question.reference.batch_size)
+    cells = (state.cell(batch_size), reference_cell(state), tuned)
+    return list(dict.fromkeys(cell for cell in cells if cell is not None))
+
+
 def verify(state: StudyState, batch_size: int) -> Verification:
     """Run the recommendation, the reference and the tuned reference on fresh seeds, paired.
 
@@ -82,7 +103,7 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     assert chosen is not None
     reference = reference_cell(state)
     tuned = state.cell(state.question.reference.batch_size)
-    cells = list(dict.fromkeys(cell for cell in (chosen, reference, tuned) if cell is not None))
+    cells = compared_with(state, batch_size)
     if state.end is not None:
         compare_over_whole_trainings(state, cells)
     n_looks = _n_looks(state, cells)

@@ -22,6 +22,10 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}"
     ),
     "ends_worse": N_("batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}"),
+    "faster_not_followed": N_(
+        "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
+        "takes more epochs than the budget had left for"
+    ),
     "cool_down_mends_nothing": N_(
         "{why}; a rate that falls to zero over the last fifth does not mend it"
     ),
