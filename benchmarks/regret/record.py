@@ -18,33 +18,23 @@ for more seeds, it adds them to what is packed.
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import io
-import json
 import math
 import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from one_training import step_s_of, trained
+from row import Row
+from row_file import RowFile
 from workloads import BATCH_SIZES, EASIER_AND_HARDER, WORKLOADS
 
-from batchlab.records.evaluation import Evaluation
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
-from batchlab.records.trial import Trial
-from batchlab.training.plain import Task, train
-from batchlab.training.stepper import Stepper
-from batchlab.workload.definition import Workload
 
 HERE = Path(__file__).parent
-COLUMNS = ("batch_size", "learning_rate", "seed", "status", "steps", "curve")
 # A run is cut at so many times the fewest samples that its batch size took to the target.
 CUT = 3.5
 # Cells with a run within this factor of the least mean samples to target get more seeds.
@@ -53,24 +43,6 @@ NEAR = 2.0
 USUAL, HABITS = (16, 32, 64, 128), (32, 64, 128)
 LATEST_CUT = 150.0
 OCTAVES_BELOW, MOST_OCTAVES_ABOVE = 2, 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One trial of the grid, as it is written."""
-
-    batch_size: int
-    octave: int
-    seed: int
-    status: str
-    curve: tuple[tuple[int, float | None], ...]
-
-    def samples_to(self, level: Target) -> int | None:
-        """Examples processed when the level was first met, None if it was not."""
-        for step, value in self.curve:
-            if step > 0 and level.met_by(value):
-                return step * self.batch_size
-        return None
 
 
 class Recorder:
@@ -83,12 +55,8 @@ class Recorder:
         _, harder = EASIER_AND_HARDER[name]
         self._harder = Target(metric=self._target.metric, value=harder, better=self._target.better)
         self._near_seeds, self._far_seeds = near_seeds, far_seeds
-        self._path = HERE / f"{name}.partial.csv"
-        self._rows: dict[tuple[int, int, int], Row] = {}
-        self._packed = HERE / f"{name}.csv.gz"
-        for line in (*_packed_lines(self._packed), *_lines(self._path)):
-            row = _parsed(line, self._workload.learning_rate)
-            self._rows[row.batch_size, row.octave, row.seed] = row
+        self._file = RowFile(HERE, name, reference_rate=self._workload.learning_rate)
+        self._rows = {row.key: row for row in self._file.rows()}
         self._cut_samples: dict[int, int] = {}
         low, high = BATCH_SIZES.get(name, (8, 8192))
         self.batch_sizes = [low << i for i in range((high // low).bit_length())]
@@ -210,8 +178,7 @@ class Recorder:
         limit = -(-self._cut_samples[batch_size] // batch_size)
         if key not in self._rows or self._was_cut_before(self._rows[key], limit):
             self._rows[key] = self._trained(batch_size, octave, seed, limit)
-            with self._path.open("a", newline="") as stream:
-                csv.writer(stream).writerow(_written(self._rows[key], self._workload.learning_rate))
+            self._file.append(self._rows[key])
         return self._rows[key]
 
     def _was_cut_before(self, row: Row, limit: int) -> bool:
@@ -221,42 +188,18 @@ class Recorder:
         )
 
     def _trained(self, batch_size: int, octave: int, seed: int, last_step: int) -> Row:
-        evaluations: list[Evaluation] = []
-        task = Task(
-            trial=_trial(self._workload, batch_size, _rate(self._workload, octave), seed),
-            length=RunLength(steps=last_step, until=self._harder),
-            device="cpu",
-            threads=1,
-            checkpoint=None,
-            resume=False,
-            versions=(),
-        )
-        outcome = train(
-            self._workload, task, measures={}, emit=evaluations.extend, stop=lambda: False
-        )
-        assert outcome.status is not None
-        curve = tuple(
-            (each.step, each.score("validation", self._target.metric)) for each in evaluations
-        )
-        return Row(
+        return trained(
+            self._workload,
+            RunLength(steps=last_step, until=self._harder),
             batch_size=batch_size,
             octave=octave,
             seed=seed,
-            status=outcome.status.value,
-            curve=curve,
+            metric=self._target.metric,
         )
 
     def pack(self, step_s: dict[int, float], *, command: str) -> None:
         """Write the grid and what must be known about it; the lines on the disk are then done."""
         name = self._workload.name
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for key in sorted(self._whole()):
-            writer.writerow(_written(self._rows[key], self._workload.learning_rate))
-        # No time in the header: the same grid gives the same bytes.
-        packed = gzip.compress(text.getvalue().encode(), mtime=0)
-        _replace(self._packed, packed)
         easier, harder = EASIER_AND_HARDER[name]
         document = {
             "workload": name,
@@ -277,8 +220,7 @@ class Recorder:
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "command": command,
         }
-        _replace(HERE / f"{name}.json", (json.dumps(document, indent=2) + "\n").encode())
-        self._path.unlink(missing_ok=True)
+        self._file.pack((self._rows[key] for key in self._whole()), document)
 
     def _whole(self) -> list[tuple[int, int, int]]:
         """The runs of this grid's batch sizes, without seeds that were stopped half-way."""
@@ -289,97 +231,14 @@ class Recorder:
 
     def step_s(self, *, again: bool) -> dict[int, float]:
         """Seconds of a step at each batch size; as they were measured before, but for `again`."""
-        header = HERE / f"{self._workload.name}.json"
-        if not again:
-            with suppress(FileNotFoundError):
-                known = json.loads(header.read_text())["step_s"]
-                return {int(size): step_s for size, step_s in known.items()}
-        return {size: _step_s(self._workload, size) for size in self.batch_sizes}
+        known = None if again else self._file.known("step_s")
+        if known is not None:
+            return {int(size): step_s for size, step_s in known.items()}
+        return {size: step_s_of(self._workload, size) for size in self.batch_sizes}
 
 
 def _best(seen: dict[int, int | None]) -> int:
     return min((samples, octave) for octave, samples in seen.items() if samples is not None)[1]
-
-
-def _rate(workload: Workload, octave: int) -> float:
-    return float(workload.learning_rate * 2.0**octave)
-
-
-def _trial(workload: Workload, batch_size: int, learning_rate: float, seed: int) -> Trial:
-    return Trial.of_whole_batches(
-        workload_id="regret",
-        workload=workload.name,
-        n_train=len(workload.train[0]),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
-
-
-def _step_s(workload: Workload, batch_size: int) -> float:
-    trial = _trial(workload, batch_size, workload.learning_rate, 0)
-    stepper = Stepper(workload, trial, torch.device("cpu"))
-    stream = stepper.stream(0)
-    stepper.steps(stream, 2, first_step=0)
-    blocks = []
-    done, n_steps = 2, max(1, 2048 // batch_size)
-    # CPU seconds, and the least of many blocks: what else the machine does changes these least.
-    for _ in range(25):
-        started_s = time.process_time()
-        stepper.steps(stream, n_steps, first_step=done)
-        blocks.append((time.process_time() - started_s) / n_steps)
-        done += n_steps
-    return min(blocks)
-
-
-def _packed_lines(path: Path) -> Iterator[list[str]]:
-    try:
-        packed = path.read_bytes()
-    except FileNotFoundError:
-        return
-    yield from csv.reader(gzip.decompress(packed).decode().splitlines()[1:])
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write all of it or nothing."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-
-
-def _lines(path: Path) -> Iterator[list[str]]:
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        return
-    # A line without its end was being written when the machine stopped.
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole)
-    yield from csv.reader(whole.splitlines())
-
-
-def _written(row: Row, reference_rate: float) -> Sequence[object]:
-    curve = ";".join(
-        f"{step}:{'' if value is None else f'{value:.4g}'}" for step, value in row.curve
-    )
-    rate = reference_rate * 2.0**row.octave
-    return row.batch_size, rate, row.seed, row.status, row.curve[-1][0], curve
-
-
-def _parsed(line: Sequence[str], reference_rate: float) -> Row:
-    batch_size, rate, seed, status, _, curve = line
-    points = (point.split(":") for point in curve.split(";"))
-    octave = 0
-    while abs(reference_rate * 2.0**octave / float(rate) - 1) > 0.1:
-        octave += 1 if reference_rate * 2.0**octave < float(rate) else -1
-    return Row(
-        batch_size=int(batch_size),
-        octave=octave,
-        seed=int(seed),
-        status=status,
-        curve=tuple((int(step), float(value) if value else None) for step, value in points),
-    )
 
 
 def main() -> None:

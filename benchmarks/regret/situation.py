@@ -28,6 +28,14 @@ PROFILES = ("cpu", "H200", "flat to 256", "flat to 1024", "flat to 8192")
 MEASURED = Path(__file__).parents[1] / "profiles" / "h200"
 
 
+def measured_profile(grid: RecordedGrid) -> Path:
+    """Where the measured step times of the grid's workload are, if they were measured.
+
+    A learning-rate shape does not change them.
+    """
+    return MEASURED / f"regret-{grid.header.workload.removesuffix('-cosine')}.json"
+
+
 def step_times(grid: RecordedGrid, profile: str) -> dict[int, float]:
     """Seconds a step by batch size: as measured, or flat up to a batch size and linear after it.
 
@@ -36,8 +44,7 @@ def step_times(grid: RecordedGrid, profile: str) -> dict[int, float]:
     if profile == "cpu":
         return {size: grid.header.step_s[size] for size in grid.batch_sizes}
     if profile == "H200":
-        text = (MEASURED / f"regret-{grid.header.workload}.json").read_text()
-        law = Profile.from_json(text).step_time
+        law = Profile.from_json(measured_profile(grid).read_text()).step_time
         assert law is not None
         known = {size: law.step_s(size).estimate for size in grid.batch_sizes}
         return {size: step_s for size, step_s in known.items() if step_s is not None}

@@ -32,17 +32,17 @@ Labelled = tuple[Tensor, Tensor]
 
 def mlp_narrow() -> Workload:
     """MNIST, one hidden layer of 32 units, SGD with momentum 0.9."""
-    return _digits("mlp-narrow", lambda: _mlp(32), target=0.92)
+    return _digits("mlp-narrow", lambda: mlp(32), target=0.92)
 
 
 def mlp_wide() -> Workload:
     """MNIST, two hidden layers of 128 units, SGD with momentum 0.9."""
-    return _digits("mlp-wide", lambda: _mlp(128, 128), target=0.93)
+    return _digits("mlp-wide", lambda: mlp(128, 128), target=0.93)
 
 
 def mlp_adam() -> Workload:
     """MNIST, one hidden layer of 64 units, Adam."""
-    adam = _digits("mlp-adam", lambda: _mlp(64), target=0.93)
+    adam = _digits("mlp-adam", lambda: mlp(64), target=0.93)
     optimizer = NamedOptimizer(name="adam", workload="mlp-adam")
     return replace(adam, optimizer=optimizer, learning_rate=0.001)
 
@@ -50,7 +50,7 @@ def mlp_adam() -> Workload:
 def softmax() -> Workload:
     """MNIST, softmax regression, plain SGD."""
     plain = NamedOptimizer(name="sgd", workload="softmax", momentum=0.0)
-    return replace(_digits("softmax", _mlp, target=0.875), optimizer=plain)
+    return replace(_digits("softmax", mlp, target=0.875), optimizer=plain)
 
 
 def cnn() -> Workload:
@@ -63,26 +63,27 @@ def noisy_labels() -> Workload:
 
     The highest accuracy that can be reached is 0.82: of the random labels a tenth is right.
     """
-    noisy = _digits("noisy-labels", lambda: _mlp(64), target=0.77)
+    noisy = _digits("noisy-labels", lambda: mlp(64), target=0.77)
     stream = np.random.default_rng(20)
     return replace(
         noisy,
-        train=_with_random_labels(noisy.train, stream),
-        validation=_with_random_labels(noisy.validation, stream),
+        train=with_random_labels(noisy.train, stream),
+        validation=with_random_labels(noisy.validation, stream),
     )
 
 
-def transformer() -> Workload:
+def transformer(n_windows: int = N_VALIDATION // 4) -> Workload:
     """Moby-Dick, the next of 8 characters, one block of width 32, AdamW.
 
-    500 windows for validation: they hold 4,000 predictions.
+    Args:
+        n_windows: for validation; 500 hold 4,000 predictions.
     """
     whole = moby_dick(context=8, width=32, layers=1, heads=2)
     return replace(
         whole,
         name="transformer",
         train=(whole.train[0][:N_TRAIN].clone(),),
-        validation=(whole.validation[0][: N_VALIDATION // 4].clone(),),
+        validation=(whole.validation[0][:n_windows].clone(),),
         test=None,
         metrics={},
         batch_size=64,
@@ -91,10 +92,10 @@ def transformer() -> Workload:
     )
 
 
-def tabular() -> Workload:
+def tabular(n_validation: int = N_VALIDATION) -> Workload:
     """Regression on 16 made-up columns with interactions and noise, MLP, SGD with momentum 0.9."""
     stream = np.random.default_rng(7)
-    x = stream.standard_normal((N_TRAIN + N_VALIDATION, 16)).astype(np.float32)
+    x = stream.standard_normal((N_TRAIN + n_validation, 16)).astype(np.float32)
     x *= np.geomspace(1.0, 0.3, 16, dtype=np.float32)
     y = np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2] + np.abs(x[:, 3]) + x[:, 4:].sum(axis=1) / 3
     y = (y - y.mean()) / y.std() + 0.3 * stream.standard_normal(len(y))
@@ -148,11 +149,11 @@ BATCH_SIZES: dict[str, tuple[int, int]] = {
 
 
 @cache
-def _mnist() -> tuple[Labelled, Labelled]:
+def digits(n_validation: int) -> tuple[Labelled, Labelled]:
     """The first training images and the first validation images, as bytes, with their labels."""
     mnist = load_mnist()
     assert mnist.validation is not None
-    parts = ((mnist.train, N_TRAIN), (mnist.validation, N_VALIDATION))
+    parts = ((mnist.train, N_TRAIN), (mnist.validation, n_validation))
     train, validation = (
         (_halved(torch.from_numpy(images[:n])), torch.from_numpy(labels[:n].copy()).long())
         for (images, labels), n in parts
@@ -161,7 +162,7 @@ def _mnist() -> tuple[Labelled, Labelled]:
 
 
 def _digits(name: str, model: Callable[[], nn.Module], *, target: float) -> Workload:
-    train, validation = _mnist()
+    train, validation = digits(N_VALIDATION)
     return Workload(
         name=name,
         model=model,
@@ -176,7 +177,8 @@ def _digits(name: str, model: Callable[[], nn.Module], *, target: float) -> Work
     )
 
 
-def _mlp(*widths: int) -> nn.Module:
+def mlp(*widths: int) -> nn.Module:
+    """A network with ReLU on 14 x 14 pixels, with hidden layers of these widths."""
     layers: list[nn.Module] = [Pixels("unit", workload="regret")]
     n_in = 14 * 14
     for width in widths:
@@ -204,7 +206,8 @@ def _halved(images: Tensor) -> Tensor:
     return F.avg_pool2d(pixels, 2).round().to(torch.uint8).flatten(1)
 
 
-def _with_random_labels(data: Labelled, stream: np.random.Generator) -> Labelled:
+def with_random_labels(data: Labelled, stream: np.random.Generator) -> Labelled:
+    """The data with a fifth of its labels replaced by a random digit."""
     images, labels = data
     drawn = torch.from_numpy(stream.integers(0, 10, len(labels)))
     is_random = torch.from_numpy(stream.random(len(labels)) < 0.2)

@@ -27,9 +27,15 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleTy
     monkeypatch.setitem(sys.modules, "record_script", module)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "HERE", tmp_path)
-    monkeypatch.setattr(module, "_step_s", lambda workload, size: 100.0 + size)
+    monkeypatch.setattr(module, "step_s_of", lambda workload, size: 100.0 + size)
     yield module
-    sys.modules.pop("workloads", None)
+    for beside in ("workloads", "one_training", "row", "row_file"):
+        sys.modules.pop(beside, None)
+
+
+@pytest.fixture
+def row_file(record: ModuleType) -> ModuleType:
+    return sys.modules["row_file"]
 
 
 @pytest.fixture
@@ -39,30 +45,30 @@ def look_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("look_then_gone")
-@pytest.mark.parametrize("reading", ["_lines", "_packed_lines"])
+@pytest.mark.parametrize("reading", ["lines", "packed_lines"])
 def test_a_file_that_is_not_there_holds_no_line(
-    record: ModuleType, tmp_path: Path, reading: str
+    row_file: ModuleType, tmp_path: Path, reading: str
 ) -> None:
-    lines: Callable[[Path], Any] = getattr(record, reading)
+    lines_of: Callable[[Path], Any] = getattr(row_file, reading)
 
-    assert list(lines(tmp_path / "none")) == []
+    assert list(lines_of(tmp_path / "none")) == []
 
 
 def test_a_line_without_its_end_is_dropped_from_the_file(
-    record: ModuleType, tmp_path: Path
+    row_file: ModuleType, tmp_path: Path
 ) -> None:
     file = tmp_path / "narrow.csv"
     file.write_text("16,0.1\n32,0.")
 
-    assert list(record._lines(file)) == [["16", "0.1"]]
+    assert list(row_file.lines(file)) == [["16", "0.1"]]
     assert file.read_text() == "16,0.1\n"
 
 
-def test_packed_lines_come_without_their_head(record: ModuleType, tmp_path: Path) -> None:
+def test_packed_lines_come_without_their_head(row_file: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "narrow.csv.gz"
     file.write_bytes(gzip.compress(b"batch_size,learning_rate\n16,0.1\n"))
 
-    assert list(record._packed_lines(file)) == [["16", "0.1"]]
+    assert list(row_file.packed_lines(file)) == [["16", "0.1"]]
 
 
 @pytest.mark.usefixtures("look_then_gone")

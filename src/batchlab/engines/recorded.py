@@ -7,11 +7,16 @@ machine, against step times of a machine that is not there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 from batchlab.engines.contract import AnswersAtOnce, Capabilities
+from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
 from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
+from batchlab.planning.cadence import pauses
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
@@ -33,7 +38,12 @@ class RecordedEngine(AnswersAtOnce):
     n_workers = 1
 
     def __init__(
-        self, grid: RecordedGrid, *, seeds: Sequence[int], step_s: Mapping[int, float]
+        self,
+        grid: RecordedGrid,
+        *,
+        seeds: Sequence[int],
+        step_s: Mapping[int, float],
+        eval_s: float = 0.0,
     ) -> None:
         """See `grid` through some of its seeds.
 
@@ -42,6 +52,8 @@ class RecordedEngine(AnswersAtOnce):
             seeds: those of the grid's seeds that this study may see, in the order in which it
                 meets them: put first those that every cell has.
             step_s: seconds a step, for each batch size of the grid.
+            eval_s: seconds of an evaluation. As many are charged for as the run would have had,
+                though the answer holds all that were recorded.
 
         Raises:
             TrialError: a seed or a batch size that the other does not have.
@@ -63,8 +75,9 @@ class RecordedEngine(AnswersAtOnce):
         self._grid = grid
         self._seeds = tuple(seeds)
         self._step_s = step_s
+        self._eval_s = eval_s
         self._spent_s = 0.0
-        self._steps_paid: dict[tuple[int, float, int], int] = {}
+        self._paid: dict[tuple[int, float, int], tuple[int, int]] = {}  # steps and evaluations
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,7 +109,7 @@ class RecordedEngine(AnswersAtOnce):
                 f"seed {seed}: this study sees {len(self._seeds)} seeds of the grid of "
                 f"{self._grid.header.workload!r}; ask for 0 to {len(self._seeds) - 1}"
             )
-        return Trial.of_whole_batches(
+        trial = Trial.of_whole_batches(
             workload_id=f"recorded-{self._grid.header.workload}",
             workload=self._grid.header.workload,
             n_train=self._grid.header.n_train,
@@ -104,13 +117,18 @@ class RecordedEngine(AnswersAtOnce):
             learning_rate=learning_rate,
             seed=seed,
         )
+        header = self._grid.header
+        if isinstance(header, WholeGridHeader) and header.has_schedule:
+            return replace(trial, horizon_steps=trial.plan.steps_in(header.epochs))
+        return trial
 
     def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
-        """Seconds that so many new steps of one run cost."""
-        return steps * self._step_s[batch_size]
+        """Seconds that so many new steps of one run cost, from its beginning."""
+        n_evaluations = self._n_evaluations(batch_size, steps, watched_from_samples)
+        return steps * self._step_s[batch_size] + n_evaluations * self._eval_s
 
     def spent_s(self) -> float:
-        """Seconds of all steps asked for so far; steps asked for twice cost once."""
+        """Seconds of all that was asked for so far; what is asked for twice costs once."""
         return self._spent_s
 
     def answer(self, request: RunRequest) -> TrialRecord:
@@ -145,14 +163,23 @@ class RecordedEngine(AnswersAtOnce):
         elif run.steps < asked_steps:
             steps = run.steps
             status, reason = _status_at_the_end(run)
-        self._pay(key, steps)
+        self._pay(key, steps, length.watched_from_samples)
         return self._record(trial, length.until, evaluations[:end], status, reason)
 
-    def _pay(self, key: tuple[int, float, int], steps: int) -> None:
-        paid = self._steps_paid.get(key, 0)
-        if steps > paid:
-            self._spent_s += (steps - paid) * self._step_s[key[0]]
-            self._steps_paid[key] = steps
+    def _pay(self, key: tuple[int, float, int], steps: int, watched_from_samples: int) -> None:
+        paid_steps, paid_evaluations = self._paid.get(key, (0, 0))
+        n_evaluations = self._n_evaluations(key[0], steps, watched_from_samples)
+        self._spent_s += max(0, steps - paid_steps) * self._step_s[key[0]]
+        self._spent_s += max(0, n_evaluations - paid_evaluations) * self._eval_s
+        self._paid[key] = max(steps, paid_steps), max(n_evaluations, paid_evaluations)
+
+    def _n_evaluations(self, batch_size: int, steps: int, watched_from_samples: int) -> int:
+        """How many are charged for; none where they cost nothing, for counting takes its time."""
+        if not self._eval_s:
+            return 0
+        rate = self._grid.learning_rates(batch_size)[0]
+        plan = self.trial(batch_size=batch_size, learning_rate=rate, seed=0).plan
+        return _n_pauses(plan, steps, watched_from_samples)
 
     def _record(
         self,
@@ -173,6 +200,14 @@ class RecordedEngine(AnswersAtOnce):
             evaluations=evaluations,
             peak_bytes=None,
         )
+
+
+@lru_cache(maxsize=65536)
+def _n_pauses(plan: BatchPlan, steps: int, watched_from_samples: int) -> int:
+    """Evaluations of a run from its beginning, but for that of the untrained model."""
+    if steps < 1:
+        return 0
+    return sum(1 for _ in pauses(plan, last_step=steps, watched_from_samples=watched_from_samples))
 
 
 def _end(

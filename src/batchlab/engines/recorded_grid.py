@@ -1,7 +1,8 @@
 """RecordedGrid: trainings of one workload, recorded once at many batch sizes, rates and seeds.
 
 A grid is two files: NAME.csv.gz with a line a trial (batch_size, learning_rate, seed, status,
-steps, curve as `step:value;step:value`), and NAME.json that says what they are.
+steps, curve as `step:value;step:value`), and NAME.json that says what they are. There are grids of
+runs to a given target, and grids of whole trainings.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
-
+from batchlab.engines.grid_header import GridHeader, WholeGridHeader, read_header
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.batch_plan import ConstantBatchSize
 from batchlab.records.evaluation import Evaluation, Score
-from batchlab.records.quantities import Better
 from batchlab.records.target import Target, crossing_of
 from batchlab.records.trial import Status
 
@@ -35,36 +34,6 @@ CellKey = tuple[int, float]
 """A batch size and a learning rate."""
 
 
-class GridHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What a grid's JSON file says of it; further fields in it are for people.
-
-    Attributes:
-        workload: its name.
-        n_train: examples in the training set.
-        metric: the validation metric whose curves were recorded.
-        better: its direction.
-        target: the level that counts as trained.
-        easier: a level before it.
-        harder: a level after it; the runs went on until it was met.
-        reference_batch_size: of the workload's own configuration.
-        reference_learning_rate: of the workload's own configuration.
-        step_s: measured seconds a step, by batch size.
-        cut: runs were ended at so many times the fewest steps of their batch size to the target.
-    """
-
-    workload: str
-    n_train: int
-    metric: str
-    better: Better
-    target: float
-    easier: float
-    harder: float
-    reference_batch_size: int
-    reference_learning_rate: float
-    step_s: dict[int, float]
-    cut: float
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedRun:
     """One training of a grid.
@@ -73,7 +42,7 @@ class RecordedRun:
         batch_size: examples per optimizer step.
         learning_rate: its rate.
         seed: seeds initial weights and order of examples.
-        status: how it ended; OK: it was cut before the harder level was met.
+        status: how it ended; OK: it is whole, or was cut before the harder level was met.
         curve: (step, value of the validation metric) at every evaluation, by step; None: the value
             was not a finite number.
     """
@@ -95,11 +64,11 @@ class RecordedGrid:
     """All trainings of a grid.
 
     Attributes:
-        header: what they are.
+        header: what they are: runs to a given target, or whole trainings.
         runs: every training by batch size, learning rate and seed.
     """
 
-    header: GridHeader
+    header: GridHeader | WholeGridHeader
     runs: Mapping[tuple[int, float, int], RecordedRun]
     _cut_steps: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
     _evaluations: dict[tuple[int, float, int, float], tuple[Evaluation, ...]] = field(
@@ -121,23 +90,23 @@ class RecordedGrid:
                 names it, and the line.
         """
         path = Path(path)
-        header = _header(path.with_name(path.name.removesuffix(".csv.gz") + ".json"))
+        header = read_header(path.with_name(path.name.removesuffix(".csv.gz") + ".json"))
         return cls(header=header, runs=_runs(path))
 
     @property
     def target(self) -> Target:
         """The level that counts as trained."""
-        return self._level(self.header.target)
+        return self._level(self._of_given_target.target)
 
     @property
     def easier(self) -> Target:
         """A level before the target."""
-        return self._level(self.header.easier)
+        return self._level(self._of_given_target.easier)
 
     @property
     def harder(self) -> Target:
         """A level after the target."""
-        return self._level(self.header.harder)
+        return self._level(self._of_given_target.harder)
 
     @cached_property
     def cells(self) -> Mapping[CellKey, tuple[int, ...]]:
@@ -212,7 +181,7 @@ class RecordedGrid:
                     f"the grid of {self.header.workload!r} has no learning rate at batch size "
                     f"{batch_size} with which every run met the target; record more rates"
                 )
-            self._cut_steps[batch_size] = self.header.cut * min(means)
+            self._cut_steps[batch_size] = self._of_given_target.cut * min(means)
         return self._cut_steps[batch_size]
 
     def steps_to(self, run: RecordedRun, target: Target) -> float | None:
@@ -254,22 +223,19 @@ class RecordedGrid:
         )
         return plan.samples_at(step)
 
+    @property
+    def _of_given_target(self) -> GridHeader:
+        if isinstance(self.header, GridHeader):
+            return self.header
+        raise TrialError(
+            f"the grid of {self.header.workload!r} holds whole trainings of {self.header.epochs} "
+            f"epochs: no target was given, and no run was cut; take a level from how they end"
+        )
+
     def _level(self, value: float) -> Target:
         # The runs were ended soon after they first met the harder level.
         header = self.header
         return Target(metric=header.metric, value=value, better=header.better, held_for=0)
-
-
-def _header(path: Path) -> GridHeader:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=GridHeader)
-    except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error.strerror}); a grid is two files, NAME.csv.gz and "
-            "NAME.json beside it"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise DatasetError(f"{path}: is no description of a grid: {error}") from error
 
 
 def _runs(path: Path) -> dict[tuple[int, float, int], RecordedRun]:

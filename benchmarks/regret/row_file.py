@@ -1,0 +1,92 @@
+"""RowFile: the rows of one grid on the disk, while it is recorded and after.
+
+Stopped at any moment, nothing is lost: each finished run is a line of NAME.partial.csv. When all
+are done, the lines are packed into NAME.csv.gz, and NAME.json says what they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from row import COLUMNS, Row, parsed, written
+
+
+class RowFile:
+    """The rows of one grid on the disk."""
+
+    def __init__(self, folder: Path, name: str, *, reference_rate: float) -> None:
+        """See the grid `name`.
+
+        Args:
+            folder: where its files are.
+            name: of the workload.
+            reference_rate: the learning rate of octave 0.
+        """
+        self._rate = reference_rate
+        self._partial = folder / f"{name}.partial.csv"
+        self._packed = folder / f"{name}.csv.gz"
+        self._header = folder / f"{name}.json"
+
+    def rows(self) -> Iterator[Row]:
+        """Those that were packed, then those that have come since."""
+        for line in (*packed_lines(self._packed), *lines(self._partial)):
+            yield parsed(line, self._rate)
+
+    def append(self, row: Row) -> None:
+        """Keep one more."""
+        with self._partial.open("a", newline="") as stream:
+            csv.writer(stream).writerow(written(row, self._rate))
+
+    def known(self, field: str) -> Any:
+        """What the header says under `field`; None without a header, or where it says nothing."""
+        with suppress(FileNotFoundError):
+            return json.loads(self._header.read_text()).get(field)
+        return None
+
+    def pack(self, rows: Iterable[Row], header: dict[str, object]) -> None:
+        """Write the grid and what must be known about it; the lines on the disk are then done."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in sorted(rows, key=lambda row: row.key):
+            writer.writerow(written(row, self._rate))
+        # No time in the header: the same grid gives the same bytes.
+        _replace(self._packed, gzip.compress(text.getvalue().encode(), mtime=0))
+        _replace(self._header, (json.dumps(header, indent=2) + "\n").encode())
+        self._partial.unlink(missing_ok=True)
+
+
+def packed_lines(path: Path) -> Iterator[list[str]]:
+    """The lines of a packed grid without their head; none where there is no file."""
+    try:
+        packed = path.read_bytes()
+    except FileNotFoundError:
+        return
+    yield from csv.reader(gzip.decompress(packed).decode().splitlines()[1:])
+
+
+def lines(path: Path) -> Iterator[list[str]]:
+    """The whole lines of an unpacked grid; none where there is no file."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return
+    # A line without its end was being written when the machine stopped.
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole)
+    yield from csv.reader(whole.splitlines())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write all of it or nothing."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
