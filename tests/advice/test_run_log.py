@@ -5,8 +5,11 @@ from dataclasses import replace
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
+from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.advice.run_log import RunLog, steps_to
+from batchlab.engines.recorded import RecordedEngine
+from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.target import Target
 
 
@@ -146,3 +149,11 @@ def test_runs_that_do_not_share_out_evenly_are_expected_to_end_with_the_last():
     three = [request(side_by_side, steps=1000, seed=seed) for seed in (0, 1, 2)]
 
     assert side_by_side.expected_s(three) == 2.0
+
+
+def test_a_plan_is_known_where_the_reference_rate_was_not_recorded(tmp_path):
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+    engine = RecordedEngine(grid, seeds=(0,), step_s=grid.header.step_s)
+    log = RunLog(question=question(knee(64), budget_s=1.0), engine=engine, until=None)
+
+    assert log.plan(256).steps_in(1) == 4

@@ -176,7 +176,9 @@ class RunLog:
 
     def plan(self, batch_size: int) -> BatchPlan:
         """The examples of every step, as the engine's trials have it."""
-        rate = self.question.reference.learning_rate
+        # What has certain rates need not have the reference's at this batch size.
+        rates = self.engine.learning_rates(batch_size)
+        rate = self.question.reference.learning_rate if rates is None else rates[0]
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
         return trial.plan
 
