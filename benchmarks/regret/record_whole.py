@@ -7,7 +7,7 @@ lie on octaves of the reference rate. The reference is trained first: 5 % more e
 with is the level. For each batch size one seed finds the window of rates (`rate_window`), then a
 few seeds run in the whole window, and more where the choice may fall.
 
-Stopped at any moment and started again, it goes on: see `row_file`.
+Stopped at any moment and started again, it goes on (see `row_file`); what is packed is done.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ class WholeRecorder:
         self._n_train = len(self._workload.train[0])
         low, high = WHOLE_BATCH_SIZES.get(name, BATCH_SIZES)
         self.batch_sizes = [low << i for i in range((high // low).bit_length())]
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._file.is_packed
 
     def record(self) -> list[RowKey]:
         """Run whatever the grid lacks; what it holds then."""
@@ -225,6 +230,8 @@ def main() -> None:
     for name in arguments.names:
         started_s = time.process_time()
         recorder = WholeRecorder(name)
+        if recorder.is_packed:
+            continue
         recorder.pack(recorder.record())
         took_s = time.process_time() - started_s
         print(f"{name}: packed after {took_s:.0f} CPU seconds", file=sys.stderr)

@@ -34,6 +34,11 @@ class RowFile:
         self._packed = folder / f"{name}.csv.gz"
         self._header = folder / f"{name}.json"
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the grid is there, and nothing has come since."""
+        return self._packed.exists() and not self._partial.exists()
+
     def rows(self) -> Iterator[Row]:
         """Those that were packed, then those that have come since."""
         for line in (*packed_lines(self._packed), *lines(self._partial)):

@@ -11,11 +11,13 @@ import pytest
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.engines.contract import run_all
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import TrialError
+from batchlab.planning.cadence import pauses
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
@@ -243,3 +245,45 @@ def test_it_answers_without_torch() -> None:
     code = "import sys, batchlab.engines.recorded; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
+    grid: RecordedGrid,
+) -> None:
+    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.5)
+    plan = engine.trial(batch_size=64, learning_rate=0.4, seed=0).plan
+    n_evaluations = {steps: len(list(pauses(plan, last_step=steps))) for steps in (20, 40)}
+
+    answer(engine, batch_size=64, learning_rate=0.4, steps=20, until=None)
+    first_s = engine.spent_s()
+    answer(engine, batch_size=64, learning_rate=0.4, steps=40, until=None)
+
+    assert first_s == pytest.approx(20 * 0.002 + 0.5 * n_evaluations[20])
+    assert first_s == engine.expected_s(64, 20)
+    assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations[40])
+
+
+def test_a_run_that_need_not_be_watched_is_charged_for_fewer_evaluations(
+    grid: RecordedGrid,
+) -> None:
+    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.5)
+    trial = engine.trial(batch_size=64, learning_rate=0.4, seed=0)
+    length = RunLength(steps=40, watched_from_samples=2000)
+
+    run_all(engine, [RunRequest(trial=trial, length=length)])
+
+    assert engine.spent_s() == engine.expected_s(64, 40, watched_from_samples=2000)
+    assert engine.spent_s() < engine.expected_s(64, 40)
+
+
+@pytest.mark.parametrize(("has_schedule", "horizon_steps"), [(True, 160), (False, None)])
+def test_a_learning_rate_shape_spans_the_recorded_training(
+    tmp_path: Path, has_schedule: bool, horizon_steps: int | None
+) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path, has_schedule=has_schedule))
+    engine = RecordedEngine(grid, seeds=(0,), step_s=grid.header.step_s)
+
+    trial = engine.trial(batch_size=128, learning_rate=0.2, seed=0)
+
+    assert trial.horizon_steps == horizon_steps
+    assert answer(engine, batch_size=128, learning_rate=0.2, steps=160, until=None).trial == trial

@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.reference import whole_grid
 from tests.reference.recorded_grid import HEADER, line_to, made_up_rows, write_grid
+from tests.reference.whole_grid import write_whole_grid
 
+from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.trial import Status
@@ -131,6 +134,36 @@ def test_a_missing_description_is_told(path: Path) -> None:
 @pytest.mark.parametrize("field", [name for name in HEADER])
 def test_a_description_that_lacks_something_is_told(path: Path, field: str) -> None:
     description = {name: value for name, value in HEADER.items() if name != field}
+    path.with_name("made-up.json").write_text(json.dumps(description))
+
+    with pytest.raises(DatasetError, match=field):
+        RecordedGrid.read(path)
+
+
+# ---- grids of whole trainings
+
+
+def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+
+    assert isinstance(grid.header, WholeGridHeader)
+    assert (grid.header.epochs, grid.header.has_schedule, grid.header.eval_s) == (20, False, 0.0005)
+    assert grid.runs[64, 0.1, 0].steps == 20 * 1024 // 64
+
+
+def test_a_grid_of_whole_trainings_has_no_target_of_its_own(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+
+    with pytest.raises(TrialError, match="whole trainings of 20 epochs: no target was given"):
+        _ = grid.target
+
+
+@pytest.mark.parametrize("field", [name for name in whole_grid.HEADER if name != "epochs"])
+def test_a_description_of_whole_trainings_that_lacks_something_is_told(
+    tmp_path: Path, field: str
+) -> None:
+    path = write_whole_grid(tmp_path)
+    description = {name: value for name, value in whole_grid.HEADER.items() if name != field}
     path.with_name("made-up.json").write_text(json.dumps(description))
 
     with pytest.raises(DatasetError, match=field):

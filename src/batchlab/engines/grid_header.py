@@ -77,7 +77,9 @@ def read_header(path: Path) -> GridHeader | WholeGridHeader:
     try:
         content = path.read_bytes()
         is_whole = msgspec.json.decode(content, type=_Epochs).epochs is not None
-        return msgspec.json.decode(content, type=WholeGridHeader if is_whole else GridHeader)
+        if is_whole:
+            return msgspec.json.decode(content, type=WholeGridHeader)
+        return msgspec.json.decode(content, type=GridHeader)
     except OSError as error:
         raise DatasetError(
             f"{path}: cannot be read ({error.strerror}); a grid is two files, NAME.csv.gz and "

@@ -1,0 +1,195 @@
+"""The recorder of whole trainings: it goes on where it was stopped, and packs what it said."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from batchlab.engines.recorded_grid import RecordedGrid
+
+REGRET = Path(__file__).parents[2] / "benchmarks" / "regret"
+EPOCHS, N_TRAIN = 8, 2048
+BESIDE = ("workloads", "whole_workloads", "held_out_workloads", "one_training", "row", "row_file",
+          "rate_window", "whole_level")  # fmt: skip
+
+
+class Stopped(Exception):
+    """As if the machine had been turned off."""
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """record_whole.py with a made-up workload and made-up curves; how many it trained."""
+    monkeypatch.syspath_prepend(REGRET)
+    spec = importlib.util.spec_from_file_location("record_whole_script", REGRET / "record_whole.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "record_whole_script", module)
+    spec.loader.exec_module(module)
+    workload = SimpleNamespace(
+        name="made-up",
+        epochs=EPOCHS,
+        metric_names=("accuracy", "loss"),
+        learning_rate=0.1,
+        batch_size=64,
+        schedule=None,
+        train=(range(N_TRAIN),),
+        better=lambda metric: "higher",
+    )
+    state = SimpleNamespace(module=module, trained=[], stop_after=math.inf, folder=tmp_path)
+    row_of = sys.modules["row"].Row
+
+    def trained(workload: Any, length: Any, **cell: Any) -> Any:
+        if len(state.trained) >= state.stop_after:
+            raise Stopped
+        key = cell["batch_size"], cell["octave"], cell["seed"]
+        state.trained.append(key)
+        status, curve = made_up_curve(*key)
+        return row_of(batch_size=key[0], octave=key[1], seed=key[2], status=status, curve=curve)
+
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setattr(module, "WORKLOADS", {"made-up": lambda: workload})
+    monkeypatch.setattr(module, "WHOLE_BATCH_SIZES", {"made-up": (16, 256)})
+    monkeypatch.setattr(module, "trained", trained)
+    monkeypatch.setattr(module, "step_s_of", lambda workload, size: 100.0 + size)
+    monkeypatch.setattr(module, "eval_s_of", lambda workload: 0.25)
+    yield state
+    for beside in BESIDE:
+        sys.modules.pop(beside, None)
+
+
+def made_up_curve(size: int, octave: int, seed: int) -> tuple[str, tuple[tuple[int, float], ...]]:
+    """The best octave is 1 at 16, and one more for each doubling; three above it diverges."""
+    best = int(math.log2(size / 16)) + 1
+    if octave >= best + 3:
+        return "diverged", ((0, 0.1), (1, 0.1))
+    half = 0.15 * 2.0 ** abs(octave - best) * (1 + 0.02 * seed)
+    n = 32
+    steps = [round(step * EPOCHS * N_TRAIN / size / n) for step in range(n + 1)]
+    curve = [
+        (step, 0.9 - 0.8 * 0.5 ** (step * size / N_TRAIN / half)) for step in dict.fromkeys(steps)
+    ]
+    return "ok", tuple((step, float(f"{value:.4g}")) for step, value in curve)
+
+
+def packed(recording: SimpleNamespace) -> RecordedGrid:
+    recorder = recording.module.WholeRecorder("made-up")
+    recorder.pack(recorder.record())
+    return RecordedGrid.read(recording.folder / "made-up.csv.gz")
+
+
+def test_every_rate_from_the_reference_to_above_the_best_is_there(
+    recording: SimpleNamespace,
+) -> None:
+    grid = packed(recording)
+
+    octaves = {
+        size: [round(math.log2(rate / 0.1)) for rate in grid.learning_rates(size)]
+        for size in grid.batch_sizes
+    }
+    assert {size: (min(found), max(found)) for size, found in octaves.items()} == {
+        16: (-1, 3),
+        32: (0, 4),
+        64: (0, 5),  # joined with the reference rate
+        128: (0, 6),
+        256: (3, 7),
+    }
+    assert all(len(found) == found[-1] - found[0] + 1 for found in octaves.values())
+
+
+def test_the_reference_and_the_best_have_all_seeds_the_far_ones_a_few(
+    recording: SimpleNamespace,
+) -> None:
+    grid = packed(recording)
+
+    for cell in ((64, 0.1), (64, 0.8), (16, 0.2), (256, 3.2)):
+        assert len(grid.cells[cell]) == 14
+    assert len(grid.cells[16, 0.8]) == 4
+    # Near, but trainings at this batch size take too long for more than one rate.
+    assert len(grid.cells[16, 0.1]) == 4
+
+
+def test_stopped_at_any_moment_it_goes_on_and_packs_the_same_bytes(
+    recording: SimpleNamespace,
+) -> None:
+    packed(recording)
+    n_trained = len(recording.trained)
+    files = {path.name: path.read_bytes() for path in recording.folder.iterdir()}
+    for path in recording.folder.iterdir():
+        path.unlink()
+    recording.trained.clear()
+
+    for stop_after in (3, n_trained // 3, n_trained - 1):
+        recording.stop_after = stop_after
+        with pytest.raises(Stopped):
+            recording.module.WholeRecorder("made-up").record()
+    recording.stop_after = math.inf
+    packed(recording)
+
+    assert len(recording.trained) == n_trained
+    assert {path.name: path.read_bytes() for path in recording.folder.iterdir()} == files
+
+
+def test_what_is_packed_is_done(
+    recording: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(recording)
+    recording.trained.clear()
+    monkeypatch.setattr(sys, "argv", ["record_whole.py", "made-up"])
+
+    recording.module.main()
+
+    assert recording.trained == []
+
+
+def test_the_header_says_how_long_the_trainings_and_their_parts_take(
+    recording: SimpleNamespace,
+) -> None:
+    packed(recording)
+
+    header = json.loads((recording.folder / "made-up.json").read_text())
+
+    assert header["epochs"] == EPOCHS
+    assert header["step_s"]["16"] == 116.0
+    assert (header["eval_s"], header["has_schedule"]) == (0.25, False)
+    assert "target" not in header
+
+
+# ---- the workloads
+
+
+@pytest.mark.slow
+def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apart(
+    recording: SimpleNamespace,
+) -> None:
+    whole, held_out = sys.modules["whole_workloads"], sys.modules["held_out_workloads"]
+
+    made = {name: make() for name, make in {**whole.WHOLE_WORKLOADS, **held_out.HELD_OUT}.items()}
+
+    for name, workload in made.items():
+        assert workload.name == name
+        assert workload.epochs is not None
+        examples = workload.validation[0]
+        predictions = len(examples) * (examples.shape[1] - 1 if examples.shape[1] == 9 else 1)
+        assert predictions == 10_000
+        assert len(workload.train[0]) == 16_384
+    assert not {path.name.split(".")[0] for path in (REGRET / "whole").glob("*")} & set(
+        held_out.HELD_OUT
+    )
+
+
+def test_a_rate_warms_up_in_a_line_and_ends_at_nothing(recording: SimpleNamespace) -> None:
+    shape = sys.modules["whole_workloads"].warm_up_and_cosine
+
+    assert [shape(fraction) for fraction in (0.0, 0.025, 0.05, 0.525, 1.0)] == pytest.approx(
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+    )
