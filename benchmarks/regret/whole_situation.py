@@ -1,0 +1,183 @@
+"""WholeSituation: whole trainings with step times, some seeds to be seen, the others to judge.
+
+An advisor and every habit see 9 of 14 seeds. What they name, and the optimum chosen on those very
+seeds, are valued on the other 5. Here the optimum must end no worse than the reference.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from batchlab.engines.grid_header import WholeGridHeader
+from batchlab.engines.recorded import RecordedEngine
+from batchlab.engines.recorded_grid import CellKey, RecordedGrid
+from batchlab.records.trial import Status
+
+from .situation import MOST_MISSES, PROFILES, measured_profile, step_times
+from .whole_level import WholeLevel, end_of, level_of, margin_of
+
+N_SEEN = 9
+# An evaluation takes as many steps of this batch size as it took where the grid was recorded.
+_EVALUATED_LIKE = 256
+
+
+def profiles_of(grid: RecordedGrid) -> tuple[str, ...]:
+    """The step times that there are for this grid."""
+    has_measured = measured_profile(grid).exists()
+    return tuple(name for name in PROFILES if name != "H200" or has_measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeSituation:
+    """One question put to an advisor.
+
+    Attributes:
+        grid: the recorded whole trainings.
+        profile: name of the step times.
+        step_s: seconds a step, by batch size.
+        eval_s: seconds an evaluation.
+        seen: the seeds that may be seen, those that every cell has first.
+        judging: the seeds that what was named is valued on.
+    """
+
+    grid: RecordedGrid
+    profile: str
+    step_s: Mapping[int, float]
+    eval_s: float
+    seen: tuple[int, ...]
+    judging: tuple[int, ...]
+
+    @property
+    def header(self) -> WholeGridHeader:
+        """What the grid is."""
+        assert isinstance(self.grid.header, WholeGridHeader)
+        return self.grid.header
+
+    def engine(self) -> RecordedEngine:
+        """A fresh engine that answers from the seeds that may be seen."""
+        return RecordedEngine(self.grid, seeds=self.seen, step_s=self.step_s, eval_s=self.eval_s)
+
+    def whole_steps(self, batch_size: int) -> int:
+        """Steps of a whole training."""
+        return math.ceil(self.header.n_train / batch_size) * self.header.epochs
+
+    @cached_property
+    def level(self) -> WholeLevel:
+        """The level to reach, from what all trainings of the reference end with."""
+        return level_of(
+            [self.grid.runs[*self.reference, seed].curve for seed in self._seeds(self.reference)],
+            metric=self.header.metric,
+            better=self.header.better,
+        )
+
+    @property
+    def reference(self) -> CellKey:
+        """The workload's own configuration."""
+        header = self.header
+        return self.grid.cell(header.reference_batch_size, header.reference_learning_rate)
+
+    @cached_property
+    def tuned_reference(self) -> CellKey:
+        """The reference batch size at the rate that is fastest to the level, on all seeds."""
+        size = self.reference[0]
+        cells = [(size, rate) for rate in self.grid.learning_rates(size)]
+        return min(cells, key=lambda cell: (self.time_s(cell, self.grid.seeds), cell))
+
+    def time_s(self, cell: CellKey, seeds: Collection[int]) -> float:
+        """Mean seconds to the level over those of `seeds` that the cell has.
+
+        A training that missed it counts as if it had met it at its end, a bound. With more than
+        half of them missed, or none to count, it is infinite.
+        """
+        runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
+        found = [
+            self.grid.steps_to(run, self.level.target) if run.status is Status.OK else None
+            for run in runs
+        ]
+        if not runs or found.count(None) > MOST_MISSES * len(runs):
+            return math.inf
+        whole = self.whole_steps(cell[0])
+        steps = [whole if each is None else each for each in found]
+        return statistics.fmean(steps) * self.step_s[cell[0]]
+
+    def end(self, cell: CellKey, seeds: Collection[int]) -> float | None:
+        """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
+        runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
+        ends = [end_of(run.curve) if run.status is Status.OK else None for run in runs]
+        found = [end for end in ends if end is not None]
+        return statistics.fmean(found) if found and len(found) == len(ends) else None
+
+    def shortfall(self, cell: CellKey, seeds: Collection[int]) -> float:
+        """How many margins worse than the better of the two references the cell ends.
+
+        Negative where it ends better, infinite where a training of it failed.
+        """
+        mine = self.end(cell, seeds)
+        if mine is None:
+            return math.inf
+        ends = [self.end(other, seeds) for other in (self.reference, self.tuned_reference)]
+        sign = 1 if self.header.better == "higher" else -1
+        best = max((end for end in ends if end is not None), key=lambda end: sign * end)
+        curve = self.grid.runs[*self.reference, self._seeds(self.reference)[0]].curve
+        margin = margin_of(best, curve, metric=self.header.metric, better=self.header.better)
+        return sign * (best - mine) / margin
+
+    @cached_property
+    def optimum(self) -> CellKey:
+        """The fastest of the cells that end no worse, by the seeds that may be seen."""
+        no_worse = [cell for cell in self.grid.cells if self.shortfall(cell, self.seen) <= 1]
+        return min(no_worse, key=lambda cell: (self.time_s(cell, self.seen), cell))
+
+    def regret(self, cell: CellKey | None) -> float:
+        """How much longer `cell` takes than the optimum, a fraction; both on the judging seeds.
+
+        Negative where the choice was lucky. None (not recorded) and a cell that fails are infinite.
+        """
+        if cell is None:
+            return math.inf
+        return self.time_s(cell, self.judging) / self.time_s(self.optimum, self.judging) - 1
+
+    @property
+    def tuned_reference_s(self) -> float:
+        """Mean seconds to the level of the tuned reference, on all seeds."""
+        return self.time_s(self.tuned_reference, self.grid.seeds)
+
+    @property
+    def whole_reference_s(self) -> float:
+        """Seconds of the steps of one whole training of the reference."""
+        size = self.reference[0]
+        return self.whole_steps(size) * self.step_s[size]
+
+    def _seeds(self, cell: CellKey) -> tuple[int, ...]:
+        return self.grid.cells[cell]
+
+
+def whole_situation(grid: RecordedGrid, profile: str, *, draw: int) -> WholeSituation:
+    """The grid with a profile, its seeds split by a random draw of its own.
+
+    The seeds that every cell has, and the others, are shared out alike.
+    """
+    everywhere = sorted(set.intersection(*map(set, grid.cells.values())))
+    elsewhere = sorted(set(grid.seeds) - set(everywhere))
+    n_everywhere = min(
+        math.ceil(N_SEEN * len(everywhere) / len(grid.seeds)), max(1, len(everywhere) - 1)
+    )
+    stream = random.Random(draw)
+    seen = stream.sample(everywhere, n_everywhere)
+    seen += stream.sample(elsewhere, N_SEEN - n_everywhere)
+    step_s = step_times(grid, profile)
+    header = grid.header
+    assert isinstance(header, WholeGridHeader)
+    return WholeSituation(
+        grid=grid,
+        profile=profile,
+        step_s=step_s,
+        eval_s=header.eval_s / header.step_s[_EVALUATED_LIKE] * step_s[_EVALUATED_LIKE],
+        seen=tuple(seen),
+        judging=tuple(seed for seed in grid.seeds if seed not in seen),
+    )

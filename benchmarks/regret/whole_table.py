@@ -1,0 +1,206 @@
+"""WholeAnswer and the table of them: what the answers without a given target were worth."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+ADVISE = "advise"
+# From so many trainings of the tuned reference on, to the next of them.
+BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
+N_RESAMPLES = 1000
+_LOW, _HIGH = 0.025, 0.975
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeAnswer:
+    """What one draw gave.
+
+    Attributes:
+        workload: the grid.
+        profile: the step times.
+        draw: which split of the seeds.
+        who: "advise", or the habit.
+        tuned_trainings: the budget, in trainings of the tuned reference to the level.
+        whole_trainings: the budget, in whole trainings of the reference.
+        batch_size: what was named; None: nothing that was recorded.
+        learning_rate: its rate.
+        named_as: "recommendation", "provisional" or "reference": nothing was named, so it stays.
+        verdict: of the advice; empty for a habit.
+        origin: where its level came from; empty for a habit.
+        regret: how much longer it takes to the level than the optimum, a fraction; infinite: it
+            does not get there.
+        of_reference: how long it takes over what the reference takes, as it is.
+        shortfall: how many margins worse than the better of the references it ends.
+        is_optimum: whether it is the optimum itself.
+        spent: of the budget, a fraction.
+        problem: the error that the advice ended with, if any.
+    """
+
+    workload: str
+    profile: str
+    draw: int
+    who: str
+    tuned_trainings: float
+    whole_trainings: float
+    batch_size: int | None
+    learning_rate: float | None
+    named_as: str
+    verdict: str
+    origin: str
+    regret: float
+    of_reference: float
+    shortfall: float
+    is_optimum: bool
+    spent: float
+    problem: str = ""
+
+    @property
+    def ends_worse(self) -> bool:
+        """Whether it ends worse than the better of the references by more than the margin."""
+        return self.shortfall > 1
+
+
+def table(answers: Sequence[WholeAnswer]) -> str:
+    """The whole record as Markdown."""
+    habits = list(dict.fromkeys(each.who for each in answers if each.who != ADVISE))
+    own = [each for each in answers if each.who == ADVISE]
+    lines = [
+        "Regret, median / 90th percentile, by the budget in trainings of the tuned reference.",
+        "",
+        *_head("trainings", "whole trainings", ADVISE, *habits),
+    ]
+    for name, some in _binned(answers):
+        whole = statistics.median(each.whole_trainings for each in some)
+        cells = [_both(_regrets(some, who)) for who in (ADVISE, *habits)]
+        lines.append(_row(name, f"{whole:.3g}", *cells))
+    lines += ["", "The share that ends worse by more than the margin.", ""]
+    lines += _head("trainings", ADVISE, *habits)
+    for name, some in _binned(answers):
+        cells = [_worse([each for each in some if each.who == who]) for who in (ADVISE, *habits)]
+        lines.append(_row(name, *cells))
+    lines += ["", "The advice, with 95 % intervals over workloads.", ""]
+    lines += _head(
+        "trainings", "answers", "median", "90th percentile", "is the optimum", "named",
+        "named ends worse", "provisional no slower than the reference", "spent", "verdicts",
+    )  # fmt: skip
+    for name, some in _binned(own):
+        lines.append(_row(name, *_of_advice(some)))
+    lines += ["", "The advice by workload, from 12 trainings on.", ""]
+    lines += _head(
+        "workload", "answers", "median / 90th percentile", "named ends worse", "verdicts"
+    )
+    for workload in sorted({each.workload for each in own}):
+        some = [e for e in own if e.workload == workload and e.tuned_trainings >= 12]
+        if some:
+            regrets = _both([each.regret for each in some])
+            worse = _worse([each for each in some if each.named_as != "reference"])
+            lines.append(_row(workload, str(len(some)), regrets, worse, _verdicts(some)))
+    problems = Counter(each.problem for each in own if each.problem)
+    lines += ["", *(f"- problem, {n} times: {text}" for text, n in problems.items())]
+    return "\n".join(lines).rstrip()
+
+
+def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
+    named = [each for each in own if each.named_as != "reference"]
+    provisional = [each for each in own if each.named_as == "provisional"]
+    no_slower = sum(each.of_reference <= 1 for each in provisional)
+    return [
+        str(len(own)),
+        _with_interval(own, lambda some: quantile((each.regret for each in some), 0.5)),
+        _with_interval(own, lambda some: quantile((each.regret for each in some), 0.9)),
+        _with_interval(own, lambda some: statistics.fmean(each.is_optimum for each in some)),
+        str(len(named)),
+        _with_interval(named, lambda some: statistics.fmean(each.ends_worse for each in some)),
+        f"{no_slower} of {len(provisional)}",
+        _percent(statistics.median(each.spent for each in own)),
+        _verdicts(own),
+    ]
+
+
+def _with_interval(
+    answers: Sequence[WholeAnswer], value_of: Callable[[Sequence[WholeAnswer]], float]
+) -> str:
+    if not answers:
+        return "-"
+    low, high = interval_over_workloads(answers, value_of)
+    return f"{_percent(value_of(answers))} ({_percent(low)} to {_percent(high)})"
+
+
+def interval_over_workloads(
+    answers: Sequence[WholeAnswer], value_of: Callable[[Sequence[WholeAnswer]], float]
+) -> tuple[float, float]:
+    """The 95 % interval of a figure if other workloads had been recorded.
+
+    Answers about one workload are alike; so whole workloads are drawn, with replacement.
+    """
+    groups: dict[str, list[WholeAnswer]] = {}
+    for each in answers:
+        groups.setdefault(each.workload, []).append(each)
+    names = sorted(groups)
+    stream = random.Random(0)
+    values = [
+        value_of([each for name in stream.choices(names, k=len(names)) for each in groups[name]])
+        for _ in range(N_RESAMPLES)
+    ]
+    return quantile(values, _LOW), quantile(values, _HIGH)
+
+
+def quantile(values: Iterable[float], fraction: float) -> float:
+    """The quantile, infinite values included; a value that was observed, never one between."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(fraction * len(ordered)) - 1))]
+
+
+def bin_of(tuned_trainings: float) -> str:
+    """The bin of a budget, as the table names it."""
+    number = sum(tuned_trainings >= start for start in BINS) - 1
+    if number == 0:
+        return f"< {BINS[1]:g}"
+    if number == len(BINS) - 1:
+        return f"> {BINS[-1]:g}"
+    return f"{BINS[number]:g} to {BINS[number + 1]:g}"
+
+
+def _binned(answers: Sequence[WholeAnswer]) -> list[tuple[str, list[WholeAnswer]]]:
+    groups: dict[str, list[WholeAnswer]] = {}
+    for each in sorted(answers, key=lambda each: each.tuned_trainings):
+        groups.setdefault(bin_of(each.tuned_trainings), []).append(each)
+    return list(groups.items())
+
+
+def _regrets(answers: Sequence[WholeAnswer], who: str) -> list[float]:
+    return [each.regret for each in answers if each.who == who]
+
+
+def _worse(answers: Sequence[WholeAnswer]) -> str:
+    if not answers:
+        return "-"
+    return f"{_percent(statistics.fmean(each.ends_worse for each in answers))} of {len(answers)}"
+
+
+def _verdicts(own: Sequence[WholeAnswer]) -> str:
+    counts = Counter(
+        each.verdict + (" (easier level)" if each.origin == "easier" else "") for each in own
+    )
+    return ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
+
+
+def _both(regrets: Sequence[float]) -> str:
+    return f"{_percent(quantile(regrets, 0.5))} / {_percent(quantile(regrets, 0.9))}"
+
+
+def _percent(value: float) -> str:
+    return "fails" if math.isinf(value) else f"{round(100 * value)} %"
+
+
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), "|" + "---|" * len(cells)]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,209 @@
+"""The second record of regret: what the advice is worth where no target is given.
+
+    python benchmarks/regret_whole.py [--workloads mlp-narrow ...] [--draws 10] [--processes 1]
+
+For each workload x step times x budget x draw the advice trains the reference to its end, takes the
+level from it, and names a batch size that gets there fastest and ends no worse, or cannot tell. It
+sees some of the seeds; what it names, and the optimum chosen on those very seeds, are valued on the
+others. Regret is how much longer what it names takes to the level than the optimum. Where it names
+nothing, the reference stays.
+
+Every habit is charged for what it runs, as the advice is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from regret.situation import PROFILES
+from regret.whole_habits import WHOLE_HABITS
+from regret.whole_situation import WholeSituation, profiles_of, whole_situation
+from regret.whole_table import ADVISE, WholeAnswer, table
+
+from batchlab.advice.advisor import advise
+from batchlab.advice.parts import Configuration
+from batchlab.advice.question import Option, Question
+from batchlab.engines.recorded_grid import CellKey, RecordedGrid
+from batchlab.errors import BatchlabError
+from batchlab.records.estimate import Estimate
+
+GRIDS = Path(__file__).parent / "regret" / "whole"
+RESULTS = Path(__file__).parent / "results" / "regret_whole.json"
+# In trainings of the tuned reference to the level.
+BUDGETS = (4.0, 9.0, 18.0, 36.0, 75.0, 150.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What was named, by the advice or by a habit; what it says of the fields is there."""
+
+    cell: CellKey | None
+    spent_s: float
+    named_as: str = "recommendation"
+    verdict: str = ""
+    origin: str = ""
+    problem: str = ""
+
+
+def question_of(situation: WholeSituation, budget_s: float) -> Question:
+    """Which batch size trains as well as the reference in the least time?"""
+    header = situation.header
+    return Question(
+        objective="time",
+        metric=header.metric,
+        better=header.better,
+        target=None,
+        target_origin="pilot",
+        reference=Configuration(
+            batch_size=header.reference_batch_size,
+            micro_batch_size=header.reference_batch_size,
+            learning_rate=header.reference_learning_rate,
+        ),
+        options=tuple(
+            Option(
+                batch_size=size,
+                micro_batch_size=size,
+                step_s=Estimate.of(step_s, interval=(step_s, step_s), n=8),
+                peak_bytes=None,
+            )
+            for size, step_s in situation.step_s.items()
+        ),
+        n_train=header.n_train,
+        budget_s=budget_s,
+        longest_epochs=header.epochs,
+    )
+
+
+def advised(situation: WholeSituation, budget_s: float) -> Reply:
+    """Ask the advice."""
+    engine = situation.engine()
+    try:
+        advice = advise(question_of(situation, budget_s), engine)
+    except BatchlabError as error:
+        return Reply(
+            cell=situation.reference,
+            spent_s=engine.spent_s(),
+            named_as="reference",
+            verdict="error",
+            problem=str(error),
+        )
+    chosen = advice.recommendation or advice.provisional
+    named_as = "recommendation" if advice.recommendation is not None else "provisional"
+    return Reply(
+        cell=situation.reference
+        if chosen is None
+        else situation.grid.cell(chosen.batch_size, chosen.learning_rate),
+        spent_s=engine.spent_s(),
+        named_as="reference" if chosen is None else named_as,
+        verdict=advice.verdict,
+        origin=advice.target_origin,
+    )
+
+
+def replies(situation: WholeSituation, budget_s: float, draw: int) -> Iterator[tuple[str, Reply]]:
+    """What the advice names, and every habit."""
+    yield ADVISE, advised(situation, budget_s)
+    for who, habit in WHOLE_HABITS.items():
+        named = habit(situation, budget_s, draw)
+        is_same = named.cell == situation.reference
+        yield (
+            who,
+            Reply(
+                cell=named.cell,
+                spent_s=named.spent_s,
+                named_as="reference" if is_same else "recommendation",
+            ),
+        )
+
+
+def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -> list[WholeAnswer]:
+    """All answers for one grid and its step times."""
+    grid = RecordedGrid.read(path)
+    answers = []
+    for draw in range(draws):
+        drawn = whole_situation(grid, profile, draw=draw)
+        reference_s = drawn.time_s(drawn.reference, drawn.judging)
+        for budget in budgets:
+            budget_s = budget * drawn.tuned_reference_s
+            for who, reply in replies(drawn, budget_s, draw):
+                cell = reply.cell
+                time_s = math.inf if cell is None else drawn.time_s(cell, drawn.judging)
+                answers.append(
+                    WholeAnswer(
+                        workload=grid.header.workload,
+                        profile=profile,
+                        draw=draw,
+                        who=who,
+                        tuned_trainings=budget,
+                        whole_trainings=budget_s / drawn.whole_reference_s,
+                        batch_size=None if cell is None else cell[0],
+                        learning_rate=None if cell is None else cell[1],
+                        named_as=reply.named_as,
+                        verdict=reply.verdict,
+                        origin=reply.origin,
+                        regret=drawn.regret(cell),
+                        of_reference=1.0 if time_s == reference_s else time_s / reference_s,
+                        shortfall=math.inf
+                        if cell is None
+                        else drawn.shortfall(cell, drawn.judging),
+                        is_optimum=cell == drawn.optimum,
+                        spent=reply.spent_s / budget_s,
+                        problem=reply.problem,
+                    )
+                )
+    return answers
+
+
+def _document(answers: Sequence[WholeAnswer], draws: int) -> dict[str, object]:
+    return {
+        "command": "python benchmarks/regret_whole.py",
+        "draws": draws,
+        "null": "a number: infinite, what was named misses the level or was not recorded",
+        "columns": [each.name for each in fields(WholeAnswer)],
+        "answers": [[_plain(value) for value in astuple(each)] for each in answers],
+    }
+
+
+def _plain(value: object) -> object:
+    """Three digits of a number, None for what JSON has no number for."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.3g}") if math.isfinite(value) else None
+
+
+def main() -> None:
+    recorded = sorted(path.name.removesuffix(".csv.gz") for path in GRIDS.glob("*.csv.gz"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workloads", nargs="+", choices=recorded, default=recorded)
+    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
+    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    started_s = time.monotonic()
+    jobs = []
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for workload in arguments.workloads:
+            path = GRIDS / f"{workload}.csv.gz"
+            for profile in profiles_of(RecordedGrid.read(path)):
+                if profile in arguments.profiles:
+                    job = pool.submit(answers_of, path, profile, arguments.budgets, arguments.draws)
+                    jobs.append(job)
+        answers = [answer for job in jobs for answer in job.result()]
+    print(table(answers))
+    arguments.out.write_text(
+        json.dumps(_document(answers, arguments.draws), separators=(",", ":")) + "\n"
+    )
+    print(f"\n{time.monotonic() - started_s:.0f} s; written: {arguments.out.name}")
+
+
+if __name__ == "__main__":
+    main()
