@@ -13,6 +13,20 @@ ADVISE = "advise"
 # From so many trainings of the tuned reference on, to the next of them.
 BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
 N_RESAMPLES = 1000
+_ENOUGH = 12.0
+_OF_ADVICE = (
+    "trainings",
+    "answers",
+    "median",
+    "90th percentile",
+    "is the optimum",
+    "named",
+    "named ends worse",
+    "of these, level from the end",
+    "provisional no slower than the reference",
+    "spent",
+    "verdicts",
+)
 _LOW, _HIGH = 0.025, 0.975
 
 
@@ -83,31 +97,29 @@ def table(answers: Sequence[WholeAnswer]) -> str:
     for name, some in _binned(answers):
         cells = [_worse([each for each in some if each.who == who]) for who in (ADVISE, *habits)]
         lines.append(_row(name, *cells))
-    lines += ["", "The advice, with 95 % intervals over workloads.", ""]
-    lines += _head(
-        "trainings", "answers", "median", "90th percentile", "is the optimum", "named",
-        "named ends worse", "provisional no slower than the reference", "spent", "verdicts",
-    )  # fmt: skip
-    for name, some in _binned(own):
-        lines.append(_row(name, *_of_advice(some)))
-    lines += ["", "The advice by workload, from 12 trainings on.", ""]
-    lines += _head(
-        "workload", "answers", "median / 90th percentile", "named ends worse", "verdicts"
-    )
-    for workload in sorted({each.workload for each in own}):
-        some = [e for e in own if e.workload == workload and e.tuned_trainings >= 12]
-        if some:
-            regrets = _both([each.regret for each in some])
-            worse = _worse([each for each in some if each.named_as != "reference"])
-            lines.append(_row(workload, str(len(some)), regrets, worse, _verdicts(some)))
+    lines += ["", "The advice, with 95 % intervals over workloads.", "", *_head(*_OF_ADVICE)]
+    lines += [_row(name, *_of_advice(some)) for name, some in _binned(own)]
+    lines += ["", "The advice by workload, from 12 trainings on.", "", *_by_workload(own)]
     problems = Counter(each.problem for each in own if each.problem)
     lines += ["", *(f"- problem, {n} times: {text}" for text, n in problems.items())]
     return "\n".join(lines).rstrip()
 
 
+def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
+    lines = _head("workload", "answers", "median / 90th percentile", "named ends worse", "verdicts")
+    for workload in sorted({each.workload for each in own}):
+        some = [e for e in own if e.workload == workload and e.tuned_trainings >= _ENOUGH]
+        if some:
+            regrets = _both([each.regret for each in some])
+            worse = _worse([each for each in some if each.named_as != "reference"])
+            lines.append(_row(workload, str(len(some)), regrets, worse, _verdicts(some)))
+    return lines
+
+
 def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
     named = [each for each in own if each.named_as != "reference"]
     provisional = [each for each in own if each.named_as == "provisional"]
+    at_the_end = [each for each in named if each.origin == "pilot"]
     no_slower = sum(each.of_reference <= 1 for each in provisional)
     return [
         str(len(own)),
@@ -116,6 +128,7 @@ def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
         _with_interval(own, lambda some: statistics.fmean(each.is_optimum for each in some)),
         str(len(named)),
         _with_interval(named, lambda some: statistics.fmean(each.ends_worse for each in some)),
+        _worse(at_the_end),
         f"{no_slower} of {len(provisional)}",
         _percent(statistics.median(each.spent for each in own)),
         _verdicts(own),

@@ -142,7 +142,7 @@ def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None
         replace(ANSWER, draw=1, regret=0.0, is_optimum=True),
         replace(
             ANSWER, draw=2, named_as="provisional", verdict="cannot_tell", shortfall=1.5,
-            of_reference=1.2, regret=math.inf,
+            of_reference=1.2, regret=math.inf, origin="easier",
         ),
         replace(ANSWER, draw=3, named_as="reference", verdict="cannot_tell", shortfall=3.0),
         replace(ANSWER, who="256, tuned", verdict="", regret=0.4, shortfall=2.0),
@@ -154,8 +154,8 @@ def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None
     assert "| 12 to 25 | 3 | 10 % / fails | 40 % / 40 % |" in lines
     assert "| 12 to 25 | 50 % of 4 | 100 % of 1 |" in lines
     own = next(line for line in lines if line.startswith("| 12 to 25 | 4 |"))
-    assert "| 25 % (25 % to 25 %) | 3 | 33 % (33 % to 33 %) | 0 of 1 | 50 % |" in own
-    assert "2 recommend, 2 cannot_tell" in own
+    assert "| 25 % (25 % to 25 %) | 3 | 33 % (33 % to 33 %) | 0 % of 2 | 0 of 1 | 50 % |" in own
+    assert "2 recommend, 1 cannot_tell (easier level), 1 cannot_tell" in own
 
 
 def test_a_problem_is_told_with_how_often_it_came() -> None:
