@@ -45,7 +45,10 @@ def gru() -> Workload:
 
 
 def autoencoder() -> Workload:
-    """Digits squeezed through 16 numbers, squared error, SGD with Nesterov's momentum."""
+    """Digits squeezed through 16 numbers, squared error, SGD with Nesterov's momentum.
+
+    The only one whose planned end comes before its curve is flat.
+    """
     (images, _), (validation, _) = digits(N_VALIDATION)
     return Workload(
         name="autoencoder",
@@ -62,8 +65,8 @@ def autoencoder() -> Workload:
         loss=_reconstruction_error,
         optimizer=NamedOptimizer(name="sgd", workload="autoencoder", nesterov=True),
         batch_size=64,
-        learning_rate=0.5,
-        epochs=25,
+        learning_rate=2.0,
+        epochs=30,
     )
 
 
@@ -98,7 +101,7 @@ def rare_class() -> Workload:
         optimizer=NamedOptimizer(name="adamw", workload="rare-class", weight_decay=0.05),
         batch_size=128,
         learning_rate=0.001,
-        epochs=30,
+        epochs=15,
     )
 
 
@@ -121,7 +124,7 @@ def residual() -> Workload:
         optimizer=NamedOptimizer(name="sgd", workload="residual", momentum=0.0, weight_decay=0.001),
         batch_size=32,
         learning_rate=0.05,
-        epochs=20,
+        epochs=15,
     )
 
 

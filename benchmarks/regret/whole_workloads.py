@@ -75,7 +75,7 @@ WHOLE_WORKLOADS: dict[str, Callable[[], Workload]] = {
     "tabular": lambda: replace(tabular(N_VALIDATION), epochs=30, target=None),
     "noisy-labels": lambda: _noisy(20),
     "mlp-adam": lambda: _of_digits(mlp_adam(), 25),
-    "batchnorm": lambda: _of_digits(batchnorm(), 20),
+    "batchnorm": lambda: _of_digits(batchnorm(), 15),
     "mlp-narrow-cosine": lambda: _with_cosine(_of_digits(mlp_narrow(), 30)),
     "mlp-adam-cosine": lambda: _with_cosine(_of_digits(mlp_adam(), 25)),
     "softmax": lambda: _of_digits(softmax(), 40),
