@@ -140,7 +140,10 @@ class WholeSituation:
         """
         if cell is None:
             return math.inf
-        return self.time_s(cell, self.judging) / self.time_s(self.optimum, self.judging) - 1
+        best_s = self.time_s(self.optimum, self.judging)
+        if math.isinf(best_s):  # it misses the level on most judging seeds, by bad luck
+            best_s = self.time_s(self.optimum, self.grid.seeds)
+        return self.time_s(cell, self.judging) / best_s - 1
 
     @property
     def tuned_reference_s(self) -> float:
