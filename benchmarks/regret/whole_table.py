@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 ADVISE = "advise"
 # From so many trainings of the tuned reference on, to the next of them.
-BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
+BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 N_RESAMPLES = 1000
 _ENOUGH = 12.0
 _OF_ADVICE = (

@@ -108,7 +108,14 @@ def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path: Path
 
 @pytest.mark.parametrize(
     ("trainings", "name"),
-    [(0.5, "< 3"), (3, "3 to 6"), (11.9, "6 to 12"), (75, "50 to 100"), (100, "> 100")],
+    [
+        (0.5, "< 3"),
+        (3, "3 to 6"),
+        (11.9, "6 to 12"),
+        (75, "50 to 100"),
+        (100, "100 to 200"),
+        (300, "> 200"),
+    ],
 )
 def test_a_budget_has_a_bin(trainings: float, name: str) -> None:
     assert bin_of(trainings) == name
