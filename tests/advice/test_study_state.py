@@ -245,3 +245,11 @@ def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
     assert search.learning_rate is None
     assert search.seeds == [0, 1]
     assert not state.tune(512, limit_steps=10**6).may_be_a_slow_seed
+
+
+def test_a_run_that_the_engine_does_not_have_bounds_nothing():
+    state = found()
+
+    state.missed_at[4096] = 0  # a recorded grid has fewer seeds of some rates
+
+    assert state.log_learning_cost_not_met(8192) == -math.inf

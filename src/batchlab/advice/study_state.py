@@ -160,8 +160,9 @@ class StudyState:
         bounds = [
             rules.least_log_steps(math.log(steps), size, batch_size)
             for size, steps in self.missed_at.items()
+            if steps > 0  # none: a run that the engine does not have
         ]
-        return max(bounds)
+        return max(bounds, default=-math.inf)
 
     def carried_over(self) -> CarriedOver:
         """The rules that bound batch sizes by others, as far as the valuation runs allow."""
