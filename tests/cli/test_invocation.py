@@ -16,10 +16,10 @@ def three_seconds_in(monkeypatch: pytest.MonkeyPatch) -> Invocation:
     return Invocation(command_line="batchlab sweep", started_s=100.0)
 
 
-def test_a_page_is_reserved_twelve_seconds_beside_what_is_gone(
+def test_a_page_is_reserved_nine_seconds_beside_what_is_gone(
     three_seconds_in: Invocation,
 ) -> None:
-    assert three_seconds_in.reserved_s(60.0, PAGE) == 15.0
+    assert three_seconds_in.reserved_s(60.0, PAGE) == 12.0
 
 
 def test_a_page_never_takes_more_than_half_of_a_budget(three_seconds_in: Invocation) -> None:

@@ -62,7 +62,7 @@ class Advice(ShownInNotebook):
             reference and of the tuned reference end; None: the level was given, or no end was seen.
         other_targets: the decision at an easier and a harder target.
         missing: where it cannot be told: what was missing; None otherwise.
-        more_budget_s: about how much more budget would settle it; None: not known or not needed.
+        more_budget_s: about how much more budget may settle it; None: not known or not needed.
         proposed_target: a target that the runs did reach, where the one given was not.
         caveats: what limits the answer.
         steps: what was done and why, in order.

@@ -17,6 +17,6 @@ ROW = EngineRow(
         side_by_side=True,
         in_process_metrics=False,
         keeps_cadence=True,
-        cools_down=False,
+        cools_down=True,
     ),
 )

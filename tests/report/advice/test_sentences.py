@@ -78,7 +78,7 @@ def test_cannot_tell_recommends_nothing_and_says_what_would_settle_it():
     assert said(advice, "why") == "The 95 % bounds of 16 to 1024 overlap by more than 10 %."
     assert "Use batch size" not in " ".join(map(str, advice_sentences(advice, WORKLOAD)))
     assert said(advice, "what would settle it") == (
-        "Missing: runs of 3 more seeds at batch sizes 128, 256 and 512. About 7 min more would "
+        "Missing: runs of 3 more seeds at batch sizes 128, 256 and 512. About 7 min more may "
         "settle it: --budget 12m."
     )
 

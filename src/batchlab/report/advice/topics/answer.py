@@ -48,7 +48,7 @@ def missing(told: Told) -> Sentence | None:
     if advice.more_budget_s is not None:
         parts.append(
             text(
-                "About {more_s:train_s} more would settle it: {option}.",
+                "About {more_s:train_s} more may settle it: {option}.",
                 more_s=advice.more_budget_s,
                 option=f"--budget {_flag(advice.budget_s + advice.more_budget_s)}",
             )
