@@ -91,7 +91,12 @@ class WholeRecorder:
     def _level(self) -> WholeLevel:
         size = self._workload.batch_size
         curves = [self._run(size, 0, seed).curve for seed in range(NEAR_SEEDS)]
-        return level_of(curves, metric=self._metric, better=self._workload.better(self._metric))
+        better = self._workload.better(self._metric)
+        return level_of(curves, metric=self._metric, better=better, has_schedule=self._has_schedule)
+
+    @property
+    def _has_schedule(self) -> bool:
+        return self._workload.schedule is not None
 
     def _scouted(self) -> dict[int, tuple[int, ...]]:
         """The window of each batch size by one seed; each begins at its neighbour's best rate."""
@@ -146,7 +151,10 @@ class WholeRecorder:
         rows = [self._run(size, octave, seed) for seed in seeds]
         whole = self._epochs * self._n_train
         found = [self._samples_to(row, self._level.target) for row in rows]
-        ends = [end_of(row.curve) if row.status == "ok" else None for row in rows]
+        ends = [
+            end_of(row.curve, has_schedule=self._has_schedule) if row.status == "ok" else None
+            for row in rows
+        ]
         known = [end for end in ends if end is not None]
         return CellCost(
             samples=statistics.fmean(MISSED * whole if each is None else each for each in found),

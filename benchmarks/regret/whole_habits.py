@@ -67,9 +67,14 @@ class _Search:
         self.fraction = min(1.0, most_s / self.engine.expected_s(size, whole))
         steps = math.floor(self.fraction * whole)
         curve = _curve(situation, self.run(situation.reference, seed=0, steps=steps))
-        if (end := end_of(curve)) is not None:
-            header = situation.header
-            level = level_of([curve], metric=header.metric, better=header.better)
+        header = situation.header
+        if (end := end_of(curve, has_schedule=header.has_schedule)) is not None:
+            level = level_of(
+                [curve],
+                metric=header.metric,
+                better=header.better,
+                has_schedule=header.has_schedule,
+            )
             self.level, self._margin, self._reference_end = level.target, level.margin, end
 
     @property
@@ -105,7 +110,8 @@ class _Search:
     def ends_no_worse(self, cell: CellKey, *, seed: int) -> bool:
         """Whether one more training, as long as the reference's, ends as that did."""
         steps = self.confirming_steps(cell)
-        end = end_of(_curve(self.situation, self.run(cell, seed=seed, steps=steps)))
+        curve = _curve(self.situation, self.run(cell, seed=seed, steps=steps))
+        end = end_of(curve, has_schedule=self.situation.header.has_schedule)
         if end is None or self._reference_end is None:
             return False
         sign = 1 if self.situation.header.better == "higher" else -1

@@ -10,7 +10,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.end_level import EndLevel, as_well_as, margin_beside
+from batchlab.advice.end_level import (
+    TAIL,
+    TAIL_OF_A_SHAPE,
+    EndLevel,
+    as_well_as,
+    margin_beside,
+)
 from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import default_delta
@@ -19,9 +25,6 @@ from batchlab.records.target import Target
 
 Curve = Sequence[tuple[int, float | None]]
 """(step, value of the validation metric) at every evaluation, by step; None: not finite."""
-
-# The last part of a training that its end is the mean of.
-TAIL = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,26 +47,35 @@ class WholeLevel:
         return worse / self.margin
 
 
-def end_of(curve: Curve) -> float | None:
-    """What a whole training ends with: the mean over its last quarter.
+def end_of(curve: Curve, *, has_schedule: bool) -> float | None:
+    """What a whole training ends with: the mean over its last quarter, or twentieth.
 
-    None where a value there is not finite, or none was seen.
+    Args:
+        curve: of the training.
+        has_schedule: whether its rate followed a shape: then it may still rise at three quarters.
+
+    Returns:
+        None where a value there is not finite, or none was seen.
     """
-    first = (1 - TAIL) * curve[-1][0]
+    first = (1 - (TAIL_OF_A_SHAPE if has_schedule else TAIL)) * curve[-1][0]
     values = [value for step, value in curve if step >= max(1.0, first)]
     found = [value for value in values if value is not None]
     return statistics.fmean(found) if found and len(found) == len(values) else None
 
 
-def level_of(curves: Sequence[Curve], *, metric: str, better: Better) -> WholeLevel:
+def level_of(
+    curves: Sequence[Curve], *, metric: str, better: Better, has_schedule: bool
+) -> WholeLevel:
     """The level that whole trainings of the reference set.
 
     Args:
         curves: of its trainings; at least one has an end.
         metric: whose curves they are.
         better: its direction.
+        has_schedule: whether their rate followed a shape.
     """
-    ends = [end for curve in curves if (end := end_of(curve)) is not None]
+    found = [end_of(curve, has_schedule=has_schedule) for curve in curves]
+    ends = [end for end in found if end is not None]
     end = statistics.fmean(ends)
     margin = statistics.fmean(
         margin_of(end, curve, metric=metric, better=better) for curve in curves

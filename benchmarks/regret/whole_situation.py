@@ -73,6 +73,7 @@ class WholeSituation:
             [self.grid.runs[*self.reference, seed].curve for seed in self._seeds(self.reference)],
             metric=self.header.metric,
             better=self.header.better,
+            has_schedule=self.header.has_schedule,
         )
 
     @property
@@ -108,7 +109,12 @@ class WholeSituation:
     def end(self, cell: CellKey, seeds: Collection[int]) -> float | None:
         """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
-        ends = [end_of(run.curve) if run.status is Status.OK else None for run in runs]
+        ends = [
+            end_of(run.curve, has_schedule=self.header.has_schedule)
+            if run.status is Status.OK
+            else None
+            for run in runs
+        ]
         found = [end for end in ends if end is not None]
         return statistics.fmean(found) if found and len(found) == len(ends) else None
 

@@ -364,7 +364,9 @@ def test_what_is_fast_on_the_way_is_no_recommendation():
     assert advice.verdict == "cannot_tell"
     assert advice.recommendation is None
     assert advice.reason.code == "fastest_on_the_way"
-    assert advice.provisional.batch_size == advice.reason.named["size"] > 64
+    assert advice.reason.named["size"] > 64
+    # What is fast on the way mostly ends worse: for now the user keeps what they have.
+    assert advice.provisional == advice.reference
     assert advice.more_budget_s == 2 * 40.0
     assert advice.pay_back_runs is None
 

@@ -18,14 +18,20 @@ CURVE = [(step, round(0.9 - 0.8 * 0.9**step, 6)) for step in range(0, 41)]
 def test_an_end_is_the_mean_of_the_last_quarter() -> None:
     curve = [(0, 0.0), (10, 0.5), (20, 0.7), (30, 0.8), (40, 0.9)]
 
-    assert end_of(curve) == pytest.approx(0.85)
+    assert end_of(curve, has_schedule=False) == pytest.approx(0.85)
+
+
+def test_under_a_schedule_an_end_is_the_mean_of_the_last_twentieth() -> None:
+    curve = [(0, 0.0), (76, 0.5), (95, 0.8), (100, 0.9)]
+
+    assert end_of(curve, has_schedule=True) == pytest.approx(0.85)
 
 
 @pytest.mark.parametrize("curve", [[(0, 0.1)], [(0, 0.1), (30, 0.8), (40, None)]])
 def test_what_was_not_seen_or_is_not_finite_has_no_end(
     curve: list[tuple[int, float | None]],
 ) -> None:
-    assert end_of(curve) is None
+    assert end_of(curve, has_schedule=False) is None
 
 
 def test_the_level_of_one_training_is_that_of_the_advice() -> None:
@@ -43,7 +49,7 @@ def test_the_level_of_one_training_is_that_of_the_advice() -> None:
     end = end_level(question, _record(), planned_steps=40)
     assert end is not None
 
-    level = level_of([CURVE], metric="accuracy", better="higher")
+    level = level_of([CURVE], metric="accuracy", better="higher", has_schedule=False)
 
     assert level.target == as_well_as(question, end)
     assert (level.end, level.margin) == pytest.approx((end.value, end.margin))
@@ -52,9 +58,9 @@ def test_the_level_of_one_training_is_that_of_the_advice() -> None:
 def test_the_level_of_several_is_taken_from_their_mean_end() -> None:
     worse = [(step, value - 0.1 if step else value) for step, value in CURVE]
 
-    level = level_of([CURVE, worse], metric="accuracy", better="higher")
+    level = level_of([CURVE, worse], metric="accuracy", better="higher", has_schedule=False)
 
-    first = end_of(CURVE)
+    first = end_of(CURVE, has_schedule=False)
     assert first is not None
     assert level.end == pytest.approx(first - 0.05)
     assert level.target.value == pytest.approx(level.end - 0.05 * (1 - level.end), abs=0.001)

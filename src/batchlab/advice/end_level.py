@@ -19,8 +19,8 @@ from batchlab.records.trial import TrialRecord
 
 # The last part of a curve that its level is taken from; of one under a rate that falls, where it is
 # still rising at three quarters.
-_TAIL = 0.25
-_TAIL_OF_A_SHAPE = 0.05
+TAIL = 0.25
+TAIL_OF_A_SHAPE = 0.05
 # Of a run that gets worse again: the best mean over so many evaluations in a row.
 _IN_A_ROW = 3
 # Levels are rounded to the easier side by at most so much of that.
@@ -96,7 +96,7 @@ def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> l
     curve = [(e.samples, v) for e, v in record.curve("validation", question.metric) if e.step > 0]
     if overfits:
         return _best_in_a_row([value for _, value in curve], question)
-    tail = _TAIL if record.trial.horizon_steps is None else _TAIL_OF_A_SHAPE
+    tail = TAIL if record.trial.horizon_steps is None else TAIL_OF_A_SHAPE
     return [value for samples, value in curve if samples >= (1 - tail) * record.samples]
 
 

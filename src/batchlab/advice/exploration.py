@@ -36,7 +36,9 @@ def explore(state: StudyState) -> None:
             if not _can_win(state, size):
                 break
             if not visit(state, size, why=_BESIDE[side]):
-                break
+                # The budget does not reach for the side that promises more: it is kept for what
+                # comes after.
+                return
             cost, best_cost = state.log_cost(size), state.best_log_cost()
             if cost is None or best_cost is None:
                 break
@@ -110,11 +112,21 @@ def cut_steps(state: StudyState, batch_size: int) -> int:
 
 def _pays(state: StudyState, batch_size: int, limit: int) -> bool:
     """Whether a search and its valuation fit into what is left: three rates and two seeds."""
-    usual = limit if state.run_log.until is None else math.ceil(limit / _CUT_AT)
     run_log = state.run_log
+    usual = limit if run_log.until is None else _usual_steps(state, batch_size, limit)
     at_a_time = min(run_log.engine.n_workers, _RUNS_A_VISIT)
     visit_s = _RUNS_A_VISIT * run_log.run_s(batch_size, usual) / at_a_time
     return visit_s <= run_log.left_s()
+
+
+def _usual_steps(state: StudyState, batch_size: int, limit: int) -> int:
+    """Half way, on a log scale, from what it needs at least to what makes it no better."""
+    no_better = limit / _CUT_AT
+    bound = state.optimistic_log_cost(batch_size)
+    if bound is None or math.isinf(bound):
+        return math.ceil(no_better)
+    least = min(no_better, math.exp(bound - state.log_weight(batch_size)))
+    return math.ceil(math.sqrt(least * no_better))
 
 
 def _anchors(state: StudyState, sign: int) -> list[int]:
