@@ -301,7 +301,7 @@ def test_what_seems_to_end_worse_gets_a_cool_down_before_more_seeds_are_asked():
 
 def test_what_takes_too_many_epochs_to_be_followed_leaves_the_next_fastest_to_be_named():
     """Beside a batch size that needs many epochs the reference has to be trained for as many."""
-    advice, engine = advised(trainings=40.0, b_crit=30.0, best_rate=0.02)
+    advice, engine = advised(trainings=30.0, b_crit=30.0, best_rate=0.02)
 
     assert advice.verdict == "better"
     assert advice.endings.verdict == "no_worse"

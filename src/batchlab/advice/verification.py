@@ -35,6 +35,9 @@ from batchlab.advice.whole_training import compare_over_whole_trainings
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 
+# With fewer seeds nothing can be shown of how trainings end.
+_FEWEST_FOLLOWED = 2
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
@@ -82,7 +85,7 @@ def can_be_followed(state: StudyState, batch_size: int) -> bool:
     state.run_log.reserved_s = 0.0
     cells = compared_with(state, batch_size)
     compare_over_whole_trainings(state, cells)
-    seeds = state.seeds.verify[:N_SEEDS]
+    seeds = state.seeds.verify[:_FEWEST_FOLLOWED]
     return seeds_that_fit(state, cells, seeds) == seeds
 
 

@@ -21,11 +21,12 @@ _VERIFIED_AT_LEAST = 1 / 3
 _RESERVED_AT_MOST = 1 / 4
 _RESERVED_FOR_WHOLE = 1 / 2
 # Before another batch size was tried there is nothing to show of it.
-_RESERVED_WHILE_EXPLORING = 1 / 3
+_RESERVED_WHILE_EXPLORING = 0.37
 # A part of it is set aside even where three seeds cost less: often these leave it open.
 _FOR_MORE_SEEDS = 1 / 4
 # How much longer than expected whole trainings may take: one that the budget cuts tells nothing.
 _LATE = 1.15
+_MAY_BE_CUT = 1.1
 
 
 def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool = True) -> None:
@@ -114,8 +115,11 @@ def seeds_that_fit(
     state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...], follow: float = FOLLOW
 ) -> tuple[int, ...]:
     """As many of the seeds, the first ones, as what is left of the budget pays for in all cells."""
+    left_s = state.run_log.left_s()
     for n in range(len(seeds), 0, -1):
-        if _expected_s(state, cells, seeds[:n], follow) <= state.run_log.left_s():
+        # Of three seeds the last training may be cut: two that are whole still tell something.
+        over = _MAY_BE_CUT if state.end is not None and n == N_SEEDS else 1.0
+        if _expected_s(state, cells, seeds[:n], follow) <= over * left_s:
             return seeds[:n]
     return ()
 

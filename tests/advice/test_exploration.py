@@ -1,0 +1,42 @@
+"""Climb: larger batch sizes first, and nothing instead of them where the budget does not reach."""
+
+from __future__ import annotations
+
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import question
+
+from batchlab.advice.exploration import explore
+from batchlab.advice.run_log import RunLog
+from batchlab.advice.seed_plan import SeedPlan
+from batchlab.advice.study_state import StudyState
+
+TRUTH = Truth(noise=0.02)
+
+
+def in_proportion(batch_size: int) -> float:
+    """Seconds a step of a machine that a single example fills."""
+    return 1e-5 * batch_size
+
+
+def explored(*, trainings_left: float) -> StudyState:
+    """The reference is tuned; so many trainings of it are left of the budget."""
+    engine = SimulatedEngine(truth=TRUTH, step_s=in_proportion)
+    asked = question(in_proportion, budget_s=1e6)
+    state = StudyState(
+        run_log=RunLog(question=asked, engine=engine, until=asked.target), seeds=SeedPlan.of(None)
+    )
+    state.tune(64, limit_steps=10**6)
+    state.run_valuations(64, 2)
+    training_s = TRUTH.best_steps(64) * in_proportion(64)
+    engine.elapsed_s = asked.budget_s - trainings_left * training_s
+    explore(state)
+    return state
+
+
+def test_with_budget_enough_both_sides_are_tried():
+    assert {16, 256} <= set(explored(trainings_left=100.0).tuned)
+
+
+def test_where_a_larger_batch_size_is_too_dear_a_smaller_one_is_not_tried_instead():
+    """A smaller one would cost half as much here, and has less to promise."""
+    assert set(explored(trainings_left=4.0).tuned) == {64}
