@@ -356,7 +356,7 @@ def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so
 
 
 def test_what_is_fast_on_the_way_is_no_recommendation():
-    # Enough to decide at the easier level: what is fastest there is said, with what shows the end.
+    # Enough to decide at the easier level: it is named for now, with what would show the end.
     asked = question(knee(1024), budget_s=40.0, target=None)
     advice = advise(asked, SimulatedEngine(truth=Truth(noise=0.02), step_s=knee(1024)))
 
@@ -364,9 +364,7 @@ def test_what_is_fast_on_the_way_is_no_recommendation():
     assert advice.verdict == "cannot_tell"
     assert advice.recommendation is None
     assert advice.reason.code == "fastest_on_the_way"
-    assert advice.reason.named["size"] > 64
-    # What is fast on the way mostly ends worse: for now the user keeps what they have.
-    assert advice.provisional == advice.reference
+    assert advice.provisional.batch_size == advice.reason.named["size"] > 64
     assert advice.more_budget_s == 2 * 40.0
     assert advice.pay_back_runs is None
 

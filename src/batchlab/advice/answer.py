@@ -304,9 +304,6 @@ class _Answer:
         )
 
     def _provisional(self) -> Configuration | None:
-        if self._origin == "easier" and self._question.target is None:
-            # What is fast on the way mostly has a rate too high for the end.
-            return self._question.reference
         against = None if self._verification is None else self._verification.against
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
