@@ -65,6 +65,15 @@ def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():
     assert record.crossing(level.target).samples <= 0.6 * record.samples
 
 
+def test_a_level_on_the_way_is_one_of_the_reference_as_it_is():
+    """A faster rate beside it may already be where the reference never gets."""
+    slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
+
+    level = from_pilot(ASKED, [slow, fast], planned_steps=LONG)
+
+    assert level.target == easier(ASKED, [slow], why=written("")).target
+
+
 def test_of_several_runs_the_best_sets_the_easier_level():
     slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
 

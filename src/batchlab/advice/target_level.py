@@ -62,7 +62,9 @@ def from_pilot(
     ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
     if ends[0] is None:
         plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-        return easier(question, records, why=Reason.of("pilot_without_plateau", why=plateau.reason))
+        why = Reason.of("pilot_without_plateau", why=plateau.reason)
+        # On the way of the reference: another's may lie beyond where the reference ends.
+        return easier(question, records[:1], why=why) or easier(question, records, why=why)
     best = ends[0]
     sign = 1 if question.better == "higher" else -1
     for other in ends[1:]:
