@@ -14,7 +14,7 @@ from tests.reference.cadence import (
     step_sizes,
 )
 
-from batchlab.planning.cadence import Pause, pauses
+from batchlab.planning.cadence import Pause, n_pauses, pauses
 from batchlab.records.batch_plan import ConstantBatchSize
 
 # (N, B): one example, ragged, dividing, over half, all but one, all of them.
@@ -111,6 +111,17 @@ def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> N
         # The first mark from there on: marks lie 1/64 of an epoch apart, or 5 %.
         assert 1.5 * before <= later <= 1.5 * before + max(10_000 / 64, 0.05 * later) + 4
     assert len(found) < 0.3 * len(all_pauses(10_000, 4, epochs=1))
+
+
+@pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
+def test_pauses_are_counted_by_what_is_evaluated(watched_from_samples: int) -> None:
+    found = all_pauses(100, 10, epochs=7, watched_from_samples=watched_from_samples)
+
+    plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
+    validation, whole = n_pauses(plan, 70, watched_from_samples)
+    assert validation == sum(not pause.epoch_end for pause in found)
+    assert whole == sum(pause.epoch_end for pause in found) == 7
+    assert n_pauses(plan, 0) == (0, 0)
 
 
 @pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 
-from batchlab.planning.cadence import pauses
-from batchlab.records.batch_plan import BatchPlan
+from batchlab.planning.cadence import n_pauses
 from batchlab.records.trial import Trial, TrialRecord
 
 # Before any run has ended: beside others and with one thread a step takes longer than alone, and
@@ -45,7 +43,7 @@ class CostModel:
             step_s: seconds per step, measured alone.
             watched_from_samples: before so many samples there are fewer evaluations.
         """
-        n_validation, n_whole = _n_pauses(trial.plan, steps, watched_from_samples)
+        n_validation, n_whole = n_pauses(trial.plan, steps, watched_from_samples)
         return (
             self._start_s
             + steps * step_s * self.slowness(trial.batch_size)
@@ -110,15 +108,3 @@ def _added(sums: tuple[int, float], seconds: float) -> tuple[int, float]:
 
 def _mean(sums: tuple[int, float]) -> float:
     return sums[1] / sums[0] if sums[0] else 0.0
-
-
-@lru_cache(maxsize=4096)
-def _n_pauses(plan: BatchPlan, steps: int, watched_from_samples: int) -> tuple[int, int]:
-    """Evaluations of a run from the beginning: on validation data only, and on all data."""
-    if steps < 1:
-        return 0, 0
-    ends = [
-        pause.epoch_end
-        for pause in pauses(plan, last_step=steps, watched_from_samples=watched_from_samples)
-    ]
-    return ends.count(False), ends.count(True)

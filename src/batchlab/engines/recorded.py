@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
 from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
-from batchlab.planning.cadence import pauses
-from batchlab.records.batch_plan import BatchPlan
+from batchlab.planning.cadence import n_pauses
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
@@ -179,7 +177,7 @@ class RecordedEngine(AnswersAtOnce):
             return 0
         rate = self._grid.learning_rates(batch_size)[0]
         plan = self.trial(batch_size=batch_size, learning_rate=rate, seed=0).plan
-        return _n_pauses(plan, steps, watched_from_samples)
+        return sum(n_pauses(plan, steps, watched_from_samples))
 
     def _record(
         self,
@@ -200,14 +198,6 @@ class RecordedEngine(AnswersAtOnce):
             evaluations=evaluations,
             peak_bytes=None,
         )
-
-
-@lru_cache(maxsize=65536)
-def _n_pauses(plan: BatchPlan, steps: int, watched_from_samples: int) -> int:
-    """Evaluations of a run from its beginning, but for that of the untrained model."""
-    if steps < 1:
-        return 0
-    return sum(1 for _ in pauses(plan, last_step=steps, watched_from_samples=watched_from_samples))
 
 
 def _end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from batchlab.records.batch_plan import BatchPlan
 
@@ -74,6 +75,25 @@ def pauses(
             mark = next(marks, None)
         if end == step:
             end = next(ends, None)
+
+
+@lru_cache(maxsize=65536)
+def n_pauses(plan: BatchPlan, steps: int, watched_from_samples: int = 0) -> tuple[int, int]:
+    """How many pauses a run of so many steps has from its beginning.
+
+    Args:
+        plan: how many examples each step sees.
+        steps: of the run; none has no pause.
+        watched_from_samples: as for `pauses`.
+
+    Returns:
+        Those evaluated on validation data alone, and the epoch ends, evaluated on all data.
+    """
+    if steps < 1:
+        return 0, 0
+    found = pauses(plan, last_step=steps, watched_from_samples=watched_from_samples)
+    ends = [pause.epoch_end for pause in found]
+    return ends.count(False), ends.count(True)
 
 
 def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
