@@ -136,17 +136,22 @@ class _Advisor:
                 shown = found
                 if decision.verdict != "cannot_tell":
                     return shown
-            n_before = len(self._run_log.records)
-            reserve(self._state, for_more_seeds=False)
-            another = None if self._state.best() is None else allocate(self._state)
-            if another is None and shown is None:
+            another = self._decided_again(ends_worse=ends_worse)
+            if another is None:
                 stopped = Reason.of("all_end_worse", why=endings.reason)
-                return Conclusion(verification=verified[cell], reason=stopped)
-            is_new = ends_worse or len(self._run_log.records) > n_before
-            if shown is not None and (another is None or not is_new):
-                return shown
-            assert another is not None
+                return shown or Conclusion(verification=verified[cell], reason=stopped)
             decision = another
+
+    def _decided_again(self, *, ends_worse: bool) -> Decision | None:
+        """The decision with what is left of the budget, or without the one that ends worse.
+
+        None: no batch size is left, or nothing has come since the decision before.
+        """
+        n_before = len(self._run_log.records)
+        reserve(self._state, for_more_seeds=False)
+        another = None if self._state.best() is None else allocate(self._state)
+        is_new = ends_worse or len(self._run_log.records) > n_before
+        return another if is_new else None
 
     def _that_can_be_followed(self, size: int) -> int:
         """The fastest whose whole trainings the budget has left for; `size` where there is none."""

@@ -13,10 +13,8 @@ from batchlab.advice.endings import endings_of
 from batchlab.advice.parts import Endings
 from batchlab.advice.run_log import COOL_DOWN, CellKey
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification_runs import N_SEEDS
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.verification_runs import N_SEEDS, requests_of, seeds_that_fit
 from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
 
 # Of what is left, where it ends worse for sure: if that mends nothing, the next fastest wants to be
 # shown to end no worse.
@@ -37,29 +35,25 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
         failed, the workload has a schedule of its own, the engine cannot, or the budget does not
         reach for it.
     """
-    recommended, reference, tuned = (
-        None if ending is None else ending.cell
-        for ending in (constant.recommended, constant.reference, constant.reference_tuned)
-    )
-    assert recommended is not None
-    assert reference is not None
+    recommended = constant.recommended.cell
     if len(constant.recommended.found) < len(constant.seeds) or not _may_cool(state, recommended):
         return constant
     cells = [recommended, *(ending.cell for ending in constant.references)]
     share = _AT_MOST if constant.verdict == "worse" else 1.0
-    seeds = _seeds_that_fit(state, cells, constant.seeds, share * state.run_log.left_s())
+    seeds = seeds_that_fit(state, cells, constant.seeds, cool_down=COOL_DOWN, share=share)
     if len(seeds) < min(N_SEEDS, len(constant.seeds)):
         return constant
     epochs = state.whole_epochs
     did = Reason.of("try_cool_down", size=recommended[0], n=len(seeds), epochs=epochs)
     state.run_log.note(did, constant.reason)
-    state.run_log.run(_requests(state, cells, seeds), "verify")
+    state.run_log.run(requests_of(state, cells, seeds, cool_down=COOL_DOWN), "cool_down")
+    tuned = constant.reference_tuned
     found = endings_of(
         state,
         seeds,
         recommended=recommended,
-        reference=reference,
-        tuned=tuned,
+        reference=constant.reference.cell,
+        tuned=None if tuned is None else tuned.cell,
         n_looks=1,
         constant=constant,
     )
@@ -74,27 +68,3 @@ def _may_cool(state: StudyState, cell: CellKey) -> bool:
     engine = state.run_log.engine
     trial = engine.trial(batch_size=cell[0], learning_rate=cell[1], seed=state.seeds.verify[0])
     return engine.capabilities.cools_down and trial.horizon_steps is None
-
-
-def _seeds_that_fit(
-    state: StudyState, cells: list[CellKey], seeds: tuple[int, ...], left_s: float
-) -> tuple[int, ...]:
-    for n in range(len(seeds), 0, -1):
-        if state.run_log.expected_s(_requests(state, cells, seeds[:n])) <= left_s:
-            return seeds[:n]
-    return ()
-
-
-def _requests(state: StudyState, cells: list[CellKey], seeds: tuple[int, ...]) -> list[RunRequest]:
-    return [
-        state.run_log.request(
-            batch_size=size,
-            learning_rate=rate,
-            seed=seed,
-            steps=whole_steps(state, size),
-            whole=True,
-            cool_down=COOL_DOWN,
-        )
-        for seed in seeds
-        for size, rate in cells
-    ]

@@ -8,8 +8,7 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.parts import Endings, TargetOrigin
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import compared_with
-from batchlab.advice.verification_runs import N_SEEDS, more_s_for_seeds
+from batchlab.advice.verification_runs import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.advice.whole_training import compare_over_whole_trainings
 
 # Where the budget did not reach to the end of a training, so many times more is proposed.

@@ -15,6 +15,7 @@ Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
+Purpose = Literal["pilot", "tune", "value", "verify", "cool_down"]
 MORE_ERRORS = 0.05
 """So many more errors count as trained as well, where a metric's remaining error is known."""
 
@@ -72,7 +73,7 @@ class RateTried:
     batch_size: int
     learning_rate: float
     seed: int
-    purpose: Literal["pilot", "tune", "value", "verify", "cool_down"]
+    purpose: Purpose
     status: str
     steps: int
     steps_to_target: float | None

@@ -6,10 +6,9 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from batchlab.advice.objective import best_value
-from batchlab.advice.parts import RateTried, Step
+from batchlab.advice.parts import Purpose, RateTried, Step
 from batchlab.advice.question import Question
 from batchlab.engines.contract import Engine
 from batchlab.records.batch_plan import BatchPlan
@@ -26,8 +25,6 @@ _WATCHED_FROM = 0.4
 # The last part of a training over which its rate falls to zero, where that is tried: a fifth does
 # what a whole cosine does (Hägele et al. 2024, arXiv:2405.18392).
 COOL_DOWN = 0.2
-Purpose = Literal["pilot", "tune", "value", "verify"]
-
 
 Key = tuple[int, float, int]
 """Batch size, learning rate and seed, as they were asked for."""
@@ -58,7 +55,7 @@ class RunLog:
         until: the target of every run; None: there is none yet, or the objective has none.
         records: what came back, by batch size, rate and seed.
         cooled: whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
-        purposes: what each was first run for.
+        purposes: what each of `records` was first run for.
         steps: what was done, and why.
         tuned_steps: steps to the target by batch size, at the rate found for it.
         needed_later: the runs that will be asked for in any case; a core that would be idle
@@ -208,7 +205,7 @@ class RunLog:
         A record is kept under its cell and seed; the purpose is the one it was first run for.
 
         Args:
-            requests: made by `request`.
+            requests: made by `request`; with a cool-down for "cool_down", and for nothing else.
             purpose: what they are run for.
 
         Returns:
@@ -220,7 +217,7 @@ class RunLog:
                 continue  # its turn never came: nothing is known of it
             key = self.key_of(request)
             self._kept_in(request)[key] = record
-            if not request.trial.cool_down:
+            if purpose != "cool_down":
                 self.purposes.setdefault(key, purpose)
         return records
 
@@ -274,14 +271,13 @@ class RunLog:
     def tried(self, target: Target | None) -> tuple[RateTried, ...]:
         """Every run in the order asked, those with a cool-down last, read against `target`."""
         return (
-            *(self._tried(key, self.purposes[key], target) for key in self.records),
-            *(self._tried(key, "cool_down", target) for key in self.cooled),
+            *(self._tried(k, r, self.purposes[k], target) for k, r in self.records.items()),
+            *(self._tried(k, r, "cool_down", target) for k, r in self.cooled.items()),
         )
 
     def _tried(
-        self, key: Key, purpose: Purpose | Literal["cool_down"], target: Target | None
+        self, key: Key, record: TrialRecord, purpose: Purpose, target: Target | None
     ) -> RateTried:
-        record = self.cooled[key] if purpose == "cool_down" else self.records[key]
         return RateTried(
             batch_size=key[0],
             learning_rate=key[1],

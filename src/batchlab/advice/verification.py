@@ -26,6 +26,7 @@ from batchlab.advice.verification_runs import (
     FOLLOW,
     FOLLOW_SHORTLY,
     N_SEEDS,
+    compared_with,
     limit_steps,
     reference_cell,
     requests_of,
@@ -87,13 +88,6 @@ def can_be_followed(state: StudyState, batch_size: int) -> bool:
     compare_over_whole_trainings(state, cells)
     seeds = state.seeds.verify[:_FEWEST_FOLLOWED]
     return seeds_that_fit(state, cells, seeds) == seeds
-
-
-def compared_with(state: StudyState, batch_size: int) -> list[CellKey]:
-    """The batch size at its rate and, each once, the reference as it is and at its tuned rate."""
-    tuned = state.cell(state.question.reference.batch_size)
-    cells = (state.cell(batch_size), reference_cell(state), tuned)
-    return list(dict.fromkeys(cell for cell in cells if cell is not None))
 
 
 def verify(state: StudyState, batch_size: int) -> Verification:

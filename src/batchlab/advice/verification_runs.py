@@ -39,11 +39,8 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
             no worse, set aside a part of the budget even if three seeds cost less.
     """
     reference, budget_s = state.question.reference.batch_size, state.question.budget_s
-    cells = [state.cell(reference), reference_cell(state)]
     best = state.best()
-    if best is not None:
-        cells.append(state.cell(best))
-    known = list(dict.fromkeys(cell for cell in cells if cell is not None))
+    known = compared_with(state, reference if best is None else best)
     if state.end is not None:
         compare_over_whole_trainings(state, known)
     needed_s = _expected_s(state, known, state.seeds.verify[:N_SEEDS])
@@ -112,27 +109,59 @@ def needed_later(state: StudyState) -> Iterator[RunRequest]:
 
 
 def seeds_that_fit(
-    state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...], follow: float = FOLLOW
+    state: StudyState,
+    cells: Sequence[CellKey],
+    seeds: tuple[int, ...],
+    follow: float = FOLLOW,
+    *,
+    cool_down: float = 0.0,
+    share: float = 1.0,
 ) -> tuple[int, ...]:
-    """As many of the seeds, the first ones, as what is left of the budget pays for in all cells."""
-    left_s = state.run_log.left_s()
+    """As many of the seeds, the first ones, as the budget pays for in all cells.
+
+    Args:
+        state: the runs.
+        cells: the configurations that are trained on each seed.
+        seeds: at most these.
+        follow: see `limit_steps`.
+        cool_down: the last part of the trainings over which the rate falls to zero.
+        share: of what is left of the budget, what they may take.
+    """
+    left_s = share * state.run_log.left_s()
     for n in range(len(seeds), 0, -1):
         # Of three seeds the last training may be cut: two that are whole still tell something.
-        over = _MAY_BE_CUT if state.end is not None and n == N_SEEDS else 1.0
-        if _expected_s(state, cells, seeds[:n], follow) <= over * left_s:
+        may_be_cut = state.end is not None and n == N_SEEDS and not cool_down
+        requests = requests_of(state, cells, seeds[:n], follow, cool_down=cool_down)
+        if state.expected_s(requests) <= (_MAY_BE_CUT if may_be_cut else 1.0) * left_s:
             return seeds[:n]
     return ()
 
 
 def requests_of(
-    state: StudyState, cells: Iterable[CellKey], seeds: Sequence[int], follow: float = FOLLOW
+    state: StudyState,
+    cells: Iterable[CellKey],
+    seeds: Sequence[int],
+    follow: float = FOLLOW,
+    *,
+    cool_down: float = 0.0,
 ) -> list[RunRequest]:
     """The runs of all cells on all seeds, seed by seed."""
     known = list(cells)
-    return [request_of(state, cell, seed, follow) for seed in seeds for cell in known]
+    return [
+        request_of(state, cell, seed, follow, cool_down=cool_down)
+        for seed in seeds
+        for cell in known
+    ]
 
 
-def request_of(state: StudyState, cell: CellKey, seed: int, follow: float = FOLLOW) -> RunRequest:
+def request_of(
+    state: StudyState,
+    cell: CellKey,
+    seed: int,
+    follow: float = FOLLOW,
+    *,
+    cool_down: float = 0.0,
+) -> RunRequest:
     """One run: a whole training where an end is in question, else until the target or its limit."""
     return state.run_log.request(
         batch_size=cell[0],
@@ -140,6 +169,7 @@ def request_of(state: StudyState, cell: CellKey, seed: int, follow: float = FOLL
         seed=seed,
         steps=limit_steps(state, cell, follow),
         whole=state.end is not None,
+        cool_down=cool_down,
     )
 
 
@@ -160,6 +190,13 @@ def reference_cell(state: StudyState) -> CellKey:
     """The user's own configuration."""
     reference = state.question.reference
     return reference.batch_size, reference.learning_rate
+
+
+def compared_with(state: StudyState, batch_size: int) -> list[CellKey]:
+    """The batch size at its rate and, each once, the reference as it is and at its tuned rate."""
+    tuned = state.cell(state.question.reference.batch_size)
+    cells = (state.cell(batch_size), reference_cell(state), tuned)
+    return list(dict.fromkeys(cell for cell in cells if cell is not None))
 
 
 def _expected_s(
