@@ -10,16 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.end_level import (
-    TAIL,
-    TAIL_OF_A_SHAPE,
-    EndLevel,
-    as_well_as,
-    margin_beside,
-)
-from batchlab.advice.parts import Configuration
-from batchlab.advice.question import Question
-from batchlab.laws.plateau import default_delta
+from batchlab.advice.end_level import TAIL, TAIL_OF_A_SHAPE, as_well_as, margin_of
 from batchlab.records.quantities import Better
 from batchlab.records.target import Target
 
@@ -78,30 +69,12 @@ def level_of(
     ends = [end for end in found if end is not None]
     end = statistics.fmean(ends)
     margin = statistics.fmean(
-        margin_of(end, curve, metric=metric, better=better) for curve in curves
+        margin_of(end, trained_values(curve), metric=metric, better=better) for curve in curves
     )
-    question = _question(metric, better)
-    whole = EndLevel(value=end, n=len(ends), ended_by="planned_end", margin=margin, epochs=1.0)
-    return WholeLevel(target=as_well_as(question, whole), end=end, margin=margin)
+    target = as_well_as(end, margin, metric=metric, better=better)
+    return WholeLevel(target=target, end=end, margin=margin)
 
 
-def margin_of(end: float, curve: Curve, *, metric: str, better: Better) -> float:
-    """5 % more errors, or what the plateau's rule calls no improvement, whichever is more."""
-    values = [value for step, value in curve if step > 0 and value is not None]
-    unseen = default_delta(metric, values) / 2
-    return max(margin_beside(_question(metric, better), end, otherwise=unseen), unseen)
-
-
-def _question(metric: str, better: Better) -> Question:
-    """One that asks for nothing but the direction of the metric."""
-    return Question(
-        objective="time",
-        metric=metric,
-        better=better,
-        target=None,
-        target_origin="pilot",
-        reference=Configuration(batch_size=1, micro_batch_size=1, learning_rate=1.0),
-        options=(),
-        n_train=1,
-        budget_s=1.0,
-    )
+def trained_values(curve: Curve) -> list[float]:
+    """The finite values of a curve, but for the untrained model's."""
+    return [value for step, value in curve if step > 0 and value is not None]

@@ -13,13 +13,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from batchlab.advice.end_level import margin_of
 from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.records.trial import Status
 
 from .situation import MOST_MISSES, PROFILES, measured_profile, step_times
-from .whole_level import WholeLevel, end_of, level_of, margin_of
+from .whole_level import WholeLevel, end_of, level_of, trained_values
 
 N_SEEN = 9
 # An evaluation takes as many steps of this batch size as it took where the grid was recorded.
@@ -130,7 +131,8 @@ class WholeSituation:
         sign = 1 if self.header.better == "higher" else -1
         best = max((end for end in ends if end is not None), key=lambda end: sign * end)
         curve = self.grid.runs[*self.reference, self._seeds(self.reference)[0]].curve
-        margin = margin_of(best, curve, metric=self.header.metric, better=self.header.better)
+        values = trained_values(curve)
+        margin = margin_of(best, values, metric=self.header.metric, better=self.header.better)
         return sign * (best - mine) / margin
 
     @cached_property

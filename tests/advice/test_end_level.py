@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import EndLevel, as_well_as, end_level, margin_beside
+from batchlab.advice.end_level import as_well_as, end_level, margin_beside
+from batchlab.advice.question import Question
+from batchlab.records.quantities import Better
 from batchlab.records.trial import Status, TrialRecord
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
@@ -24,8 +26,8 @@ def record_of(curve, *, epochs=40, metric="accuracy", **changes) -> TrialRecord:
     return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=2, **changes)
 
 
-def end_of(value: float, margin: float) -> EndLevel:
-    return EndLevel(value=value, n=8, ended_by="plateau", margin=margin, epochs=20.0)
+def level_of(value: float, margin: float, asked: Question = ASKED) -> float:
+    return as_well_as(value, margin, metric=asked.metric, better=asked.better).value
 
 
 def test_at_a_plateau_it_is_the_mean_of_the_last_quarter():
@@ -75,30 +77,30 @@ def test_of_a_loss_only_what_nobody_sees_is_given_away():
 
     assert end.value == pytest.approx(2.3, abs=0.001)
     assert end.margin == pytest.approx(2.3 * 0.005, rel=0.01)
-    assert 2.3 < as_well_as(LOSS, end).value <= 2.3 * 1.0065
+    assert 2.3 < level_of(end.value, end.margin, LOSS) <= 2.3 * 1.0065
 
 
 def test_the_margin_is_five_per_cent_of_the_errors_where_they_are_known():
-    error = replace(ASKED, metric="error", better="lower")
+    def margin(value: float, metric: str, better: Better, otherwise: float) -> float:
+        return margin_beside(value, metric=metric, better=better, otherwise=otherwise)
 
-    assert margin_beside(ASKED, 0.7, otherwise=9.0) == pytest.approx(0.015)
-    assert margin_beside(error, 0.3, otherwise=9.0) == pytest.approx(0.015)
-    assert margin_beside(LOSS, 0.3, otherwise=0.002) == 0.002
-    assert margin_beside(ASKED, 98.0, otherwise=0.2) == 0.2  # in percent
+    assert margin(0.7, "accuracy", "higher", 9.0) == pytest.approx(0.015)
+    assert margin(0.3, "error", "lower", 9.0) == pytest.approx(0.015)
+    assert margin(0.3, "loss", "lower", 0.002) == 0.002
+    assert margin(98.0, "accuracy", "higher", 0.2) == 0.2  # in percent
 
 
 def test_a_perfect_reference_does_not_ask_for_the_ceiling():
     end = end_level(ASKED, record_of(lambda epoch: min(1.0, 0.5 + epoch)), planned_steps=NEVER)
 
     assert end.value == 1.0
-    assert as_well_as(ASKED, end).value == 0.999
+    assert level_of(end.value, end.margin) == 0.999
 
 
 @given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))
 def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(value, margin):
     for question_, sign in ((ASKED, -1), (LOSS, 1)):
-        level = as_well_as(question_, end_of(value, margin)).value
-        worse = sign * (level - value)
+        worse = sign * (level_of(value, margin, question_) - value)
         assert margin * (1 - 1e-6) <= worse <= 1.2 * margin * (1 + 1e-6) + 1e-12
 
 
@@ -106,4 +108,4 @@ def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(val
     ("value", "margin", "level"), [(0.97721, 0.00114, 0.976), (0.463, 0.0269, 0.436)]
 )
 def test_the_level_is_a_round_figure(value, margin, level):
-    assert as_well_as(ASKED, end_of(value, margin)).value == level
+    assert level_of(value, margin) == level

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 from benchmarks.regret.whole_level import WholeLevel, end_of, level_of
+from tests.reference.made_up import approach, made_up_record
+from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.end_level import as_well_as, end_level
-from batchlab.advice.parts import Configuration
-from batchlab.advice.question import Question
-from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.target import Target
-from batchlab.records.trial import Status, Trial, TrialRecord
 
-CURVE = [(step, round(0.9 - 0.8 * 0.9**step, 6)) for step in range(0, 41)]
+RECORD = made_up_record(
+    curves={("validation", "accuracy"): approach(0.9)}, epochs=10, evaluations_per_epoch=4
+)
+CURVE = [(evaluation.step, value) for evaluation, value in RECORD.curve("validation", "accuracy")]
 
 
 def test_an_end_is_the_mean_of_the_last_quarter() -> None:
@@ -35,23 +36,14 @@ def test_what_was_not_seen_or_is_not_finite_has_no_end(
 
 
 def test_the_level_of_one_training_is_that_of_the_advice() -> None:
-    question = Question(
-        objective="time",
-        metric="accuracy",
-        better="higher",
-        target=None,
-        target_origin="pilot",
-        reference=Configuration(batch_size=16, micro_batch_size=16, learning_rate=0.1),
-        options=(),
-        n_train=64,
-        budget_s=1.0,
-    )
-    end = end_level(question, _record(), planned_steps=40)
+    asked = question(knee(64), budget_s=1.0, target=None)
+    end = end_level(asked, RECORD, planned_steps=RECORD.steps)
     assert end is not None
 
     level = level_of([CURVE], metric="accuracy", better="higher", has_schedule=False)
 
-    assert level.target == as_well_as(question, end)
+    target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
+    assert level.target == target
     assert (level.end, level.margin) == pytest.approx((end.value, end.margin))
 
 
@@ -72,30 +64,3 @@ def test_a_shortfall_counts_margins(better: str, worse: float) -> None:
     level = WholeLevel(target=target, end=0.9, margin=0.01)
 
     assert level.shortfall(worse, beside=0.9) == pytest.approx(2.0)
-
-
-def _record() -> TrialRecord:
-    trial = Trial.of_whole_batches(
-        workload_id="w", workload="w", n_train=64, batch_size=16, learning_rate=0.1, seed=0
-    )
-    return TrialRecord(
-        trial=trial,
-        status=Status.OK,
-        reason=None,
-        engine="plain",
-        threads=1,
-        versions=(),
-        target=None,
-        evaluations=tuple(
-            Evaluation(
-                step=step,
-                samples=16 * step,
-                train_s=0.0,
-                eval_s=0.0,
-                batch_loss=None,
-                scores=(Score(split="validation", metric="accuracy", value=value),),
-            )
-            for step, value in CURVE
-        ),
-        peak_bytes=None,
-    )

@@ -14,6 +14,7 @@ from typing import Literal
 from batchlab.advice.parts import MORE_ERRORS
 from batchlab.advice.question import Question
 from batchlab.laws.plateau import FRACTION_METRICS, default_delta, plateau_of
+from batchlab.records.quantities import Better
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 
@@ -79,7 +80,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
         value=value,
         n=len(values),
         ended_by=ended_by,
-        margin=_margin(question, value, curve),
+        margin=margin_of(value, curve, metric=question.metric, better=question.better),
         epochs=record.epochs,
     )
 
@@ -100,44 +101,58 @@ def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> l
     return [value for samples, value in curve if samples >= (1 - tail) * record.samples]
 
 
-def margin_beside(question: Question, value: float, *, otherwise: float) -> float:
+def margin_beside(value: float, *, metric: str, better: Better, otherwise: float) -> float:
     """How much worse than `value` counts as ending no worse: 5 % more errors.
 
     The remaining error is known of a metric between 0 and 1 alone, and of an error itself.
 
     Args:
-        question: what was asked.
         value: what the better of the references ends with.
+        metric: whose value it is.
+        better: its direction.
         otherwise: the margin where the remaining error is not known.
     """
-    if question.better == "higher" and 0 < value < 1:
+    if better == "higher" and 0 < value < 1:
         return MORE_ERRORS * (1 - value)
-    if question.metric in FRACTION_METRICS and 0 < value < 1:
+    if metric in FRACTION_METRICS and 0 < value < 1:
         return MORE_ERRORS * value
     return otherwise
 
 
-def as_well_as(question: Question, end: EndLevel) -> Target:
-    """The level that counts as ending as well: worse by the margin at most, in round figures."""
-    worse = -1 if question.better == "higher" else 1
-    exact = end.value + worse * end.margin
-    unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * end.margin))
+def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Better) -> float:
+    """5 % more errors, or what the plateau's rule calls no improvement, whichever is more.
+
+    The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
+    and 5 % of what lies above 0 could be most of what there is to learn.
+
+    Args:
+        value: what a run ends with.
+        curve: its values, but for the untrained model's.
+        metric: whose values they are.
+        better: its direction.
+    """
+    unseen = default_delta(metric, curve) / 2
+    return max(margin_beside(value, metric=metric, better=better, otherwise=unseen), unseen)
+
+
+def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
+    """The level that counts as ending as well: worse by the margin at most, in round figures.
+
+    Args:
+        value: what the reference ends with.
+        margin: how much worse counts as well, > 0, in the metric's unit.
+        metric: whose value it is.
+        better: its direction.
+    """
+    worse = -1 if better == "higher" else 1
+    exact = value + worse * margin
+    unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
     # A hair's breadth off a round figure is that figure: 0.895 is not 0.894999.
     units = exact / unit - worse * 1e-6
     rounded = (math.floor if worse < 0 else math.ceil)(units) * unit
     # Sums of powers of ten leave a tail: 0.9760000000000001.
     digits = max(0, -math.floor(math.log10(unit)))
-    return Target(metric=question.metric, value=round(rounded, digits), better=question.better)
-
-
-def _margin(question: Question, value: float, curve: Sequence[float]) -> float:
-    """5 % more errors, or what the plateau's rule calls no improvement, whichever is more.
-
-    The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
-    and 5 % of what lies above 0 could be most of what there is to learn.
-    """
-    unseen = default_delta(question.metric, curve) / 2
-    return max(margin_beside(question, value, otherwise=unseen), unseen)
+    return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
 def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:

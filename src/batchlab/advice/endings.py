@@ -74,10 +74,10 @@ def endings_of(
         return None
     if constant is not None:
         others += [ending for ending in constant.references if ending.found]
-    best = max if state.question.better == "higher" else min
-    compared_with = best(others, key=lambda ending: ending.mean)
-    margin = margin_beside(state.question, compared_with.mean, otherwise=end.margin)
-    sign = 1 if state.question.better == "higher" else -1
+    metric, better = state.question.metric, state.question.better
+    sign = 1 if better == "higher" else -1
+    compared_with = max(others, key=lambda ending: sign * ending.mean)
+    margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
     upper = 1 - _PASSES / n_looks
     difference = _difference(mine, compared_with, known.values(), sign=sign, upper=upper)
     verdict = _verdict(difference, margin)
@@ -90,8 +90,8 @@ def endings_of(
     elif verdict == "no_worse" and _is_missing(records, known, seeds):
         verdict, reason = "open", Reason.of("whole_trainings_not_seen")
     return Endings(
-        metric=state.question.metric,
-        better=state.question.better,
+        metric=metric,
+        better=better,
         seeds=tuple(seeds),
         recommended=mine,
         reference=known[reference],

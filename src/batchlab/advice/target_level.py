@@ -71,7 +71,7 @@ def from_pilot(
         if other is not None and sign * (other.value - best.value) > _CLEARLY * best.margin:
             best = other
     return TargetLevel(
-        target=as_well_as(question, best),
+        target=as_well_as(best.value, best.margin, metric=question.metric, better=question.better),
         origin="pilot",
         why=_why(best),
         end=best,
