@@ -14,25 +14,25 @@ given in trainings of the reference configuration.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from regret.habits import HABITS, TOLD_THE_RATES
+from regret.harness import arguments_of, write_answers
+from regret.recorded_question import question_of
 from regret.situation import PROFILES, Situation, situation
+from regret.table_parts import both, head, percent, quantile, row
 
 from batchlab.advice.advisor import advise
 from batchlab.advice.parts import Configuration
-from batchlab.advice.question import Option, Question
+from batchlab.advice.question import Question
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
-from batchlab.records.estimate import Estimate
 
 GRIDS = Path(__file__).parent / "regret"
 RESULTS = Path(__file__).parent / "results" / "regret.json"
@@ -80,34 +80,6 @@ class Answer:
     problem: str = ""
 
 
-def question_of(situation: Situation, budget_s: float) -> Question:
-    """Which batch size reaches the grid's target in the least time?"""
-    header = situation.grid.header
-    return Question(
-        objective="time",
-        metric=header.metric,
-        better=header.better,
-        target=situation.grid.target,
-        target_origin="given",
-        reference=Configuration(
-            batch_size=header.reference_batch_size,
-            micro_batch_size=header.reference_batch_size,
-            learning_rate=header.reference_learning_rate,
-        ),
-        options=tuple(
-            Option(
-                batch_size=size,
-                micro_batch_size=size,
-                step_s=Estimate.of(step_s, interval=(step_s, step_s), n=8),
-                peak_bytes=None,
-            )
-            for size, step_s in situation.step_s.items()
-        ),
-        n_train=header.n_train,
-        budget_s=budget_s,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Advised:
     """What the advice came to.
@@ -127,6 +99,12 @@ class Advised:
     problem: str = ""
 
 
+def asked(situation: Situation, budget_s: float) -> Question:
+    """Which batch size reaches the grid's target in the least time?"""
+    grid = situation.grid
+    return question_of(grid.header, situation.step_s, budget_s, target=grid.target)
+
+
 def advised(situation: Situation, budget_s: float) -> Advised:
     """Ask the advice."""
     engine = situation.engine()
@@ -137,7 +115,7 @@ def advised(situation: Situation, budget_s: float) -> Advised:
         return situation.grid.cell(chosen.batch_size, chosen.learning_rate)
 
     try:
-        advice = advise(question_of(situation, budget_s), engine)
+        advice = advise(asked(situation, budget_s), engine)
         return Advised(
             cell=cell_of(advice.recommendation or advice.provisional),
             only_recommended=cell_of(advice.recommendation),
@@ -204,12 +182,6 @@ def answers_of(workload: str, profile: str, budgets: Sequence[float], draws: int
     return answers
 
 
-def quantile(values: Iterable[float], fraction: float) -> float:
-    """The quantile, infinite values included; a value that was observed, never one between."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, math.ceil(fraction * len(ordered)) - 1)]
-
-
 def table(answers: Sequence[Answer]) -> str:
     """The whole record as Markdown: all pairs at the main budget, then all budgets.
 
@@ -219,16 +191,16 @@ def table(answers: Sequence[Answer]) -> str:
     main = [each for each in answers if each.budget == main_budget]
     pairs = sorted({(each.workload, each.profile) for each in main})
     lines = [
-        f"Regret at {_percent(main_budget)} of the search's cost, median / 90th percentile over "
+        f"Regret at {percent(main_budget)} of the search's cost, median / 90th percentile over "
         f"draws. \\*: the advisor's constants were fixed on this workload.",
         "",
-        *_head("workload, step times", "budget in trainings"),
+        *head("workload, step times", "budget in trainings", "advise", *COLUMNS),
     ]
     for workload, profile in pairs:
         pair = [each for each in main if (each.workload, each.profile) == (workload, profile)]
         star = "\\*" if workload in CONSTANTS_FIXED_ON else ""
         lines.append(_row(f"{workload}{star}, {profile}", pair))
-    lines += ["", *_head("all pairs at a budget of", "in trainings")]
+    lines += ["", *head("all pairs at a budget of", "in trainings", "advise", *COLUMNS)]
     for name, chosen in (
         ("", lambda each: True),
         (", \\* only", lambda each: each.workload in CONSTANTS_FIXED_ON),
@@ -248,7 +220,7 @@ def _budget_rows(
     for budget in sorted({each.budget for each in answers}):
         some = [each for each in answers if each.budget == budget and chosen(each)]
         if some:
-            rows.append(_row(f"{_percent(budget)}{name}", some))
+            rows.append(_row(f"{percent(budget)}{name}", some))
     return rows
 
 
@@ -260,13 +232,13 @@ def _verdicts(answers: Sequence[Answer], budget: float) -> list[str]:
     over = sum(each.spent > 1.0 for each in own)
     within = (statistics.fmean(each.regret <= most for each in own) for most in (0.05, 0.15))
     regrets = (
-        f"{verdict} {_both([each for each in own if each.verdict == verdict], 'advise')}"
+        f"{verdict} {both([each.regret for each in own if each.verdict == verdict])}"
         for verdict in verdicts
     )
     return [
-        f"Verdicts at {_percent(budget)}: {', '.join(counted)}. Spent: {_percent(spent)} of "
+        f"Verdicts at {percent(budget)}: {', '.join(counted)}. Spent: {percent(spent)} of "
         f"the budget (median); more than all of it in {over} of {len(own)}. At most 5 % and 15 % "
-        f"are lost by {' and '.join(map(_percent, within))} of them. Regret by verdict: "
+        f"are lost by {' and '.join(map(percent, within))} of them. Regret by verdict: "
         f"{', '.join(regrets)}."
     ]
 
@@ -284,12 +256,16 @@ def _excess(answers: Sequence[Answer], pairs: Sequence[tuple[str, str]]) -> list
 
 
 def _median(answers: Sequence[Answer], who: str) -> float:
-    return quantile((each.regret for each in answers if each.who == who), 0.5)
+    return quantile(_regrets(answers, who), 0.5)
 
 
-def _both(answers: Sequence[Answer], who: str) -> str:
-    regrets = [each.regret for each in answers if each.who == who]
-    return f"{_percent(quantile(regrets, 0.5))} / {_percent(quantile(regrets, 0.9))}"
+def _regrets(answers: Sequence[Answer], who: str) -> list[float]:
+    return [each.regret for each in answers if each.who == who]
+
+
+def _row(name: str, answers: Sequence[Answer]) -> str:
+    regrets = (both(_regrets(answers, who)) for who in ("advise", *COLUMNS))
+    return row(name, _trainings(answers), *regrets)
 
 
 def _trainings(answers: Sequence[Answer]) -> str:
@@ -298,48 +274,15 @@ def _trainings(answers: Sequence[Answer]) -> str:
     return f"{reference:.3g} ({tuned:.3g} tuned)"
 
 
-def _percent(value: float) -> str:
-    return "fails" if math.isinf(value) else f"{round(100 * value)} %"
-
-
-def _head(name: str, budget: str) -> list[str]:
-    cells = [name, budget, "advise", *COLUMNS]
-    return ["| " + " | ".join(cells) + " |", "|" + "---|" * len(cells)]
-
-
-def _row(name: str, answers: Sequence[Answer]) -> str:
-    cells = [name, _trainings(answers), *(_both(answers, who) for who in ("advise", *COLUMNS))]
-    return "| " + " | ".join(cells) + " |"
-
-
-def _document(answers: Sequence[Answer], draws: int) -> dict[str, object]:
-    return {
-        "command": "python benchmarks/regret.py",
-        "draws": draws,
-        "constants_fixed_on": CONSTANTS_FIXED_ON,
-        "null": "a regret: infinite, the choice misses the target or was not recorded",
-        "columns": [each.name for each in fields(Answer)],
-        "answers": [[_plain(value) for value in astuple(each)] for each in answers],
-    }
-
-
-def _plain(value: object) -> object:
-    """Three digits of a number, None for what JSON has no number for."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.3g}") if math.isfinite(value) else None
-
-
 def main() -> None:
-    recorded = sorted(path.name.removesuffix(".csv.gz") for path in GRIDS.glob("*.csv.gz"))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workloads", nargs="+", choices=recorded, default=recorded)
-    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
-    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
-    parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
+    arguments = arguments_of(
+        __doc__.splitlines()[0],
+        grids=GRIDS,
+        budgets=BUDGETS,
+        draws=20,
+        processes=2,
+        out=RESULTS,
+    )
     started_s = time.monotonic()
     pairs = [(workload, profile) for workload in arguments.workloads for profile in PROFILES]
     pairs = [pair for pair in pairs if pair[1] in arguments.profiles]
@@ -349,8 +292,13 @@ def main() -> None:
         ]
         answers = [answer for job in jobs for answer in job.result()]
     print(table(answers))
-    arguments.out.write_text(
-        json.dumps(_document(answers, arguments.draws), separators=(",", ":")) + "\n"
+    write_answers(
+        arguments.out,
+        answers,
+        command="python benchmarks/regret.py",
+        draws=arguments.draws,
+        constants_fixed_on=CONSTANTS_FIXED_ON,
+        null="a regret: infinite, the choice misses the target or was not recorded",
     )
     print(f"\n{time.monotonic() - started_s:.0f} s; written: {arguments.out}")
 

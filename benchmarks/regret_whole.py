@@ -13,26 +13,23 @@ Every habit is charged for what it runs, as the advice is.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from regret.situation import PROFILES
+from regret.harness import arguments_of, write_answers
+from regret.recorded_question import question_of
 from regret.whole_habits import WHOLE_HABITS
 from regret.whole_situation import WholeSituation, profiles_of, whole_situation
 from regret.whole_table import ADVISE, WholeAnswer, table
 
 from batchlab.advice.advisor import advise
-from batchlab.advice.parts import Configuration
-from batchlab.advice.question import Option, Question
+from batchlab.advice.question import Question
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
-from batchlab.records.estimate import Estimate
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
 RESULTS = Path(__file__).parent / "results" / "regret_whole.json"
@@ -53,40 +50,17 @@ class Reply:
     problem: str = ""
 
 
-def question_of(situation: WholeSituation, budget_s: float) -> Question:
+def asked(situation: WholeSituation, budget_s: float) -> Question:
     """Which batch size trains as well as the reference in the least time?"""
     header = situation.header
-    return Question(
-        objective="time",
-        metric=header.metric,
-        better=header.better,
-        target=None,
-        target_origin="pilot",
-        reference=Configuration(
-            batch_size=header.reference_batch_size,
-            micro_batch_size=header.reference_batch_size,
-            learning_rate=header.reference_learning_rate,
-        ),
-        options=tuple(
-            Option(
-                batch_size=size,
-                micro_batch_size=size,
-                step_s=Estimate.of(step_s, interval=(step_s, step_s), n=8),
-                peak_bytes=None,
-            )
-            for size, step_s in situation.step_s.items()
-        ),
-        n_train=header.n_train,
-        budget_s=budget_s,
-        longest_epochs=header.epochs,
-    )
+    return question_of(header, situation.step_s, budget_s, longest_epochs=header.epochs)
 
 
 def advised(situation: WholeSituation, budget_s: float) -> Reply:
     """Ask the advice."""
     engine = situation.engine()
     try:
-        advice = advise(question_of(situation, budget_s), engine)
+        advice = advise(asked(situation, budget_s), engine)
     except BatchlabError as error:
         return Reply(
             cell=situation.reference,
@@ -162,33 +136,15 @@ def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -
     return answers
 
 
-def _document(answers: Sequence[WholeAnswer], draws: int) -> dict[str, object]:
-    return {
-        "command": "python benchmarks/regret_whole.py",
-        "draws": draws,
-        "null": "a number: infinite, what was named misses the level or was not recorded",
-        "columns": [each.name for each in fields(WholeAnswer)],
-        "answers": [[_plain(value) for value in astuple(each)] for each in answers],
-    }
-
-
-def _plain(value: object) -> object:
-    """Three digits of a number, None for what JSON has no number for."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.3g}") if math.isfinite(value) else None
-
-
 def main() -> None:
-    recorded = sorted(path.name.removesuffix(".csv.gz") for path in GRIDS.glob("*.csv.gz"))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workloads", nargs="+", choices=recorded, default=recorded)
-    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
-    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
-    parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
+    arguments = arguments_of(
+        __doc__.splitlines()[0],
+        grids=GRIDS,
+        budgets=BUDGETS,
+        draws=10,
+        processes=1,
+        out=RESULTS,
+    )
     started_s = time.monotonic()
     jobs = []
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -200,8 +156,12 @@ def main() -> None:
                     jobs.append(job)
         answers = [answer for job in jobs for answer in job.result()]
     print(table(answers))
-    arguments.out.write_text(
-        json.dumps(_document(answers, arguments.draws), separators=(",", ":")) + "\n"
+    write_answers(
+        arguments.out,
+        answers,
+        command="python benchmarks/regret_whole.py",
+        draws=arguments.draws,
+        null="a number: infinite, what was named misses the level or was not recorded",
     )
     print(f"\n{time.monotonic() - started_s:.0f} s; written: {arguments.out.name}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from .table_parts import both, head, percent, quantile, row
 
 ADVISE = "advise"
 # From so many trainings of the tuned reference on, to the next of them.
@@ -86,19 +87,19 @@ def table(answers: Sequence[WholeAnswer]) -> str:
     lines = [
         "Regret, median / 90th percentile, by the budget in trainings of the tuned reference.",
         "",
-        *_head("trainings", "whole trainings", ADVISE, *habits),
+        *head("trainings", "whole trainings", ADVISE, *habits),
     ]
     for name, some in _binned(answers):
         whole = statistics.median(each.whole_trainings for each in some)
-        cells = [_both(_regrets(some, who)) for who in (ADVISE, *habits)]
-        lines.append(_row(name, f"{whole:.3g}", *cells))
+        cells = [both(_regrets(some, who)) for who in (ADVISE, *habits)]
+        lines.append(row(name, f"{whole:.3g}", *cells))
     lines += ["", "The share that ends worse by more than the margin.", ""]
-    lines += _head("trainings", ADVISE, *habits)
+    lines += head("trainings", ADVISE, *habits)
     for name, some in _binned(answers):
         cells = [_worse([each for each in some if each.who == who]) for who in (ADVISE, *habits)]
-        lines.append(_row(name, *cells))
-    lines += ["", "The advice, with 95 % intervals over workloads.", "", *_head(*_OF_ADVICE)]
-    lines += [_row(name, *_of_advice(some)) for name, some in _binned(own)]
+        lines.append(row(name, *cells))
+    lines += ["", "The advice, with 95 % intervals over workloads.", "", *head(*_OF_ADVICE)]
+    lines += [row(name, *_of_advice(some)) for name, some in _binned(own)]
     lines += ["", "The advice by workload, from 12 trainings on.", "", *_by_workload(own)]
     problems = Counter(each.problem for each in own if each.problem)
     lines += ["", *(f"- problem, {n} times: {text}" for text, n in problems.items())]
@@ -106,13 +107,13 @@ def table(answers: Sequence[WholeAnswer]) -> str:
 
 
 def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
-    lines = _head("workload", "answers", "median / 90th percentile", "named ends worse", "verdicts")
+    lines = head("workload", "answers", "median / 90th percentile", "named ends worse", "verdicts")
     for workload in sorted({each.workload for each in own}):
         some = [e for e in own if e.workload == workload and e.tuned_trainings >= _ENOUGH]
         if some:
-            regrets = _both([each.regret for each in some])
+            regrets = both([each.regret for each in some])
             worse = _worse([each for each in some if each.named_as != "reference"])
-            lines.append(_row(workload, str(len(some)), regrets, worse, _verdicts(some)))
+            lines.append(row(workload, str(len(some)), regrets, worse, _verdicts(some)))
     return lines
 
 
@@ -130,7 +131,7 @@ def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
         _with_interval(named, lambda some: statistics.fmean(each.ends_worse for each in some)),
         _worse(at_the_end),
         f"{no_slower} of {len(provisional)}",
-        _percent(statistics.median(each.spent for each in own)),
+        percent(statistics.median(each.spent for each in own)),
         _verdicts(own),
     ]
 
@@ -141,7 +142,7 @@ def _with_interval(
     if not answers:
         return "-"
     low, high = interval_over_workloads(answers, value_of)
-    return f"{_percent(value_of(answers))} ({_percent(low)} to {_percent(high)})"
+    return f"{percent(value_of(answers))} ({percent(low)} to {percent(high)})"
 
 
 def interval_over_workloads(
@@ -161,12 +162,6 @@ def interval_over_workloads(
         for _ in range(N_RESAMPLES)
     ]
     return quantile(values, _LOW), quantile(values, _HIGH)
-
-
-def quantile(values: Iterable[float], fraction: float) -> float:
-    """The quantile, infinite values included; a value that was observed, never one between."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, math.ceil(fraction * len(ordered)) - 1))]
 
 
 def bin_of(tuned_trainings: float) -> str:
@@ -193,7 +188,7 @@ def _regrets(answers: Sequence[WholeAnswer], who: str) -> list[float]:
 def _worse(answers: Sequence[WholeAnswer]) -> str:
     if not answers:
         return "-"
-    return f"{_percent(statistics.fmean(each.ends_worse for each in answers))} of {len(answers)}"
+    return f"{percent(statistics.fmean(each.ends_worse for each in answers))} of {len(answers)}"
 
 
 def _verdicts(own: Sequence[WholeAnswer]) -> str:
@@ -201,19 +196,3 @@ def _verdicts(own: Sequence[WholeAnswer]) -> str:
         each.verdict + (" (easier level)" if each.origin == "easier" else "") for each in own
     )
     return ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
-
-
-def _both(regrets: Sequence[float]) -> str:
-    return f"{_percent(quantile(regrets, 0.5))} / {_percent(quantile(regrets, 0.9))}"
-
-
-def _percent(value: float) -> str:
-    return "fails" if math.isinf(value) else f"{round(100 * value)} %"
-
-
-def _head(*cells: str) -> list[str]:
-    return [_row(*cells), "|" + "---|" * len(cells)]
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -12,25 +11,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
-REGRET = Path(__file__).parents[2] / "benchmarks" / "regret"
+from tests.reference.script import script
 
 
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
     """benchmarks/regret/record.py, a script that finds its workloads beside it."""
-    monkeypatch.syspath_prepend(REGRET)
-    spec = importlib.util.spec_from_file_location("record_script", REGRET / "record.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "record_script", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "HERE", tmp_path)
-    monkeypatch.setattr(module, "step_s_of", lambda workload, size: 100.0 + size)
-    yield module
-    for beside in ("workloads", "one_training", "row", "row_file"):
-        sys.modules.pop(beside, None)
+    with script("regret/record.py") as module:
+        monkeypatch.setattr(module, "HERE", tmp_path)
+        monkeypatch.setattr(module, "step_s_of", lambda workload, size: 100.0 + size)
+        yield module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -12,13 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.reference.script import BENCHMARKS, script
 
 from batchlab.engines.recorded_grid import RecordedGrid
 
-REGRET = Path(__file__).parents[2] / "benchmarks" / "regret"
 EPOCHS, N_TRAIN = 8, 2048
-BESIDE = ("workloads", "whole_workloads", "held_out_workloads", "one_training", "row", "row_file",
-          "rate_window", "whole_level")  # fmt: skip
 
 
 class Stopped(Exception):
@@ -28,13 +25,6 @@ class Stopped(Exception):
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """record_whole.py with a made-up workload and made-up curves; how many it trained."""
-    monkeypatch.syspath_prepend(REGRET)
-    spec = importlib.util.spec_from_file_location("record_whole_script", REGRET / "record_whole.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "record_whole_script", module)
-    spec.loader.exec_module(module)
     workload = SimpleNamespace(
         name="made-up",
         epochs=EPOCHS,
@@ -45,8 +35,7 @@ def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simpl
         train=(range(N_TRAIN),),
         better=lambda metric: "higher",
     )
-    state = SimpleNamespace(module=module, trained=[], stop_after=math.inf, folder=tmp_path)
-    row_of = sys.modules["row"].Row
+    state = SimpleNamespace(trained=[], stop_after=math.inf, folder=tmp_path)
 
     def trained(workload: Any, length: Any, **cell: Any) -> Any:
         if len(state.trained) >= state.stop_after:
@@ -54,17 +43,18 @@ def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simpl
         key = cell["batch_size"], cell["octave"], cell["seed"]
         state.trained.append(key)
         status, curve = made_up_curve(*key)
-        return row_of(batch_size=key[0], octave=key[1], seed=key[2], status=status, curve=curve)
+        return sys.modules["row"].Row(
+            batch_size=key[0], octave=key[1], seed=key[2], status=status, curve=curve
+        )
 
-    monkeypatch.setattr(module, "FOLDER", tmp_path)
-    monkeypatch.setattr(module, "WORKLOADS", {"made-up": lambda: workload})
-    monkeypatch.setattr(module, "WHOLE_BATCH_SIZES", {"made-up": (16, 256)})
-    monkeypatch.setattr(module, "trained", trained)
-    monkeypatch.setattr(module, "step_s_of", lambda workload, size: 100.0 + size)
-    monkeypatch.setattr(module, "eval_s_of", lambda workload: 0.25)
-    yield state
-    for beside in BESIDE:
-        sys.modules.pop(beside, None)
+    with script("regret/record_whole.py") as state.module:
+        monkeypatch.setattr(state.module, "FOLDER", tmp_path)
+        monkeypatch.setattr(state.module, "WORKLOADS", {"made-up": lambda: workload})
+        monkeypatch.setattr(state.module, "WHOLE_BATCH_SIZES", {"made-up": (16, 256)})
+        monkeypatch.setattr(state.module, "trained", trained)
+        monkeypatch.setattr(state.module, "step_s_of", lambda workload, size: 100.0 + size)
+        monkeypatch.setattr(state.module, "eval_s_of", lambda workload: 0.25)
+        yield state
 
 
 def made_up_curve(size: int, octave: int, seed: int) -> tuple[str, tuple[tuple[int, float], ...]]:
@@ -182,9 +172,9 @@ def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apar
         predictions = len(examples) * (examples.shape[1] - 1 if examples.shape[1] == 9 else 1)
         assert predictions == 10_000
         assert len(workload.train[0]) == 16_384
-    assert not {path.name.split(".")[0] for path in (REGRET / "whole").glob("*")} & set(
-        held_out.HELD_OUT
-    )
+    assert not {
+        path.name.split(".")[0] for path in (BENCHMARKS / "regret" / "whole").glob("*")
+    } & set(held_out.HELD_OUT)
 
 
 def test_a_rate_warms_up_in_a_line_and_ends_at_nothing(recording: SimpleNamespace) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import statistics
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,15 +13,16 @@ from typing import Any
 import pytest
 from benchmarks.regret.habits import HABITS
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
+from benchmarks.regret.table_parts import quantile
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
+from tests.reference.script import BENCHMARKS, script
 from tests.reference.small_workloads import small_trial
 
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.run_length import RunLength
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
 FAST = (64, 0.4)
 
@@ -35,17 +34,10 @@ def drawn(tmp_path: Path) -> Situation:
 
 
 @pytest.fixture(scope="module")
-def harness() -> ModuleType:
+def harness() -> Iterator[ModuleType]:
     """benchmarks/regret.py, which is a script beside the folder of the same name."""
-    spec = importlib.util.spec_from_file_location("regret_script", BENCHMARKS / "regret.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["regret_script"] = module
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        spec.loader.exec_module(module)
-    return module
+    with script("regret.py") as module:
+        yield module
 
 
 # ---- the recorded grids
@@ -247,12 +239,13 @@ def test_random_search_without_a_budget_finds_nothing(drawn: Situation) -> None:
 # ---- the table
 
 
-def test_a_quantile_is_an_observed_value_and_takes_infinity(harness: ModuleType) -> None:
+def test_a_quantile_is_an_observed_value_and_takes_infinity() -> None:
     values = [0.3, 0.1, math.inf, 0.2]
 
-    assert harness.quantile(values, 0.5) == 0.2
-    assert harness.quantile(values, 0.9) == math.inf
-    assert harness.quantile([0.1] * 18 + [0.5] * 2, 0.9) == 0.1
+    assert quantile(values, 0.5) == 0.2
+    assert quantile(values, 0.9) == math.inf
+    assert quantile([0.1] * 18 + [0.5] * 2, 0.9) == 0.1
+    assert quantile(values, 0.0) == min(values)
 
 
 def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
@@ -335,7 +328,7 @@ def test_half_of_the_workloads_had_no_part_in_fixing_the_constants(harness: Modu
 
 
 def test_the_question_is_that_of_the_grid(harness: ModuleType, drawn: Situation) -> None:
-    question = harness.question_of(drawn, 2.5)
+    question = harness.asked(drawn, 2.5)
 
     assert question.target == drawn.grid.target
     assert [option.batch_size for option in question.options] == [16, 32, 64]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,14 +14,13 @@ from benchmarks.regret.whole_table import (
     WholeAnswer,
     bin_of,
     interval_over_workloads,
-    quantile,
     table,
 )
+from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
 
 from batchlab.engines.recorded_grid import RecordedGrid
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
 ANSWER = WholeAnswer(
     workload="one",
@@ -45,19 +43,10 @@ ANSWER = WholeAnswer(
 
 
 @pytest.fixture(scope="module")
-def harness() -> ModuleType:
+def harness() -> Iterator[ModuleType]:
     """benchmarks/regret_whole.py, which is a script."""
-    spec = importlib.util.spec_from_file_location(
-        "regret_whole_script", BENCHMARKS / "regret_whole.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["regret_whole_script"] = module
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        spec.loader.exec_module(module)
-    return module
+    with script("regret_whole.py") as module:
+        yield module
 
 
 def test_the_advice_sets_its_level_from_a_whole_training(
@@ -65,7 +54,7 @@ def test_the_advice_sets_its_level_from_a_whole_training(
 ) -> None:
     drawn = harness.whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
 
-    question = harness.question_of(drawn, 1.0)
+    question = harness.asked(drawn, 1.0)
     reply = harness.advised(drawn, 75 * drawn.tuned_reference_s)
 
     assert (question.target, question.longest_epochs) == (None, EPOCHS)
@@ -119,13 +108,6 @@ def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path: Path
 )
 def test_a_budget_has_a_bin(trainings: float, name: str) -> None:
     assert bin_of(trainings) == name
-
-
-def test_a_quantile_is_an_observed_value_and_takes_infinity() -> None:
-    values = [0.3, 0.1, math.inf, 0.2]
-
-    assert (quantile(values, 0.5), quantile(values, 0.9)) == (0.2, math.inf)
-    assert quantile(values, 0.0) == 0.1
 
 
 def test_the_interval_is_over_workloads_not_over_answers() -> None:

@@ -1,0 +1,66 @@
+"""What both records of regret share: the options of their commands, and the file of answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+from .situation import PROFILES
+
+
+def arguments_of(
+    about: str,
+    *,
+    grids: Path,
+    budgets: Sequence[float],
+    draws: int,
+    processes: int,
+    out: Path,
+) -> argparse.Namespace:
+    """What was asked for on the command line; the record's own values where nothing was.
+
+    Args:
+        about: one line on the command.
+        grids: the folder of the recorded workloads.
+        budgets: in the record's unit.
+        draws: splits of the seeds.
+        processes: side by side.
+        out: the file of answers.
+    """
+    recorded = sorted(path.name.removesuffix(".csv.gz") for path in grids.glob("*.csv.gz"))
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--workloads", nargs="+", choices=recorded, default=recorded)
+    parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
+    parser.add_argument("--budgets", nargs="+", type=float, default=budgets)
+    parser.add_argument("--draws", type=int, default=draws)
+    parser.add_argument("--processes", type=int, default=processes)
+    parser.add_argument("--out", type=Path, default=out)
+    return parser.parse_args()
+
+
+def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:
+    """Write the answers, one row each, after what has to be known about them.
+
+    Args:
+        out: the file.
+        answers: of one dataclass; its fields are the columns.
+        about: further fields of the document.
+    """
+    document = {
+        **about,
+        "columns": [each.name for each in fields(answers[0])],
+        "answers": [[_plain(value) for value in astuple(each)] for each in answers],
+    }
+    out.write_text(json.dumps(document, separators=(",", ":")) + "\n")
+
+
+def _plain(value: object) -> object:
+    """Three digits of a number, None for what JSON has no number for."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.3g}") if math.isfinite(value) else None
