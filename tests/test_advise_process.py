@@ -18,7 +18,7 @@ from batchlab.engines.journal import JournalEntry, stored_journal
 from batchlab.errors import StoreError
 from batchlab.store.store import Store
 
-BUDGET_S = 90.0
+BUDGET_S = 30.0
 PATIENCE_S = 120.0
 # What a busy machine may add to the end of the process after its budget: Python's own shutdown.
 LATE_S = 5.0
@@ -91,7 +91,7 @@ def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions(
     assert runs_of(after)[: len(runs_of(before))] == runs_of(before)
     assert after[0].profile == before[0].profile
     answer = json.loads(out_again)
-    assert answer["verdict"] in ("recommend", "indifferent", "cannot_tell")
+    assert answer["verdict"] in ("recommend", "better", "indifferent", "cannot_tell")
     assert answer["spent_s"] <= BUDGET_S
     assert (tmp_path / "page.html").stat().st_size > 0
 

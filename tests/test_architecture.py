@@ -151,6 +151,7 @@ def test_a_new_file_is_guarded_at_birth(copied: Path, file: str, line: str, cont
     assert contract in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", MUST_NOT_LOAD)
 def test_a_room_loads_without_what_it_must_not_need(pattern: str) -> None:
     rooms = [module_name(file) for file in matching(pattern)]
@@ -181,6 +182,7 @@ def test_importing_batchlab_takes_less_than_150_ms() -> None:
     assert import_s < 0.150
 
 
+@pytest.mark.slow
 def test_nothing_evaluates_text_or_unpickles_from_a_file() -> None:
     never = {
         "eval",
@@ -202,6 +204,7 @@ def test_nothing_evaluates_text_or_unpickles_from_a_file() -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_no_array_file_is_read_with_pickle_allowed() -> None:
     found = [
         f"{file}:{line} {name}(allow_pickle=...)"
@@ -214,6 +217,7 @@ def test_no_array_file_is_read_with_pickle_allowed() -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_nothing_reaches_for_the_network() -> None:
     clients = ("urllib.request", "http.client", "requests", "httpx", "ftplib", "torch.hub")
 
@@ -254,6 +258,7 @@ def test_a_room_that_is_not_there_is_not_passed_over() -> None:
         matching("no_such_room/*.py")
 
 
+@pytest.mark.slow
 def test_no_test_module_imports_another() -> None:
     found = [
         f"{file}:{line} imports {name}"

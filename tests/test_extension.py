@@ -54,6 +54,7 @@ def extend(monkeypatch: pytest.MonkeyPatch, registry: ModuleType, folder: str) -
     monkeypatch.setattr(registry, "__path__", [*registry.__path__, str(FOLDER / folder)])
 
 
+@pytest.mark.slow
 def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     extend(monkeypatch, builtin, "workloads")
 
@@ -95,6 +96,7 @@ def test_a_file_more_is_a_language_more(monkeypatch: pytest.MonkeyPatch) -> None
     assert "GAIN" in said
 
 
+@pytest.mark.slow
 def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     extend(monkeypatch, sweep_figures, "figures")
 
@@ -144,6 +146,7 @@ def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [piece for piece in letters_outside(in_brackets) if "power" in piece] == []
 
 
+@pytest.mark.slow
 def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     extend(monkeypatch, measurement_folder, "measurements")
 

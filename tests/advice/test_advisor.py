@@ -105,6 +105,7 @@ def test_a_reference_that_misses_the_target_gives_a_lower_bound_of_the_gain():
     assert "missed" in reason_text(advice.gain.reason)
 
 
+@pytest.mark.slow
 def test_b_crit_is_told_with_an_interval_that_holds_the_truth():
     advice, _ = advised()
 
@@ -152,6 +153,7 @@ def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
     assert advice.more_budget_s is not None
 
 
+@pytest.mark.slow
 def test_where_every_batch_size_takes_the_same_time_it_says_so():
     truth = Truth(noise=0.03)
 
@@ -172,6 +174,7 @@ def test_nothing_is_spent_on_a_batch_size_that_is_only_compared_with_itself():
     assert len([run for run in advice.tried if run.purpose == "value"]) <= 4
 
 
+@pytest.mark.slow
 def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     """Half of the budget and more would go to seeds that can tell nothing."""
 
@@ -243,6 +246,7 @@ def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
     assert allocation.runs_may_tell(state, None, decision)
 
 
+@pytest.mark.slow
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     truth = Truth(noise=0.12)
     step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}
@@ -296,6 +300,7 @@ def most_seeds_where_three_are_alike(truth, salt):
     return max(len(seeds_that_chose(advice, size)) for size in step_s)
 
 
+@pytest.mark.slow
 def test_a_rate_that_further_seeds_would_hardly_move_is_asked_about_twice_at_most():
     narrow = Truth(noise=0.15, left=0.4, right=0.4)
 
@@ -391,6 +396,7 @@ def test_without_a_target_a_pilot_sets_one():
     assert reason_text(advice.steps[0].did).startswith("pilot")
 
 
+@pytest.mark.slow
 def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
     advice, _ = advised(target=None, truth=Truth(best_rate=0.0004), trainings=600)
 
@@ -425,6 +431,7 @@ def test_batch_sizes_that_did_not_run_are_neither_trained_nor_recommended():
     assert not advice.candidate(1024).fits
 
 
+@pytest.mark.slow
 def test_samples_takes_the_largest_batch_size_within_delta_of_the_fewest_examples():
     truth = Truth(b_crit=2000.0, s_min=50.0)
 

@@ -106,6 +106,7 @@ def test_what_may_be_worse_is_not_in_the_flat_set_though_it_lies_between():
     assert decision.flat_set == (SIZES[0], SIZES[2])
 
 
+@pytest.mark.slow
 def test_the_upper_bounds_hold_all_at_once_in_95_of_100_studies():
     rng = np.random.default_rng(0)
     n_studies, held = 600, 0

@@ -105,6 +105,7 @@ def test_what_is_best_so_far_is_told_where_nothing_is_recommended() -> None:
     assert document_of(made_up_advice())["provisional"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", KINDS.values(), ids=KINDS)
 def test_the_dict_of_an_advice_is_the_document_but_for_where_it_is_from(
     made: Callable[[], Advice],

@@ -59,6 +59,7 @@ def test_a_batch_size_that_never_gets_to_the_level_is_not_named():
     assert advice.endings.verdict == "no_worse"
 
 
+@pytest.mark.slow
 def test_what_is_faster_to_the_level_but_ends_worse_is_out_and_the_next_one_is_named():
     """The tuned reference ends far better than both pilots, by which the level was set."""
 
@@ -75,6 +76,7 @@ def test_what_is_faster_to_the_level_but_ends_worse_is_out_and_the_next_one_is_n
     assert advice.endings.recommended.found[0] > USUAL_END + 0.01
 
 
+@pytest.mark.slow
 def test_where_nothing_faster_lasts_for_a_whole_training_the_reference_stays_for_now():
     """A rate that gets to the level may not survive what comes after it."""
 
@@ -89,6 +91,7 @@ def test_where_nothing_faster_lasts_for_a_whole_training_the_reference_stays_for
     assert (advice.provisional.batch_size, advice.provisional.learning_rate) == (64, 0.01)
 
 
+@pytest.mark.slow
 def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
     advice, _ = advised(end_noise=0.0012, trainings=60)
 
@@ -100,6 +103,7 @@ def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
     assert advice.provisional.batch_size > 64
 
 
+@pytest.mark.slow
 def test_how_much_more_budget_would_tell_is_said_as_far_as_the_seeds_reach():
     studies = [advised(end_noise=0.0007, trainings=40, salt=salt)[0] for salt in (0, 1)]
 
@@ -125,6 +129,7 @@ def test_with_the_budget_that_may_tell_half_of_the_studies_that_were_open_name_a
     assert named >= proposed / 2
 
 
+@pytest.mark.slow
 def test_whole_trainings_are_not_cut_by_the_end_of_the_budget():
     """Three seeds of each configuration come to their end, though little is left."""
     for salt in range(4):
@@ -136,6 +141,7 @@ def test_whole_trainings_are_not_cut_by_the_end_of_the_budget():
         assert min(counts) >= 3, salt
 
 
+@pytest.mark.slow
 def test_what_is_left_after_an_ending_was_shown_goes_into_the_open_decision():
     advice, engine = advised(trainings=300.0, noise=0.2, salt=2)
 
@@ -147,6 +153,7 @@ def test_what_is_left_after_an_ending_was_shown_goes_into_the_open_decision():
     assert engine.spent_s() >= 0.8 * advice.budget_s
 
 
+@pytest.mark.slow
 def test_a_configuration_is_looked_at_as_often_as_was_fixed_before():
     """Decided on again, it keeps what was found on it: a further look would be one too many."""
     advice, _ = advised(trainings=300.0, noise=0.2, salt=2)
@@ -171,6 +178,7 @@ def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
     assert advice.reason.code == "whole_trainings_not_seen"
 
 
+@pytest.mark.slow
 def test_what_is_faster_and_ends_worse_is_said_with_what_is_named_instead():
     advice, _ = advised(
         end=lambda size, rate: USUAL_END + (0.012 if (size, rate) == (64, 0.02) else 0.0),
@@ -193,6 +201,7 @@ def test_asked_for_samples_an_open_decision_has_its_own_reason():
     assert advice.reason.code == "runs_leave_open"
 
 
+@pytest.mark.slow
 def test_a_tight_budget_spends_less_on_the_reference_batch_size():
     def tuning_runs(trainings):
         advice, _ = advised(trainings=trainings)
@@ -211,18 +220,17 @@ def test_a_target_that_was_given_asks_for_no_ends():
     assert advice.recommendation is not None
 
 
-def high_rates_end_worse(size: int, rate: float) -> float:
-    return USUAL_END + (0.012 if size == 64 and rate not in (0.01, 0.04) else 0.0)
+def others_end_worse(by: float, cooling, **truth):
+    """The reference's usual rates end better by so much, unless a cool-down mends the others."""
+
+    def end(size: int, rate: float) -> float:
+        return USUAL_END + (by if size == 64 and rate not in (0.01, 0.04) else 0.0)
+
+    return advised(end=end, cooling=cooling, best_rate=0.02, right=0.3, left=0.3, **truth)
 
 
 def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_mends_it():
-    advice, engine = advised(
-        end=high_rates_end_worse,
-        cooling=lambda size, rate: 0.014 if size > 64 else 0.0005,
-        best_rate=0.02,
-        right=0.3,
-        left=0.3,
-    )
+    advice, engine = others_end_worse(0.012, lambda size, rate: 0.014 if size > 64 else 0.0005)
 
     assert advice.recommendation.batch_size == 1024
     assert advice.recommendation.cool_down == 0.2
@@ -235,15 +243,10 @@ def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_men
     assert {trial.seed for trial in cooled} <= set(advice.endings.at_constant_rate.seeds)
 
 
+@pytest.mark.slow
 def test_a_cool_down_that_helps_the_reference_as_much_mends_nothing():
     """Both sides get it: against a reference without one, nearly every high rate would pass."""
-    advice, _ = advised(
-        end=high_rates_end_worse,
-        cooling=lambda size, rate: 0.014,
-        best_rate=0.02,
-        right=0.3,
-        left=0.3,
-    )
+    advice, _ = others_end_worse(0.012, lambda size, rate: 0.014)
 
     assert advice.recommendation.batch_size == 64
     assert advice.recommendation.cool_down == 0.0
@@ -251,45 +254,28 @@ def test_a_cool_down_that_helps_the_reference_as_much_mends_nothing():
     assert "does not mend it" in reason_text(notes[0])
 
 
+@pytest.mark.slow
 def test_a_cool_down_is_no_excuse_for_a_reference_that_ends_better_without_one():
-    advice, _ = advised(
-        end=high_rates_end_worse,
-        cooling=lambda size, rate: 0.004 if size > 64 else -0.02,
-        best_rate=0.02,
-        right=0.3,
-        left=0.3,
-    )
+    advice, _ = others_end_worse(0.012, lambda size, rate: 0.004 if size > 64 else -0.02)
 
     assert advice.recommendation.batch_size == 64
 
 
+@pytest.mark.slow
 def test_where_the_engine_cannot_cool_down_it_is_not_tried(monkeypatch):
     cannot = replace(SimulatedEngine.capabilities, cools_down=False)
     monkeypatch.setattr(SimulatedEngine, "capabilities", cannot)
 
-    advice, engine = advised(
-        end=high_rates_end_worse,
-        cooling=lambda size, rate: 0.014 if size > 64 else 0.0,
-        best_rate=0.02,
-        right=0.3,
-        left=0.3,
-    )
+    advice, engine = others_end_worse(0.012, lambda size, rate: 0.014 if size > 64 else 0.0)
 
     assert not any(request.trial.cool_down for request in engine.asked)
     assert advice.recommendation.batch_size == 64
 
 
+@pytest.mark.slow
 def test_what_seems_to_end_worse_gets_a_cool_down_before_more_seeds_are_asked():
-    def end(size: int, rate: float) -> float:
-        return USUAL_END + (0.0025 if size == 64 and rate not in (0.01, 0.04) else 0.0)
-
-    advice, _ = advised(
-        end=end,
-        cooling=lambda size, rate: 0.008 if size > 64 else 0.0,
-        best_rate=0.02,
-        right=0.3,
-        left=0.3,
-        end_noise=0.0009,
+    advice, _ = others_end_worse(
+        0.0025, lambda size, rate: 0.008 if size > 64 else 0.0, end_noise=0.0009
     )
 
     did = [step.did.code for step in advice.steps]

@@ -102,6 +102,7 @@ def test_a_second_seed_that_is_slower_at_all_rates_changes_nothing():
     assert found.learning_rate == before
 
 
+@pytest.mark.slow
 def test_two_seeds_find_better_rates_than_one():
     truth = Truth(noise=0.12, left=0.06, right=0.12)
     one, two = [], []

@@ -128,6 +128,7 @@ def test_the_search_of_advise_finds_the_best_and_pays_for_its_runs(
     assert both.spent_s - one_seed.spent_s > 2.5 * case.training_s
 
 
+@pytest.mark.slow
 def test_a_warm_start_spares_the_search_of_advise_runs(case: Case) -> None:
     cold, warm = (own_choices(replace(case, start=start))[0] for start in ("cold", "warm"))
 
@@ -226,6 +227,7 @@ def test_a_rate_that_fails_counts_as_cut() -> None:
     assert against_own([_answer("other", 0, math.inf)], own, 3.5)[0] == 2.5
 
 
+@pytest.mark.slow
 def test_the_comparison_runs_without_optuna(
     grid: RecordedGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +243,7 @@ def test_the_comparison_runs_without_optuna(
     assert json.loads(json.dumps(written, allow_nan=False))["failing_counts_as"] == 2.5
 
 
+@pytest.mark.slow
 def test_others_spend_what_advise_spent(case: Case) -> None:
     answers = [
         answer

@@ -61,6 +61,7 @@ def test_packed_lines_come_without_their_head(row_file: ModuleType, tmp_path: Pa
     assert list(row_file.packed_lines(file)) == [["16", "0.1"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("look_then_gone")
 def test_steps_are_timed_where_no_header_tells_their_times(record: ModuleType) -> None:
     recorder = record.Recorder("mlp-narrow", near_seeds=1, far_seeds=1)

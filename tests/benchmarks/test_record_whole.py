@@ -108,6 +108,7 @@ def test_the_reference_and_the_best_have_all_seeds_the_far_ones_a_few(
     assert len(grid.cells[16, 0.1]) == 4
 
 
+@pytest.mark.slow
 def test_stopped_at_any_moment_it_goes_on_and_packs_the_same_bytes(
     recording: SimpleNamespace,
 ) -> None:

@@ -49,6 +49,7 @@ def test_at_least_six_workloads_are_recorded() -> None:
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 class TestGrid:
+    @pytest.mark.slow
     def test_it_is_small_and_holds_enough_seeds_near_the_optimum(self, path: Path) -> None:
         grid = RecordedGrid.read(path)
 
@@ -72,6 +73,7 @@ class TestGrid:
             first = round(octaves[0])
             assert octaves == pytest.approx(list(range(first, first + len(octaves))))
 
+    @pytest.mark.slow
     def test_the_reference_configuration_reaches_the_target(self, path: Path) -> None:
         drawn = situation(RecordedGrid.read(path), "cpu", split=0)
 

@@ -42,6 +42,7 @@ def test_a_study_whose_only_rate_is_given_up_ends_with_its_reason():
     assert (advice.verdict, advice.reason.code) == ("cannot_tell", "none_met_on_fresh_seed")
 
 
+@pytest.mark.slow
 def test_what_is_named_is_judged_by_the_better_of_the_references():
     study = run_study("end", 1, 100.0)
     ends = {(64, 0.01): 0.97, (64, 0.02): 0.98, (512, 0.1): 0.978}

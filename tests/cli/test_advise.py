@@ -30,6 +30,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return asked
 
 
+@pytest.mark.slow
 def test_advise_answers_on_one_screen_and_writes_its_report(
     do: Any, advised: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
     assert advised["budget_s"] == 180.0
 
 
+@pytest.mark.slow
 def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:
     do(
         *("advise", "mine.py:workload", "--objective", "samples", "--target", "accuracy=0.97"),
@@ -63,6 +65,7 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
     assert 9.0 <= advised["reserved_s"] < 60.0  # the report's own time, and what is gone
 
 
+@pytest.mark.slow
 def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict[str, Any]) -> None:
     done = do("advise", "--json")
 
@@ -71,6 +74,7 @@ def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict
     assert document["report"] == "batchlab-report.html"
 
 
+@pytest.mark.slow
 def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any]) -> None:
     first = made_up_advice().steps[0]
 

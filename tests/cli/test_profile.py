@@ -21,6 +21,7 @@ def quick_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_profile")
 def test_a_profile_as_json_is_one_document_that_can_be_read_elsewhere(
     do: Any, tmp_path: Path
@@ -36,6 +37,7 @@ def test_a_profile_as_json_is_one_document_that_can_be_read_elsewhere(
     assert not Path("batchlab.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_profile")
 def test_a_profile_as_text_has_a_table_and_says_what_fits(do: Any, tmp_path: Path) -> None:
     write_user_file(tmp_path)

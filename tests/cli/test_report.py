@@ -16,6 +16,7 @@ from batchlab.store.store import Store
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_format", ["text", "json", "html"])
 def test_the_report_of_an_advise_study_is_its_advice(
     output_format: str, do: Any, tmp_path: Path

@@ -93,6 +93,7 @@ def test_a_file_that_cannot_be_loaded_is_told_in_one_line(
     assert not Path("batchlab.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
@@ -172,6 +173,7 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_what_the_users_code_prints_stays_out_of_the_json_document(do: Any, tmp_path: Path) -> None:
     write_user_file(
         tmp_path,

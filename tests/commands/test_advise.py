@@ -14,7 +14,6 @@ import torch
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
-from tests.reference.one_fast import one_fast
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.user_file import write_user_file
@@ -131,6 +130,7 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
 # The answer
 
 
+@pytest.mark.slow
 def test_the_question_holds_what_was_asked_and_what_the_profile_saw(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -182,6 +182,7 @@ def test_a_rule_for_adam_is_left_out_where_it_refuses(lab: Path, advisor: Asking
     assert "sde-adam" not in rules[100]  # beta 1 = 0.8 would not stay above 0
 
 
+@pytest.mark.slow
 def test_the_advice_is_the_advisors_with_the_whole_budget_and_the_caveats_of_the_runs(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -193,6 +194,7 @@ def test_the_advice_is_the_advisors_with_the_whole_budget_and_the_caveats_of_the
     assert any("constant learning rate" in reason_text(caveat) for caveat in advice.caveats)
 
 
+@pytest.mark.slow
 def test_the_study_in_the_store_has_the_runs_behind_the_advice(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -208,6 +210,7 @@ def test_the_study_in_the_store_has_the_runs_behind_the_advice(
     assert stored.advice == advice
 
 
+@pytest.mark.slow
 def test_a_sweeps_study_has_no_advice(lab: Path, advisor: AskingAdvisor) -> None:
     advise(lab)
     with Store.existing(lab) as store:
@@ -226,6 +229,7 @@ def test_a_sweeps_study_has_no_advice(lab: Path, advisor: AskingAdvisor) -> None
 # Asked again, and taken up again
 
 
+@pytest.mark.slow
 def test_a_finished_study_asked_again_answers_the_same_without_a_child(
     lab: Path, advisor: AskingAdvisor, children: list[str], profiled: list[ProfileRequest]
 ) -> None:
@@ -303,7 +307,8 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workload_subject, "LocalProcesses", made)
 
 
-@pytest.mark.parametrize("after", one_fast([1, 4, 7], 4))
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [1, 4, 7])
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     lab: Path,
     tmp_path: Path,
@@ -332,6 +337,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     assert len(profiled) == 2  # once in each store
 
 
+@pytest.mark.slow
 def test_an_answer_in_another_form_is_asked_anew_from_its_trials(
     lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
 ) -> None:
@@ -381,6 +387,7 @@ def test_a_target_in_percent_of_an_accuracy_in_shares_is_refused_before_anything
     assert profiled == []
 
 
+@pytest.mark.slow
 def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
     lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
 ) -> None:
@@ -443,6 +450,7 @@ def test_a_budget_that_ends_within_the_profile_is_told(
         advise(lab)
 
 
+@pytest.mark.slow
 def test_a_profile_that_reached_what_is_needed_is_enough(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +465,7 @@ def test_a_profile_that_reached_what_is_needed_is_enough(
     assert [option.runs for option in advisor.questions[0].options] == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_model_that_fits_into_no_memory_is_told(lab: Path) -> None:
     with pytest.raises(WorkloadError, match="memory limit"):
         advise(lab, memory_limit_bytes=1000)
@@ -481,6 +490,7 @@ def without(made: Profile, *sizes: int) -> Profile:
     )
 
 
+@pytest.mark.slow
 def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,6 +515,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     assert advisor.asked[0][0] == 10
 
 
+@pytest.mark.slow
 def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvisor) -> None:
     advice = advise(lab)
 
@@ -516,6 +527,7 @@ def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvis
 # What the workload is like
 
 
+@pytest.mark.slow
 def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -575,6 +587,7 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     assert profiled == []  # nothing was spent on it
 
 
+@pytest.mark.slow
 def test_by_another_metric_they_are_with_a_caveat(lab: Path, advisor: AskingAdvisor) -> None:
     advice = advise(lab, workload=tiny(loss=contrastive), batch_sizes=(10, 50))
 
@@ -585,6 +598,7 @@ def batch_norm() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
 
 
+@pytest.mark.slow
 def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -598,6 +612,7 @@ def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option(
     assert any("BatchNorm" in reason_text(caveat) for caveat in advice.caveats)
 
 
+@pytest.mark.slow
 def test_a_reference_that_leaves_batch_norm_one_example_has_a_stand_in(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -621,6 +636,7 @@ def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]) -> Pr
     return profile_of(profiled.pop(), step_s=STEP_S / 100, device_name="a GPU")
 
 
+@pytest.mark.slow
 def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     lab: Path, advisor: AskingAdvisor, gpu: Profile, tmp_path: Path
 ) -> None:
@@ -637,6 +653,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
 
 
+@pytest.mark.slow
 def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -670,11 +687,13 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     assert "ran alone on a GPU" in figure.notes[0]
 
 
+@pytest.mark.slow
 def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload="other"))
 
 
+@pytest.mark.slow
 def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that_did(
     lab: Path, advisor: AskingAdvisor, gpu: Profile
 ) -> None:
@@ -684,6 +703,7 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
     assert "cannot be had on a GPU" in reason_text(advice.caveats[0])
 
 
+@pytest.mark.slow
 def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
     lab: Path, gpu: Profile, profiled: list[ProfileRequest]
 ) -> None:
@@ -705,6 +725,7 @@ def test_a_damaged_profile_is_told_with_its_file(lab: Path, tmp_path: Path) -> N
 # The caller
 
 
+@pytest.mark.slow
 def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor) -> None:
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

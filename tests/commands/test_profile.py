@@ -69,11 +69,13 @@ def test_the_public_name_is_the_call() -> None:
     assert batchlab.profile is profile
 
 
+@pytest.mark.slow
 def test_a_training_set_that_is_no_power_of_two_ends_with_all_of_it(of_37: Profile) -> None:
     assert [point.batch_size for point in of_37.points] == [1, 2, 4, 8, 16, 32, 37]
     assert of_37.largest_batch_size == 37
 
 
+@pytest.mark.slow
 def test_every_size_that_ran_has_blocks_threads_and_a_peak(of_37: Profile) -> None:
     for point in of_37.points:
         assert point.ran
@@ -84,6 +86,7 @@ def test_every_size_that_ran_has_blocks_threads_and_a_peak(of_37: Profile) -> No
         assert point.peak_bytes > 0
 
 
+@pytest.mark.slow
 def test_a_step_takes_time_and_its_interval_holds_the_median(of_37: Profile) -> None:
     for point in of_37.points:
         step_s = point.step_s
@@ -95,16 +98,19 @@ def test_a_step_takes_time_and_its_interval_holds_the_median(of_37: Profile) -> 
         assert 0 < step_s.low <= step_s.estimate <= step_s.high
 
 
+@pytest.mark.slow
 def test_the_profile_says_where_it_was_made(of_37: Profile) -> None:
     assert (of_37.device, of_37.n_train, of_37.reference_batch_size) == ("cpu", 37, 8)
     assert of_37.device_name
     assert dict(of_37.environment)["torch"] == str(torch.__version__)
 
 
+@pytest.mark.slow
 def test_a_real_profile_comes_back_from_json_as_it_was(of_37: Profile) -> None:
     assert Profile.from_json(of_37.to_json()) == of_37
 
 
+@pytest.mark.slow
 def test_only_the_sizes_that_were_asked_for_are_tried() -> None:
     made = profile(workload(), batch_sizes=(3, "full"))
 
@@ -124,6 +130,7 @@ def test_a_peak_grows_by_what_an_example_takes() -> None:
 # The caller
 
 
+@pytest.mark.slow
 def test_the_caller_is_left_as_it_was() -> None:
     def state() -> tuple[object, ...]:
         return (
@@ -146,6 +153,7 @@ def test_the_caller_is_left_as_it_was() -> None:
     assert torch.equal(given.train[0], data)
 
 
+@pytest.mark.slow
 def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(tmp_path: Path) -> None:
     reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
     before = random_streams()
@@ -158,6 +166,7 @@ def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(tmp_path
 # What a bad batch size takes down: its own probe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "status", "reason"),
     [
@@ -191,6 +200,7 @@ def test_a_probe_that_hangs_ends_at_its_time_limit(monkeypatch: pytest.MonkeyPat
     assert time.monotonic() - started_s < 60
 
 
+@pytest.mark.slow
 def test_a_model_that_only_runs_with_two_examples_is_profiled_from_there_on() -> None:
     made = profile(workload(model=profiled_workloads.with_batch_norm), batch_sizes=(1, 2, 8))
 
@@ -337,6 +347,7 @@ def test_wrong_usage_is_refused_before_anything_runs(
         profile(workload(), **keywords)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
     made = profile(workload(), batch_sizes=(4, 8), store=tmp_path / "lab.db")
 
@@ -345,6 +356,7 @@ def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
     assert kept == tuple(point.timing for point in made.points)
 
 
+@pytest.mark.slow
 def test_a_study_of_its_own_can_profile_within_a_share_of_its_time() -> None:
     loaded = live_workload(workload(), {})
     request = profile_request(loaded, batch_sizes=(4, 8))
@@ -372,12 +384,14 @@ def test_without_time_a_profile_has_no_points_and_says_so() -> None:
 # Defects of other batch-size finders, held here by name
 
 
+@pytest.mark.slow
 def test_no_success_is_reported_without_a_step(of_37: Profile) -> None:
     for point in of_37.points:
         assert point.timing is not None
         assert point.timing.block_steps * len(point.timing.block_s) >= 3
 
 
+@pytest.mark.slow
 def test_memory_is_not_said_to_run_out_because_a_message_says_so() -> None:
     given = that_does(profiled_workloads.speak_of_memory, at=4)
 

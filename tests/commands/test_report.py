@@ -34,6 +34,7 @@ def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
     assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
 
 
+@pytest.mark.slow
 def test_a_page_is_that_of_the_study_as_it_is_stored(lab: Path, tmp_path: Path) -> None:
     with Store.existing(lab) as store:
         study = store.study()
@@ -44,6 +45,7 @@ def test_a_page_is_that_of_the_study_as_it_is_stored(lab: Path, tmp_path: Path) 
     assert (tmp_path / "page.html").read_text() == html_page(study)
 
 
+@pytest.mark.slow
 def test_tables_and_images_tell_which_files_they_are(lab: Path, tmp_path: Path) -> None:
     tables = report(lab, output_format="csv", path=tmp_path / "table.csv").files
     images = report(lab, output_format="svg", path=tmp_path / "image.svg").files
@@ -54,6 +56,7 @@ def test_tables_and_images_tell_which_files_they_are(lab: Path, tmp_path: Path) 
     assert all(file.stat().st_size > 0 for file in (*tables, *images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_format", ["html", "text", "json", "csv"])
 def test_an_advice_that_does_not_read_is_told_with_the_command_that_asks_anew(
     lab: Path, tmp_path: Path, output_format: ReportFormat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.reference.made_up import made_up_timing
 from tests.reference.recorded_grid import made_up_rows, write_grid
 
@@ -135,6 +136,7 @@ def advised(grid: RecordedGrid, lab: Path) -> Advised:
     )
 
 
+@pytest.mark.slow
 def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     tmp_path: Path, children: list[str]
 ) -> None:

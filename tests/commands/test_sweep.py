@@ -363,6 +363,7 @@ def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -
     assert len(study.records) == 6
 
 
+@pytest.mark.slow
 def test_more_epochs_train_only_those_that_are_missing(lab: Path, tmp_path: Path) -> None:
     shorter = run(lab, epochs=2)
 
@@ -385,6 +386,7 @@ def test_fewer_epochs_than_are_stored_train_nothing(lab: Path, children: list[st
     assert study.records[0].epochs == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_and_ends_in_the_same_numbers(
     lab: Path, tmp_path: Path
 ) -> None:
@@ -446,6 +448,7 @@ def test_a_budget_that_ends_before_the_workload_is_checked_leaves_no_file(lab: P
     assert not lab.exists()
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -> None:
     run(lab, batch_sizes=(20,))
     with Store(lab) as other, other.claim("step-times"):

@@ -28,6 +28,7 @@ def read_slowly(part: str) -> tuple[np.ndarray, list[float]]:
     return np.array(list(content[16:]), dtype=np.uint8).reshape(-1, 784), labels
 
 
+@pytest.mark.slow
 def test_the_test_set_is_what_the_slow_reader_reads(split: Mnist) -> None:
     images, labels = read_slowly("t10k")
 
@@ -47,6 +48,7 @@ def test_images_are_rows_of_784_bytes_and_labels_bytes(split: Mnist) -> None:
         assert (labels.shape, labels.dtype) == ((n,), np.uint8)
 
 
+@pytest.mark.slow
 def test_validation_is_the_last_10_000_training_images(split: Mnist) -> None:
     whole = load_mnist(n_validation=0)
 

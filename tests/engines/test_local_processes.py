@@ -98,6 +98,7 @@ def test_a_trial_that_met_its_target_before_is_answered_without_training(
     assert trained == []
 
 
+@pytest.mark.slow
 def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
     lab: Path, packed: PackedWorkload, trained: list[Trial]
 ) -> None:
@@ -129,6 +130,7 @@ def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
     assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
 
 
+@pytest.mark.slow
 def test_a_run_under_way_at_the_end_of_the_budget_is_stopped_in_time(
     lab: Path, packed: PackedWorkload
 ) -> None:
@@ -186,6 +188,7 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
             run_all(engine, [ask(engine, steps=50)])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
     lab: Path, tmp_path: Path, packed: PackedWorkload, trained: list[Trial]
 ) -> None:

@@ -110,6 +110,7 @@ def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path: Path) -> No
     assert resumed == undisturbed
 
 
+@pytest.mark.slow
 def test_the_records_of_an_engine_that_keeps_none_are_in_the_study(tmp_path: Path) -> None:
     engine = toy()
     advice = advised(tmp_path / "lab.db", engine)

@@ -83,6 +83,7 @@ def test_the_interval_of_b_crit_is_wider_than_with_the_exponent_known():
     assert fit.b_crit.high / fit.b_crit.low > high / low
 
 
+@pytest.mark.slow
 def test_what_is_told_holds_its_estimate():
     rng = np.random.default_rng(5)
     for exponent in (0.6, 1.0, 1.5):

@@ -44,6 +44,7 @@ def test_a_run_that_never_got_there_raises_the_steps_that_leaving_it_out_would_u
     assert fit.steps(2048).low < law[2048] < fit.steps(2048).high
 
 
+@pytest.mark.slow
 def test_the_point_with_runs_that_never_got_there_is_that_of_greatest_likelihood():
     seen = drawn(4, cadence=0.0, seeds=8, sigma=0.3, stopped=-0.2)
     reached = [(one.batch_size, one.steps) for one in seen if not one.censored]

@@ -50,6 +50,7 @@ def test_it_is_where_dearer_linear_scaling_meets_the_curve(overhead, reference):
     assert found.estimate == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_its_interval_holds_the_truth():
     rng, n_draws, held = np.random.default_rng(6), 60, 0
     study = MadeUpStudy(sizes=SIZES, b_crit=900, seeds=2, sigma=0.05)

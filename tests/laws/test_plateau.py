@@ -72,6 +72,7 @@ def test_curve_still_rising_by_twice_delta_is_called_reached_at_most_twice(famil
     assert verdicts.count("not_yet") >= 0.95 * N_CURVES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", one_fast(["exponential", "power law"], "exponential"))
 def test_interval_of_the_expected_improvement_holds_the_truth_19_times_in_20(family):
     rng = np.random.default_rng(3)
@@ -122,6 +123,7 @@ def test_a_curve_that_has_turned_has_its_plateau_at_the_peak():
     assert plateau.expected_improvement.estimate is None
 
 
+@pytest.mark.slow
 def test_flat_noise_has_not_turned():
     rng = np.random.default_rng(6)
     epochs = np.arange(1.0, 41.0)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from benchmarks.step_time_coverage import process_coverage
 from tests.reference.made_up_profile import made_up_point, made_up_profile
-from tests.reference.one_fast import one_fast
 from tests.reference.step_time import PROCESSES
 
 from batchlab.errors import ProfileError
@@ -137,7 +136,8 @@ def test_blocks_that_scatter_widely_are_not_believed_because_processes_agree() -
     assert width(profile, 1024) > 0.3
 
 
-@pytest.mark.parametrize("name", one_fast(PROCESSES, "a CPU, 14 sizes"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROCESSES)
 def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
     held = process_coverage(PROCESSES[name], n_profiles=40, seed=1)
 
@@ -147,6 +147,7 @@ def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) 
     assert held["and the law"][0] > least
 
 
+@pytest.mark.slow
 def test_the_law_takes_out_most_of_what_processes_add() -> None:
     """Eleven sizes on one flat law, each off by 14 %: together they tell more than each alone."""
     rng = np.random.default_rng(2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.law_coverage import b_crit_coverage
+from benchmarks.law_coverage import b_crit_coverage, coverage
 from tests.reference.steps_to_target import (
     ANY_EXPONENT,
     EXPONENTS,
@@ -84,6 +84,7 @@ def test_the_test_statistic_is_the_textbook_one():
     assert test.statistic == pytest.approx(f_statistic(points, *fit_by_search(points)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_test_rejects_a_true_law_5_times_in_100():
     n_draws = 250
     rng = np.random.default_rng(11)
@@ -125,6 +126,7 @@ def test_without_repeats_the_law_cannot_be_tested_and_the_reason_says_so():
     assert "more seeds" in reason_text(test.reason)
 
 
+@pytest.mark.slow
 def test_seeds_that_all_agree_leave_the_interval_to_the_distances_from_the_curve():
     held, n_draws = [], 200
     rng = np.random.default_rng(8)
@@ -210,26 +212,18 @@ def test_a_batch_size_that_never_reached_the_target_does_not_count_as_a_third():
 # Coverage
 
 
+# With more draws: tests/nightly.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_intervals_hold_the_truth_92_to_98_times_in_100(name):
-    study, n_draws = STUDIES[name], 500
-    rng = np.random.default_rng(101)
-    b_crit, steps = [], []
-    for i in range(n_draws):
-        seen, truth = study.draw(rng)
-        fit = fit_steps_to_target(seen, seed=i)
-        if fit.law_holds:
-            b_crit.append(fit.b_crit.holds(study.b_crit))
-        draws = fit.log_steps_draws(study.sizes)
-        low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-        log_steps = np.array(list(truth.values()))
-        steps.append(np.mean((low <= log_steps) & (log_steps <= high)))
+    n_draws = 200
+
+    shares = coverage(STUDIES[name], n_studies=n_draws, seed=101)
 
     slack = 3 * (0.95 * 0.05 / n_draws) ** 0.5
-    assert 0.92 - slack < np.mean(b_crit) < 0.98 + slack
-    assert 0.92 - slack < np.mean(steps) < 0.98 + slack
-    assert len(b_crit) > 0.9 * n_draws
+    assert 0.92 - slack < shares["B_crit"] < 0.98 + slack
+    assert 0.92 - slack < shares["steps"] < 0.98 + slack
+    assert shares["withheld"] < 0.1
 
 
 # All rows at all exponents: tests/nightly.

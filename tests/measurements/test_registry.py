@@ -53,6 +53,7 @@ def test_listing_the_rows_loads_no_torch() -> None:
     assert done.stdout.split() == ["False"]
 
 
+@pytest.mark.slow
 def test_a_row_of_another_folder_reaches_a_process_that_does_not_know_the_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_shorter_timing_is_shorter() -> None:
     assert len(short.block_s) >= 3
 
 
+@pytest.mark.slow
 def test_steps_that_take_longer_than_the_timing_are_taken_a_few_times_only() -> None:
     def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
         steps.append(1)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.law_coverage import b_crit_coverage
+from benchmarks.law_coverage import b_crit_coverage, coverage
 from tests.reference.seed_scatter import SWEEPS, misses
-from tests.reference.steps_to_target import ANY_EXPONENT, EXPONENTS
+from tests.reference.steps_to_target import ANY_EXPONENT, EXPONENTS, STUDIES
 
-N_FITS, N_SWEEPS = 200, 600
+N_FITS, N_SWEEPS, N_STUDIES = 200, 600, 1000
 
 
 @pytest.mark.nightly
@@ -26,6 +26,18 @@ def test_b_crit_holds_the_truth_in_every_row_at_every_exponent() -> None:
     # Where little is known intervals are wider than they need be, so nothing is asked from above.
     slack = 3 * (0.95 * 0.05 / N_FITS) ** 0.5
     assert {row: held for row, held in least.items() if held <= 0.92 - slack} == {}
+
+
+@pytest.mark.nightly
+def test_the_intervals_of_every_made_up_study_hold_the_truth_92_to_98_times_in_100() -> None:
+    shares = {}
+    for name, study in STUDIES.items():
+        found = coverage(study, n_studies=N_STUDIES, seed=101)
+        shares |= {(name, what): found[what] for what in ("B_crit", "steps")}
+
+    print(f"{len(shares)} rows, from {min(shares.values()):.1%} to {max(shares.values()):.1%}")
+    slack = 3 * (0.95 * 0.05 / N_STUDIES) ** 0.5
+    assert {row: s for row, s in shares.items() if not 0.92 - slack < s < 0.98 + slack} == {}
 
 
 @pytest.mark.nightly

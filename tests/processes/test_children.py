@@ -89,6 +89,7 @@ def test_a_child_that_leaves_without_a_word_is_an_error_with_its_exit_code() -> 
     assert "exit code 3" in reason_text(result.reason)
 
 
+@pytest.mark.slow
 def test_a_hanging_child_ends_at_its_time_limit() -> None:
     started_s = time.monotonic()
 
@@ -131,6 +132,7 @@ def test_a_child_does_not_import_the_callers_main_module_again(tmp_path: Path) -
     assert done.stdout.split("\n") == ["main runs", "6", ""]
 
 
+@pytest.mark.slow
 def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = (
@@ -181,6 +183,7 @@ def is_running(pid: int) -> bool:
 MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0 or not (MEMORY_CGROUP / "memory.limit_in_bytes").exists(),
     reason="needs root and a memory control group (version 1) to have the kernel kill a process",

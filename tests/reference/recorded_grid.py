@@ -26,15 +26,17 @@ HEADER: Mapping[str, Any] = {
 }
 
 
-def write_grid(folder: Path, rows: Iterable[Row], **header: Any) -> Path:
-    """A grid of these rows; its path."""
+def write_grid(
+    folder: Path, rows: Iterable[Row], *, usual: Mapping[str, Any] = HEADER, **header: Any
+) -> Path:
+    """A grid of these rows, with the usual header but for what is given; its path."""
     lines = ["batch_size,learning_rate,seed,status,steps,curve"]
     for batch_size, learning_rate, seed, status, curve in rows:
         points = ";".join(f"{step}:{'' if value is None else value}" for step, value in curve)
         lines.append(f"{batch_size},{learning_rate},{seed},{status},{curve[-1][0]},{points}")
     path = folder / "made-up.csv.gz"
     path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
-    (folder / "made-up.json").write_text(json.dumps({**HEADER, **header}))
+    (folder / "made-up.json").write_text(json.dumps({**usual, **header}))
     return path
 
 

@@ -29,15 +29,14 @@ def half_width(variances: Sequence[float], n: Sequence[int], at: int, confidence
                 places.append((density, d0, s0_sq))
     total = sum(density for density, _, _ in places)
     places = [place for place in places if place[0] > 1e-8 * total]
+    density, d0, s0_sq = np.array(places).T
+    degrees = n[at] - 1 + d0
+    variance = ((n[at] - 1) * variances[at] + d0 * s0_sq) / degrees
     low, high = 0.0, 1e6
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
-        inside = 0.0
-        for density, d0, s0_sq in places:
-            degrees = n[at] - 1 + d0
-            variance = ((n[at] - 1) * variances[at] + d0 * s0_sq) / degrees
-            t = middle / (variance / n[at]) ** 0.5
-            inside += density / total * (2 * stats.t.cdf(t, degrees) - 1)
+        t = middle / (variance / n[at]) ** 0.5
+        inside = (density / total) @ (2 * stats.t.cdf(t, degrees) - 1)
         low, high = (middle, high) if inside < confidence else (low, middle)
     return high
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from tests.reference.recorded_grid import Row, write_grid
 
 N_TRAIN, EPOCHS = 1024, 20
 HEADER: dict[str, Any] = {
@@ -69,15 +69,6 @@ def write_whole_grid(
     return write_rows(folder, rows, **header)
 
 
-def write_rows(
-    folder: Path, rows: Iterable[tuple[int, float, int, str, Curve]], **header: Any
-) -> Path:
+def write_rows(folder: Path, rows: Iterable[Row], **header: Any) -> Path:
     """A grid of whole trainings of these rows; its path."""
-    lines = ["batch_size,learning_rate,seed,status,steps,curve"]
-    for size, rate, seed, status, curve in rows:
-        points = ";".join(f"{step}:{value}" for step, value in curve)
-        lines.append(f"{size},{rate},{seed},{status},{curve[-1][0]},{points}")
-    path = folder / "made-up.csv.gz"
-    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
-    (folder / "made-up.json").write_text(json.dumps({**HEADER, **header}))
-    return path
+    return write_grid(folder, rows, usual=HEADER, **header)

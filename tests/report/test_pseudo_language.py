@@ -11,7 +11,6 @@ from tests.reference.chart_words import figure_words
 from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.names import NAMES
-from tests.reference.one_fast import one_fast
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.visible_text import visible_texts
 
@@ -129,7 +128,8 @@ def test_the_text_of_a_sweep_is_all_from_the_catalogue(name: str) -> None:
     assert escaped([said]) == []
 
 
-@pytest.mark.parametrize("name", one_fast(STUDIES, "rates and bad ends"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
 def test_the_page_of_a_sweep_is_all_from_the_catalogue(name: str) -> None:
     with language(pseudo_language()):
         page = html_page(STUDIES[name])
@@ -137,6 +137,7 @@ def test_the_page_of_a_sweep_is_all_from_the_catalogue(name: str) -> None:
     assert escaped(visible_texts(page)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_charts_of_a_sweep_are_all_from_the_catalogue(name: str) -> None:
     with language(pseudo_language()):
@@ -177,6 +178,7 @@ def test_the_values_of_other_groups_are_the_users_own_and_all_else_is_from_the_c
     }
 
 
+@pytest.mark.slow
 def test_words_that_stand_in_no_catalogue_are_found() -> None:
     study = made_up_study(
         batch_sizes=(64,), endings={(64, 0.01, 0): (Status.NAN, "not translated", 2)}

@@ -3,7 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_text_report_loads_neither_torch_nor_a_plotting_library():
     code = (
         "import sys\n"

@@ -138,6 +138,7 @@ def test_a_users_trials_are_reused(path: Path) -> None:
     assert facts(path) == before
 
 
+@pytest.mark.slow
 def test_its_advice_is_asked_anew_from_its_trials(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,6 +300,7 @@ def test_a_store_that_is_just_being_made_by_another_is_waited_for(path):
     assert journal == ("wal",)
 
 
+@pytest.mark.slow
 def test_processes_that_find_no_store_make_one(tmp_path):
     code = """
 print("ready", flush=True)
@@ -544,6 +545,7 @@ with Store.existing(folder / "lab.db") as store:  # not a byte is left for SQLit
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(tmp_path):
     # A small disk in a mount namespace of its own, gone with the process.
     own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-Urm"]

@@ -137,6 +137,7 @@ def many_records(tmp_path_factory):
         yield opened
 
 
+@pytest.mark.slow
 @given(record=records_of(trials))
 @settings(max_examples=60, deadline=None)
 def test_a_record_comes_back_bit_for_bit(many_records, record):
@@ -573,6 +574,7 @@ def test_what_a_killed_process_had_stored_is_all_there(store, n_seen):
     assert found == tuple(an_evaluation(step, 1 / (step + 1)) for step in range(len(found)))
 
 
+@pytest.mark.slow
 def test_processes_that_write_one_store_at_once_lose_nothing(store):
     code = """
 with Store(sys.argv[1]) as store:

@@ -41,6 +41,7 @@ def excess_losses(workload: Workload, evaluations: tuple[Evaluation, ...]) -> li
     return [loss - best for step, loss in found if loss is not None and step > BURN_IN_STEPS]
 
 
+@pytest.mark.slow
 def test_full_batches_reach_the_optimum(tmp_path: Path) -> None:
     workload = least_squares.workload()
     trial = small_trial(workload, batch_size=1000, learning_rate=1.0)
@@ -81,6 +82,7 @@ def test_at_a_constant_rate_the_loss_bounces_as_high_as_the_formula_says(
     assert np.mean(means) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["replacement", "reshuffle"])
 def test_only_independent_draws_obey_that_formula(sampling: Sampling) -> None:
     """Half of all examples a step: drawn without replacement they bounce about half as high."""
@@ -95,6 +97,7 @@ def test_only_independent_draws_obey_that_formula(sampling: Sampling) -> None:
     assert (ratio > 0.75) == (sampling == "replacement")
 
 
+@pytest.mark.slow
 def test_after_a_few_steps_the_expected_loss_is_the_exact_one() -> None:
     workload = only_trained(n=16, dimension=2, condition_number=2.0)
     x, y = (part.numpy() for part in workload.train)

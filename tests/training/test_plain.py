@@ -202,6 +202,7 @@ class TestTextbook:
 class TestStopAndGoOn:
     """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("micro_batch_size", [6, 4])
     def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
         self, micro_batch_size: int, tmp_path: Path
@@ -223,6 +224,7 @@ class TestStopAndGoOn:
             assert_same_end(second, whole)
             assert peek(path).resumed_from_steps == (stop_after,)
 
+    @pytest.mark.slow
     def test_watched_late_and_stopped_anywhere_it_ends_as_if_it_had_not_been(
         self, tmp_path: Path
     ) -> None:
@@ -249,6 +251,7 @@ class TestStopAndGoOn:
         assert len(late.evaluations) < len(always.evaluations)
         assert all(scores[e.step] == e.scores for e in late.evaluations)
 
+    @pytest.mark.slow
     def test_stopped_many_times_it_ends_as_if_it_had_not_been(self, tmp_path: Path) -> None:
         workload = everything_workload()
         trial = everything_trial(workload)
@@ -297,6 +300,7 @@ class TestStopAndGoOn:
 
         assert_same_end(longer, whole)
 
+    @pytest.mark.slow
     def test_a_kill_right_after_a_checkpoint_costs_no_evaluation(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

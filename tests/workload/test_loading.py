@@ -248,6 +248,7 @@ def test_a_value_from_python_of_another_type_is_refused(default: Any, value: Any
         as_type_of(default, value, "s")
 
 
+@pytest.mark.slow
 def test_all_settings_with_the_values_used_are_kept_in_the_order_of_their_names() -> None:
     loaded = load_workload("mnist-softmax", {"momentum": "0.5"})
 

@@ -91,6 +91,7 @@ def test_the_legend_of_a_figure_has_only_what_it_draws(text):
     assert "var(--batch-16)" not in head_to_head.partition('<div class="panels')[0]
 
 
+@pytest.mark.slow
 def test_text_of_a_user_is_never_markup():
     advice = replace(
         ADVICE,
@@ -130,6 +131,7 @@ def test_an_advice_without_any_run_gives_a_whole_page():
     assert [div for div in page.having("div") if div.get("class") == "plot"] == []
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(BatchlabError, match="there is no folder"):
         write_advice_html(ADVICE, STUDY, None, tmp_path / "missing" / "report.html")

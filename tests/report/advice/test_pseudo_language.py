@@ -12,7 +12,6 @@ from tests.reference.chart_words import figure_words
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.names import NAMES
-from tests.reference.one_fast import one_fast
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -113,6 +112,7 @@ def decided(trainings: float, target: float | None = 0.97) -> Advice:
 SHOWN = [screen, explain_text, sentences, document, cell, charts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shown", SHOWN)
 def test_nothing_that_is_read_of_an_advice_escapes_the_catalogue(
@@ -127,6 +127,7 @@ def test_nothing_that_is_read_of_an_advice_escapes_the_catalogue(
     assert escaped(said, advice) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [(60, None), (60, 0.97), (12, 0.97), (3, 0.97)])
 def test_no_code_of_the_advisor_escapes_the_catalogue(asked: tuple[float, float | None]) -> None:
     advice = decided(*asked)
@@ -138,7 +139,8 @@ def test_no_code_of_the_advisor_escapes_the_catalogue(asked: tuple[float, float 
     assert len({step.did.code for step in advice.steps}) >= 3
 
 
-@pytest.mark.parametrize("kind", one_fast(KINDS, "recommend"))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_that_is_seen_or_read_out_of_the_page_escapes_the_catalogue(kind: str) -> None:
     advice = KINDS[kind]()
 

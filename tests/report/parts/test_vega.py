@@ -23,6 +23,7 @@ STUDY = made_up_study(
 FIGURE = {row.key: row.build(STUDY) for row in figure_rows(sweep_figures)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("canvas", [PAGE, PAPER])
 @pytest.mark.parametrize("key", FIGURE)
 def test_every_plot_is_valid_vega_lite(key, canvas):

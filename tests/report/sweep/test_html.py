@@ -133,6 +133,7 @@ def test_data_too_large_even_packed_are_not_embedded():
     assert file.address is None
 
 
+@pytest.mark.slow
 def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch):
     fitted = []
 
@@ -149,6 +150,7 @@ def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch):
     assert sorted(fitted) == sorted(record.trial.trial_id for record in STUDY.records)
 
 
+@pytest.mark.slow
 def test_text_of_a_user_is_never_markup():
     study = made_up_study(
         batch_sizes=(64,),

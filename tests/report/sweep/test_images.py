@@ -7,6 +7,7 @@ from batchlab.report import write_images
 from batchlab.report.sweep.images import NothingToDrawError
 
 
+@pytest.mark.slow
 def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 

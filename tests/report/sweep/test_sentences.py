@@ -46,6 +46,7 @@ def text(study, topic):
     return found
 
 
+@pytest.mark.slow
 def test_larger_batches_that_generalise_worse_are_called_so():
     study = made_up_study(seeds=4, curves=by_size(WORSE))
 
@@ -55,6 +56,7 @@ def test_larger_batches_that_generalise_worse_are_called_so():
     assert float(size[1]) == pytest.approx(0.02, abs=4 * 0.0005 * 2**0.5 / 4**0.5)
 
 
+@pytest.mark.slow
 def test_the_reversed_store_reverses_the_sentences():
     study = made_up_study(seeds=4, curves=by_size(BETTER))
 
@@ -64,6 +66,7 @@ def test_the_reversed_store_reverses_the_sentences():
     assert "the reverse" in text(study, "Larger batches overfit more")
 
 
+@pytest.mark.slow
 def test_no_difference_beyond_scatter_is_said():
     study = made_up_study(seeds=3, curves=by_size(LEVEL, scatter=0.01))
 
@@ -72,6 +75,7 @@ def test_no_difference_beyond_scatter_is_said():
     assert "no difference beyond scatter" in text(study, "equal epochs")
 
 
+@pytest.mark.slow
 def test_0_9705_against_0_9371_with_ranges_of_0_002_is_never_no_difference():
     def curves(batch_size, rate, seed):
         level = {64: 0.9705, 256: 0.958, 1024: 0.9371}[batch_size] + 0.001 * (2 * seed - 1)
@@ -102,6 +106,7 @@ def test_no_interval_of_an_accuracy_exceeds_1(seeds):
         assert max(bounds) <= 1
 
 
+@pytest.mark.slow
 def test_an_interval_within_the_tolerance_is_no_difference_that_matters():
     study = made_up_study(seeds=6, curves=by_size(LEVEL, scatter=0.0002))
 
@@ -109,6 +114,7 @@ def test_an_interval_within_the_tolerance_is_no_difference_that_matters():
     assert "no difference that matters" in text(study, "Larger batches generalise worse")
 
 
+@pytest.mark.slow
 def test_a_trend_that_turns_in_between_did_not_hold():
     turned = WORSE | {64: WORSE[256], 256: WORSE[64]}
     study = made_up_study(seeds=4, curves=by_size(turned))
@@ -125,6 +131,7 @@ def test_one_seed_claims_nothing():
     assert "one seed" in text(study, "what was compared")
 
 
+@pytest.mark.slow
 def test_a_falling_metric_is_compared_by_its_own_direction():
     def study_of(levels):
         return made_up_study(
@@ -144,6 +151,7 @@ def test_a_falling_metric_is_compared_by_its_own_direction():
     assert better["Larger batches overfit more"] == "did_not_hold"
 
 
+@pytest.mark.slow
 def test_less_training_is_named_where_training_fell_behind_too():
     behind = {64: (0.99, 0.97, 0.97), 256: (0.987, 0.965, 0.965), 1024: (0.984, 0.96, 0.96)}
     smaller_gap = {64: (0.99, 0.95, 0.95), 256: (0.987, 0.96, 0.96), 1024: (0.984, 0.97, 0.97)}
@@ -154,6 +162,7 @@ def test_less_training_is_named_where_training_fell_behind_too():
     assert "sign of less training" in text(other, "Larger batches overfit more")
 
 
+@pytest.mark.slow
 def test_three_budgets_name_three_winners():
     # Quick per epoch, quick per step, quick per second: three different batch sizes.
     rates = {64: 0.5, 256: 0.35, 4096: 0.2}
@@ -266,6 +275,7 @@ def test_a_rate_bracketed_by_divergence_is_inside():
     assert texts(study, "learning rate") == []
 
 
+@pytest.mark.slow
 def test_a_trial_that_went_bad_is_named_and_in_no_mean():
     bad = {(256, 0.01, 1): (Status.NAN, "the loss is not a number at step 32", 3)}
     study = made_up_study(seeds=3, curves=by_size(WORSE), endings=bad)
@@ -300,6 +310,7 @@ def test_one_batch_size_makes_no_comparison():
     assert texts(study, "equal epochs") == []
 
 
+@pytest.mark.slow
 def test_a_good_start_is_judged_against_the_sizes_outside():
     sizes = {16: 0.97, 64: 0.97, 1024: 0.95}
     good = by_size({size: (0.99, level, level) for size, level in sizes.items()}, scatter=0.0001)
@@ -364,6 +375,7 @@ def test_all_at_their_plateau_is_said():
     assert text(study, "plateau") == "All of these trials reached their plateau."
 
 
+@pytest.mark.slow
 def test_without_validation_data_the_plateau_cannot_be_told_and_test_data_describe():
     study = made_up_study(seeds=4, n_validation=0, curves=by_size(WORSE))
 
@@ -428,6 +440,7 @@ def test_values_between_evaluations_lie_on_the_line_between_them():
     assert "0.3000 at batch size 1024, 0.1125 at batch size 64" in text(study, "equal steps")
 
 
+@pytest.mark.slow
 def test_a_comparison_at_chosen_rates_says_that_the_best_of_several_looks_better_than_it_is() -> (
     None
 ):

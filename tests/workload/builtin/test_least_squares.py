@@ -144,6 +144,7 @@ class TestWorkload:
         assert model.bias is None
         assert model.weight.tolist() == [[0.0, 0.0, 0.0]]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("batch_size", [1, 4])
     def test_the_bounce_of_small_batches_is_the_one_of_the_formula(self, batch_size: int) -> None:
         given = workload(n=100, dimension=3, condition_number=4.0)

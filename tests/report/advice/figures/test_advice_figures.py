@@ -45,6 +45,7 @@ class LimitedProfile:
     device_name = "a made-up processor"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("canvas", [PAGE, PAPER], ids=["page", "paper"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_plot_of_every_kind_is_valid_vega_lite(kind, canvas):
@@ -204,6 +205,7 @@ def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
     assert any("equal at a batch size of about 1,000 (95 %: 970 to" in n for n in figure.notes)
 
 
+@pytest.mark.slow
 def test_a_knee_outside_the_measured_sizes_is_a_bound_in_words_and_no_mark():
     above = Estimate(estimate=None, low=5000.0, high=None, n=8, reason=written("it is beyond them"))
     flat = replace(ADVICE.laws, knee_batch_size=above, step_s_per_example=above)
