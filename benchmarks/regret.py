@@ -24,7 +24,7 @@ from pathlib import Path
 
 from regret.habits import HABITS, TOLD_THE_RATES
 from regret.harness import arguments_of, write_answers
-from regret.recorded_question import question_of
+from regret.recorded_question import exactly, question_of
 from regret.situation import PROFILES, Situation, situation
 from regret.table_parts import both, head, percent, quantile, row
 
@@ -102,7 +102,8 @@ class Advised:
 def asked(situation: Situation, budget_s: float) -> Question:
     """Which batch size reaches the grid's target in the least time?"""
     grid = situation.grid
-    return question_of(grid.header, situation.step_s, budget_s, target=grid.target)
+    step_s = exactly(situation.step_s)
+    return question_of(grid.header, step_s, budget_s, target=grid.target)
 
 
 def advised(situation: Situation, budget_s: float) -> Advised:

@@ -13,7 +13,7 @@ from batchlab.records.target import Target
 
 def question_of(
     header: GridHeader | WholeGridHeader,
-    step_s: Mapping[int, float],
+    step_s: Mapping[int, Estimate],
     budget_s: float,
     *,
     target: Target | None = None,
@@ -23,7 +23,7 @@ def question_of(
 
     Args:
         header: of the grid.
-        step_s: seconds per step, by batch size; they are known.
+        step_s: what is known of the seconds per step, by batch size.
         budget_s: of the study.
         target: None: the reference's end sets it.
         longest_epochs: of a whole training; None: any length.
@@ -42,12 +42,19 @@ def question_of(
             Option(
                 batch_size=size,
                 micro_batch_size=size,
-                step_s=Estimate.of(known_s, interval=(known_s, known_s), n=8),
+                step_s=known,
                 peak_bytes=None,
             )
-            for size, known_s in step_s.items()
+            for size, known in step_s.items()
         ),
         n_train=header.n_train,
         budget_s=budget_s,
         longest_epochs=longest_epochs,
     )
+
+
+def exactly(step_s: Mapping[int, float]) -> dict[int, Estimate]:
+    """Step times as if they were known."""
+    return {
+        size: Estimate.of(true_s, interval=(true_s, true_s), n=8) for size, true_s in step_s.items()
+    }

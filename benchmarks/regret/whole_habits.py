@@ -6,8 +6,8 @@ and takes the level from what it ends with.
 
 from __future__ import annotations
 
+import importlib.util
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 
+from .proposals import Even, Proposals, Tpe
 from .whole_level import Curve, end_of, level_of
 from .whole_situation import WholeSituation
 
@@ -27,7 +28,6 @@ from .whole_situation import WholeSituation
 _MOST_FOR_THE_LEVEL = 1 / 2
 # A batch size is free while its step takes at most so many times the smallest one's.
 FREE_STEP = 1.5
-USUAL_OCTAVES = 6
 MOST_DRAWN = 500
 # Successive halving goes on with one in so many, for so many times longer.
 KEPT_ONE_IN, N_RUNGS = 3, 4
@@ -155,38 +155,49 @@ def free_batch_size(situation: WholeSituation) -> int:
     return max(size for size, step_s in situation.step_s.items() if step_s <= most_s)
 
 
-def _random_search(situation: WholeSituation, budget_s: float, draw: int) -> Named:
-    """Batch sizes and rates drawn evenly; what cannot win is stopped; the winner is confirmed.
+def searched(proposals_of: Callable[[WholeSituation, int], Proposals], *, followed: float) -> Habit:
+    """A search over batch sizes and rates whose winner is confirmed.
 
     A rate above the recorded ones fails at once, for nothing; one below them costs what it takes to
     see that it is slow. The winner is trained once more, for as long as the reference was: where it
     ends worse by more than the margin, the next one is, while the budget lasts.
+
+    Args:
+        proposals_of: what it tries next, from the situation and the number of a draw.
+        followed: a run is stopped after so many times what the fastest so far took.
     """
-    search = _Search(situation, budget_s)
-    if search.level is None:
+
+    def habit(situation: WholeSituation, budget_s: float, draw: int) -> Named:
+        search = _Search(situation, budget_s)
+        if search.level is None:
+            return search.named(situation.reference)
+        proposals = proposals_of(situation, draw)
+        times: dict[CellKey, float] = {}
+        whole_s = search.fraction * situation.whole_reference_s
+        for _ in range(MOST_DRAWN):
+            # What is kept back confirms.
+            if search.left_s <= whole_s:
+                break
+            size, rate = proposals.ask()
+            most_s = followed * min(times.values(), default=math.inf)
+            cell, time_s = _recorded(situation, size, rate), math.inf
+            if cell is None:
+                search.lost_s += _lost_s(situation, size, rate, min(most_s, whole_s))
+            else:
+                time_s = (
+                    times[cell] if cell in times else search.time_s(cell, seed=0, best_s=most_s)
+                )
+            if cell is not None and math.isfinite(time_s):
+                times[cell] = time_s
+            proposals.tell(time_s)
+        for cell in sorted(times, key=lambda cell: times[cell]):
+            if search.engine.expected_s(cell[0], search.confirming_steps(cell)) > search.left_s:
+                break
+            if search.ends_no_worse(cell, seed=1):
+                return search.named(cell)
         return search.named(situation.reference)
-    stream = random.Random(draw)
-    times: dict[CellKey, float] = {}
-    whole_s = search.fraction * situation.whole_reference_s
-    for _ in range(MOST_DRAWN):
-        # What is kept back confirms.
-        if search.left_s <= whole_s:
-            break
-        size, rate = _drawn(situation, stream)
-        best_s = min(times.values(), default=math.inf)
-        cell = _recorded(situation, size, rate)
-        if cell is None:
-            search.lost_s += _lost_s(situation, size, rate, min(best_s, whole_s))
-            continue
-        time_s = search.time_s(cell, seed=0, best_s=best_s)
-        if math.isfinite(time_s):
-            times[cell] = time_s
-    for cell in sorted(times, key=lambda cell: times[cell]):
-        if search.engine.expected_s(cell[0], search.confirming_steps(cell)) > search.left_s:
-            break
-        if search.ends_no_worse(cell, seed=1):
-            return search.named(cell)
-    return search.named(situation.reference)
+
+    return habit
 
 
 def _successive_halving(situation: WholeSituation, budget_s: float, draw: int) -> Named:
@@ -198,11 +209,11 @@ def _successive_halving(situation: WholeSituation, budget_s: float, draw: int) -
     search = _Search(situation, budget_s)
     if search.level is None:
         return search.named(situation.reference)
-    stream = random.Random(draw)
+    proposals = Even(situation, draw)
     longest_s = min(situation.whole_reference_s, search.left_s / N_RUNGS)
     first_s = longest_s / KEPT_ONE_IN ** (N_RUNGS - 1)
     n_first = math.floor(search.left_s / (N_RUNGS * first_s))
-    drawn = [_drawn(situation, stream) for _ in range(min(n_first, MOST_DRAWN))]
+    drawn = [proposals.ask() for _ in range(min(n_first, MOST_DRAWN))]
     cells: list[CellKey] = []
     for size, rate in drawn:
         cell = _recorded(situation, size, rate)
@@ -240,12 +251,6 @@ def _best_within(search: _Search, cell: CellKey, seconds: float) -> float:
     return max(sign * value for value in values)
 
 
-def _drawn(situation: WholeSituation, stream: random.Random) -> CellKey:
-    """A batch size of the grid, and a rate from about two decades to each side."""
-    octave = stream.randint(-USUAL_OCTAVES, USUAL_OCTAVES)
-    return stream.choice(situation.grid.batch_sizes), situation.reference[1] * 2.0**octave
-
-
 def _lost_s(situation: WholeSituation, batch_size: int, rate: float, seconds: float) -> float:
     """What a rate costs that was not recorded: too high, nothing; too low, the time to see it."""
     return seconds if rate < situation.grid.learning_rates(batch_size)[0] else 0.0
@@ -270,5 +275,8 @@ WHOLE_HABITS: dict[str, Habit] = {
     "512, tuned": _tuned(lambda situation: 512),
     "largest free, tuned": _tuned(free_batch_size),
     "successive halving": _successive_halving,
-    "random search, confirmed": _random_search,
+    "random search, confirmed": searched(Even, followed=1.0),
 }
+# Left out where Optuna is not installed. It learns from what is slower, too.
+if importlib.util.find_spec("optuna") is not None:
+    WHOLE_HABITS["TPE, confirmed"] = searched(Tpe, followed=2.0)

@@ -17,12 +17,16 @@ from batchlab.advice.end_level import margin_of
 from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import CellKey, RecordedGrid
+from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
 
 from .situation import MOST_MISSES, PROFILES, measured_profile, step_times
 from .whole_level import WholeLevel, end_of, level_of, trained_values
 
 N_SEEN = 9
+# How far a profile is off, log: what is known by two processes and the law (docs/profile.md).
+USUAL_STEP_TIME_SD = 0.02
+STEP_TIME_SD = {"H200": 0.087}
 # An evaluation takes as many steps of this batch size as it took where the grid was recorded.
 _EVALUATED_LIKE = 256
 
@@ -41,6 +45,7 @@ class WholeSituation:
         grid: the recorded whole trainings.
         profile: name of the step times.
         step_s: seconds a step, by batch size.
+        timed: what a profile would know of them.
         eval_s: seconds an evaluation.
         seen: the seeds that may be seen, those that every cell has first.
         judging: the seeds that what was named is valued on.
@@ -49,6 +54,7 @@ class WholeSituation:
     grid: RecordedGrid
     profile: str
     step_s: Mapping[int, float]
+    timed: Mapping[int, Estimate]
     eval_s: float
     seen: tuple[int, ...]
     judging: tuple[int, ...]
@@ -188,7 +194,18 @@ def whole_situation(grid: RecordedGrid, profile: str, *, draw: int) -> WholeSitu
         grid=grid,
         profile=profile,
         step_s=step_s,
+        timed=_timed(step_s, STEP_TIME_SD.get(profile, USUAL_STEP_TIME_SD), stream),
         eval_s=header.eval_s / header.step_s[_EVALUATED_LIKE] * step_s[_EVALUATED_LIKE],
         seen=tuple(seen),
         judging=tuple(seed for seed in grid.seeds if seed not in seen),
     )
+
+
+def _timed(step_s: Mapping[int, float], sd: float, stream: random.Random) -> dict[int, Estimate]:
+    """Step times off by a random factor each, with the interval that says so."""
+    half = math.exp(1.96 * sd)
+    return {
+        size: Estimate.of(off_s, interval=(off_s / half, off_s * half), n=8)
+        for size, true_s in step_s.items()
+        for off_s in [true_s * math.exp(stream.gauss(0.0, sd))]
+    }

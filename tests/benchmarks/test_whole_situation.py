@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import math
+import statistics
 from pathlib import Path
 
 import pytest
-from benchmarks.regret.whole_habits import WHOLE_HABITS, free_batch_size
-from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
+from benchmarks.regret.whole_habits import WHOLE_HABITS, free_batch_size, searched
+from benchmarks.regret.whole_situation import (
+    USUAL_STEP_TIME_SD,
+    WholeSituation,
+    profiles_of,
+    whole_situation,
+)
 from tests.reference.whole_grid import N_SEEDS, rise, write_rows, write_whole_grid
 
 from batchlab.engines.recorded_grid import RecordedGrid
@@ -125,6 +133,86 @@ def test_without_a_budget_every_habit_stays_with_the_reference(drawn: WholeSitua
     named = {habit(drawn, 1e-6, 0).cell for habit in WHOLE_HABITS.values()}
 
     assert named == {drawn.reference}
+
+
+class Listed:
+    """Proposes what it was given, and keeps what it heard."""
+
+    def __init__(self, *cells: tuple[int, float]) -> None:
+        self._cells = itertools.cycle(cells)
+        self.heard: list[float] = []
+
+    def ask(self) -> tuple[int, float]:
+        return next(self._cells)
+
+    def tell(self, seconds: float) -> None:
+        self.heard.append(seconds)
+
+
+def test_a_search_hears_how_long_each_run_took_and_stops_what_is_slow(
+    drawn: WholeSituation,
+) -> None:
+    slow, fast, nearly, none = (64, 0.1), OPTIMUM, (256, 3.2), (256, 1e6)
+    listed = Listed(slow, fast, slow, nearly, none)
+
+    named = searched(lambda situation, draw: listed, followed=2.0)(
+        drawn, 200 * drawn.whole_reference_s, 0
+    )
+
+    seed = drawn.seen[:1]
+    expected = [drawn.time_s(slow, seed), drawn.time_s(fast, seed)]
+    assert listed.heard[:2] == pytest.approx(expected, rel=0.1)
+    # What was met before is known; (256, 3.2) never gets there; the last was never recorded.
+    assert listed.heard[2] == listed.heard[0]
+    assert listed.heard[3:5] == [math.inf, math.inf]
+    assert named.cell == OPTIMUM
+
+
+def test_the_winner_of_a_search_that_ends_worse_is_not_named(tmp_path: Path) -> None:
+    ends_worse, slower = (256, 0.4), (128, 0.2)
+    rows = [
+        (size, rate, seed, "ok", rise(size, epochs_to_half=half, end=0.95, seed=seed))
+        for size, rate, half in ((64, 0.1, 1.5), (*slower, 0.8), (*ends_worse, 0.4))
+        for seed in range(N_SEEDS)
+    ]
+    falls = [
+        (*row[:4], [(step, value - 0.005 * (step > 40)) for step, value in row[4]])
+        if row[:2] == ends_worse
+        else row
+        for row in rows
+    ]
+    path = write_rows(tmp_path, falls)
+    drawn = whole_situation(RecordedGrid.read(path), "cpu", draw=0)
+    assert drawn.time_s(ends_worse, drawn.grid.seeds) < drawn.time_s(slower, drawn.grid.seeds)
+    listed = Listed(ends_worse, slower)
+
+    named = searched(lambda situation, draw: listed, followed=4.0)(
+        drawn, 200 * drawn.whole_reference_s, 0
+    )
+
+    assert named.cell == slower
+
+
+@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is not installed")
+def test_tpe_finds_the_optimum_given_enough(drawn: WholeSituation) -> None:
+    named = WHOLE_HABITS["TPE, confirmed"](drawn, 100 * drawn.whole_reference_s, 0)
+
+    assert named.cell == OPTIMUM
+
+
+def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+
+    drawn = [whole_situation(grid, "cpu", draw=draw) for draw in range(100)]
+
+    off = [
+        math.log((known.estimate or 0) / one.step_s[size])
+        for one in drawn
+        for size, known in one.timed.items()
+    ]
+    held = [known.holds(one.step_s[size]) for one in drawn for size, known in one.timed.items()]
+    assert statistics.pstdev(off) == pytest.approx(USUAL_STEP_TIME_SD, rel=0.2)
+    assert 0.91 < statistics.fmean(held) < 0.99
 
 
 @pytest.mark.parametrize("who", ["random search, confirmed", "successive halving"])
