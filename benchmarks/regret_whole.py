@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regret.harness import arguments_of, write_answers
+from regret.level_reached import reached_by_others
 from regret.recorded_question import question_of
 from regret.whole_habits import WHOLE_HABITS
 from regret.whole_situation import WholeSituation, profiles_of, whole_situation
@@ -157,6 +158,13 @@ def main() -> None:
                     jobs.append(job)
         answers = [answer for job in jobs for answer in job.result()]
     print(table(answers))
+    print(
+        "\nOf the reference's trainings, so many reach the level that one sets; the worse of two:\n"
+    )
+    for workload in arguments.workloads:
+        grid = RecordedGrid.read(GRIDS / f"{workload}.csv.gz")
+        one, two = (reached_by_others(grid, n_seeds=n) for n in (1, 2))
+        print(f"- {workload}: {one:.0%}; {two:.0%}")
     write_answers(
         arguments.out,
         answers,

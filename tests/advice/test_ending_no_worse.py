@@ -35,6 +35,16 @@ def cells(endings):
     return [(ending.batch_size, ending.learning_rate) for ending in three if ending is not None]
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_two_seeds_of_the_reference_set_the_level(n_workers):
+    advice, _ = advised(n_workers=n_workers, end_noise=0.002)
+
+    (why,) = [step.why.code for step in advice.steps if step.did.code == "target_set"]
+    assert why == "worse_of_two_seeds"
+    pilots = [run for run in advice.tried if run.purpose == "pilot" and run.learning_rate == 0.01]
+    assert len({run.seed for run in pilots}) == len(pilots) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("trainings", [40.0, 100.0, 200.0])
 def test_what_is_named_was_shown_to_end_no_worse_in_whole_trainings_on_fresh_seeds(trainings):
@@ -93,7 +103,7 @@ def test_where_nothing_faster_lasts_for_a_whole_training_the_reference_stays_for
 
 @pytest.mark.slow
 def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
-    advice, _ = advised(end_noise=0.0012, trainings=60)
+    advice, _ = advised(end_noise=0.0012, trainings=100)
 
     assert advice.verdict == "cannot_tell"
     assert advice.recommendation is None
@@ -105,7 +115,7 @@ def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
 
 @pytest.mark.slow
 def test_how_much_more_budget_would_tell_is_said_as_far_as_the_seeds_reach():
-    studies = [advised(end_noise=0.0007, trainings=40, salt=salt)[0] for salt in (0, 1)]
+    studies = [advised(end_noise=0.0007, trainings=40, salt=salt)[0] for salt in (0, 3)]
 
     reach = [seeds_to_tell(advice.endings) <= 48 for advice in studies]
     assert {advice.endings.verdict for advice in studies} == {"open"}

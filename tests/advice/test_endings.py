@@ -17,7 +17,9 @@ from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
 EPOCHS = 16.0
-END = EndLevel(value=0.978, n=9, ended_by="plateau", margin=0.0011, epochs=EPOCHS)
+END = EndLevel(
+    value=0.978, n=9, ended_by="plateau", margin=0.0011, epochs=EPOCHS, learning_rate=0.01
+)
 REFERENCE, TUNED, CHOSEN = (64, 0.01), (64, learning_rate(64)), (256, learning_rate(256))
 ALIKE = (0.979, 0.978, 0.977)
 
@@ -178,6 +180,8 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     assert whole_steps(state, 64) == state.run_log.plan(64).steps_in(30)
 
     state.run_log.question = replace(state.question, longest_epochs=25)
+    compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
+    assert state.whole_epochs == 25
     assert whole_steps(state, 256) == 25 * per_epoch
 
 

@@ -1,17 +1,21 @@
 """Target levels: from a pilot's plateau, easier ones, and the neighbours of a target."""
 
+from dataclasses import replace
+
 import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.objective import best_value
-from batchlab.advice.target_level import easier, from_pilot, neighbours
+from batchlab.advice.target_level import easier, from_pilot, neighbours, of_two_seeds
 from batchlab.engines.contract import run_all
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 written = Reason.as_written
 
@@ -54,6 +58,29 @@ def test_what_is_better_by_what_chance_brings_leaves_the_level_to_the_reference(
     level = from_pilot(ASKED, [curve_to(0.9), curve_to(luckier)], planned_steps=LONG)
 
     assert level == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+
+
+def test_the_worse_of_two_seeds_sets_the_level():
+    """What one seed ends with, half of the others miss."""
+    level = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+    alone = from_pilot(ASKED, [curve_to(0.88)], planned_steps=LONG)
+
+    worse = of_two_seeds(ASKED, level, curve_to(0.88))
+    same_as_alone = of_two_seeds(ASKED, level, curve_to(0.92))
+
+    assert worse.target == alone.target
+    assert worse.end == alone.end
+    assert "at 0.88 " in reason_text(worse.why)
+    assert "on another seed it is at 0.9," in reason_text(worse.why)
+    assert (same_as_alone.target, same_as_alone.end) == (level.target, level.end)
+    assert "on another seed it is at 0.92," in reason_text(same_as_alone.why)
+
+
+def test_a_second_seed_that_failed_leaves_the_level():
+    level = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+    failed = replace(curve_to(0.5), status=Status.DIVERGED)
+
+    assert of_two_seeds(ASKED, level, failed) == level
 
 
 def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 from benchmarks.simulated_kinds import BATCH_SIZES, KINDS
-from benchmarks.simulated_studies import REFERENCE, judged, run_study, summary
+from benchmarks.simulated_studies import REFERENCE, judged, question, run_study, summary
+from tests.reference.simulated_engine import SimulatedEngine
 
+from batchlab.advice.advisor import advise
 from benchmarks import simulated_studies
 
 
@@ -37,7 +39,13 @@ def test_every_kind_is_judged(kind):
 
 def test_a_study_whose_only_rate_is_given_up_ends_with_its_reason():
     """The reference's rate missed on most fresh seeds, and nothing else had met the target yet."""
-    advice = run_study("end", 290, 60.0).advice
+    row = KINDS["end"]
+    truth = replace(row.truth(14), noise=0.7)
+    device = row.device(truth, 14)
+    engine = SimulatedEngine(truth=truth, step_s=device.__getitem__, salt=14)
+    budget_s = 30 * truth.best_steps(64) * device[64]
+
+    advice = advise(question(device, budget_s, None), engine)
 
     assert (advice.verdict, advice.reason.code) == ("cannot_tell", "none_met_on_fresh_seed")
 

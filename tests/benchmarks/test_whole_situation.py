@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from benchmarks.regret.level_reached import reached_by_others
 from benchmarks.regret.whole_habits import WHOLE_HABITS, free_batch_size, searched
 from benchmarks.regret.whole_situation import (
     USUAL_STEP_TIME_SD,
@@ -220,3 +221,19 @@ def test_searches_find_the_optimum_given_enough(drawn: WholeSituation, who: str)
     named = WHOLE_HABITS[who](drawn, 200 * drawn.whole_reference_s, 0)
 
     assert named.cell == OPTIMUM
+
+
+def test_the_level_that_the_worst_seed_sets_is_reached_by_all_that_end_better(
+    tmp_path: Path,
+) -> None:
+    """The ends lie two margins apart, so that each seed is reached by those above it alone."""
+    ends = [0.95 - 0.005 * seed for seed in range(4)]
+    rows = [
+        (64, 0.1, seed, "ok", rise(64, epochs_to_half=1.0, end=end))
+        for seed, end in enumerate(ends)
+    ]
+    grid = RecordedGrid.read(write_rows(tmp_path, rows))
+
+    # Of 4 * 3 pairs half; the worse of the two chosen, in six choices, has 0, 1, 2, 1, 2, 2 above.
+    assert reached_by_others(grid, n_seeds=1) == 1 / 2
+    assert reached_by_others(grid, n_seeds=2) == (0 + 1 + 2 + 1 + 2 + 2) / 12

@@ -19,6 +19,7 @@ from batchlab.advice.target_level import (
     easier,
     from_pilot,
     nearest_to_target,
+    of_two_seeds,
     untrained_value,
 )
 from batchlab.advice.verification import Verification, can_be_followed, verify
@@ -251,7 +252,7 @@ class _Advisor:
             level = from_pilot(question, records, planned_steps=planned)
             if level is not None:
                 self._state.first_octave = octaves[0]
-                self._take(level)
+                self._take(self._of_two_seeds(level, records[0].steps))
                 self._watch_late(records)
                 return None
             if run_log.left_s() < question.budget_s / 2:
@@ -262,6 +263,25 @@ class _Advisor:
         if all(record.has_failed for record in records):
             return Reason.of("every_pilot_failed", why=why_it_failed(records[0]))
         return Reason.of("no_pilot_learned", steps=records[0].steps)
+
+    def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
+        """The level with a second seed of the run that set it, where the end was seen."""
+        question, run_log, state = self._question, self._run_log, self._state
+        no_second = len(state.seeds.tune) < 2 or run_log.left_s() < question.budget_s / 2
+        if level.end is None or no_second:
+            return level
+        # With these a free core goes on with whole trainings that are needed in any case.
+        run_log.until, state.end = level.target, level.end
+        request = run_log.request(
+            batch_size=question.reference.batch_size,
+            learning_rate=level.end.learning_rate,
+            seed=state.seeds.tune[1],
+            steps=steps,
+            whole=True,
+            watched_from_samples=question.n_train,
+        )
+        (again,) = run_log.run([request], "pilot")
+        return of_two_seeds(question, level, again)
 
     def _until_plateau(self, rates: list[float], steps: int, limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first has a plateau."""

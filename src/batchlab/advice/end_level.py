@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from batchlab.advice.parts import MORE_ERRORS
@@ -37,11 +37,12 @@ class EndLevel:
     Attributes:
         value: of the validation metric, a mean over the last quarter of the run, under a
             learning-rate shape over its last twentieth; of one that overfits, over its best
-            evaluations in a row.
+            evaluations in a row. Of two seeds that of the worse.
         n: how many evaluations that is the mean of.
         ended_by: what makes it the end.
         margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
         epochs: passes over the training set of the run: a whole training.
+        learning_rate: of the run.
     """
 
     value: float
@@ -49,6 +50,7 @@ class EndLevel:
     ended_by: EndedBy
     margin: float
     epochs: float
+    learning_rate: float
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
@@ -74,6 +76,34 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     values = last_values(question, record, overfits=ended_by == "overfitting")
     if not values:
         return None
+    return _ended(question, record, values, ended_by)
+
+
+def worse_of(
+    question: Question, end: EndLevel, again: TrialRecord
+) -> tuple[EndLevel, float] | None:
+    """What the worse of two seeds of one configuration ends with, and what the other does.
+
+    Args:
+        question: what was asked.
+        end: of the one.
+        again: the other, a run as long.
+
+    Returns:
+        None where the other failed, or was not evaluated there.
+    """
+    values = last_values(question, again, overfits=end.ended_by == "overfitting")
+    if not again.ended_well or not values:
+        return None
+    other = _ended(question, again, values, end.ended_by)
+    sign = 1 if question.better == "higher" else -1
+    worse, better = sorted((end, other), key=lambda each: sign * each.value)
+    return replace(worse, epochs=end.epochs), better.value
+
+
+def _ended(
+    question: Question, record: TrialRecord, values: Sequence[float], ended_by: EndedBy
+) -> EndLevel:
     value = math.fsum(values) / len(values)
     curve = [v for e, v in record.curve("validation", question.metric) if e.step > 0]
     return EndLevel(
@@ -82,6 +112,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
         ended_by=ended_by,
         margin=margin_of(value, curve, metric=question.metric, better=question.better),
         epochs=record.epochs,
+        learning_rate=record.trial.learning_rate,
     )
 
 

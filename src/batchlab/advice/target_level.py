@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from batchlab.advice.end_level import EndLevel, as_well_as, end_level
+from batchlab.advice.end_level import EndLevel, as_well_as, end_level, worse_of
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.parts import TargetOrigin
 from batchlab.advice.question import Question
@@ -70,12 +70,30 @@ def from_pilot(
     for other in ends[1:]:
         if other is not None and sign * (other.value - best.value) > _CLEARLY * best.margin:
             best = other
-    return TargetLevel(
-        target=as_well_as(best.value, best.margin, metric=question.metric, better=question.better),
-        origin="pilot",
-        why=_why(best),
-        end=best,
-    )
+    return _at_the_end(question, best, _why(best))
+
+
+def of_two_seeds(question: Question, level: TargetLevel, again: TrialRecord) -> TargetLevel:
+    """The level that the worse of two seeds sets: what one ends with, half of all seeds miss.
+
+    Args:
+        question: what was asked.
+        level: what one run of a configuration set at its end.
+        again: the same on another seed, as long; where it failed, the level stays.
+    """
+    assert level.end is not None
+    both = worse_of(question, level.end, again)
+    if both is None:
+        return level
+    worse, other = both
+    why = Reason.of("worse_of_two_seeds", why=_why(worse), other=other)
+    return _at_the_end(question, worse, why)
+
+
+def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
+    metric, better = question.metric, question.better
+    target = as_well_as(end.value, end.margin, metric=metric, better=better)
+    return TargetLevel(target=target, origin="pilot", why=why, end=end)
 
 
 def _why(end: EndLevel) -> Reason:

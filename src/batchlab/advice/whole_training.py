@@ -16,7 +16,7 @@ def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) ->
     """Let the trainings of these configurations be equally long from here on.
 
     As many passes as the reference takes to its end; where one of them is slower to the level,
-    `_BEYOND_THE_LEVEL` of what that takes.
+    `_BEYOND_THE_LEVEL` of what that takes. No longer than the question allows.
 
     Args:
         state: the runs; the end of a training was seen.
@@ -30,7 +30,7 @@ def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) ->
             continue
         steps = round(_BEYOND_THE_LEVEL * tuned.learning_cost)
         longest = max(longest, state.run_log.plan(size).epoch_at(steps))
-    state.whole_epochs = longest
+    state.whole_epochs = min(longest, state.question.longest_epochs or longest)
 
 
 def whole_steps(state: StudyState, batch_size: int) -> int:

@@ -24,6 +24,9 @@ MESSAGES: dict[str, Message] = {
         "as well as the reference ends, within {margin:.2g}: after the epochs planned it is at "
         "{level:.4g} (mean of {n} evaluations)"
     ),
+    "worse_of_two_seeds": N_(
+        "{why}; on another seed it is at {other:.4g}, and the worse one counts"
+    ),
     "best_met_this_one": N_("{why}; this one the best of them met"),
     "runs_met_it": N_("the runs met it"),
     # The search for rates.
