@@ -49,7 +49,8 @@ _PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 # A level given by the user is searched for in steps of two octaves: the reference rate may be far.
 _COARSE = (2, 1)
 # Where the budget has left fewer whole trainings of the reference than that, two octaves are fine
-# enough for it: what a finer rate would save it is spent better on other batch sizes.
+# enough for it, and one seed for the level: what more would bring is spent better on other batch
+# sizes.
 _DEAR = 30.0
 
 
@@ -265,13 +266,12 @@ class _Advisor:
         return Reason.of("no_pilot_learned", steps=records[0].steps)
 
     def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
-        """The level with a second seed of the run that set it, where the end was seen."""
+        """The level with a second seed of the run that set it, where that is cheap."""
         question, run_log, state = self._question, self._run_log, self._state
-        no_second = len(state.seeds.tune) < 2 or run_log.left_s() < question.budget_s / 2
-        if level.end is None or no_second:
-            return level
-        # With these a free core goes on with whole trainings that are needed in any case.
+        # With these it can be reckoned, and a free core goes on with what is needed in any case.
         run_log.until, state.end = level.target, level.end
+        if level.end is None or len(state.seeds.tune) < 2 or self._is_dear():
+            return level
         request = run_log.request(
             batch_size=question.reference.batch_size,
             learning_rate=level.end.learning_rate,
