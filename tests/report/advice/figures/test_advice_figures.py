@@ -170,6 +170,24 @@ def test_rules_are_lines_beside_the_tuned_rates():
     assert {row["text"] for row in rows(figure, "rule")} == {None, "none", "linear", "sqrt"}
 
 
+def test_of_one_tuned_batch_size_no_rule_is_drawn():
+    """All of them say the same there, and their names would lie on top of each other."""
+    one = [c if c.batch_size == 64 else replace(c, learning_rate=None) for c in ADVICE.candidates]
+
+    figure = figures(replace(ADVICE, candidates=tuple(one)))["d"]
+
+    assert [row["batch_size"] for row in rows(figure, "point")] == [64]
+    assert rows(figure, "rule") == []
+    assert not any("Dashed" in note for note in figure.notes)
+
+
+def test_where_trainings_on_fresh_seeds_left_it_open_none_are_said_to_be_missing():
+    advice = cannot_tell_advice()
+
+    assert figures(advice)["e"].absent == "No verification on fresh seeds was run."
+    assert "No batch size is recommended" in figures(with_endings(advice))["e"].absent
+
+
 def test_configurations_that_are_the_same_are_compared_once():
     advice = replace(ADVICE, reference=ADVICE.recommendation, reference_tuned=ADVICE.recommendation)
 

@@ -90,11 +90,7 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     rows = tuple(_rows(advice, study, found))
     absent = None
     if len(found) < 2:
-        absent = (
-            reference_words(advice).nothing_to_gain
-            if found
-            else text("No verification on fresh seeds was run.")
-        )
+        absent = reference_words(advice).nothing_to_gain if found else _why_absent(advice)
     elif not rows:
         absent = text("No run of the verification reached the target.")
     panel = Panel(
@@ -121,6 +117,15 @@ def head_to_head_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         data="head",
         rows=rows,
         table=_table(advice, found),
+    )
+
+
+def _why_absent(advice: Advice) -> str:
+    if advice.endings is None:
+        return text("No verification on fresh seeds was run.")
+    return text(
+        "No batch size is recommended, so none is set against yours here. How the trainings on "
+        "fresh seeds ended is in the figure of whole trainings."
     )
 
 

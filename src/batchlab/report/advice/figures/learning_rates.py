@@ -125,6 +125,8 @@ def _basin_rows(advice: Advice, study: Study) -> Iterator[Row]:
 def _rule_rows(advice: Advice, study: Study) -> Iterator[Row]:
     looks = advice_looks(advice, study)
     tuned = [c for c in advice.candidates if c.learning_rate is not None]
+    # Of one batch size alone every rule says the same, and their names lie on top of each other.
+    has_rules = len(tuned) > 1
     for candidate in tuned:
         rate = candidate.learning_rate
         assert rate is not None
@@ -138,7 +140,7 @@ def _rule_rows(advice: Advice, study: Study) -> Iterator[Row]:
             "high": rate,
             "n": candidate.n_runs,
         }
-        for rule, rule_rate in candidate.rule_learning_rates:
+        for rule, rule_rate in candidate.rule_learning_rates if has_rules else ():
             yield {
                 "panel": "tuned",
                 "kind": "rule",
