@@ -12,6 +12,7 @@ from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_
 
 from batchlab.advice.end_level import EndLevel
 from batchlab.advice.endings import endings_of, seeds_to_tell
+from batchlab.advice.verification_runs import requests_of, seeds_that_fit
 from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
@@ -183,6 +184,21 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
     assert state.whole_epochs == 25
     assert whole_steps(state, 256) == 25 * per_epoch
+
+
+def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():
+    """Of those two that are whole still tell something; a cool-down that was cut is none."""
+    state = state_with({})
+    requests = requests_of(state, [CHOSEN], state.seeds.verify[:3])
+    state.run_log.question = replace(
+        state.question,
+        budget_s=state.run_log.engine.spent_s() + state.expected_s(requests) / 1.05,
+    )
+
+    fitting = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3])
+    with_cool_down = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3], cool_down=0.2)
+
+    assert (len(fitting), len(with_cool_down)) == (3, 2)
 
 
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():

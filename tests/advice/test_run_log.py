@@ -69,6 +69,20 @@ def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
     assert recorder.of_cell((64, 0.04), "verify") == {}
 
 
+def test_a_training_with_a_cool_down_is_another_than_the_one_without():
+    recorder = run_log()
+    cooled = recorder.request(
+        batch_size=64, learning_rate=0.04, seed=80, steps=1000, whole=True, cool_down=0.2
+    )
+    recorder.run([cooled], "cool_down")
+    recorder.run([request(recorder, seed=80)], "verify")
+
+    assert recorder.purposes == {(64, 0.04, 80): "verify"}
+    tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried(recorder.until)]
+    assert tried == [("verify", 80, 1000), ("cool_down", 80, 1000)]
+    assert recorder.cooled[64, 0.04, 80].trial.cool_down == 0.2
+
+
 def test_what_is_reserved_is_not_left():
     recorder = run_log(budget_s=10.0)
     recorder.reserved_s = 3.0
