@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regret.harness import arguments_of, write_answers
-from regret.level_reached import reached_by_others
+from regret.level_reached import reached_by_others, scatter_of_ends
 from regret.recorded_question import question_of
 from regret.whole_habits import WHOLE_HABITS
 from regret.whole_situation import WholeSituation, profiles_of, whole_situation
@@ -164,7 +164,8 @@ def main() -> None:
     for workload in arguments.workloads:
         grid = RecordedGrid.read(GRIDS / f"{workload}.csv.gz")
         one, two = (reached_by_others(grid, n_seeds=n) for n in (1, 2))
-        print(f"- {workload}: {one:.0%}; {two:.0%}")
+        scatter = scatter_of_ends(grid)
+        print(f"- {workload}: {one:.0%}; {two:.0%}; their ends scatter by {scatter:.2g} margins")
     write_answers(
         arguments.out,
         answers,

@@ -1,4 +1,4 @@
-"""How many trainings of the reference reach the level that two of them set, as the advice sets it.
+"""How many trainings of the reference reach the level that one or two of them set.
 
 Asked for are nine of ten: a level that half of the user's own trainings miss is none to stand on.
 """
@@ -6,13 +6,14 @@ Asked for are nine of ten: a level that half of the user's own trainings miss is
 from __future__ import annotations
 
 import itertools
+import statistics
 
 from batchlab.advice.end_level import as_well_as, margin_of
 from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.target import Target
 
-from .whole_level import end_of, trained_values
+from .whole_level import end_of, level_of, trained_values
 
 
 def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
@@ -31,6 +32,18 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
             if seed not in chosen
         ]
     return sum(reached) / len(reached)
+
+
+def scatter_of_ends(grid: RecordedGrid) -> float:
+    """The standard deviation, from seed to seed, of what the reference ends with, in margins."""
+    header = grid.header
+    assert isinstance(header, WholeGridHeader)
+    cell = grid.cell(header.reference_batch_size, header.reference_learning_rate)
+    curves = [grid.runs[*cell, seed].curve for seed in grid.cells[cell]]
+    shape = header.has_schedule
+    level = level_of(curves, metric=header.metric, better=header.better, has_schedule=shape)
+    ends = [end_of(curve, has_schedule=shape) for curve in curves]
+    return statistics.stdev(end for end in ends if end is not None) / level.margin
 
 
 def _level(grid: RecordedGrid, header: WholeGridHeader, seed: int) -> Target:

@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from benchmarks.regret.level_reached import reached_by_others
+from benchmarks.regret.level_reached import reached_by_others, scatter_of_ends
 from benchmarks.regret.whole_habits import WHOLE_HABITS, free_batch_size, searched
 from benchmarks.regret.whole_situation import (
     USUAL_STEP_TIME_SD,
@@ -237,3 +237,6 @@ def test_the_level_that_the_worst_seed_sets_is_reached_by_all_that_end_better(
     # Of 4 * 3 pairs half; the worse of the two chosen, in six choices, has 0, 1, 2, 1, 2, 2 above.
     assert reached_by_others(grid, n_seeds=1) == 1 / 2
     assert reached_by_others(grid, n_seeds=2) == (0 + 1 + 2 + 1 + 2 + 2) / 12
+    # Their standard deviation, over 5 % of the errors that they end with.
+    margins = 0.05 * (1 - statistics.fmean(ends))
+    assert scatter_of_ends(grid) == pytest.approx(statistics.stdev(ends) / margins, rel=0.01)
