@@ -10,10 +10,12 @@ import pytest
 from scipy import stats
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
+from batchlab.advice import allocation
 from batchlab.advice.end_level import EndLevel
 from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.verification_runs import requests_of, seeds_that_fit
+from batchlab.advice.verification_runs import requests_of, reserve, seeds_that_fit
 from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -184,6 +186,36 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
     assert state.whole_epochs == 25
     assert whole_steps(state, 256) == 25 * per_epoch
+
+
+def test_while_the_reference_is_the_best_the_next_fastest_is_set_aside_for():
+    """It may turn out to be the best with the last of the runs."""
+    state = made_up_state({64: [met(500)] * 2, 256: [met(900)] * 2})
+    state.end = END
+    assert state.best() == 64
+
+    reserve(state)
+
+    three = requests_of(state, [CHOSEN, REFERENCE, TUNED], state.seeds.verify[:3])
+    assert state.run_log.reserved_s >= state.expected_s(three)
+    state.ruled_out[256] = Reason.as_written("out")
+    reserve(state)
+    assert state.run_log.reserved_s < state.expected_s(three)
+
+
+def test_what_is_set_aside_follows_the_best_while_runs_are_added(monkeypatch):
+    state = made_up_state({64: [met(900)] * 2, 256: [met(500)] * 2})
+    state.end = END
+    before = []
+    monkeypatch.setattr(
+        allocation, "_next_runs", lambda state, decision: before.append(state.run_log.reserved_s)
+    )
+
+    allocation.allocate(state)
+
+    reserve(state)
+    assert before == [state.run_log.reserved_s]
+    assert before[0] > 0
 
 
 def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():

@@ -151,7 +151,8 @@ class _Advisor:
         """
         n_before = len(self._run_log.records)
         reserve(self._state, for_more_seeds=False)
-        another = None if self._state.best() is None else allocate(self._state)
+        has_best = self._state.best() is not None
+        another = allocate(self._state, for_more_seeds=False) if has_best else None
         is_new = ends_worse or len(self._run_log.records) > n_before
         return another if is_new else None
 

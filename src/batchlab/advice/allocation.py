@@ -12,6 +12,7 @@ from batchlab.advice.costs import Array, Costs, costs_of
 from batchlab.advice.decision import Decision, decide
 from batchlab.advice.exploration import visit
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification_runs import reserve
 from batchlab.records.reason import Reason
 
 _FEWEST_VALUES = 2
@@ -83,13 +84,19 @@ def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
     return [size for size in sizes[max(0, place - 1) : place + 2] if size != batch_size]
 
 
-def allocate(state: StudyState) -> Decision | None:
+def allocate(state: StudyState, *, for_more_seeds: bool = True) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
+
+    Args:
+        state: the runs.
+        for_more_seeds: see `reserve`.
 
     Returns:
         The last decision; None where no batch size met the target.
     """
     while True:
+        if state.end is not None:  # another best asks for other whole trainings
+            reserve(state, for_more_seeds=for_more_seeds)
         costs = costs_of(state)
         if costs is None:
             return None

@@ -40,7 +40,9 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
     """
     reference, budget_s = state.question.reference.batch_size, state.question.budget_s
     best = state.best()
-    known = compared_with(state, reference if best is None else best)
+    # Where that is the reference's, the next fastest may turn out to be.
+    named = _fastest_other(state) if best in (None, reference) else best
+    known = compared_with(state, reference if named is None else named)
     if state.end is not None:
         compare_over_whole_trainings(state, known)
     needed_s = _expected_s(state, known, state.seeds.verify[:N_SEEDS])
@@ -52,6 +54,16 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
         needed_s = max(needed_s, min(of_all_s, _FOR_MORE_SEEDS * budget_s))
     share = _RESERVED_WHILE_EXPLORING if exploring else _RESERVED_FOR_WHOLE
     state.run_log.reserved_s = min(_LATE * needed_s, share * budget_s)
+
+
+def _fastest_other(state: StudyState) -> int | None:
+    """The fastest of the batch sizes that are not the reference's; None: no other has a figure."""
+    others = set(state.that_met_the_target()) - {
+        *state.ruled_out,
+        state.question.reference.batch_size,
+    }
+    costs = {size: cost for size in others if (cost := state.log_cost(size)) is not None}
+    return min(costs, key=lambda size: (costs[size], size), default=None)
 
 
 def more_s_for_seeds(state: StudyState, cells: Sequence[CellKey], *, done: int, n: int) -> float:
