@@ -41,7 +41,8 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
     reference, budget_s = state.question.reference.batch_size, state.question.budget_s
     best = state.best()
     # Where that is the reference's, the next fastest may turn out to be.
-    named = _fastest_other(state) if best in (None, reference) else best
+    may_change = state.end is not None and best in (None, reference)
+    named = _fastest_other(state) if may_change else best
     known = compared_with(state, reference if named is None else named)
     if state.end is not None:
         compare_over_whole_trainings(state, known)
