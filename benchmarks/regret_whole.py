@@ -14,7 +14,6 @@ profile that is off by a few per cent, and pays what the steps really take.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +26,7 @@ from regret.recorded_question import question_of
 from regret.whole_habits import WHOLE_HABITS
 from regret.whole_situation import WholeSituation, profiles_of, whole_situation
 from regret.whole_table import ADVISE, WholeAnswer, table
+from regret.whole_valuation import valued
 
 from batchlab.advice.advisor import advise
 from batchlab.advice.question import Question
@@ -106,31 +106,19 @@ def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -
     answers = []
     for draw in range(draws):
         drawn = whole_situation(grid, profile, draw=draw)
-        reference_s = drawn.time_s(drawn.reference, drawn.judging)
         for budget in budgets:
             budget_s = budget * drawn.tuned_reference_s
             for who, reply in replies(drawn, budget_s, draw):
-                cell = reply.cell
-                time_s = math.inf if cell is None else drawn.time_s(cell, drawn.judging)
                 answers.append(
-                    WholeAnswer(
-                        workload=grid.header.workload,
-                        profile=profile,
+                    valued(
+                        drawn,
+                        reply.cell,
                         draw=draw,
                         who=who,
                         tuned_trainings=budget,
-                        whole_trainings=budget_s / drawn.whole_reference_s,
-                        batch_size=None if cell is None else cell[0],
-                        learning_rate=None if cell is None else cell[1],
                         named_as=reply.named_as,
                         verdict=reply.verdict,
                         origin=reply.origin,
-                        regret=drawn.regret(cell),
-                        of_reference=1.0 if time_s == reference_s else time_s / reference_s,
-                        shortfall=math.inf
-                        if cell is None
-                        else drawn.shortfall(cell, drawn.judging),
-                        is_optimum=cell == drawn.optimum,
                         spent=reply.spent_s / budget_s,
                         problem=reply.problem,
                     )

@@ -135,42 +135,32 @@ def print_table(folder: Path) -> None:
     from batchlab.engines.recorded_grid import RecordedGrid
 
     from .whole_situation import whole_situation
-    from .whole_table import ADVISE, WholeAnswer, table
+    from .whole_table import ADVISE, table
+    from .whole_valuation import valued
 
     grids: dict[str, RecordedGrid] = {}
-    valued = []
+    answers = []
     for each in json.loads((folder / "answers.json").read_text()):
         name = each["workload"]
         if name not in grids:
             grids[name] = RecordedGrid.read(GRIDS / f"{name}.csv.gz")
         drawn = whole_situation(grids[name], each["profile"], draw=each["draw"])
         cell = drawn.reference if each["cell"] is None else drawn.grid.cell(*each["cell"])
-        time_s = drawn.time_s(cell, drawn.judging)
-        reference_s = drawn.time_s(drawn.reference, drawn.judging)
-        valued.append(
-            WholeAnswer(
-                workload=name,
-                profile=each["profile"],
+        answers.append(
+            valued(
+                drawn,
+                cell,
                 draw=each["draw"],
                 who=ADVISE,
                 tuned_trainings=each["tuned_trainings"],
-                whole_trainings=each["tuned_trainings"]
-                * drawn.tuned_reference_s
-                / drawn.whole_reference_s,
-                batch_size=cell[0],
-                learning_rate=cell[1],
                 named_as="reference" if each["cell"] is None else each["named_as"],
                 verdict=each["verdict"],
                 origin=each["origin"],
-                regret=drawn.regret(cell),
-                of_reference=1.0 if time_s == reference_s else time_s / reference_s,
-                shortfall=drawn.shortfall(cell, drawn.judging),
-                is_optimum=cell == drawn.optimum,
                 spent=each["spent"],
                 problem=each.get("problem", ""),
             )
         )
-    print(table(valued))
+    print(table(answers))
 
 
 def main() -> None:

@@ -150,7 +150,6 @@ class _Advisor:
         None: no batch size is left, or nothing has come since the decision before.
         """
         n_before = len(self._run_log.records)
-        reserve(self._state, for_more_seeds=False)
         has_best = self._state.best() is not None
         another = allocate(self._state, for_more_seeds=False) if has_best else None
         is_new = ends_worse or len(self._run_log.records) > n_before
