@@ -20,6 +20,7 @@ from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
 
+from .level_reached import scatter_of_ends
 from .situation import MOST_MISSES, PROFILES, measured_profile, step_times
 from .whole_level import WholeLevel, end_of, level_of, trained_values
 
@@ -141,6 +142,17 @@ class WholeSituation:
         margin = margin_of(best, values, metric=self.header.metric, better=self.header.better)
         return sign * (best - mine) / margin
 
+    def shortfall_error(self, cell: CellKey, seeds: Collection[int]) -> float:
+        """The standard error of the shortfall, in margins.
+
+        As if the cell's ends scattered as the reference's do: few seeds judge, and few cells have
+        enough for a scatter of their own. Infinite where none of `seeds` is the cell's.
+        """
+        own, beside = (
+            len(set(self._seeds(one)).intersection(seeds)) for one in (cell, self.reference)
+        )
+        return self._scatter * math.sqrt(1 / own + 1 / beside) if own else math.inf
+
     @cached_property
     def optimum(self) -> CellKey:
         """The fastest of the cells that end no worse, by the seeds that may be seen."""
@@ -169,6 +181,10 @@ class WholeSituation:
         """Seconds of the steps of one whole training of the reference."""
         size = self.reference[0]
         return self.whole_steps(size) * self.step_s[size]
+
+    @cached_property
+    def _scatter(self) -> float:
+        return scatter_of_ends(self.grid)
 
     def _seeds(self, cell: CellKey) -> tuple[int, ...]:
         return self.grid.cells[cell]

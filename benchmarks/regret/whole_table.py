@@ -23,12 +23,15 @@ _OF_ADVICE = (
     "is the optimum",
     "named",
     "named ends worse",
+    "for sure",
     "of these, level from the end",
     "provisional no slower than the reference",
     "spent",
     "verdicts",
 )
 _LOW, _HIGH = 0.025, 0.975
+# So many standard errors above are 5 %, one-sided.
+_BY_CHANCE = 1.645
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,7 @@ class WholeAnswer:
             does not get there.
         of_reference: how long it takes over what the reference takes, as it is.
         shortfall: how many margins worse than the better of the references it ends.
+        shortfall_error: its standard error, by the scatter of the reference's ends.
         is_optimum: whether it is the optimum itself.
         spent: of the budget, a fraction.
         problem: the error that the advice ended with, if any.
@@ -70,6 +74,7 @@ class WholeAnswer:
     regret: float
     of_reference: float
     shortfall: float
+    shortfall_error: float
     is_optimum: bool
     spent: float
     problem: str = ""
@@ -78,6 +83,11 @@ class WholeAnswer:
     def ends_worse(self) -> bool:
         """Whether it ends worse than the better of the references by more than the margin."""
         return self.shortfall > 1
+
+    @property
+    def ends_worse_for_sure(self) -> bool:
+        """Whether it does so by more than the few judging seeds make by chance in one of twenty."""
+        return self.shortfall > 1 + _BY_CHANCE * self.shortfall_error
 
 
 def table(answers: Sequence[WholeAnswer]) -> str:
@@ -107,13 +117,21 @@ def table(answers: Sequence[WholeAnswer]) -> str:
 
 
 def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
-    lines = head("workload", "answers", "median / 90th percentile", "named ends worse", "verdicts")
+    lines = head(
+        "workload",
+        "answers",
+        "median / 90th percentile",
+        "named ends worse",
+        "for sure",
+        "verdicts",
+    )
     for workload in sorted({each.workload for each in own}):
         some = [e for e in own if e.workload == workload and e.tuned_trainings >= _ENOUGH]
         if some:
             regrets = both([each.regret for each in some])
-            worse = _worse([each for each in some if each.named_as != "reference"])
-            lines.append(row(workload, str(len(some)), regrets, worse, _verdicts(some)))
+            named = [each for each in some if each.named_as != "reference"]
+            worse = _worse(named), _for_sure(named)
+            lines.append(row(workload, str(len(some)), regrets, *worse, _verdicts(some)))
     return lines
 
 
@@ -129,6 +147,7 @@ def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
         _with_interval(own, lambda some: statistics.fmean(each.is_optimum for each in some)),
         str(len(named)),
         _with_interval(named, lambda some: statistics.fmean(each.ends_worse for each in some)),
+        _for_sure(named),
         _worse(at_the_end),
         f"{no_slower} of {len(provisional)}",
         percent(statistics.median(each.spent for each in own)),
@@ -189,6 +208,12 @@ def _worse(answers: Sequence[WholeAnswer]) -> str:
     if not answers:
         return "-"
     return f"{percent(statistics.fmean(each.ends_worse for each in answers))} of {len(answers)}"
+
+
+def _for_sure(answers: Sequence[WholeAnswer]) -> str:
+    if not answers:
+        return "-"
+    return percent(statistics.fmean(each.ends_worse_for_sure for each in answers))
 
 
 def _verdicts(own: Sequence[WholeAnswer]) -> str:

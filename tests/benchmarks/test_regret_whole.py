@@ -37,6 +37,7 @@ ANSWER = WholeAnswer(
     regret=0.1,
     of_reference=0.5,
     shortfall=0.2,
+    shortfall_error=0.3,
     is_optimum=False,
     spent=0.5,
 )
@@ -144,8 +145,21 @@ def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None
     assert "| 12 to 25 | 3 | 10 % / fails | 40 % / 40 % |" in lines
     assert "| 12 to 25 | 50 % of 4 | 100 % of 1 |" in lines
     own = next(line for line in lines if line.startswith("| 12 to 25 | 4 |"))
-    assert "| 25 % (25 % to 25 %) | 3 | 33 % (33 % to 33 %) | 0 % of 2 | 0 of 1 | 50 % |" in own
+    assert (
+        "| 25 % (25 % to 25 %) | 3 | 33 % (33 % to 33 %) | 33 % | 0 % of 2 | 0 of 1 | 50 % |" in own
+    )
     assert "2 recommend, 1 cannot_tell (easier level), 1 cannot_tell" in own
+
+
+def test_what_a_few_seeds_show_by_chance_is_not_worse_for_sure() -> None:
+    by_chance = replace(ANSWER, shortfall=1.4, shortfall_error=0.3)
+    for_sure = replace(ANSWER, shortfall=1.6, shortfall_error=0.3)
+    failed = replace(ANSWER, shortfall=math.inf, shortfall_error=0.0)
+
+    assert [each.ends_worse for each in (by_chance, for_sure, failed)] == [True] * 3
+    assert [each.ends_worse_for_sure for each in (by_chance, for_sure, failed)] == [
+        False, True, True,
+    ]  # fmt: skip
 
 
 def test_a_problem_is_told_with_how_often_it_came() -> None:

@@ -87,6 +87,24 @@ def test_a_training_that_failed_has_no_end_and_ends_worse(tmp_path: Path) -> Non
     assert drawn.optimum == (64, 0.1)
 
 
+def test_the_error_of_a_shortfall_is_by_the_reference_s_scatter_and_the_judging_seeds(
+    tmp_path: Path,
+) -> None:
+    ends = [0.95 + 0.001 * (-1) ** seed for seed in range(N_SEEDS)]
+    rows = [
+        (64, 0.1, seed, "ok", [(0, 0.1), *((step, ends[seed]) for step in (240, 480))])
+        for seed in range(N_SEEDS)
+    ]
+    rows += [(256, 0.4, seed, "ok", [(0, 0.1), (60, 0.95), (120, 0.95)]) for seed in range(4)]
+    drawn = whole_situation(RecordedGrid.read(write_rows(tmp_path, rows)), "cpu", draw=0)
+
+    scatter = 0.001 * math.sqrt(14 / 13) / 0.0025  # over the margin: a twentieth of the errors
+    n_own = sum(seed < 4 for seed in drawn.judging)
+    expected = scatter * math.sqrt(1 / n_own + 1 / 5)
+    assert drawn.shortfall_error((256, 0.4), drawn.judging) == pytest.approx(expected, rel=1e-6)
+    assert drawn.shortfall_error((256, 0.4), [13]) == math.inf
+
+
 def test_an_evaluation_takes_as_many_steps_as_where_it_was_recorded(tmp_path: Path) -> None:
     grid = RecordedGrid.read(write_whole_grid(tmp_path, eval_s=0.003))
 
