@@ -23,7 +23,8 @@ from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import REFERENCE, option
 
 from batchlab.advice.agreement import Objection
-from batchlab.advice.answer import Conclusion, answered
+from batchlab.advice.answer import answered
+from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.costs import costs_of
 from batchlab.advice.parts import HeadToHead
 from batchlab.advice.verification import Verification

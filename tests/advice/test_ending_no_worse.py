@@ -9,7 +9,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice import advisor
+from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
 from batchlab.advice.endings import seeds_to_tell
 from batchlab.words.reasons import reason_text
@@ -175,12 +175,12 @@ def test_a_configuration_is_looked_at_as_often_as_was_fixed_before():
 
 
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
-    seen = advisor.verify
+    seen = conclusion.verify
 
     def without_endings(state, size):
         return replace(seen(state, size), endings=None)
 
-    monkeypatch.setattr(advisor, "verify", without_endings)
+    monkeypatch.setattr(conclusion, "verify", without_endings)
 
     advice, _ = advised()
 

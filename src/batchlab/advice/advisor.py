@@ -6,12 +6,12 @@ import math
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
-from batchlab.advice.answer import Conclusion, answered
-from batchlab.advice.decision import Decision
+from batchlab.advice.answer import answered
+from batchlab.advice.conclusion import Conclusion, concluded
 from batchlab.advice.exploration import explore
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
-from batchlab.advice.run_log import CellKey, RunLog, steps_to, why_it_failed
+from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import (
@@ -22,13 +22,7 @@ from batchlab.advice.target_level import (
     of_two_seeds,
     untrained_value,
 )
-from batchlab.advice.verification import Verification, can_be_followed, verify
-from batchlab.advice.verification_runs import (
-    needed_later,
-    reference_cell,
-    reserve,
-    reserve_shortly,
-)
+from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
 from batchlab.advice.whole_training import whole_steps
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
@@ -95,77 +89,10 @@ class _Advisor:
             decision = allocate(self._state)
         if decision is None:
             return self._answer(Conclusion(reason=self._why_none()))
-        conclusion = self._verified(decision)
+        conclusion = concluded(self._state, decision)
         if conclusion.decision is not None and conclusion.decision.batch_size is not None:
             follow_to_harder_target(self._state, conclusion.decision)
         return self._answer(conclusion)
-
-    def _verified(self, decision: Decision) -> Conclusion:
-        """The decision with its verification: the fastest of those that were not seen to end worse.
-
-        A batch size that ends worse is out, and the decision is made again among the others. Where
-        one ends no worse and it is open whether another is faster, what is left goes into that.
-        """
-        # What looks best may be better than the reference for sure, though not the best.
-        may_be_better = self._question.objective != "samples"
-        shown: Conclusion | None = None
-        verified: dict[CellKey, Verification] = {}
-        while True:
-            size = decision.batch_size or (self._state.best() if may_be_better else None)
-            if size is None:
-                return shown or Conclusion(decision=decision)
-            faster = size
-            size = self._that_can_be_followed(faster)
-            if size != faster:
-                decision = decision.left_open()
-            cell = self._state.cell(size)
-            assert cell is not None
-            if cell not in verified:  # a second look at the same seeds would be one too many
-                verified[cell] = verify(self._state, size)
-            found = Conclusion(
-                decision=decision,
-                verification=verified[cell],
-                not_followed=None if size == faster else faster,
-            )
-            endings = verified[cell].endings
-            if endings is None or not verified[cell].is_settled:
-                return shown or found
-            ends_worse = endings.verdict == "worse"
-            if ends_worse:
-                self._state.ruled_out[size] = endings.reason
-                self._run_log.note(Reason.of("size_is_out", size=size), endings.reason)
-            else:
-                shown = found
-                if decision.verdict != "cannot_tell":
-                    return shown
-            another = self._decided_again(ends_worse=ends_worse)
-            if another is None:
-                stopped = Reason.of("all_end_worse", why=endings.reason)
-                return shown or Conclusion(verification=verified[cell], reason=stopped)
-            decision = another
-
-    def _decided_again(self, *, ends_worse: bool) -> Decision | None:
-        """The decision with what is left of the budget, or without the one that ends worse.
-
-        None: no batch size is left, or nothing has come since the decision before.
-        """
-        n_before = len(self._run_log.records)
-        has_best = self._state.best() is not None
-        another = allocate(self._state, for_more_seeds=False) if has_best else None
-        is_new = ends_worse or len(self._run_log.records) > n_before
-        return another if is_new else None
-
-    def _that_can_be_followed(self, size: int) -> int:
-        """The fastest whose whole trainings the budget has left for; `size` where there is none."""
-        state = self._state
-        own = reference_cell(state)
-        others = [s for s in state.tuned if s not in state.ruled_out and state.cell(s) != own]
-        costs = {other: state.log_cost(other) for other in others}
-        by_cost = sorted((cost, other) for other, cost in costs.items() if cost is not None)
-        for candidate in dict.fromkeys([size, *(other for _, other in by_cost)]):
-            if can_be_followed(state, candidate):
-                return candidate
-        return size
 
     def _why_none(self) -> Reason:
         """Why no batch size has a figure on a fresh seed."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import runs_may_tell
 from batchlab.advice.candidates import candidates, learning_cost
 from batchlab.advice.combined_estimates import product, scaled
+from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
 from batchlab.advice.fitted_laws import laws_of
@@ -25,30 +26,11 @@ from batchlab.advice.parts import (
 from batchlab.advice.repeated_decisions import is_another, repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
-from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 
 _ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conclusion:
-    """How the study ended: with a decision and its verification, or with what stopped it.
-
-    Attributes:
-        decision: what the runs support.
-        verification: what fresh seeds said.
-        not_followed: the batch size that looks fastest, where its whole trainings take longer than
-            the budget had left, and another one was verified.
-        reason: what stopped it before a decision.
-    """
-
-    decision: Decision | None = None
-    verification: Verification | None = None
-    not_followed: int | None = None
-    reason: Reason | None = None
 
 
 def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
