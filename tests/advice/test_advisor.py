@@ -362,7 +362,7 @@ def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so
 
 def test_what_is_fast_on_the_way_is_no_recommendation():
     # Enough to decide at the easier level: it is named for now, with what would show the end.
-    asked = question(knee(1024), budget_s=40.0, target=None)
+    asked = question(knee(1024), budget_s=25.0, target=None)
     advice = advise(asked, SimulatedEngine(truth=Truth(noise=0.02), step_s=knee(1024)))
 
     assert advice.target_origin == "easier"
@@ -370,8 +370,22 @@ def test_what_is_fast_on_the_way_is_no_recommendation():
     assert advice.recommendation is None
     assert advice.reason.code == "fastest_on_the_way"
     assert advice.provisional.batch_size == advice.reason.named["size"] > 64
-    assert advice.more_budget_s == 2 * 40.0
+    assert advice.more_budget_s == 2 * 25.0
     assert advice.pay_back_runs is None
+
+
+@pytest.mark.parametrize(("epochs", "origin"), [(4.6, "pilot"), (7.0, "easier")])
+def test_a_pilot_gets_to_a_planned_end_within_a_quarter_of_the_budget(epochs, origin):
+    # Of 23 epochs 4.6 are more than a sixth, and 7 more than a quarter.
+    step_s = knee(4096)
+    budget_s = 23 * (N_TRAIN // 64 + 1) * step_s(64)
+    asked = question(step_s, budget_s=budget_s, target=None, longest_epochs=epochs)
+
+    advice = advise(asked, SimulatedEngine(truth=Truth(), step_s=step_s))
+
+    assert advice.target_origin == origin
+    (planned,) = [step.did.named["epochs"] for step in advice.steps if step.did.code == "pilot"]
+    assert (planned == pytest.approx(epochs, abs=0.01)) == (origin == "pilot")
 
 
 def test_the_planned_end_of_a_training_sets_the_level():

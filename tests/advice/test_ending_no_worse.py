@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import knee, question
+from tests.reference.simulated_question import N_TRAIN, knee, question
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
@@ -141,14 +141,14 @@ def test_with_the_budget_that_may_tell_half_of_the_studies_that_were_open_name_a
 
 @pytest.mark.slow
 def test_whole_trainings_are_not_cut_by_the_end_of_the_budget():
-    """Three seeds of each configuration come to their end, though little is left."""
+    """Three seeds are begun of what looks best, and what is begun comes to its end."""
     for salt in range(4):
         advice, _ = advised(trainings=30.0, salt=salt)
 
-        counts = {
-            len(each.found) for each in (advice.endings.recommended, advice.endings.reference)
-        }
-        assert min(counts) >= 3, salt
+        looks = [step.did.named for step in advice.steps if step.did.code == "verify_to_the_end"]
+        assert looks[0]["n"] >= 3, salt
+        for each in (advice.endings.recommended, advice.endings.reference):
+            assert len(each.found) == len(advice.endings.seeds), salt
 
 
 @pytest.mark.slow
@@ -174,6 +174,23 @@ def test_a_configuration_is_looked_at_as_often_as_was_fixed_before():
     assert max(looks.count(size) for size in looks) <= 2
 
 
+def test_with_too_little_for_three_trainings_two_tell_how_it_seems_to_end():
+    """Four whole trainings in all: the tuned reference is trained beside it, not the other."""
+    truth = Truth(end=lambda size, rate: USUAL_END, end_noise=0.0002, b_crit=500.0, s_min=240.0)
+    epochs = 20.0
+    budget_s = 4.8 * epochs * (N_TRAIN // 64 + 1) * STEP_S(64)
+    asked = question(STEP_S, budget_s=budget_s, target=None, longest_epochs=epochs)
+
+    advice = advise(asked, SimulatedEngine(truth=truth, step_s=STEP_S, n_workers=1))
+
+    assert (advice.verdict, advice.endings.verdict) == ("cannot_tell", "open")
+    assert advice.endings.reference.found == ()
+    assert len(advice.endings.reference_tuned.found) == len(advice.endings.recommended.found) == 1
+    assert not advice.endings.seems_worse
+    assert advice.provisional.batch_size == advice.endings.recommended.batch_size > 64
+    assert "too few whole trainings" in reason_text(advice.reason)
+
+
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
     seen = conclusion.verify
 
@@ -186,6 +203,39 @@ def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
 
     assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
     assert advice.reason.code == "whole_trainings_not_seen"
+
+
+@pytest.mark.slow
+def test_what_seems_to_end_worse_gives_way_to_the_next_that_does_not():
+    """Nothing is left to settle it with; so long as the fastest is open, the next is `better`."""
+    advice, engine = advised(trainings=30.0, salt=1)
+
+    (passed,) = [step for step in advice.steps if step.did.code == "size_is_passed_over"]
+    assert passed.why.code == "ending_open"
+    assert advice.verdict == "better"
+    assert advice.recommendation.batch_size != passed.did.named["size"]
+    assert advice.endings.verdict == "no_worse"
+    assert advice.missing.code == "faster_seems_to_end_worse"
+    assert advice.missing.named["size"] == passed.did.named["size"]
+    assert "seems to end worse" in reason_text(advice.missing)
+    assert advice.more_budget_s > 0
+    assert engine.spent_s() <= 1.05 * advice.budget_s
+
+
+@pytest.mark.slow
+def test_where_everything_faster_seems_to_end_worse_what_ends_best_is_named_for_now():
+    advice, _ = advised(
+        end=lambda size, rate: USUAL_END - (0.0025 if size == 1024 else 0.0),
+        end_noise=0.0015,
+        salt=2,
+    )
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.endings.verdict == "open"
+    assert advice.endings.seems_worse
+    named = (advice.provisional.batch_size, advice.provisional.learning_rate)
+    assert named == advice.endings.compared_with.cell
+    assert named[0] == 64
 
 
 @pytest.mark.slow

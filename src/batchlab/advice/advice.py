@@ -43,8 +43,8 @@ class Advice(ShownInNotebook):
             reach for more).
         delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.
-        provisional: where it cannot be told: the best of what was tried, for who must choose now;
-            nothing says that others are not better.
+        provisional: where it cannot be told: the best so far; others may be better. Of those that
+            were trained to their end, where what looks fastest seems to end worse.
         flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, measured on fresh

@@ -31,9 +31,11 @@ from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 
-# A pilot may take so much of what the budget buys to see the end of a training. If it does not, the
-# target is one on the way there, and the answer no recommendation.
-_PILOT_SHARE = 1 / 12
+# A pilot may take so much of what the budget buys to see the end of a training, and a little more
+# where that is known to reach a planned end. If it does not see it, the target is one on the way
+# there, and the answer no recommendation.
+_PILOT_SHARE = 1 / 6
+_SHARE_TO_A_PLANNED_END = 1 / 4
 # A tuned rate may meet the target so many times sooner than the faster of the pilots.
 _TUNED_IS_FASTER = 2.0
 _SEARCH_SHARE = 1 / 8
@@ -145,7 +147,8 @@ class _Advisor:
         """Whether the budget has few whole trainings of the reference left."""
         state, reference = self._state, self._question.reference
         if state.end is None:
-            return False
+            # A pilot that did not get to its end was cut.
+            return self._origin == "easier"
         whole = whole_steps(state, reference.batch_size)
         whole_s = self._run_log.run_s(reference.batch_size, whole)
         return self._run_log.left_s() * self._run_log.engine.n_workers < _DEAR * whole_s
@@ -160,8 +163,7 @@ class _Advisor:
         """Train the reference until its plateau or its share of the budget, and set the target."""
         question, run_log = self._question, self._run_log
         reference = question.reference
-        limit = self._share_steps(_PILOT_SHARE)
-        limit = min(limit, run_log.longest_steps(reference.batch_size))
+        limit = self._pilot_limit()
         plan = run_log.plan(reference.batch_size)
         run_log.note(
             Reason.of("pilot", epochs=plan.epoch_at(limit)),
@@ -191,6 +193,13 @@ class _Advisor:
         if all(record.has_failed for record in records):
             return Reason.of("every_pilot_failed", why=why_it_failed(records[0]))
         return Reason.of("no_pilot_learned", steps=records[0].steps)
+
+    def _pilot_limit(self) -> int:
+        """At how many steps a pilot is cut, if it has no plateau before."""
+        longest = self._run_log.longest_steps(self._question.reference.batch_size)
+        if longest <= self._share_steps(_SHARE_TO_A_PLANNED_END):
+            return longest
+        return min(longest, self._share_steps(_PILOT_SHARE))
 
     def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap."""

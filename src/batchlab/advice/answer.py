@@ -47,6 +47,8 @@ class _Answer:
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._not_followed = outcome.not_followed
+        self._passed_over = outcome.passed_over
+        self._endings = outcome.endings
         self._stopped = outcome.reason
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others: tuple[TargetAnswer, ...] = ()
@@ -151,10 +153,6 @@ class _Answer:
             return Reason.of("whole_trainings_not_seen")
         return None if self._endings.verdict == "no_worse" else self._endings.reason
 
-    @property
-    def _endings(self) -> Endings | None:
-        return None if self._verification is None else self._verification.endings
-
     def _recommended(self, verdict: Verdict) -> int | None:
         """The batch size to set: the decision's, or what was verified to be better."""
         if verdict == "better":
@@ -192,6 +190,8 @@ class _Answer:
         return sorted(size for size, why in out if why.code in _ENDS_WORSE)
 
     def _what_is_missing(self, decision: Decision) -> Reason:
+        if self._passed_over is not None:
+            return _seems_to_end_worse(self._passed_over)
         if self._not_followed is not None:
             return Reason.of("faster_not_followed", size=self._not_followed)
         high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
@@ -223,7 +223,7 @@ class _Answer:
             self._state,
             origin=self._origin,
             decision=None if self._step_times_keep_it_open else self._decision,
-            endings=self._endings,
+            endings=self._passed_over or self._endings,
             not_followed=self._not_followed,
         )
 
@@ -289,6 +289,10 @@ class _Answer:
         against = None if self._verification is None else self._verification.against
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
+        if self._endings is not None and self._endings.seems_worse:
+            # Of these it was seen how they end.
+            instead = self._endings.compared_with
+            return replace(self._at_rate(*instead.cell), cool_down=instead.cool_down)
         best = self._state.best()
         if self._not_followed is not None and self._verification is not None:
             best = self._verification.batch_size
@@ -363,6 +367,19 @@ def _easier_than_asked(target: Target, asked: Target | None) -> Reason:
         return Reason.of("easier_than_plateau", metric=target.metric, value=target.value)
     return Reason.of(
         "easier_than_asked", metric=target.metric, value=target.value, asked=asked.value
+    )
+
+
+def _seems_to_end_worse(endings: Endings) -> Reason:
+    mine, other = endings.recommended, endings.compared_with
+    beside = Reason.of("a_configuration", size=other.batch_size, rate=other.learning_rate)
+    return Reason.of(
+        "faster_seems_to_end_worse",
+        size=mine.batch_size,
+        ends=mine.mean,
+        other=beside,
+        other_ends=other.mean,
+        n=endings.difference.n,
     )
 
 

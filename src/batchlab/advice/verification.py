@@ -108,8 +108,8 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     seeds = state.seeds.verify[: N_SEEDS if n_looks == 2 else 2 * N_SEEDS - 1]
     why = Reason.of("chosen_runs_flatter")
     first = _run(state, cells, seeds, why=why)
-    if not first and state.end is None:
-        two = list(dict.fromkeys([chosen, reference]))
+    if not first:
+        two = list(dict.fromkeys([chosen, _beside(state, chosen)]))
         first = _run(state, two, seeds, why=why, follow=FOLLOW_SHORTLY)
     if first:
         found = _read(state, first, chosen, reference, tuned, n_looks=n_looks)
@@ -141,6 +141,17 @@ def _cooled(state: StudyState, found: Verification) -> Verification:
     if found.endings is None or not found.endings.seems_worse:
         return found
     return replace(found, endings=with_cool_down(state, found.endings))
+
+
+def _beside(state: StudyState, chosen: CellKey) -> CellKey:
+    """The one of the references to compare with, where the budget does not reach for both.
+
+    The tuned one ends better as a rule.
+    """
+    tuned = state.cell(state.question.reference.batch_size)
+    if state.end is None or tuned is None or tuned == chosen:
+        return reference_cell(state)
+    return tuned
 
 
 def _n_looks(state: StudyState, cells: Sequence[CellKey]) -> int:

@@ -26,6 +26,10 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
         "takes more epochs than the budget had left for"
     ),
+    "faster_seems_to_end_worse": N_(
+        "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
+        "{other} at {other_ends:.4g}; {n} trainings of each leave that open"
+    ),
     "cool_down_mends_nothing": N_(
         "{why}; a rate that falls to zero over the last fifth does not mend it"
     ),

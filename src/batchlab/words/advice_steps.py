@@ -39,6 +39,7 @@ MESSAGES: dict[str, Message] = {
     "smaller_may_be_better": N_("a smaller batch may be better"),
     "larger_may_be_better": N_("a larger batch may be better"),
     "size_is_out": N_("batch size {size} is out"),
+    "size_is_passed_over": N_("batch size {size} is passed over"),
     "asked_a_further_seed": N_("asked a further seed for the rate of batch size {size}"),
     "seeds_chose_it": NN_(
         "one seed chose it, and this batch size matters",

@@ -360,8 +360,18 @@ def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendat
         made_up_advice(), verdict="cannot_tell", recommendation=None, provisional=found
     )
 
-    assert "batch size 256 with learning rate 0.113 was the best" in said(advice, "for now")
-    assert "no recommendation" in said(advice, "for now")
+    told = said(advice, "for now")
+    assert told == "Best so far: batch size 256 with learning rate 0.113 (not yet certain)."
+
+
+def test_the_best_so_far_may_be_what_ends_best_and_not_what_is_fastest() -> None:
+    advice = with_endings(cannot_tell_advice(), better_by=-0.004, verdict="open")
+    tuned = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
+
+    told = said(replace(advice, provisional=tuned), "for now")
+
+    assert "batch size 64 with learning rate 0.04 (not yet certain)" in told
+    assert "What is faster seems to end worse." in told
 
 
 def test_where_nothing_tried_is_better_the_own_configuration_is_kept_for_now() -> None:
@@ -407,6 +417,15 @@ def test_of_one_training_each_nothing_is_told_of_how_much_worse_it_may_be():
     alone = replace(advice, endings=replace(advice.endings, difference=unknown))
 
     assert "too few to tell" in where_it_ends(alone)
+
+
+def test_a_reference_without_a_whole_training_is_told_so():
+    advice = with_endings(cannot_tell_advice(), verdict="open")
+    untrained = replace(advice.endings.reference, values=(None, None, None))
+
+    told = where_it_ends(replace(advice, endings=replace(advice.endings, reference=untrained)))
+
+    assert "your configuration as it is was not trained to its end" in told
 
 
 def test_what_ends_worse_is_told_with_why():

@@ -68,18 +68,21 @@ def missing(told: Told) -> Sentence | None:
 
 
 def for_now(told: Told) -> Sentence | None:
-    """Where it cannot be told: the best of what was tried, for who must choose now."""
+    """Where it cannot be told: the best of what was tried."""
     found = told.advice.provisional
     if found is None:
         return None
-    best = N_(
-        "If you must choose now: batch size {size} with learning rate {rate:rate} was the best of "
-        "what was tried. It is no recommendation: others may be better."
-    )
+    endings = told.advice.endings
+    best = N_("Best so far: batch size {size} with learning rate {rate:rate} (not yet certain).")
     if is_same(found, told.advice.reference):
         best = N_(
-            "If you must choose now: keep batch size {size} and learning rate {rate:rate}. Nothing "
-            "that was tried is known to be better."
+            "For now keep batch size {size} and learning rate {rate:rate}: nothing that was tried "
+            "is known to be better."
+        )
+    elif endings is not None and endings.seems_worse:
+        best = N_(
+            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
+            "is faster seems to end worse."
         )
     said = text(best, size=found.batch_size, rate=found.learning_rate)
     return Sentence(topic=N_("for now"), text=said)

@@ -61,9 +61,7 @@ def _ends(advice: Advice, endings: Endings) -> str:
 
 
 def _end_text(endings: Endings, found: Ending) -> str:
-    """The mean end of a configuration, as finely as the margin asks for."""
-    if not found.found:
-        return text("an unknown one")
+    """The mean end of a configuration that has one, as finely as the margin asks for."""
     decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
     return number_text(found.mean, f".{decimals}f")
 
@@ -83,7 +81,11 @@ def _others(advice: Advice, endings: Endings) -> Iterator[str]:
     for other in endings.references:
         as_it_is = other is endings.reference
         name = reference_words(advice).configuration if as_it_is else tuned
-        yield text("{configuration} at {end}", configuration=name, end=_end_text(endings, other))
+        if other.found:
+            end = _end_text(endings, other)
+            yield text("{configuration} at {end}", configuration=name, end=end)
+        else:
+            yield text("{configuration} was not trained to its end", configuration=name)
 
 
 def _judged(endings: Endings) -> str:
