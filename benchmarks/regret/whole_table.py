@@ -111,9 +111,17 @@ def table(answers: Sequence[WholeAnswer]) -> str:
     lines += ["", "The advice, with 95 % intervals over workloads.", "", *head(*_OF_ADVICE)]
     lines += [row(name, *_of_advice(some)) for name, some in _binned(own)]
     lines += ["", "The advice by workload, from 12 trainings on.", "", *_by_workload(own)]
+    lines += ["", _recommended(own)]
     problems = Counter(each.problem for each in own if each.problem)
     lines += ["", *(f"- problem, {n} times: {text}" for text, n in problems.items())]
     return "\n".join(lines).rstrip()
+
+
+def _recommended(own: Sequence[WholeAnswer]) -> str:
+    found = [each for each in own if each.named_as == "recommendation"]
+    worse = sum(each.ends_worse for each in found)
+    for_sure = sum(each.ends_worse_for_sure for each in found)
+    return f"Recommended: {len(found)} answers; {worse} end worse, {for_sure} of them for sure."
 
 
 def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:

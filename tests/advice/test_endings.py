@@ -203,6 +203,19 @@ def test_while_the_reference_is_the_best_the_next_fastest_is_set_aside_for():
     assert state.run_log.reserved_s < state.expected_s(three)
 
 
+def test_before_another_batch_size_has_a_figure_two_seeds_are_set_aside_for():
+    alone, beside = made_up_state({64: [met(900)] * 2}), made_up_state({64: [met(900)] * 2})
+    for state in (alone, beside):
+        state.end = END
+        state.run_log.question = replace(state.question, budget_s=1e6)
+    beside.seeds = replace(beside.seeds, verify=beside.seeds.verify[:2])
+
+    for state in (alone, beside):
+        reserve(state, exploring=True)
+
+    assert alone.run_log.reserved_s == beside.run_log.reserved_s > 0
+
+
 def test_what_is_set_aside_follows_the_best_while_runs_are_added(monkeypatch):
     state = made_up_state({64: [met(900)] * 2, 256: [met(500)] * 2})
     state.end = END

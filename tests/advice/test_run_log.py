@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -139,6 +140,17 @@ def test_a_free_core_begins_with_what_is_needed_later():
     assert list(recorder.records) == [(64, 0.04, 0), (64, 0.01, 80)]
     assert recorder.purposes[64, 0.01, 80] == "verify"
     assert recorder.engine.spent_s() == spent_s
+
+
+def test_half_of_a_run_that_is_under_way_is_still_to_be_paid_for():
+    recorder = run_log(n_workers=2, kind=SideBySideEngine)
+    long = request(recorder, seed=80, rate=0.01, steps=4000)
+    recorder.needed_later = lambda: [long]
+    recorder.run([request(recorder, steps=500)], "tune")
+    new = request(recorder, seed=81, rate=0.01, steps=4000)
+
+    assert long in recorder.engine.asked
+    assert recorder.expected_s([long]) == pytest.approx(recorder.expected_s([new]) / 2)
 
 
 def test_one_worker_has_no_free_core():

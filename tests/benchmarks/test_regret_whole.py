@@ -149,6 +149,7 @@ def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None
         "| 25 % (25 % to 25 %) | 3 | 33 % (33 % to 33 %) | 33 % | 0 % of 2 | 0 of 1 | 50 % |" in own
     )
     assert "2 recommend, 1 cannot_tell (easier level), 1 cannot_tell" in own
+    assert "Recommended: 2 answers; 0 end worse, 0 of them for sure." in lines
 
 
 def test_what_a_few_seeds_show_by_chance_is_not_worse_for_sure() -> None:

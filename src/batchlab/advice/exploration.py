@@ -9,6 +9,7 @@ import numpy as np
 from batchlab.advice.costs import costs_of
 from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification_runs import reserve
 from batchlab.records.reason import Reason
 
 _STRIDE = 4.0
@@ -39,6 +40,8 @@ def explore(state: StudyState) -> None:
                 # The budget does not reach for the side that promises more: it is kept for what
                 # comes after.
                 return
+            if state.end is not None:  # another best asks for other whole trainings
+                reserve(state, exploring=True)
             cost, best_cost = state.log_cost(size), state.best_log_cost()
             if cost is None or best_cost is None:
                 break

@@ -157,10 +157,13 @@ class RunLog:
         return math.floor(_WATCHED_FROM * max(bounds, default=0.0))
 
     def _new_steps(self, request: RunRequest) -> int:
-        """Steps that are not in the records yet; none where the run has met its target."""
+        """Steps that are not in the records yet; none where the run has met its target.
+
+        Of a run under way it is not known how far it is: half of its steps, for want of better.
+        """
         known = self._kept_in(request).get(self.key_of(request)) or self._ahead.get(request.trial)
         if known is None:
-            return request.last_step
+            return request.last_step // (2 if request.trial in self._ahead else 1)
         until = request.length.until
         crossing = None if until is None else known.crossing(until)
         if crossing is not None and crossing.held:

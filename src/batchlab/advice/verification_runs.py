@@ -46,7 +46,9 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
     known = compared_with(state, reference if named is None else named)
     if state.end is not None:
         compare_over_whole_trainings(state, known)
-    needed_s = _expected_s(state, known, state.seeds.verify[:N_SEEDS])
+    # A first figure of another batch size tells more than the third seed of the reference alone.
+    n_seeds = N_SEEDS - 1 if may_change and named is None else N_SEEDS
+    needed_s = _expected_s(state, known, state.seeds.verify[:n_seeds])
     if state.end is None:
         state.run_log.reserved_s = min(needed_s, _RESERVED_AT_MOST * budget_s)
         return
