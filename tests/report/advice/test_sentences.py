@@ -210,11 +210,24 @@ def test_a_habit_inside_the_flat_set_held():
 def test_a_habit_whose_bounds_are_wide_is_left_open():
     wide = Estimate.of(1.05, interval=(1.0, 1.4), n=3)
     advice = with_relative(ADVICE, b16=wide, b32=wide, b64=wide, b128=wide)
+    unverified = replace(advice, gain_from_batch_size=wide)
 
-    (sentence,) = [s for s in advice_sentences(advice, WORKLOAD) if s.topic == "habit"]
+    (sentence,) = [s for s in advice_sentences(unverified, WORKLOAD) if s.topic == "habit"]
 
     assert sentence.verdict == "cannot_tell"
     assert "for 16, 32, 64 and 128 that can't be told" in str(sentence)
+
+
+def test_the_own_batch_size_among_the_habits_is_told_by_its_fresh_seeds():
+    """Two sentences about 64 at its tuned rate must not contradict each other."""
+    wide = Estimate.of(1.05, interval=(1.0, 1.4), n=3)
+    advice = with_relative(ADVICE, b16=wide, b32=wide, b64=wide, b128=wide)
+    verified = replace(advice, gain_from_batch_size=Estimate.of(2.0, interval=(1.6, 2.6), n=3))
+
+    told = said(verified, "habit")
+
+    assert "with 64 it takes at least 1.6 times as long as with the best" in told
+    assert "for 16, 32 and 128 that can't be told" in told
 
 
 # ---- laws, rules, targets, pay-back

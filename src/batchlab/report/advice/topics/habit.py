@@ -21,7 +21,8 @@ def habit(told: Told) -> Sentence | None:
     valued = [c for c in advice.candidates if c.batch_size in HABIT]
     limit = 1 + advice.delta
     good = [c for c in valued if c.in_flat_set]
-    worse = [(c, low) for c in valued if (low := c.relative.low) is not None and low > limit]
+    others = [c for c in valued if c not in good]
+    worse = [(c, low) for c in others if (low := _at_least(advice, c)) > limit]
     if not worse and all(c.relative.estimate is None for c in valued):
         return None
     settled = [*good, *(c for c, _ in worse)]
@@ -40,6 +41,18 @@ def habit(told: Told) -> Sentence | None:
         parts="; ".join(parts),
     )
     return Sentence(topic=N_("habit"), text=habitual, verdict=verdict)
+
+
+def _at_least(advice: Advice, candidate: Candidate) -> float:
+    """How many times the best's figure it is at least; 0.0: that is not known.
+
+    Of the reference batch size fresh seeds say more: what is worse than the recommendation is
+    worse than the best by no less.
+    """
+    low = candidate.relative.low or 0.0
+    if candidate.batch_size == advice.reference.batch_size:
+        low = max(low, advice.gain_from_batch_size.low or 0.0)
+    return low
 
 
 def _habit_is_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str:
