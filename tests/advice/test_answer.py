@@ -26,7 +26,8 @@ from batchlab.advice.agreement import Objection
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.costs import costs_of
-from batchlab.advice.parts import HeadToHead
+from batchlab.advice.end_level import EndLevel
+from batchlab.advice.parts import Ending, Endings, HeadToHead
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
@@ -79,7 +80,58 @@ def recommended(state=None, **changes):
     return answer(state or state_of(), **found)
 
 
+def endings(*, better_by, half):
+    """Three whole trainings of each, which leave open whether 128 ends as well."""
+
+    def end(size, value):
+        return Ending(
+            batch_size=size,
+            learning_rate=learning_rate(size),
+            epochs=16.0,
+            values=(value,) * 3,
+            test=(None,) * 3,
+        )
+
+    yours = end(64, 0.978)
+    return Endings(
+        metric="accuracy",
+        better="higher",
+        seeds=(80, 81, 82),
+        recommended=end(128, 0.978 + better_by),
+        reference=yours,
+        reference_tuned=None,
+        compared_with=yours,
+        difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
+        margin=0.0011,
+        verdict="open",
+        reason=WHY,
+    )
+
+
 # ---- verdict
+
+
+@pytest.mark.parametrize(
+    ("better_by", "half", "named"),
+    [
+        (-0.0030, 0.0030, 64),  # worse by the margin and half of the interval
+        (-0.0030, 0.0050, 128),  # worse in the mean, but the seeds scatter
+        (-0.0005, 0.0030, 128),
+    ],
+)
+def test_the_best_so_far_is_what_ends_best_where_the_fastest_seems_to_end_worse(
+    better_by, half, named
+):
+    state = state_of()
+    state.end = EndLevel(
+        value=0.978, n=5, ended_by="plateau", margin=0.0011, epochs=16.0, learning_rate=0.01
+    )
+    seen = verification(endings=endings(better_by=better_by, half=half))
+
+    advice = recommended(state, verification=seen, origin="pilot")
+
+    assert (advice.verdict, advice.reason) == ("cannot_tell", WHY)
+    assert advice.provisional.batch_size == named
 
 
 def test_what_stopped_the_study_is_the_reason_and_what_is_missing():

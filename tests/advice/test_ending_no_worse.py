@@ -223,22 +223,6 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_that_does_not():
 
 
 @pytest.mark.slow
-def test_where_everything_faster_seems_to_end_worse_what_ends_best_is_named_for_now():
-    advice, _ = advised(
-        end=lambda size, rate: USUAL_END - (0.0025 if size == 1024 else 0.0),
-        end_noise=0.0015,
-        salt=2,
-    )
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.endings.verdict == "open"
-    assert advice.endings.seems_worse
-    named = (advice.provisional.batch_size, advice.provisional.learning_rate)
-    assert named == advice.endings.compared_with.cell
-    assert named[0] == 64
-
-
-@pytest.mark.slow
 def test_what_is_faster_and_ends_worse_is_said_with_what_is_named_instead():
     advice, _ = advised(
         end=lambda size, rate: USUAL_END + (0.012 if (size, rate) == (64, 0.02) else 0.0),

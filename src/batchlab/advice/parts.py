@@ -256,9 +256,16 @@ class Endings:
 
     @property
     def seems_worse(self) -> bool:
-        """Whether it ends worse by more than the margin, for sure or as far as can be seen."""
-        value = self.difference.estimate
-        return self.verdict == "worse" or (value is not None and value < -self.margin)
+        """Whether it ends worse by more than the margin, for sure or as far as can be seen.
+
+        Not by the mean alone, where seeds scatter: half of the interval above it must lie there
+        too, which is about one standard error. Of a single seed there is the value alone.
+        """
+        value, low = self.difference.estimate, self.difference.low
+        if self.verdict == "worse" or value is None:
+            return self.verdict == "worse"
+        above = 0.0 if low is None else (value - low) / 2
+        return value + above < -self.margin
 
     @property
     def references(self) -> tuple[Ending, ...]:
