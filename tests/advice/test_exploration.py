@@ -5,10 +5,12 @@ from __future__ import annotations
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import question
 
+from batchlab.advice.end_level import EndLevel
 from batchlab.advice.exploration import explore
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification_runs import reserve
 
 TRUTH = Truth(noise=0.02)
 
@@ -18,7 +20,7 @@ def in_proportion(batch_size: int) -> float:
     return 1e-5 * batch_size
 
 
-def explored(*, trainings_left: float) -> StudyState:
+def explored(*, trainings_left: float, end: EndLevel | None = None) -> StudyState:
     """The reference is tuned; so many trainings of it are left of the budget."""
     engine = SimulatedEngine(truth=TRUTH, step_s=in_proportion)
     asked = question(in_proportion, budget_s=1e6)
@@ -29,6 +31,7 @@ def explored(*, trainings_left: float) -> StudyState:
     state.run_valuations(64, 2)
     training_s = TRUTH.best_steps(64) * in_proportion(64)
     engine.elapsed_s = asked.budget_s - trainings_left * training_s
+    state.end = end
     explore(state)
     return state
 
@@ -40,3 +43,16 @@ def test_with_budget_enough_both_sides_are_tried():
 def test_where_a_larger_batch_size_is_too_dear_a_smaller_one_is_not_tried_instead():
     """A smaller one would cost half as much here, and has less to promise."""
     assert set(explored(trainings_left=4.0).tuned) == {64}
+
+
+def test_what_is_set_aside_for_whole_trainings_follows_what_was_tried():
+    end = EndLevel(
+        value=0.97, n=5, ended_by="plateau", margin=0.001, epochs=9.0, learning_rate=0.01
+    )
+
+    state = explored(trainings_left=100.0, end=end)
+
+    found_s = state.run_log.reserved_s
+    reserve(state, exploring=True)
+    assert found_s == state.run_log.reserved_s > 0
+    assert explored(trainings_left=100.0).run_log.reserved_s == 0  # a given level asks for no ends
