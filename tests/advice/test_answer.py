@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.reference.made_up_advice import ending_at, ends_beside
 from tests.reference.made_up_outcome import (
+    END,
     FASTER_AT_LAST,
     FASTER_THROUGHOUT,
     SIZES,
@@ -17,6 +19,7 @@ from tests.reference.made_up_outcome import (
     quality_state,
     state_of,
     two_levels,
+    verification,
 )
 from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state, met
 from tests.reference.simulated_engine import N_TRAIN
@@ -26,9 +29,6 @@ from batchlab.advice.agreement import Objection
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.costs import costs_of
-from batchlab.advice.end_level import EndLevel
-from batchlab.advice.parts import Ending, Endings, HeadToHead
-from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
@@ -38,26 +38,6 @@ from batchlab.words.reasons import reason_text
 
 def open_decision(high):
     return decision(verdict="cannot_tell", batch_size=None, inside=(False, False), high=(9.0, high))
-
-
-def verification(**changes):
-    """Three fresh seeds, on which 128 took 400 steps and was 3 times as good as the reference."""
-    given = {
-        "batch_size": 128,
-        "head_to_head": HeadToHead(
-            seeds=(80, 81, 82),
-            recommended=(0.8, 0.8, 0.8),
-            reference=(2.4, 2.4, 2.4),
-            reference_tuned=(2.0, 2.0, 2.0),
-        ),
-        "log_learning_cost": math.log(400),
-        "half_width": 0.1,
-        "n": 3,
-        "missed": 0,
-        "gain": Estimate.of(3.0, interval=(2.5, 3.5), n=3),
-        "gain_from_batch_size": Estimate.of(2.5, interval=(2.0, 3.0), n=3),
-    }
-    return Verification(**(given | changes))
 
 
 UNVERIFIED = verification(
@@ -80,34 +60,6 @@ def recommended(state=None, **changes):
     return answer(state or state_of(), **found)
 
 
-def endings(*, better_by, half):
-    """Three whole trainings of each, which leave open whether 128 ends as well."""
-
-    def end(size, value):
-        return Ending(
-            batch_size=size,
-            learning_rate=learning_rate(size),
-            epochs=16.0,
-            values=(value,) * 3,
-            test=(None,) * 3,
-        )
-
-    yours = end(64, 0.978)
-    return Endings(
-        metric="accuracy",
-        better="higher",
-        seeds=(80, 81, 82),
-        recommended=end(128, 0.978 + better_by),
-        reference=yours,
-        reference_tuned=None,
-        compared_with=yours,
-        difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
-        margin=0.0011,
-        verdict="open",
-        reason=WHY,
-    )
-
-
 # ---- verdict
 
 
@@ -123,10 +75,11 @@ def test_the_best_so_far_is_what_ends_best_where_the_fastest_seems_to_end_worse(
     better_by, half, named
 ):
     state = state_of()
-    state.end = EndLevel(
-        value=0.978, n=5, ended_by="plateau", margin=0.0011, epochs=16.0, learning_rate=0.01
-    )
-    seen = verification(endings=endings(better_by=better_by, half=half))
+    state.end = END
+    yours = ending_at(64, 0.01, 0.978)
+    mine = ending_at(128, learning_rate(128), 0.978 + better_by)
+    ends = ends_beside(yours, mine, better_by=better_by, half=half, verdict="open")
+    seen = verification(endings=replace(ends, reason=WHY))
 
     advice = recommended(state, verification=seen, origin="pilot")
 

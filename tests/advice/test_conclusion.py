@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.reference.made_up_advice import ending_at
-from tests.reference.made_up_outcome import WHY, decision, state_of
+from tests.reference.made_up_advice import ending_at, ends_beside
+from tests.reference.made_up_outcome import decision, state_of, verification
 
 from batchlab.advice import conclusion
 from batchlab.advice.conclusion import concluded
-from batchlab.advice.parts import Endings
-from batchlab.advice.verification import Verification
-from batchlab.records.estimate import Estimate
-
-GAIN = Estimate.of(2.0, interval=(1.5, 2.5), n=3)
 
 
 def verified(size, verdict, *, better_by):
     """What fresh seeds said, with the ends of three whole trainings each."""
-    yours = ending_at(64, 0.01, 0.978)
-    endings = Endings(
-        metric="accuracy",
-        better="higher",
-        seeds=(80, 81, 82),
-        recommended=ending_at(size, 0.04, 0.978 + better_by),
-        reference=yours,
-        reference_tuned=None,
-        compared_with=yours,
-        difference=Estimate.of(better_by, interval=(better_by - 0.002, better_by + 0.002), n=3),
-        margin=0.0011,
-        verdict=verdict,
-        reason=WHY,
-    )
-    return Verification(
-        batch_size=size,
-        head_to_head=None,
-        log_learning_cost=None,
-        half_width=None,
-        n=3,
-        missed=0,
-        gain=GAIN,
-        gain_from_batch_size=GAIN,
-        endings=endings,
-    )
+    yours, mine = ending_at(64, 0.01, 0.978), ending_at(size, 0.04, 0.978 + better_by)
+    ends = ends_beside(yours, mine, better_by=better_by, half=0.002, verdict=verdict)
+    return verification(batch_size=size, endings=ends)
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
 from batchlab.advice import allocation
-from batchlab.advice.end_level import EndLevel
 from batchlab.advice.endings import endings_of, seeds_to_tell
 from batchlab.advice.verification_runs import requests_of, reserve, seeds_that_fit
 from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
@@ -19,10 +19,7 @@ from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-EPOCHS = 16.0
-END = EndLevel(
-    value=0.978, n=9, ended_by="plateau", margin=0.0011, epochs=EPOCHS, learning_rate=0.01
-)
+EPOCHS = END.epochs
 REFERENCE, TUNED, CHOSEN = (64, 0.01), (64, learning_rate(64)), (256, learning_rate(256))
 ALIKE = (0.979, 0.978, 0.977)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.reference.made_up_outcome import END
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import question
 
@@ -46,11 +47,7 @@ def test_where_a_larger_batch_size_is_too_dear_a_smaller_one_is_not_tried_instea
 
 
 def test_what_is_set_aside_for_whole_trainings_follows_what_was_tried():
-    end = EndLevel(
-        value=0.97, n=5, ended_by="plateau", margin=0.001, epochs=9.0, learning_rate=0.01
-    )
-
-    state = explored(trainings_left=100.0, end=end)
+    state = explored(trainings_left=100.0, end=END)
 
     found_s = state.run_log.reserved_s
     reserve(state, exploring=True)

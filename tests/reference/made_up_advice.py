@@ -21,6 +21,7 @@ from batchlab.advice.parts import (
     Configuration,
     Ending,
     Endings,
+    EndingVerdict,
     Expected,
     HeadToHead,
     Laws,
@@ -312,31 +313,36 @@ def ending_at(batch_size: int, learning_rate: float, value: float) -> Ending:
     )
 
 
+def ends_beside(
+    yours: Ending, mine: Ending, *, better_by: float, half: float, verdict: EndingVerdict
+) -> Endings:
+    """How `mine` ends beside the reference as it is: better by so much, give or take `half`."""
+    return Endings(
+        metric="accuracy",
+        better="higher",
+        seeds=(80, 81, 82),
+        recommended=mine,
+        reference=yours,
+        reference_tuned=None,
+        compared_with=yours,
+        difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
+        margin=0.05 * (1 - 0.978),
+        verdict=verdict,
+        reason=written("the interval lies above the margin"),
+    )
+
+
 def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "no_worse") -> Advice:
     """The same advice with whole trainings: what it names (or looked best) beside the reference."""
     found = advice.recommendation or advice.provisional or _configuration(advice.candidates[4])
     reference, tuned = advice.reference, advice.reference_tuned
     yours = ending_at(reference.batch_size, reference.learning_rate, 0.978)
-    return replace(
-        advice,
-        endings=Endings(
-            metric="accuracy",
-            better="higher",
-            seeds=(80, 81, 82),
-            recommended=ending_at(found.batch_size, found.learning_rate, 0.978 + better_by),
-            reference=yours,
-            reference_tuned=None
-            if tuned is None
-            else ending_at(tuned.batch_size, tuned.learning_rate, 0.9772),
-            compared_with=yours,
-            difference=Estimate.of(
-                better_by, interval=(better_by - 0.0012, better_by + 0.0012), n=3
-            ),
-            margin=0.05 * (1 - 0.978),
-            verdict=verdict,
-            reason=written("the interval lies above the margin"),
-        ),
-    )
+    mine = ending_at(found.batch_size, found.learning_rate, 0.978 + better_by)
+    endings = ends_beside(yours, mine, better_by=better_by, half=0.0012, verdict=verdict)
+    if tuned is not None:
+        beside = ending_at(tuned.batch_size, tuned.learning_rate, 0.9772)
+        endings = replace(endings, reference_tuned=beside)
+    return replace(advice, endings=endings)
 
 
 def cooled_advice() -> Advice:

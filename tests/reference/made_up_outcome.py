@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,16 @@ from tests.reference.made_up_state import Run, made_up_state, met, scored
 from batchlab.advice.allocation import decision_of
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
+from batchlab.advice.end_level import EndLevel
+from batchlab.advice.parts import HeadToHead
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import Verification
+from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 
+# A plateau of accuracy 0.978 after 16 epochs.
+END = EndLevel(value=0.978, n=9, ended_by="plateau", margin=0.0011, epochs=16.0, learning_rate=0.01)
 WHY = Reason.as_written("a test says so")
 SIZES = (64, 128, 256)
 STEPS = {64: (1000, 1010, 1020), 128: (500, 505, 510)}
@@ -59,6 +66,26 @@ def decision(**changes: Any) -> Decision:
         "blocking": 64,
     }
     return Decision(**(given | changes))
+
+
+def verification(**changes: Any) -> Verification:
+    """Three fresh seeds, on which 128 took 400 steps and was 3 times as good as the reference."""
+    given: dict[str, Any] = {
+        "batch_size": 128,
+        "head_to_head": HeadToHead(
+            seeds=(80, 81, 82),
+            recommended=(0.8, 0.8, 0.8),
+            reference=(2.4, 2.4, 2.4),
+            reference_tuned=(2.0, 2.0, 2.0),
+        ),
+        "log_learning_cost": math.log(400),
+        "half_width": 0.1,
+        "n": 3,
+        "missed": 0,
+        "gain": Estimate.of(3.0, interval=(2.5, 3.5), n=3),
+        "gain_from_batch_size": Estimate.of(2.5, interval=(2.0, 3.0), n=3),
+    }
+    return Verification(**(given | changes))
 
 
 def crossed(*curve: tuple[int, float]) -> Run:

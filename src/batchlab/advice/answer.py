@@ -372,12 +372,11 @@ def _easier_than_asked(target: Target, asked: Target | None) -> Reason:
 
 def _seems_to_end_worse(endings: Endings) -> Reason:
     mine, other = endings.recommended, endings.compared_with
-    beside = Reason.of("a_configuration", size=other.batch_size, rate=other.learning_rate)
     return Reason.of(
         "faster_seems_to_end_worse",
         size=mine.batch_size,
         ends=mine.mean,
-        other=beside,
+        other=other.as_reason,
         other_ends=other.mean,
         n=endings.difference.n,
     )

@@ -218,7 +218,7 @@ def _reason(
 ) -> Reason:
     if difference.low is None:
         return Reason.of("ending_seen_once", size=mine.batch_size)
-    beside = Reason.of("a_configuration", size=other.batch_size, rate=other.learning_rate)
+    beside = other.as_reason
     size, ends, other_ends = mine.batch_size, mine.mean, other.mean
     if verdict == "no_worse":
         return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)

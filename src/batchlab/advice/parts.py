@@ -217,6 +217,11 @@ class Ending:
         """Its batch size and rate."""
         return self.batch_size, self.learning_rate
 
+    @property
+    def as_reason(self) -> Reason:
+        """The configuration, to be named in another reason."""
+        return Reason.of("a_configuration", size=self.batch_size, rate=self.learning_rate)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endings:
