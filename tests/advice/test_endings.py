@@ -324,3 +324,31 @@ def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_
     endings = found({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (nearly, nearly, far)})
 
     assert endings.recommended.values == (0.97, 0.97, None)
+
+
+def test_a_training_that_went_on_counts_as_far_as_the_others_go():
+    """Beside a slower candidate the references were trained longer, and got better there."""
+
+    def goes_on(state, cell, value):
+        last = whole_steps(state, cell[0])
+        marks = ends_at(state, cell, value).curve
+        return Run(Status.OK, (*marks, (round(1.5 * last), value + 0.1), (2 * last, value + 0.1)))
+
+    state = state_with({})
+    longer = tuple(goes_on(state, REFERENCE, value) for value in ALIKE)
+    ends = {TUNED: shifted(ALIKE, -0.01), CHOSEN: ALIKE}
+
+    assert found({REFERENCE: longer, **ends}) == found({REFERENCE: ALIKE, **ends})
+
+
+@pytest.mark.parametrize(("pilot", "seems"), [(0.9770, True), (0.9725, False), (None, True)])
+def test_one_seed_says_that_it_ends_worse_if_it_is_further_off_than_the_seeds_are(pilot, seems):
+    """The pilot and the fresh training of the reference, ending at 0.9776, tell of the scatter."""
+    end = replace(END, value=0.5 if pilot is None else pilot, learning_rate=REFERENCE[1])
+    if pilot is None:
+        end = replace(end, learning_rate=0.04)  # the level was set by another rate
+
+    endings = found({REFERENCE: (0.9776,), TUNED: (0.97,), CHOSEN: (0.9750,)}, n=1, end=end)
+
+    assert (endings.verdict, endings.difference.low) == ("open", None)
+    assert endings.seems_worse == seems

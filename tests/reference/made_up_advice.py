@@ -326,6 +326,7 @@ def ends_beside(
         reference_tuned=None,
         compared_with=yours,
         difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
+        standard_error=half / 2,
         margin=0.05 * (1 - 0.978),
         verdict=verdict,
         reason=written("the interval lies above the margin"),

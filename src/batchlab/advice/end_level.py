@@ -116,7 +116,9 @@ def _ended(
     )
 
 
-def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> list[float]:
+def last_values(
+    question: Question, record: TrialRecord, *, overfits: bool, steps: int | None = None
+) -> list[float]:
     """The validation values that a run's end is the mean of; none where it was not evaluated.
 
     Args:
@@ -124,12 +126,19 @@ def last_values(question: Question, record: TrialRecord, *, overfits: bool) -> l
         record: the run, as far as it went.
         overfits: whether the reference gets worse again: then the best in a row count, for it is
             stopped there.
+        steps: after how many it counts as ended, though it went on; None: where it ended.
     """
-    curve = [(e.samples, v) for e, v in record.curve("validation", question.metric) if e.step > 0]
+    ended = [e.samples for e in record.evaluations if steps is None or e.step <= steps]
+    last = max(ended, default=0)
+    curve = [
+        (evaluation.samples, value)
+        for evaluation, value in record.curve("validation", question.metric)
+        if 0 < evaluation.step and evaluation.samples <= last
+    ]
     if overfits:
         return _best_in_a_row([value for _, value in curve], question)
     tail = TAIL if record.trial.horizon_steps is None else TAIL_OF_A_SHAPE
-    return [value for samples, value in curve if samples >= (1 - tail) * record.samples]
+    return [value for samples, value in curve if samples >= (1 - tail) * last]
 
 
 def margin_beside(value: float, *, metric: str, better: Better, otherwise: float) -> float:

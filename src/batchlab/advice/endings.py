@@ -78,8 +78,8 @@ def endings_of(
     sign = 1 if better == "higher" else -1
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
-    upper = 1 - _PASSES / n_looks
-    difference = _difference(mine, compared_with, known.values(), sign=sign, upper=upper)
+    errors = _errors(mine, compared_with, known.values())
+    difference = _difference(mine, compared_with, errors, sign=sign, upper=1 - _PASSES / n_looks)
     verdict = _verdict(difference, margin)
     reason = _reason(verdict, mine, compared_with, difference, margin)
     failed = _failed(records, recommended, seeds)
@@ -98,6 +98,9 @@ def endings_of(
         reference_tuned=None if tuned is None else known[tuned],
         compared_with=compared_with,
         difference=difference,
+        standard_error=max(
+            (error for error, _ in errors), default=_apart(end, state, known.values())
+        ),
         margin=margin,
         verdict=verdict,
         reason=reason,
@@ -122,6 +125,7 @@ def _ending(
     state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int], records: Records
 ) -> Ending:
     size, rate = cell
+    plan, steps = state.run_log.plan(size), whole_steps(state, size)
     values: list[float | None] = []
     test: list[float | None] = []
     for seed in seeds:
@@ -130,14 +134,16 @@ def _ending(
             values.append(None)
             test.append(None)
             continue
-        last = last_values(state.question, record, overfits=end.ended_by == "overfitting")
+        # Beside a slower one it may have been trained longer: it counts as far as these go.
+        overfits = end.ended_by == "overfitting"
+        last = last_values(state.question, record, overfits=overfits, steps=steps)
         values.append(math.fsum(last) / len(last) if last else None)
-        test.append(record.final("test", state.question.metric))
-    plan = state.run_log.plan(size)
+        is_longer = record.steps > steps
+        test.append(None if is_longer else record.final("test", state.question.metric))
     return Ending(
         batch_size=size,
         learning_rate=rate,
-        epochs=plan.epoch_at(whole_steps(state, size)),
+        epochs=plan.epoch_at(steps),
         values=tuple(values),
         test=tuple(test),
         cool_down=COOL_DOWN if records is state.run_log.cooled else 0.0,
@@ -168,7 +174,7 @@ def _variance(ending: Ending) -> float:
 
 
 def _difference(
-    mine: Ending, other: Ending, known: Iterable[Ending], *, sign: int, upper: float
+    mine: Ending, other: Ending, errors: Sequence[tuple[float, float]], *, sign: int, upper: float
 ) -> Estimate:
     """How much better it ends; `upper` is the probability below each end of its interval."""
     n = min(len(mine.found), len(other.found))
@@ -177,31 +183,36 @@ def _difference(
     if not n:
         return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0)
     value = sign * (mine.mean - other.mean)
-    if n < _FEWEST:
+    if not errors:
         return Estimate.of(value, interval=(None, None), n=n)
-    half = max(_half_of_all(mine, other, known, upper), _half_of_both(mine, other, upper))
+    half = max(float(stdtrit(degrees, upper)) * error for error, degrees in errors)
     return Estimate.of(value, interval=(value - half, value + half), n=n)
 
 
-def _half_of_all(mine: Ending, other: Ending, known: Iterable[Ending], upper: float) -> float:
-    """Half the interval if all scatter alike: their variances pooled, Student's t."""
+def _errors(mine: Ending, other: Ending, known: Iterable[Ending]) -> list[tuple[float, float]]:
+    """Standard errors of their difference with degrees of freedom; none of a single seed.
+
+    One if all scatter alike: the variances of all are pooled. And one if the two scatter as they
+    do, for a rate that is too high scatters more (Welch 1947, Biometrika 34(1/2)).
+    """
+    if mine is other or min(len(mine.found), len(other.found)) < _FEWEST:
+        return []
     several = [ending for ending in known if len(ending.found) > 1]
     degrees = sum(len(ending.found) - 1 for ending in several)
     pooled = sum((len(e.found) - 1) * _variance(e) for e in several) / degrees
-    error = math.sqrt(pooled * (1 / len(mine.found) + 1 / len(other.found)))
-    return float(stdtrit(degrees, upper)) * error
-
-
-def _half_of_both(mine: Ending, other: Ending, upper: float) -> float:
-    """Half the interval if the two scatter as they do: a rate that is too high scatters more.
-
-    Source: Welch 1947, Biometrika 34(1/2).
-    """
+    alike = math.sqrt(pooled * (1 / len(mine.found) + 1 / len(other.found)))
     parts = [_variance(ending) / len(ending.found) for ending in (mine, other)]
     if not any(parts):
-        return 0.0
+        return [(alike, degrees)]
     below = [part**2 / (len(e.found) - 1) for part, e in zip(parts, (mine, other), strict=True)]
-    return float(stdtrit(sum(parts) ** 2 / sum(below), upper)) * math.sqrt(sum(parts))
+    return [(alike, degrees), (math.sqrt(sum(parts)), sum(parts) ** 2 / sum(below))]
+
+
+def _apart(end: EndLevel, state: StudyState, known: Iterable[Ending]) -> float | None:
+    """How far from the end that set the level a fresh training of the same configuration ends."""
+    cell = state.question.reference.batch_size, end.learning_rate
+    again = [ending.found[0] for ending in known if ending.cell == cell and ending.found]
+    return abs(again[0] - end.value) if again else None
 
 
 def _verdict(difference: Estimate, margin: float) -> EndingVerdict:

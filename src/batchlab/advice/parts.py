@@ -238,6 +238,8 @@ class Endings:
         difference: how much better than that the recommendation ends, in the metric's unit;
             negative: it ends worse. Each end of its interval holds in 95 of 100 studies, also of
             those that look at their seeds twice.
+        standard_error: of the difference; of a single seed, how far apart two trainings of the
+            reference ended. None: not known.
         margin: so much worse still counts as no worse, by a rule that was fixed beforehand.
         verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
             training failed), or "open".
@@ -254,6 +256,7 @@ class Endings:
     reference_tuned: Ending | None
     compared_with: Ending
     difference: Estimate
+    standard_error: float | None
     margin: float
     verdict: EndingVerdict
     reason: Reason
@@ -263,14 +266,13 @@ class Endings:
     def seems_worse(self) -> bool:
         """Whether it ends worse by more than the margin, for sure or as far as can be seen.
 
-        Not by the mean alone, where seeds scatter: half of the interval above it must lie there
-        too, which is about one standard error. Of a single seed there is the value alone.
+        Not by the mean alone, for seeds scatter: by a standard error more than the margin, or by
+        twice the margin where nothing is known of the scatter.
         """
-        value, low = self.difference.estimate, self.difference.low
+        value, error = self.difference.estimate, self.standard_error
         if self.verdict == "worse" or value is None:
             return self.verdict == "worse"
-        above = 0.0 if low is None else (value - low) / 2
-        return value + above < -self.margin
+        return value + (self.margin if error is None else error) < -self.margin
 
     @property
     def references(self) -> tuple[Ending, ...]:

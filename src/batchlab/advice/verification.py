@@ -27,6 +27,7 @@ from batchlab.advice.verification_runs import (
     FOLLOW_SHORTLY,
     N_SEEDS,
     compared_with,
+    fastest_other,
     limit_steps,
     reference_cell,
     requests_of,
@@ -107,6 +108,10 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     # Looked at once, all seeds that the budget has are looked at.
     seeds = state.seeds.verify[: N_SEEDS if n_looks == 2 else 2 * N_SEEDS - 1]
     why = Reason.of("chosen_runs_flatter")
+    if n_looks == 1 and fastest_other(state, batch_size) is not None:
+        found = _stopped_early(state, cells, seeds, chosen, reference, tuned, why=why)
+        if found is not None:
+            return found
     first = _run(state, cells, seeds, why=why)
     if not first:
         two = list(dict.fromkeys([chosen, _beside(state, chosen)]))
@@ -134,6 +139,31 @@ def verify(state: StudyState, batch_size: int) -> Verification:
         gain=Estimate.cannot_tell(why),
         gain_from_batch_size=Estimate.cannot_tell(why),
     )
+
+
+def _stopped_early(
+    state: StudyState,
+    cells: Sequence[CellKey],
+    seeds: tuple[int, ...],
+    chosen: CellKey,
+    reference: CellKey,
+    tuned: CellKey | None,
+    *,
+    why: Reason,
+) -> Verification | None:
+    """What the first seeds said, if by these it seems to end worse; None: it does not.
+
+    Where the budget has few seeds, what the others would cost is kept for the next fastest. To stop
+    here makes nothing pass that would not: "no worse" is read off all seeds or not at all.
+    """
+    # As many at once as keep the cores busy.
+    at_once = max(1, state.run_log.engine.n_workers // len(cells))
+    for n in range(at_once, len(seeds_that_fit(state, cells, seeds)), at_once):
+        done = _run(state, cells, seeds[:n], why=why if n == at_once else None)
+        found = _read(state, done, chosen, reference, tuned, n_looks=1)
+        if found.endings is not None and found.endings.seems_worse:
+            return found
+    return None
 
 
 def _cooled(state: StudyState, found: Verification) -> Verification:
@@ -183,21 +213,26 @@ def _run(
     cells: Sequence[CellKey],
     seeds: tuple[int, ...],
     *,
-    why: Reason,
+    why: Reason | None,
     follow: float = FOLLOW,
 ) -> tuple[int, ...]:
-    """Run the cells on as many of these seeds as the budget has left for; those that were run."""
+    """Run the cells on as many of these seeds as the budget has left for; those that were run.
+
+    Without a `why` it is not written down: it goes on with what is.
+    """
     fitting = seeds_that_fit(state, cells, seeds, follow)
     requests = requests_of(state, cells, fitting, follow)
     if fitting:
-        n = len(fitting)
-        did = Reason.of("verify_on_fresh_seeds", size=cells[0][0], n=n)
-        if state.end is not None:
-            epochs = state.whole_epochs
-            did = Reason.of("verify_to_the_end", size=cells[0][0], n=n, epochs=epochs)
-        state.run_log.note(did, why)
+        if why is not None:
+            state.run_log.note(_verified_on(state, cells[0][0], len(fitting)), why)
         state.run_log.run(requests, "verify")
     return fitting
+
+
+def _verified_on(state: StudyState, size: int, n: int) -> Reason:
+    if state.end is None:
+        return Reason.of("verify_on_fresh_seeds", size=size, n=n)
+    return Reason.of("verify_to_the_end", size=size, n=n, epochs=state.whole_epochs)
 
 
 def _read(

@@ -42,7 +42,7 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
     best = state.best()
     # Where that is the reference's, the next fastest may turn out to be.
     may_change = state.end is not None and best in (None, reference)
-    named = _fastest_other(state) if may_change else best
+    named = fastest_other(state) if may_change else best
     known = compared_with(state, reference if named is None else named)
     if state.end is not None:
         compare_over_whole_trainings(state, known)
@@ -59,11 +59,15 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
     state.run_log.reserved_s = min(_LATE * needed_s, share * budget_s)
 
 
-def _fastest_other(state: StudyState) -> int | None:
-    """The fastest of the batch sizes that are not the reference's; None: no other has a figure."""
+def fastest_other(state: StudyState, batch_size: int | None = None) -> int | None:
+    """The fastest of the batch sizes that are neither this one nor the reference's.
+
+    None: no other has a figure.
+    """
     others = set(state.that_met_the_target()) - {
         *state.ruled_out,
         state.question.reference.batch_size,
+        batch_size,
     }
     costs = {size: cost for size in others if (cost := state.log_cost(size)) is not None}
     return min(costs, key=lambda size: (costs[size], size), default=None)

@@ -26,9 +26,12 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
         "takes more epochs than the budget had left for"
     ),
-    "faster_seems_to_end_worse": N_(
+    "faster_seems_to_end_worse": NN_(
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
-        "{other} at {other_ends:.4g}; {n} trainings of each leave that open"
+        "{other} at {other_ends:.4g}; one training of each leaves that open",
+        "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
+        "{other} at {other_ends:.4g}; {n} trainings of each leave that open",
+        by="n",
     ),
     "cool_down_mends_nothing": N_(
         "{why}; a rate that falls to zero over the last fifth does not mend it"

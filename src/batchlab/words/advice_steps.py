@@ -81,10 +81,17 @@ MESSAGES: dict[str, Message] = {
         "there are ({bounds})"
     ),
     "nothing_left_for_runs": N_("neither budget nor seeds are left for another"),
-    "verify_on_fresh_seeds": N_("verify batch size {size} on {n} fresh seeds"),
-    "verify_to_the_end": N_(
+    "verify_on_fresh_seeds": NN_(
+        "verify batch size {size} on one fresh seed",
+        "verify batch size {size} on {n} fresh seeds",
+        by="n",
+    ),
+    "verify_to_the_end": NN_(
+        "verify batch size {size} on one fresh seed, in whole trainings of about {epochs:.3g} "
+        "epochs",
         "verify batch size {size} on {n} fresh seeds, in whole trainings of about {epochs:.3g} "
-        "epochs"
+        "epochs",
+        by="n",
     ),
     "try_cool_down": N_(
         "train batch size {size} and the reference on {n} of these seeds for about {epochs:.3g} "
