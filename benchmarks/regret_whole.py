@@ -25,7 +25,7 @@ from regret.level_reached import reached_by_others, scatter_of_ends
 from regret.recorded_question import question_of
 from regret.whole_habits import WHOLE_HABITS
 from regret.whole_situation import WholeSituation, profiles_of, whole_situation
-from regret.whole_table import ADVISE, WholeAnswer, table
+from regret.whole_table import ADVISE, WholeAnswer, tables
 from regret.whole_valuation import valued
 
 from batchlab.advice.advisor import advise
@@ -145,7 +145,7 @@ def main() -> None:
                     job = pool.submit(answers_of, path, profile, arguments.budgets, arguments.draws)
                     jobs.append(job)
         answers = [answer for job in jobs for answer in job.result()]
-    print(table(answers))
+    print(tables(answers))
     print(
         "\nOf the reference's trainings, so many reach the level that one sets; the worse of two:\n"
     )

@@ -135,7 +135,7 @@ def print_table(folder: Path) -> None:
     from batchlab.engines.recorded_grid import RecordedGrid
 
     from .whole_situation import whole_situation
-    from .whole_table import ADVISE, table
+    from .whole_table import ADVISE, tables
     from .whole_valuation import valued
 
     grids: dict[str, RecordedGrid] = {}
@@ -160,7 +160,7 @@ def print_table(folder: Path) -> None:
                 problem=each.get("problem", ""),
             )
         )
-    print(table(answers))
+    print(tables(answers))
 
 
 def main() -> None:

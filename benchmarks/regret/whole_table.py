@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from .table_parts import both, head, percent, quantile, row
 
 ADVISE = "advise"
+# The workloads that the advisor's constants were chosen on. Of the others nothing was looked at
+# before the constants stood.
+CHOSEN_ON = ("mlp-adam", "mlp-narrow", "mlp-narrow-cosine", "noisy-labels", "tabular")
 # From so many trainings of the tuned reference on, to the next of them.
 BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 N_RESAMPLES = 1000
@@ -90,8 +93,18 @@ class WholeAnswer:
         return self.shortfall > 1 + _BY_CHANCE * self.shortfall_error
 
 
+def tables(answers: Sequence[WholeAnswer]) -> str:
+    """What tests the advisor's constants, then what they were chosen on, as Markdown."""
+    lines = []
+    for title, is_chosen_on in (("Not used for", False), ("Used for", True)):
+        some = [each for each in answers if (each.workload in CHOSEN_ON) == is_chosen_on]
+        if some:
+            lines += [f"## {title} the constants", "", table(some), ""]
+    return "\n".join(lines).rstrip()
+
+
 def table(answers: Sequence[WholeAnswer]) -> str:
-    """The whole record as Markdown."""
+    """What these answers were worth, as Markdown."""
     habits = list(dict.fromkeys(each.who for each in answers if each.who != ADVISE))
     own = [each for each in answers if each.who == ADVISE]
     lines = [

@@ -15,6 +15,7 @@ from benchmarks.regret.whole_table import (
     bin_of,
     interval_over_workloads,
     table,
+    tables,
 )
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
@@ -167,3 +168,16 @@ def test_a_problem_is_told_with_how_often_it_came() -> None:
     answers = [replace(ANSWER, draw=draw, problem="no such rate") for draw in (0, 1)]
 
     assert table(answers).endswith("- problem, 2 times: no such rate")
+
+
+def test_what_the_constants_were_chosen_on_has_tables_of_its_own() -> None:
+    told = tables(
+        [replace(ANSWER, workload="tabular", regret=0.5), replace(ANSWER, workload="gru")]
+    )
+
+    unseen, chosen_on = told.split("## Used for the constants")
+    assert unseen.startswith("## Not used for the constants")
+    assert "| gru |" in unseen
+    assert "| tabular |" in chosen_on
+    assert "gru" not in chosen_on
+    assert "tabular" not in unseen
