@@ -11,7 +11,7 @@ from tests.reference.simulated_question import BATCH_SIZES, knee, option, questi
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import verify
+from batchlab.advice.verify import verify
 
 STEP_S = knee(512)
 

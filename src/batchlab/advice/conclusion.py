@@ -9,8 +9,9 @@ from batchlab.advice.decision import Decision
 from batchlab.advice.parts import Endings
 from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import Verification, can_be_followed, verify
+from batchlab.advice.verification import Verification
 from batchlab.advice.verification_runs import reference_cell
+from batchlab.advice.verify import can_be_followed, verify
 from batchlab.records.reason import Reason
 
 
