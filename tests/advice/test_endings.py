@@ -326,29 +326,70 @@ def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_
     assert endings.recommended.values == (0.97, 0.97, None)
 
 
-def test_a_training_that_went_on_counts_as_far_as_the_others_go():
+@pytest.mark.parametrize("ended_by", ["plateau", "overfitting"])
+def test_a_training_that_went_on_counts_as_far_as_the_others_go(ended_by):
     """Beside a slower candidate the references were trained longer, and got better there."""
 
-    def goes_on(state, cell, value):
-        last = whole_steps(state, cell[0])
-        marks = ends_at(state, cell, value).curve
-        return Run(Status.OK, (*marks, (round(1.5 * last), value + 0.1), (2 * last, value + 0.1)))
+    def goes_on(state, value):
+        last = whole_steps(state, 64)
+        curve = ends_at(state, REFERENCE, value).curve
+        later = [(round(share * last), value + 0.01) for share in (1.4, 1.6, 1.8, 2)]
+        return Run(Status.OK, (*curve, *later))
+
+    def failed_later(state, value):
+        return replace(goes_on(state, value), status=Status.DIVERGED)
 
     state = state_with({})
-    longer = tuple(goes_on(state, REFERENCE, value) for value in ALIKE)
+    end = replace(END, ended_by=ended_by)
     ends = {TUNED: shifted(ALIKE, -0.01), CHOSEN: ALIKE}
+    seen = found({REFERENCE: ALIKE, **ends}, end=end)
 
-    assert found({REFERENCE: longer, **ends}) == found({REFERENCE: ALIKE, **ends})
+    for went_on in (goes_on, failed_later):
+        longer = tuple(went_on(state, value) for value in ALIKE)
+        assert found({REFERENCE: longer, **ends}, end=end) == seen
 
 
-@pytest.mark.parametrize(("pilot", "seems"), [(0.9770, True), (0.9725, False), (None, True)])
-def test_one_seed_says_that_it_ends_worse_if_it_is_further_off_than_the_seeds_are(pilot, seems):
+@pytest.mark.parametrize(
+    ("pilot", "worse_by", "seems"),
+    [
+        (0.9774, 0.0014, True),  # 0.2 thousandths apart: 1.32 are enough
+        (0.9770, 0.0014, False),
+        (0.9725, 0.0050, False),
+        (None, 0.0014, False),  # the level was set by another rate: twice the margin, 2.24
+        (None, 0.0026, True),
+    ],
+)
+def test_one_seed_says_that_it_ends_worse_if_it_is_further_off_than_the_seeds_are(
+    pilot, worse_by, seems
+):
     """The pilot and the fresh training of the reference, ending at 0.9776, tell of the scatter."""
-    end = replace(END, value=0.5 if pilot is None else pilot, learning_rate=REFERENCE[1])
-    if pilot is None:
-        end = replace(end, learning_rate=0.04)  # the level was set by another rate
+    end = replace(END, value=0.5, learning_rate=0.04)
+    if pilot is not None:
+        end = replace(END, value=pilot, learning_rate=REFERENCE[1])
 
-    endings = found({REFERENCE: (0.9776,), TUNED: (0.97,), CHOSEN: (0.9750,)}, n=1, end=end)
+    ends = {REFERENCE: (0.9776,), TUNED: (0.97,), CHOSEN: (0.9776 - worse_by,)}
+    endings = found(ends, n=1, end=end)
 
     assert (endings.verdict, endings.difference.low) == ("open", None)
     assert endings.seems_worse == seems
+
+
+def test_a_rate_that_fell_at_another_end_tells_nothing_of_this_one():
+    """Cooled down beside a slower batch size, over twice the epochs."""
+    ends = {REFERENCE: ALIKE, CHOSEN: shifted(ALIKE, -0.01)}
+    state = state_with(ends)
+    seeds = state.seeds.verify[:3]
+
+    def cooled_over(times: int) -> object:
+        for key, record in state.run_log.records.items():
+            steps = times * whole_steps(state, key[0])
+            trial = replace(record.trial, cool_down=0.2, horizon_steps=steps)
+            longer = [replace(each, step=times * each.step) for each in record.evaluations]
+            cooled = replace(record, trial=trial, evaluations=tuple(longer))
+            state.run_log.cooled[key] = cooled
+        given = {"recommended": CHOSEN, "reference": REFERENCE, "tuned": None, "n_looks": 1}
+        constant = endings_of(state, seeds, **given)
+        return endings_of(state, seeds, constant=constant, **given)
+
+    assert len(cooled_over(1).recommended.found) == 3
+    assert cooled_over(2) is None

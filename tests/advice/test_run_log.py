@@ -70,6 +70,20 @@ def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
     assert recorder.of_cell((64, 0.04), "verify") == {}
 
 
+def test_a_cool_down_over_another_length_is_not_paid_for_yet():
+    recorder = run_log()
+
+    def cooled(steps):
+        return recorder.request(
+            batch_size=64, learning_rate=0.04, seed=80, steps=steps, whole=True, cool_down=0.2
+        )
+
+    recorder.run([cooled(1000)], "cool_down")
+
+    assert recorder.expected_s([cooled(1000)]) == 0.0
+    assert recorder.expected_s([cooled(500)]) == 0.5
+
+
 def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     recorder = run_log()
     cooled = recorder.request(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchlab.advice.allocation import allocate
 from batchlab.advice.decision import Decision
@@ -11,8 +11,11 @@ from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification import Verification
 from batchlab.advice.verification_runs import reference_cell
-from batchlab.advice.verify import can_be_followed, verify
+from batchlab.advice.verify import n_seeds_left, verify
 from batchlab.records.reason import Reason
+
+# With fewer seeds nothing can be shown of how trainings end.
+_FEWEST_FOLLOWED = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +39,11 @@ class Conclusion:
     reason: Reason | None = None
 
     @property
+    def is_fastest(self) -> bool:
+        """Whether nothing that looked faster is still open."""
+        return self.not_followed is None and self.passed_over is None
+
+    @property
     def endings(self) -> Endings | None:
         """How whole trainings end; None: none were compared."""
         return None if self.verification is None else self.verification.endings
@@ -48,51 +56,105 @@ def concluded(state: StudyState, decision: Decision) -> Conclusion:
     seems to is passed over in the same way, but then it stays open which is the best. Where one
     ends no worse and it is open whether another is faster, what is left goes into that.
     """
-    # What looks best may be better than the reference for sure, though not the best.
-    may_be_better = state.question.objective != "samples"
-    shown: Conclusion | None = None
-    passed: Conclusion | None = None
-    verified: dict[CellKey, Verification] = {}
-    while True:
-        size = decision.batch_size or (state.best() if may_be_better else None)
-        if size is None:
-            return shown or passed or Conclusion(decision=decision)
+    in_turn = _InTurn(state)
+    found = in_turn.looked_at_again(in_turn.followed(decision))
+    if found.decision is None or found.is_fastest:
+        return found
+    return replace(found, decision=found.decision.left_open())
+
+
+class _InTurn:
+    """One batch size after the other is verified, the fastest first.
+
+    `shown` ends no worse; `passed` are those that seem to end worse, the fastest first.
+    """
+
+    def __init__(self, state: StudyState) -> None:
+        self._state = state
+        self._shown: Conclusion | None = None
+        self._passed: list[Conclusion] = []
+        self._verified: dict[CellKey, Verification] = {}
+
+    def followed(self, decision: Decision) -> Conclusion:
+        """The first that ends no worse, or else what is known of the fastest that seems worse."""
+        state = self._state
+        # What looks best may be better than the reference for sure, though not the best.
+        may_be_better = state.question.objective != "samples"
+        while True:
+            size = decision.batch_size or (state.best() if may_be_better else None)
+            if size is None:
+                return self._best_known() or Conclusion(decision=decision)
+            found, verified = self._verify(decision, size)
+            endings = verified.endings
+            if endings is None:
+                return self._best_known() or found
+            if not (verified.is_settled or endings.seems_worse):
+                return self._shown or found
+            if endings.seems_worse:
+                _take_out(state, endings)
+                if endings.verdict == "open":
+                    self._passed.append(found)
+            else:
+                self._shown = found
+                if found.is_fastest and decision.verdict != "cannot_tell":
+                    return found
+            another = _decided_again(state, is_out=endings.seems_worse)
+            if another is None:
+                stopped = Reason.of("all_end_worse", why=endings.reason)
+                return self._best_known() or Conclusion(verification=verified, reason=stopped)
+            decision = another
+
+    def looked_at_again(self, found: Conclusion) -> Conclusion:
+        """What was passed over on its first seeds gets the others, if the budget has left for them.
+
+        Only the fastest: what follows it would be the next, and needs no more.
+        """
+        state = self._state
+        if not self._passed:
+            return found
+        first, *others = self._passed
+        before = first.verification
+        if before is None or before.endings is None or not before.is_cut:
+            return found
+        size = before.batch_size
+        if n_seeds_left(state, size) <= len(before.endings.seeds):
+            return found
+        again = verify(state, size, may_stop=False)
+        if again.endings is None:
+            return found
+        del state.ruled_out[size]
+        if again.endings.seems_worse:
+            _take_out(state, again.endings)
+        if again.endings.verdict == "no_worse" or found is first:
+            return replace(first, verification=again)
+        if again.endings.verdict == "open":
+            return replace(found, passed_over=again.endings)
+        return replace(found, passed_over=others[0].endings if others else None)
+
+    def _verify(self, decision: Decision, size: int) -> tuple[Conclusion, Verification]:
+        """What fresh seeds say of a batch size, or of the next fastest, if it is too dear."""
+        state = self._state
         faster = size
         size = _that_can_be_followed(state, faster)
-        if size != faster or passed is not None:
-            decision = decision.left_open()
         cell = state.cell(size)
         assert cell is not None
-        if cell not in verified:  # a second look at the same seeds would be one too many
-            verified[cell] = verify(state, size)
+        if cell not in self._verified:  # a second look at the same seeds would be one too many
+            self._verified[cell] = verify(state, size)
         found = Conclusion(
             decision=decision,
-            verification=verified[cell],
+            verification=self._verified[cell],
             not_followed=None if size == faster else faster,
-            passed_over=None if passed is None else passed.endings,
+            passed_over=self._passed[0].endings if self._passed else None,
         )
-        endings = found.endings
-        if endings is None:
-            return shown or passed or found
-        if not (verified[cell].is_settled or endings.seems_worse):
-            return shown or found
-        if endings.seems_worse:
-            _take_out(state, size, endings)
-            if endings.verdict == "open":
-                passed = passed or found
-        else:
-            shown = found
-            if decision.verdict != "cannot_tell":
-                return shown
-        another = _decided_again(state, is_out=endings.seems_worse)
-        if another is None:
-            stopped = Reason.of("all_end_worse", why=endings.reason)
-            return shown or passed or Conclusion(verification=verified[cell], reason=stopped)
-        decision = another
+        return found, self._verified[cell]
+
+    def _best_known(self) -> Conclusion | None:
+        return self._shown or (self._passed[0] if self._passed else None)
 
 
-def _take_out(state: StudyState, size: int, endings: Endings) -> None:
+def _take_out(state: StudyState, endings: Endings) -> None:
     """No longer compare a batch size that ends worse, or seems to."""
+    size = endings.recommended.batch_size
     state.ruled_out[size] = endings.reason
     did = Reason.of("size_is_passed_over", size=size)
     if endings.verdict == "worse":
@@ -113,11 +175,13 @@ def _decided_again(state: StudyState, *, is_out: bool) -> Decision | None:
 
 def _that_can_be_followed(state: StudyState, size: int) -> int:
     """The fastest whose whole trainings the budget has left for; `size` where there is none."""
+    if state.end is None:
+        return size
     own = reference_cell(state)
     others = [s for s in state.tuned if s not in state.ruled_out and state.cell(s) != own]
     costs = {other: state.log_cost(other) for other in others}
     by_cost = sorted((cost, other) for other, cost in costs.items() if cost is not None)
     for candidate in dict.fromkeys([size, *(other for _, other in by_cost)]):
-        if can_be_followed(state, candidate):
+        if n_seeds_left(state, candidate) >= _FEWEST_FOLLOWED:
             return candidate
     return size

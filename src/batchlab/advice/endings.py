@@ -68,7 +68,7 @@ def endings_of(
     known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
     mine = known[recommended]
     others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
-    if not others and mine.found and not _is_missing(records, known, seeds):
+    if not others and mine.found and not _is_missing(state, records, known, seeds):
         others = [mine]  # nothing else is in question, or nothing else lasts for a training
     if not others:
         return None
@@ -79,15 +79,16 @@ def endings_of(
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
     errors = _errors(mine, compared_with, known.values())
+    apart = None if mine is compared_with else _apart(end, state, known.values())
     difference = _difference(mine, compared_with, errors, sign=sign, upper=1 - _PASSES / n_looks)
     verdict = _verdict(difference, margin)
     reason = _reason(verdict, mine, compared_with, difference, margin)
-    failed = _failed(records, recommended, seeds)
+    failed = _failed(state, records, recommended, seeds)
     if failed:
         verdict = "worse"
         why = why_it_failed(failed[0])
         reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
-    elif verdict == "no_worse" and _is_missing(records, known, seeds):
+    elif verdict == "no_worse" and _is_missing(state, records, known, seeds):
         verdict, reason = "open", Reason.of("whole_trainings_not_seen")
     return Endings(
         metric=metric,
@@ -98,9 +99,7 @@ def endings_of(
         reference_tuned=None if tuned is None else known[tuned],
         compared_with=compared_with,
         difference=difference,
-        standard_error=max(
-            (error for error, _ in errors), default=_apart(end, state, known.values())
-        ),
+        standard_error=max((error for error, _ in errors), default=apart),
         margin=margin,
         verdict=verdict,
         reason=reason,
@@ -153,18 +152,27 @@ def _ending(
 def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
     steps = whole_steps(state, record.trial.batch_size)
-    return record.ended_well and record.steps >= _NEARLY * steps
+    if record.trial.cool_down and record.trial.horizon_steps != steps:
+        return False  # its rate fell elsewhere
+    return record.steps > steps or (record.ended_well and record.steps >= _NEARLY * steps)
 
 
-def _failed(records: Records, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:
+def _failed(
+    state: StudyState, records: Records, cell: CellKey, seeds: Sequence[int]
+) -> list[TrialRecord]:
+    """Those that failed before the end; what one does that goes on is not compared."""
     found = (records.get((*cell, seed)) for seed in seeds)
-    return [record for record in found if record is not None and record.has_failed]
+    last = whole_steps(state, cell[0])
+    return [each for each in found if each is not None and each.has_failed and each.steps <= last]
 
 
-def _is_missing(records: Records, known: Mapping[CellKey, Ending], seeds: Sequence[int]) -> bool:
+def _is_missing(
+    state: StudyState, records: Records, known: Mapping[CellKey, Ending], seeds: Sequence[int]
+) -> bool:
     """Whether one of the references has no end, and not because its trainings fail."""
     return any(
-        not ending.found and not _failed(records, cell, seeds) for cell, ending in known.items()
+        not ending.found and not _failed(state, records, cell, seeds)
+        for cell, ending in known.items()
     )
 
 
@@ -209,9 +217,16 @@ def _errors(mine: Ending, other: Ending, known: Iterable[Ending]) -> list[tuple[
 
 
 def _apart(end: EndLevel, state: StudyState, known: Iterable[Ending]) -> float | None:
-    """How far from the end that set the level a fresh training of the same configuration ends."""
-    cell = state.question.reference.batch_size, end.learning_rate
-    again = [ending.found[0] for ending in known if ending.cell == cell and ending.found]
+    """How far from the end that set the level a fresh training of the same configuration ends.
+
+    Where two pilots set it, that is the worse of them.
+    """
+    size, rate = state.question.reference.batch_size, end.learning_rate
+    again = [
+        ending.found[0]
+        for ending in known
+        if ending.batch_size == size and math.isclose(ending.learning_rate, rate) and ending.found
+    ]
     return abs(again[0] - end.value) if again else None
 
 

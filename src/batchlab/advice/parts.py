@@ -191,7 +191,8 @@ class Ending:
         values: the validation metric at the end, a mean over the last quarter of the training, or
             its last twentieth under a rate that falls; where the reference overfits, over the best
             evaluations in a row. None: it failed, or was not followed so far.
-        test: the metric on test data after the last step; nothing was decided by it.
+        test: the metric on test data after the last step; nothing was decided by it. None: not
+            known, or the training went on, beside one that needed more epochs.
         cool_down: the last part of the training over which the rate fell to zero; 0.0: it did not.
     """
 

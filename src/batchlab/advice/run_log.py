@@ -162,6 +162,8 @@ class RunLog:
         Of a run under way it is not known how far it is: half of its steps, for want of better.
         """
         known = self._kept_in(request).get(self.key_of(request)) or self._ahead.get(request.trial)
+        if known is not None and known.trial.horizon_steps != request.trial.horizon_steps:
+            known = None  # a cool-down over another length is another training
         if known is None:
             return request.last_step // (2 if request.trial in self._ahead else 1)
         until = request.length.until

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
 
@@ -41,6 +41,7 @@ class Verification:
         gain: the reference's figure over the recommendation's.
         gain_from_batch_size: the same for the reference batch size at its own tuned rate.
         endings: how whole trainings end; None: an end was not in question, or none was seen.
+        is_cut: it seemed to end worse on the first seeds, and the others were kept.
     """
 
     batch_size: int
@@ -53,6 +54,7 @@ class Verification:
     gain_from_batch_size: Estimate
     against: Objection | None = None
     endings: Endings | None = None
+    is_cut: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -60,6 +62,24 @@ class Verification:
         if self.endings is not None and self.endings.verdict != "no_worse":
             return self.endings.verdict == "worse"
         return self.against is None and not self.missed
+
+    def stopped_early(self) -> Verification:
+        """The same where the first seeds were all: that it ends worse is not for sure then.
+
+        A training that failed is.
+        """
+        ends = self.endings
+        if ends is None or ends.reason.code == "whole_trainings_failed":
+            return self
+        why = Reason.of(
+            "seems_to_end_worse",
+            size=ends.recommended.batch_size,
+            ends=ends.recommended.mean,
+            other=ends.compared_with.as_reason,
+            other_ends=ends.compared_with.mean,
+            n=ends.difference.n,
+        )
+        return replace(self, endings=replace(ends, verdict="open", reason=why), is_cut=True)
 
 
 def nothing_verified(batch_size: int) -> Verification:

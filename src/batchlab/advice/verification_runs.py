@@ -146,7 +146,7 @@ def seeds_that_fit(
         cool_down: the last part of the trainings over which the rate falls to zero.
         share: of what is left of the budget, what they may take.
     """
-    left_s = share * state.run_log.left_s()
+    left_s = max(0.0, share * state.run_log.left_s())  # what was run already costs nothing
     for n in range(len(seeds), 0, -1):
         # Of three seeds the last training may be cut: two that are whole still tell something.
         may_be_cut = state.end is not None and n == N_SEEDS and not cool_down

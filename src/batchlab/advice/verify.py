@@ -23,28 +23,32 @@ from batchlab.advice.verification_runs import (
 from batchlab.advice.whole_training import compare_over_whole_trainings
 from batchlab.records.reason import Reason
 
-# With fewer seeds nothing can be shown of how trainings end.
-_FEWEST_FOLLOWED = 2
+# Once begun, the others may take so much more than what is left: none is lost for a hair.
+_SLACK = 1.1
+_WHY_FRESH = Reason.of("chosen_runs_flatter")
 
 
-def can_be_followed(state: StudyState, batch_size: int) -> bool:
-    """Whether what is left of the budget reaches for its whole trainings and the references'.
+def n_seeds_left(state: StudyState, batch_size: int) -> int:
+    """On how many seeds the budget can follow it to the end, beside the references.
 
     What takes many epochs to the level needs references that are trained for as many.
     """
-    if state.end is None:
-        return True
     state.run_log.reserved_s = 0.0
     cells = compared_with(state, batch_size)
     compare_over_whole_trainings(state, cells)
-    seeds = state.seeds.verify[:_FEWEST_FOLLOWED]
-    return seeds_that_fit(state, cells, seeds) == seeds
+    return len(seeds_that_fit(state, cells, state.seeds.verify[: 2 * N_SEEDS]))
 
 
-def verify(state: StudyState, batch_size: int) -> Verification:
+def verify(state: StudyState, batch_size: int, *, may_stop: bool = True) -> Verification:
     """Run the recommendation, the reference and the tuned reference on fresh seeds, paired.
 
     Where those speak against the recommendation, or one missed the target, further seeds are asked.
+
+    Args:
+        state: the runs.
+        batch_size: the one to verify, tuned.
+        may_stop: where the budget is short and another may be verified instead, its first seeds
+            may be all.
     """
     state.run_log.reserved_s = 0.0
     chosen = state.cell(batch_size)
@@ -55,51 +59,73 @@ def verify(state: StudyState, batch_size: int) -> Verification:
     n_looks = _n_looks(state, cells)
     # Looked at once, all seeds that the budget has are looked at.
     seeds = state.seeds.verify[: N_SEEDS if n_looks == 2 else 2 * N_SEEDS - 1]
-    why = Reason.of("chosen_runs_flatter")
-    if n_looks == 1 and fastest_other(state, batch_size) is not None:
-        found = _stopped_early(state, cells, seeds, chosen, why=why)
-        if found is not None:
-            return found
-    first = _run(state, cells, seeds, why=why)
+    fitting = seeds_that_fit(state, cells, seeds)
+    if may_stop and _may_give_way(state, cells):
+        first = _run_in_turn(state, cells, fitting)
+    else:
+        first = _run(state, cells, fitting, why=_WHY_FRESH)
     if not first:
-        two = list(dict.fromkeys([chosen, _beside(state, chosen)]))
-        first = _run(state, two, seeds, why=why, follow=FOLLOW_SHORTLY)
-    if first:
-        found = read(state, first, chosen, n_looks=n_looks)
-        seems_worse = found.endings is not None and found.endings.seems_worse
-        if seems_worse:
-            found = _cooled(state, found)
-        if found.is_settled or n_looks == 1:
-            return found
-        fresh = [seed for seed in state.seeds.verify if seed not in first]
-        seeds = tuple(fresh[: _n_further(found)])
-        further = _run(state, cells, seeds, why=_why_further(found))
-        found = read(state, (*first, *further), chosen, n_looks=n_looks)
-        return found if seems_worse else _cooled(state, found)
-    return nothing_verified(batch_size)
+        cells = list(dict.fromkeys([chosen, _beside(state, chosen)]))
+        fitting = seeds_that_fit(state, cells, seeds, FOLLOW_SHORTLY)
+        first = _run(state, cells, fitting, why=_WHY_FRESH, follow=FOLLOW_SHORTLY)
+    if not first:
+        return nothing_verified(batch_size)
+    found = read(state, first, chosen, n_looks=n_looks)
+    seems_worse = found.endings is not None and found.endings.seems_worse
+    if seems_worse and len(first) < len(fitting):
+        return found.stopped_early()
+    if seems_worse:
+        found = _cooled(state, found)
+    if found.is_settled or n_looks == 1:
+        return found
+    fresh = [seed for seed in state.seeds.verify if seed not in first]
+    fitting = seeds_that_fit(state, cells, tuple(fresh[: _n_further(found)]))
+    further = _run(state, cells, fitting, why=_why_further(found))
+    found = read(state, (*first, *further), chosen, n_looks=n_looks)
+    return found if seems_worse else _cooled(state, found)
 
 
-def _stopped_early(
-    state: StudyState,
-    cells: Sequence[CellKey],
-    seeds: tuple[int, ...],
-    chosen: CellKey,
-    *,
-    why: Reason,
-) -> Verification | None:
-    """What the first seeds said, if by these it seems to end worse; None: it does not.
+def _may_give_way(state: StudyState, cells: Sequence[CellKey]) -> bool:
+    """Whether another batch size could use what its later seeds cost: the budget has few of them.
 
-    Where the budget has few seeds, what the others would cost is kept for the next fastest. To stop
-    here makes nothing pass that would not: "no worse" is read off all seeds or not at all.
+    By the seconds, not by the seeds that there are: with more of these it could follow both.
     """
-    # As many at once as keep the cores busy.
+    size, reference = cells[0][0], state.question.reference.batch_size
+    if state.end is None or size == reference or fastest_other(state, size) is None:
+        return False
+    seeds = state.seeds.verify[: 2 * N_SEEDS]
+    all_s = state.expected_s(requests_of(state, cells, seeds)) * 2 * N_SEEDS / len(seeds)
+    return all_s > state.run_log.left_s()
+
+
+def _run_in_turn(
+    state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Run seed after seed until it seems to end worse; the seeds that were run.
+
+    What the others would cost is kept for the next fastest. To stop early lets nothing pass that
+    would not: "no worse" is read off all seeds or not at all.
+    """
+    # As many at once as there are cores for.
     at_once = max(1, state.run_log.engine.n_workers // len(cells))
-    for n in range(at_once, len(seeds_that_fit(state, cells, seeds)), at_once):
-        done = _run(state, cells, seeds[:n], why=why if n == at_once else None)
-        found = read(state, done, chosen, n_looks=1)
-        if found.endings is not None and found.endings.seems_worse:
-            return found
-    return None
+    done: tuple[int, ...] = ()
+    why = _WHY_FRESH
+    slack = 1.0
+    while todo := seeds_that_fit(state, cells, seeds[len(done) :], share=slack):
+        now, later = todo[:at_once], todo[at_once : max(at_once, N_SEEDS - len(done))]
+        all_s, *parts_s = (
+            state.expected_s(requests_of(state, cells, some)) for some in (todo, now, later) if some
+        )
+        if sum(parts_s) > max(all_s, slack * state.run_log.left_s()):
+            now = todo  # one after the other, the third would not fit
+        slack = _SLACK
+        done += _run(state, cells, now, why=why)
+        if len(done) < len(seeds):
+            ends = read(state, done, cells[0], n_looks=1).endings
+            if ends is not None and ends.seems_worse:
+                break
+        why = Reason.of("not_seen_to_end_worse", size=cells[0][0], n=len(done))
+    return done
 
 
 def _cooled(state: StudyState, found: Verification) -> Verification:
@@ -149,20 +175,14 @@ def _run(
     cells: Sequence[CellKey],
     seeds: tuple[int, ...],
     *,
-    why: Reason | None,
+    why: Reason,
     follow: float = FOLLOW,
 ) -> tuple[int, ...]:
-    """Run the cells on as many of these seeds as the budget has left for; those that were run.
-
-    Without a `why` it is not written down: it goes on with what is.
-    """
-    fitting = seeds_that_fit(state, cells, seeds, follow)
-    requests = requests_of(state, cells, fitting, follow)
-    if fitting:
-        if why is not None:
-            state.run_log.note(_verified_on(state, cells[0][0], len(fitting)), why)
-        state.run_log.run(requests, "verify")
-    return fitting
+    """Run the cells on these seeds, if there are any; the seeds."""
+    if seeds:
+        state.run_log.note(_verified_on(state, cells[0][0], len(seeds)), why)
+        state.run_log.run(requests_of(state, cells, seeds, follow), "verify")
+    return seeds
 
 
 def _verified_on(state: StudyState, size: int, n: int) -> Reason:

@@ -26,6 +26,13 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
         "takes more epochs than the budget had left for"
     ),
+    "seems_to_end_worse": NN_(
+        "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
+        "one training of each",
+        "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
+        "{n} trainings of each",
+        by="n",
+    ),
     "faster_seems_to_end_worse": NN_(
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
         "{other} at {other_ends:.4g}; one training of each leaves that open",

@@ -93,6 +93,11 @@ MESSAGES: dict[str, Message] = {
         "epochs",
         by="n",
     ),
+    "not_seen_to_end_worse": NN_(
+        "after one training of each, batch size {size} does not seem to end worse",
+        "after {n} trainings of each, batch size {size} does not seem to end worse",
+        by="n",
+    ),
     "try_cool_down": N_(
         "train batch size {size} and the reference on {n} of these seeds for about {epochs:.3g} "
         "epochs with a rate that falls to zero over the last fifth"
