@@ -13,7 +13,14 @@ from .table_parts import both, head, percent, quantile, row
 ADVISE = "advise"
 # The workloads that the advisor's constants were chosen on. Of the others nothing was looked at
 # before the constants stood.
-CHOSEN_ON = ("mlp-adam", "mlp-narrow", "mlp-narrow-cosine", "noisy-labels", "tabular")
+CHOSEN_ON = (
+    "mlp-adam",
+    "mlp-narrow",
+    "mlp-narrow-cosine",
+    "noisy-labels",
+    "tabular",
+    "batchnorm",
+)
 # From so many trainings of the tuned reference on, to the next of them.
 BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 N_RESAMPLES = 1000

@@ -289,7 +289,7 @@ class _Answer:
         against = None if self._verification is None else self._verification.against
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
-        if self._endings is not None and self._endings.seems_worse:
+        if self._endings is not None and self._endings.is_likely_worse:
             # Of these it was seen how they end.
             instead = self._endings.compared_with
             return replace(self._at_rate(*instead.cell), cool_down=instead.cool_down)

@@ -276,6 +276,12 @@ class Endings:
         return value + (self.margin if error is None else error) < -self.margin
 
     @property
+    def is_likely_worse(self) -> bool:
+        """Whether more speaks for than against it that it ends worse by more than the margin."""
+        value = self.difference.estimate
+        return self.verdict == "worse" or (value is not None and value < -self.margin)
+
+    @property
     def references(self) -> tuple[Ending, ...]:
         """The reference as it is and tuned, as far as they are others than what is recommended."""
         known = {self.recommended.cell: self.recommended}

@@ -79,7 +79,7 @@ def for_now(told: Told) -> Sentence | None:
             "For now keep batch size {size} and learning rate {rate:rate}: nothing that was tried "
             "is known to be better."
         )
-    elif endings is not None and endings.seems_worse:
+    elif endings is not None and endings.is_likely_worse:
         best = N_(
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
             "is faster seems to end worse."
