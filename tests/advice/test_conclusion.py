@@ -60,6 +60,15 @@ def test_what_is_open_but_does_not_seem_worse_keeps_its_place(concluding):
     assert (found.verification, found.passed_over) == (is_open, None)
 
 
+def test_what_ends_worse_in_the_mean_gives_way_though_its_seeds_scatter(concluding):
+    likely_worse = verified(128, "open", better_by=-0.002)
+
+    found = concluding(likely_worse, verified(64, "no_worse", better_by=0.0))
+
+    assert not likely_worse.endings.seems_worse
+    assert (found.verification.batch_size, found.passed_over) == (64, likely_worse.endings)
+
+
 def test_where_all_seem_to_end_worse_the_fastest_of_them_is_told_of(concluding):
     seems_worse = verified(128, "open", better_by=-0.004)
 

@@ -88,9 +88,9 @@ class _InTurn:
             endings = verified.endings
             if endings is None:
                 return self._best_known() or found
-            if not (verified.is_settled or endings.seems_worse):
+            if not (verified.is_settled or endings.is_likely_worse):
                 return self._shown or found
-            if endings.seems_worse:
+            if endings.is_likely_worse:
                 _take_out(state, endings)
                 if endings.verdict == "open":
                     self._passed.append(found)
@@ -98,7 +98,7 @@ class _InTurn:
                 self._shown = found
                 if found.is_fastest and decision.verdict != "cannot_tell":
                     return found
-            another = _decided_again(state, is_out=endings.seems_worse)
+            another = _decided_again(state, is_out=endings.is_likely_worse)
             if another is None:
                 stopped = Reason.of("all_end_worse", why=endings.reason)
                 return self._best_known() or Conclusion(verification=verified, reason=stopped)
@@ -123,7 +123,7 @@ class _InTurn:
         if again.endings is None:
             return found
         del state.ruled_out[size]
-        if again.endings.seems_worse:
+        if again.endings.is_likely_worse:
             _take_out(state, again.endings)
         if again.endings.verdict == "no_worse" or found is first:
             return replace(first, verification=again)
