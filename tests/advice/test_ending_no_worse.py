@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from tests.reference.simulated_question import N_TRAIN, knee, question
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
 from batchlab.advice.endings import seeds_to_tell
+from batchlab.advice.run_log import RunLog
 from batchlab.words.reasons import reason_text
 
 STEP_S = knee(1024)
@@ -326,6 +328,39 @@ def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_men
     cooled = [request.trial for request in engine.asked if request.trial.cool_down]
     assert {(t.batch_size, t.learning_rate) for t in cooled} == set(cells(advice.endings))
     assert {trial.seed for trial in cooled} <= set(advice.endings.at_constant_rate.seeds)
+
+
+@pytest.mark.slow
+def test_few_seeds_are_no_short_budget_and_what_ends_worse_gets_its_cool_down():
+    """With time for six seeds the fastest need not give way, though the engine has three."""
+    few = functools.partial(SimulatedEngine, n_seeds=9)
+
+    advice, _ = others_end_worse(0.012, lambda size, rate: 0.014 if size > 64 else 0.0005, kind=few)
+
+    assert advice.recommendation.batch_size == 1024
+    assert advice.recommendation.cool_down == 0.2
+    assert len(advice.endings.seeds) == 3
+
+
+@pytest.mark.slow
+def test_the_last_seed_waits_for_the_others_so_that_it_is_what_the_end_of_the_budget_cuts(
+    monkeypatch,
+):
+    rounds = []
+    run = RunLog.run
+
+    def watched(self, requests, purpose):
+        if purpose == "verify":
+            rounds.append({request.trial.seed for request in requests})
+        return run(self, requests, purpose)
+
+    monkeypatch.setattr(RunLog, "run", watched)
+
+    advice, _ = advised(trainings=300.0)
+
+    first, last, *_ = [seeds for seeds in rounds if seeds]
+    assert (len(first), len(last)) == (2, 1)
+    assert first | last <= set(advice.endings.seeds)
 
 
 @pytest.mark.slow

@@ -228,6 +228,16 @@ def test_what_is_set_aside_follows_the_best_while_runs_are_added(monkeypatch):
     assert before[0] > 0
 
 
+def test_what_was_run_fits_even_where_the_budget_is_spent():
+    """A second candidate is compared on seeds that the references ran on for the first."""
+    state = state_with({CHOSEN: ALIKE[:2]})
+    seeds = state.seeds.verify[:3]
+    state.run_log.engine.elapsed_s = 2 * state.question.budget_s
+
+    assert state.run_log.left_s() < 0
+    assert seeds_that_fit(state, [CHOSEN], seeds) == seeds[:2]
+
+
 def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():
     """Of those two that are whole still tell something; a cool-down that was cut is none."""
     state = state_with({})
