@@ -122,9 +122,10 @@ class _InTurn:
         again = verify(state, size, may_stop=False)
         if again.endings is None:
             return found
-        del state.ruled_out[size]
         if again.endings.is_likely_worse:
             _take_out(state, again.endings)
+        else:
+            del state.ruled_out[size]
         if again.endings.verdict == "no_worse" or found is first:
             return replace(first, verification=again)
         if again.endings.verdict == "open":

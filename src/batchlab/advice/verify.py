@@ -74,8 +74,7 @@ def verify(state: StudyState, batch_size: int, *, may_stop: bool = True) -> Veri
     seems_worse = found.endings is not None and found.endings.seems_worse
     if seems_worse and len(first) < len(fitting):
         return found.stopped_early()
-    if seems_worse:
-        found = _cooled(state, found)
+    found = _cooled(state, found)
     if found.is_settled or n_looks == 1:
         return found
     fresh = [seed for seed in state.seeds.verify if seed not in first]
