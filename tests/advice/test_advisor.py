@@ -357,7 +357,7 @@ def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so
 
     assert advice.target_origin == "easier"
     assert advice.target.value < 0.97
-    assert any("easier target" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("easier than" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_what_is_fast_on_the_way_is_no_recommendation():

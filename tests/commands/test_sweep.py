@@ -561,7 +561,7 @@ def test_a_workload_that_kills_its_process_is_told_in_one_line(lab: Path) -> Non
 
         os._exit(3)
 
-    with pytest.raises(WorkloadError, match="cannot be trained: the process ended without a word"):
+    with pytest.raises(WorkloadError, match="cannot be trained: the process ended without a"):
         run(lab, workload=tiny(model=model))
 
     assert list(lab.parent.iterdir()) == []

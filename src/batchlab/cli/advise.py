@@ -38,7 +38,9 @@ _DEFAULT_BUDGET_S = 180.0
     "the best validation metric after --epochs or --train-time.",
 )
 @click.option(
-    "--target", type=TARGET, help="Validation level that counts as trained. Default: a pilot's."
+    "--target",
+    type=TARGET,
+    help="Validation level that counts as trained. Default: the workload's, or what it ends with.",
 )
 @click.option(
     "--budget",

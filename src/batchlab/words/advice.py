@@ -76,7 +76,7 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
         "of the least"
     ),
-    "end_of_training": N_("a training to its end, in the share of the budget that it may take"),
+    "end_of_training": N_("a whole training within its share of the budget"),
     "end_not_seen": N_("the end of a training was not seen: missing is {missing}"),
     "fastest_on_the_way": N_(
         "batch size {size} was the first on the way, but whether it ends as well was not seen: "
@@ -92,8 +92,8 @@ MESSAGES: dict[str, Message] = {
         "tell"
     ),
     "may_be_worse": N_(
-        "batch size {size} may be up to {worse:whole_percent} worse than {other}, more than the "
-        "{delta:whole_percent} allowed: {what}"
+        "batch size {size} may be up to {worse:whole_percent} worse than {other} "
+        "({delta:whole_percent} is allowed); {what}"
     ),
     "a_size": N_("batch size {size}"),
     "a_size_not_tried": N_("a batch size that was not tried"),
@@ -113,13 +113,13 @@ MESSAGES: dict[str, Message] = {
     "reference_ruled_out": N_("at batch size {size}, the reference, {why}"),
     "every_pilot_failed": N_("every pilot run failed: {why}"),
     "no_pilot_learned": N_(
-        "no pilot run learned anything in {steps} steps, as far as their share of the budget went; "
+        "no pilot run learned anything in {steps} steps, all that its share of the budget allowed; "
         "a larger --budget or another learning rate in the workload may help"
     ),
     "reference_rates_failed": N_("every rate tried at batch size {size} diverged or failed: {why}"),
     "no_distance_from_perfect": N_(
-        "no run has a validation {metric} between 0 and 1 (or, for a loss, above 0), so it has no "
-        "distance from perfect that could be compared"
+        "no run has a validation {metric} between 0 and 1 (or, for a loss, above 0), so there are "
+        "no remaining errors to compare"
     ),
     "reference_never_met": N_(
         "no run of the reference batch size met {metric} {value:.6g} within {limit} steps, its "
@@ -166,17 +166,17 @@ MESSAGES: dict[str, Message] = {
     "same_runs_leave_open": N_("the same runs leave it open at this target"),
     # Caveats.
     "easier_than_plateau": N_(
-        "this answers for {metric} {value:.4g}, an easier target than the reference's plateau: the "
-        "budget does not reach further; the critical batch size belongs to this target and usually "
-        "grows with a harder one"
-    ),
-    "easier_than_asked": N_(
-        "this answers for {metric} {value:.4g}, an easier target than {asked:.6g}: the budget does "
+        "the target is {metric} {value:.4g}, easier than the reference's plateau: the budget does "
         "not reach further; the critical batch size belongs to this target and usually grows with "
         "a harder one"
     ),
+    "easier_than_asked": N_(
+        "the target is {metric} {value:.4g}, easier than {asked:.6g}: the budget does not reach "
+        "further; the critical batch size belongs to this target and usually grows with a "
+        "harder one"
+    ),
     "some_seeds_missed": N_(
-        "{missed} of {n} fresh seeds missed the target, in three times the steps expected"
+        "{missed} of {n} fresh seeds missed the target for as long as they were followed"
     ),
     "not_verified": N_(
         "the recommendation was not verified on fresh seeds: what it is expected to take comes "
@@ -187,12 +187,12 @@ MESSAGES: dict[str, Message] = {
         "beside the one found"
     ),
     "steps_rise": N_(
-        "batch size {larger} needs more steps than {smaller}, beyond the scatter of the seeds: "
-        "what smaller batch sizes take that were not run is not bounded by larger ones"
+        "batch size {larger} needs more steps than {smaller}, beyond the scatter of the seeds, "
+        "so larger batch sizes no longer rule out smaller ones that were not run"
     ),
     "samples_fall": N_(
-        "batch size {larger} needs fewer examples than {smaller}, beyond the scatter of the seeds: "
-        "what larger batch sizes take that were not run is not bounded by smaller ones"
+        "batch size {larger} needs fewer examples than {smaller}, beyond the scatter of the seeds, "
+        "so smaller batch sizes no longer rule out larger ones that were not run"
     ),
     "another_decision_at_target": N_(
         "at the {which:term} target {metric} {value:.4g} the decision is another: batch size {size}"
@@ -210,7 +210,7 @@ MESSAGES: dict[str, Message] = {
         "data"
     ),
     "rate_followed_schedule": N_(
-        "the learning rate followed the workload's own shape over {epochs} epochs: the answer "
+        "the learning rate followed the workload's own schedule over {epochs} epochs: the answer "
         "holds for trainings of that length"
     ),
     "rate_was_constant": N_(
@@ -221,7 +221,7 @@ MESSAGES: dict[str, Message] = {
         "accumulation does not make up for it"
     ),
     "model_has_batch_norm": N_(
-        "the model has BatchNorm, which normalises over the micro-batch: another batch size trains "
+        "the model has BatchNorm, which normalizes over the micro-batch: another batch size trains "
         "another function, and accumulation does not make up for it"
     ),
 }

@@ -11,7 +11,7 @@ MESSAGES: dict[str, Message] = {
     "pilot_at_other_rates": N_("pilot at other rates"),
     "nothing_learned_at": N_("at {rate:.3g} nothing was learned"),
     "target_set": N_("target: {metric} {value:.4g}"),
-    "pilot_without_plateau": N_("the pilot has no plateau yet: {why}"),
+    "pilot_without_plateau": N_("the pilot was not seen to reach a plateau: {why}"),
     "ends_at_plateau": N_(
         "as well as the reference ends, within {margin:.2g}: its plateau is at {level:.4g} "
         "(mean of {n} evaluations)"
@@ -53,21 +53,21 @@ MESSAGES: dict[str, Message] = {
         by="n",
     ),
     "again_on_another_seed": N_("tune batch size {size} again, on another seed"),
-    "slow_seed": N_("no rate met the target on the first one, and the nearest did on this"),
+    "slow_seed": N_("no rate met the target on the first seed; on this seed the nearest did"),
     "lower_rate": N_("batch size {size}: a lower rate, {rate}"),
-    "no_lower_rate": N_("batch size {size}: a lower rate, of none"),
+    "no_lower_rate": N_("batch size {size}: no lower rate is left"),
     "fresh_seed_did_not_survive": N_("a fresh seed did not survive the rate chosen before"),
     "back_to_rate": N_("batch size {size}: back to rate {rate:.3g}"),
     "fewer_steps_on_same_seeds": N_("on the same fresh seeds it took fewer steps"),
     # Valuations.
     "value_size": N_("value batch size {size} at rate {rate:.3g} with {n} seeds"),
-    "choosing_seed_flatters": N_("the seed that chose the rate flatters it"),
+    "choosing_seed_flatters": N_("on fresh seeds, because the rate was chosen on another"),
     "best_with_too_few_runs": N_("it is the best so far and has too few runs"),
-    "not_ruled_out": N_(
-        "no law reaches it, and its neighbours do not rule out that it is the best"
-    ),
+    "not_ruled_out": N_("no law reaches it, and its neighbors do not rule out that it is the best"),
     "largest_is_asked_for": N_("the largest batch size within delta is asked for"),
-    "all_may_be_the_same": N_("all may be the same, but for {size} up to x{high:.2f} is open"),
+    "all_may_be_the_same": N_(
+        "all may be equally good, but {size} may still be {high:.2f} times as bad"
+    ),
     "keeps_decision_open": N_("{size} against {other} is what keeps the decision open ({bounds})"),
     "may_be_as_good": N_("it may be as good as the best"),
     "beside_a_clear_size": N_("it lies beside {size}, which is clear already"),
@@ -103,7 +103,7 @@ MESSAGES: dict[str, Message] = {
         "epochs with a rate that falls to zero over the last fifth"
     ),
     "missed_on_a_fresh_seed": N_("batch size {size} missed the target on a fresh seed"),
-    "chosen_runs_flatter": N_("the runs that chose it look better than it is"),
+    "chosen_runs_flatter": N_("on fresh seeds, because it was chosen on the others"),
     "follow_runs": N_("follow {runs} runs on to {metric} {value:.4g}"),
     "harder_target_decided_too": N_("the decision is repeated at a harder target"),
 }

@@ -20,7 +20,7 @@ MESSAGES: dict[str, Message] = {
     "overfitting_label": N_("overfitting"),
     "overfitting_advice": N_(
         "The model goes on to fit its training data without use for other data: stop earlier, "
-        "regularise, or get more data."
+        "regularize, or get more data."
     ),
     "validation_loss_rose": N_(
         "validation loss rose from {least:.3g} at epoch {epoch} to {last:.3g} while training loss "

@@ -99,9 +99,7 @@ MESSAGES: dict[str, Message] = {
         "{n} points are too few: a level, a rise, a rate and the noise need at least {needed} "
         "epochs"
     ),
-    "curve_has_turned": N_(
-        "the curve has turned: the fitted laws only improve, so none of them foretells it"
-    ),
+    "curve_has_turned": N_("the curve got worse again, which no fitted law can describe"),
     "worse_since_best": N_("best near epoch {epoch} and worse by more than {delta:.3g} since"),
     "epochs_to_bring": N_(
         "{horizon} more epochs are expected to bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}) "

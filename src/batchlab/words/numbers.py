@@ -67,6 +67,11 @@ def _seconds_text(value_s: float) -> str:
     return f"{value_s / 3600:.3g} h"
 
 
+def _about_seconds_text(value_s: float) -> str:
+    """Two digits: more would say that it is known better than about."""
+    return _seconds_text(float(f"{value_s:.2g}"))
+
+
 def _as_shown(value: float) -> float:
     """Its size in three digits: 999.6 ms are shown as 1 s, not as 1e+03 ms."""
     return abs(float(f"{value:.3g}"))
@@ -112,6 +117,7 @@ FORMS: dict[str, Callable[[float], str]] = {
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
     "seconds": _seconds_text,
+    "about_seconds": _about_seconds_text,
     "bytes": lambda n_bytes: _si_text(n_bytes, "B"),
     "per_second": lambda rate: _si_text(rate, "1/s"),
 }

@@ -22,7 +22,7 @@ TERMS: dict[str, str] = {
     # What is asked to be best.
     "time": N_("time to target"),
     "samples": N_("examples to target"),
-    "quality": N_("distance"),
+    "quality": N_("remaining error"),
     # The parts of the data.
     "train": N_("train"),
     "validation": N_("validation"),

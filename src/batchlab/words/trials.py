@@ -28,7 +28,7 @@ MESSAGES: dict[str, Message] = {
         "size"
     ),
     "ended_by_signal": N_("the process was ended by {signal}"),
-    "ended_without_a_word": N_("the process ended without a word, exit code {exit_code}"),
+    "ended_without_a_word": N_("the process ended without a message, exit code {exit_code}"),
     "not_ended_in_time": N_("it had not ended after {timeout_s:.0f} s"),
     # What the engine says.
     "out_of_time": N_("the budget ended"),
@@ -44,7 +44,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "last_batch_smaller": N_("the last batch of every epoch has {rest} examples"),
     "steps_accumulate": N_(
-        "each step accumulates {passes} micro-batches of at most {size}; layers that normalise "
+        "each step accumulates {passes} micro-batches of at most {size}; layers that normalize "
         "over the batch see the micro-batch"
     ),
 }

@@ -72,7 +72,7 @@ def candidates_table(advice: Advice) -> Table:
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="runs", quantity="n", label=text("runs")),
+            Column(key="runs", quantity="n", label=text("seeds")),
             Column(key="steps_to_target", quantity="steps_to_target", label=text("steps")),
             Column(key="step_s", quantity="step_s", label=text("step")),
             Column(key="time_to_target_s", quantity="time_to_target_s", label=text("time")),

@@ -39,7 +39,7 @@ _TOPICS = (
     "pay-back",
 )
 _SHORT = {
-    "of it from the batch size": N_("of that, batch"),
+    "of it from the batch size": N_("batch alone"),
     "what would settle it": N_("to settle it"),
 }
 

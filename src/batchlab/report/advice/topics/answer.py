@@ -48,7 +48,7 @@ def missing(told: Told) -> Sentence | None:
     if advice.more_budget_s is not None:
         parts.append(
             text(
-                "About {more_s:train_s} more may settle it: {option}.",
+                "About {more_s:about_seconds} more may settle it: {option}.",
                 more_s=advice.more_budget_s,
                 option=f"--budget {_flag(advice.budget_s + advice.more_budget_s)}",
             )
@@ -95,7 +95,7 @@ def flat_set(told: Told) -> Sentence | None:
         return None
     near = near_text(advice)
     if len(advice.flat_set) == 1:
-        fine = text("Of no other batch size is it certain (95 %) that it is {near}.", near=near)
+        fine = text("No other batch size is sure (95 %) to be {near}.", near=near)
     else:
         fine = text(
             "Batch sizes {sizes}: {near} (95 %, all of them at once).",

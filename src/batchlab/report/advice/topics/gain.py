@@ -60,29 +60,26 @@ def pay_back(told: Told) -> Sentence | None:
     spent_s = advice.spent_s
     if advice.pay_back_runs is not None and advice.pay_back_runs > 1:
         earned = text(
-            "The study took {spent_s:train_s}, which about {runs:two_digits} full training runs "
-            "with the recommendation earn back.",
+            "It breaks even after about {runs:two_digits} full training runs (the study took "
+            "{spent_s:train_s}).",
             spent_s=spent_s,
             runs=advice.pay_back_runs,
         )
     elif advice.pay_back_runs is not None:
         earned = text(
-            "The study took {spent_s:train_s}, which about one full training run with the "
-            "recommendation earns back.",
+            "It breaks even after about one full training run (the study took {spent_s:train_s}).",
             spent_s=spent_s,
         )
     elif advice.objective != "time":
         return None
     elif advice.gain.low is not None and advice.gain.low > 1:
         earned = text(
-            "The study took {spent_s:train_s}; after how many runs that is earned back is not "
-            "known.",
+            "The study took {spent_s:train_s}; after how many runs it breaks even is not known.",
             spent_s=spent_s,
         )
     else:
         earned = text(
-            "The study took {spent_s:train_s}; no saving of time per run was found that would earn "
-            "it back.",
+            "The study took {spent_s:train_s} and found nothing that saves time for sure.",
             spent_s=spent_s,
         )
     return Sentence(topic=N_("pay-back"), text=earned)
@@ -138,6 +135,6 @@ def _whose(advice: Advice) -> str:
         return ""
     if part.low is not None and part.low > 1:
         if part.high is None or whole.low <= part.high:
-            return text("; this part of the gain is the batch size's")
-        return text("; this part of the gain is the batch size's, the rest the learning rate's")
+            return text("; the batch size alone gains this much")
+        return text("; the batch size alone gains this much, the learning rate the rest")
     return text("; what is gained for certain comes from the learning rate")
