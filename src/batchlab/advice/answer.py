@@ -9,6 +9,7 @@ from functools import cached_property
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import runs_may_tell
 from batchlab.advice.candidates import candidates, learning_cost
+from batchlab.advice.caveats import caveats_of
 from batchlab.advice.combined_estimates import product, scaled
 from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.costs import costs_of
@@ -23,7 +24,7 @@ from batchlab.advice.parts import (
     TargetOrigin,
     Verdict,
 )
-from batchlab.advice.repeated_decisions import is_another, repeated_decisions
+from batchlab.advice.repeated_decisions import repeated_decisions
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import easier
 from batchlab.records.estimate import Estimate
@@ -44,6 +45,7 @@ class _Answer:
         self._question = state.question
         self._run_log = state.run_log
         self._origin = origin
+        self._outcome = outcome
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._not_followed = outcome.not_followed
@@ -59,6 +61,9 @@ class _Answer:
         verdict, reason, missing = self._verdict()
         decision, question = self._decision, self._question
         size = self._recommended(verdict)
+        recommendation = None if size is None else self._recommendation(size)
+        provisional = self._provisional() if size is None else None
+        named = recommendation or provisional
         none = Estimate.cannot_tell(self._stopped or Reason.of("nothing_to_compare"))
         gain = gain_from_batch_size = none
         if self._verification is not None and size is not None:
@@ -74,8 +79,8 @@ class _Answer:
             target=self._run_log.until,
             target_origin=self._origin,
             delta=question.delta,
-            recommendation=None if size is None else self._recommendation(size),
-            provisional=self._provisional() if size is None else None,
+            recommendation=recommendation,
+            provisional=provisional,
             flat_set=() if decision is None or missing is not None else decision.flat_set,
             expected=None if size is None else self._expected(size),
             gain=gain,
@@ -95,7 +100,15 @@ class _Answer:
             missing=missing,
             more_budget_s=None if missing is None else self._more_budget_s,
             proposed_target=self._proposed_target(),
-            caveats=tuple(self._caveats()),
+            caveats=tuple(
+                caveats_of(
+                    self._state,
+                    self._outcome,
+                    origin=self._origin,
+                    named=None if named is None else (named.batch_size, named.learning_rate),
+                    others=self._others,
+                )
+            ),
             steps=tuple(self._run_log.steps),
             n_trials=len(self._run_log.records) + len(self._run_log.cooled),
             spent_s=self._run_log.engine.spent_s(),
@@ -236,36 +249,6 @@ class _Answer:
             return None  # no easier than the one that was missed
         return level.target
 
-    def _caveats(self) -> list[Reason]:
-        caveats = []
-        if self._state.end is not None and self._state.end.ended_by == "overfitting":
-            caveats.append(Reason.of("reference_overfits"))
-        if self._origin == "easier" and self._run_log.until is not None:
-            caveats.append(_easier_than_asked(self._run_log.until, self._question.target))
-        verified = self._verification
-        if verified is not None and verified.head_to_head is None and self._state.end is None:
-            caveats.append(Reason.of("not_verified"))
-        if self._verification is not None and self._verification.missed:
-            missed, n = self._verification.missed, self._verification.n
-            caveats.append(Reason.of("some_seeds_missed", missed=missed, n=n + missed))
-        unfinished = [size for size, tuned in self._state.tuned.items() if not tuned.finished]
-        if unfinished:
-            caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
-        if self._question.objective != "quality":
-            caveats += self._state.carried_over().caveats()
-        caveats += [
-            Reason.of(
-                "another_decision_at_target",
-                which=other.which,
-                metric=other.target.metric,
-                value=other.target.value,
-                size=other.batch_size,
-            )
-            for other in self._others
-            if is_another(other, self._decision)
-        ]
-        return caveats
-
     # ---- parts
 
     def _recommendation(self, batch_size: int) -> Configuration:
@@ -360,14 +343,6 @@ class _Answer:
 
 def _for_sure_above_one(gain: Estimate) -> bool:
     return gain.low is not None and gain.low > 1
-
-
-def _easier_than_asked(target: Target, asked: Target | None) -> Reason:
-    if asked is None:
-        return Reason.of("easier_than_plateau", metric=target.metric, value=target.value)
-    return Reason.of(
-        "easier_than_asked", metric=target.metric, value=target.value, asked=asked.value
-    )
 
 
 def _seems_to_end_worse(endings: Endings) -> Reason:

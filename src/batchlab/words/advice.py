@@ -178,6 +178,14 @@ MESSAGES: dict[str, Message] = {
     "some_seeds_missed": N_(
         "{missed} of {n} fresh seeds missed the target for as long as they were followed"
     ),
+    "at_the_edge": NN_(
+        "at batch size {size} training diverged with learning rate {above:rate}; {rate:rate} was "
+        "run on one seed, so it may diverge as well: then halve it",
+        "at batch size {size} training diverged with learning rate {above:rate}; {rate:rate} held "
+        "on {held} of {n} seeds, so up to {share:whole_percent} of trainings may diverge (95 %): "
+        "then halve it",
+        by="n",
+    ),
     "not_verified": N_(
         "the recommendation was not verified on fresh seeds: what it is expected to take comes "
         "from the runs that chose it"
