@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import N_TRAIN, knee, question
 
@@ -47,6 +48,14 @@ def test_two_seeds_of_the_reference_set_the_level(n_workers):
     assert why == "worse_of_two_seeds"
     pilots = [run for run in advice.tried if run.purpose == "pilot" and run.learning_rate == 0.01]
     assert len({run.seed for run in pilots}) == len(pilots) == 2
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 8])
+def test_the_pilot_leaves_most_of_the_clock_to_what_follows_it_on_however_many_cores(n_workers):
+    advice, _ = advised(trainings=2.0, n_workers=n_workers, kind=SideBySideEngine)
+
+    spent_s = next(step.spent_s for step in advice.steps if step.did.code == "target_set")
+    assert 0 < spent_s <= (1 / 6 if n_workers == 1 else 1 / 3) * advice.budget_s
 
 
 @pytest.mark.slow

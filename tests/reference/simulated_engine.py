@@ -182,10 +182,13 @@ class SimulatedEngine(AnswersAtOnce):
             record = _record(trial, status, reason, tuple(curve))
         before = self._done.get(trial.trial_id, 0)
         self._done[trial.trial_id] = max(before, record.steps)
-        # Side by side, as many at a time as it has workers.
         new_steps = max(0, record.steps - before)
-        self.elapsed_s += new_steps * self.step_s(trial.batch_size) / self.n_workers
+        self.elapsed_s += self._clock_s(new_steps * self.step_s(trial.batch_size))
         return record
+
+    def _clock_s(self, run_s: float) -> float:
+        """As if a run could be shared out among the workers: no core is ever idle."""
+        return run_s / self.n_workers
 
     def _accuracy(self, trial: Trial, way: float) -> float:
         """After so much of the way to the target."""

@@ -48,6 +48,9 @@ _COARSE = (2, 1)
 # enough for it, and one seed for the level: what more would bring is spent better on other batch
 # sizes.
 _DEAR = 30.0
+# A single run takes as long on many cores as on one, and what follows it waits: of the budget's
+# cores so many count for the runs that all others wait for.
+_MOST_AT_ONCE = 2
 
 
 def advise(question: Question, engine: Engine) -> Advice:
@@ -122,7 +125,7 @@ class _Advisor:
         limit = min(limit, self._run_log.longest_steps(size))
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
-            left_s = self._run_log.left_s() * self._run_log.engine.n_workers / 4
+            left_s = self._run_log.left_s() * self._at_once / 4
             limit = min(limit, self._run_log.affordable_steps(size, max(0.0, left_s)))
         self._run_log.note(
             Reason.of("tune_reference", size=size),
@@ -151,12 +154,15 @@ class _Advisor:
             return self._origin == "easier"
         whole = whole_steps(state, reference.batch_size)
         whole_s = self._run_log.run_s(reference.batch_size, whole)
-        return self._run_log.left_s() * self._run_log.engine.n_workers < _DEAR * whole_s
+        return self._run_log.left_s() * self._at_once < _DEAR * whole_s
+
+    @property
+    def _at_once(self) -> int:
+        return min(self._run_log.engine.n_workers, _MOST_AT_ONCE)
 
     def _share_steps(self, share: float) -> int:
         """Steps of the reference batch size that this share of the budget buys in one run."""
-        engine = self._run_log.engine
-        seconds = share * self._question.budget_s * engine.n_workers
+        seconds = share * self._question.budget_s * self._at_once
         return self._run_log.affordable_steps(self._question.reference.batch_size, seconds)
 
     def _pilot(self) -> Reason | None:
