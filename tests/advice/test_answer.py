@@ -275,10 +275,11 @@ def test_expected_time_is_the_verified_steps_times_the_step_time_with_both_error
 def test_expected_samples_and_epochs_are_multiples_of_the_steps():
     expected = recommended().expected
 
-    assert expected.samples_to_target.estimate == pytest.approx(400 * 128)
-    assert expected.samples_to_target.high == pytest.approx(400 * 128 * math.exp(0.1))
-    assert expected.epochs_to_target.estimate == pytest.approx(400 * 128 / N_TRAIN)
-    assert expected.epochs_to_target.low == pytest.approx(400 * 128 / N_TRAIN * math.exp(-0.1))
+    # An epoch has 157 steps, its last of 32 examples.
+    assert expected.samples_to_target.estimate == pytest.approx(400 * N_TRAIN / 157)
+    assert expected.samples_to_target.high == pytest.approx(400 * N_TRAIN / 157 * math.exp(0.1))
+    assert expected.epochs_to_target.estimate == pytest.approx(400 / 157)
+    assert expected.epochs_to_target.low == pytest.approx(400 / 157 * math.exp(-0.1))
 
 
 def test_without_verification_the_valuation_runs_say_what_is_expected():

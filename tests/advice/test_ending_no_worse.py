@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import N_TRAIN, knee, question
+from tests.reference.simulated_question import N_TRAIN, REFERENCE, knee, question
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
@@ -337,6 +337,41 @@ def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_men
     cooled = [request.trial for request in engine.asked if request.trial.cool_down]
     assert {(t.batch_size, t.learning_rate) for t in cooled} == set(cells(advice.endings))
     assert {trial.seed for trial in cooled} <= set(advice.endings.at_constant_rate.seeds)
+    # It takes a whole training, which was compared with the reference's time to the level alone.
+    whole_s = math.ceil(N_TRAIN / 1024) * advice.endings.recommended.epochs * STEP_S(1024)
+    assert advice.verdict == "better"
+    assert advice.expected.time_to_target_s.estimate == pytest.approx(whole_s, rel=0.02)
+    reference_s = [math.log(value) for value in advice.head_to_head.reference]
+    assert math.log(advice.gain.estimate * whole_s) == pytest.approx(
+        math.fsum(reference_s) / len(reference_s), abs=0.02
+    )
+    assert "no other batch size was tried with one" in reason_text(advice.reason)
+
+
+def test_no_cool_down_is_tried_whose_whole_training_takes_longer_than_the_reference_to_the_level():
+    """A reference of few steps: smaller batches are sooner on the way, and not at the end."""
+    step_s = knee(256)
+    own = replace(REFERENCE, batch_size=1024, micro_batch_size=1024, learning_rate=0.035)
+    truth = Truth(
+        end=lambda size, rate: USUAL_END + (0.012 if size == 1024 and rate != 0.035 else 0.0),
+        cooling=lambda size, rate: 0.014 if size != 1024 else 0.0005,
+        end_noise=0.0002,
+        b_crit=100.0,
+        s_min=800.0,
+        best_rate=0.01,
+        left=0.3,
+        right=0.3,
+    )
+    engine = SimulatedEngine(truth=truth, step_s=step_s)
+    budget_s = 200 * truth.best_steps(1024) * step_s(1024)
+
+    advice = advise(
+        question(step_s, budget_s=budget_s, target=None, target_origin="pilot", reference=own),
+        engine,
+    )
+
+    assert not any(request.trial.cool_down for request in engine.asked)
+    assert advice.recommendation.batch_size == 1024
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from tests.reference.simulated_question import BATCH_SIZES, knee, option, questi
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification_runs import limit_steps
 from batchlab.advice.verify import verify
 
 STEP_S = knee(512)
@@ -132,6 +133,19 @@ def test_a_single_slow_seed_makes_six_and_overturns_nothing():
 
     assert (verification.n, verification.missed) == (5, 1)
     assert verification.against is None
+
+
+def test_a_seed_that_missed_counts_for_as_long_as_it_was_followed():
+    missed, state = verified(truth=slow_on(VERIFYING[:1], times=3.5))
+    chosen = state.cell(512)
+
+    limit = math.log(limit_steps(state, chosen))
+    met = [math.log(steps / STEP_S(512)) for steps in missed.head_to_head.recommended if steps]
+    assert missed.log_learning_cost == pytest.approx((sum(met) + limit) / 6)
+    # And with the scatter that it shows.
+    without, _ = verified(truth=slow_on((), times=1.0))
+    assert missed.gain.estimate < without.gain.estimate
+    assert missed.gain.low < 0.8 * without.gain.low
 
 
 def test_what_misses_on_most_fresh_seeds_stands_against_it():

@@ -55,7 +55,7 @@ def disagreement(
         lost_to: of these, the ones that were better on every seed.
     """
     size, n = cell[0], len(log_costs) + missed
-    if 2 * missed > n:
+    if missed and 2 * missed >= n:
         return Objection(why=Reason.of("missed_on_fresh_seeds", size=size, missed=missed, n=n))
     times = _times_slower(state, cell, log_costs)
     if times is not None:

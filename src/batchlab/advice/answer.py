@@ -113,7 +113,7 @@ class _Answer:
             n_trials=len(self._run_log.records) + len(self._run_log.cooled),
             spent_s=self._run_log.engine.spent_s(),
             budget_s=question.budget_s,
-            pay_back_runs=None if size is None else self._pay_back_runs(size),
+            pay_back_runs=None if size is None else self._pay_back_runs(),
         )
 
     # ---- verdict
@@ -207,6 +207,8 @@ class _Answer:
             return _seems_to_end_worse(self._passed_over)
         if self._not_followed is not None:
             return Reason.of("faster_not_followed", size=self._not_followed)
+        if self._outcome.is_cooled:
+            return Reason.of("others_not_cooled", size=decision.contender)
         high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
         if high <= 1 + self._question.delta or math.isinf(high):
             return Reason.of("too_little_was_run", size=decision.contender)
@@ -300,8 +302,8 @@ class _Answer:
         return Expected(
             time_to_target_s=product(steps_estimate, option.step_s),
             steps_to_target=steps_estimate,
-            samples_to_target=scaled(steps_estimate, batch_size),
-            epochs_to_target=scaled(steps_estimate, batch_size / question.n_train),
+            samples_to_target=scaled(steps_estimate, self._run_log.examples_per_step(batch_size)),
+            epochs_to_target=scaled(steps_estimate, 1 / self._run_log.steps_per_epoch(batch_size)),
             peak_bytes=peak,
         )
 
@@ -320,15 +322,11 @@ class _Answer:
 
     # ---- pay-back
 
-    def _pay_back_runs(self, size: int) -> float | None:
-        """After how many runs the study has saved what it cost, for objective time.
-
-        With a cool-down the run does not end at the target.
-        """
+    def _pay_back_runs(self) -> float | None:
+        """After how many runs the study has saved what it cost, for objective time."""
         verified = self._verification
         if (
             self._question.objective != "time"
-            or self._recommendation(size).cool_down
             or verified is None
             or verified.log_learning_cost is None
         ):

@@ -51,7 +51,8 @@ def _candidate(
     cell = state.cell(size)
     cost = learning_cost(state, costs, size)
     steps = _horizon(state, option) if objective == "quality" else cost
-    time_s, samples = product(steps, option.step_s), scaled(steps, size)
+    time_s = product(steps, option.step_s)
+    samples = scaled(steps, state.run_log.examples_per_step(size))
     relative, inside = _relative(state, decision, option)
     return Candidate(
         batch_size=size,

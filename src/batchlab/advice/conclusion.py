@@ -44,6 +44,11 @@ class Conclusion:
         return self.not_followed is None and self.passed_over is None
 
     @property
+    def is_cooled(self) -> bool:
+        """Whether it takes a cool-down: how long that is was compared with the references alone."""
+        return self.endings is not None and self.endings.recommended.cool_down > 0
+
+    @property
     def endings(self) -> Endings | None:
         """How whole trainings end; None: none were compared."""
         return None if self.verification is None else self.verification.endings
@@ -58,7 +63,7 @@ def concluded(state: StudyState, decision: Decision) -> Conclusion:
     """
     in_turn = _InTurn(state)
     found = in_turn.looked_at_again(in_turn.followed(decision))
-    if found.decision is None or found.is_fastest:
+    if found.decision is None or (found.is_fastest and not found.is_cooled):
         return found
     return replace(found, decision=found.decision.left_open())
 

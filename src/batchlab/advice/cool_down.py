@@ -7,13 +7,16 @@ cool-down helps every rate, and the high ones most.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from batchlab.advice.endings import endings_of
 from batchlab.advice.parts import Endings
 from batchlab.advice.run_log import COOL_DOWN, CellKey
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import log_figures, mean_of_all
 from batchlab.advice.verification_runs import N_SEEDS, requests_of, seeds_that_fit
+from batchlab.advice.whole_training import whole_steps
 from batchlab.records.reason import Reason
 
 # Of what is left, where it ends worse for sure: if that mends nothing, the next fastest wants to be
@@ -32,11 +35,13 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     Returns:
         The ends with a cool-down, no worse than the best of the references with and without one.
         Else `constant`: with the reason, where it was tried; as it is where it was not: a training
-        failed, the workload has a schedule of its own, the engine cannot, or the budget does not
-        reach for it.
+        failed, such a training takes longer than a reference does to the level, the workload has a
+        schedule of its own, the engine cannot, or the budget does not reach for it.
     """
     recommended = constant.recommended.cell
     if len(constant.recommended.found) < len(constant.seeds) or not _may_cool(state, recommended):
+        return constant
+    if not _is_sooner(state, constant):
         return constant
     cells = [recommended, *(ending.cell for ending in constant.references)]
     share = _AT_MOST if constant.verdict == "worse" else 1.0
@@ -62,6 +67,17 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     if constant.verdict == "open":
         return constant
     return replace(constant, reason=Reason.of("cool_down_mends_nothing", why=constant.reason))
+
+
+def _is_sooner(state: StudyState, constant: Endings) -> bool:
+    """Whether a whole training costs less than the faster of the references to the level.
+
+    With a cool-down the level is met at the end of the training, not on the way.
+    """
+    size = constant.recommended.batch_size
+    whole = math.log(whole_steps(state, size)) + state.log_weight(size)
+    figures = (log_figures(state, each.cell, constant.seeds) for each in constant.references)
+    return all(cost is None or whole < cost for cost in map(mean_of_all, figures))
 
 
 def _may_cool(state: StudyState, cell: CellKey) -> bool:

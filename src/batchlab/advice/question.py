@@ -19,7 +19,8 @@ class Option:
         batch_size: examples per optimizer step.
         micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
         step_s: seconds per step of the user's own training, measured alone: what is known of it,
-            from this batch size's own times and from the others'.
+            from this batch size's own times and from the others'; a mean over an epoch, whose last
+            batch may be smaller.
         peak_bytes: peak memory above an idle process; None: not reported.
         note: why it cannot be had (out of memory, an error); None: it ran.
         timed_s: the step time by its own times alone, for the law; None: `step_s` is that.

@@ -184,6 +184,15 @@ class RunLog:
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
         return trial.plan
 
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Steps of one pass over the training set."""
+        return self.plan(batch_size).steps_in(1)
+
+    def examples_per_step(self, batch_size: int) -> float:
+        """The mean over an epoch: its last batch may be smaller, or left out."""
+        steps = self.steps_per_epoch(batch_size)
+        return self.plan(batch_size).samples_at(steps) / steps
+
     def longest_steps(self, batch_size: int) -> int:
         """The steps of the longest run that the question allows."""
         if self.question.longest_epochs is None:

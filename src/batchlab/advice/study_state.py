@@ -59,7 +59,9 @@ class StudyState:
             step_s = self.question.option(batch_size).step_s.estimate
             assert step_s is not None
             return math.log(step_s)
-        return math.log(batch_size) if self.question.objective == "samples" else 0.0
+        if self.question.objective == "samples":
+            return math.log(self.run_log.examples_per_step(batch_size))
+        return 0.0
 
     def cell(self, batch_size: int) -> tuple[int, float] | None:
         """The batch size with its tuned rate, None where it has none."""

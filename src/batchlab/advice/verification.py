@@ -8,7 +8,7 @@ they are whole trainings, so that they also say how each configuration ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
@@ -18,10 +18,11 @@ from batchlab.advice.costs import weight_sd
 from batchlab.advice.endings import endings_of
 from batchlab.advice.parts import Endings, HeadToHead
 from batchlab.advice.run_log import CellKey
-from batchlab.advice.scatter import scatter_of_fresh_seeds
+from batchlab.advice.scatter import pooled_sd, scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
 from batchlab.advice.verification_runs import limit_steps, reference_cell
+from batchlab.advice.whole_training import whole_steps
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 
@@ -33,7 +34,8 @@ class Verification:
     Attributes:
         batch_size: of what was verified.
         head_to_head: the figures seed by seed; None: nothing could be run.
-        log_learning_cost: the recommendation's mean log steps (quality: shortfall); None: unknown.
+        log_learning_cost: the recommendation's mean log steps (quality: shortfall), where a run
+            missed the target the steps that it was followed for; None: unknown.
         half_width: of its 95 % interval, on the log scale; None: not known.
         n: runs of the recommendation that have a figure.
         missed: runs of the recommendation that missed the target or failed.
@@ -110,16 +112,19 @@ def read(
     """
     reference = reference_cell(state)
     tuned = state.cell(state.question.reference.batch_size)
-    figures = {
-        cell: _log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell
-    }
-    sd, degrees = scatter_of_fresh_seeds(state.run_log)
+    figures = {cell: log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell}
     mine = [value for value in figures[chosen].values() if value is not None]
-    missed = sum(_missed(state, chosen, seed) for seed in seeds)
-    quantile = float(stdtrit(degrees, 0.975))
+    missing = [seed for seed in seeds if _missed(state, chosen, seed)]
     weight = state.log_weight(chosen[0])
+    followed = math.log(limit_steps(state, chosen)) + weight if missing else 0.0
+    counted = {chosen: figures[chosen] | dict.fromkeys(missing, followed)}
+    all_mine = [value for value in counted[chosen].values() if value is not None]
+    sd, degrees = _scatter(state, all_mine if missing else [])
+    quantile = float(stdtrit(degrees, 0.975))
     gains = {
-        other: _gain(state, chosen, other, figures, error=quantile * sd, quantile=quantile)
+        other: _gain(
+            state, chosen, other, figures | counted, error=quantile * sd, quantile=quantile
+        )
         for other in (reference, tuned)
         if other is not None
     }
@@ -132,10 +137,10 @@ def read(
             reference_tuned=() if tuned is None else _plain(figures[tuned], seeds),
             reference_bounds=tuple(_bound(state, reference, seed) for seed in seeds),
         ),
-        log_learning_cost=sum(mine) / len(mine) - weight if mine else None,
-        half_width=quantile * sd / math.sqrt(len(mine)) if mine else None,
+        log_learning_cost=sum(all_mine) / len(all_mine) - weight if mine else None,
+        half_width=quantile * sd / math.sqrt(len(all_mine)) if mine else None,
         n=len(mine),
-        missed=missed,
+        missed=len(missing),
         gain=gains[reference],
         gain_from_batch_size=Estimate.cannot_tell(Reason.of("reference_has_no_tuned_rate"))
         if tuned is None
@@ -144,7 +149,7 @@ def read(
             state,
             chosen,
             [cost - weight for cost in mine],
-            missed=missed,
+            missed=len(missing),
             gains=gains,
             lost_to=[other for other in gains if _lost(figures[chosen], figures[other])],
         ),
@@ -152,6 +157,51 @@ def read(
             state, seeds, recommended=chosen, reference=reference, tuned=tuned, n_looks=n_looks
         ),
     )
+
+
+def cooled(state: StudyState, found: Verification, endings: Endings) -> Verification:
+    """The same with a cool-down: it takes a whole training, against the references to the level.
+
+    Args:
+        state: the runs.
+        found: what the fresh seeds say at a constant rate.
+        endings: how the trainings with a cool-down end.
+    """
+    chosen, seeds = endings.recommended.cell, endings.seeds
+    cost = math.log(whole_steps(state, chosen[0]))
+    sd, degrees = scatter_of_fresh_seeds(state.run_log)
+    quantile = float(stdtrit(degrees, 0.975))
+    own: dict[int, float | None] = {seed: cost + state.log_weight(chosen[0]) for seed in seeds}
+
+    def gain(other: CellKey) -> Estimate:
+        figures = {chosen: own, other: log_figures(state, other, seeds)}
+        # How long it takes is known: the scatter is the other's alone.
+        error = quantile * sd / math.sqrt(2)
+        return _gain(state, chosen, other, figures, error=error, quantile=quantile)
+
+    tuned = state.cell(state.question.reference.batch_size)
+    return replace(
+        found,
+        endings=endings,
+        log_learning_cost=cost,
+        half_width=0.0,
+        n=len(seeds),
+        gain=gain(reference_cell(state)),
+        gain_from_batch_size=found.gain_from_batch_size if tuned in (None, chosen) else gain(tuned),
+    )
+
+
+def _scatter(state: StudyState, with_misses: Sequence[float]) -> tuple[float, int]:
+    """The scatter of one run with its degrees of freedom.
+
+    That of all cells together, or the cell's own with the runs that missed (none: there are none),
+    if it scatters more: they tell that it is unlike the others.
+    """
+    pooled = scatter_of_fresh_seeds(state.run_log)
+    if len(with_misses) < 2:
+        return pooled
+    own = pooled_sd([with_misses])
+    return max(pooled, own)
 
 
 def _lost(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> bool:
@@ -207,7 +257,13 @@ def _gain(
     )
 
 
-def _log_figures(
+def mean_of_all(figures: Mapping[int, float | None]) -> float | None:
+    """The mean of figures by seed; None where one of them is missing, or there are none."""
+    found = [figure for figure in figures.values() if figure is not None]
+    return sum(found) / len(found) if found and len(found) == len(figures) else None
+
+
+def log_figures(
     state: StudyState, cell: CellKey, seeds: tuple[int, ...]
 ) -> dict[int, float | None]:
     """The objective's figure, log, by seed; None where the run has none."""

@@ -9,7 +9,7 @@ from batchlab.advice.cool_down import with_cool_down
 from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import Verification, nothing_verified, read
+from batchlab.advice.verification import Verification, cooled, nothing_verified, read
 from batchlab.advice.verification_runs import (
     FOLLOW,
     FOLLOW_SHORTLY,
@@ -131,7 +131,10 @@ def _cooled(state: StudyState, found: Verification) -> Verification:
     """With the ends under a cool-down, where the trainings end worse and it mends that."""
     if found.endings is None or not found.endings.seems_worse:
         return found
-    return replace(found, endings=with_cool_down(state, found.endings))
+    endings = with_cool_down(state, found.endings)
+    if endings.at_constant_rate is None:
+        return replace(found, endings=endings)
+    return cooled(state, found, endings)
 
 
 def _beside(state: StudyState, chosen: CellKey) -> CellKey:

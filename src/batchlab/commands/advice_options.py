@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Option
@@ -13,6 +14,7 @@ from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
+from batchlab.records.trial import Trial
 from batchlab.words.reasons import reason_text
 
 _SMALLEST = 8
@@ -44,13 +46,18 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
 
-def options_of(profile: Profile, batch_sizes: Sequence[int]) -> tuple[Option, ...]:
+def options_of(profile: Profile, batch_sizes: Sequence[int], *, trial: Trial) -> tuple[Option, ...]:
     """Each batch size as the profile saw it, or with a note why it cannot be had.
 
     Between two batch sizes of the profile the time is interpolated, and the memory is that of its
     law: so a profile made elsewhere need not hold the very same sizes.
+
+    Args:
+        profile: step times and memory.
+        batch_sizes: those in question.
+        trial: of the workload, which says how many examples an epoch's last batch has.
     """
-    return tuple(_option(profile, batch_size) for batch_size in sorted(set(batch_sizes)))
+    return tuple(_option(profile, batch_size, trial) for batch_size in sorted(set(batch_sizes)))
 
 
 def reference_of(
@@ -104,14 +111,14 @@ def reference_of(
     )
 
 
-def _option(profile: Profile, batch_size: int) -> Option:
+def _option(profile: Profile, batch_size: int, trial: Trial) -> Option:
     tried = [point for point in profile.points if point.batch_size == batch_size]
     best = profile.best_micro_batch(batch_size)
     if best is not None:
         return Option(
             batch_size=batch_size,
             micro_batch_size=best.micro_batch_size,
-            step_s=profile.step_s(batch_size),
+            step_s=_mean_step_s(profile, batch_size, trial),
             timed_s=profile.timed_s(best),
             peak_bytes=best.peak_bytes,
         )
@@ -124,10 +131,27 @@ def _option(profile: Profile, batch_size: int) -> Option:
     return Option(
         batch_size=batch_size,
         micro_batch_size=batch_size,
-        step_s=between,
+        step_s=_mean_step_s(profile, batch_size, trial),
         timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
         peak_bytes=_peak_bytes(profile, batch_size),
     )
+
+
+def _mean_step_s(profile: Profile, batch_size: int, trial: Trial) -> Estimate:
+    """Seconds per step over an epoch: a smaller last batch takes what the profile says of it.
+
+    One smaller than all that were timed takes as long as the smallest of these.
+    """
+    whole = profile.step_s(batch_size)
+    n_last = trial.n_train % batch_size
+    if not n_last or trial.drop_last or not whole.estimate:
+        return whole
+    smallest = min(point.batch_size for point in profile.points)
+    last = profile.step_s(max(n_last, smallest)).estimate or whole.estimate
+    n_steps = trial.n_train // batch_size + 1
+    factor = (n_steps - 1 + min(1.0, last / whole.estimate)) / n_steps
+    low, high = (None if bound is None else factor * bound for bound in (whole.low, whole.high))
+    return replace(whole, estimate=factor * whole.estimate, low=low, high=high)
 
 
 def _why_not(point: ProfilePoint) -> Reason:

@@ -270,7 +270,7 @@ def _usable(
     if memory_limit_bytes is not None:
         elsewhere = replace(elsewhere, memory_limit_bytes=memory_limit_bytes)
     reference_of(
-        options_of(elsewhere, sizes),
+        options_of(elsewhere, sizes, trial=reference),
         batch_size=reference.batch_size,
         learning_rate=reference.learning_rate,
         device_name=elsewhere.device_name,

@@ -108,7 +108,9 @@ class AdviceSession:
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         shown = self._asked.elsewhere or here
-        options = self._without_batches_of_one(options_of(shown, self._asked.batch_sizes))
+        options = self._without_batches_of_one(
+            options_of(shown, self._asked.batch_sizes, trial=self._asked.trial)
+        )
         reference, stands_in = reference_of(
             options,
             batch_size=self._summary.batch_size,

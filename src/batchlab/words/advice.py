@@ -26,6 +26,10 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
         "takes more epochs than the budget had left for"
     ),
+    "others_not_cooled": N_(
+        "with a cool-down batch size {size} takes a whole training, and no other batch size was "
+        "tried with one"
+    ),
     "seems_to_end_worse": NN_(
         "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
         "one training of each",
