@@ -574,14 +574,67 @@ def test_a_metric_without_a_distance_from_perfect_has_no_quality():
     assert "between 0 and 1" in reason_text(advice.reason)
 
 
+class Rescored(SimulatedEngine):
+    """Accuracies become another metric."""
+
+    def answer(self, request):
+        return rescored(super().answer(request), self.scores)
+
+
+class Perfect(Rescored):
+    @staticmethod
+    def scores(accuracy):
+        return 1.0 if accuracy > 0.95 else accuracy
+
+
+class LogDensity(Rescored):
+    @staticmethod
+    def scores(accuracy):
+        return 0.982 - accuracy
+
+
+def test_a_perfect_score_is_half_an_example_from_perfect_and_the_best_there_is():
+    engine = Perfect(truth=TRUTH, step_s=knee(64))
+
+    advice, _ = advised(
+        engine=engine, objective="quality", target=None, longest_epochs=20.0, n_validation=500
+    )
+
+    scored = [run for run in advice.tried if run.best_value == 1.0]
+    assert scored
+    costs = [c.cost.estimate for c in advice.candidates if c.cost.estimate is not None]
+    assert min(costs) == pytest.approx(0.001)
+
+
+def test_one_run_without_a_remaining_error_leaves_nothing_to_compare_and_nothing_is_named():
+    """Else a run with a loss below 0, the best of all, would count as one that failed."""
+    engine = LogDensity(truth=TRUTH, step_s=knee(64))
+
+    advice, _ = advised(
+        engine=engine,
+        objective="quality",
+        better="lower",
+        target=None,
+        longest_epochs=20.0,
+    )
+
+    assert min(run.best_value for run in advice.tried) < 0 < max(r.best_value for r in advice.tried)
+    assert (advice.verdict, advice.provisional) == ("cannot_tell", None)
+    assert "no remaining errors" in reason_text(advice.reason)
+
+
 def in_percent(record):
+    return rescored(record, lambda value: 100 * value)
+
+
+def rescored(record, change):
     return replace(
         record,
         evaluations=tuple(
             replace(
                 evaluation,
                 scores=tuple(
-                    replace(score, value=100 * score.value) for score in evaluation.scores
+                    replace(score, value=change(score.value)) for score in evaluation.scores
                 ),
             )
             for evaluation in record.evaluations

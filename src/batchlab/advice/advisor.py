@@ -9,6 +9,7 @@ from batchlab.advice.allocation import allocate
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion, concluded
 from batchlab.advice.exploration import explore
+from batchlab.advice.objective import best_value
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
@@ -22,6 +23,7 @@ from batchlab.advice.target_level import (
     of_two_seeds,
     untrained_value,
 )
+from batchlab.advice.tuning import learning_cost_of
 from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
 from batchlab.advice.whole_training import whole_steps
 from batchlab.engines.contract import Engine
@@ -73,6 +75,15 @@ class _Advisor:
         self._origin = question.target_origin
 
     def advice(self) -> Advice:
+        outcome = self._outcome()
+        without = self._without_remaining_error()
+        if without is not None:
+            # By rates of which the better ones have no figure nothing was tuned.
+            self._state.tuned.clear()
+            outcome = Conclusion(reason=without)
+        return answered(self._state, outcome, origin=self._origin)
+
+    def _outcome(self) -> Conclusion:
         self._run_log.needed_later = lambda: needed_later(self._state)
         reference = self._question.option(self._question.reference.batch_size)
         if reference.note is None:
@@ -81,8 +92,10 @@ class _Advisor:
             stopped = Reason.of(
                 "reference_cannot_run", size=reference.batch_size, why=reference.note
             )
+        if stopped is None:
+            stopped = self._without_remaining_error()
         if stopped is not None:
-            return self._answer(Conclusion(reason=stopped))
+            return Conclusion(reason=stopped)
         reserve(self._state, exploring=True)
         explore(self._state)
         reserve(self._state)
@@ -93,20 +106,28 @@ class _Advisor:
                 self._state.seeds = self._state.seeds.verifying_with_one()
             decision = allocate(self._state)
         if decision is None:
-            return self._answer(Conclusion(reason=self._why_none()))
+            return Conclusion(reason=self._why_none())
         conclusion = concluded(self._state, decision)
         if conclusion.decision is not None and conclusion.decision.batch_size is not None:
             follow_to_harder_target(self._state, conclusion.decision)
-        return self._answer(conclusion)
+        return conclusion
+
+    def _without_remaining_error(self) -> Reason | None:
+        """That runs are compared by their remaining errors, and one has none that is a number."""
+        question = self._question
+        if question.objective != "quality":
+            return None
+        for record in self._run_log.records.values():
+            was_scored = best_value(record, question.metric, question.better) is not None
+            if record.ended_well and was_scored and learning_cost_of(self._run_log, record) is None:
+                return Reason.of("no_distance_from_perfect", metric=question.metric)
+        return None
 
     def _why_none(self) -> Reason:
         """Why no batch size has a figure on a fresh seed."""
         if "value" not in self._run_log.purposes.values():
             return Reason.of("nothing_left_for_fresh_seeds")
         return Reason.of("none_met_on_fresh_seed")
-
-    def _answer(self, outcome: Conclusion) -> Advice:
-        return answered(self._state, outcome, origin=self._origin)
 
     # ---- the target and the reference
 

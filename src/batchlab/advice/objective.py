@@ -30,13 +30,25 @@ def distance(record: TrialRecord, metric: str, better: Better) -> float:
     return -value if better == "higher" else value
 
 
-def shortfall(record: TrialRecord, metric: str, better: Better) -> float | None:
+def shortfall(
+    record: TrialRecord, metric: str, better: Better, *, n_validation: int | None = None
+) -> float | None:
     """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
 
-    None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
+    Args:
+        record: the run.
+        metric: whose values are compared.
+        better: its direction.
+        n_validation: examples that it is a mean over. A perfect value is short of perfect by half
+            an example: so much is not seen of it. None: not known.
+
+    Returns:
+        None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
     """
     value = best_value(record, metric, better)
     if value is None:
         return None
     distance = 1 - value if better == "higher" else value
+    if distance == 0 and n_validation:
+        return 0.5 / n_validation
     return distance if distance > 0 else None

@@ -52,6 +52,7 @@ class Question:
         reference: the workload's own configuration.
         options: every batch size in question, ascending; the reference's is among them.
         n_train: examples in the training set.
+        n_validation: examples that the metric is a mean over; None: not known.
         delta: tolerance of the flat set.
         budget_s: seconds that the runs may take, by the engine's clock, from its start.
         longest_epochs: no run goes further than this many passes; None: as the budget allows.
@@ -69,6 +70,7 @@ class Question:
     reference: Configuration
     options: tuple[Option, ...]
     n_train: int
+    n_validation: int | None = None
     delta: float = 0.1
     budget_s: float
     longest_epochs: float | None = None

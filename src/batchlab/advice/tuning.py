@@ -302,4 +302,5 @@ def learning_cost_of(run_log: RunLog, record: TrialRecord) -> float | None:
         return steps_to(record, run_log.until) or None
     if not record.ended_well:
         return None
-    return shortfall(record, run_log.question.metric, run_log.question.better)
+    question = run_log.question
+    return shortfall(record, question.metric, question.better, n_validation=question.n_validation)

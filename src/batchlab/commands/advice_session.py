@@ -136,6 +136,7 @@ class AdviceSession:
             reference=reference,
             options=options,
             n_train=self._summary.n_train,
+            n_validation=self._summary.n_validation,
             budget_s=budget_s,
             longest_epochs=self._asked.epochs,
             longest_s=self._asked.train_s,

@@ -122,8 +122,8 @@ MESSAGES: dict[str, Message] = {
     ),
     "reference_rates_failed": N_("every rate tried at batch size {size} diverged or failed: {why}"),
     "no_distance_from_perfect": N_(
-        "no run has a validation {metric} between 0 and 1 (or, for a loss, above 0), so there are "
-        "no remaining errors to compare"
+        "validation {metric} is not between 0 and 1 (or, for a loss, above 0) in every run, so "
+        "there are no remaining errors to compare"
     ),
     "reference_never_met": N_(
         "no run of the reference batch size met {metric} {value:.6g} within {limit} steps, its "
