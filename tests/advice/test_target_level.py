@@ -30,6 +30,13 @@ def simulated(steps, *, until=None, rate=0.04):
     return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps, until=until))])[0]
 
 
+def flat(record):
+    """The same as if it had learned nothing."""
+    start = record.evaluations[0].scores
+    evaluations = tuple(replace(each, scores=start) for each in record.evaluations)
+    return replace(record, evaluations=evaluations)
+
+
 def curve_to(level, *, epochs=25):
     curves = made_up_curves()
     curves["validation", "accuracy"] = approach(level, rate=1.0)
@@ -81,6 +88,22 @@ def test_a_second_seed_that_failed_leaves_the_level():
     failed = replace(curve_to(0.5), status=Status.DIVERGED)
 
     assert of_two_seeds(ASKED, level, failed) == level
+
+
+def test_a_planned_end_that_learned_nothing_sets_no_level():
+    """Its level would be one that the untrained model meets."""
+    nothing = flat(simulated(200))
+
+    assert from_pilot(ASKED, [nothing], planned_steps=nothing.steps) is None
+
+
+def test_where_the_reference_learned_nothing_by_its_planned_end_another_rate_sets_the_level():
+    nothing, learned = flat(simulated(200, rate=0.01)), simulated(200)
+
+    level = from_pilot(ASKED, [nothing, learned], planned_steps=200)
+
+    assert level.end.learning_rate == 0.04
+    assert level.origin == "pilot"
 
 
 def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():

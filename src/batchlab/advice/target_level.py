@@ -60,6 +60,13 @@ def from_pilot(
         planned_steps: a training of so many steps is whole.
     """
     ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
+    if ends[0] is not None and _has_learned_nothing(question, records[0], ends[0]):
+        learned = [
+            end
+            for record, end in zip(records, ends, strict=True)
+            if end is not None and not _has_learned_nothing(question, record, end)
+        ]
+        return _at_the_end(question, learned[0], _why(learned[0])) if learned else None
     if ends[0] is None:
         plateau = plateau_of(records[0], metric=question.metric, better=question.better)
         why = Reason.of("pilot_without_plateau", why=plateau.reason)
@@ -88,6 +95,12 @@ def of_two_seeds(question: Question, level: TargetLevel, again: TrialRecord) -> 
     worse, other = both
     why = Reason.of("worse_of_two_seeds", why=_why(worse), other=other)
     return _at_the_end(question, worse, why)
+
+
+def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel) -> bool:
+    """Whether the level that this end sets is one that the untrained model meets."""
+    start = untrained_value(record, question.metric)
+    return start is not None and _at_the_end(question, end, _why(end)).target.met_by(start)
 
 
 def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
