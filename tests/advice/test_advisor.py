@@ -458,6 +458,13 @@ def test_samples_takes_the_largest_batch_size_within_delta_of_the_fewest_example
     assert max(candidate.n_runs for candidate in advice.candidates) < 20
 
 
+def test_the_only_batch_size_there_is_is_recommended_and_not_called_indifferent():
+    advice, _ = advised(sizes=(64,))
+
+    assert advice.verdict == "recommend"
+    assert "no batch size other than 64" in reason_text(advice.reason)
+
+
 def test_quality_compares_after_the_same_number_of_epochs():
     advice, engine = advised(
         objective="quality", target=None, longest_epochs=5.0, step_s=knee(64), trainings=200

@@ -316,6 +316,14 @@ def test_a_target_that_was_given_asks_for_no_ends():
     assert advice.recommendation is not None
 
 
+@pytest.mark.slow
+def test_where_nothing_is_to_be_verified_what_was_kept_for_it_is_spent_on_the_decision():
+    advice, _ = advised(trainings=45.0, objective="samples", n_workers=1)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.spent_s > 0.9 * advice.budget_s
+
+
 def others_end_worse(by: float, cooling, **truth):
     """The reference's usual rates end better by so much, unless a cool-down mends the others."""
 

@@ -84,18 +84,23 @@ def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
     return [size for size in sizes[max(0, place - 1) : place + 2] if size != batch_size]
 
 
-def allocate(state: StudyState, *, for_more_seeds: bool = True) -> Decision | None:
+def allocate(
+    state: StudyState, *, for_more_seeds: bool = True, keeps_nothing: bool = False
+) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
 
     Args:
         state: the runs.
         for_more_seeds: see `reserve`.
+        keeps_nothing: whether nothing is set aside for whole trainings.
 
     Returns:
         The last decision; None where no batch size met the target.
     """
     while True:
-        if state.end is not None:  # another best asks for other whole trainings
+        if keeps_nothing:
+            state.run_log.reserved_s = 0.0
+        elif state.end is not None:  # another best asks for other whole trainings
             reserve(state, for_more_seeds=for_more_seeds)
         costs = costs_of(state)
         if costs is None:

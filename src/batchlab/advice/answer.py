@@ -190,6 +190,8 @@ class _Answer:
                 "largest_within_delta", size=decision.batch_size, objective=objective, delta=delta
             )
         size, worse = decision.batch_size, self._that_end_worse
+        if sum(option.runs for option in self._question.options) == 1:
+            return Reason.of("the_only_one", size=size)
         if worse:
             return Reason.of(
                 "least_that_ends_no_worse", size=size, objective=objective, others=worse

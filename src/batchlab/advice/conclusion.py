@@ -88,6 +88,10 @@ class _InTurn:
         while True:
             size = decision.batch_size or (state.best() if may_be_better else None)
             if size is None:
+                # Nothing is to be verified: what was kept for that goes into the decision.
+                decision = allocate(state, keeps_nothing=True) or decision
+                size = decision.batch_size
+            if size is None:
                 return self._best_known() or Conclusion(decision=decision)
             found, verified = self._verify(decision, size)
             endings = verified.endings

@@ -106,7 +106,7 @@ def decide(
         chosen = min(eligible, key=lambda i: (log_costs[i], batch_sizes[i]))
         if objective == "samples":
             chosen = max(eligible)
-        elif all_compared and all(inside):
+        elif all_compared and all(inside) and k > 1:
             verdict = "indifferent"
             chosen = min(eligible, key=lambda i: (_or_inf(peak_bytes[i]), batch_sizes[i]))
     contender = int(np.argmin(upper))

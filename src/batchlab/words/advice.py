@@ -75,6 +75,7 @@ MESSAGES: dict[str, Message] = {
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the best "
         "in {objective:term}; {size} takes the least memory"
     ),
+    "the_only_one": N_("no batch size other than {size} can be had here"),
     "least_of_those_tried": N_("batch size {size} has the least {objective:term} of those tried"),
     "largest_within_delta": N_(
         "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
