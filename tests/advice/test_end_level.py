@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import as_well_as, end_level, margin_beside
+from batchlab.advice.end_level import as_well_as, end_level, last_values, margin_beside
 from batchlab.advice.question import Question
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Status, TrialRecord
@@ -37,6 +37,18 @@ def test_at_a_plateau_it_is_the_mean_of_the_last_quarter():
     assert end.value == pytest.approx(0.9, abs=1e-4)
     assert end.n == 21  # of 80 evaluations in 40 epochs those from epoch 30 on
     assert end.margin == pytest.approx(0.05 * 0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize(("broken", "n"), [(-1, 0), (-21, 0), (5, 21)])
+def test_a_last_quarter_with_a_value_that_is_no_number_is_no_end(broken, n):
+    record = record_of(approach(0.9, rate=1.0))
+    evaluations = list(record.evaluations)
+    scores = tuple(replace(score, value=None) for score in evaluations[broken].scores)
+    evaluations[broken] = replace(evaluations[broken], scores=scores)
+
+    values = last_values(ASKED, replace(record, evaluations=tuple(evaluations)), overfits=False)
+
+    assert len(values) == n
 
 
 def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():

@@ -148,6 +148,15 @@ def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_bey
     assert hard.value - TARGET.value == pytest.approx((TARGET.value - easy.value) / 2)
 
 
+def test_a_harder_target_leaves_half_of_the_errors_at_least():
+    """Of 0.985 half as far beyond would lie above 1."""
+    high = Target(metric="accuracy", value=0.985, better="higher")
+
+    _, hard = neighbours(high, [curve_to(0.99)])
+
+    assert hard.value == pytest.approx(0.9925)
+
+
 def test_without_a_run_that_met_the_target_there_are_no_neighbours():
     assert neighbours(TARGET, [simulated(100)]) is None
 

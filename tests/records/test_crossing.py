@@ -93,7 +93,16 @@ def test_a_run_that_ended_badly_before_the_target_had_held_has_not_met_it(status
     assert (record.crossing(TARGET) is not None) is met
 
 
-def test_an_evaluation_without_a_value_tells_nothing():
-    curve = evaluations((100, 0.8), (200, 0.91), (210, None), (230, 0.92))
+def test_a_value_that_is_not_a_number_does_not_meet_a_level_and_one_not_evaluated_says_nothing():
+    broken = evaluations((100, 0.5), (200, 0.95), (210, None), (300, 0.95), (340, 0.95))
+    unseen = tuple(
+        replace(each, scores=()) if each.samples == 210 else each
+        for each in evaluations((100, 0.5), (200, 0.95), (210, 0.95), (300, 0.95), (340, 0.95))
+    )
 
-    assert crossing_of(curve, TARGET).held_until_step == 23
+    met_late, met_early = crossing_of(broken, TARGET), crossing_of(unseen, TARGET)
+
+    assert met_late is not None
+    assert met_early is not None
+    assert (met_late.samples, met_late.after_step) == (300, 21)
+    assert met_early.samples == 200

@@ -119,7 +119,9 @@ def _ended(
 def last_values(
     question: Question, record: TrialRecord, *, overfits: bool, steps: int | None = None
 ) -> list[float]:
-    """The validation values that a run's end is the mean of; none where it was not evaluated.
+    """The validation values that a run's end is the mean of.
+
+    None where it was not evaluated there, or one of them was not a finite number.
 
     Args:
         question: what was asked.
@@ -138,7 +140,13 @@ def last_values(
     if overfits:
         return _best_in_a_row([value for _, value in curve], question)
     tail = TAIL if record.trial.horizon_steps is None else TAIL_OF_A_SHAPE
-    return [value for samples, value in curve if samples >= (1 - tail) * last]
+    first = (1 - tail) * last
+    if any(
+        first <= e.samples <= last and e.is_not_finite("validation", question.metric)
+        for e in record.evaluations
+    ):
+        return []
+    return [value for samples, value in curve if samples >= first]
 
 
 def margin_beside(value: float, *, metric: str, better: Better, otherwise: float) -> float:

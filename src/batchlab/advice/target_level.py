@@ -154,6 +154,8 @@ def nearest_to_target(records: Sequence[TrialRecord], question: Question) -> Tri
 def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, Target] | None:
     """An easier and a harder target: the curves' level at 0.6 of the way, and as far beyond / 2.
 
+    The harder one leaves at least half of the errors.
+
     Args:
         target: the one decided at.
         records: runs that met it.
@@ -180,6 +182,11 @@ def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, 
     if target.met_by(level):
         return None
     beyond = target.value + (target.value - level) / 2
+    # No harder than half of the errors that it leaves, where these are known.
+    if target.better == "higher" and 0 < target.value < 1:
+        beyond = min(beyond, (1 + target.value) / 2)
+    elif target.better == "lower" and target.value > 0:
+        beyond = max(beyond, target.value / 2)
     return (
         replace(target, value=level),
         replace(target, value=beyond),

@@ -46,3 +46,10 @@ class Evaluation:
             if score.split == split and score.metric == metric:
                 return score.value
         return None
+
+    def is_not_finite(self, split: Split, metric: str) -> bool:
+        """Whether `metric` was evaluated on `split`, and was not a finite number."""
+        return any(
+            score.split == split and score.metric == metric and score.value is None
+            for score in self.scores
+        )

@@ -81,6 +81,8 @@ def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing |
     for evaluation in evaluations:
         value = evaluation.score("validation", target.metric)
         if value is None:
+            if evaluation.is_not_finite("validation", target.metric):
+                before, here = evaluation.step, None  # no number meets a level
             continue
         if here is not None and not target.held_for:
             return replace(here, held_until_step=evaluation.step)
