@@ -102,6 +102,20 @@ def test_it_is_compared_with_the_better_of_the_references(better):
     assert endings.verdict == "worse"
 
 
+@pytest.mark.parametrize(("n_validation", "verdict"), [(200, "open"), (20_000, "no_worse")])
+def test_seeds_that_end_on_the_same_count_scatter_as_far_as_the_count_can_tell(
+    n_validation, verdict
+):
+    """With 200 examples the next count lies as far off as four margins: agreement shows little."""
+    same = (0.98, 0.98, 0.98)
+    ends = {REFERENCE: same, TUNED: same, CHOSEN: same}
+
+    endings = found(ends, n_validation=n_validation)
+
+    assert endings.verdict == verdict
+    assert endings.standard_error >= 1 / n_validation / math.sqrt(12) * math.sqrt(2 / 3) * 0.999
+
+
 def test_where_lower_is_better_less_is_better():
     ends = {REFERENCE: ALIKE, TUNED: shifted(ALIKE, 0.5), CHOSEN: shifted(ALIKE, -0.1)}
 

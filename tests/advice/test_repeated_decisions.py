@@ -18,7 +18,8 @@ def test_the_decision_is_repeated_at_an_easier_target_from_the_same_runs():
     easier, harder = repeated_decisions(state, decided)
 
     assert (easier.which, easier.target.value) == ("easier", 0.9)
-    assert (harder.which, harder.target.value) == ("harder", pytest.approx(0.97 + 0.07 / 2))
+    # Half as far beyond it would lie above 1; half of the errors is hard enough.
+    assert (harder.which, harder.target.value) == ("harder", pytest.approx(0.985))
     assert (easier.verdict, easier.batch_size) == ("recommend", 128)
     assert easier.flat_set == (128,)
     assert not is_another(easier, decided)

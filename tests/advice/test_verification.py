@@ -67,6 +67,22 @@ def test_a_reference_that_missed_gives_a_bound_from_how_long_it_was_followed():
     assert verification.gain.low <= math.exp(np.mean(ratios))
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+def test_seeds_that_meet_the_target_at_the_same_evaluation_leave_the_distance_to_the_one_before(
+    noise,
+):
+    """Their scatter says nothing of where between the two it was met, nor do more of them."""
+    n_held = 0
+    for s_min in (500.0, 540.0, 580.0, 620.0, 660.0):
+        truth = Truth(noise=noise, s_min=s_min)
+        verification, state = verified(truth=truth)
+        rate = state.cell(512)[1]
+        true_gain = truth.steps(64, 0.01) * STEP_S(64) / (truth.steps(512, rate) * STEP_S(512))
+        n_held += verification.gain.low <= true_gain <= verification.gain.high
+        assert verification.half_width > 0.002
+    assert n_held == 5
+
+
 def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
     truth = Truth()
     engine = SimulatedEngine(truth=truth, step_s=STEP_S)

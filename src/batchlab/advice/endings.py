@@ -16,9 +16,11 @@ from scipy.special import stdtrit
 
 from batchlab.advice.end_level import EndLevel, last_values, margin_beside
 from batchlab.advice.parts import Ending, Endings, EndingVerdict
+from batchlab.advice.question import Question
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, why_it_failed
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.whole_training import whole_steps
+from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import TrialRecord
@@ -78,7 +80,7 @@ def endings_of(
     sign = 1 if better == "higher" else -1
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
-    errors = _errors(mine, compared_with, known.values())
+    errors = _errors(mine, compared_with, known.values(), least=_resolution(state.question))
     apart = None if mine is compared_with else _apart(end, state, known.values())
     difference = _difference(mine, compared_with, errors, sign=sign, upper=1 - _PASSES / n_looks)
     verdict = _verdict(difference, margin)
@@ -197,19 +199,31 @@ def _difference(
     return Estimate.of(value, interval=(value - half, value + half), n=n)
 
 
-def _errors(mine: Ending, other: Ending, known: Iterable[Ending]) -> list[tuple[float, float]]:
+def _resolution(question: Question) -> float:
+    """The variance that a metric has because it counts examples; 0 where it does not.
+
+    Seeds that end on the same count have not shown that they do not scatter.
+    """
+    counts = question.metric in FRACTION_METRICS and question.n_validation
+    return (1 / question.n_validation) ** 2 / 12 if counts and question.n_validation else 0.0
+
+
+def _errors(
+    mine: Ending, other: Ending, known: Iterable[Ending], *, least: float = 0.0
+) -> list[tuple[float, float]]:
     """Standard errors of their difference with degrees of freedom; none of a single seed.
 
     One if all scatter alike: the variances of all are pooled. And one if the two scatter as they
-    do, for a rate that is too high scatters more (Welch 1947, Biometrika 34(1/2)).
+    do, for a rate that is too high scatters more (Welch 1947, Biometrika 34(1/2)). No variance of
+    a training is below `least`.
     """
     if mine is other or min(len(mine.found), len(other.found)) < _FEWEST:
         return []
     several = [ending for ending in known if len(ending.found) > 1]
     degrees = sum(len(ending.found) - 1 for ending in several)
-    pooled = sum((len(e.found) - 1) * _variance(e) for e in several) / degrees
+    pooled = max(least, sum((len(e.found) - 1) * _variance(e) for e in several) / degrees)
     alike = math.sqrt(pooled * (1 / len(mine.found) + 1 / len(other.found)))
-    parts = [_variance(ending) / len(ending.found) for ending in (mine, other)]
+    parts = [max(least, _variance(ending)) / len(ending.found) for ending in (mine, other)]
     if not any(parts):
         return [(alike, degrees)]
     below = [part**2 / (len(e.found) - 1) for part, e in zip(parts, (mine, other), strict=True)]

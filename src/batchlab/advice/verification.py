@@ -18,7 +18,7 @@ from batchlab.advice.costs import weight_sd
 from batchlab.advice.endings import endings_of
 from batchlab.advice.parts import Endings, HeadToHead
 from batchlab.advice.run_log import CellKey
-from batchlab.advice.scatter import pooled_sd, scatter_of_fresh_seeds
+from batchlab.advice.scatter import pooled_sd, rounding_sd, scatter_of_fresh_seeds
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import learning_cost_of
 from batchlab.advice.verification_runs import limit_steps, reference_cell
@@ -122,9 +122,7 @@ def read(
     sd, degrees = _scatter(state, all_mine if missing else [])
     quantile = float(stdtrit(degrees, 0.975))
     gains = {
-        other: _gain(
-            state, chosen, other, figures | counted, error=quantile * sd, quantile=quantile
-        )
+        other: _gain(state, chosen, other, figures | counted, sd=(sd, sd), quantile=quantile)
         for other in (reference, tuned)
         if other is not None
     }
@@ -138,7 +136,9 @@ def read(
             reference_bounds=tuple(_bound(state, reference, seed) for seed in seeds),
         ),
         log_learning_cost=sum(all_mine) / len(all_mine) - weight if mine else None,
-        half_width=quantile * sd / math.sqrt(len(all_mine)) if mine else None,
+        half_width=quantile * _error_of_mean(state, chosen, seeds, sd, len(all_mine))
+        if mine
+        else None,
         n=len(mine),
         missed=len(missing),
         gain=gains[reference],
@@ -176,8 +176,7 @@ def cooled(state: StudyState, found: Verification, endings: Endings) -> Verifica
     def gain(other: CellKey) -> Estimate:
         figures = {chosen: own, other: log_figures(state, other, seeds)}
         # How long it takes is known: the scatter is the other's alone.
-        error = quantile * sd / math.sqrt(2)
-        return _gain(state, chosen, other, figures, error=error, quantile=quantile)
+        return _gain(state, chosen, other, figures, sd=(None, sd), quantile=quantile)
 
     tuned = state.cell(state.question.reference.batch_size)
     return replace(
@@ -217,12 +216,18 @@ def _gain(
     other: CellKey,
     figures: Mapping[CellKey, Mapping[int, float | None]],
     *,
-    error: float,
+    sd: tuple[float | None, float],
     quantile: float,
 ) -> Estimate:
     """How many times the other's figure is the chosen one's, over the seeds that both ran.
 
-    `error` is the half width of one run's 95 % interval, log; `quantile` gives that of a step time.
+    Args:
+        state: the runs.
+        chosen: its batch size and rate.
+        other: the one that it is compared with.
+        figures: the log figures of both, by seed.
+        sd: of one run of each, log; None: its figure is known.
+        quantile: what standard errors are multiplied with for a 95 % interval.
     """
     if chosen == other:
         return Estimate.of(1.0, interval=(1.0, 1.0), n=len(figures[chosen]))
@@ -240,7 +245,12 @@ def _gain(
     if not ratios:
         return Estimate.cannot_tell(Reason.of("no_seed_with_both"), n=0)
     mean = sum(ratios) / len(ratios)
-    half = error * math.sqrt(2 / len(ratios))
+    seeds = tuple(figures[chosen])
+    errors = [
+        _error_of_mean(state, cell, seeds, of_one, len(ratios))
+        for cell, of_one in zip((chosen, other), sd, strict=True)
+    ]
+    half = quantile * math.hypot(*errors)
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
         weights = (weight_sd(state, chosen[0]), weight_sd(state, other[0]))
         half = math.hypot(half, quantile * weights[0], quantile * weights[1])
@@ -255,6 +265,15 @@ def _gain(
     return Estimate.of(
         math.exp(mean), interval=(math.exp(mean - half), math.exp(mean + half)), n=len(ratios)
     )
+
+
+def _error_of_mean(
+    state: StudyState, cell: CellKey, seeds: tuple[int, ...], sd: float | None, n: int
+) -> float:
+    """The standard error of the mean log figure of n seeds that scatter by `sd`; None: known."""
+    if sd is None:
+        return 0.0
+    return max(sd / math.sqrt(n), rounding_sd(state.run_log, cell, seeds))
 
 
 def mean_of_all(figures: Mapping[int, float | None]) -> float | None:
