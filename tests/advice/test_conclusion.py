@@ -82,7 +82,7 @@ def test_where_all_seem_to_end_worse_the_fastest_of_them_is_told_of(concluding):
 def concluding_again(monkeypatch):
     """128 gives way to 64 after its first seed; then the budget has left for so many more."""
 
-    def run(then, *, n_left=3, next_one=None):
+    def run(then, *, n_left=3, next_one=None, by_now=128):
         cut = verified(128, "open", better_by=-0.004)
         cut = replace(cut, is_cut=True, endings=replace(cut.endings, seeds=(80,)))
         next_one = next_one or verified(64, "no_worse", better_by=0.0)
@@ -93,6 +93,8 @@ def concluding_again(monkeypatch):
         again = decision(verdict="recommend", batch_size=64)
         monkeypatch.setattr(conclusion, "verify", verify)
         monkeypatch.setattr(conclusion, "n_seeds_left", lambda state, size: n_left)
+        now = decision(verdict="recommend", batch_size=by_now)
+        monkeypatch.setattr(conclusion, "decision_of", lambda state, costs: now)
         monkeypatch.setattr(conclusion, "allocate", lambda state, for_more_seeds: again)
         state = state_of()
         return concluded(state, decision()), state
@@ -110,6 +112,15 @@ def test_what_its_first_seed_spoke_against_is_named_if_the_others_show_that_it_i
     assert (found.verification, found.passed_over) == (no_worse, None)
     assert (found.decision.verdict, found.decision.batch_size) == ("recommend", 128)
     assert 128 not in state.ruled_out
+
+
+def test_what_runs_that_came_since_speak_for_leaves_it_open_which_is_the_best(concluding_again):
+    no_worse = verified(128, "no_worse", better_by=0.0)
+
+    found, _ = concluding_again(no_worse, by_now=64)
+
+    assert found.verification == no_worse
+    assert (found.decision.verdict, found.decision.batch_size) == ("cannot_tell", None)
 
 
 def test_what_all_its_seeds_speak_against_leaves_nothing_open(concluding_again):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from batchlab.advice.allocation import allocate
+from batchlab.advice.allocation import allocate, decision_of
+from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
 from batchlab.advice.parts import Endings
 from batchlab.advice.run_log import CellKey
@@ -135,7 +136,9 @@ class _InTurn:
             _take_out(state, again.endings)
         else:
             del state.ruled_out[size]
-        if again.endings.verdict == "no_worse" or found is first:
+        if again.endings.verdict == "no_worse":
+            return replace(first, verification=again, decision=_decided_now(state, first))
+        if found is first:
             return replace(first, verification=again)
         if again.endings.verdict == "open":
             return replace(found, passed_over=again.endings)
@@ -181,6 +184,15 @@ def _decided_again(state: StudyState, *, is_out: bool) -> Decision | None:
     another = allocate(state, for_more_seeds=False) if state.best() is not None else None
     is_new = is_out or len(state.run_log.records) > n_before
     return another if is_new else None
+
+
+def _decided_now(state: StudyState, before: Conclusion) -> Decision | None:
+    """The decision with the runs that came since; left open where it is for another one by now."""
+    costs, verification = costs_of(state), before.verification
+    if costs is None or verification is None:
+        return before.decision
+    decision = decision_of(state, costs)
+    return decision if decision.batch_size == verification.batch_size else decision.left_open()
 
 
 def _that_can_be_followed(state: StudyState, size: int) -> int:
