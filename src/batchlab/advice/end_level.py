@@ -13,7 +13,12 @@ from typing import Literal
 
 from batchlab.advice.parts import MORE_ERRORS
 from batchlab.advice.question import Question
-from batchlab.laws.plateau import FRACTION_METRICS, default_delta, plateau_of
+from batchlab.laws.plateau import (
+    FRACTION_DELTA,
+    FRACTION_METRICS,
+    default_delta,
+    plateau_of,
+)
 from batchlab.records.quantities import Better
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
@@ -168,7 +173,7 @@ def margin_beside(value: float, *, metric: str, better: Better, otherwise: float
 
 
 def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Better) -> float:
-    """5 % more errors, or what the plateau's rule calls no improvement, whichever is more.
+    """5 % more errors, or half of what the plateau's rule calls an improvement, whichever is more.
 
     The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
     and 5 % of what lies above 0 could be most of what there is to learn.
@@ -180,6 +185,8 @@ def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Bett
         better: its direction.
     """
     unseen = default_delta(metric, curve) / 2
+    if better == "higher" and all(0 <= each <= 1 for each in curve):
+        unseen = FRACTION_DELTA / 2  # F1 or a balanced accuracy, by whatever name
     return max(margin_beside(value, metric=metric, better=better, otherwise=unseen), unseen)
 
 
