@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .table_parts import both, head, percent, quantile, row
 
@@ -23,6 +25,8 @@ CHOSEN_ON = (
     "rare-class",
 )
 # From so many trainings of the tuned reference on, to the next of them.
+# From so many whole trainings of the reference on, to the next of them: what a user knows.
+_WHOLE_BINS = (0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0, math.inf)
 BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 N_RESAMPLES = 1000
 _ENOUGH = 12.0
@@ -108,7 +112,43 @@ def tables(answers: Sequence[WholeAnswer]) -> str:
         some = [each for each in answers if (each.workload in CHOSEN_ON) == is_chosen_on]
         if some:
             lines += [f"## {title} the constants", "", table(some), ""]
+    lines += ["## All, by the budget in whole trainings of the reference", ""]
+    lines += by_whole_trainings([each for each in answers if each.who == ADVISE])
     return "\n".join(lines).rstrip()
+
+
+def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
+    """What a budget brings that is counted in what a user knows, as Markdown."""
+    lines = head(
+        "whole trainings",
+        "answers",
+        "workloads",
+        "an end was seen",
+        "recommended",
+        "of these, end worse",
+        "median / 90th percentile",
+        "of all, end worse",
+        "of all, slower than the reference",
+    )
+    for low, high in pairwise(_WHOLE_BINS):
+        some = [each for each in own if low <= each.whole_trainings < high]
+        if not some:
+            continue
+        found = [each for each in some if each.named_as == "recommendation"]
+        lines.append(
+            row(
+                f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}",
+                str(len(some)),
+                str(len({each.workload for each in some})),
+                percent(statistics.fmean(each.origin == "pilot" for each in some)),
+                str(len(found)),
+                str(sum(each.ends_worse for each in found)),
+                both([each.regret for each in some]),
+                percent(statistics.fmean(each.ends_worse for each in some)),
+                percent(statistics.fmean(each.of_reference > 1 for each in some)),
+            )
+        )
+    return lines
 
 
 def table(answers: Sequence[WholeAnswer]) -> str:

@@ -13,6 +13,7 @@ from benchmarks.regret.whole_table import (
     ADVISE,
     WholeAnswer,
     bin_of,
+    by_whole_trainings,
     interval_over_workloads,
     table,
     tables,
@@ -168,6 +169,17 @@ def test_a_problem_is_told_with_how_often_it_came() -> None:
     answers = [replace(ANSWER, draw=draw, problem="no such rate") for draw in (0, 1)]
 
     assert table(answers).endswith("- problem, 2 times: no such rate")
+
+
+def test_a_budget_is_counted_in_whole_trainings_too() -> None:
+    few = replace(ANSWER, whole_trainings=2.0, named_as="provisional", origin="easier", regret=3.0)
+    many = replace(ANSWER, whole_trainings=25.0, named_as="recommendation", shortfall=2.0)
+
+    lines = by_whole_trainings([few, many, replace(many, workload="other")])
+
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1 to 3", "| 20 to 40"]
+    assert "| 1 | 1 | 0 % | 0 | 0 | 300 % / 300 % |" in lines[2]
+    assert "| 2 | 2 | 100 % | 2 | 2 |" in lines[3]
 
 
 def test_what_the_constants_were_chosen_on_has_tables_of_its_own() -> None:
