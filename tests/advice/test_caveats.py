@@ -3,6 +3,7 @@
 import pytest
 from tests.reference.made_up_outcome import decision, state_of, verification
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
+from tests.reference.simulated_question import REFERENCE
 
 from batchlab.advice.caveats import caveats_of
 from batchlab.advice.conclusion import Conclusion
@@ -61,6 +62,18 @@ def test_a_rate_above_that_is_only_slow_says_nothing():
 
 def test_where_nothing_is_named_no_rate_is_at_an_edge():
     assert caveats(state_with([met(90)], [diverged(40)]), named=None) == []
+
+
+def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
+    reference = (REFERENCE.batch_size, REFERENCE.learning_rate)
+    state = made_up_state({SIZE: [met(90)]})
+    for times, run in ((1.0, met(90)), (2.0, diverged(40))):
+        rate = times * reference[1]
+        trial = state.run_log.engine.trial(batch_size=SIZE, learning_rate=rate, seed=7)
+        state.run_log.records[SIZE, rate, 7] = run.record_of(trial)
+        state.run_log.purposes[SIZE, rate, 7] = "tune"
+
+    assert caveats(state, named=reference) == []
 
 
 def test_one_seed_that_held_says_so_without_a_share():

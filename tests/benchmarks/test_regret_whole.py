@@ -39,6 +39,7 @@ ANSWER = WholeAnswer(
     regret=0.1,
     of_reference=0.5,
     shortfall=0.2,
+    shortfall_of_own=-0.4,
     shortfall_error=0.3,
     is_optimum=False,
     spent=0.5,
@@ -132,7 +133,7 @@ def test_the_interval_is_over_workloads_not_over_answers() -> None:
 def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None:
     answers = [
         ANSWER,
-        replace(ANSWER, draw=1, regret=0.0, is_optimum=True),
+        replace(ANSWER, draw=1, regret=0.0, is_optimum=True, shortfall_of_own=1.5),
         replace(
             ANSWER, draw=2, named_as="provisional", verdict="cannot_tell", shortfall=1.5,
             of_reference=1.2, regret=math.inf, origin="easier",
@@ -151,7 +152,9 @@ def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None
         "| 25 % (25 % to 25 %) | 3 | 33 % (33 % to 33 %) | 33 % | 0 % of 2 | 0 of 1 | 50 % |" in own
     )
     assert "2 recommend, 1 cannot_tell (easier level), 1 cannot_tell" in own
-    assert "Recommended: 2 answers; 0 end worse, 0 of them for sure." in lines
+    recommended = next(line for line in lines if line.startswith("Recommended"))
+    assert recommended.startswith("Recommended: 2 answers; 0 end worse, 0 of them for sure, ")
+    assert recommended.endswith("1 worse than the reference as it is.")
 
 
 def test_what_a_few_seeds_show_by_chance_is_not_worse_for_sure() -> None:

@@ -11,6 +11,7 @@ from batchlab.advice.parts import TargetAnswer, TargetOrigin
 from batchlab.advice.repeated_decisions import is_another
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification_runs import reference_cell
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 from batchlab.records.trial import Status
@@ -49,9 +50,10 @@ def caveats_of(
     if verified is not None and verified.missed:
         n = verified.n + verified.missed
         caveats.append(Reason.of("some_seeds_missed", missed=verified.missed, n=n))
-    edge = None if named is None else _at_the_edge(state.run_log, *named)
-    if edge is not None:
-        caveats.append(edge)
+    # Of a configuration that stays as it is its user knows whether it holds.
+    if named is not None and named != reference_cell(state):
+        edge = _at_the_edge(state.run_log, *named)
+        caveats += [] if edge is None else [edge]
     unfinished = [size for size, tuned in state.tuned.items() if not tuned.finished]
     if unfinished:
         caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
