@@ -34,7 +34,7 @@ from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
-RESULTS = Path(__file__).parent / "results" / "regret_whole.json"
+RESULTS = Path(__file__).parent / "results" / "regret_whole.json.gz"
 # In trainings of the tuned reference to the level. The end of a whole training is ten times as far
 # off, so that the advice sees it with the last of them, if at all.
 BUDGETS = (4.0, 9.0, 18.0, 36.0, 75.0, 150.0, 300.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:
     """Write the answers, one row each, after what has to be known about them.
 
     Args:
-        out: the file.
+        out: the file, compressed if its name ends so.
         answers: of one dataclass; its fields are the columns.
         about: further fields of the document.
     """
@@ -56,7 +57,11 @@ def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:
         "columns": [each.name for each in fields(answers[0])],
         "answers": [[_plain(value) for value in astuple(each)] for each in answers],
     }
-    out.write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    text = json.dumps(document, separators=(",", ":")) + "\n"
+    if out.suffix == ".gz":
+        out.write_bytes(gzip.compress(text.encode(), mtime=0))
+    else:
+        out.write_text(text)
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,10 +131,17 @@ class WholeSituation:
 
         Negative where it ends better, infinite where a training of it failed.
         """
+        return self._shortfall(cell, (self.reference, self.tuned_reference), seeds)
+
+    def shortfall_of_own(self, cell: CellKey, seeds: Collection[int]) -> float:
+        """The same beside the reference as it is alone: what the user's own training ends with."""
+        return self._shortfall(cell, (self.reference,), seeds)
+
+    def _shortfall(self, cell: CellKey, others: Sequence[CellKey], seeds: Collection[int]) -> float:
         mine = self.end(cell, seeds)
         if mine is None:
             return math.inf
-        ends = [self.end(other, seeds) for other in (self.reference, self.tuned_reference)]
+        ends = [self.end(other, seeds) for other in others]
         sign = 1 if self.header.better == "higher" else -1
         best = max((end for end in ends if end is not None), key=lambda end: sign * end)
         curve = self.grid.runs[*self.reference, self._seeds(self.reference)[0]].curve

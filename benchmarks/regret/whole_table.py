@@ -69,6 +69,7 @@ class WholeAnswer:
             does not get there.
         of_reference: how long it takes over what the reference takes, as it is.
         shortfall: how many margins worse than the better of the references it ends.
+        shortfall_of_own: how many margins worse than the reference as it is.
         shortfall_error: its standard error, by the scatter of the reference's ends.
         is_optimum: whether it is the optimum itself.
         spent: of the budget, a fraction.
@@ -89,6 +90,7 @@ class WholeAnswer:
     regret: float
     of_reference: float
     shortfall: float
+    shortfall_of_own: float
     shortfall_error: float
     is_optimum: bool
     spent: float
@@ -182,7 +184,11 @@ def _recommended(own: Sequence[WholeAnswer]) -> str:
     found = [each for each in own if each.named_as == "recommendation"]
     worse = sum(each.ends_worse for each in found)
     for_sure = sum(each.ends_worse_for_sure for each in found)
-    return f"Recommended: {len(found)} answers; {worse} end worse, {for_sure} of them for sure."
+    than_own = sum(each.shortfall_of_own > 1 for each in found)
+    return (
+        f"Recommended: {len(found)} answers; {worse} end worse, {for_sure} of them for sure, "
+        f"{than_own} worse than the reference as it is."
+    )
 
 
 def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:

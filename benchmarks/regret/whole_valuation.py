@@ -55,6 +55,7 @@ def valued(
         regret=drawn.regret(cell),
         of_reference=1.0 if time_s == reference_s else time_s / reference_s,
         shortfall=math.inf if cell is None else drawn.shortfall(cell, drawn.judging),
+        shortfall_of_own=math.inf if cell is None else drawn.shortfall_of_own(cell, drawn.judging),
         shortfall_error=0.0 if cell is None else drawn.shortfall_error(cell, drawn.judging),
         is_optimum=cell == drawn.optimum,
         spent=spent,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmarks.regret.harness import write_answers
 from benchmarks.regret.whole_table import (
     ADVISE,
     WholeAnswer,
@@ -172,6 +175,19 @@ def test_a_problem_is_told_with_how_often_it_came() -> None:
     answers = [replace(ANSWER, draw=draw, problem="no such rate") for draw in (0, 1)]
 
     assert table(answers).endswith("- problem, 2 times: no such rate")
+
+
+def test_the_answers_are_written_compressed_where_the_name_says_so(tmp_path: Path) -> None:
+    failed = replace(ANSWER, regret=math.inf)
+
+    write_answers(tmp_path / "plain.json", [ANSWER, failed], draws=5)
+    write_answers(tmp_path / "answers.json.gz", [ANSWER, failed], draws=5)
+
+    text = gzip.decompress((tmp_path / "answers.json.gz").read_bytes()).decode()
+    assert text == (tmp_path / "plain.json").read_text()
+    document = json.loads(text)
+    place = document["columns"].index("regret")
+    assert [row[place] for row in document["answers"]] == [0.1, None]
 
 
 def test_a_budget_is_counted_in_whole_trainings_too() -> None:
