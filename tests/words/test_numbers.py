@@ -40,3 +40,11 @@ def test_a_quantity_is_its_own_form() -> None:
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(ValueError, match="format"):
         english_number(1.5, "no_such_form")
+
+
+@pytest.mark.parametrize(
+    ("value_s", "text"),
+    [(92.9, "93 s"), (119.6, "2 min"), (170.0, "2.8 min"), (0.0123, "12 ms"), (9_000.0, "2.5 h")],
+)
+def test_a_time_that_is_about_so_long_has_two_digits(value_s, text):
+    assert english_number(value_s, "about_seconds") == text

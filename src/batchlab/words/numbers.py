@@ -69,7 +69,8 @@ def _seconds_text(value_s: float) -> str:
 
 def _about_seconds_text(value_s: float) -> str:
     """Two digits: more would say that it is known better than about."""
-    return _seconds_text(float(f"{value_s:.2g}"))
+    number, unit = _seconds_text(value_s).split()
+    return f"{float(f'{float(number):.2g}'):.3g} {unit}"
 
 
 def _as_shown(value: float) -> float:
