@@ -55,8 +55,8 @@ def gain_from_batch_size(told: Told) -> Sentence | None:
 def pay_back(told: Told) -> Sentence | None:
     """What the study cost against what it saves in each run."""
     advice = told.advice
-    if advice.recommendation is None:
-        return None
+    if advice.recommendation is None or advice.recommendation.cool_down:
+        return None  # with a cool-down the answer itself compares whole trainings
     spent_s = advice.spent_s
     if advice.pay_back_runs is not None and advice.pay_back_runs > 1:
         earned = text(
