@@ -536,7 +536,7 @@ def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
     (question,), (engine,) = advisor.questions, advisor.engines
     trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
     assert (question.longest_epochs, trial.horizon_steps) == (4, 8)
-    assert any("own shape over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("own schedule over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_quality_compares_after_ten_epochs_unless_told_otherwise(
