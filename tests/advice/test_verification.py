@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.reference.made_up_outcome import quality_state
+from tests.reference.made_up_state import diverged, learning_rate, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import read
 from batchlab.advice.verification_runs import limit_steps
 from batchlab.advice.verify import verify
 
@@ -81,6 +84,24 @@ def test_seeds_that_meet_the_target_at_the_same_evaluation_leave_the_distance_to
         n_held += verification.gain.low <= true_gain <= verification.gain.high
         assert verification.half_width > 0.002
     assert n_held == 5
+
+
+def test_for_quality_a_run_that_failed_is_no_figure_and_not_so_many_steps():
+    state = quality_state()
+    seeds = state.seeds.verify[:3]
+    ends = {(128, learning_rate(128)): [scored(0.96), diverged(20), scored(0.96)]}
+    ends |= {cell: [scored(0.95)] * 3 for cell in ((64, 0.01), (64, learning_rate(64)))}
+    for (size, rate), runs in ends.items():
+        for seed, run in zip(seeds, runs, strict=True):
+            trial = state.run_log.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
+            state.run_log.records[size, rate, seed] = run.record_of(trial)
+            state.run_log.purposes[size, rate, seed] = "verify"
+
+    verification = read(state, seeds, (128, learning_rate(128)), n_looks=1)
+
+    assert (verification.n, verification.missed) == (2, 1)
+    assert verification.gain.estimate == pytest.approx(0.05 / 0.04)
+    assert math.exp(verification.log_learning_cost) == pytest.approx(0.04)
 
 
 def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():

@@ -116,8 +116,7 @@ def read(
     mine = [value for value in figures[chosen].values() if value is not None]
     missing = [seed for seed in seeds if _missed(state, chosen, seed)]
     weight = state.log_weight(chosen[0])
-    followed = math.log(limit_steps(state, chosen)) + weight if missing else 0.0
-    counted = {chosen: figures[chosen] | dict.fromkeys(missing, followed)}
+    counted = {chosen: _with_misses(state, chosen, figures[chosen], missing)}
     all_mine = [value for value in counted[chosen].values() if value is not None]
     sd, degrees = _scatter(state, all_mine if missing else [])
     quantile = float(stdtrit(degrees, 0.975))
@@ -201,6 +200,19 @@ def _scatter(state: StudyState, with_misses: Sequence[float]) -> tuple[float, in
         return pooled
     own = pooled_sd([with_misses])
     return max(pooled, own)
+
+
+def _with_misses(
+    state: StudyState,
+    cell: CellKey,
+    figures: Mapping[int, float | None],
+    missing: Sequence[int],
+) -> Mapping[int, float | None]:
+    """The figures, with those that missed the target at their limit; quality has no such bound."""
+    if state.run_log.until is None or not missing:
+        return figures
+    followed = math.log(limit_steps(state, cell)) + state.log_weight(cell[0])
+    return {**figures, **dict.fromkeys(missing, followed)}
 
 
 def _lost(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> bool:
