@@ -25,9 +25,9 @@ CHOSEN_ON = (
     "rare-class",
 )
 # From so many trainings of the tuned reference on, to the next of them.
+BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 # From so many whole trainings of the reference on, to the next of them: what a user knows.
 _WHOLE_BINS = (0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0, math.inf)
-BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 N_RESAMPLES = 1000
 _ENOUGH = 12.0
 _OF_ADVICE = (
@@ -136,7 +136,7 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         some = [each for each in own if low <= each.whole_trainings < high]
         if not some:
             continue
-        found = [each for each in some if each.named_as == "recommendation"]
+        found = _that_recommend(some)
         lines.append(
             row(
                 f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}",
@@ -181,7 +181,7 @@ def table(answers: Sequence[WholeAnswer]) -> str:
 
 
 def _recommended(own: Sequence[WholeAnswer]) -> str:
-    found = [each for each in own if each.named_as == "recommendation"]
+    found = _that_recommend(own)
     worse = sum(each.ends_worse for each in found)
     for_sure = sum(each.ends_worse_for_sure for each in found)
     than_own = sum(each.shortfall_of_own > 1 for each in found)
@@ -189,6 +189,10 @@ def _recommended(own: Sequence[WholeAnswer]) -> str:
         f"Recommended: {len(found)} answers; {worse} end worse, {for_sure} of them for sure, "
         f"{than_own} worse than the reference as it is."
     )
+
+
+def _that_recommend(own: Sequence[WholeAnswer]) -> list[WholeAnswer]:
+    return [each for each in own if each.named_as == "recommendation"]
 
 
 def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:

@@ -39,9 +39,8 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
         schedule of its own, the engine cannot, or the budget does not reach for it.
     """
     recommended = constant.recommended.cell
-    if len(constant.recommended.found) < len(constant.seeds) or not _may_cool(state, recommended):
-        return constant
-    if not _is_sooner(state, constant):
+    has_failed = len(constant.recommended.found) < len(constant.seeds)
+    if has_failed or not _may_cool(state, recommended) or not _is_sooner(state, constant):
         return constant
     cells = [recommended, *(ending.cell for ending in constant.references)]
     share = _AT_MOST if constant.verdict == "worse" else 1.0

@@ -126,7 +126,7 @@ def last_values(
 ) -> list[float]:
     """The validation values that a run's end is the mean of.
 
-    None where it was not evaluated there, or one of them was not a finite number.
+    Empty where it was not evaluated there, or one of them was not a finite number.
 
     Args:
         question: what was asked.

@@ -204,8 +204,9 @@ def _resolution(question: Question) -> float:
 
     Seeds that end on the same count have not shown that they do not scatter.
     """
-    counts = question.metric in FRACTION_METRICS and question.n_validation
-    return (1 / question.n_validation) ** 2 / 12 if counts and question.n_validation else 0.0
+    if question.metric not in FRACTION_METRICS or not question.n_validation:
+        return 0.0
+    return (1 / question.n_validation) ** 2 / 12
 
 
 def _errors(

@@ -102,9 +102,8 @@ class StudyState:
         if found_costs:
             return sum(map(math.log, found_costs)) / len(found_costs)
         tuned = self.tuned.get(batch_size)
-        return (
-            None if tuned is None or tuned.learning_cost is None else math.log(tuned.learning_cost)
-        )
+        cost = None if tuned is None else tuned.learning_cost
+        return None if cost is None else math.log(cost)
 
     def log_cost(self, batch_size: int) -> float | None:
         """The objective's figure on a log scale, None where it is not known."""

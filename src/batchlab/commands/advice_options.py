@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from batchlab.advice.combined_estimates import scaled
 from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Option
 from batchlab.errors import WorkloadError
@@ -143,15 +144,14 @@ def _mean_step_s(profile: Profile, batch_size: int, trial: Trial) -> Estimate:
     One smaller than all that were timed takes as long as the smallest of these.
     """
     whole = profile.step_s(batch_size)
-    n_last = trial.n_train % batch_size
-    if not n_last or trial.drop_last or not whole.estimate:
+    plan = replace(trial, batch_size=batch_size).plan
+    n_steps = plan.steps_in(1)
+    n_last = plan.batch_size_at(n_steps - 1)
+    if n_last == batch_size or not whole.estimate:
         return whole
     smallest = min(point.batch_size for point in profile.points)
     last = profile.step_s(max(n_last, smallest)).estimate or whole.estimate
-    n_steps = trial.n_train // batch_size + 1
-    factor = (n_steps - 1 + min(1.0, last / whole.estimate)) / n_steps
-    low, high = (None if bound is None else factor * bound for bound in (whole.low, whole.high))
-    return replace(whole, estimate=factor * whole.estimate, low=low, high=high)
+    return scaled(whole, (n_steps - 1 + min(1.0, last / whole.estimate)) / n_steps)
 
 
 def _why_not(point: ProfilePoint) -> Reason:
