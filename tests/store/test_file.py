@@ -474,10 +474,9 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     failing = (*ADD_A_COLUMN, "UPDATE nowhere SET host = 'x'")
     monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, failing))
 
-    assert "SQLite stopped with SQLITE_ERROR and left the file as it was" in message_of_opening(
-        path
-    )
+    message = message_of_opening(path)
 
+    assert "SQLITE_ERROR (no such table: nowhere) and left the file as it was" in message
     assert version_of(path) == NEWEST
     monkeypatch.setattr(
         store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS[:NEWEST], ADD_A_COLUMN)

@@ -632,6 +632,40 @@ def test_an_interrupt_inside_a_write_leaves_nothing_of_it(store):
     store.put_evaluations(TRIAL_ID, [an_evaluation(0)])  # and it can still be used
 
 
+def test_an_interrupt_while_a_write_waits_for_its_turn_leaves_the_store_usable(store):
+    store.begin_trial(RECORD)
+    other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    # Both act while BEGIN waits in SQLite, so Ctrl-C is seen right after it: as early as can be.
+    ctrl_c = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    free = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+
+    with pytest.raises(KeyboardInterrupt):
+        begin_write_while(store, ctrl_c, free)
+
+    store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
+    assert store.record(TRIAL_ID).evaluations == (an_evaluation(0),)
+
+
+def begin_write_while(store: Store, *timers: threading.Timer) -> None:
+    for timer in timers:
+        timer.start()
+    try:
+        store.put_evaluations(TRIAL_ID, [an_evaluation(0)])
+    finally:
+        for timer in timers:
+            timer.join()
+
+
+def test_what_an_interrupt_left_open_does_not_stop_the_next_write(store):
+    store._connection.execute("BEGIN IMMEDIATE")  # and Ctrl-C before the block was entered
+
+    store.begin_trial(RECORD)
+
+    store._connection.execute("BEGIN")
+    assert store.record(TRIAL_ID).engine == RECORD.engine
+
+
 # Claims and checkpoints
 
 

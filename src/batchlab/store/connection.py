@@ -61,17 +61,17 @@ class StoreConnection:
         """One transaction: all of it is stored when the block ends, nothing when it raises."""
         connection = self._usable_connection()
         with explained(self.path):
+            _undo(connection)
             # Only WAL stays whole in a power cut when the disk was not waited for.
             synchronous = "FULL" if wait_for_disk or not self._uses_wal else "NORMAL"
             connection.execute(f"PRAGMA synchronous={synchronous}")
-            # IMMEDIATE waits for the other writer now; a later upgrade could only fail.
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                # IMMEDIATE waits for the other writer now; a later upgrade could only fail.
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # SQLite itself rolls back when the disk is full
-                    connection.execute("ROLLBACK")
+                _undo(connection)  # nothing to undo when the disk is full: SQLite has done it
                 raise
 
     @contextmanager
@@ -79,12 +79,12 @@ class StoreConnection:
         """One snapshot: what others write meanwhile is not seen."""
         connection = self._usable_connection()
         with explained(self.path):
-            connection.execute("BEGIN")
+            _undo(connection)
             try:
+                connection.execute("BEGIN")
                 yield connection
             finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                _undo(connection)
 
     def _is_ours(self) -> bool:
         # SQLite's locks do not pass a fork: a child that wrote through it would corrupt the file.
@@ -98,3 +98,13 @@ class StoreConnection:
                 f"the store {self.path} was opened by another process or thread; open it again here"
             )
         return self._connection
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """End a transaction that is still open.
+
+    Ctrl-C can come where no block sees it, between a block's entry and its first line; so what it
+    left open is undone before the next transaction, too, which could not begin otherwise.
+    """
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")

@@ -237,8 +237,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date, all of it or nothing."""
     if _version(connection) >= len(store_schema.MIGRATIONS):
         return
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         # Asked again, now alone: another process may have done it while we waited.
         for migrations in store_schema.MIGRATIONS[_version(connection) :]:
             for migration in migrations:
@@ -331,7 +331,7 @@ def _explanation(error: sqlite3.Error, path: Path) -> str:
         )
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return (
-        f"{path}: SQLite stopped with {name} and left the file as it was; see what "
+        f"{path}: SQLite stopped with {name} ({error}) and left the file as it was; see what "
         f"`sqlite3 {path} 'PRAGMA integrity_check'` says, or give another file"
     )
 
