@@ -94,7 +94,7 @@ def test_a_rate_is_kept_where_another_seed_would_move_it_by_little():
     before = search.learning_rate
     state.confirm(64)
 
-    assert search.learning_rate == before == 0.04
+    assert search.learning_rate == before == 0.01 * 2**2.5
     assert search.former == []
 
 

@@ -374,16 +374,16 @@ class StudyState:
         return self.run_log.expected_s([self._as_usual(request) for request in requests])
 
     def _as_usual(self, request: RunRequest) -> RunRequest:
-        """The request as far as runs of its cell usually go; as it is where none met the target."""
+        """The request as far as runs of its cell usually go; as it is where that is not known."""
         if request.length.until is None:
             return request
         cell = self.run_log.key_of(request)[:2]
         others = self.run_log.of_cell(cell, "pilot", "tune", "value", "verify").values()
-        costs = [learning_cost_of(self.run_log, record) for record in others]
-        found = [cost for cost in costs if cost is not None]
-        if not found:
-            return request
-        steps = min(request.last_step, math.ceil(_USUALLY_WITHIN * (sum(found) / len(found))))
+        found = [cost for run in others if (cost := learning_cost_of(self.run_log, run))]
+        if not others and cell == self.cell(cell[0]):  # a rate between those of the search
+            found = [self.tuned[cell[0]].learning_cost or request.last_step]
+        usual = math.ceil(_USUALLY_WITHIN * sum(found) / len(found)) if found else math.inf
+        steps = int(min(request.last_step, usual))
         return replace(request, length=replace(request.length, steps=steps))
 
 

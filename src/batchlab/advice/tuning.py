@@ -6,7 +6,9 @@ range. A rate that is slower than the best so far by `CANNOT_WIN` is stopped the
 the same seed, so that what they share cancels.
 
 The choice is the lowest point of a parabola through the best rate and its two neighbours, which is
-narrow enough for the basin's lopsidedness not to pull it away.
+narrow enough for the basin's lopsidedness not to pull it away. Beside a rate that diverges it is
+the next lower one where that is hardly slower: what diverges at twice the rate may on another seed
+diverge here.
 
 Source: measured beside Optuna's sampler on recorded grids (docs/rate-search.md).
 """
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 
 from batchlab.advice.objective import distance, shortfall
 from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Status, TrialRecord
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
 # 10 % of scatter between seeds it lies three standard deviations behind.
@@ -30,6 +32,8 @@ _MOST_RUNS = 10
 # A rate that was valued is given up for one that promises to save at least so much (a log ratio):
 # its runs would have to be done again.
 WORTH_A_MOVE = 0.01
+# Half of a rate beside one that diverges is taken where it takes at most so much longer (log).
+_HARDLY_SLOWER = 0.1
 
 
 @dataclass(kw_only=True)
@@ -222,7 +226,7 @@ class RateSearch:
         found = {}
         for (other, seed), record in self._records.items():
             if other == octave:
-                cost = learning_cost_of(self.run_log, record)
+                cost = _interpolated_cost(self.run_log, record)
                 found[seed] = None if cost is None else math.log(cost)
         return found
 
@@ -262,6 +266,9 @@ class RateSearch:
             return
         here = self._best()
         below, above = (self._height(here + side, here) for side in (-1, +1))
+        if below is not None and below <= _HARDLY_SLOWER and self._diverged(here + 1):
+            self._take(here - 1, found_costs.get(here - 1, found_costs[here]))
+            return
         offset = 0.0
         if below is not None and above is not None and below + above > 0:
             offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
@@ -275,6 +282,12 @@ class RateSearch:
         else:
             parts = 2 if len(self.seeds) == 1 else 4
             self._take(here + round(parts * offset) / parts, found_costs[here])
+
+    def _diverged(self, octave: int) -> bool:
+        return any(
+            other == octave and record.status in (Status.DIVERGED, Status.NAN)
+            for (other, _), record in self._records.items()
+        )
 
     def _octave_of(self, learning_rate: float) -> float:
         return math.log2(learning_rate / self.run_log.question.reference.learning_rate)
@@ -304,3 +317,21 @@ def learning_cost_of(run_log: RunLog, record: TrialRecord) -> float | None:
         return None
     question = run_log.question
     return shortfall(record, question.metric, question.better, n_validation=question.n_validation)
+
+
+def _interpolated_cost(run_log: RunLog, record: TrialRecord) -> float | None:
+    """`learning_cost_of`, with the steps to the target read off between two evaluations.
+
+    Rates of one seed often meet the target at the same evaluation. The one that is further above it
+    there got to it first.
+    """
+    target, cost = run_log.until, learning_cost_of(run_log, record)
+    crossing = None if target is None else record.crossing(target)
+    if cost is None or target is None or crossing is None:
+        return cost
+    values = {e.step: e.score("validation", target.metric) for e in record.evaluations}
+    before, there = values.get(crossing.after_step), values.get(crossing.step)
+    if before is None or there is None or before == there:
+        return cost
+    share = min(max((target.value - before) / (there - before), 0.0), 1.0)
+    return crossing.after_step + share * (crossing.step - crossing.after_step)
