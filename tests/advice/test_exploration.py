@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from tests.reference.made_up_outcome import END
-from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import question
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.advisor import advise
 from batchlab.advice.end_level import EndLevel
 from batchlab.advice.exploration import explore
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification_runs import reserve
+from batchlab.records.reason import Reason
 
 TRUTH = Truth(noise=0.02)
 
@@ -44,6 +46,21 @@ def test_with_budget_enough_both_sides_are_tried():
 def test_where_a_larger_batch_size_is_too_dear_a_smaller_one_is_not_tried_instead():
     """A smaller one would cost half as much here, and has less to promise."""
     assert set(explored(trainings_left=4.0).tuned) == {64}
+
+
+def test_where_a_batch_size_misses_with_all_the_epochs_allowed_no_larger_one_is_tried():
+    """The steps of this machine cost the same up to 8192 examples: larger ones look cheap."""
+    truth = Truth(noise=0.02, override=lambda size: 2000.0 if size <= 64 else 90.0 * size)
+    epochs = 64 * 4000 / N_TRAIN
+    step_s = knee(8192)
+    asked = question(step_s, budget_s=40 * 2000 * step_s(64), longest_epochs=epochs)
+    engine = SimulatedEngine(truth=truth, step_s=step_s)
+
+    advice = advise(asked, engine)
+
+    assert max(ask.trial.batch_size for ask in engine.asked) == 256
+    (at_1024,) = [each for each in advice.candidates if each.batch_size == 1024]
+    assert at_1024.steps_to_target.reason == Reason.of("missed_by_smaller", size=256)
 
 
 def test_what_is_set_aside_for_whole_trainings_follows_what_was_tried():

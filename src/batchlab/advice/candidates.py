@@ -38,7 +38,7 @@ def learning_cost(state: StudyState, costs: Costs | None, batch_size: int) -> Es
         batch_size: one of those in question.
     """
     if costs is None or batch_size not in costs.batch_sizes:
-        return Estimate.cannot_tell(state.ruled_out.get(batch_size, _NOT_TRAINED))
+        return Estimate.cannot_tell(_why_not_trained(state, batch_size))
     i = costs.batch_sizes.index(batch_size)
     n = len(state.learning_costs(batch_size))
     return from_log_draws(costs.log_learning_cost[i], costs.learning_cost_draws[:, i], n)
@@ -97,7 +97,7 @@ def _relative(
         return estimate, decision.inside[i]
     if option.note is not None:
         return Estimate.cannot_tell(option.note), False
-    reason = state.ruled_out.get(size, _NOT_TRAINED)
+    reason = _why_not_trained(state, size)
     best_cost = state.best_log_cost()
     bound = state.optimistic_log_cost(size)
     if best_cost is None or bound is None or math.isinf(bound):
@@ -110,6 +110,14 @@ def _relative(
         n=0,
         reason=Reason.of("bounded_by_others", why=reason),
     ), False
+
+
+def _why_not_trained(state: StudyState, batch_size: int) -> Reason:
+    """Why it has no figure: ruled out, out of reach as a smaller one is, or never tried."""
+    smaller = state.out_of_reach_as(batch_size)
+    if smaller is not None and batch_size not in state.ruled_out:
+        return Reason.of("missed_by_smaller", size=smaller)
+    return state.ruled_out.get(batch_size, _NOT_TRAINED)
 
 
 def _rule_learning_rates(state: StudyState, batch_size: int) -> tuple[tuple[str, float], ...]:

@@ -45,6 +45,14 @@ def why_it_failed(record: TrialRecord) -> Reason:
     return Reason.of("ended_as", status=str(record.status))
 
 
+def why_none_held(records: Iterable[TrialRecord]) -> Reason:
+    """Why no rate of a batch size held, by the runs of the last of them."""
+    failed = [record for record in records if record.reason]
+    if not failed:
+        return Reason.of("no_rate_held")
+    return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))
+
+
 @dataclass
 class RunLog:
     """Asks the engine, keeps what came back, and knows what may still be spent.

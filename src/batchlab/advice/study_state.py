@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.carried_over import CarriedOver
 from batchlab.advice.end_level import EndLevel
 from batchlab.advice.question import Option, Question
 from batchlab.advice.rate_trend import rate_trend
-from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
+from batchlab.advice.run_log import RunLog, steps_to, why_none_held
 from batchlab.advice.scatter import pooled_sd
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
@@ -151,19 +151,25 @@ class StudyState:
         return max(bounds) + self.log_weight(batch_size)
 
     def log_learning_cost_not_met(self, batch_size: int) -> float:
-        """Log steps in which it can't meet the target, where others that missed it tell; or -inf.
+        """Log steps in which it can't meet the target, where others that missed it tell.
 
-        By the same two rules as `optimistic_log_cost`.
+        By the same two rules as `optimistic_log_cost`; -inf: nothing tells, inf: it can't at all.
         """
-        if not self.missed_at:
-            return -math.inf
-        rules = self.carried_over()
-        bounds = [
-            rules.least_log_steps(math.log(steps), size, batch_size)
-            for size, steps in self.missed_at.items()
-            if steps > 0  # none: a run that the engine does not have
-        ]
-        return max(bounds, default=-math.inf)
+        if self.out_of_reach_as(batch_size) is not None:
+            return math.inf
+        return self.carried_over().log_steps_not_met(self.missed_at, batch_size)
+
+    def out_of_reach_as(self, batch_size: int) -> int | None:
+        """The smaller batch size that missed the target in all the steps allowed; None: none did.
+
+        Larger ones need no fewer examples, so they miss it too.
+        """
+        longest_steps = self.run_log.longest_steps
+        missed = [size for size, steps in self.missed_at.items() if steps >= longest_steps(size)]
+        smaller = [size for size in missed if size < batch_size]
+        if not smaller or self.carried_over().rejected.samples_fall is not None:
+            return None
+        return max(smaller)
 
     def carried_over(self) -> CarriedOver:
         """The rules that bound batch sizes by others, as far as the valuation runs allow."""
@@ -284,7 +290,7 @@ class StudyState:
                     Reason.of("fresh_seed_did_not_survive"),
                 )
                 if search.learning_rate is None:
-                    self.ruled_out[batch_size] = _none_held(done.values())
+                    self.ruled_out[batch_size] = why_none_held(done.values())
                 continue
             missed = sum(self.missed_after(batch_size, r) is not None for r in done.values())
             n = max(n, _SEEDS_TO_TELL) if missed else n
@@ -391,10 +397,3 @@ def _lower_rate(batch_size: int, rate: float | None) -> Reason:
     if rate is None:
         return Reason.of("no_lower_rate", size=batch_size)
     return Reason.of("lower_rate", size=batch_size, rate=rate)
-
-
-def _none_held(records: Iterable[TrialRecord]) -> Reason:
-    failed = [record for record in records if record.reason]
-    if not failed:
-        return Reason.of("no_rate_held")
-    return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))

@@ -146,6 +146,10 @@ MESSAGES: dict[str, Message] = {
     ),
     # Candidates.
     "not_trained": N_("it was not trained"),
+    "missed_by_smaller": N_(
+        "it was not trained: {size} did not meet the target in all the epochs allowed, and larger "
+        "batches need no fewer examples"
+    ),
     "peak_not_reported": N_("this device does not report it"),
     "bounded_by_others": N_(
         "{why}; larger batches need no fewer examples and smaller ones no fewer steps, which "
