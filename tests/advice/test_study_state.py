@@ -59,6 +59,23 @@ def test_the_search_at_a_new_batch_size_begins_where_the_others_point():
     assert abs(state.rate_start(4096) - best) <= 1.0
 
 
+def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best_of_them_does():
+    flat = {"left": 0.1, "right": 0.1}
+    state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**1.5, **flat))
+    search = state.tune(64, limit_steps=10**6)
+    assert search.learning_rate == 0.01 * 2**1.5
+    request = state.run_log.request(
+        batch_size=64,
+        learning_rate=search.learning_rate,
+        seed=10,
+        steps=state.value_limit(64),
+    )
+
+    expected_s = state.expected_s([request])
+
+    assert expected_s <= 1.25 * search.learning_cost * STEP_S(64)
+
+
 def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
     state = found(truth=Truth(noise=0.0, right=0.3))
     search = state.tune(64, limit_steps=10**6)
@@ -94,7 +111,7 @@ def test_a_rate_is_kept_where_another_seed_would_move_it_by_little():
     before = search.learning_rate
     state.confirm(64)
 
-    assert search.learning_rate == before == 0.01 * 2**2.5
+    assert search.learning_rate == before == 0.04
     assert search.former == []
 
 

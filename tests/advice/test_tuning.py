@@ -58,35 +58,27 @@ def test_beside_a_rate_that_diverges_the_next_lower_is_taken_where_hardly_slower
     assert math.log2(found.learning_rate / 0.01) == octaves
 
 
-class Gridded(SimulatedEngine):
-    def learning_rates(self, batch_size):
-        return [0.01, 0.02, 0.04]
+def test_a_coarse_search_alone_takes_the_lowest_point_between_its_rates():
+    truth = Truth(noise=0.0, best_rate=0.01 * 2, left=0.1, right=0.1)
 
+    found, engine = search(truth=truth, strides=(2,))
 
-def search_of(engine):
-    asked = question(STEP_S, budget_s=1e9)
-    found = RateSearch(
-        run_log=RunLog(question=asked, engine=engine, until=asked.target), batch_size=64
-    )
-    found.run(start=0.0, limit_steps=10**6, seed=0)
-    return found
-
-
-def test_of_rates_that_meet_the_target_at_one_evaluation_the_one_further_above_it_is_chosen():
-    truth = Truth(noise=0.0, best_rate=0.01 * 2**1.7, left=0.01, right=0.01)
-
-    found = search_of(Gridded(truth=truth, step_s=STEP_S))
-
-    target = found.run_log.until
-    crossings = {r.trial.learning_rate: r.crossing(target) for r in found.records}
-    assert crossings[0.02] == crossings[0.04]
-    assert found.learning_rate == 0.04
+    assert found.learning_rate == 0.02
+    assert 0.02 not in {ask.trial.learning_rate for ask in engine.asked}
 
 
 def test_an_engine_with_certain_rates_is_asked_for_no_other():
-    engine = Gridded(truth=Truth(noise=0.0, best_rate=0.1), step_s=STEP_S)
+    class Gridded(SimulatedEngine):
+        def learning_rates(self, batch_size):
+            return [0.01, 0.02, 0.04]
 
-    found = search_of(engine)
+    asked = question(STEP_S, budget_s=1e9)
+    engine = Gridded(truth=Truth(noise=0.0, best_rate=0.1), step_s=STEP_S)
+    found = RateSearch(
+        run_log=RunLog(question=asked, engine=engine, until=asked.target), batch_size=64
+    )
+
+    found.run(start=0.0, limit_steps=10**6, seed=0)
 
     assert found.learning_rate == 0.04
     assert {ask.trial.learning_rate for ask in engine.asked} <= {0.01, 0.02, 0.04}

@@ -6,9 +6,9 @@ range. A rate that is slower than the best so far by `CANNOT_WIN` is stopped the
 the same seed, so that what they share cancels.
 
 The choice is the lowest point of a parabola through the best rate and its two neighbours, which is
-narrow enough for the basin's lopsidedness not to pull it away. Beside a rate that diverges it is
-the next lower one where that is hardly slower: what diverges at twice the rate may on another seed
-diverge here.
+narrow enough for the basin's lopsidedness not to pull it away; after a coarse search alone they are
+two octaves off. Beside a rate that diverges it is the next lower one where that is hardly slower:
+what diverges at twice the rate may on another seed diverge here.
 
 Source: measured beside Optuna's sampler on recorded grids (docs/rate-search.md).
 """
@@ -29,6 +29,8 @@ CANNOT_WIN = 1.35
 # The best of a search was lucky with its seed: on another seed it may take up to so much longer.
 _ANOTHER_SEED = 2.0
 _MOST_RUNS = 10
+# The octaves between the rates of a coarse search.
+_COARSE = 2
 # A rate that was valued is given up for one that promises to save at least so much (a log ratio):
 # its runs would have to be done again.
 WORTH_A_MOVE = 0.01
@@ -226,7 +228,7 @@ class RateSearch:
         found = {}
         for (other, seed), record in self._records.items():
             if other == octave:
-                cost = _interpolated_cost(self.run_log, record)
+                cost = learning_cost_of(self.run_log, record)
                 found[seed] = None if cost is None else math.log(cost)
         return found
 
@@ -269,9 +271,13 @@ class RateSearch:
         if below is not None and below <= _HARDLY_SLOWER and self._diverged(here + 1):
             self._take(here - 1, found_costs.get(here - 1, found_costs[here]))
             return
+        stride = 1
+        if below is None and above is None:  # a coarse search alone
+            stride = _COARSE
+            below, above = (self._height(here + side, here) for side in (-stride, stride))
         offset = 0.0
         if below is not None and above is not None and below + above > 0:
-            offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
+            offset = stride * min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
             if self.learning_rate is not None:
                 away = self._octave_of(self.learning_rate) - here - offset
                 if (below + above) / 2 * away**2 < WORTH_A_MOVE:
@@ -317,21 +323,3 @@ def learning_cost_of(run_log: RunLog, record: TrialRecord) -> float | None:
         return None
     question = run_log.question
     return shortfall(record, question.metric, question.better, n_validation=question.n_validation)
-
-
-def _interpolated_cost(run_log: RunLog, record: TrialRecord) -> float | None:
-    """`learning_cost_of`, with the steps to the target read off between two evaluations.
-
-    Rates of one seed often meet the target at the same evaluation. The one that is further above it
-    there got to it first.
-    """
-    target, cost = run_log.until, learning_cost_of(run_log, record)
-    crossing = None if target is None else record.crossing(target)
-    if cost is None or target is None or crossing is None:
-        return cost
-    values = {e.step: e.score("validation", target.metric) for e in record.evaluations}
-    before, there = values.get(crossing.after_step), values.get(crossing.step)
-    if before is None or there is None or before == there:
-        return cost
-    share = min(max((target.value - before) / (there - before), 0.0), 1.0)
-    return crossing.after_step + share * (crossing.step - crossing.after_step)
