@@ -58,13 +58,16 @@ def test_beside_a_rate_that_diverges_the_next_lower_is_taken_where_hardly_slower
     assert math.log2(found.learning_rate / 0.01) == octaves
 
 
-def test_a_coarse_search_alone_takes_the_lowest_point_between_its_rates():
-    truth = Truth(noise=0.0, best_rate=0.01 * 2, left=0.1, right=0.1)
+@pytest.mark.parametrize(("best", "octaves"), [(0.96, 0.0), (1.04, 2.0)])
+def test_of_rates_alike_a_coarse_search_takes_the_one_further_beyond_the_target(best, octaves):
+    truth = Truth(noise=0.0, best_rate=0.01 * 2**best, left=0.1, right=0.1)
 
-    found, engine = search(truth=truth, strides=(2,))
+    found, _ = search(truth=truth, strides=(2,))
 
-    assert found.learning_rate == 0.02
-    assert 0.02 not in {ask.trial.learning_rate for ask in engine.asked}
+    target = found.run_log.until
+    by_rate = {record.trial.learning_rate: record.crossing(target) for record in found.records}
+    assert by_rate[0.01] == by_rate[0.04]
+    assert math.log2(found.learning_rate / 0.01) == octaves
 
 
 def test_an_engine_with_certain_rates_is_asked_for_no_other():

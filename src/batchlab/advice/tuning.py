@@ -6,9 +6,10 @@ range. A rate that is slower than the best so far by `CANNOT_WIN` is stopped the
 the same seed, so that what they share cancels.
 
 The choice is the lowest point of a parabola through the best rate and its two neighbours, which is
-narrow enough for the basin's lopsidedness not to pull it away; after a coarse search alone they are
-two octaves off. Beside a rate that diverges it is the next lower one where that is hardly slower:
-what diverges at twice the rate may on another seed diverge here.
+narrow enough for the basin's lopsidedness not to pull it away. A coarse search alone takes a rate
+that ran; of those that met the target at the same evaluation, the one furthest beyond it there.
+Beside a rate that diverges the choice is the next lower one where that is hardly slower: what
+diverges at twice the rate may on another seed diverge here.
 
 Source: measured beside Optuna's sampler on recorded grids (docs/rate-search.md).
 """
@@ -29,8 +30,6 @@ CANNOT_WIN = 1.35
 # The best of a search was lucky with its seed: on another seed it may take up to so much longer.
 _ANOTHER_SEED = 2.0
 _MOST_RUNS = 10
-# The octaves between the rates of a coarse search.
-_COARSE = 2
 # A rate that was valued is given up for one that promises to save at least so much (a log ratio):
 # its runs would have to be done again.
 WORTH_A_MOVE = 0.01
@@ -271,13 +270,12 @@ class RateSearch:
         if below is not None and below <= _HARDLY_SLOWER and self._diverged(here + 1):
             self._take(here - 1, found_costs.get(here - 1, found_costs[here]))
             return
-        stride = 1
         if below is None and above is None:  # a coarse search alone
-            stride = _COARSE
-            below, above = (self._height(here + side, here) for side in (-stride, stride))
+            alike = [octave for octave, cost in found_costs.items() if cost == found_costs[here]]
+            here = max(alike, key=self._beyond_the_target)
         offset = 0.0
         if below is not None and above is not None and below + above > 0:
-            offset = stride * min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
+            offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
             if self.learning_rate is not None:
                 away = self._octave_of(self.learning_rate) - here - offset
                 if (below + above) / 2 * away**2 < WORTH_A_MOVE:
@@ -288,6 +286,21 @@ class RateSearch:
         else:
             parts = 2 if len(self.seeds) == 1 else 4
             self._take(here + round(parts * offset) / parts, found_costs[here])
+
+    def _beyond_the_target(self, octave: int) -> float:
+        """How far a rate was beyond the target where it met it, in the metric's unit, a mean."""
+        target = self.run_log.until
+        if target is None:
+            return 0.0
+        sign = 1 if target.better == "higher" else -1
+        beyond = []
+        for (other, _), record in self._records.items():
+            crossing = record.crossing(target) if other == octave else None
+            for evaluation in record.evaluations:
+                if crossing is not None and evaluation.step == crossing.step:
+                    value = evaluation.score("validation", target.metric)
+                    beyond += [] if value is None else [sign * (value - target.value)]
+        return sum(beyond) / len(beyond) if beyond else 0.0
 
     def _diverged(self, octave: int) -> bool:
         return any(
