@@ -215,7 +215,9 @@ def test_a_habit_whose_bounds_are_wide_is_left_open():
     (sentence,) = [s for s in advice_sentences(unverified, WORKLOAD) if s.topic == "habit"]
 
     assert sentence.verdict == "cannot_tell"
-    assert "for 16, 32, 64 and 128 that can't be told" in str(sentence)
+    assert "Whether one of the usual 16, 32, 64 and 128 is near the best can't be told." in str(
+        sentence
+    )
 
 
 def test_the_own_batch_size_among_the_habits_is_told_by_its_fresh_seeds():
@@ -409,6 +411,15 @@ def test_where_it_ends_names_all_three_as_finely_as_the_margin():
     assert "ends at accuracy 0.9784" in told
     assert "your configuration as it is at 0.9780, 64 at its tuned rate at 0.9772" in told
     assert "Trained 3 times for 16 epochs" in told
+
+
+def test_the_own_batch_size_at_another_rate_is_named_with_it_where_it_ends():
+    advice = with_endings(made_up_advice())
+    own = replace(advice.endings.recommended, batch_size=64, learning_rate=0.04)
+
+    told = where_it_ends(replace(advice, endings=replace(advice.endings, recommended=own)))
+
+    assert "batch size 64 at learning rate 0.04 ends at accuracy 0.9784, your configuration" in told
 
 
 def test_how_much_worse_it_may_end_is_told_in_errors_where_there_are_any():

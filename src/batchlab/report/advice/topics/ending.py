@@ -50,10 +50,17 @@ def ending(told: Told) -> Sentence | None:
 
 def _ends(advice: Advice, endings: Endings) -> str:
     """Where each of the configurations ends."""
-    mine = endings.recommended
+    mine, own = endings.recommended, advice.reference
+    named = text("batch size {size}", size=mine.batch_size)
+    if mine.batch_size == own.batch_size and mine.learning_rate != own.learning_rate:
+        named = text(
+            "batch size {size} at learning rate {rate:.3g}",
+            size=mine.batch_size,
+            rate=mine.learning_rate,
+        )
     return text(
-        "batch size {size} ends at {metric} {end}{others}",
-        size=mine.batch_size,
+        "{named} ends at {metric} {end}{others}",
+        named=named,
         metric=endings.metric,
         end=_end_text(endings, mine),
         others="".join(f", {other}" for other in _others(advice, endings)),

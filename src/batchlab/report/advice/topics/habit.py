@@ -27,6 +27,12 @@ def habit(told: Told) -> Sentence | None:
         return None
     settled = [*good, *(c for c, _ in worse)]
     open_ones = [c for c in valued if c not in settled]
+    if not settled:
+        said = text(
+            "Whether one of the usual {sizes} is near the best can't be told.",
+            sizes=_sizes(open_ones),
+        )
+        return Sentence(topic=N_("habit"), text=said, verdict="cannot_tell")
     parts = []
     if good:
         parts.append(_of_sizes("{sizes} is {near}", "{sizes} are {near}", good, near_text(advice)))
