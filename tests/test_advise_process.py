@@ -18,7 +18,7 @@ from batchlab.engines.journal import JournalEntry, stored_journal
 from batchlab.errors import StoreError
 from batchlab.store.store import Store
 
-BUDGET_S = 30.0
+BUDGET_S = 20.0
 PATIENCE_S = 120.0
 # What a busy machine may add to the end of the process after its budget: Python's own shutdown.
 LATE_S = 5.0
