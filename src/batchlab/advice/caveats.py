@@ -14,12 +14,10 @@ from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification_runs import reference_cell
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
-from batchlab.records.trial import Status
 
 _CONFIDENCE = 0.95
 # Rates lie on octaves; a found one may lie a little off its octave.
 _UP_TO = 2.1
-_DIVERGED = (Status.DIVERGED, Status.NAN)
 
 
 def caveats_of(
@@ -82,11 +80,9 @@ def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> Reas
     seeds: dict[int, bool] = {}
     for (size, rate, seed), record in records:
         if (size, rate) == (batch_size, learning_rate):
-            seeds[seed] = seeds.get(seed, False) or record.status in _DIVERGED
+            seeds[seed] = seeds.get(seed, False) or record.has_diverged
     diverged = [
-        rate
-        for (size, rate, _), record in records
-        if size == batch_size and record.status in _DIVERGED
+        rate for (size, rate, _), record in records if size == batch_size and record.has_diverged
     ]
     above = [rate for rate in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
     n, held = len(seeds), len(seeds) - sum(seeds.values())

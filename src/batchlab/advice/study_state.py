@@ -155,6 +155,8 @@ class StudyState:
 
         By the same two rules as `optimistic_log_cost`; -inf: nothing tells, inf: it can't at all.
         """
+        if not self.missed_at:
+            return -math.inf
         if self.out_of_reach_as(batch_size) is not None:
             return math.inf
         return self.carried_over().log_steps_not_met(self.missed_at, batch_size)
@@ -164,9 +166,8 @@ class StudyState:
 
         Larger ones need no fewer examples, so they miss it too.
         """
-        longest_steps = self.run_log.longest_steps
-        missed = [size for size, steps in self.missed_at.items() if steps >= longest_steps(size)]
-        smaller = [size for size in missed if size < batch_size]
+        smaller = [size for size in self.missed_at if size < batch_size]
+        smaller = [s for s in smaller if self.missed_at[s] >= self.run_log.longest_steps(s)]
         if not smaller or self.carried_over().rejected.samples_fall is not None:
             return None
         return max(smaller)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from batchlab.advice.objective import distance, shortfall
 from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import TrialRecord
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
 # 10 % of scatter between seeds it lies three standard deviations behind.
@@ -304,8 +304,7 @@ class RateSearch:
 
     def _diverged(self, octave: int) -> bool:
         return any(
-            other == octave and record.status in (Status.DIVERGED, Status.NAN)
-            for (other, _), record in self._records.items()
+            other == octave and record.has_diverged for (other, _), record in self._records.items()
         )
 
     def _octave_of(self, learning_rate: float) -> float:

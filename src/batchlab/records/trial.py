@@ -209,6 +209,11 @@ class TrialRecord:
         return self.status not in (None, Status.OK, Status.TARGET_REACHED, Status.TIMEOUT)
 
     @property
+    def has_diverged(self) -> bool:
+        """Whether its loss grew out of bounds, or was no number any more."""
+        return self.status in (Status.DIVERGED, Status.NAN)
+
+    @property
     def ended_well(self) -> bool:
         """Whether it has ended, and its numbers may be averaged with those of other trials."""
         return self.status is not None and self.status.ended_well
