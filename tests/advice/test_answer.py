@@ -87,6 +87,22 @@ def test_the_best_so_far_is_what_ends_best_where_the_fastest_ends_worse_in_the_m
     assert advice.provisional.batch_size == named
 
 
+def test_the_best_so_far_was_seen_to_end():
+    """What looks fastest was not trained to its end; the reference was."""
+    state = state_of()
+    state.end = END
+    mine = ending_at(128, learning_rate(128), 0.978)
+    unseen = replace(mine, values=(None, None, None), test=(None, None, None))
+    tuned = ending_at(64, 0.02, 0.979)
+    ends = ends_beside(tuned, unseen, better_by=0.0, half=0.001, verdict="open")
+    ends = replace(ends, difference=Estimate.cannot_tell(WHY), standard_error=None, reason=WHY)
+
+    advice = recommended(state, verification=verification(endings=ends), origin="pilot")
+
+    assert advice.verdict == "cannot_tell"
+    assert (advice.provisional.batch_size, advice.provisional.learning_rate) == (64, 0.02)
+
+
 def test_what_stopped_the_study_is_the_reason_and_what_is_missing():
     advice = answer(state_of({}), reason=WHY)
 

@@ -44,7 +44,7 @@ class Advice(ShownInNotebook):
         delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.
         provisional: where it cannot be told: the best so far; others may be better. Of those that
-            were trained to their end, where what looks fastest seems to end worse.
+            were trained to their end, where what looks fastest was not or seems to end worse.
         flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, measured on fresh

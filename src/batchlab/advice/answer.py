@@ -276,9 +276,10 @@ class _Answer:
         against = None if self._verification is None else self._verification.against
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
-        if self._endings is not None and self._endings.is_likely_worse:
-            # Of these it was seen how they end.
-            instead = self._endings.compared_with
+        endings = self._endings
+        if endings is not None and (endings.is_likely_worse or endings.is_unseen):
+            # Of this one it was seen how it ends.
+            instead = endings.compared_with
             return replace(self._at_rate(*instead.cell), cool_down=instead.cool_down)
         best = self._state.best()
         if self._not_followed is not None and self._verification is not None:

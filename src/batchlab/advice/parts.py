@@ -282,6 +282,11 @@ class Endings:
         return self.verdict == "worse" or (value is not None and value < -self.margin)
 
     @property
+    def is_unseen(self) -> bool:
+        """Whether no training of the recommendation came to its end, though the references' did."""
+        return not self.recommended.found
+
+    @property
     def references(self) -> tuple[Ending, ...]:
         """The reference as it is and tuned, as far as they are others than what is recommended."""
         known = {self.recommended.cell: self.recommended}

@@ -392,6 +392,19 @@ def test_the_best_so_far_may_be_what_ends_best_and_not_what_is_fastest() -> None
     assert "What is faster seems to end worse." in told
 
 
+def test_what_was_not_trained_to_its_end_is_not_the_best_so_far() -> None:
+    advice = with_endings(cannot_tell_advice(), verdict="open")
+    assert advice.endings is not None
+    unseen = replace(advice.endings.recommended, values=(None, None, None))
+    tuned = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
+    endings = replace(advice.endings, recommended=unseen)
+
+    told = said(replace(advice, provisional=tuned, endings=endings), "for now")
+
+    assert "batch size 64 with learning rate 0.04 (not yet certain)" in told
+    assert "What may be faster was not trained to its end." in told
+
+
 def test_where_nothing_tried_is_better_the_own_configuration_is_kept_for_now() -> None:
     advice = made_up_advice()
     advice = replace(

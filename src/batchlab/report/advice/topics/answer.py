@@ -84,6 +84,11 @@ def for_now(told: Told) -> Sentence | None:
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
             "is faster seems to end worse."
         )
+    elif endings is not None and endings.is_unseen:
+        best = N_(
+            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
+            "may be faster was not trained to its end."
+        )
     said = text(best, size=found.batch_size, rate=found.learning_rate)
     return Sentence(topic=N_("for now"), text=said)
 
