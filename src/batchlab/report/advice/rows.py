@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate
+from batchlab.advice.parts import Candidate, RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import Row, rounded
 from batchlab.report.parts.palette import Look, looks
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
+
+_FRESH = ("value", "verify")
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -56,12 +59,46 @@ def estimate_row(estimate: Estimate) -> Row:
     return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
 
 
+def fresh_runs(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
+    """The single runs of a configuration, on seeds that had no part in choosing its rate."""
+    for tried in advice.tried:
+        is_same_rate = math.isclose(tried.learning_rate, learning_rate, rel_tol=1e-9)
+        if tried.batch_size == batch_size and is_same_rate and tried.purpose in _FRESH:
+            yield tried
+
+
+def runs_in_words(rows: Iterable[Row], quantity: str) -> list[str]:
+    """Of batch sizes without an estimate, their single runs: "64: single runs of 4.1 s, 5 s"."""
+    runs: dict[str, list[str]] = {}
+    estimated = set()
+    for row in rows:
+        label = str(row.get("batch", ""))
+        if row["kind"] == "run":
+            runs.setdefault(label, []).append(quantity_text(quantity, row["mean"]))
+        elif row["kind"] in ("point", "open"):
+            estimated.add(label)
+    return [
+        text("{size}: single runs of {values}", size=label, values=", ".join(values))
+        for label, values in runs.items()
+        if label not in estimated
+    ]
+
+
 def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
     """The kinds of rows that a chart has to draw."""
     return frozenset(str(row["kind"]) for row in rows)
 
 
-def side_of(looks: tuple[Look, ...], batch_size: int) -> str:
-    """On which side of a batch size words are aligned so that they stay inside the chart."""
-    place = [look.batch_size for look in looks].index(batch_size)
-    return "left" if 2 * place < len(looks) else "right"
+def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
+    """The rows with words told on which side of their batch size these stay inside the chart.
+
+    Args:
+        rows: each with words has the batch size of one of the looks.
+        looks: of the batch sizes on the axis, ascending.
+    """
+    places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
+
+    def side(row: Row) -> str:
+        return "left" if 2 * places[row["batch_size"]] < len(looks) else "right"
+
+    return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)

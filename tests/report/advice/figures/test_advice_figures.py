@@ -89,6 +89,90 @@ def test_a_reference_that_missed_is_drawn_as_a_bound():
     assert "more than" in found["e"].panels[0].alternative
 
 
+def without_estimate(candidate):
+    """One run is too few for an interval, so there is no estimate."""
+    unknown = Estimate.cannot_tell(written("one run"))
+    return replace(candidate, cost=unknown, steps_to_target=unknown)
+
+
+def only_single_runs():
+    """Nothing was settled, and no batch size but the reference was trained on a fresh seed."""
+    advice = replace(cannot_tell_advice(), head_to_head=None, flat_set=(), laws=None)
+    trained = {c.batch_size: without_estimate(c) for c in advice.candidates}
+    trained = {
+        size: c if size == 64 else replace(c, learning_rate=None) for size, c in trained.items()
+    }
+    return replace(advice, candidates=tuple(trained.values()))
+
+
+def test_runs_too_few_for_an_estimate_are_drawn_one_by_one():
+    advice = only_single_runs()
+    found = figures(advice)
+    step_s = advice.candidate(64).step_s.estimate
+    assert step_s is not None
+
+    drawn = rows(found["b"], "run")
+    assert len(drawn) >= 3
+    assert {row["batch_size"] for row in drawn} == {64}
+    timed = [row["mean"] for row in rows(found["a"], "run")]
+    assert timed == pytest.approx([row["mean"] * step_s for row in drawn], rel=1e-3)
+    own = [
+        (t.steps_to_target or t.steps) * step_s
+        for t in advice.tried
+        if t.purpose == "verify"
+        and (t.batch_size, t.learning_rate) == (64, advice.reference.learning_rate)
+    ]
+    as_is = rows(found["a"], "as_is") + rows(found["a"], "bound")
+    assert own
+    assert sorted(row["mean"] for row in as_is) == pytest.approx(sorted(own), rel=1e-3)
+    for key in "ab":
+        assert found[key].absent is None
+        assert "64: single runs of" in found[key].panels[0].alternative
+        assert not any("Large marks" in note or "Bars" in note for note in found[key].notes)
+
+
+def test_beside_an_estimate_single_runs_are_drawn_of_the_others_only():
+    advice = replace(
+        ADVICE,
+        candidates=tuple(
+            without_estimate(c) if c.batch_size == 128 else c for c in ADVICE.candidates
+        ),
+    )
+
+    assert {row["batch_size"] for row in rows(figures(advice)["a"], "run")} == {128}
+    assert rows(figures(ADVICE)["a"], "run") == []
+
+
+def test_without_a_fresh_run_the_figures_say_that_nothing_reached_the_target():
+    advice = only_single_runs()
+    advice = replace(advice, tried=tuple(t for t in advice.tried if t.purpose == "tune"))
+
+    for key in "ab":
+        figure = figures(advice)[key]
+        assert (figure.panels, figure.rows) == ((), ())
+        assert "no run with a tuned rate" in figure.absent.lower()
+
+
+def test_words_in_a_chart_lie_on_the_side_that_has_room():
+    """The last of the batch sizes that are drawn, though larger ones were measured."""
+    drawn = (64, 256)
+    advice = replace(
+        ADVICE,
+        recommendation=replace(ADVICE.recommendation, batch_size=256),
+        candidates=tuple(
+            c if c.batch_size in drawn else replace(without_estimate(c), learning_rate=None)
+            for c in ADVICE.candidates
+        ),
+        flat_set=(256,),
+    )
+    figure = figures(advice)["a"]
+
+    (place,) = rows(figure, "place")
+    (own,) = rows(figure, "words")
+    assert max(c.batch_size for c in advice.candidates) > 1024
+    assert (place["side"], own["side"]) == ("right", "left")
+
+
 def test_a_batch_size_that_was_not_trained_is_hollow():
     first, *others = ADVICE.candidates
     advice = replace(ADVICE, candidates=(replace(first, learning_rate=None), *others))

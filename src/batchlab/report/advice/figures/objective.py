@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from batchlab.advice.advice import Advice
@@ -16,9 +17,11 @@ from batchlab.report.advice.rows import (
     candidate_kind,
     drawn_looks,
     estimate_row,
+    fresh_runs,
     kinds_of,
     label_of,
-    side_of,
+    runs_in_words,
+    with_sides,
 )
 from batchlab.report.advice.tables import candidates_table
 from batchlab.report.parts.charts.axes import ratio_y
@@ -36,14 +39,15 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
     words = objective_words(advice)
     known = [c for c in advice.candidates if c.cost.estimate is not None]
-    rows = tuple(_rows(advice, study, known)) if known else ()
+    rows = tuple(_rows(advice, study, known))
     looks = drawn_looks(advice_looks(advice, study), rows)
+    rows = with_sides(rows, looks)
     # Where the best lies at the top, its words need room there.
     headroom = 0.1 if words.better == "higher" else 0.0
     panel = Panel(
         key=f"{key}-objective",
         title=words.figure_text,
-        alternative=_words(advice, known),
+        alternative=_words(advice, known, rows),
         plot=partial(
             chart,
             "objective",
@@ -58,11 +62,11 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     return Figure(
         key=key,
         title=text("{figure} by batch size", figure=with_a_capital(words.figure_text)),
-        notes=tuple(_notes(advice)),
+        notes=tuple(_notes(advice, rows)),
         absent=None
-        if known
+        if rows
         else text("No batch size has a figure: no run with a tuned rate gave one."),
-        panels=(panel,) if known else (),
+        panels=(panel,) if rows else (),
         data="objective",
         rows=rows,
         table=candidates_table(advice),
@@ -84,9 +88,58 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
         if found is not None and found.batch_size == candidate.batch_size:
             place: Row = {**base, "batch_size": found.batch_size}
             yield {**place, "kind": "ring", "mean": row["mean"]}
-            side = side_of(looks, found.batch_size)
-            yield {**place, "kind": "place", "text": text("recommended"), "side": side}
+            yield {**place, "kind": "place", "text": text("recommended")}
+    for candidate in advice.candidates:
+        if candidate in known or candidate.learning_rate is None:
+            continue  # an estimate stands for its runs
+        row = {**base, "batch_size": candidate.batch_size}
+        row["batch"] = label_of(looks, candidate.batch_size)
+        for figure in _single_runs(advice, candidate, candidate.learning_rate):
+            yield {**row, **figure.as_row("run")}
     yield from _as_is(advice, study)
+
+
+@dataclass(frozen=True, slots=True)
+class _Single:
+    """The figure of one run as it is shown; or the target was not reached by then."""
+
+    shown: float
+    is_bound: bool
+
+    def as_row(self, kind: str) -> Row:
+        return {"kind": "bound" if self.is_bound else kind, "mean": rounded(self.shown)}
+
+
+def _single_runs(advice: Advice, candidate: Candidate, rate: float) -> list[_Single]:
+    """By single runs on fresh seeds; how a metric ends is in the figure of whole trainings."""
+    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
+    each = per_step.get(advice.objective)
+    if each is None or advice.target is None:
+        return []
+    runs = fresh_runs(advice, candidate.batch_size, rate)
+    return [
+        _Single(each * (run.steps_to_target or run.steps), run.steps_to_target is None)
+        for run in runs
+    ]
+
+
+def _reference_runs(advice: Advice) -> list[_Single]:
+    """The reference as it is, seed by seed, of the verification where there was one."""
+    head, reference = advice.head_to_head, advice.reference
+    if head is None:
+        own = advice.candidate(reference.batch_size)
+        if own is None or own.learning_rate == reference.learning_rate:
+            return []  # its runs are those of its batch size
+        return _single_runs(advice, own, reference.learning_rate)
+    words = objective_words(advice)
+    bounds = head.reference_bounds or (None,) * len(head.reference)
+    found = []
+    for figure, bound in zip(head.reference, bounds, strict=False):
+        if figure is not None:
+            found.append(_Single(words.shown(figure), is_bound=False))
+        elif bound is not None:
+            found.append(_Single(bound, is_bound=True))
+    return found
 
 
 def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
@@ -101,55 +154,47 @@ def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
 
 
 def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
-    """The reference configuration as it is, at its own rate, seed by seed."""
-    head = advice.head_to_head
-    if head is None:
-        return
     looks, size = advice_looks(advice, study), advice.reference.batch_size
+    runs = _reference_runs(advice)
+    if not runs:
+        return
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
-    highest: float | None = None
-    bounds = head.reference_bounds or (None,) * len(head.reference)
-    words = objective_words(advice)
-    for figure, bound in zip(head.reference, bounds, strict=False):
-        value = None if figure is None else words.shown(figure)
-        if value is not None:
-            yield {**base, "kind": "as_is", "mean": rounded(value)}
-        elif bound is not None:
-            yield {**base, "kind": "bound", "mean": rounded(bound)}
-        drawn = value if value is not None else bound
-        if drawn is not None:
-            highest = drawn if highest is None else max(highest, drawn)
-    if highest is not None:
-        yield {
-            **base,
-            "kind": "words",
-            "mean": rounded(highest),
-            "text": reference_words(advice).configuration,
-            "side": side_of(looks, size),
-        }
+    for run in runs:
+        yield {**base, **run.as_row("as_is")}
+    yield {
+        **base,
+        "kind": "words",
+        "mean": rounded(max(run.shown for run in runs)),
+        "text": reference_words(advice).configuration,
+    }
 
 
-def _words(advice: Advice, known: list[Candidate]) -> str:
+def _words(advice: Advice, known: list[Candidate], rows: tuple[Row, ...]) -> str:
     words = objective_words(advice)
     shown = [(c.batch_size, words.shown_estimate(c.cost)) for c in known]
-    values = "; ".join(f"{size}: {estimate_text(words.quantity, cost)}" for size, cost in shown)
+    values = [f"{size}: {estimate_text(words.quantity, cost)}" for size, cost in shown]
+    values += runs_in_words(rows, words.quantity)
     inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_set) or text("none")
     return text(
         "Chart of {figure} against batch size, each at its own tuned learning rate. {values}. "
         "In the flat set: {inside}.",
         figure=words.figure_text,
-        values=values,
+        values="; ".join(values),
         inside=inside,
     )
 
 
-def _notes(advice: Advice) -> Iterator[str]:
+def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     words = objective_words(advice)
-    yield text(
-        "Each batch size at its own tuned learning rate, valued on seeds that did not choose it. "
-        "Bars and band: 95 % intervals of each batch size alone."
-    )
-    if any(c.learning_rate is None and c.cost.estimate is not None for c in advice.candidates):
+    kinds = kinds_of(rows)
+    if not {"point", "open"}.isdisjoint(kinds):
+        yield text(
+            "Each batch size at its own tuned learning rate, valued on seeds that did not choose "
+            "it. Bars and band: 95 % intervals of each batch size alone."
+        )
+    if "run" in kinds:
+        yield text("Small circles: single runs at a tuned learning rate, too few for an interval.")
+    if "open" in kinds:
         yield text("Hollow: not trained itself; read off the fitted curve.")
     if advice.flat_set:
         yield text(
@@ -158,11 +203,10 @@ def _notes(advice: Advice) -> Iterator[str]:
             best=words.within_text,
             share=share_text(advice.delta),
         )
-    head = advice.head_to_head
-    if head is not None and any(value is not None for value in head.reference):
+    if "as_is" in kinds:
         own = reference_words(advice).configuration
         yield text("×: {own}, at its own learning rate, one mark a fresh seed.", own=own)
-    if head is not None and any(value is None for value in head.reference):
+    if "bound" in kinds:
         yield text("↑: it had not reached the target by then; the figure is larger than this.")
 
 

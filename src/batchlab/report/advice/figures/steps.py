@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -14,8 +13,10 @@ from batchlab.report.advice.rows import (
     candidate_kind,
     drawn_looks,
     estimate_row,
+    fresh_runs,
     kinds_of,
     label_of,
+    runs_in_words,
 )
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
@@ -28,8 +29,6 @@ from batchlab.report.parts.table import Column, Table, Value
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
-FRESH = ("value", "verify")
-
 
 def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
@@ -39,12 +38,12 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     absent = None
     if advice.target is None:
         absent = text("There is no target: every batch size got the same fixed run.")
-    elif not measured:
+    elif not rows:
         absent = text("No run with a tuned rate reached the target.")
     panel = Panel(
         key=f"{key}-steps",
         title=label_text("steps_to_target"),
-        alternative=_words(measured),
+        alternative=_words(measured, rows),
         plot=partial(
             chart,
             "steps",
@@ -68,14 +67,12 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     )
 
 
-def _words(measured: list[Candidate]) -> str:
-    return text(
-        "Chart of steps to target against batch size. {values}.",
-        values="; ".join(
-            f"{c.batch_size}: {estimate_text('steps_to_target', c.steps_to_target)}"
-            for c in measured
-        ),
-    )
+def _words(measured: list[Candidate], rows: tuple[Row, ...]) -> str:
+    values = [
+        f"{c.batch_size}: {estimate_text('steps_to_target', c.steps_to_target)}" for c in measured
+    ]
+    values += runs_in_words(rows, "steps_to_target")
+    return text("Chart of steps to target against batch size. {values}.", values="; ".join(values))
 
 
 def _rows(advice: Advice, study: Study) -> Iterator[Row]:
@@ -98,21 +95,18 @@ def _rows(advice: Advice, study: Study) -> Iterator[Row]:
                 "batch": label_of(looks, candidate.batch_size),
                 **estimate_row(candidate.steps_to_target),
             }
-    for tried in advice.tried:
-        own = advice.candidate(tried.batch_size)
-        if own is None or own.learning_rate is None or tried.purpose not in FRESH:
+        if candidate.learning_rate is None:
             continue
-        if not math.isclose(tried.learning_rate, own.learning_rate, rel_tol=1e-9):
-            continue
-        base: Row = {
-            "panel": "steps",
-            "batch_size": tried.batch_size,
-            "batch": label_of(looks, tried.batch_size),
-        }
-        if tried.steps_to_target is not None:
-            yield {**base, "kind": "run", "mean": rounded(tried.steps_to_target)}
-        elif tried.steps:
-            yield {**base, "kind": "bound", "mean": tried.steps}
+        for tried in fresh_runs(advice, candidate.batch_size, candidate.learning_rate):
+            base: Row = {
+                "panel": "steps",
+                "batch_size": tried.batch_size,
+                "batch": label_of(looks, tried.batch_size),
+            }
+            if tried.steps_to_target is not None:
+                yield {**base, "kind": "run", "mean": rounded(tried.steps_to_target)}
+            elif tried.steps:
+                yield {**base, "kind": "bound", "mean": tried.steps}
 
 
 def _critical_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
@@ -137,11 +131,10 @@ def _critical_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
 
 
 def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+    if any(row["kind"] == "point" for row in rows):
+        yield text("Large marks: the estimate with its 95 % interval.")
     if any(row["kind"] == "run" for row in rows):
-        yield text(
-            "Large marks: the estimate with its 95 % interval; small circles: the single runs on "
-            "fresh seeds."
-        )
+        yield text("Small circles: single runs on fresh seeds.")
     if any(row["kind"] == "open" for row in rows):
         yield text("Hollow: not trained itself; read off the fitted curve.")
     if any(row["kind"] == "bound" for row in rows):
