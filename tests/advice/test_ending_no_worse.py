@@ -15,6 +15,8 @@ from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
 from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.run_log import RunLog
+from batchlab.records.estimate import Estimate
+from batchlab.records.reason import Reason
 from batchlab.words.reasons import reason_text
 
 STEP_S = knee(1024)
@@ -201,6 +203,54 @@ def test_with_too_little_for_three_trainings_two_tell_how_it_seems_to_end():
     assert not advice.endings.seems_worse
     assert advice.provisional.batch_size == advice.endings.recommended.batch_size > 64
     assert "too few whole trainings" in reason_text(advice.reason)
+
+
+def unseen(found):
+    """A verification in which no training of the batch size came to its end."""
+    endings = found.endings
+    if endings is None:  # nothing was left for it
+        return found
+    nothing = tuple(None for _ in endings.seeds)
+    mine = replace(endings.recommended, values=nothing, test=nothing)
+    why = Reason.of("ending_seen_once", size=mine.batch_size)
+    endings = replace(
+        endings,
+        recommended=mine,
+        difference=Estimate.cannot_tell(why),
+        standard_error=None,
+        verdict="open",
+        reason=why,
+    )
+    return replace(found, endings=endings)
+
+
+def test_what_no_training_came_to_the_end_of_gives_way_to_the_next_fastest(monkeypatch):
+    seen, asked = conclusion.verify, []
+
+    def verify(state, size, **settings):
+        asked.append(size)
+        found = seen(state, size, **settings)
+        return unseen(found) if size == asked[0] else found
+
+    monkeypatch.setattr(conclusion, "verify", verify)
+
+    advice, _ = advised()
+
+    assert len(asked) >= 2
+    assert advice.recommendation.batch_size == asked[1] != asked[0]
+    assert advice.verdict == "better"  # the fastest may be better still
+
+
+def test_where_nothing_faster_came_to_its_end_the_better_reference_stays_for_now(monkeypatch):
+    seen = conclusion.verify
+    monkeypatch.setattr(
+        conclusion, "verify", lambda state, size, **settings: unseen(seen(state, size, **settings))
+    )
+
+    advice, _ = advised()
+
+    assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
+    assert advice.provisional.batch_size == 64
 
 
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):

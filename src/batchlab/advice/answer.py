@@ -206,7 +206,7 @@ class _Answer:
 
     def _what_is_missing(self, decision: Decision) -> Reason:
         if self._passed_over is not None:
-            return _seems_to_end_worse(self._passed_over)
+            return _why_passed_over(self._passed_over)
         if self._not_followed is not None:
             return Reason.of("faster_not_followed", size=self._not_followed)
         if self._outcome.is_cooled:
@@ -276,10 +276,9 @@ class _Answer:
         against = None if self._verification is None else self._verification.against
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)
-        endings = self._endings
-        if endings is not None and (endings.is_likely_worse or endings.is_unseen):
+        if self._endings is not None and self._endings.gives_way:
             # Of this one it was seen how it ends.
-            instead = endings.compared_with
+            instead = self._endings.compared_with
             return replace(self._at_rate(*instead.cell), cool_down=instead.cool_down)
         best = self._state.best()
         if self._not_followed is not None and self._verification is not None:
@@ -346,8 +345,10 @@ def _for_sure_above_one(gain: Estimate) -> bool:
     return gain.low is not None and gain.low > 1
 
 
-def _seems_to_end_worse(endings: Endings) -> Reason:
+def _why_passed_over(endings: Endings) -> Reason:
     mine, other = endings.recommended, endings.compared_with
+    if endings.is_unseen:
+        return Reason.of("faster_not_seen_to_end", size=mine.batch_size)
     return Reason.of(
         "faster_seems_to_end_worse",
         size=mine.batch_size,

@@ -98,9 +98,9 @@ class _InTurn:
             endings = verified.endings
             if endings is None:
                 return self._best_known() or found
-            if not (verified.is_settled or endings.is_likely_worse):
+            if not (verified.is_settled or endings.gives_way):
                 return self._shown or found
-            if endings.is_likely_worse:
+            if endings.gives_way:
                 _take_out(state, endings)
                 if endings.verdict == "open":
                     self._passed.append(found)
@@ -108,7 +108,7 @@ class _InTurn:
                 self._shown = found
                 if found.is_fastest and decision.verdict != "cannot_tell":
                     return found
-            another = _decided_again(state, is_out=endings.is_likely_worse)
+            another = _decided_again(state, is_out=endings.gives_way)
             if another is None:
                 stopped = Reason.of("all_end_worse", why=endings.reason)
                 return self._best_known() or Conclusion(verification=verified, reason=stopped)

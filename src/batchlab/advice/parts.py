@@ -287,6 +287,11 @@ class Endings:
         return not self.recommended.found
 
     @property
+    def gives_way(self) -> bool:
+        """Whether the next fastest is looked at, and the better reference is named for now."""
+        return self.is_likely_worse or self.is_unseen
+
+    @property
     def references(self) -> tuple[Ending, ...]:
         """The reference as it is and tuned, as far as they are others than what is recommended."""
         known = {self.recommended.cell: self.recommended}

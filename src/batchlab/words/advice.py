@@ -26,6 +26,10 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
         "takes more epochs than the budget had left for"
     ),
+    "faster_not_seen_to_end": N_(
+        "batch size {size} gets to the level sooner, but no training of it came to its end on a "
+        "fresh seed"
+    ),
     "others_not_cooled": N_(
         "with a cool-down batch size {size} takes a whole training, and no other batch size was "
         "tried with one"
