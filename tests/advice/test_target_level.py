@@ -7,6 +7,7 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.end_level import end_so_far
 from batchlab.advice.objective import best_value
 from batchlab.advice.target_level import easier, from_pilot, neighbours, of_two_seeds
 from batchlab.engines.contract import run_all
@@ -106,22 +107,24 @@ def test_where_the_reference_learned_nothing_by_its_planned_end_another_rate_set
     assert level.origin == "pilot"
 
 
-def test_a_pilot_without_a_plateau_sets_an_easier_level_that_it_did_meet():
+def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
     record = simulated(1000)
 
     level = from_pilot(ASKED, [record], planned_steps=LONG)
 
-    assert level.origin == "easier"
-    assert record.crossing(level.target).samples <= 0.6 * record.samples
+    so_far = end_so_far(ASKED, record)
+    assert (level.origin, level.end) == ("easier", None)
+    assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
+    assert record.crossing(level.target).samples <= record.samples
 
 
 def test_a_level_on_the_way_is_one_of_the_reference_as_it_is():
     """A faster rate beside it may already be where the reference never gets."""
     slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
 
-    level = from_pilot(ASKED, [slow, fast], planned_steps=LONG)
+    both = from_pilot(ASKED, [slow, fast], planned_steps=LONG)
 
-    assert level.target == easier(ASKED, [slow], why=written("")).target
+    assert both.target == from_pilot(ASKED, [slow], planned_steps=LONG).target
 
 
 def test_of_several_runs_the_best_sets_the_easier_level():

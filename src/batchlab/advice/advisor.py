@@ -9,6 +9,7 @@ from batchlab.advice.allocation import allocate
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion, concluded
 from batchlab.advice.exploration import explore
+from batchlab.advice.few_trainings import concluded_by_race, end_to_race_to
 from batchlab.advice.objective import best_value
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
@@ -24,7 +25,11 @@ from batchlab.advice.target_level import (
     untrained_value,
 )
 from batchlab.advice.tuning import learning_cost_of
-from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
+from batchlab.advice.verification_runs import (
+    needed_later,
+    reserve,
+    reserve_shortly,
+)
 from batchlab.advice.whole_training import whole_steps
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
@@ -40,6 +45,8 @@ _PILOT_SHARE = 1 / 6
 _SHARE_TO_A_PLANNED_END = 1 / 4
 # A tuned rate may meet the target so many times sooner than the faster of the pilots.
 _TUNED_IS_FASTER = 2.0
+# With few whole trainings one of them is the pilot, up to a third of the budget.
+_SHARE_OF_FEW = 0.34
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
@@ -87,7 +94,11 @@ class _Advisor:
         self._run_log.needed_later = lambda: needed_later(self._state)
         reference = self._question.option(self._question.reference.batch_size)
         if reference.note is None:
-            stopped = self._tune_reference()
+            stopped = self._set_target()
+            end = end_to_race_to(self._state, at_once=self._at_once)
+            if stopped is None and end is not None:
+                return concluded_by_race(self._state, end)
+            stopped = stopped or self._tune_reference()
         else:
             stopped = Reason.of(
                 "reference_cannot_run", size=reference.batch_size, why=reference.note
@@ -131,18 +142,20 @@ class _Advisor:
 
     # ---- the target and the reference
 
+    def _set_target(self) -> Reason | None:
+        """Where none was given, a pilot sets it; what stopped it, or None."""
+        if self._question.objective == "quality" or self._question.target is not None:
+            return None
+        return self._pilot()
+
     def _tune_reference(self) -> Reason | None:
-        """Set the target and tune the reference batch size; what stopped it, or None."""
+        """Tune the reference batch size; what stopped it, or None."""
         question, state = self._question, self._state
         size = question.reference.batch_size
         if question.objective == "quality":
             limit = state.horizon_steps(size)
         else:
             limit = self._share_steps(_SEARCH_SHARE)
-            if question.target is None:
-                stopped = self._pilot()
-                if stopped is not None:
-                    return stopped
         limit = min(limit, self._run_log.longest_steps(size))
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
@@ -226,7 +239,10 @@ class _Advisor:
         longest = self._run_log.longest_steps(self._question.reference.batch_size)
         if longest <= self._share_steps(_SHARE_TO_A_PLANNED_END):
             return longest
-        return min(longest, self._share_steps(_PILOT_SHARE))
+        alone = self._run_log.affordable_steps(
+            self._question.reference.batch_size, _SHARE_OF_FEW * self._question.budget_s
+        )
+        return min(longest, max(alone, self._share_steps(_PILOT_SHARE)))
 
     def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap."""

@@ -273,6 +273,8 @@ class _Answer:
         )
 
     def _provisional(self) -> Configuration | None:
+        if self._outcome.raced is not None:
+            return self._at_rate(*self._outcome.raced)
         against = None if self._verification is None else self._verification.against
         if against is not None and against.instead is not None:
             return self._at_rate(*against.instead)

@@ -30,6 +30,8 @@ class Conclusion:
             the budget had left, and another one was verified.
         passed_over: how the one that looks fastest ends, where it seems to end worse, though not
             for sure, and another one was verified.
+        raced: the configuration that won a race of single runs, where the budget had too few
+            trainings for more.
         reason: what stopped it before a decision.
     """
 
@@ -37,6 +39,7 @@ class Conclusion:
     verification: Verification | None = None
     not_followed: int | None = None
     passed_over: Endings | None = None
+    raced: CellKey | None = None
     reason: Reason | None = None
 
     @property
@@ -101,7 +104,7 @@ class _InTurn:
             if not (verified.is_settled or endings.gives_way):
                 return self._shown or found
             if endings.gives_way:
-                _take_out(state, endings)
+                take_out(state, endings)
                 if endings.verdict == "open":
                     self._passed.append(found)
             else:
@@ -133,7 +136,7 @@ class _InTurn:
         if again.endings is None:
             return found
         if again.endings.is_likely_worse:
-            _take_out(state, again.endings)
+            take_out(state, again.endings)
         else:
             del state.ruled_out[size]
         if again.endings.verdict == "no_worse":
@@ -165,7 +168,7 @@ class _InTurn:
         return self._shown or (self._passed[0] if self._passed else None)
 
 
-def _take_out(state: StudyState, endings: Endings) -> None:
+def take_out(state: StudyState, endings: Endings) -> None:
     """No longer compare a batch size that ends worse, or seems to."""
     size = endings.recommended.batch_size
     state.ruled_out[size] = endings.reason

@@ -84,6 +84,15 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     return _ended(question, record, values, ended_by)
 
 
+def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
+    """What a run of the reference was at when the budget cut it, as if it had ended there.
+
+    None where it failed, or was not evaluated in its last quarter.
+    """
+    values = last_values(question, record, overfits=False)
+    return _ended(question, record, values, "planned_end") if values else None
+
+
 def worse_of(
     question: Question, end: EndLevel, again: TrialRecord
 ) -> tuple[EndLevel, float] | None:

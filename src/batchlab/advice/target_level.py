@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from batchlab.advice.end_level import EndLevel, as_well_as, end_level, worse_of
+from batchlab.advice.end_level import EndLevel, as_well_as, end_level, end_so_far, worse_of
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.parts import TargetOrigin
 from batchlab.advice.question import Question
@@ -71,7 +71,11 @@ def from_pilot(
         plateau = plateau_of(records[0], metric=question.metric, better=question.better)
         why = Reason.of("pilot_without_plateau", why=plateau.reason)
         # On the way of the reference: another's may lie beyond where the reference ends.
-        return easier(question, records[:1], why=why) or easier(question, records, why=why)
+        so_far = end_so_far(question, records[0])
+        if so_far is not None and not _has_learned_nothing(question, records[0], so_far):
+            cut = _at_the_end(question, so_far, why)
+            return replace(cut, origin="easier", end=None)
+        return easier(question, records, why=why)
     best = ends[0]
     sign = 1 if question.better == "higher" else -1
     for other in ends[1:]:

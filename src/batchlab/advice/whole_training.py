@@ -9,14 +9,14 @@ from batchlab.advice.study_state import StudyState
 
 # A rate that takes longer to the level gets half as much again, so that its last quarter lies
 # beyond it.
-_BEYOND_THE_LEVEL = 1.5
+BEYOND_THE_LEVEL = 1.5
 
 
 def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) -> None:
     """Let the trainings of these configurations be equally long from here on.
 
     As many passes as the reference takes to its end; where one of them is slower to the level,
-    `_BEYOND_THE_LEVEL` of what that takes. No longer than the question allows.
+    `BEYOND_THE_LEVEL` of what that takes. No longer than the question allows.
 
     Args:
         state: the runs; the end of a training was seen.
@@ -28,7 +28,7 @@ def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) ->
         tuned = state.tuned.get(size)
         if tuned is None or (size, rate) != state.cell(size) or tuned.learning_cost is None:
             continue
-        steps = round(_BEYOND_THE_LEVEL * tuned.learning_cost)
+        steps = round(BEYOND_THE_LEVEL * tuned.learning_cost)
         longest = max(longest, state.run_log.plan(size).epoch_at(steps))
     state.whole_epochs = min(longest, state.question.longest_epochs or longest)
 

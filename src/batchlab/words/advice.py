@@ -26,6 +26,9 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
         "takes more epochs than the budget had left for"
     ),
+    "single_runs": N_(
+        "the budget has few whole trainings, so single runs were compared, and nothing is certain"
+    ),
     "faster_not_seen_to_end": N_(
         "batch size {size} gets to the level sooner, but no training of it came to its end on a "
         "fresh seed"

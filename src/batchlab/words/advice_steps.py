@@ -38,6 +38,12 @@ MESSAGES: dict[str, Message] = {
     ),
     "smaller_may_be_better": N_("a smaller batch may be better"),
     "larger_may_be_better": N_("a larger batch may be better"),
+    "race_size": N_("race batch size {size}"),
+    "race_against": N_("single runs against {lead}, which leads"),
+    "race_ended": N_("train batch size {size} at rate {rate:rate} to its end"),
+    "race_ends_worse_by": N_(
+        "what is soonest may end worse; beside the reference it does by {margins:.2g} margins"
+    ),
     "size_is_out": N_("batch size {size} is out"),
     "size_is_passed_over": N_("batch size {size} is passed over"),
     "asked_a_further_seed": N_("asked a further seed for the rate of batch size {size}"),

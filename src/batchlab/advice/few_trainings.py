@@ -1,0 +1,91 @@
+"""FewTrainings: a study whose budget has a handful of whole trainings ends with a race.
+
+There is nothing in it to value a batch size with on seeds of its own. What wins a race of single
+runs is followed on fresh seeds with what is left, and named for now: nothing is certain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batchlab.advice.conclusion import Conclusion, take_out
+from batchlab.advice.end_level import EndLevel, end_so_far
+from batchlab.advice.endings import endings_of
+from batchlab.advice.race import Race
+from batchlab.advice.run_log import CellKey, steps_to
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.tuning import RateSearch
+from batchlab.advice.verification import Verification, nothing_verified
+from batchlab.advice.verification_runs import reference_cell
+from batchlab.advice.verify import verify
+from batchlab.advice.whole_training import whole_steps
+from batchlab.records.reason import Reason
+
+# With so many whole trainings of the reference left after the pilot, more can be shown than by a
+# race.
+_ENOUGH = 8.0
+
+
+def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
+    """What the pilot ended with, or was at when it was cut.
+
+    Args:
+        state: the runs; the target is set.
+        at_once: how many single runs go side by side.
+
+    Returns:
+        None where the budget has trainings for more than a race, or a target was given.
+    """
+    question, run_log = state.question, state.run_log
+    record = run_log.records.get((*reference_cell(state), state.seeds.tune[0]))
+    is_asked = question.target is None and question.objective != "quality"
+    if not is_asked or run_log.until is None or record is None or record.has_failed:
+        return None
+    if state.end is None:
+        return end_so_far(question, record)
+    size = question.reference.batch_size
+    whole_s = run_log.run_s(size, whole_steps(state, size))
+    return state.end if run_log.left_s() * at_once < _ENOUGH * whole_s else None
+
+
+def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
+    """The winner of a race, if it does not seem to end worse on fresh seeds; else the next."""
+    reference = reference_cell(state)
+    # Of what the exact comparison needs later nothing is needed here.
+    state.run_log.needed_later = tuple
+    why = Reason.of("single_runs")
+    for cell in Race(state=state, end=end).run():
+        if cell == reference:
+            break
+        verification = _followed(state, cell)
+        endings = verification.endings
+        if endings is None or not endings.gives_way:
+            return Conclusion(raced=cell, verification=verification, reason=why)
+        take_out(state, endings)
+    return Conclusion(raced=reference, reason=why)
+
+
+def _followed(state: StudyState, cell: CellKey) -> Verification:
+    """What fresh seeds say, as far as the budget reaches; else how it ended on the race's seed."""
+    (size, rate), seed = cell, state.seeds.tune[0]
+    assert state.run_log.until is not None
+    cost = steps_to(state.run_log.records[*cell, seed], state.run_log.until)
+    state.tuned[size] = RateSearch(
+        run_log=state.run_log, batch_size=size, learning_rate=rate, learning_cost=cost
+    )
+    if state.end is None:
+        return nothing_verified(size)
+    found = verify(state, size)
+    if found.endings is not None:
+        return found
+    return replace(
+        found,
+        endings=endings_of(
+            state,
+            (seed,),
+            recommended=cell,
+            reference=reference_cell(state),
+            tuned=None,
+            n_looks=1,
+        ),
+    )

@@ -1,0 +1,95 @@
+"""The race: a batch size and a rate from a handful of trainings."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.advisor import advise
+
+EPOCHS = 12.0
+END = 1 - 0.03 / 1.05  # the level of the truth is 5 % of the errors below it
+OWN = (64, 0.01)
+STEP_S = knee(1024)
+# To the level the reference takes 4.4 epochs, a batch of 1024 10.7 of the 12.
+FLAT = {"s_min": 150.0, "b_crit": 400.0}
+
+
+def raced(*, trainings=4.0, n_workers=1, salt=0, step_s=STEP_S, **truth):
+    """The advice of a study that has so many whole trainings of the reference."""
+    known = Truth(**({"end": lambda size, rate: END, "end_noise": 0.0002} | FLAT | truth))
+    engine = SimulatedEngine(truth=known, step_s=step_s, n_workers=n_workers, salt=salt)
+    whole_s = EPOCHS * (N_TRAIN // 64 + 1) * step_s(64)
+    asked = question(
+        step_s,
+        budget_s=trainings * whole_s,
+        target=None,
+        target_origin="pilot",
+        longest_epochs=EPOCHS,
+    )
+    return advise(asked, engine), engine
+
+
+def named(advice):
+    return advice.provisional.batch_size, advice.provisional.learning_rate
+
+
+def time_s(truth, cell, step_s):
+    return truth.steps(*cell) * step_s(cell[0])
+
+
+@pytest.mark.parametrize(
+    ("trainings", "n_workers"), [(1.5, 1), (3.0, 1), (5.0, 1), (1.5, 2), (3.0, 2)]
+)
+def test_with_a_handful_of_trainings_what_is_named_is_near_the_best(trainings, n_workers):
+    truth, step_s = Truth(**FLAT), STEP_S
+    best_s = min(truth.best_steps(size) * step_s(size) for size in (256, 512, 1024, 2048))
+
+    times = []
+    for salt in range(5):
+        advice, engine = raced(trainings=trainings, n_workers=n_workers, salt=salt)
+        assert advice.verdict == "cannot_tell"
+        assert advice.reason.code == "single_runs"
+        assert engine.spent_s() <= 1.05 * advice.budget_s
+        times.append(time_s(truth, named(advice), step_s))
+
+    # The reference takes 6.6 times as long as the best, at its tuned rate 5.2 times.
+    assert statistics.median(times) <= 1.4 * best_s
+    assert max(times) <= 2.5 * best_s
+
+
+@pytest.mark.parametrize(("margins", "sizes"), [(3, [512, 256, 128]), (8, [512, 128])])
+def test_a_batch_size_that_ends_worse_gives_way_to_a_smaller_one(margins, sizes):
+    """A far worse one to a quarter of it: no rate beside it mends that."""
+    worse = margins * 0.05 * (1 - END)
+    advice, _ = raced(trainings=5.0, end=lambda size, rate: END - (worse if size > 128 else 0.0))
+
+    assert advice.provisional.batch_size == 128
+    seen = [step.did.named["size"] for step in advice.steps if step.did.code == "race_ended"]
+    assert list(dict.fromkeys(seen)) == sizes
+
+
+def test_where_nothing_is_sooner_the_reference_stays_and_no_challenger_is_followed_far():
+    """A step takes as long as its examples, and the rate is the best already."""
+    step_s = knee(8)
+    advice, _ = raced(step_s=step_s, best_rate=0.01, b_crit=20.0)
+
+    assert named(advice) == OWN
+    (own,) = [t for t in advice.tried if (t.batch_size, t.learning_rate) == OWN]
+    followed = [t.steps * step_s(t.batch_size) for t in advice.tried if t.purpose == "tune"]
+    assert followed
+    assert max(followed) <= 0.5 * own.steps_to_target * step_s(64)
+
+
+def test_the_race_is_on_the_pilots_seed_and_what_it_names_is_followed_on_fresh_ones():
+    advice, _ = raced(trainings=5.0)
+
+    raced_on = {run.seed for run in advice.tried if run.purpose in ("pilot", "tune")}
+    assert len(raced_on) == 1
+    assert advice.endings is not None
+    assert advice.endings.recommended.cell == named(advice)
+    assert not raced_on & set(advice.endings.seeds)
+    assert len(advice.endings.recommended.found) >= 1
