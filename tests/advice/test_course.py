@@ -45,6 +45,8 @@ def test_a_run_that_is_no_better_than_at_its_start_is_slower_by_any_factor():
     flat = course((0, 0.1), (10, 0.1), (20, 0.1))
 
     assert slower_by(flat, approach(0.1, 20), most=1.0) == math.inf
+    assert slower_by(approach(0.1, 20), flat, most=1.0) == 0.0
+    assert slower_by(flat, flat, most=1.0) == math.inf
 
 
 @pytest.mark.parametrize(("better", "first"), [("higher", 1), ("lower", -1)])

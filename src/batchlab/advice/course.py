@@ -76,10 +76,12 @@ def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
         most: levels beyond this one are not compared.
 
     Returns:
-        Infinite where the challenger is no better than at its start.
+        Infinite where the challenger is no better than at its start, 0 where the leader is not.
     """
-    level = min(challenger.best, leader.best, most)
-    if level <= leader.start or challenger.best <= challenger.start:
+    if challenger.best <= challenger.start:
         return math.inf
+    if leader.best <= leader.start:
+        return 0.0
+    level = min(challenger.best, leader.best, most)
     leaders = leader.cost_to(level)
     return challenger.cost_to(level) / leaders if leaders > 0 else math.inf

@@ -105,7 +105,8 @@ class Race:
 
     def _first(self) -> Place:
         size = _nearest(self._sizes, _FIRST_TIMES * self._own[0])
-        return size, self._known_octave(size, _FIRST_OCTAVE)
+        octave = _FIRST_OCTAVE + round(self.state.first_octave)
+        return size, self._known_octave(size, octave)
 
     def _climb(self, start: Place, *, stride: int) -> Place:
         """The best rate of a batch size: up or down in strides as long as that is sooner."""
@@ -176,6 +177,7 @@ class Race:
         """Follow runs side by side as long as they may win; whether one of them leads now."""
         leader, lead_cost = self._course(self._lead), self.costs[self._lead]
         whole = lead_cost if math.isfinite(lead_cost) else leader.cost_to(self._level(leader))
+        whole = whole or leader.cost  # it has learned nothing
         self._reserve()
         going, followed = list(places), _FIRST_STRETCH * whole
         while going and self._follow(going, followed, watched_from=_WATCHED_FROM * whole):
