@@ -53,9 +53,8 @@ _SEARCH_SHARE = 1 / 8
 _PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 # A level given by the user is searched for in steps of two octaves: the reference rate may be far.
 _COARSE = (2, 1)
-# Where the budget has left fewer whole trainings of the reference than that, two octaves are fine
-# enough for it, and one seed for the level: what more would bring is spent better on other batch
-# sizes.
+# Where the budget has left fewer whole trainings of the reference than that, one seed sets the
+# level and values the reference: what more would bring is spent better on other batch sizes.
 _DEAR = 30.0
 # A single run takes as long on many cores as on one, and what follows it waits: of the budget's
 # cores so many count for the runs that all others wait for.
@@ -166,7 +165,7 @@ class _Advisor:
             Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
         )
         is_dear = self._is_dear()
-        tuned = state.tune(size, limit_steps=limit, strides=_COARSE[:1] if is_dear else _COARSE)
+        tuned = state.tune(size, limit_steps=limit, strides=_COARSE)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
