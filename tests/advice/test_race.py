@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
@@ -102,3 +103,83 @@ def test_where_the_reference_learns_nothing_another_rate_is_found():
     assert "pilot_at_other_rates" in [step.did.code for step in advice.steps]
     assert advice.provisional.batch_size > 64
     assert advice.provisional.learning_rate >= 0.64
+
+
+def test_another_pilot_that_set_the_level_is_in_the_race():
+    """The reference learns nothing, and all that is larger ends worse."""
+    advice, _ = raced(
+        trainings=6.0,
+        best_rate=0.64,
+        left=0.2,
+        end=lambda size, rate: END - (0.02 if size > 64 else 0.0),
+    )
+
+    assert named(advice)[0] == 64
+    assert named(advice)[1] >= 0.32
+
+
+def test_batch_sizes_that_are_no_neighbours_are_raced_in_turn():
+    step_s = STEP_S
+    known = Truth(**FLAT, end=lambda size, rate: END - (0.02 if size > 256 else 0.0))
+    engine = SimulatedEngine(truth=known, step_s=step_s)
+    asked = question(
+        step_s,
+        budget_s=5 * EPOCHS * 313 * step_s(64),
+        target=None,
+        longest_epochs=EPOCHS,
+        sizes=(64, 256, 512),
+    )
+
+    advice = advise(asked, engine)
+
+    assert advice.provisional.batch_size == 256
+
+
+def test_where_no_larger_batch_size_is_in_question_the_rate_is_raced():
+    known = Truth(**FLAT, end=lambda size, rate: END)
+    engine = SimulatedEngine(truth=known, step_s=STEP_S)
+    asked = question(
+        STEP_S,
+        budget_s=5 * EPOCHS * 313 * STEP_S(64),
+        target=None,
+        longest_epochs=EPOCHS,
+        sizes=(16, 32, 64),
+    )
+
+    advice = advise(asked, engine)
+
+    assert named(advice)[0] == 64
+    assert named(advice)[1] in (0.02, 0.04, 0.08)
+
+
+def test_the_fewest_examples_are_not_raced_for():
+    known = Truth(**FLAT, end=lambda size, rate: END)
+    engine = SimulatedEngine(truth=known, step_s=STEP_S)
+    budget_s = 4 * EPOCHS * 313 * STEP_S(64)
+    asked = question(
+        STEP_S, budget_s=budget_s, target=None, objective="samples", longest_epochs=EPOCHS
+    )
+
+    advice = advise(asked, engine)
+
+    assert "race_size" not in [step.did.code for step in advice.steps]
+
+
+class EndsBefore(SimulatedEngine):
+    """A recording: what comes back ends at an evaluation before the step that was asked for."""
+
+    def answer(self, request):
+        record = super().answer(request)
+        return replace(record, evaluations=record.evaluations[:-1])
+
+
+def test_a_recording_that_ends_before_what_was_asked_does_not_hold_the_race_up():
+    known = Truth(**FLAT, end=lambda size, rate: END)
+    engine = EndsBefore(truth=known, step_s=STEP_S)
+    budget_s = 1.5 * EPOCHS * 313 * STEP_S(64)
+    asked = question(STEP_S, budget_s=budget_s, target=None, longest_epochs=EPOCHS)
+
+    advice = advise(asked, engine)
+
+    assert advice.verdict == "cannot_tell"
+    assert len(engine.asked) < 100

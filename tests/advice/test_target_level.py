@@ -118,6 +118,13 @@ def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut
     assert record.crossing(level.target).samples <= record.samples
 
 
+def test_a_pilot_that_failed_sets_no_level():
+    failed = replace(simulated(1000), status=Status.DIVERGED)
+
+    assert end_so_far(ASKED, failed) is None
+    assert from_pilot(ASKED, [failed], planned_steps=LONG) is None
+
+
 def test_a_level_on_the_way_is_one_of_the_reference_as_it_is():
     """A faster rate beside it may already be where the reference never gets."""
     slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)

@@ -38,15 +38,13 @@ from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 
-# A pilot may take so much of what the budget buys to see the end of a training, and a little more
-# where that is known to reach a planned end. If it does not see it, the target is one on the way
-# there, and the answer no recommendation.
-_PILOT_SHARE = 1 / 6
+# A pilot may take so much of the budget to see the end of a training; where there are cores for
+# more than it, half of the clock if that is known to reach a planned end. If it does not see it,
+# the target is what it was at, and the answer no recommendation.
+_PILOT_SHARE = 0.34
 _SHARE_TO_A_PLANNED_END = 1 / 4
 # A tuned rate may meet the target so many times sooner than the faster of the pilots.
 _TUNED_IS_FASTER = 2.0
-# With few whole trainings one of them is the pilot, up to a third of the budget.
-_SHARE_OF_FEW = 0.34
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
@@ -56,6 +54,9 @@ _COARSE = (2, 1)
 # Where the budget has left fewer whole trainings of the reference than that, one seed sets the
 # level and values the reference: what more would bring is spent better on other batch sizes.
 _DEAR = 30.0
+# With fewer than that, one after the other, two octaves are fine enough for the reference's rate:
+# the runs of its search wait for each other.
+_FEW_BY_THE_CLOCK = 12.0
 # A single run takes as long on many cores as on one, and what follows it waits: of the budget's
 # cores so many count for the runs that all others wait for.
 _MOST_AT_ONCE = 2
@@ -165,7 +166,9 @@ class _Advisor:
             Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
         )
         is_dear = self._is_dear()
-        tuned = state.tune(size, limit_steps=limit, strides=_COARSE)
+        is_coarse = self._is_dear(_FEW_BY_THE_CLOCK, at_once=1)
+        strides = _COARSE[:1] if is_coarse else _COARSE
+        tuned = state.tune(size, limit_steps=limit, strides=strides)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
@@ -179,7 +182,7 @@ class _Advisor:
             return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
         return None
 
-    def _is_dear(self) -> bool:
+    def _is_dear(self, few: float = _DEAR, *, at_once: int | None = None) -> bool:
         """Whether the budget has few whole trainings of the reference left."""
         state, reference = self._state, self._question.reference
         if state.end is None:
@@ -187,7 +190,7 @@ class _Advisor:
             return self._origin == "easier"
         whole = whole_steps(state, reference.batch_size)
         whole_s = self._run_log.run_s(reference.batch_size, whole)
-        return self._run_log.left_s() * self._at_once < _DEAR * whole_s
+        return self._run_log.left_s() * (at_once or self._at_once) < few * whole_s
 
     @property
     def _at_once(self) -> int:
@@ -238,10 +241,9 @@ class _Advisor:
         longest = self._run_log.longest_steps(self._question.reference.batch_size)
         if longest <= self._share_steps(_SHARE_TO_A_PLANNED_END):
             return longest
-        alone = self._run_log.affordable_steps(
-            self._question.reference.batch_size, _SHARE_OF_FEW * self._question.budget_s
-        )
-        return min(longest, max(alone, self._share_steps(_PILOT_SHARE)))
+        share_s = _PILOT_SHARE * self._question.budget_s
+        affordable = self._run_log.affordable_steps(self._question.reference.batch_size, share_s)
+        return min(longest, affordable)
 
     def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap."""

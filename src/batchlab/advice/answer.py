@@ -247,6 +247,8 @@ class _Answer:
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None or self._endings is not None:
             return None
+        if self._outcome.raced is not None:
+            return None  # the pilot met it
         records = list(self._run_log.records.values())
         level = easier(self._question, records, why=Reason.of("runs_met_it"))
         if level is None or self._run_log.until.met_by(level.target.value):

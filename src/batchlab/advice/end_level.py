@@ -89,7 +89,7 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
 
     None where it failed, or was not evaluated in its last quarter.
     """
-    values = last_values(question, record, overfits=False)
+    values = [] if record.has_failed else last_values(question, record, overfits=False)
     return _ended(question, record, values, "planned_end") if values else None
 
 

@@ -51,7 +51,7 @@ def endings_of(
 
     Args:
         state: the runs; those of the three were followed for whole trainings.
-        seeds: that had no part in the choice.
+        seeds: that had no part in the choice; after a race that of the race, for want of others.
         recommended: its batch size and rate.
         reference: the configuration as it is.
         tuned: the reference batch size at its own tuned rate; None: it has none.

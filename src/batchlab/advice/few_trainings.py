@@ -38,7 +38,7 @@ def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
     """
     question, run_log = state.question, state.run_log
     record = run_log.records.get((*reference_cell(state), state.seeds.tune[0]))
-    is_asked = question.target is None and question.objective != "quality"
+    is_asked = question.target is None and question.objective == "time"
     if not is_asked or run_log.until is None or record is None or record.has_failed:
         return None
     if state.end is None:
@@ -60,8 +60,10 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
         verification = _followed(state, cell)
         endings = verification.endings
         if endings is None or not endings.gives_way:
+            state.ruled_out.pop(cell[0], None)  # another rate of it was
             return Conclusion(raced=cell, verification=verification, reason=why)
         take_out(state, endings)
+        del state.tuned[cell[0]]
     return Conclusion(raced=reference, reason=why)
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.end_level import EndLevel, last_values
+from batchlab.advice.lattice import Lattice, Place
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.whole_training import BEYOND_THE_LEVEL
@@ -46,9 +47,6 @@ _FAR_WORSE = 4.0
 _NEARLY = 0.95
 _SLACK_OF_BUDGET = 1.1
 
-Place = tuple[int, int]
-"""Batch size, and octaves above the reference rate."""
-
 
 @dataclass(kw_only=True)
 class Race:
@@ -69,19 +67,28 @@ class Race:
     _goes_down: bool = False
 
     def __post_init__(self) -> None:
-        self._own = self._lead = self.state.question.reference.batch_size, 0
-        self.costs[self._own] = self._cost(self._own)
-        self.shortfalls[self._own] = 0.0
+        reference = self.state.question.reference
+        self._lattice = Lattice(reference.learning_rate, self.state.run_log.engine)
+        self._own: Place = reference.batch_size, 0
+        for (size, rate, _), record in self.state.run_log.records.items():
+            if size == reference.batch_size and not record.has_failed:
+                place = size, round(math.log2(rate / reference.learning_rate))
+                self.costs[place] = self._cost(place)
+                self.shortfalls[place] = self._ended(place)
+                if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
+                    self.shortfalls[place] = 0.0
+        self._lead = self._soonest()
 
     def run(self) -> list[CellKey]:
         """Race until nothing is likely to be sooner, or the budget ends.
 
         Returns:
             Those that were trained to their end and ended no worse, the soonest at the target
-            first, down to the reference. Where the budget ended before the end of the first leader
-            was seen, that one is before it.
+            first, down to the reference. Where the pilot was cut, and the budget ended before
+            anything else was followed as far: what was soonest then.
         """
-        last = self._climb(self._first(), stride=2)
+        first = self._first()
+        last = self._climb(first, stride=1 if first[0] == self._own[0] else 2)
         place: Place | None = last
         while place is not None:
             last = place
@@ -99,19 +106,22 @@ class Race:
                 self._lead = self._soonest()
                 place = self._sooner_than(place)
         self.state.run_log.reserved_s = 0.0
-        return [self._cell(place) for place in self._ranking(last)]
+        return [self._lattice.cell(place) for place in self._ranking(last)]
 
     # ---- moves
 
     def _first(self) -> Place:
         size = _nearest(self._sizes, _FIRST_TIMES * self._own[0])
+        if size == self._own[0]:
+            return self._lead
         octave = _FIRST_OCTAVE + round(self.state.first_octave)
-        return size, self._known_octave(size, octave)
+        return size, self._lattice.known_octave(size, octave)
 
     def _climb(self, start: Place, *, stride: int) -> Place:
         """The best rate of a batch size: up or down in strides as long as that is sooner."""
         self._note_size(start[0])
-        self._challenge([start])
+        if start not in self.costs:
+            self._challenge([start])
         best = start
         while True:
             soonest = self._best_beside(best, stride)
@@ -121,7 +131,7 @@ class Race:
 
     def _best_beside(self, place: Place, stride: int) -> Place:
         """The first group of rates beside a place that has a sooner one, or the place itself."""
-        beside = [self._beside(place, sign * stride) for sign in (1, -1)]
+        beside = [self._lattice.beside(place, sign * stride) for sign in (1, -1)]
         new = [other for other in beside if other is not None and other not in self.costs]
         for some in _in_groups(new, self.state.run_log.engine.n_workers):
             self._challenge(some)
@@ -134,7 +144,7 @@ class Race:
         """What may end better than a configuration that ends worse; None: nothing was found."""
         if shortfall <= _FAR_WORSE:
             for sign in (-1, 1):
-                beside = self._beside(place, sign)
+                beside = self._lattice.beside(place, sign)
                 if beside is None or beside in self.shortfalls:
                     continue
                 found = self._shortfall(beside)
@@ -146,16 +156,17 @@ class Race:
     def _smaller_than(self, place: Place, *, is_far: bool) -> Place | None:
         """The best rate of a smaller batch size; None: there is none that was not raced."""
         own = self._own[0]
-        smaller = _nearest(self._sizes, place[0] / (4 if is_far and place[0] >= 8 * own else 2))
-        if smaller in self._raced or smaller < own:
+        sizes = [s for s in self._sizes if own < s < place[0] and s not in self._raced]
+        if not sizes:
             return None
+        smaller = _nearest(sizes, place[0] / (4 if is_far and place[0] >= 8 * own else 2))
         self._goes_down = True
         self._lead = self._soonest()
-        return self._climb(self._as_scaled(place, smaller), stride=1)
+        return self._climb(self._lattice.as_scaled(place, smaller), stride=1)
 
     def _sooner_than(self, place: Place) -> Place | None:
         """A rate beside the one that leads, or a larger batch size; None: none is sooner."""
-        beside = [self._beside(place, sign) for sign in (1, -1)]
+        beside = [self._lattice.beside(place, sign) for sign in (1, -1)]
         new = [other for other in beside if other is not None and other not in self.costs]
         for some in _in_groups(new, self.state.run_log.engine.n_workers):
             if self._challenge(some):
@@ -163,10 +174,11 @@ class Race:
         if self._goes_down:
             return None
         for times in (4, 2):
-            larger = _nearest(self._sizes, times * place[0])
-            if larger <= place[0] or larger in self._raced:
-                continue
-            self._climb(self._as_scaled(place, larger), stride=1)
+            sizes = [s for s in self._sizes if s > place[0] and s not in self._raced]
+            if not sizes:
+                return None
+            larger = _nearest(sizes, times * place[0])
+            self._climb(self._lattice.as_scaled(place, larger), stride=1)
             if self._lead[0] == larger:
                 return self._lead
         return None
@@ -181,7 +193,7 @@ class Race:
         self._reserve()
         going, followed = list(places), _FIRST_STRETCH * whole
         while going and self._follow(going, followed, watched_from=_WATCHED_FROM * whole):
-            going = [place for place in going if self._may_win(place, leader, whole)]
+            going = [p for p in going if self._may_win(p, leader, whole, followed=followed)]
             followed *= _GROWTH
         self.costs.update({place: self._cost(place) for place in places if self._record(place)})
         best = min(places, key=self._order)
@@ -189,14 +201,16 @@ class Race:
             self._lead = best
         return self._lead == best
 
-    def _may_win(self, place: Place, leader: Course, whole: float) -> bool:
-        """Whether to go on with a challenger."""
+    def _may_win(self, place: Place, leader: Course, whole: float, *, followed: float) -> bool:
+        """Whether to go on with a challenger that was asked to go on to `followed`."""
         record = self._record(place)
         if record is None or record.has_failed or math.isfinite(self._cost(place)):
             return False
         course = self._course(place)
         share = course.cost / whole
-        if share > 1 + _SLACK or record.steps >= self._longest_steps(place[0]):
+        # What was asked for, not what came back: a recording ends at an evaluation before it.
+        is_whole = followed >= self._longest_steps(place[0]) * self._per_step(place[0])
+        if share > 1 + _SLACK or is_whole:
             return False
         most = 1 + _SLACK + _SLACK_EARLY * (1 - min(1.0, share))
         return slower_by(course, leader, most=self._level(leader)) <= most
@@ -220,26 +234,34 @@ class Race:
         if place in self.shortfalls:
             return self.shortfalls[place]
         run_log, steps = self.state.run_log, self._whole_steps(place)
-        run_log.reserved_s = 0.0
-        request = self._request(place, steps, whole=True)
-        if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
-            return None
-        (record,) = run_log.run([request], "tune")
+        record = self._record(place)
+        if record is None or not record.has_failed:
+            run_log.reserved_s = 0.0
+            request = self._request(place, steps, whole=True)
+            if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
+                return None
+            (record,) = run_log.run([request], "tune")
+            if not record.has_failed and record.steps < _NEARLY * steps:
+                return None
         self.costs[place] = self._cost(place)
-        overfits = self.end.ended_by == "overfitting"
-        values = last_values(self.state.question, record, overfits=overfits, steps=steps)
-        if record.has_failed or not values:
-            self.shortfalls[place] = math.inf
-        elif record.steps < _NEARLY * steps:
-            return None
-        else:
-            worse = self.end.value - math.fsum(values) / len(values)
-            self.shortfalls[place] = self._sign * worse / self.end.margin
+        self.shortfalls[place] = self._ended(place)
         self._note_end(place)
         return self.shortfalls[place]
 
+    def _ended(self, place: Place) -> float:
+        """By how many margins a training ended worse than the pilot; infinite: it failed."""
+        record, steps = self._record(place), self._whole_steps(place)
+        overfits = self.end.ended_by == "overfitting"
+        if record is None or record.has_failed:
+            return math.inf
+        values = last_values(self.state.question, record, overfits=overfits, steps=steps)
+        if not values:
+            return math.inf
+        worse = self.end.value - math.fsum(values) / len(values)
+        return self._sign * worse / self.end.margin
+
     def _request(self, place: Place, steps: int, **settings: object) -> RunRequest:
-        size, rate = self._cell(place)
+        size, rate = self._lattice.cell(place)
         return self.state.run_log.request(
             batch_size=size,
             learning_rate=rate,
@@ -258,10 +280,12 @@ class Race:
     # ---- what the runs say
 
     def _ranking(self, last: Place) -> list[Place]:
-        found = sorted(self._fine(), key=self._order)
-        found = found[: found.index(self._own) + 1]
-        is_open = last not in self.shortfalls and math.isfinite(self.costs.get(last, math.inf))
-        return [last, self._own] if is_open and found == [self._own] else found
+        fine = sorted(self._fine(), key=self._order)
+        found = [place for place in fine if self._order(place) < self._order(self._own)]
+        is_open = self.state.end is None and last not in self.shortfalls
+        if is_open and not found and self._order(last) < self._order(self._own):
+            found = [last]
+        return [*found, self._own]
 
     def _fine(self) -> list[Place]:
         return [place for place, ends in self.shortfalls.items() if ends <= 1]
@@ -302,7 +326,9 @@ class Race:
         return min(leader.best, self._sign * target.value)
 
     def _record(self, place: Place) -> TrialRecord | None:
-        return self.state.run_log.records.get((*self._cell(place), self.state.seeds.tune[0]))
+        return self.state.run_log.records.get(
+            (*self._lattice.cell(place), self.state.seeds.tune[0])
+        )
 
     @property
     def _sign(self) -> int:
@@ -336,38 +362,17 @@ class Race:
             return run_log.plan(batch_size).steps_in(self.end.epochs)
         return run_log.longest_steps(batch_size)
 
-    def _cell(self, place: Place) -> CellKey:
-        return place[0], self.state.question.reference.learning_rate * math.exp2(place[1])
-
-    def _beside(self, place: Place, octaves: int) -> Place | None:
-        """The rate so many octaves away; None: the engine has none there."""
-        wanted = place[1] + octaves
-        return (place[0], wanted) if self._known_octave(place[0], wanted) == wanted else None
-
-    def _as_scaled(self, place: Place, batch_size: int) -> Place:
-        """Another batch size at the rate of the square-root rule."""
-        octave = place[1] + round(math.log2(batch_size / place[0]) / 2)
-        return batch_size, self._known_octave(batch_size, octave)
-
-    def _known_octave(self, batch_size: int, octave: int) -> int:
-        rates = self.state.run_log.engine.learning_rates(batch_size)
-        if rates is None:
-            return octave
-        reference = self.state.question.reference.learning_rate
-        known = {round(math.log2(rate / reference)) for rate in rates}
-        return min(known, key=lambda other: (abs(other - octave), other))
-
     # ---- the log
 
     def _note_size(self, batch_size: int) -> None:
-        size, rate = self._cell(self._lead)
+        size, rate = self._lattice.cell(self._lead)
         lead = Reason.of("a_configuration", size=size, rate=rate)
         self.state.run_log.note(
             Reason.of("race_size", size=batch_size), Reason.of("race_against", lead=lead)
         )
 
     def _note_end(self, place: Place) -> None:
-        size, rate = self._cell(place)
+        size, rate = self._lattice.cell(place)
         self.state.run_log.note(
             Reason.of("race_ended", size=size, rate=rate),
             Reason.of("race_ends_worse_by", margins=self.shortfalls[place]),

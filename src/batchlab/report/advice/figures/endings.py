@@ -51,7 +51,7 @@ class _Set:
 
 
 def endings_figure(advice: Advice, study: Study, *, key: str) -> Figure:
-    """The end of every whole training on fresh seeds."""
+    """The end of every whole training that was compared."""
     endings = advice.endings
     title = text("Where whole trainings end")
     if endings is None or not endings.recommended.found:
