@@ -59,11 +59,41 @@ def estimate_row(estimate: Estimate) -> Row:
     return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
 
 
+def is_raced(advice: Advice) -> bool:
+    """Whether single runs were all that the budget had for."""
+    return advice.reason.code == "single_runs"
+
+
+def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
+    """The runs that stand for a batch size, one by one.
+
+    On seeds that had no part in choosing its rate; after a race those that met the target, at
+    whatever rate, but for the reference as it is.
+    """
+    size = candidate.batch_size
+    if not is_raced(advice):
+        if candidate.learning_rate is not None:
+            yield from fresh_runs(advice, size, candidate.learning_rate)
+        return
+    reference = advice.reference
+    for tried in advice.tried:
+        is_own = (size, tried.learning_rate) == (reference.batch_size, reference.learning_rate)
+        if tried.batch_size == size and tried.steps_to_target is not None and not is_own:
+            yield tried
+
+
 def fresh_runs(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
-    """The single runs of a configuration, on seeds that had no part in choosing its rate."""
+    """The runs of a configuration on seeds that had no part in choosing its rate; after a race all.
+
+    Args:
+        advice: whose runs they are.
+        batch_size: examples per step.
+        learning_rate: its rate.
+    """
     for tried in advice.tried:
         is_same_rate = math.isclose(tried.learning_rate, learning_rate, rel_tol=1e-9)
-        if tried.batch_size == batch_size and is_same_rate and tried.purpose in _FRESH:
+        is_fresh = tried.purpose in _FRESH or is_raced(advice)
+        if tried.batch_size == batch_size and is_same_rate and is_fresh:
             yield tried
 
 

@@ -153,6 +153,24 @@ def test_without_a_fresh_run_the_figures_say_that_nothing_reached_the_target():
         assert "no run with a tuned rate" in figure.absent.lower()
 
 
+def test_after_a_race_every_run_that_met_the_target_is_drawn():
+    """No batch size was valued on fresh seeds: these runs are all there is."""
+    advice = only_single_runs()
+    tried = tuple(t for t in advice.tried if t.purpose == "tune")
+    own = replace(tried[0], batch_size=64, learning_rate=advice.reference.learning_rate)
+    own = replace(own, purpose="pilot", steps_to_target=8000.0)
+    advice = replace(advice, tried=(own, *tried), reason=Reason.of("single_runs"))
+    found = figures(advice)
+
+    met = [t for t in tried if t.steps_to_target is not None]
+    assert len(rows(found["a"], "run")) == len(rows(found["b"], "run")) == len(met)
+    assert len({row["batch_size"] for row in rows(found["a"], "run")}) > 1
+    (as_is,) = rows(found["a"], "as_is")
+    assert as_is["batch_size"] == 64
+    assert rows(found["a"], "bound") == []
+    assert any("at the rates that raced" in note for note in found["a"].notes)
+
+
 def test_words_in_a_chart_lie_on_the_side_that_has_room():
     """The last of the batch sizes that are drawn, though larger ones were measured."""
     drawn = (64, 256)

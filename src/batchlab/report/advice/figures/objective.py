@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate
+from batchlab.advice.parts import Candidate, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words, share_text
 from batchlab.report.advice.reason_clause import with_a_capital
@@ -18,9 +18,11 @@ from batchlab.report.advice.rows import (
     drawn_looks,
     estimate_row,
     fresh_runs,
+    is_raced,
     kinds_of,
     label_of,
     runs_in_words,
+    single_runs,
     with_sides,
 )
 from batchlab.report.advice.tables import candidates_table
@@ -90,11 +92,11 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
             yield {**place, "kind": "ring", "mean": row["mean"]}
             yield {**place, "kind": "place", "text": text("recommended")}
     for candidate in advice.candidates:
-        if candidate in known or candidate.learning_rate is None:
+        if candidate in known:
             continue  # an estimate stands for its runs
         row = {**base, "batch_size": candidate.batch_size}
         row["batch"] = label_of(looks, candidate.batch_size)
-        for figure in _single_runs(advice, candidate, candidate.learning_rate):
+        for figure in _figures(advice, candidate, single_runs(advice, candidate)):
             yield {**row, **figure.as_row("run")}
     yield from _as_is(advice, study)
 
@@ -110,13 +112,12 @@ class _Single:
         return {"kind": "bound" if self.is_bound else kind, "mean": rounded(self.shown)}
 
 
-def _single_runs(advice: Advice, candidate: Candidate, rate: float) -> list[_Single]:
-    """By single runs on fresh seeds; how a metric ends is in the figure of whole trainings."""
+def _figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[_Single]:
+    """Of single runs of a batch size; how a metric ends is in the figure of whole trainings."""
     per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
     each = per_step.get(advice.objective)
     if each is None or advice.target is None:
         return []
-    runs = fresh_runs(advice, candidate.batch_size, rate)
     return [
         _Single(each * (run.steps_to_target or run.steps), run.steps_to_target is None)
         for run in runs
@@ -130,7 +131,8 @@ def _reference_runs(advice: Advice) -> list[_Single]:
         own = advice.candidate(reference.batch_size)
         if own is None or own.learning_rate == reference.learning_rate:
             return []  # its runs are those of its batch size
-        return _single_runs(advice, own, reference.learning_rate)
+        runs = fresh_runs(advice, reference.batch_size, reference.learning_rate)
+        return _figures(advice, own, runs)
     words = objective_words(advice)
     bounds = head.reference_bounds or (None,) * len(head.reference)
     found = []
@@ -193,7 +195,12 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
             "it. Bars and band: 95 % intervals of each batch size alone."
         )
     if "run" in kinds:
-        yield text("Small circles: single runs at a tuned learning rate, too few for an interval.")
+        if is_raced(advice):
+            yield text("Small circles: single runs, at the rates that raced.")
+        else:
+            yield text(
+                "Small circles: single runs at a tuned learning rate, too few for an interval."
+            )
     if "open" in kinds:
         yield text("Hollow: not trained itself; read off the fitted curve.")
     if advice.flat_set:

@@ -13,10 +13,11 @@ from batchlab.report.advice.rows import (
     candidate_kind,
     drawn_looks,
     estimate_row,
-    fresh_runs,
+    is_raced,
     kinds_of,
     label_of,
     runs_in_words,
+    single_runs,
 )
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
@@ -95,9 +96,7 @@ def _rows(advice: Advice, study: Study) -> Iterator[Row]:
                 "batch": label_of(looks, candidate.batch_size),
                 **estimate_row(candidate.steps_to_target),
             }
-        if candidate.learning_rate is None:
-            continue
-        for tried in fresh_runs(advice, candidate.batch_size, candidate.learning_rate):
+        for tried in single_runs(advice, candidate):
             base: Row = {
                 "panel": "steps",
                 "batch_size": tried.batch_size,
@@ -134,7 +133,10 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     if any(row["kind"] == "point" for row in rows):
         yield text("Large marks: the estimate with its 95 % interval.")
     if any(row["kind"] == "run" for row in rows):
-        yield text("Small circles: single runs on fresh seeds.")
+        if is_raced(advice):
+            yield text("Small circles: single runs, at the rates that raced.")
+        else:
+            yield text("Small circles: single runs on fresh seeds.")
     if any(row["kind"] == "open" for row in rows):
         yield text("Hollow: not trained itself; read off the fitted curve.")
     if any(row["kind"] == "bound" for row in rows):
