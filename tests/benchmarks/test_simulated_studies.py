@@ -40,10 +40,10 @@ def test_every_kind_is_judged(kind):
 def test_a_study_whose_only_rate_is_given_up_ends_with_its_reason():
     """The reference's rate missed on most fresh seeds, and nothing else had met the target yet."""
     row = KINDS["end"]
-    truth = replace(row.truth(14), noise=0.7)
-    device = row.device(truth, 14)
-    engine = SimulatedEngine(truth=truth, step_s=device.__getitem__, salt=14)
-    budget_s = 30 * truth.best_steps(64) * device[64]
+    truth = replace(row.truth(4), noise=1.2)
+    device = row.device(truth, 4)
+    engine = SimulatedEngine(truth=truth, step_s=device.__getitem__, salt=4)
+    budget_s = 20 * truth.best_steps(64) * device[64]
 
     advice = advise(question(device, budget_s, None), engine)
 
