@@ -19,19 +19,22 @@ STEP_S = knee(1024)
 FLAT = {"s_min": 150.0, "b_crit": 400.0}
 
 
-def raced(*, trainings=4.0, n_workers=1, salt=0, step_s=STEP_S, **truth):
-    """The advice of a study that has so many whole trainings of the reference."""
+def raced(
+    *,
+    trainings=4.0,
+    n_workers=1,
+    salt=0,
+    step_s=STEP_S,
+    kind=SimulatedEngine,
+    asked=(),
+    **truth,
+):
+    """The advice with so many whole trainings left; `asked` are fields of the question."""
     known = Truth(**({"end": lambda size, rate: END, "end_noise": 0.0002} | FLAT | truth))
-    engine = SimulatedEngine(truth=known, step_s=step_s, n_workers=n_workers, salt=salt)
+    engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt)
     whole_s = EPOCHS * (N_TRAIN // 64 + 1) * step_s(64)
-    asked = question(
-        step_s,
-        budget_s=trainings * whole_s,
-        target=None,
-        target_origin="pilot",
-        longest_epochs=EPOCHS,
-    )
-    return advise(asked, engine), engine
+    given = {"target": None, "target_origin": "pilot", "longest_epochs": EPOCHS} | dict(asked)
+    return advise(question(step_s, budget_s=trainings * whole_s, **given), engine), engine
 
 
 def named(advice):
@@ -119,48 +122,24 @@ def test_another_pilot_that_set_the_level_is_in_the_race():
 
 
 def test_batch_sizes_that_are_no_neighbours_are_raced_in_turn():
-    step_s = STEP_S
-    known = Truth(**FLAT, end=lambda size, rate: END - (0.02 if size > 256 else 0.0))
-    engine = SimulatedEngine(truth=known, step_s=step_s)
-    asked = question(
-        step_s,
-        budget_s=5 * EPOCHS * 313 * step_s(64),
-        target=None,
-        longest_epochs=EPOCHS,
-        sizes=(64, 256, 512),
+    advice, _ = raced(
+        trainings=5.0,
+        asked={"sizes": (64, 256, 512)},
+        end=lambda size, rate: END - (0.02 if size > 256 else 0.0),
     )
-
-    advice = advise(asked, engine)
 
     assert advice.provisional.batch_size == 256
 
 
 def test_where_no_larger_batch_size_is_in_question_the_rate_is_raced():
-    known = Truth(**FLAT, end=lambda size, rate: END)
-    engine = SimulatedEngine(truth=known, step_s=STEP_S)
-    asked = question(
-        STEP_S,
-        budget_s=5 * EPOCHS * 313 * STEP_S(64),
-        target=None,
-        longest_epochs=EPOCHS,
-        sizes=(16, 32, 64),
-    )
-
-    advice = advise(asked, engine)
+    advice, _ = raced(trainings=5.0, asked={"sizes": (16, 32, 64)})
 
     assert named(advice)[0] == 64
     assert named(advice)[1] in (0.02, 0.04, 0.08)
 
 
 def test_the_fewest_examples_are_not_raced_for():
-    known = Truth(**FLAT, end=lambda size, rate: END)
-    engine = SimulatedEngine(truth=known, step_s=STEP_S)
-    budget_s = 4 * EPOCHS * 313 * STEP_S(64)
-    asked = question(
-        STEP_S, budget_s=budget_s, target=None, objective="samples", longest_epochs=EPOCHS
-    )
-
-    advice = advise(asked, engine)
+    advice, _ = raced(asked={"objective": "samples"})
 
     assert "race_size" not in [step.did.code for step in advice.steps]
 
@@ -174,12 +153,7 @@ class EndsBefore(SimulatedEngine):
 
 
 def test_a_recording_that_ends_before_what_was_asked_does_not_hold_the_race_up():
-    known = Truth(**FLAT, end=lambda size, rate: END)
-    engine = EndsBefore(truth=known, step_s=STEP_S)
-    budget_s = 1.5 * EPOCHS * 313 * STEP_S(64)
-    asked = question(STEP_S, budget_s=budget_s, target=None, longest_epochs=EPOCHS)
-
-    advice = advise(asked, engine)
+    advice, engine = raced(trainings=1.5, kind=EndsBefore)
 
     assert advice.verdict == "cannot_tell"
     assert len(engine.asked) < 100

@@ -25,12 +25,8 @@ from batchlab.advice.target_level import (
     untrained_value,
 )
 from batchlab.advice.tuning import learning_cost_of
-from batchlab.advice.verification_runs import (
-    needed_later,
-    reserve,
-    reserve_shortly,
-)
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
+from batchlab.advice.whole_training import has_fewer_left
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
@@ -165,7 +161,7 @@ class _Advisor:
             Reason.of("tune_reference", size=size),
             Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
         )
-        is_dear = self._is_dear()
+        is_dear = self._is_dear(_DEAR, at_once=self._at_once)
         is_coarse = self._is_dear(_FEW_BY_THE_CLOCK, at_once=1)
         strides = _COARSE[:1] if is_coarse else _COARSE
         tuned = state.tune(size, limit_steps=limit, strides=strides)
@@ -182,15 +178,12 @@ class _Advisor:
             return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
         return None
 
-    def _is_dear(self, few: float = _DEAR, *, at_once: int | None = None) -> bool:
+    def _is_dear(self, few: float, *, at_once: int) -> bool:
         """Whether the budget has few whole trainings of the reference left."""
-        state, reference = self._state, self._question.reference
-        if state.end is None:
+        if self._state.end is None:
             # A pilot that did not get to its end was cut.
             return self._origin == "easier"
-        whole = whole_steps(state, reference.batch_size)
-        whole_s = self._run_log.run_s(reference.batch_size, whole)
-        return self._run_log.left_s() * (at_once or self._at_once) < few * whole_s
+        return has_fewer_left(self._state, few, at_once=at_once)
 
     @property
     def _at_once(self) -> int:
@@ -250,7 +243,9 @@ class _Advisor:
         question, run_log, state = self._question, self._run_log, self._state
         # With these it can be reckoned, and a free core goes on with what is needed in any case.
         run_log.until, state.end = level.target, level.end
-        if level.end is None or len(state.seeds.tune) < 2 or self._is_dear():
+        if level.end is None or len(state.seeds.tune) < 2:
+            return level
+        if self._is_dear(_DEAR, at_once=self._at_once):
             return level
         request = run_log.request(
             batch_size=question.reference.batch_size,

@@ -19,7 +19,7 @@ from batchlab.advice.parts import Ending, Endings, EndingVerdict
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, why_it_failed
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.whole_training import NEARLY_WHOLE, whole_steps
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
@@ -28,8 +28,6 @@ from batchlab.records.trial import TrialRecord
 # What ends worse by just the margin passes in so many cases, over all looks at the seeds.
 _PASSES = 0.05
 _FEWEST = 2
-# Recorded trainings end at an evaluation, and these lie up to 5 % apart.
-_NEARLY = 0.95
 _MAKES_IT_LIKELY = 2.0
 # Of the margin: what lies nearer to it is not told apart from it.
 _LEAST_FAR = 0.1
@@ -156,7 +154,7 @@ def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     steps = whole_steps(state, record.trial.batch_size)
     if record.trial.cool_down and record.trial.horizon_steps != steps:
         return False  # its rate fell elsewhere
-    return record.steps > steps or (record.ended_well and record.steps >= _NEARLY * steps)
+    return record.steps > steps or (record.ended_well and record.steps >= NEARLY_WHOLE * steps)
 
 
 def _failed(

@@ -18,7 +18,7 @@ from batchlab.advice.tuning import RateSearch
 from batchlab.advice.verification import Verification, nothing_verified
 from batchlab.advice.verification_runs import reference_cell
 from batchlab.advice.verify import verify
-from batchlab.advice.whole_training import whole_steps
+from batchlab.advice.whole_training import has_fewer_left
 from batchlab.records.reason import Reason
 
 # With so many whole trainings of the reference left after the pilot, more can be shown than by a
@@ -43,9 +43,7 @@ def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
         return None
     if state.end is None:
         return end_so_far(question, record)
-    size = question.reference.batch_size
-    whole_s = run_log.run_s(size, whole_steps(state, size))
-    return state.end if run_log.left_s() * at_once < _ENOUGH * whole_s else None
+    return state.end if has_fewer_left(state, _ENOUGH, at_once=at_once) else None
 
 
 def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from batchlab.advice.run_log import CellKey
+from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.engines.contract import Engine
 
 Place = tuple[int, int]
@@ -24,24 +24,37 @@ class Lattice:
     reference_rate: float
     engine: Engine
 
+    @classmethod
+    def of(cls, run_log: RunLog) -> Lattice:
+        """The lattice of a study."""
+        return cls(run_log.question.reference.learning_rate, run_log.engine)
+
+    def rate(self, octave: float) -> float:
+        """The rate so many octaves above the reference rate."""
+        return self.reference_rate * math.exp2(octave)
+
+    def octave_of(self, rate: float) -> float:
+        """How many octaves a rate lies above the reference rate."""
+        return math.log2(rate / self.reference_rate)
+
     def cell(self, place: Place) -> CellKey:
         """Batch size and learning rate."""
-        return place[0], self.reference_rate * math.exp2(place[1])
+        return place[0], self.rate(place[1])
 
     def beside(self, place: Place, octaves: int) -> Place | None:
         """The rate so many octaves away; None: the engine has none there."""
         wanted = place[1] + octaves
-        return (place[0], wanted) if self.known_octave(place[0], wanted) == wanted else None
+        return (place[0], wanted) if self.nearest(place[0], wanted) == wanted else None
 
     def as_scaled(self, place: Place, batch_size: int) -> Place:
         """Another batch size at the rate of the square-root rule, to an octave."""
         octave = place[1] + round(math.log2(batch_size / place[0]) / 2)
-        return batch_size, self.known_octave(batch_size, octave)
+        return batch_size, self.nearest(batch_size, octave)
 
-    def known_octave(self, batch_size: int, octave: int) -> int:
-        """The octave nearest to the one wanted that the engine has."""
+    def nearest(self, batch_size: int, octave: float) -> int:
+        """The octave nearest to the one wanted that the engine has; the lower one of two."""
         rates = self.engine.learning_rates(batch_size)
         if rates is None:
-            return octave
-        known = {round(math.log2(rate / self.reference_rate)) for rate in rates}
+            return round(octave)
+        known = {round(self.octave_of(rate)) for rate in rates}
         return min(known, key=lambda other: (abs(other - octave), other))

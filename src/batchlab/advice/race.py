@@ -25,7 +25,7 @@ from batchlab.advice.end_level import EndLevel, last_values
 from batchlab.advice.lattice import Lattice, Place
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.whole_training import BEYOND_THE_LEVEL
+from batchlab.advice.whole_training import BEYOND_THE_LEVEL, NEARLY_WHOLE
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
@@ -43,8 +43,7 @@ _SLACK_EARLY = 0.6
 _WATCHED_FROM = 0.2
 # So many margins worse at the end no rate beside it mends.
 _FAR_WORSE = 4.0
-# A training is cut by the end of the budget, or ends at its last evaluation: so much is whole.
-_NEARLY = 0.95
+# A whole training is begun where so much less is left: the end of the budget may cut a little.
 _SLACK_OF_BUDGET = 1.1
 
 
@@ -68,11 +67,11 @@ class Race:
 
     def __post_init__(self) -> None:
         reference = self.state.question.reference
-        self._lattice = Lattice(reference.learning_rate, self.state.run_log.engine)
+        self._lattice = Lattice.of(self.state.run_log)
         self._own: Place = reference.batch_size, 0
         for (size, rate, _), record in self.state.run_log.records.items():
             if size == reference.batch_size and not record.has_failed:
-                place = size, round(math.log2(rate / reference.learning_rate))
+                place = size, round(self._lattice.octave_of(rate))
                 self.costs[place] = self._cost(place)
                 self.shortfalls[place] = self._ended(place)
                 if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
@@ -115,7 +114,7 @@ class Race:
         if size == self._own[0]:
             return self._lead
         octave = _FIRST_OCTAVE + round(self.state.first_octave)
-        return size, self._lattice.known_octave(size, octave)
+        return size, self._lattice.nearest(size, octave)
 
     def _climb(self, start: Place, *, stride: int) -> Place:
         """The best rate of a batch size: up or down in strides as long as that is sooner."""
@@ -241,7 +240,7 @@ class Race:
             if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
                 return None
             (record,) = run_log.run([request], "tune")
-            if not record.has_failed and record.steps < _NEARLY * steps:
+            if not record.has_failed and record.steps < NEARLY_WHOLE * steps:
                 return None
         self.costs[place] = self._cost(place)
         self.shortfalls[place] = self._ended(place)
@@ -295,7 +294,7 @@ class Race:
         record = self._record(place)
         if record is None or record.has_failed or math.isfinite(self.costs[place]):
             return False
-        return place != self._lead and record.steps < _NEARLY * self._whole_steps(place)
+        return place != self._lead and record.steps < NEARLY_WHOLE * self._whole_steps(place)
 
     def _soonest(self) -> Place:
         """Of those that were seen to end no worse."""

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from batchlab.advice.lattice import Lattice
 from batchlab.advice.objective import distance, shortfall
 from batchlab.advice.run_log import RunLog, steps_to
 from batchlab.records.trial import TrialRecord
@@ -124,7 +125,7 @@ class RateSearch:
     def step_down(self) -> None:
         """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
         assert self.learning_rate is not None
-        chosen = self._octave_of(self.learning_rate)
+        chosen = self._lattice.octave_of(self.learning_rate)
         lower = {o: cost for o, cost in self._learning_costs().items() if o < chosen - 0.25}
         self.learning_rate = self.learning_cost = None
         if lower:
@@ -178,7 +179,10 @@ class RateSearch:
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
         requests = [
             self.run_log.request(
-                batch_size=self.batch_size, learning_rate=self.rate(octave), seed=seed, steps=steps
+                batch_size=self.batch_size,
+                learning_rate=self._lattice.rate(octave),
+                seed=seed,
+                steps=steps,
             )
             for octave in new
         ]
@@ -202,23 +206,12 @@ class RateSearch:
             return math.ceil(_ANOTHER_SEED * min(self._learning_costs().values()))
         return otherwise
 
-    def rate(self, octave: float) -> float:
-        """The rate so many octaves above the reference rate."""
-        return self.run_log.question.reference.learning_rate * math.exp2(octave)
+    @property
+    def _lattice(self) -> Lattice:
+        return Lattice.of(self.run_log)
 
     def _nearest(self, octave: float) -> int:
-        known = self._available()
-        if known is None:
-            return round(octave)
-        return min(known, key=lambda other: (abs(other - octave), other))
-
-    def _available(self) -> list[int] | None:
-        """The octaves that the engine has; None: any."""
-        rates = self.run_log.engine.learning_rates(self.batch_size)
-        if rates is None:
-            return None
-        reference = self.run_log.question.reference.learning_rate
-        return sorted({round(math.log2(rate / reference)) for rate in rates})
+        return self._lattice.nearest(self.batch_size, octave)
 
     # ---- what the runs say
 
@@ -277,11 +270,11 @@ class RateSearch:
         if below is not None and above is not None and below + above > 0:
             offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
             if self.learning_rate is not None:
-                away = self._octave_of(self.learning_rate) - here - offset
+                away = self._lattice.octave_of(self.learning_rate) - here - offset
                 if (below + above) / 2 * away**2 < WORTH_A_MOVE:
                     self.learning_cost = found_costs[here]
                     return
-        if self._available() is not None:
+        if self.run_log.engine.learning_rates(self.batch_size) is not None:
             self._take(self._nearest(here + offset), found_costs[here])
         else:
             parts = 2 if len(self.seeds) == 1 else 4
@@ -307,11 +300,8 @@ class RateSearch:
             other == octave and record.has_diverged for (other, _), record in self._records.items()
         )
 
-    def _octave_of(self, learning_rate: float) -> float:
-        return math.log2(learning_rate / self.run_log.question.reference.learning_rate)
-
     def _take(self, octave: float, cost: float) -> None:
-        self.learning_rate, self.learning_cost = self.rate(octave), cost
+        self.learning_rate, self.learning_cost = self._lattice.rate(octave), cost
 
     def _height(self, octave: int, here: int) -> float | None:
         """Log cost of a rate above that of the best, over the seeds of both; None: not tried."""

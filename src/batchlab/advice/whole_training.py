@@ -10,6 +10,8 @@ from batchlab.advice.study_state import StudyState
 # A rate that takes longer to the level gets half as much again, so that its last quarter lies
 # beyond it.
 BEYOND_THE_LEVEL = 1.5
+# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
+NEARLY_WHOLE = 0.95
 
 
 def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) -> None:
@@ -44,3 +46,16 @@ def whole_steps(state: StudyState, batch_size: int) -> int:
     epochs = state.whole_epochs or state.end.epochs
     steps = state.run_log.plan(batch_size).steps_in(epochs)
     return min(steps, state.run_log.longest_steps(batch_size))
+
+
+def has_fewer_left(state: StudyState, n: float, *, at_once: int = 1) -> bool:
+    """Whether the budget has fewer whole trainings of the reference left.
+
+    Args:
+        state: the runs; the end of a training was seen.
+        n: than so many.
+        at_once: how many of them go side by side.
+    """
+    size, run_log = state.question.reference.batch_size, state.run_log
+    whole_s = run_log.run_s(size, whole_steps(state, size))
+    return run_log.left_s() * at_once < n * whole_s

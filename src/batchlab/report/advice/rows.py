@@ -73,7 +73,7 @@ def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
     size = candidate.batch_size
     if not is_raced(advice):
         if candidate.learning_rate is not None:
-            yield from fresh_runs(advice, size, candidate.learning_rate)
+            yield from runs_of(advice, size, candidate.learning_rate)
         return
     reference = advice.reference
     for tried in advice.tried:
@@ -82,8 +82,8 @@ def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
             yield tried
 
 
-def fresh_runs(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
-    """The runs of a configuration on seeds that had no part in choosing its rate; after a race all.
+def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
+    """The runs of a configuration: on seeds that did not choose its rate; after a race all.
 
     Args:
         advice: whose runs they are.

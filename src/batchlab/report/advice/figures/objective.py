@@ -17,11 +17,11 @@ from batchlab.report.advice.rows import (
     candidate_kind,
     drawn_looks,
     estimate_row,
-    fresh_runs,
     is_raced,
     kinds_of,
     label_of,
     runs_in_words,
+    runs_of,
     single_runs,
     with_sides,
 )
@@ -131,7 +131,7 @@ def _reference_runs(advice: Advice) -> list[_Single]:
         own = advice.candidate(reference.batch_size)
         if own is None or own.learning_rate == reference.learning_rate:
             return []  # its runs are those of its batch size
-        runs = fresh_runs(advice, reference.batch_size, reference.learning_rate)
+        runs = runs_of(advice, reference.batch_size, reference.learning_rate)
         return _figures(advice, own, runs)
     words = objective_words(advice)
     bounds = head.reference_bounds or (None,) * len(head.reference)
@@ -212,7 +212,7 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         )
     if "as_is" in kinds:
         own = reference_words(advice).configuration
-        yield text("×: {own}, at its own learning rate, one mark a fresh seed.", own=own)
+        yield text("×: {own}, at its own learning rate, one mark a seed.", own=own)
     if "bound" in kinds:
         yield text("↑: it had not reached the target by then; the figure is larger than this.")
 
