@@ -33,7 +33,7 @@ CHOSEN_ON = (
 # From so many trainings of the tuned reference on, to the next of them.
 BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 # From so many whole trainings of the reference on, to the next of them: what a user knows.
-_WHOLE_BINS = (0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0, math.inf)
+WHOLE_BINS = (0.0, 1.0, 3.0, 6.0, 10.0, 20.0, 40.0, math.inf)
 N_RESAMPLES = 1000
 _ENOUGH = 12.0
 _OF_ADVICE = (
@@ -138,7 +138,7 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         "of all, end worse",
         "of all, slower than the reference",
     )
-    for low, high in pairwise(_WHOLE_BINS):
+    for low, high in pairwise(WHOLE_BINS):
         some = [each for each in own if low <= each.whole_trainings < high]
         if not some:
             continue

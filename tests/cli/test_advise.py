@@ -42,7 +42,7 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
     assert "batchlab-report.html" in done.out
     assert (tmp_path / "batchlab-report.html").read_text().startswith("<!")
     assert (advised["workload"], advised["objective"]) == ("mnist-mlp", "time")
-    assert advised["budget_s"] == 180.0
+    assert (advised["budget_s"], advised["trainings"]) == (None, None)
 
 
 @pytest.mark.slow
@@ -63,6 +63,13 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
     assert advised["store"] == Path("lab.db")
     assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
     assert 9.0 <= advised["reserved_s"] < 60.0  # the report's own time, and what is gone
+
+
+@pytest.mark.slow
+def test_advise_hands_on_a_budget_in_trainings(do: Any, advised: dict[str, Any]) -> None:
+    do("advise", "--trainings", "4")
+
+    assert (advised["budget_s"], advised["trainings"]) == (None, 4.0)
 
 
 @pytest.mark.slow
@@ -88,6 +95,8 @@ def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any])
     [
         ("advise mine.py:workload --objective speed", "'speed' is not one of 'time', 'samples'"),
         ("advise mine.py:workload --budget 5", "budget '5': expected a time above 0"),
+        ("advise mine.py:workload --trainings 0", "trainings 0: expected more than 0"),
+        ("advise mine.py:workload --trainings 4 --budget 5m", "give one of the two"),
         ("advise mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
         ("advise mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
         ("advise mine.py:workload --epochs 0", "'--epochs': 0 is not in the range x>=1"),

@@ -25,6 +25,7 @@ from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advise import advise_with_evidence
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.report import stored
+from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines import local_processes
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.local_processes import LocalProcesses
@@ -35,13 +36,14 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
+from batchlab.processes.children import Ended
 from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.target import Target
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
@@ -104,7 +106,12 @@ def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
         requests.append(request)
         return profile_of(request)
 
+    def timed(self: WorkloadSubject, trial: Trial, *, timeout_s: float) -> Ended:
+        made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
+        return Ended(value=made_up)
+
     monkeypatch.setattr(workload_subject, "measure_profile", measured)
+    monkeypatch.setattr(WorkloadSubject, "timed", timed)
     return requests
 
 
@@ -247,6 +254,7 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_child(
     "other",
     [
         {"budget_s": 61.0},
+        {"budget_s": None, "trainings": 300, "epochs": 7},
         {"objective": "samples"},
         {"target": ("accuracy", 0.8)},
         {"batch_sizes": (10,)},
@@ -411,6 +419,9 @@ def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
         ({"objective": "speed"}, UsageError, "expected one of time, samples, quality"),
         ({"budget_s": 0.0}, UsageError, "expected more than 0"),
         ({"budget_s": float("nan")}, UsageError, "expected more than 0"),
+        ({"trainings": 4}, UsageError, "give one of the two"),
+        ({"trainings": 0, "budget_s": None}, UsageError, "trainings 0: expected more than 0"),
+        ({"trainings": 4, "budget_s": None}, UsageError, "give --epochs"),
         ({"target": ("f1", 0.9)}, UsageError, "no metric 'f1'"),
         ({"objective": "quality", "target": ("accuracy", 0.9)}, UsageError, "leave --target out"),
         ({"batch_sizes": (101,)}, BatchSizeError, "expected 1 to 100"),
@@ -435,6 +446,64 @@ def test_what_cannot_be_answered_is_refused_and_stores_nothing(
         advise(lab, **named)
 
     assert not lab.exists()
+
+
+def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    # 7 epochs of 5 steps.
+    one_s = 35 * STEP_S
+
+    advice = advise(lab, budget_s=None, trainings=300, epochs=7)
+
+    assert (advice.budget_s, advice.trainings) == (pytest.approx(300 * one_s), 300)
+    (question,) = advisor.questions
+    assert 0.9 * 300 * one_s < question.budget_s < 300 * one_s
+
+
+@pytest.mark.slow
+def test_a_study_with_a_budget_in_trainings_goes_on_with_the_same_one(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    def interrupt(n: int) -> None:
+        if n == 1:
+            raise KeyboardInterrupt
+
+    whole = advise(lab.with_name("whole.db"), budget_s=None, trainings=300, epochs=7)
+    advisor.before_ask = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        advise(lab, budget_s=None, trainings=300, epochs=7)
+    advisor.before_ask = lambda n: None
+
+    resumed = advise(lab, budget_s=None, trainings=300, epochs=7)
+
+    assert resumed.budget_s == whole.budget_s
+    budgets = [question.budget_s for question in advisor.questions]
+    assert budgets[1] == budgets[2]
+
+
+def test_trainings_too_short_for_a_profile_are_refused_before_it(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    with pytest.raises(BudgetError, match=r"1 trainings: one takes 0\.05 s here, and \d"):
+        advise(lab, budget_s=None, trainings=1, epochs=1)
+
+    assert profiled == []
+
+
+def test_without_a_target_an_answer_says_what_such_answers_were_worth(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    advice = advise(lab, budget_s=None, trainings=300, epochs=7)
+
+    told = next(each for each in advice.caveats if each.code == "worth_on_the_record")
+    assert dict(told.values)["trainings"] == pytest.approx(300)
+    for other in ({"target": ("accuracy", 0.9)}, {"objective": "samples"}):
+        codes = [each.code for each in advise(lab, epochs=7, **other).caveats]
+        assert "worth_on_the_record" not in codes
 
 
 def test_a_budget_that_ends_within_the_profile_is_told(
@@ -662,6 +731,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
         objective="time",
         target=None,
         budget_s=BUDGET_S,
+        trainings=None,
         batch_sizes=(10, 50),
         epochs=None,
         train_s=None,

@@ -38,6 +38,17 @@ def test_work_ends_before_what_the_caller_and_the_reading_back_need() -> None:
     assert budget.time_limit_s(1.0) == 1.0
 
 
+def test_a_ceiling_that_is_set_later_counts_from_the_beginning() -> None:
+    budget = Budget(None, reserved_s=10.0)
+
+    budget.limit(60.0)
+
+    assert budget.seconds == 60.0
+    assert budget.deadline_s == pytest.approx(budget.started_s + 50.0)
+    with pytest.raises(UsageError, match="expected more than 0"):
+        budget.limit(0.0)
+
+
 def test_a_budget_that_ended_says_what_was_being_done() -> None:
     budget = Budget(0.1)  # less than what is kept for reading back
 

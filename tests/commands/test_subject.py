@@ -113,6 +113,7 @@ def advised(grid: RecordedGrid, lab: Path) -> Advised:
         batch_sizes=grid.batch_sizes,
         trial=trial,
         budget_s=BUDGET_S,
+        trainings=None,
         epochs=None,
         train_s=None,
         memory_limit_bytes=None,

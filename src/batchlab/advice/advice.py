@@ -69,6 +69,7 @@ class Advice(ShownInNotebook):
         n_trials: training runs.
         spent_s: seconds spent.
         budget_s: seconds allowed.
+        trainings: the same in trainings of the reference, where it was asked for so; else None.
         pay_back_runs: after how many full training runs the study has paid for itself; None:
             nothing is saved, or it is not known.
     """
@@ -104,6 +105,7 @@ class Advice(ShownInNotebook):
     n_trials: int
     spent_s: float
     budget_s: float
+    trainings: float | None = None
     pay_back_runs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
     n_trials: int
     spent_s: float
     budget_s: float
+    trainings: float | None
     pay_back_runs: float | None
 
 
@@ -183,6 +184,7 @@ def _document(advice: Advice) -> AdviceDocument:
         n_trials=advice.n_trials,
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
+        trainings=advice.trainings,
         pay_back_runs=advice.pay_back_runs,
     )
 

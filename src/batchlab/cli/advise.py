@@ -23,8 +23,6 @@ from batchlab.cli.values import BATCH_SIZES, SECONDS, TARGET
 from batchlab.report.parts.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
-# Two to three minutes is what people wait for a first answer.
-_DEFAULT_BUDGET_S = 180.0
 
 
 @click.command()
@@ -45,8 +43,13 @@ _DEFAULT_BUDGET_S = 180.0
 @click.option(
     "--budget",
     type=SECONDS,
-    default=_DEFAULT_BUDGET_S,
     help="Ceiling on the time of the whole command. Default: 180s.",
+)
+@click.option(
+    "--trainings",
+    type=float,
+    help="The ceiling in trainings instead: as long as so many of yours take, to their planned "
+    "end. For models that train for hours.",
 )
 @click.option(
     "--batch-sizes",
@@ -90,7 +93,8 @@ def advise(
     workload: str,
     objective: Literal["time", "samples", "quality"],
     target: tuple[str, float] | None,
-    budget: float,
+    budget: float | None,
+    trainings: float | None,
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     epochs: int | None,
     train_time: float | None,
@@ -123,6 +127,7 @@ def advise(
             objective=objective,
             target=target,
             budget_s=budget,
+            trainings=trainings,
             batch_sizes=batch_sizes,
             epochs=epochs,
             train_s=train_time,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,10 @@ class Invocation:
     command_line: str
     started_s: float
 
-    def reserved_s(self, budget_s: float, report: Path | None) -> float:
+    def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
         """What of a budget is gone already, and what showing the results will take."""
-        to_show_s = _TEXT_RESERVE_S if report is None else min(_REPORT_RESERVE_S, 0.5 * budget_s)
+        to_show_s = _TEXT_RESERVE_S
+        if report is not None:
+            at_most_s = math.inf if budget_s is None else 0.5 * budget_s
+            to_show_s = min(_REPORT_RESERVE_S, at_most_s)
         return time.monotonic() - self.started_s + to_show_s

@@ -22,7 +22,8 @@ class AdviceCall:
 
     objective: Objective
     target: tuple[str, float] | None
-    budget_s: float
+    budget_s: float | None
+    trainings: float | None
     batch_sizes: Sequence[int | Literal["full"]] | None
     epochs: int | None
     train_s: float | None

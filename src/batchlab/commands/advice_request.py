@@ -28,6 +28,8 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload
 
 _DEFAULT_EPOCHS = 10
+# Two to three minutes is what people wait for a first answer.
+_DEFAULT_BUDGET_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,8 @@ class AdviceRequest:
         target: the level that counts as trained; None: a pilot run sets it.
         batch_sizes: the candidates, ascending, the workload's own among them.
         trial: the workload's own configuration, with seed 0.
-        budget_s: seconds for the whole call.
+        budget_s: seconds for the whole call; None: as long as `trainings` take.
+        trainings: trainings of the reference for the whole call; None: `budget_s` says.
         epochs: no run goes further; None: as the budget allows.
         train_s: with quality, the seconds of training that all get instead; None: `epochs`.
         memory_limit_bytes: the memory to judge by; None: what the device has.
@@ -52,7 +55,8 @@ class AdviceRequest:
     target: Target | None
     batch_sizes: tuple[int, ...]
     trial: Trial
-    budget_s: float
+    budget_s: float | None
+    trainings: float | None
     epochs: int | None
     train_s: float | None
     memory_limit_bytes: int | None
@@ -66,6 +70,13 @@ class AdviceRequest:
         return self.trial.horizon_steps is not None
 
     @property
+    def budget_in_words(self) -> str:
+        """As it was asked for, for messages."""
+        if self.budget_s is None:
+            return f"budget of {self.trainings:g} trainings"
+        return f"budget {self.budget_s:.3g} s"
+
+    @property
     def study_id(self) -> str:
         """A hash of all that the answer depends on, but for the machine."""
         document = {
@@ -76,6 +87,7 @@ class AdviceRequest:
             "target": None if self.target is None else _told_apart_by(self.target),
             "batch_sizes": self.batch_sizes,
             "budget_s": self.budget_s,
+            "trainings": self.trainings,
             "epochs": self.epochs,
             "train_s": self.train_s,
             "memory_limit_bytes": self.memory_limit_bytes,
@@ -161,6 +173,8 @@ def advice_request(
     )
     _check_comparison(call, workload)
     target, epochs = _target(call, workload), _epochs(call, workload)
+    if call.trainings is not None:
+        _check_planned_end(call.trainings, call, workload, epochs=epochs)
     reference = _reference(loaded, request, epochs=epochs)
     sizes = candidate_batch_sizes(reference.n_train, reference=workload.batch_size)
     if request.batch_sizes is not None:
@@ -173,7 +187,8 @@ def advice_request(
         target=None if target is None else checked_target(workload, target),
         batch_sizes=sizes,
         trial=reference,
-        budget_s=call.budget_s,
+        budget_s=budget_s_of(call),
+        trainings=call.trainings,
         epochs=epochs,
         train_s=call.train_s,
         memory_limit_bytes=call.memory_limit_bytes,
@@ -187,6 +202,35 @@ def advice_request(
         ),
         device=request.device,
     )
+
+
+def budget_s_of(call: AdviceCall) -> float | None:
+    """Seconds for the whole call; None: as long as so many trainings take, once that is known.
+
+    Raises:
+        UsageError: both were given, or no number of trainings.
+    """
+    trainings = call.trainings
+    if trainings is None:
+        return _DEFAULT_BUDGET_S if call.budget_s is None else call.budget_s
+    if call.budget_s is not None:
+        raise UsageError(
+            f"{trainings:g} trainings and a budget of {call.budget_s:g} s: both say how long it "
+            f"may take; give one of the two"
+        )
+    if not (math.isfinite(trainings) and trainings > 0):
+        raise UsageError(f"trainings {trainings:g}: expected more than 0, such as 4")
+    return None
+
+
+def _check_planned_end(
+    trainings: float, call: AdviceCall, workload: Workload, *, epochs: int | None
+) -> None:
+    if epochs is None and call.train_s is None:
+        raise UsageError(
+            f"{trainings:g} trainings: workload {workload.name!r} does not say how many epochs one "
+            f"takes; give --epochs, such as --epochs 10, or a time with --budget"
+        )
 
 
 def _check_comparison(call: AdviceCall, workload: Workload) -> None:

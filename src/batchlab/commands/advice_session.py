@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.budget import Budget
+from batchlab.commands.own_trainings import step_s, training_s, worth_in_trainings
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.stored_advice import put_advice, stored_advice
 from batchlab.commands.subject import Subject
@@ -37,6 +37,8 @@ _PROFILE_SHARE = 0.12
 _PROFILE_LEAST_S = 20.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
+# How long a number of trainings takes is known once one is timed; that may have been too dear.
+_LARGEST_SHARE_BEFORE = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
@@ -105,8 +107,6 @@ class AdviceSession:
             here = self._measured()
         else:
             here = Profile.from_json(journal.profile)
-        # Of the budget a session has spent a little before it begins, each another little.
-        budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         shown = self._asked.elsewhere or here
         options = self._without_batches_of_one(
             options_of(shown, self._asked.batch_sizes, trial=self._asked.trial)
@@ -117,6 +117,10 @@ class AdviceSession:
             learning_rate=self._summary.learning_rate,
             device_name=shown.device_name,
         )
+        # The same profile makes it the same again, where a study is taken up.
+        self._allow_trainings(step_s(reference.batch_size, here), of=reference.batch_size)
+        # Of the budget a session has spent a little before it begins, each another little.
+        budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(here, options, budget_s=budget_s - journal.spent_before_s)
         if journal.profile is None:
             elsewhere = self._asked.elsewhere
@@ -148,15 +152,45 @@ class AdviceSession:
             engine.cancel()
         advice = replace(
             advice,
-            budget_s=self._asked.budget_s,
+            budget_s=self._allowed_s,
+            trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
-            caveats=(*filter(None, [stands_in]), *advice.caveats, *self._caveats(here)),
         )
+        of_the_whole = filter(None, [stands_in, worth_in_trainings(self._asked, here, advice)])
+        caveats = (*of_the_whole, *advice.caveats, *self._caveats(here))
+        advice = replace(advice, caveats=caveats)
         journal.put_study(advice.target)
         journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
         put_advice(self._store, self._study.study_id, advice)
 
     # ---- the budget
+
+    def _allow_trainings(self, timed_s: float, *, of: int) -> None:
+        """Set the ceiling to the trainings asked for, where they were.
+
+        Args:
+            timed_s: seconds per step.
+            of: the batch size of a training.
+
+        Raises:
+            BudgetError: most of it went before the first training.
+        """
+        trainings = self._asked.trainings
+        if trainings is None:
+            return
+        one_s = training_s(self._asked, timed_s, batch_size=of)
+        self._budget.limit(trainings * one_s)
+        gone_s = self._budget.elapsed_s()
+        if gone_s > _LARGEST_SHARE_BEFORE * trainings * one_s:
+            raise BudgetError(
+                f"{trainings:g} trainings: one takes {one_s:.3g} s here, and {gone_s:.3g} s are "
+                f"gone before the first; give more --trainings"
+            )
+
+    @property
+    def _allowed_s(self) -> float:
+        assert self._budget.seconds is not None
+        return self._budget.seconds
 
     @property
     def _runs_s(self) -> float:
@@ -225,7 +259,13 @@ class AdviceSession:
 
     def _measured(self) -> Profile:
         asked = self._asked
-        share_s = min(_PROFILE_MOST_S, max(_PROFILE_LEAST_S, _PROFILE_SHARE * asked.budget_s))
+        if asked.trainings is not None:
+            first = self._subject.timed(asked.trial, timeout_s=_FIRST_LOOK_S)
+            if first.value is not None:  # else the profile says why
+                self._allow_trainings(first.value.step_s, of=asked.trial.batch_size)
+        share_s = _PROFILE_MOST_S
+        if self._budget.seconds is not None:
+            share_s = min(share_s, max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds))
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}
@@ -234,9 +274,9 @@ class AdviceSession:
         least += [size for size in asked.batch_sizes if size > asked.trial.batch_size][:1]
         if made.stopped == "time" and not set(least) <= tried:
             raise BudgetError(
-                f"budget {asked.budget_s:.3g} s: its part for the profile, {allowed_s:.0f} s, "
-                f"ended after {len(tried)} batch sizes of {len(asked.batch_sizes)}, and those up "
-                f"to {least[-1]} are needed; give a larger --budget, or fewer --batch-sizes"
+                f"{asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, ended "
+                f"after {len(tried)} batch sizes of {len(asked.batch_sizes)}, and those up to "
+                f"{least[-1]} are needed; give a larger --budget, or fewer --batch-sizes"
             )
         return made
 
@@ -264,7 +304,7 @@ class AdviceSession:
                 micro_batch_sizes={
                     option.batch_size: _micro_batch_size(option, here) for option in options
                 },
-                step_s={option.batch_size: _step_s(option.batch_size, here) for option in options},
+                step_s={option.batch_size: step_s(option.batch_size, here) for option in options},
                 horizon_epochs=self._asked.epochs if self._asked.has_schedule else None,
                 device=self._asked.device,
             ),
@@ -337,14 +377,3 @@ def _micro_batch_size(option: Option, here: Profile) -> int:
         if best is None
         else min(best.micro_batch_size, option.micro_batch_size)
     )
-
-
-def _step_s(batch_size: int, here: Profile) -> float:
-    """Seconds per step on this machine; beyond what was measured in proportion to the size."""
-    known = here.step_s(batch_size).estimate
-    if known is not None:
-        return known
-    ran = [point for point in here.points if point.ran and point.timing is not None]
-    nearest = min(ran, key=lambda point: abs(math.log(point.batch_size / batch_size)))
-    assert nearest.timing is not None
-    return nearest.timing.step_s * max(1.0, batch_size / nearest.batch_size)

@@ -12,6 +12,7 @@ from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advice_request import (
     AdviceRequest,
     advice_request,
+    budget_s_of,
     check_objective,
     read_profile,
 )
@@ -37,7 +38,8 @@ def advise(
     *,
     objective: Objective = "time",
     target: tuple[str, float] | None = None,
-    budget_s: float = 180.0,
+    budget_s: float | None = None,
+    trainings: float | None = None,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
     train_s: float | None = None,
@@ -65,7 +67,9 @@ def advise(
             `train_s`).
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
-        budget_s: a ceiling in seconds for the whole call.
+        budget_s: a ceiling in seconds for the whole call; None: 180, or what `trainings` take.
+        trainings: the ceiling, instead of `budget_s`, in trainings of the reference as it is, to
+            its planned end, without their evaluations; > 0. How long one takes is measured first.
         batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
             powers of two from 8.
         epochs: no run goes further than this many passes, >= 1; None: the workload's own, or as
@@ -100,6 +104,7 @@ def advise(
         objective=objective,
         target=target,
         budget_s=budget_s,
+        trainings=trainings,
         batch_sizes=batch_sizes,
         epochs=epochs,
         train_s=train_s,
@@ -128,7 +133,7 @@ def advise_with_evidence(workload: Workload | str, call: AdviceCall) -> Advised:
         BatchlabError: what `advise` raises.
         KeyboardInterrupt: after everything has been stored.
     """
-    budget = Budget(call.budget_s, reserved_s=call.reserved_s)
+    budget = Budget(budget_s_of(call), reserved_s=call.reserved_s)
     listener = call.listener or Silent()
     check_objective(call.objective)
     elsewhere = read_profile(call.profile)

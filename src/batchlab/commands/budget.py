@@ -16,7 +16,7 @@ class Budget:
 
     Attributes:
         started_s: the `time.monotonic()` from which it counts.
-        seconds: the ceiling; None: there is none.
+        seconds: the ceiling; None: there is none, or none yet.
         deadline_s: the `time.monotonic()` at which the call's own part ends; None: never.
     """
 
@@ -24,17 +24,32 @@ class Budget:
         """Start counting.
 
         Args:
-            seconds: the ceiling in seconds, > 0; None: there is none.
+            seconds: the ceiling in seconds, > 0; None: there is none, until `limit` sets one.
             reserved_s: the part that the caller needs for what it does around the call.
 
         Raises:
             UsageError: `seconds` is not a finite number above 0.
         """
-        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-            raise UsageError(f"budget {seconds} s: expected more than 0, such as 90s, 5m or 2h")
         self.started_s = time.monotonic()
+        self.seconds: float | None = None
+        self.deadline_s: float | None = None
+        self._reserved_s = reserved_s
+        if seconds is not None:
+            self.limit(seconds)
+
+    def limit(self, seconds: float) -> None:
+        """Set the ceiling; how high it is may depend on what was measured first.
+
+        Args:
+            seconds: counted from when this was made, > 0.
+
+        Raises:
+            UsageError: `seconds` is not a finite number above 0.
+        """
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise UsageError(f"budget {seconds} s: expected more than 0, such as 90s, 5m or 2h")
         self.seconds = seconds
-        self.deadline_s = None if seconds is None else self.started_s + seconds - reserved_s
+        self.deadline_s = self.started_s + seconds - self._reserved_s
 
     @property
     def work_ends_s(self) -> float | None:

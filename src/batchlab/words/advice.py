@@ -206,6 +206,12 @@ MESSAGES: dict[str, Message] = {
         "the recommendation was not verified on fresh seeds: what it is expected to take comes "
         "from the runs that chose it"
     ),
+    "worth_on_the_record": N_(
+        "the budget is {trainings:two_digits} whole trainings of your configuration; with about as "
+        "many, most answers like this one took at most 20 % longer than the best and ended no "
+        "worse than the configuration they began with on {good} of {n} recorded workloads; of all "
+        "of them {slower:whole_percent} were slower than it and {worse:whole_percent} ended worse"
+    ),
     "rate_search_cut": N_(
         "the search for the learning rate was cut at batch size {sizes}: a better rate may lie "
         "beside the one found"

@@ -357,6 +357,15 @@ def test_a_stand_in_is_never_called_the_users_own():
     assert "the stand-in for your configuration" in figures
 
 
+def test_a_budget_asked_for_in_trainings_is_proposed_in_trainings() -> None:
+    advice = replace(cannot_tell_advice(), trainings=4.0, budget_s=300.0, more_budget_s=420.0)
+
+    told = said(advice, "what would settle it")
+
+    assert "--trainings 10." in told
+    assert "--budget" not in told
+
+
 def test_what_was_missing_is_not_said_twice():
     missing = written("A and B")
     reason = Reason.of("runs_leave_open", missing=missing)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from batchlab.advice.advice import Advice
 from batchlab.report.advice.objective_words import near_text, target_text
 from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
@@ -50,7 +52,7 @@ def missing(told: Told) -> Sentence | None:
             text(
                 "About {more_s:about_seconds} more may settle it: {option}.",
                 more_s=advice.more_budget_s,
-                option=f"--budget {_flag(advice.budget_s + advice.more_budget_s)}",
+                option=_with_more(advice, advice.more_budget_s),
             )
         )
     if advice.proposed_target is not None and advice.proposed_target != advice.target:
@@ -116,6 +118,14 @@ def _between(advice: Advice) -> str:
         return text("all are {near}", near=near)
     low, high = advice.flat_set[0], advice.flat_set[-1]
     return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
+
+
+def _with_more(advice: Advice, more_s: float) -> str:
+    """The budget that may settle it, as the one that was given was written."""
+    if advice.trainings is None:
+        return f"--budget {_flag(advice.budget_s + more_s)}"
+    times = 1 + more_s / advice.budget_s
+    return f"--trainings {math.ceil(advice.trainings * times)}"
 
 
 def _flag(value_s: float) -> str:

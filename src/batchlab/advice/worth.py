@@ -1,0 +1,68 @@
+"""Worth: what answers were worth on recorded trainings, by the budget that they had.
+
+There every batch size at every rate was trained to its end, so the best is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchlab.records.reason import Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worth:
+    """What the answers with about so much budget came to.
+
+    Attributes:
+        trainings: the least budget, in whole trainings of the reference without their evaluations.
+        n_answers: how many answers.
+        n_workloads: to how many recorded workloads.
+        n_good: on so many of these most answers took at most 20 % longer to the level than the
+            best, and ended no worse than the reference as it is.
+        slower: the share that took longer than the reference as it is.
+        ends_worse: the share that ended worse than that by more than the margin.
+    """
+
+    trainings: float
+    n_answers: int
+    n_workloads: int
+    n_good: int
+    slower: float
+    ends_worse: float
+
+
+# `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
+NAMED_FOR_NOW: tuple[Worth, ...] = (
+    Worth(trainings=0.0, n_answers=320, n_workloads=8, n_good=2, slower=0.009, ends_worse=0.013),
+    Worth(trainings=1.0, n_answers=380, n_workloads=12, n_good=4, slower=0.013, ends_worse=0.105),
+    Worth(trainings=3.0, n_answers=250, n_workloads=11, n_good=5, slower=0.028, ends_worse=0.124),
+    Worth(trainings=6.0, n_answers=205, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.117),
+    Worth(trainings=10.0, n_answers=211, n_workloads=12, n_good=9, slower=0.028, ends_worse=0.147),
+    Worth(trainings=20.0, n_answers=226, n_workloads=12, n_good=8, slower=0.018, ends_worse=0.164),
+    Worth(trainings=40.0, n_answers=321, n_workloads=9, n_good=5, slower=0.087, ends_worse=0.312),
+)
+RECOMMENDED: tuple[Worth, ...] = (
+    Worth(trainings=6.0, n_answers=69, n_workloads=6, n_good=2, slower=0.0, ends_worse=0.029),
+    Worth(trainings=20.0, n_answers=118, n_workloads=7, n_good=4, slower=0.0, ends_worse=0.034),
+)
+
+
+def worth_of(trainings: float, *, is_recommended: bool) -> Reason:
+    """What is known of answers like this one.
+
+    Args:
+        trainings: the budget, in whole trainings of the reference without their evaluations, > 0.
+        is_recommended: whether the answer recommends; else it names something for now.
+    """
+    rows = RECOMMENDED if is_recommended else NAMED_FOR_NOW
+    reached = [row for row in rows if row.trainings <= trainings]
+    row = reached[-1] if reached else rows[0]
+    return Reason.of(
+        "worth_on_the_record",
+        trainings=trainings,
+        good=row.n_good,
+        n=row.n_workloads,
+        slower=row.slower,
+        worse=row.ends_worse,
+    )
