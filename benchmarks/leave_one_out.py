@@ -1,10 +1,11 @@
-"""The constants of a race, chosen anew with each recorded workload left out.
+"""Five constants of a race, each chosen again with every recorded workload left out in turn.
 
     python benchmarks/leave_one_out.py [--trainings 1.5 3 6 10] [--draws 2] [--processes 2]
 
 Each constant is set to its other values, the rest as they stand. For a workload that is left out
 the value of each is taken that does best on all the others, and the workload is answered with all
-of these. So its row says what the constants are worth on a workload that had no part in them.
+of these. Two workloads that differ in their schedule alone are left out together. What this does
+not show: the values in question, and those of the other constants meanwhile, were found on all.
 
 Best is the least mean, each workload weighing the same, of the log of how many times as long as the
 optimum what is named takes to the level. What ends worse than the reference as it is counts as one
@@ -26,8 +27,7 @@ from pathlib import Path
 from regret.table_parts import both, head, percent, row
 from regret.whole_situation import profiles_of, whole_situation
 from regret.whole_table import ADVISE, WholeAnswer
-from regret.whole_valuation import valued
-from regret_whole import GRIDS, advised
+from regret_whole import GRIDS, advised, answer_to
 
 from batchlab.engines.recorded_grid import RecordedGrid
 
@@ -57,8 +57,8 @@ class Constant:
         value: float = getattr(self._module, self.name)
         return value
 
-    def set(self, value: float) -> None:
-        """Change it in this process."""
+    def put(self, value: float) -> None:
+        """Change it in this process, for whoever asks next."""
         setattr(self._module, self.name, value)
 
     @property
@@ -109,12 +109,12 @@ def answers_of(
     known = {constant.name: constant for constant in CONSTANTS}
     before = {name: known[name].standing for name, _ in changes}
     for name, value in changes:
-        known[name].set(value)
+        known[name].put(value)
     try:
         return _answers_of(path, profile, trainings, draws)
     finally:
         for name, value in before.items():
-            known[name].set(value)
+            known[name].put(value)
 
 
 def _answers_of(
@@ -127,20 +127,7 @@ def _answers_of(
         for n in trainings:
             budget_s = n * drawn.whole_reference_s
             reply = advised(drawn, budget_s)
-            answers.append(
-                valued(
-                    drawn,
-                    reply.cell,
-                    draw=draw,
-                    who=ADVISE,
-                    tuned_trainings=budget_s / drawn.tuned_reference_s,
-                    named_as=reply.named_as,
-                    verdict=reply.verdict,
-                    origin=reply.origin,
-                    spent=reply.spent_s / budget_s,
-                    problem=reply.problem,
-                )
-            )
+            answers.append(answer_to(drawn, reply, who=ADVISE, draw=draw, budget_s=budget_s))
     return answers
 
 
@@ -177,6 +164,11 @@ def chosen_without(
         best = min(ways, key=lambda value: (mean_loss(ways[value]), ways[value] != ()))
         chosen.append((constant, best))
     return tuple(chosen)
+
+
+def _twin(name: str) -> str:
+    """What a workload is called without its schedule."""
+    return name.removesuffix("-cosine")
 
 
 class _Record:

@@ -100,6 +100,24 @@ def replies(situation: WholeSituation, budget_s: float, draw: int) -> Iterator[t
         )
 
 
+def answer_to(
+    drawn: WholeSituation, reply: Reply, *, who: str, draw: int, budget_s: float
+) -> WholeAnswer:
+    """What a reply was worth."""
+    return valued(
+        drawn,
+        reply.cell,
+        draw=draw,
+        who=who,
+        tuned_trainings=budget_s / drawn.tuned_reference_s,
+        named_as=reply.named_as,
+        verdict=reply.verdict,
+        origin=reply.origin,
+        spent=reply.spent_s / budget_s,
+        problem=reply.problem,
+    )
+
+
 def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -> list[WholeAnswer]:
     """All answers for one grid and its step times."""
     grid = RecordedGrid.read(path)
@@ -108,21 +126,10 @@ def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -
         drawn = whole_situation(grid, profile, draw=draw)
         for budget in budgets:
             budget_s = budget * drawn.tuned_reference_s
-            for who, reply in replies(drawn, budget_s, draw):
-                answers.append(
-                    valued(
-                        drawn,
-                        reply.cell,
-                        draw=draw,
-                        who=who,
-                        tuned_trainings=budget,
-                        named_as=reply.named_as,
-                        verdict=reply.verdict,
-                        origin=reply.origin,
-                        spent=reply.spent_s / budget_s,
-                        problem=reply.problem,
-                    )
-                )
+            answers += [
+                answer_to(drawn, reply, who=who, draw=draw, budget_s=budget_s)
+                for who, reply in replies(drawn, budget_s, draw)
+            ]
     return answers
 
 

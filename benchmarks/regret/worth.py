@@ -28,8 +28,8 @@ def worths() -> tuple[tuple[Worth, ...], tuple[Worth, ...]]:
     """What is named for now, and what is recommended, by the budget in whole trainings."""
     answers = list(_own_answers())
     recommended = [each for each in answers if each["named_as"] == "recommendation"]
-    others = [each for each in answers if each["named_as"] != "recommendation"]
-    return tuple(_by_budget(others)), tuple(_by_budget(recommended))
+    for_now = [each for each in answers if each["named_as"] == "provisional"]
+    return tuple(_by_budget(for_now)), tuple(_by_budget(recommended))
 
 
 def _own_answers() -> Iterator[dict[str, Any]]:
@@ -51,6 +51,7 @@ def _by_budget(answers: Sequence[dict[str, Any]]) -> Iterator[Worth]:
         if len(pooled) >= _FEWEST:
             yield _worth(start, pooled)
             pooled = []
+    assert not pooled, f"{len(pooled)} answers with the largest budgets are too few for a row"
 
 
 def _worth(trainings: float, answers: Sequence[dict[str, Any]]) -> Worth:

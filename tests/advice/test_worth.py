@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from batchlab.advice.worth import NAMED_FOR_NOW, RECOMMENDED, worth_of
+from batchlab.records.reason import Reason
 from batchlab.words.reasons import reason_text
+
+
+def values_of(reason: Reason | None) -> dict[str, object]:
+    assert reason is not None
+    return dict(reason.values)
 
 
 @pytest.mark.parametrize(
@@ -11,7 +17,7 @@ from batchlab.words.reasons import reason_text
     [(0.2, 0), (1.0, 1), (2.99, 1), (3.0, 2), (1000.0, len(NAMED_FOR_NOW) - 1)],
 )
 def test_a_budget_gets_the_row_of_the_trainings_it_has(trainings: float, row: int) -> None:
-    told = dict(worth_of(trainings, is_recommended=False).values)
+    told = values_of(worth_of(trainings, is_recommended=False))
 
     known = NAMED_FOR_NOW[row]
     assert (told["trainings"], told["n"]) == (trainings, known.n_workloads)
@@ -20,9 +26,13 @@ def test_a_budget_gets_the_row_of_the_trainings_it_has(trainings: float, row: in
 
 
 def test_a_recommendation_gets_the_row_of_recommendations() -> None:
-    told = dict(worth_of(1.0, is_recommended=True).values)
+    first = RECOMMENDED[0]
 
-    assert told["worse"] == RECOMMENDED[0].ends_worse
+    told = values_of(worth_of(first.trainings, is_recommended=True))
+
+    assert (told["n"], told["worse"]) == (first.n_workloads, first.ends_worse)
+    # With less nothing was recommended on the record.
+    assert worth_of(first.trainings - 0.1, is_recommended=True) is None
 
 
 def test_it_is_said_in_words_of_trainings_and_workloads() -> None:
@@ -30,5 +40,5 @@ def test_it_is_said_in_words_of_trainings_and_workloads() -> None:
 
     said = reason_text(worth_of(4.2, is_recommended=False))
 
-    assert said.startswith("the budget is 4.2 whole trainings of your configuration")
-    assert f"on {known.n_good} of {known.n_workloads} recorded workloads" in said
+    assert "with about 4.2 trainings" in said
+    assert f"mostly good on {known.n_good} of {known.n_workloads} (" in said

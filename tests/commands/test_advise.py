@@ -107,7 +107,9 @@ def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
         return profile_of(request)
 
     def timed(self: WorkloadSubject, trial: Trial, *, timeout_s: float) -> Ended:
-        made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
+        # A first look is not as exact as the profile.
+        step_s = 2 * STEP_S
+        made_up = made_up_timing(trial.batch_size, step_s=step_s, workload_id=trial.workload_id)
         return Ended(value=made_up)
 
     monkeypatch.setattr(workload_subject, "measure_profile", measured)
@@ -470,26 +472,71 @@ def test_a_study_with_a_budget_in_trainings_goes_on_with_the_same_one(
         if n == 1:
             raise KeyboardInterrupt
 
-    whole = advise(lab.with_name("whole.db"), budget_s=None, trainings=300, epochs=7)
+    asked: dict[str, Any] = {"budget_s": None, "trainings": 300, "epochs": 7}
     advisor.before_ask = interrupt
     with pytest.raises(KeyboardInterrupt):
-        advise(lab, budget_s=None, trainings=300, epochs=7)
+        advise(lab, **asked)
     advisor.before_ask = lambda n: None
 
-    resumed = advise(lab, budget_s=None, trainings=300, epochs=7)
+    # This one took longer to start.
+    resumed = advise(lab, **asked, reserved_s=9.0)
 
-    assert resumed.budget_s == whole.budget_s
-    budgets = [question.budget_s for question in advisor.questions]
-    assert budgets[1] == budgets[2]
+    assert resumed.budget_s == pytest.approx(300 * 35 * STEP_S)
+    first, again = (question.budget_s for question in advisor.questions)
+    assert first == again
 
 
 def test_trainings_too_short_for_a_profile_are_refused_before_it(
     lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
 ) -> None:
-    with pytest.raises(BudgetError, match=r"1 trainings: one takes 0\.05 s here, and \d"):
+    with pytest.raises(
+        BudgetError, match=r"1 trainings take 0\.1 s here.* give --trainings \d+ or"
+    ):
         advise(lab, budget_s=None, trainings=1, epochs=1)
+    with pytest.raises(BudgetError, match=r"2 trainings take 10 s here, and .* the report alone 9"):
+        advise(lab, budget_s=None, trainings=2, train_s=5.0, objective="quality", reserved_s=9.0)
 
     assert profiled == []
+
+
+def test_a_training_in_seconds_needs_no_first_look(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advisor.longest_steps = 0
+    monkeypatch.setattr(WorkloadSubject, "timed", None)
+
+    advice = advise(lab, budget_s=None, trainings=12, train_s=5.0, objective="quality")
+
+    assert advice.budget_s == 60.0
+
+
+def test_where_a_first_look_fails_the_profile_says_how_long_a_training_takes(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advisor.longest_steps = 0
+    failed = Ended(status=Status.KILLED)
+    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
+
+    advice = advise(lab, budget_s=None, trainings=300, epochs=7)
+
+    assert advice.budget_s == pytest.approx(300 * 35 * STEP_S)
+
+
+def test_without_anything_given_it_takes_three_minutes(lab: Path, advisor: AskingAdvisor) -> None:
+    advisor.longest_steps = 0
+
+    assert advise(lab, budget_s=None).budget_s == 180.0
+
+
+def test_whole_and_other_numbers_of_trainings_are_one_question(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    for trainings in (300, 300.0):
+        advise(lab, budget_s=None, trainings=trainings, epochs=7)
+
+    assert len(advisor.questions) == 1
 
 
 def test_without_a_target_an_answer_says_what_such_answers_were_worth(
@@ -497,13 +544,18 @@ def test_without_a_target_an_answer_says_what_such_answers_were_worth(
 ) -> None:
     advisor.longest_steps = 0
 
-    advice = advise(lab, budget_s=None, trainings=300, epochs=7)
+    def told(**named: Any) -> dict[str, Any] | None:
+        caveats = advise(lab, **named).caveats
+        found = [each for each in caveats if each.code == "worth_on_the_record"]
+        return dict(found[0].values) if found else None
 
-    told = next(each for each in advice.caveats if each.code == "worth_on_the_record")
-    assert dict(told.values)["trainings"] == pytest.approx(300)
-    for other in ({"target": ("accuracy", 0.9)}, {"objective": "samples"}):
-        codes = [each.code for each in advise(lab, epochs=7, **other).caveats]
-        assert "worth_on_the_record" not in codes
+    worth = told(budget_s=None, trainings=300, epochs=7)
+
+    assert worth is not None
+    assert 0.9 * 300 < worth["trainings"] < 300  # the rest is not for runs
+    assert told(target=("accuracy", 0.9), epochs=7) is None
+    assert told(objective="samples", epochs=7) is None
+    assert told() is None  # no training was seen to its end, and none is planned
 
 
 def test_a_budget_that_ends_within_the_profile_is_told(

@@ -52,7 +52,7 @@ class Lattice:
         return batch_size, self.nearest(batch_size, octave)
 
     def nearest(self, batch_size: int, octave: float) -> int:
-        """The octave nearest to the one wanted that the engine has; the lower one of two."""
+        """The octave nearest to the one wanted; of two recorded ones as near, the lower."""
         rates = self.engine.learning_rates(batch_size)
         if rates is None:
             return round(octave)

@@ -48,12 +48,12 @@ def whole_steps(state: StudyState, batch_size: int) -> int:
     return min(steps, state.run_log.longest_steps(batch_size))
 
 
-def has_fewer_left(state: StudyState, n: float, *, at_once: int = 1) -> bool:
-    """Whether the budget has fewer whole trainings of the reference left.
+def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:
+    """Whether the budget has fewer than `n` whole trainings of the reference left.
 
     Args:
         state: the runs; the end of a training was seen.
-        n: than so many.
+        n: how many.
         at_once: how many of them go side by side.
     """
     size, run_log = state.question.reference.batch_size, state.run_log

@@ -34,7 +34,7 @@ class Worth:
 
 # `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
 NAMED_FOR_NOW: tuple[Worth, ...] = (
-    Worth(trainings=0.0, n_answers=320, n_workloads=8, n_good=2, slower=0.009, ends_worse=0.013),
+    Worth(trainings=0.0, n_answers=315, n_workloads=8, n_good=2, slower=0.01, ends_worse=0.013),
     Worth(trainings=1.0, n_answers=380, n_workloads=12, n_good=4, slower=0.013, ends_worse=0.105),
     Worth(trainings=3.0, n_answers=250, n_workloads=11, n_good=5, slower=0.028, ends_worse=0.124),
     Worth(trainings=6.0, n_answers=205, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.117),
@@ -48,16 +48,21 @@ RECOMMENDED: tuple[Worth, ...] = (
 )
 
 
-def worth_of(trainings: float, *, is_recommended: bool) -> Reason:
+def worth_of(trainings: float, *, is_recommended: bool) -> Reason | None:
     """What is known of answers like this one.
 
     Args:
         trainings: the budget, in whole trainings of the reference without their evaluations, > 0.
         is_recommended: whether the answer recommends; else it names something for now.
+
+    Returns:
+        None: none of the recorded answers was like it with so little.
     """
     rows = RECOMMENDED if is_recommended else NAMED_FOR_NOW
     reached = [row for row in rows if row.trainings <= trainings]
-    row = reached[-1] if reached else rows[0]
+    if not reached:
+        return None
+    row = reached[-1]
     return Reason.of(
         "worth_on_the_record",
         trainings=trainings,

@@ -48,8 +48,8 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--trainings",
     type=float,
-    help="The ceiling in trainings instead: as long as so many of yours take, to their planned "
-    "end. For models that train for hours.",
+    help="Budget as a number of your own trainings instead of a time, such as 4. For models that "
+    "train for hours.",
 )
 @click.option(
     "--batch-sizes",

@@ -73,8 +73,13 @@ class AdviceRequest:
     def budget_in_words(self) -> str:
         """As it was asked for, for messages."""
         if self.budget_s is None:
-            return f"budget of {self.trainings:g} trainings"
+            return f"{self.trainings:g} trainings"
         return f"budget {self.budget_s:.3g} s"
+
+    @property
+    def ask_for_more(self) -> str:
+        """What to give for more, for messages."""
+        return "more --trainings" if self.budget_s is None else "a larger --budget"
 
     @property
     def study_id(self) -> str:
@@ -87,13 +92,14 @@ class AdviceRequest:
             "target": None if self.target is None else _told_apart_by(self.target),
             "batch_sizes": self.batch_sizes,
             "budget_s": self.budget_s,
-            "trainings": self.trainings,
             "epochs": self.epochs,
             "train_s": self.train_s,
             "memory_limit_bytes": self.memory_limit_bytes,
             "profile": None if self.elsewhere is None else self.elsewhere.to_json(),
             "device": self.device,
         }
+        if self.trainings is not None:
+            document["trainings"] = float(self.trainings)
         text = json.dumps(document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -12,7 +12,12 @@ from batchlab.commands.advice_options import options_of, reference_of
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.budget import Budget
-from batchlab.commands.own_trainings import step_s, training_s, worth_in_trainings
+from batchlab.commands.own_trainings import (
+    limit_by_a_first_look,
+    limit_to_trainings,
+    step_s,
+    worth_in_trainings,
+)
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.stored_advice import put_advice, stored_advice
 from batchlab.commands.subject import Subject
@@ -37,8 +42,6 @@ _PROFILE_SHARE = 0.12
 _PROFILE_LEAST_S = 20.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
-# How long a number of trainings takes is known once one is timed; that may have been too dear.
-_LARGEST_SHARE_BEFORE = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
@@ -117,8 +120,9 @@ class AdviceSession:
             learning_rate=self._summary.learning_rate,
             device_name=shown.device_name,
         )
-        # The same profile makes it the same again, where a study is taken up.
-        self._allow_trainings(step_s(reference.batch_size, here), of=reference.batch_size)
+        # By the same profile it is the same again, where a study is taken up.
+        own_step_s = step_s(reference.batch_size, here)
+        limit_to_trainings(self._budget, self._asked, own_step_s, batch_size=reference.batch_size)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(here, options, budget_s=budget_s - journal.spent_before_s)
@@ -150,42 +154,23 @@ class AdviceSession:
             advice = _decided(question, engine)
         finally:
             engine.cancel()
+        worth = worth_in_trainings(self._asked, here, advice)
         advice = replace(
             advice,
             budget_s=self._allowed_s,
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
+            caveats=(
+                *filter(None, [stands_in, worth]),
+                *advice.caveats,
+                *self._caveats(here),
+            ),
         )
-        of_the_whole = filter(None, [stands_in, worth_in_trainings(self._asked, here, advice)])
-        caveats = (*of_the_whole, *advice.caveats, *self._caveats(here))
-        advice = replace(advice, caveats=caveats)
         journal.put_study(advice.target)
         journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
         put_advice(self._store, self._study.study_id, advice)
 
     # ---- the budget
-
-    def _allow_trainings(self, timed_s: float, *, of: int) -> None:
-        """Set the ceiling to the trainings asked for, where they were.
-
-        Args:
-            timed_s: seconds per step.
-            of: the batch size of a training.
-
-        Raises:
-            BudgetError: most of it went before the first training.
-        """
-        trainings = self._asked.trainings
-        if trainings is None:
-            return
-        one_s = training_s(self._asked, timed_s, batch_size=of)
-        self._budget.limit(trainings * one_s)
-        gone_s = self._budget.elapsed_s()
-        if gone_s > _LARGEST_SHARE_BEFORE * trainings * one_s:
-            raise BudgetError(
-                f"{trainings:g} trainings: one takes {one_s:.3g} s here, and {gone_s:.3g} s are "
-                f"gone before the first; give more --trainings"
-            )
 
     @property
     def _allowed_s(self) -> float:
@@ -259,10 +244,7 @@ class AdviceSession:
 
     def _measured(self) -> Profile:
         asked = self._asked
-        if asked.trainings is not None:
-            first = self._subject.timed(asked.trial, timeout_s=_FIRST_LOOK_S)
-            if first.value is not None:  # else the profile says why
-                self._allow_trainings(first.value.step_s, of=asked.trial.batch_size)
+        limit_by_a_first_look(self._budget, asked, self._subject)
         share_s = _PROFILE_MOST_S
         if self._budget.seconds is not None:
             share_s = min(share_s, max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds))
@@ -276,7 +258,7 @@ class AdviceSession:
             raise BudgetError(
                 f"{asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, ended "
                 f"after {len(tried)} batch sizes of {len(asked.batch_sizes)}, and those up to "
-                f"{least[-1]} are needed; give a larger --budget, or fewer --batch-sizes"
+                f"{least[-1]} are needed; give {asked.ask_for_more}, or fewer --batch-sizes"
             )
         return made
 

@@ -126,7 +126,7 @@ MESSAGES: dict[str, Message] = {
     "every_pilot_failed": N_("every pilot run failed: {why}"),
     "no_pilot_learned": N_(
         "no pilot run learned anything in {steps} steps, all that its share of the budget allowed; "
-        "a larger --budget or another learning rate in the workload may help"
+        "a larger budget or another learning rate in the workload may help"
     ),
     "reference_rates_failed": N_("every rate tried at batch size {size} diverged or failed: {why}"),
     "no_distance_from_perfect": N_(
@@ -207,10 +207,10 @@ MESSAGES: dict[str, Message] = {
         "from the runs that chose it"
     ),
     "worth_on_the_record": N_(
-        "the budget is {trainings:two_digits} whole trainings of your configuration; with about as "
-        "many, most answers like this one took at most 20 % longer than the best and ended no "
-        "worse than the configuration they began with on {good} of {n} recorded workloads; of all "
-        "of them {slower:whole_percent} were slower than it and {worse:whole_percent} ended worse"
+        "on recorded workloads with about {trainings:two_digits} trainings, answers like this one "
+        "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end); "
+        "{slower:whole_percent} of the answers were slower than where they began, "
+        "{worse:whole_percent} ended worse"
     ),
     "rate_search_cut": N_(
         "the search for the learning rate was cut at batch size {sizes}: a better rate may lie "

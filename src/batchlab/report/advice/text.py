@@ -146,13 +146,23 @@ def _cost(advice: Advice, report: Path | None) -> list[str]:
 
 def cost_text(advice: Advice) -> str:
     """How many runs and seconds it took, of how many."""
-    return plural(
+    spent = plural(
         "{n} training run, {spent_s:train_s} of {budget_s:train_s} spent",
         "{n} training runs, {spent_s:train_s} of {budget_s:train_s} spent",
         advice.n_trials,
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )
+    if advice.trainings is None:
+        return spent
+    # A part of one takes the plural, as half a dozen does.
+    trainings = plural(
+        "the time of one of your trainings",
+        "the time of {trainings:.4g} of your trainings",
+        1 if advice.trainings == 1 else 2,
+        trainings=advice.trainings,
+    )
+    return text("{spent} ({trainings})", spent=spent, trainings=trainings)
 
 
 def _labelled(label: str, said: str) -> list[str]:
