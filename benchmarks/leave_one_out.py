@@ -1,6 +1,6 @@
-"""Five constants of a race, each chosen again with every recorded workload left out in turn.
+"""Six constants of a race, each chosen again with every recorded workload left out in turn.
 
-    python benchmarks/leave_one_out.py [--trainings 1.5 3 6 10] [--draws 2] [--processes 2]
+    python benchmarks/leave_one_out.py [--trainings 0.5 1.5 3 6 10] [--draws 2] [--processes 2]
 
 Each constant is set to its other values, the rest as they stand. For a workload that is left out
 the value of each is taken that does best on all the others, and the workload is answered with all
@@ -31,7 +31,7 @@ from regret_whole import GRIDS, advised, answer_to
 
 from batchlab.engines.recorded_grid import RecordedGrid
 
-TRAININGS = (1.5, 3.0, 6.0, 10.0)
+TRAININGS = (0.5, 1.5, 3.0, 6.0, 10.0)
 _NEVER = 20.0
 
 
@@ -96,6 +96,12 @@ CONSTANTS = (
         name="_ENOUGH",
         about="whole trainings left from which on it does not race",
         values=(4.0, 8.0, 13.0),
+    ),
+    Constant(
+        module="few_trainings",
+        name="_EARLY",
+        about="first part of a training from which half the soonest rate is named",
+        values=(0.0, 0.15, 0.4),
     ),
 )
 Changes = tuple[tuple[str, float], ...]

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 from benchmarks.regret.whole_table import WholeAnswer
-from tests.benchmarks.test_regret_whole import ANSWER
 from tests.reference.script import script
+from tests.reference.whole_answer import ANSWER
 from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.advice import few_trainings, race

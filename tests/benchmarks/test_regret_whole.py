@@ -14,7 +14,6 @@ import pytest
 from benchmarks.regret.harness import write_answers
 from benchmarks.regret.whole_table import (
     ADVISE,
-    WholeAnswer,
     bin_of,
     by_whole_trainings,
     interval_over_workloads,
@@ -22,31 +21,12 @@ from benchmarks.regret.whole_table import (
     tables,
 )
 from tests.reference.script import BENCHMARKS, script
+from tests.reference.whole_answer import ANSWER
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
 
 from batchlab.engines.recorded_grid import RecordedGrid
 
 RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
-ANSWER = WholeAnswer(
-    workload="one",
-    profile="cpu",
-    draw=0,
-    who=ADVISE,
-    tuned_trainings=18.0,
-    whole_trainings=3.0,
-    batch_size=64,
-    learning_rate=0.1,
-    named_as="recommendation",
-    verdict="recommend",
-    origin="pilot",
-    regret=0.1,
-    of_reference=0.5,
-    shortfall=0.2,
-    shortfall_of_own=-0.4,
-    shortfall_error=0.3,
-    is_optimum=False,
-    spent=0.5,
-)
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,8 @@ def caveats_of(
     if verified is not None and verified.missed:
         n = verified.n + verified.missed
         caveats.append(Reason.of("some_seeds_missed", missed=verified.missed, n=n))
+    if outcome.soonest is not None and outcome.soonest != outcome.raced:
+        caveats.append(_below_the_soonest(outcome))
     # Of a configuration that stays as it is its user knows whether it holds.
     if named is not None and named != reference_cell(state):
         edge = _at_the_edge(state.run_log, *named)
@@ -68,6 +70,13 @@ def caveats_of(
         for other in others
         if is_another(other, outcome.decision)
     ]
+
+
+def _below_the_soonest(outcome: Conclusion) -> Reason:
+    assert outcome.raced is not None
+    assert outcome.soonest is not None
+    (size, named), (_, soonest) = outcome.raced, outcome.soonest
+    return Reason.of("below_the_soonest", size=size, rate=named, soonest=soonest)
 
 
 def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> Reason | None:

@@ -32,6 +32,8 @@ class Conclusion:
             for sure, and another one was verified.
         raced: the configuration that won a race of single runs, where the budget had too few
             trainings for more.
+        soonest: the one that was soonest in it; `raced` has a lower rate where its own is likely to
+            be too high for the end.
         reason: what stopped it before a decision.
     """
 
@@ -40,6 +42,7 @@ class Conclusion:
     not_followed: int | None = None
     passed_over: Endings | None = None
     raced: CellKey | None = None
+    soonest: CellKey | None = None
     reason: Reason | None = None
 
     @property

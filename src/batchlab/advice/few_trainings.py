@@ -11,6 +11,7 @@ from dataclasses import replace
 from batchlab.advice.conclusion import Conclusion, take_out
 from batchlab.advice.end_level import EndLevel, end_so_far
 from batchlab.advice.endings import endings_of
+from batchlab.advice.lattice import Lattice
 from batchlab.advice.race import Race
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
@@ -24,6 +25,11 @@ from batchlab.records.reason import Reason
 # With so many whole trainings of the reference left after the pilot, more can be shown than by a
 # race.
 _ENOUGH = 8.0
+# What is soonest to the level at which a pilot was cut in this first part of a planned training, or
+# anywhere if no end is planned, often has a rate too high for the end: so many octaves lower is
+# named (docs/regret.md).
+_EARLY = 0.15
+_OCTAVES_LOWER = 1
 
 
 def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
@@ -47,7 +53,10 @@ def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
 
 
 def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
-    """The winner of a race, if it does not seem to end worse on fresh seeds; else the next."""
+    """The winner of a race, if it does not seem to end worse on fresh seeds; else the next.
+
+    Where the pilot was cut far from the end, half of the rate that was soonest is named.
+    """
     reference = reference_cell(state)
     # Of what the exact comparison needs later nothing is needed here.
     state.run_log.needed_later = tuple
@@ -59,10 +68,26 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
         endings = verification.endings
         if endings is None or not endings.gives_way:
             state.ruled_out.pop(cell[0], None)  # another rate of it was
-            return Conclusion(raced=cell, verification=verification, reason=why)
+            named = _lower(state, cell) if _is_early(state) else cell
+            return Conclusion(raced=named, soonest=cell, verification=verification, reason=why)
         take_out(state, endings)
         del state.tuned[cell[0]]
     return Conclusion(raced=reference, reason=why)
+
+
+def _is_early(state: StudyState) -> bool:
+    """Whether the level is one that a training meets long before its end."""
+    if state.end is not None:
+        return False
+    pilot = state.run_log.records[(*reference_cell(state), state.seeds.tune[0])]
+    return pilot.steps < _EARLY * state.run_log.longest_steps(pilot.trial.batch_size)
+
+
+def _lower(state: StudyState, cell: CellKey) -> CellKey:
+    size, rate = cell
+    lattice = Lattice.of(state.run_log)
+    octave = lattice.nearest(size, lattice.octave_of(rate) - _OCTAVES_LOWER)
+    return size, min(rate, lattice.rate(octave))
 
 
 def _followed(state: StudyState, cell: CellKey) -> Verification:

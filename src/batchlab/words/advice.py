@@ -206,6 +206,11 @@ MESSAGES: dict[str, Message] = {
         "the recommendation was not verified on fresh seeds: what it is expected to take comes "
         "from the runs that chose it"
     ),
+    "below_the_soonest": N_(
+        "at batch size {size} rate {soonest:rate} was soonest, but only to an early level, and "
+        "what is fast early often has a rate too high for the end: so {rate:rate} is named, which "
+        "may not have run"
+    ),
     "worth_on_the_record": N_(
         "on recorded workloads with about {trainings:two_digits} trainings, answers like this one "
         "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end); "

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from tests.reference.raced_study import named, raced
+
+from batchlab.words.reasons import reason_text
+
+
+def caveat(advice):
+    return next((each for each in advice.caveats if each.code == "below_the_soonest"), None)
+
+
+def soonest_of(advice):
+    """The rate that was soonest to the level among the runs of what is named."""
+    tried = [
+        run
+        for run in advice.tried
+        if run.batch_size == advice.provisional.batch_size and run.steps_to_target is not None
+    ]
+    return min(tried, key=lambda run: run.steps_to_target).learning_rate
+
+
+def test_far_from_the_end_half_of_the_rate_that_was_soonest_is_named():
+    advice, _ = raced(trainings=0.3)
+
+    size, rate = named(advice)
+    told = caveat(advice)
+    assert told is not None
+    assert rate == pytest.approx(soonest_of(advice) / 2)
+    assert dict(told.values) == {"size": size, "rate": rate, "soonest": soonest_of(advice)}
+    assert "was soonest, but only to an early level" in reason_text(told)
+
+
+def test_where_the_pilot_came_further_the_soonest_is_named():
+    advice, _ = raced(trainings=1.2)
+
+    assert advice.target_origin == "easier"
+    assert named(advice)[1] == soonest_of(advice)
+    assert caveat(advice) is None
+
+
+def test_where_the_end_was_seen_the_soonest_is_named():
+    advice, _ = raced(trainings=4.0)
+
+    assert advice.target_origin == "pilot"
+    assert caveat(advice) is None
+
+
+def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
+    advice, _ = raced(trainings=1.2, asked={"longest_epochs": None})
+
+    assert advice.target_origin == "easier"
+    assert caveat(advice) is not None
