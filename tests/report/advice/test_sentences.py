@@ -357,6 +357,24 @@ def test_a_stand_in_is_never_called_the_users_own():
     assert "the stand-in for your configuration" in figures
 
 
+def test_what_a_race_names_is_the_answer_for_now():
+    advice = replace(
+        cannot_tell_advice(),
+        reason=Reason.of("single_runs"),
+        endings=None,
+        provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
+    )
+    own = replace(advice, provisional=advice.reference)
+
+    assert said(advice, "answer").startswith(
+        "For now use batch size 256 with learning rate 0.113: in the few single runs"
+    )
+    assert said(advice, "answer").endswith("That is not certain.")
+    assert said(advice, "for now") == ""
+    assert said(own, "answer").startswith("It can't be told which batch size")
+    assert said(own, "for now").startswith("For now keep batch size")
+
+
 def test_a_budget_asked_for_in_trainings_is_proposed_in_trainings() -> None:
     advice = replace(cannot_tell_advice(), trainings=4.0, budget_s=300.0, more_budget_s=420.0)
 

@@ -59,6 +59,20 @@ class Told:
         }[self.advice.objective]
 
     @property
+    def best_so_far(self) -> str:
+        """What to set for now, where single runs alone speak for it."""
+        found = self.advice.provisional
+        assert found is not None
+        return text(
+            "For now use batch size {size} with learning rate {rate:rate}: in the few single runs "
+            "that the budget had time for, this batch size did best on the way to {target}. That "
+            "is not certain.",
+            size=found.batch_size,
+            rate=found.learning_rate,
+            target=self.target,
+        )
+
+    @property
     def cooled_down(self) -> str:
         """What to set where the rate falls to zero: how long such trainings take, and their end.
 

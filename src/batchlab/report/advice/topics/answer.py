@@ -7,6 +7,7 @@ import math
 from batchlab.advice.advice import Advice
 from batchlab.report.advice.objective_words import near_text, target_text
 from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
+from batchlab.report.advice.rows import is_raced
 from batchlab.report.advice.told import Told, is_same, set_this
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import listing, text
@@ -17,6 +18,8 @@ from batchlab.words.numbers import english_number
 def answer(told: Told) -> Sentence:
     """The verdict in one sentence."""
     advice, found = told.advice, told.advice.recommendation
+    if _is_named_by_single_runs(told):
+        return Sentence(topic=N_("answer"), text=told.best_so_far, verdict="cannot_tell")
     if advice.verdict == "cannot_tell" or found is None:
         return Sentence(topic=N_("answer"), text=told.open_question, verdict="cannot_tell")
     if advice.verdict == "better":
@@ -72,8 +75,8 @@ def missing(told: Told) -> Sentence | None:
 def for_now(told: Told) -> Sentence | None:
     """Where it cannot be told: the best of what was tried."""
     found = told.advice.provisional
-    if found is None:
-        return None
+    if found is None or _is_named_by_single_runs(told):
+        return None  # the answer says it
     endings = told.advice.endings
     best = N_("Best so far: batch size {size} with learning rate {rate:rate} (not yet certain).")
     if is_same(found, told.advice.reference):
@@ -110,6 +113,12 @@ def flat_set(told: Told) -> Sentence | None:
             near=near,
         )
     return Sentence(topic=N_("also fine"), text=fine)
+
+
+def _is_named_by_single_runs(told: Told) -> bool:
+    """Whether a race named something that is not what the user has."""
+    found = told.advice.provisional
+    return is_raced(told.advice) and found is not None and not is_same(found, told.advice.reference)
 
 
 def _between(advice: Advice) -> str:
