@@ -89,7 +89,7 @@ CONSTANTS = (
         module="advisor",
         name="_PILOT_SHARE",
         about="share of the budget that the pilot may take",
-        values=(0.25, 0.34, 0.5),
+        values=(0.34, 0.5, 0.7),
     ),
     Constant(
         module="few_trainings",

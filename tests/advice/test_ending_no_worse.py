@@ -53,11 +53,11 @@ def test_two_seeds_of_the_reference_set_the_level(n_workers):
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 8])
-def test_the_pilot_leaves_most_of_the_clock_to_what_follows_it_on_however_many_cores(n_workers):
+def test_the_pilot_leaves_half_of_the_clock_to_what_follows_it_on_however_many_cores(n_workers):
     advice, _ = advised(trainings=2.0, n_workers=n_workers, kind=SideBySideEngine)
 
     spent_s = next(step.spent_s for step in advice.steps if step.did.code == "target_set")
-    assert 0 < spent_s <= 0.36 * advice.budget_s
+    assert 0 < spent_s <= 0.52 * advice.budget_s
 
 
 @pytest.mark.slow

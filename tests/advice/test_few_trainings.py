@@ -32,7 +32,7 @@ def test_far_from_the_end_half_of_the_rate_that_was_soonest_is_named():
 
 
 def test_where_the_pilot_came_further_the_soonest_is_named():
-    advice, _ = raced(trainings=1.2)
+    advice, _ = raced(trainings=0.9)
 
     assert advice.target_origin == "easier"
     assert named(advice)[1] == soonest_of(advice)
@@ -47,7 +47,7 @@ def test_where_the_end_was_seen_the_soonest_is_named():
 
 
 def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
-    advice, _ = raced(trainings=1.2, asked={"longest_epochs": None})
+    advice, _ = raced(trainings=0.9, asked={"longest_epochs": None})
 
     assert advice.target_origin == "easier"
     assert caveat(advice) is not None

@@ -34,11 +34,9 @@ from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 
-# A pilot may take so much of the budget to see the end of a training; where there are cores for
-# more than it, half of the clock if that is known to reach a planned end. If it does not see it,
-# the target is what it was at, and the answer no recommendation.
-_PILOT_SHARE = 0.34
-_SHARE_TO_A_PLANNED_END = 1 / 4
+# A pilot may take so much of the budget to see the end of a training. If it does not see it, the
+# target is what it was at, and the answer no recommendation.
+_PILOT_SHARE = 0.5
 # A tuned rate may meet the target so many times sooner than the faster of the pilots.
 _TUNED_IS_FASTER = 2.0
 _SEARCH_SHARE = 1 / 8
@@ -231,12 +229,9 @@ class _Advisor:
 
     def _pilot_limit(self) -> int:
         """At how many steps a pilot is cut, if it has no plateau before."""
-        longest = self._run_log.longest_steps(self._question.reference.batch_size)
-        if longest <= self._share_steps(_SHARE_TO_A_PLANNED_END):
-            return longest
+        size = self._question.reference.batch_size
         share_s = _PILOT_SHARE * self._question.budget_s
-        affordable = self._run_log.affordable_steps(self._question.reference.batch_size, share_s)
-        return min(longest, affordable)
+        return min(self._run_log.longest_steps(size), self._run_log.affordable_steps(size, share_s))
 
     def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap."""
