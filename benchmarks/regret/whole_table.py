@@ -29,6 +29,8 @@ CHOSEN_ON = (
     "softmax",
     "gru",
     "mlp-wide",
+    "cnn",
+    "transformer",
 )
 # From so many trainings of the tuned reference on, to the next of them.
 BINS = (0.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
