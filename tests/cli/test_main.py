@@ -16,7 +16,8 @@ from batchlab.version import __version__
 HELP = {"--help", "-h"}
 OPTIONS = {
     "advise": {
-        *("--objective", "--target", "--budget", "--batch-sizes", "--epochs", "--train-time"),
+        *("--objective", "--target", "--budget", "--trainings", "--batch-sizes", "--epochs"),
+        "--train-time",
         *(
             "--memory-limit",
             "--profile",
