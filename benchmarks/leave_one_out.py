@@ -33,6 +33,8 @@ from batchlab.engines.recorded_grid import RecordedGrid
 
 TRAININGS = (0.5, 1.5, 3.0, 6.0, 10.0)
 _NEVER = 20.0
+Changes = tuple[tuple[str, float], ...]
+"""Names and values of the constants that differ from what stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class Constant:
         """Its value in the code."""
         value: float = getattr(self._module, self.name)
         return value
+
+    def way_to(self, value: float) -> Changes:
+        """What has to be changed for it; nothing where it stands."""
+        return () if value == self.standing else ((self.name, value),)
 
     def put(self, value: float) -> None:
         """Change it in this process, for whoever asks next."""
@@ -104,8 +110,6 @@ CONSTANTS = (
         values=(0.0, 0.15, 0.4),
     ),
 )
-Changes = tuple[tuple[str, float], ...]
-"""Names and values of the constants that differ from what stands."""
 
 
 def answers_of(
@@ -150,7 +154,7 @@ def loss_of(answers: Sequence[WholeAnswer]) -> float:
 def chosen_without(
     left_out: str, losses: Mapping[Changes, Mapping[str, float]]
 ) -> tuple[tuple[Constant, float], ...]:
-    """The value of each constant that does best on all workloads but one.
+    """The value of each constant that does best on all workloads but one and its twin.
 
     Args:
         left_out: the workload that has no part in it.
@@ -158,14 +162,12 @@ def chosen_without(
     """
 
     def mean_loss(changes: Changes) -> float:
-        return statistics.fmean(loss for name, loss in losses[changes].items() if name != left_out)
+        of_others = losses[changes].items()
+        return statistics.fmean(loss for name, loss in of_others if _twin(name) != _twin(left_out))
 
     chosen = []
     for constant in CONSTANTS:
-        ways: dict[float, Changes] = {
-            value: () if value == constant.standing else ((constant.name, value),)
-            for value in constant.values
-        }
+        ways = {value: constant.way_to(value) for value in constant.values}
         # Of two that do as well the one that stands: it needs no other answer.
         best = min(ways, key=lambda value: (mean_loss(ways[value]), ways[value] != ()))
         chosen.append((constant, best))
@@ -212,16 +214,13 @@ def main() -> None:
     with ProcessPoolExecutor(given.processes) as pool:
         record = _Record(pool, given.trainings, given.draws)
         names = list(record.paths)
-        ways: list[Changes] = [()]
-        for constant in CONSTANTS:
-            others = (value for value in constant.values if value != constant.standing)
-            ways += [((constant.name, value),) for value in others]
+        ways = dict.fromkeys(c.way_to(value) for c in CONSTANTS for value in c.values)
         asked = [(name, way) for way in ways for name in names]
         found = dict(zip(asked, record.answers(asked), strict=True))
         losses = {way: {name: loss_of(found[name, way]) for name in names} for way in ways}
         chosen = {name: chosen_without(name, losses) for name in names}
         refitted = {
-            name: tuple((c.name, value) for c, value in chosen[name] if value != c.standing)
+            name: tuple(change for c, value in chosen[name] for change in c.way_to(value))
             for name in names
         }
         left_out = record.answers([(name, refitted[name]) for name in names])
@@ -240,10 +239,9 @@ def _by_value(
     lines = head("constant", "value", "times the optimum", "chosen without one of the workloads")
     for constant in CONSTANTS:
         for value in constant.values:
-            stands = value == constant.standing
-            loss = statistics.fmean(losses[() if stands else ((constant.name, value),)].values())
+            loss = statistics.fmean(losses[constant.way_to(value)].values())
             times = sum((constant, value) in each for each in chosen.values())
-            shown = f"**{value:g}**" if stands else f"{value:g}"
+            shown = f"**{value:g}**" if value == constant.standing else f"{value:g}"
             lines.append(
                 row(constant.about, shown, f"{math.exp(loss):.2f}", f"{times} of {len(chosen)}")
             )

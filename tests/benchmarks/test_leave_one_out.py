@@ -38,9 +38,7 @@ def test_an_answer_that_ends_worse_costs_as_much_as_one_that_never_gets_there(
 
 
 def test_a_workload_has_no_part_in_what_is_chosen_for_it(leaving: ModuleType) -> None:
-    ways = [()]
-    for constant in leaving.CONSTANTS:
-        ways += [((constant.name, v),) for v in constant.values if v != constant.standing]
+    ways = {c.way_to(value) for c in leaving.CONSTANTS for value in c.values}
     losses = {way: {"one": 1.0, "two": 1.0, "three": 1.0} for way in ways}
     better = (("_FIRST_TIMES", 16),)
     losses[better] = {"one": 0.0, "two": 1.1, "three": 1.1}
@@ -53,6 +51,20 @@ def test_a_workload_has_no_part_in_what_is_chosen_for_it(leaving: ModuleType) ->
     assert chosen["one"]["_FIRST_TIMES"] == 8  # on the other two it is worse
     assert chosen["two"]["_FIRST_TIMES"] == chosen["three"]["_FIRST_TIMES"] == 16
     assert chosen["one"]["_ENOUGH"] == 8.0
+
+
+def test_the_same_workload_under_a_schedule_has_no_part_in_it_either(leaving: ModuleType) -> None:
+    ways = {c.way_to(value) for c in leaving.CONSTANTS for value in c.values}
+    losses = {way: {"one": 1.0, "one-cosine": 1.0, "two": 1.0} for way in ways}
+    losses[(("_FIRST_TIMES", 16),)] = {"one": 0.0, "one-cosine": 0.0, "two": 1.1}
+
+    chosen = {
+        name: {c.name: value for c, value in leaving.chosen_without(name, losses)}
+        for name in ("one", "two")
+    }
+
+    assert chosen["one"]["_FIRST_TIMES"] == 8  # its twin alone would have it otherwise
+    assert chosen["two"]["_FIRST_TIMES"] == 16
 
 
 def test_constants_are_as_before_once_it_was_asked_with_others(
