@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from batchlab.advice.parts import Configuration
     from batchlab.commands.advise import advise
     from batchlab.commands.profile import profile
+    from batchlab.commands.save_weights import SavedWeights, save_weights
     from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
@@ -40,6 +41,7 @@ __all__ = [
     "PointsFit",
     "Profile",
     "ProfilePoint",
+    "SavedWeights",
     "Status",
     "Store",
     "Study",
@@ -51,6 +53,7 @@ __all__ = [
     "advise",
     "fit",
     "profile",
+    "save_weights",
     "sweep",
 ]
 
@@ -64,6 +67,7 @@ _HOME = {
     "PointsFit": "fitting.fit",
     "Profile": "profiling.profile",
     "ProfilePoint": "profiling.profile_point",
+    "SavedWeights": "commands.save_weights",
     "Status": "records.trial",
     "Store": "store.store",
     "Study": "records.study",
@@ -74,6 +78,7 @@ _HOME = {
     "advise": "commands.advise",
     "fit": "fitting.fit",
     "profile": "commands.profile",
+    "save_weights": "commands.save_weights",
     "sweep": "commands.sweep",
 }
 

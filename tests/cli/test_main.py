@@ -40,6 +40,7 @@ OPTIONS = {
     },
     "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
     "report": {"--store", "--study", "--format", "--report"},
+    "weights": {"--store", "--study", "--output"},
     "workloads": {"--json"},
     "completion": set(),
 }

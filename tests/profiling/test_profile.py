@@ -48,6 +48,14 @@ def test_the_step_time_of_a_measured_size_is_its_own_where_its_blocks_agree() ->
     assert profile.step_s(2000) == made_up_point(2000).step_s
 
 
+def test_beyond_the_measured_sizes_a_step_takes_as_the_nearest_or_in_proportion() -> None:
+    profile = made_up_profile(made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04))
+
+    assert profile.about_step_s(64) == pytest.approx(0.01)
+    assert profile.about_step_s(512) == pytest.approx(0.08)
+    assert profile.about_step_s(16) == pytest.approx(0.01)  # at most: smaller steps are no slower
+
+
 def test_between_two_sizes_the_time_lies_on_a_line_in_logarithms() -> None:
     profile = made_up_profile(
         made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04, scatter=(1.0, 1.1, 0.9))

@@ -24,6 +24,7 @@ from batchlab.training import checkpoint
 from batchlab.training.checkpoint import (
     Progress,
     load_checkpoint,
+    load_weights,
     peek_checkpoint,
     save_checkpoint,
 )
@@ -342,3 +343,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk can only be mounted by root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_the_weights_alone_are_what_the_model_itself_would_save(written: Path) -> None:
+    model, _ = made()
+
+    weights = load_weights(written)
+
+    assert weights.keys() == model.state_dict().keys()  # tied twice, without `centre`
+    model.load_state_dict(weights)
+    again, optimizer = made()
+    load_checkpoint(written, model=again, optimizer=optimizer)
+    assert_same_state(dict(again.state_dict()), dict(model.state_dict()))
+
+
+def test_weights_of_a_damaged_file_are_refused(written: Path) -> None:
+    written.write_bytes(written.read_bytes()[:100])
+
+    with pytest.raises(StoreError, match="cannot be read"):
+        load_weights(written)

@@ -26,7 +26,7 @@ from batchlab.version import __version__
 _STARTED_S = time.monotonic()
 
 # One file a command: cli/advise.py holds the function advise.
-COMMANDS = ("advise", "sweep", "profile", "fit", "report", "workloads", "completion")
+COMMANDS = ("advise", "sweep", "profile", "fit", "report", "weights", "workloads", "completion")
 
 
 class CommandFiles(MutableMapping[str, click.Command]):

@@ -15,7 +15,6 @@ from batchlab.commands.budget import Budget
 from batchlab.commands.own_trainings import (
     limit_by_a_first_look,
     limit_to_trainings,
-    step_s,
     worth_in_trainings,
 )
 from batchlab.commands.own_turn import own_turn
@@ -121,7 +120,7 @@ class AdviceSession:
             device_name=shown.device_name,
         )
         # By the same profile it is the same again, where a study is taken up.
-        own_step_s = step_s(reference.batch_size, here)
+        own_step_s = here.about_step_s(reference.batch_size)
         limit_to_trainings(self._budget, self._asked, own_step_s, batch_size=reference.batch_size)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
@@ -286,7 +285,9 @@ class AdviceSession:
                 micro_batch_sizes={
                     option.batch_size: _micro_batch_size(option, here) for option in options
                 },
-                step_s={option.batch_size: step_s(option.batch_size, here) for option in options},
+                step_s={
+                    option.batch_size: here.about_step_s(option.batch_size) for option in options
+                },
                 horizon_epochs=self._asked.epochs if self._asked.has_schedule else None,
                 device=self._asked.device,
             ),

@@ -102,23 +102,12 @@ def worth_in_trainings(asked: AdviceRequest, here: Profile, advice: Advice) -> R
         return None
     size = advice.reference.batch_size
     if asked.epochs is not None:
-        one_s = training_s(asked, step_s(size, here), batch_size=size)
+        one_s = training_s(asked, here.about_step_s(size), batch_size=size)
     else:
         pilots = [run.steps for run in advice.tried if run.purpose == "pilot"]
         if advice.target_origin != "pilot" or not pilots:
             return None
-        one_s = max(pilots) * step_s(size, here)
+        one_s = max(pilots) * here.about_step_s(size)
     # The record's answers had all of their budget for runs.
     for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
     return worth_of(for_runs_s / one_s, is_recommended=advice.recommendation is not None)
-
-
-def step_s(batch_size: int, here: Profile) -> float:
-    """Seconds per step on this machine; beyond what was measured in proportion to the size."""
-    known = here.step_s(batch_size).estimate
-    if known is not None:
-        return known
-    ran = [point for point in here.points if point.ran and point.timing is not None]
-    nearest = min(ran, key=lambda point: abs(math.log(point.batch_size / batch_size)))
-    assert nearest.timing is not None
-    return nearest.timing.step_s * max(1.0, batch_size / nearest.batch_size)

@@ -161,6 +161,19 @@ class Profile(ShownInNotebook):
             return below
         return _between(below, above, math.log(batch_size / low) / math.log(high / low))
 
+    def about_step_s(self, batch_size: int) -> float:
+        """Seconds per step; beyond the measured batch sizes in proportion to the nearest one's.
+
+        At least one batch size ran.
+        """
+        known = self.step_s(batch_size).estimate
+        if known is not None:
+            return known
+        ran = [point for point in self.points if point.ran and point.timing is not None]
+        nearest = min(ran, key=lambda point: abs(math.log(point.batch_size / batch_size)))
+        assert nearest.timing is not None
+        return nearest.timing.step_s * max(1.0, batch_size / nearest.batch_size)
+
     def _known_s(self, batch_size: int) -> Estimate:
         """Seconds per step of a batch size that ran."""
         point = self.best_micro_batch(batch_size)

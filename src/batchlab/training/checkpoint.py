@@ -57,13 +57,19 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON half of a checkpoint file; `optimizer` and `random` are packed."""
+    """The JSON half of a checkpoint file; `optimizer` and `random` are packed.
+
+    `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
+    """
 
     progress: Progress
     optimizer: Any
     random: Any
+    not_in_state_dict: tuple[str, ...] = ()
 
 
+# What the names of the model's tensors begin with in the file.
+_MODEL = "model."
 # What reading a file that is damaged, foreign or from another model can raise on its way.
 _UNREADABLE = (
     OSError,
@@ -85,13 +91,15 @@ def save_checkpoint(
         StoreError: the disk is full or the file cannot be written.
         WorkloadError: the optimizer keeps something that is neither a tensor nor JSON.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in _state_of(model).items()}
+    state = _state_of(model)
+    tensors = {f"{_MODEL}{name}": tensor for name, tensor in state.items()}
     randomness = RandomState.now()
     streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
     header = _Header(
         progress=progress,
         optimizer=_packed(optimizer.state_dict(), tensors, "optimizer"),
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
+        not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
     )
     # A tensor that shares memory with another (tied weights) would be refused: copies don't.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -146,6 +154,25 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
     return header.progress
 
 
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The model alone, as its `load_state_dict` takes it, on the CPU.
+
+    Raises:
+        StoreError: there is no such file, or it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            left_out = _header(file.metadata()).not_in_state_dict
+            names = [name for name in file.keys() if name.startswith(_MODEL)]
+            weights = {name.removeprefix(_MODEL): file.get_tensor(name) for name in names}
+    except _UNREADABLE as error:
+        raise StoreError(
+            f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
+            f"after the training"
+        ) from error
+    return {name: tensor for name, tensor in weights.items() if name not in left_out}
+
+
 def _header(metadata: dict[str, str]) -> _Header:
     header = msgspec.json.decode(metadata["batchlab"])
     for evaluation in header["progress"]["evaluations"]:
@@ -164,9 +191,9 @@ def _state_of(model: nn.Module) -> dict[str, Tensor]:
 
 def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     saved = {
-        name.removeprefix("model."): tensor
+        name.removeprefix(_MODEL): tensor
         for name, tensor in tensors.items()
-        if name.startswith("model.")
+        if name.startswith(_MODEL)
     }
     state = _state_of(model)
     if _kinds(saved) != _kinds(state):

@@ -122,6 +122,14 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
 
 
 @pytest.mark.slow
+def test_a_budget_asked_for_in_trainings_is_said_in_trainings():
+    in_trainings = render_advice_html(replace(ADVICE, trainings=4.0), STUDY, None)
+
+    assert "The budget was the time of 4 of your trainings." in in_trainings
+    assert "of your trainings." not in render_advice_html(ADVICE, STUDY, None)
+
+
+@pytest.mark.slow
 def test_an_advice_without_any_run_gives_a_whole_page():
     advice = replace(KINDS["nothing_reached"](), candidates=(), tried=(), steps=(), caveats=())
 

@@ -366,10 +366,10 @@ def test_what_a_race_names_is_the_answer_for_now():
     )
     own = replace(advice, provisional=advice.reference)
 
-    assert said(advice, "answer").startswith(
-        "For now use batch size 256 with learning rate 0.113: in the few single runs"
+    assert said(advice, "answer") == (
+        "For now use batch size 256 with learning rate 0.113: it did best in a few single runs, "
+        "which is not certain."
     )
-    assert said(advice, "answer").endswith("That is not certain.")
     assert said(advice, "for now") == ""
     assert said(own, "answer").startswith("It can't be told which batch size")
     assert said(own, "for now").startswith("For now keep batch size")
@@ -382,6 +382,17 @@ def test_a_budget_asked_for_in_trainings_is_proposed_in_trainings() -> None:
 
     assert "--trainings 10." in told
     assert "--budget" not in told
+
+
+def test_the_model_of_a_whole_training_with_what_is_named_can_be_had() -> None:
+    followed = with_endings(made_up_advice())
+    assert followed.endings is not None
+    unseen = replace(followed.endings.recommended, values=(None, None, None))
+    not_followed = replace(followed, endings=replace(followed.endings, recommended=unseen))
+
+    assert "`batchlab weights`" in said(followed, "trained model")
+    assert said(not_followed, "trained model") == ""
+    assert said(made_up_advice(), "trained model") == ""  # only the time to a level was compared
 
 
 def test_what_was_missing_is_not_said_twice():

@@ -6,7 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.reference.made_up_advice import KINDS, advice_study, cannot_tell_advice, made_up_advice
+from tests.reference.made_up_advice import (
+    KINDS,
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+    with_endings,
+)
 
 from batchlab.advice.parts import Step
 from batchlab.records.reason import Reason
@@ -48,6 +54,12 @@ def test_the_screen_begins_with_the_answer_and_ends_with_the_report():
 
     assert lines[0].startswith("Use batch size 1024 with learning rate 0.26")
     assert lines[-1] == "report: report.html"
+
+
+def test_the_last_line_tells_how_to_get_a_model_that_was_trained_to_its_end():
+    lines = screen(with_endings(ADVICE)).splitlines()
+
+    assert lines[-1] == "report: report.html; trained model: batchlab weights"
 
 
 def test_without_a_report_none_is_named():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice import figures as advice_figures
+from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.rows import advice_looks, drawn_looks
@@ -118,7 +119,7 @@ def _summary(advice: Advice) -> str:
 
 
 def _cost_words(advice: Advice) -> str:
-    return plural(
+    spent = plural(
         "{n} training run; {spent_s:train_s} of the budget of {budget_s:train_s} were spent, "
         "profile and waiting included.",
         "{n} training runs; {spent_s:train_s} of the budget of {budget_s:train_s} were spent, "
@@ -127,6 +128,10 @@ def _cost_words(advice: Advice) -> str:
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )
+    trainings = trainings_words(advice)
+    if not trainings:
+        return spent
+    return text("{spent} The budget was {trainings}.", spent=spent, trainings=trainings)
 
 
 def _figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:

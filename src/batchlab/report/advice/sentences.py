@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.told import Told
 from batchlab.report.advice.topics.answer import answer, flat_set, for_now, missing, why
-from batchlab.report.advice.topics.ending import ending
+from batchlab.report.advice.topics.ending import ending, trained_model
 from batchlab.report.advice.topics.gain import gain, gain_from_batch_size, pay_back
 from batchlab.report.advice.topics.habit import habit
 from batchlab.report.advice.topics.laws import critical_batch_size, rules
@@ -45,6 +45,7 @@ TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
     gain_from_batch_size,
     habit,
     when_to_stop,
+    trained_model,
     other_targets,
     critical_batch_size,
     rules,

@@ -10,6 +10,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.reason import Reason
 from batchlab.records.study import WorkloadSummary
+from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import advice_sentences
@@ -68,7 +69,7 @@ def advice_text(advice: Advice, *, workload: WorkloadSummary, report: Path | Non
     if advice.recommendation is not None:
         paste = (f"  {line}" for line in script_lines(advice.recommendation))
         parts.append([text("paste:"), *paste])
-    last = _cost(advice, report)
+    last = _cost(advice, report, has_model="trained model" in said)
     table = [] if advice.recommendation else candidates_table(advice).to_text().splitlines()
     room = MOST_LINES - sum(len(part) + 1 for part in parts if part) - len(last)
     caveats = _caveats(advice.caveats, most=room - 1)
@@ -138,10 +139,12 @@ def _caveats(caveats: Sequence[Reason], *, most: int) -> list[str]:
     return lines
 
 
-def _cost(advice: Advice, report: Path | None) -> list[str]:
-    """What it took, and where more is to be read."""
-    lines = [cost_text(advice)]
-    return lines if report is None else [*lines, text("report: {file}", file=str(report))]
+def _cost(advice: Advice, report: Path | None, *, has_model: bool) -> list[str]:
+    """What it took, where more is to be read, and how to get the model that was trained."""
+    more = [] if report is None else [text("report: {file}", file=str(report))]
+    if has_model:
+        more.append(text("trained model: batchlab weights"))
+    return [cost_text(advice), "; ".join(more)] if more else [cost_text(advice)]
 
 
 def cost_text(advice: Advice) -> str:
@@ -153,15 +156,9 @@ def cost_text(advice: Advice) -> str:
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )
-    if advice.trainings is None:
+    trainings = trainings_words(advice)
+    if not trainings:
         return spent
-    # A part of one takes the plural, as half a dozen does.
-    trainings = plural(
-        "the time of one of your trainings",
-        "the time of {trainings:.4g} of your trainings",
-        1 if advice.trainings == 1 else 2,
-        trainings=advice.trainings,
-    )
     return text("{spent} ({trainings})", spent=spent, trainings=trainings)
 
 

@@ -64,12 +64,10 @@ class Told:
         found = self.advice.provisional
         assert found is not None
         return text(
-            "For now use batch size {size} with learning rate {rate:rate}: in the few single runs "
-            "that the budget had time for, this batch size did best on the way to {target}. That "
-            "is not certain.",
+            "For now use batch size {size} with learning rate {rate:rate}: it did best in a few "
+            "single runs, which is not certain.",
             size=found.batch_size,
             rate=found.learning_rate,
-            target=self.target,
         )
 
     @property

@@ -12,21 +12,29 @@ class OutputFileError(BatchlabError):
     """A report that could not be written; what was there before is unchanged."""
 
 
-def check_output_file(path: Path, *, store: Path) -> None:
+def check_output_file(
+    path: Path, *, store: Path, option: str = "--report", example: str = "report.html"
+) -> None:
     """Refuse now what could only be found out after hours of training.
 
+    Args:
+        path: the file to be written.
+        store: the store of the same command.
+        option: what `path` was given with.
+        example: what such a file may be called.
+
     Raises:
-        UsageError: no report can be written to `path`; the message says why and what to do.
+        UsageError: no file can be written to `path`; the message says why and what to do.
     """
     if path.resolve() == store.resolve():
-        raise UsageError(f"--report {path} is the store; give another file for the report")
+        raise UsageError(f"{option} {path} is the store; give another file, such as {example}")
     if path.is_dir():
-        raise UsageError(f"--report {path} is a folder; give a file, such as {path}/report.html")
+        raise UsageError(f"{option} {path} is a folder; give a file, such as {path}/{example}")
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise UsageError(f"--report {path}: there is no folder {folder}; make it, or give another")
+        raise UsageError(f"{option} {path}: there is no folder {folder}; make it, or give another")
     if not os.access(folder, os.W_OK):
-        raise UsageError(f"--report {path}: {folder} cannot be written to; give another folder")
+        raise UsageError(f"{option} {path}: {folder} cannot be written to; give another folder")
 
 
 def write_output_file(path: Path, content: bytes) -> None:

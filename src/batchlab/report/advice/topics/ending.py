@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import MORE_ERRORS, Ending, Endings
+from batchlab.advice.parts import MORE_ERRORS, Configuration, Ending, Endings
 from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told
@@ -71,6 +71,27 @@ def _end_text(endings: Endings, found: Ending) -> str:
     """The mean end of a configuration that has one, as finely as the margin asks for."""
     decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
     return number_text(found.mean, f".{decimals}f")
+
+
+def trained_model(told: Told) -> Sentence | None:
+    """That a whole training with what is named is kept, and how to get its model."""
+    advice = told.advice
+    named, endings = advice.recommendation or advice.provisional, advice.endings
+    if named is None or endings is None:
+        return None
+    followed = (endings.recommended, endings.reference, endings.reference_tuned)
+    if not any(end is not None and end.found and _is_of(end, named) for end in followed):
+        return None
+    kept = text("A whole training with it is kept: `batchlab weights` writes its model to a file.")
+    return Sentence(topic=N_("trained model"), text=kept)
+
+
+def _is_of(end: Ending, named: Configuration) -> bool:
+    return (end.batch_size, end.learning_rate, end.cool_down) == (
+        named.batch_size,
+        named.learning_rate,
+        named.cool_down,
+    )
 
 
 def _trained(endings: Endings) -> str:

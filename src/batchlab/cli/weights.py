@@ -1,0 +1,36 @@
+"""`batchlab weights`: the trained model of what an advice names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batchlab.cli.options import store_option
+
+
+@click.command()
+@store_option
+@click.option("--study", "study_id", help="Which study, by the start of its id. Default: the last.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="model.safetensors",
+    show_default=True,
+    help="The file to write.",
+)
+def weights(store: Path, study_id: str | None, output: Path) -> None:
+    """Write the trained model of what an advice names to a file.
+
+    It is the longest training run with that batch size and learning rate. Load it with
+    model.load_state_dict(safetensors.torch.load_file(FILE)).
+    """
+    from batchlab.commands.save_weights import save_weights
+
+    saved = save_weights(output, store=store, study=study_id)
+    trial = saved.record.trial
+    reached = "" if saved.value is None else f", validation {saved.metric} {saved.value:.4g}"
+    print(
+        f"{saved.path}: batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
+        f"{trial.seed}, {saved.record.epochs:.3g} epochs{reached}"
+    )

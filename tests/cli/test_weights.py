@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.stored_advice import put_advised, put_checkpoint
+
+from batchlab.store.store import Store
+
+
+def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Any) -> None:
+    advice = made_up_advice()
+    with Store(Path("batchlab.db")) as store:
+        for record in put_advised(store, advice).records:
+            put_checkpoint(store, record)
+    assert advice.recommendation is not None
+
+    done = do("weights")
+
+    assert done.code == 0, done.err
+    assert done.out.startswith(
+        f"model.safetensors: batch size {advice.recommendation.batch_size}, learning rate "
+    )
+    assert "validation accuracy 0." in done.out
+    assert load_file("model.safetensors").keys() == {"weight", "bias"}
+
+
+def test_without_a_store_nothing_is_written(do: Any) -> None:
+    done = do("weights", "--store", "none.db")
+
+    assert done.code == 1
+    assert "none.db" in done.err
+    assert not Path("model.safetensors").exists()

@@ -1,0 +1,56 @@
+"""An advice put into a store with its study, its profile and a checkpoint for every run."""
+
+from __future__ import annotations
+
+import torch
+from tests.reference.made_up_advice import advice_study
+from tests.reference.made_up_profile import made_up_profile
+from tests.reference.stored_study import put_study
+from torch import nn
+
+from batchlab.advice.advice import Advice
+from batchlab.commands.stored_advice import put_advice
+from batchlab.engines.journal import Journal, StudyName
+from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
+from batchlab.store.store import Store
+from batchlab.training.checkpoint import Progress, save_checkpoint
+
+
+def put_advised(store: Store, advice: Advice) -> Study:
+    study = advice_study(advice)
+    put_study(store, study)
+    name = StudyName(
+        study_id=study.study_id,
+        command=study.command,
+        workload_id=study.workload.workload_id,
+        environment=(),
+    )
+    Journal(store, name).begin(profile=made_up_profile().to_json(), budget_s=100.0, spent_s=1.0)
+    put_advice(store, study.study_id, advice)
+    return study
+
+
+def put_checkpoint(store: Store, record: TrialRecord) -> nn.Linear:
+    """Weights of its own for a run; its seed tells them from those of others."""
+    torch.manual_seed(record.trial.seed)
+    model = nn.Linear(3, 2)
+    progress = Progress(
+        step=record.steps,
+        samples=record.samples,
+        train_s=1.0,
+        eval_s=0.0,
+        loss_sum=0.0,
+        loss_examples=0,
+        evaluations=record.evaluations,
+        versions=record.versions,
+        engine=record.engine,
+        threads=1,
+    )
+    save_checkpoint(
+        store.checkpoint_path(record.trial.trial_id),
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        progress=progress,
+    )
+    return model
