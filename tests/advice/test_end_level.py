@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import as_well_as, end_level, last_values, margin_beside
+from batchlab.advice.end_level import (
+    as_well_as,
+    end_level,
+    ends_early,
+    last_values,
+    margin_beside,
+)
 from batchlab.advice.question import Question
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Status, TrialRecord
@@ -59,6 +65,27 @@ def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():
     assert planned.ended_by == "planned_end"
     assert rising.evaluations[-20].score("validation", "accuracy") < planned.value
     assert planned.value < rising.evaluations[-1].score("validation", "accuracy")
+
+
+def test_a_plateau_before_a_planned_end_is_not_the_end():
+    """A loss that falls a little in each epoch falls by margins until then."""
+    flat = record_of(approach(0.9, rate=1.0))
+    planned = replace(ASKED, longest_epochs=80)
+
+    assert ends_early(ASKED, flat)
+    assert not ends_early(planned, flat)
+    assert end_level(planned, flat, planned_steps=2 * flat.steps) is None
+    at_its_end = end_level(planned, flat, planned_steps=flat.steps)
+    assert at_its_end.ended_by == "plateau"
+
+
+def test_what_overfits_is_stopped_before_a_planned_end():
+    overfits = record_of(lambda epoch: 0.46 - 0.01 * abs(epoch - 10))
+    planned = replace(ASKED, longest_epochs=80)
+
+    assert ends_early(planned, overfits)
+    end = end_level(planned, overfits, planned_steps=2 * overfits.steps)
+    assert end.ended_by == "overfitting"
 
 
 def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():

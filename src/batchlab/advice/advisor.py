@@ -8,6 +8,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion, concluded
+from batchlab.advice.end_level import ends_early
 from batchlab.advice.exploration import explore
 from batchlab.advice.few_trainings import concluded_by_race, end_to_race_to
 from batchlab.advice.objective import best_value
@@ -193,7 +194,7 @@ class _Advisor:
         return self._run_log.affordable_steps(self._question.reference.batch_size, seconds)
 
     def _pilot(self) -> Reason | None:
-        """Train the reference until its plateau or its share of the budget, and set the target."""
+        """Train the reference to its end, or for its share of the budget, and set the target."""
         question, run_log = self._question, self._run_log
         reference = question.reference
         limit = self._pilot_limit()
@@ -208,7 +209,7 @@ class _Advisor:
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
-            records = self._until_plateau(
+            records = self._until_its_end(
                 rates[: run_log.engine.n_workers], plan.steps_in(4), limit
             )
             planned = run_log.longest_steps(reference.batch_size)
@@ -228,7 +229,7 @@ class _Advisor:
         return Reason.of("no_pilot_learned", steps=records[0].steps)
 
     def _pilot_limit(self) -> int:
-        """At how many steps a pilot is cut, if it has no plateau before."""
+        """At how many steps a pilot is cut, if it is not at its end before."""
         size = self._question.reference.batch_size
         share_s = _PILOT_SHARE * self._question.budget_s
         return min(self._run_log.longest_steps(size), self._run_log.affordable_steps(size, share_s))
@@ -253,8 +254,8 @@ class _Advisor:
         (again,) = run_log.run([request], "pilot")
         return of_two_seeds(question, level, again)
 
-    def _until_plateau(self, rates: list[float], steps: int, limit: int) -> list[TrialRecord]:
-        """Runs of the reference batch size, doubled in length until the first has a plateau."""
+    def _until_its_end(self, rates: list[float], steps: int, limit: int) -> list[TrialRecord]:
+        """Runs of the reference batch size, doubled in length until the first is at its end."""
         question = self._question
         while True:
             steps = min(steps, limit)
@@ -270,11 +271,7 @@ class _Advisor:
                 for rate in rates
             ]
             records = self._run_log.run(requests, "pilot")
-            plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-            # Under a learning-rate shape a curve is flat where the rate is not yet low.
-            has_shape = records[0].trial.horizon_steps is not None
-            reached = plateau.verdict == "reached" and not has_shape
-            if reached or steps >= limit or records[0].has_failed:
+            if steps >= limit or records[0].has_failed or ends_early(question, records[0]):
                 return records
             steps *= 2
 

@@ -67,21 +67,34 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
         planned_steps: a training of so many steps is whole.
 
     Returns:
-        None where the run has neither reached a plateau nor its planned end, or failed. Under a
-        learning-rate shape only its end is one.
+        None where the run has not come to its end, or failed.
     """
-    if record.trial.horizon_steps is not None and record.steps < planned_steps:
+    if record.has_failed or (record.steps < planned_steps and not ends_early(question, record)):
         return None
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     ended_by: EndedBy = "overfitting" if plateau.turned else "plateau"
     if plateau.verdict != "reached":
-        if record.has_failed or record.steps < planned_steps:
-            return None
         ended_by = "planned_end"
     values = last_values(question, record, overfits=ended_by == "overfitting")
     if not values:
         return None
     return _ended(question, record, values, ended_by)
+
+
+def ends_early(question: Question, record: TrialRecord) -> bool:
+    """Whether what a run of the reference ends with is known before the last planned pass.
+
+    If no end is planned, it is known at the plateau. If one is, only of a run that gets worse
+    again: from what the rule calls a plateau to a planned end recorded losses fell by up to two
+    margins (docs/regret.md). Under a learning-rate shape it never is: the curve is flat where the
+    rate is not yet low.
+    """
+    if record.trial.horizon_steps is not None:
+        return False
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    if question.longest_epochs is not None:
+        return plateau.turned
+    return plateau.verdict == "reached"
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:

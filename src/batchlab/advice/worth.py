@@ -35,17 +35,17 @@ class Worth:
 # `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
 NAMED_FOR_NOW: tuple[Worth, ...] = (
     Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
-    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.044, ends_worse=0.13),
-    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.023, ends_worse=0.153),
-    Worth(trainings=6.0, n_answers=232, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.116),
-    Worth(trainings=10.0, n_answers=233, n_workloads=14, n_good=10, slower=0.026, ends_worse=0.133),
-    Worth(trainings=20.0, n_answers=252, n_workloads=14, n_good=9, slower=0.016, ends_worse=0.147),
-    Worth(trainings=40.0, n_answers=349, n_workloads=11, n_good=6, slower=0.08, ends_worse=0.287),
+    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=5, slower=0.028, ends_worse=0.114),
+    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.023, ends_worse=0.14),
+    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.146),
+    Worth(trainings=10.0, n_answers=248, n_workloads=14, n_good=11, slower=0.016, ends_worse=0.105),
+    Worth(trainings=20.0, n_answers=266, n_workloads=14, n_good=10, slower=0.015, ends_worse=0.15),
+    Worth(trainings=40.0, n_answers=378, n_workloads=11, n_good=7, slower=0.074, ends_worse=0.328),
 )
 RECOMMENDED: tuple[Worth, ...] = (
-    Worth(trainings=6.0, n_answers=120, n_workloads=8, n_good=2, slower=0.0, ends_worse=0.017),
-    Worth(trainings=20.0, n_answers=73, n_workloads=8, n_good=4, slower=0.0, ends_worse=0.027),
-    Worth(trainings=40.0, n_answers=116, n_workloads=7, n_good=4, slower=0.0, ends_worse=0.017),
+    Worth(trainings=10.0, n_answers=77, n_workloads=8, n_good=2, slower=0.0, ends_worse=0.026),
+    Worth(trainings=20.0, n_answers=59, n_workloads=8, n_good=4, slower=0.0, ends_worse=0.034),
+    Worth(trainings=40.0, n_answers=87, n_workloads=7, n_good=4, slower=0.0, ends_worse=0.023),
 )
 
 
