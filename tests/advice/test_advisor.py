@@ -417,6 +417,29 @@ def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
     assert any("other rates" in reason_text(step.did) for step in advice.steps)
 
 
+def test_a_pilot_that_fails_for_another_reason_than_its_rate_is_not_run_at_other_rates():
+    class Broken(SimulatedEngine):
+        def answer(self, request):
+            why = Reason.as_written("no such file: labels.csv")
+            return replace(super().answer(request), status=Status.ERROR, reason=why)
+
+    engine = Broken(truth=TRUTH, step_s=knee(1024))
+    advice, _ = advised(target=None, engine=engine)
+
+    assert advice.verdict == "cannot_tell"
+    assert "a run of your own configuration failed: no such file: labels.csv" in reason_text(
+        advice.reason
+    )
+    assert {asked.trial.learning_rate for asked in engine.asked} == {0.01}
+
+
+def test_where_no_rate_holds_the_reason_is_that_of_your_own():
+    advice, _ = advised(target=None, truth=Truth(best_rate=1e-9))
+
+    assert "your own configuration failed, and so did every other" in reason_text(advice.reason)
+    assert advice.provisional is None
+
+
 def test_a_target_met_by_the_untrained_model_is_refused():
     with pytest.raises(UsageError, match="before the first step"):
         advised(target=0.05)

@@ -253,6 +253,28 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     assert later.resumed_from_steps != ()
 
 
+def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        request = ask(engine, steps=4)
+        in_the_way = store.checkpoint_path(request.trial.trial_id)
+        in_the_way.mkdir()
+        engine.submit(request)
+        with pytest.raises(StoreError, match="the checkpoint could not be written"):
+            engine.next_finished()
+        engine.cancel()
+        left = store.record(request.trial.trial_id)
+
+        in_the_way.rmdir()
+        (again,) = run_all(engine_on(store, packed), [request])
+
+    assert left is not None
+    assert left.status is None
+    assert (again.status, again.steps) == (Status.OK, 4)
+
+
 def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
     lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
 ) -> None:

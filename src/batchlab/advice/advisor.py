@@ -204,6 +204,7 @@ class _Advisor:
             Reason.of("pilot_sets_target"),
         )
         any_rate = run_log.engine.learning_rates(reference.batch_size) is None
+        own: TrialRecord | None = None
         records: list[TrialRecord] = []
         for octaves in _PILOT_OCTAVES if any_rate else ((0,),):
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
@@ -212,6 +213,9 @@ class _Advisor:
             records = self._until_its_end(
                 rates[: run_log.engine.n_workers], plan.steps_in(4), limit
             )
+            own = own or records[0]
+            if own.has_failed and not own.has_diverged:
+                return Reason.of("pilot_stopped", why=why_it_failed(own))
             planned = run_log.longest_steps(reference.batch_size)
             level = from_pilot(question, records, planned_steps=planned)
             if level is not None:
@@ -224,8 +228,8 @@ class _Advisor:
             run_log.note(
                 Reason.of("pilot_at_other_rates"), Reason.of("nothing_learned_at", rate=rates[0])
             )
-        if all(record.has_failed for record in records):
-            return Reason.of("every_pilot_failed", why=why_it_failed(records[0]))
+        if own is not None and all(record.has_failed for record in records):
+            return Reason.of("every_pilot_failed", why=why_it_failed(own))
         return Reason.of("no_pilot_learned", steps=records[0].steps)
 
     def _pilot_limit(self) -> int:

@@ -13,6 +13,7 @@ from typing import Protocol
 import cloudpickle
 import torch
 
+from batchlab.errors import StoreError
 from batchlab.measurements.registry import packed_at_steps
 from batchlab.processes.children import Child, Ended, Line
 from batchlab.processes.memory import PeakMemory
@@ -22,6 +23,7 @@ from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Status
 from batchlab.training.plain import Outcome, Task, train
+from batchlab.words.reasons import reason_text
 
 # A child that was asked to stop has so long to write its checkpoint before it is ended: this, or
 # where the time is short this part of it.
@@ -117,6 +119,7 @@ class ProcessPool:
 
         Raises:
             KeyboardInterrupt: after all children have written their checkpoints and ended.
+            StoreError: a run's checkpoint could not be written or read; the run stays open.
         """
         try:
             while not self._ended:
@@ -175,6 +178,9 @@ class ProcessPool:
             message = child.receive()
             if isinstance(message, Ended):
                 self._end(connection, _outcome(message))
+                if _cannot_be_kept(message):
+                    # It says nothing of the configuration, and the next runs would fare no better.
+                    raise StoreError(reason_text(message.reason))
             else:
                 self._watcher.evaluated(request, message)
 
@@ -209,7 +215,14 @@ class ProcessPool:
         self._waiting.clear()
 
 
+def _cannot_be_kept(ended: Ended) -> bool:
+    """Whether its checkpoint could not be written or read."""
+    return ended.error == StoreError.__name__
+
+
 def _outcome(ended: Ended) -> Outcome:
+    if _cannot_be_kept(ended):
+        return Outcome(status=None)  # it can go on from the checkpoint before
     if ended.status is None:
         assert isinstance(ended.value, Outcome)
         return ended.value

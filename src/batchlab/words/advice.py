@@ -123,7 +123,10 @@ MESSAGES: dict[str, Message] = {
         "the budget ended before the reference configuration had been trained once"
     ),
     "reference_ruled_out": N_("at batch size {size}, the reference, {why}"),
-    "every_pilot_failed": N_("every pilot run failed: {why}"),
+    "pilot_stopped": N_("a run of your own configuration failed: {why}"),
+    "every_pilot_failed": N_(
+        "your own configuration failed, and so did every other learning rate that was tried: {why}"
+    ),
     "no_pilot_learned": N_(
         "no pilot run learned anything in {steps} steps, all that its share of the budget allowed; "
         "a larger budget or another learning rate in the workload may help"
