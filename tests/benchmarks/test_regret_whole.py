@@ -14,6 +14,7 @@ import pytest
 from benchmarks.regret.harness import write_answers
 from benchmarks.regret.whole_table import (
     ADVISE,
+    beside_habits,
     bin_of,
     by_whole_trainings,
     interval_over_workloads,
@@ -192,3 +193,13 @@ def test_what_the_constants_were_chosen_on_has_tables_of_its_own() -> None:
     assert "| tabular |" in chosen_on
     assert "not looked at" not in chosen_on
     assert "tabular" not in unseen
+
+
+def test_beside_the_habits_are_regret_and_what_ends_worse_by_whole_trainings():
+    mine = replace(ANSWER, whole_trainings=4.0, regret=0.1, shortfall_of_own=0.5)
+    habit = replace(mine, who="256, tuned", regret=math.inf, shortfall_of_own=2.0)
+
+    lines = beside_habits([mine, habit])
+
+    assert lines[0] == "| whole trainings | advise | 256, tuned |"
+    assert lines[2:] == ["| 3 to 6 | 10 % / 10 %, 0 % | fails / fails, 100 % |"]

@@ -48,7 +48,9 @@ class Advice(ShownInNotebook):
         flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, measured on fresh
-            seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound.
+            seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound. Of
+            what a race of single runs names for now: by these, with an interval from how far such
+            figures were off on recorded trainings.
         gain_from_batch_size: the same over the reference batch size at its own tuned rate.
         reference: the workload's own configuration, or what stands in for it.
         stand_in_for: the workload's own batch size, where it cannot be had and `reference` stands

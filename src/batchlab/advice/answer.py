@@ -69,6 +69,8 @@ class _Answer:
         if self._verification is not None and size is not None:
             gain = self._verification.gain
             gain_from_batch_size = self._verification.gain_from_batch_size
+        elif self._outcome.gain is not None:
+            gain = self._outcome.gain
         reference_cell = self._state.cell(question.reference.batch_size)
         return Advice(
             verdict=verdict,

@@ -13,6 +13,7 @@ from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification import Verification
 from batchlab.advice.verification_runs import reference_cell
 from batchlab.advice.verify import n_seeds_left, verify
+from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 
 # With fewer seeds nothing can be shown of how trainings end.
@@ -34,6 +35,8 @@ class Conclusion:
             trainings for more.
         soonest: the one that was soonest in it; `raced` has a lower rate where its own is likely to
             be too high for the end.
+        gain: how many times as long the reference takes as `raced`, by single runs; None: it was
+            not run to the target, or there was no race.
         reason: what stopped it before a decision.
     """
 
@@ -43,6 +46,7 @@ class Conclusion:
     passed_over: Endings | None = None
     raced: CellKey | None = None
     soonest: CellKey | None = None
+    gain: Estimate | None = None
     reason: Reason | None = None
 
     @property

@@ -13,6 +13,7 @@ from batchlab.advice.end_level import EndLevel, end_so_far
 from batchlab.advice.endings import endings_of
 from batchlab.advice.lattice import Lattice
 from batchlab.advice.race import Race
+from batchlab.advice.race_gain import race_gain
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import RateSearch
@@ -20,6 +21,7 @@ from batchlab.advice.verification import Verification, nothing_verified
 from batchlab.advice.verification_runs import reference_cell
 from batchlab.advice.verify import verify
 from batchlab.advice.whole_training import has_fewer_left
+from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 
 # With so many whole trainings of the reference left after the pilot, more can be shown than by a
@@ -61,7 +63,8 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
     # Of what the exact comparison needs later nothing is needed here.
     state.run_log.needed_later = tuple
     why = Reason.of("single_runs")
-    for cell in Race(state=state, end=end).run():
+    race = Race(state=state, end=end)
+    for cell in race.run():
         if cell == reference:
             break
         verification = _followed(state, cell)
@@ -69,10 +72,22 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
         if endings is None or not endings.gives_way:
             state.ruled_out.pop(cell[0], None)  # another rate of it was
             named = _lower(state, cell) if _is_early(state) else cell
-            return Conclusion(raced=named, soonest=cell, verification=verification, reason=why)
+            return Conclusion(
+                raced=named,
+                soonest=cell,
+                gain=_gain(state, race, named),
+                verification=verification,
+                reason=why,
+            )
         take_out(state, endings)
         del state.tuned[cell[0]]
     return Conclusion(raced=reference, reason=why)
+
+
+def _gain(state: StudyState, race: Race, named: CellKey) -> Estimate | None:
+    """How many times as long the reference takes, as far as single runs say so."""
+    seen = race.times_as_long(named)
+    return None if seen is None else race_gain(seen, end_was_seen=state.end is not None)
 
 
 def _is_early(state: StudyState) -> bool:

@@ -32,7 +32,7 @@ from batchlab.records.trial import TrialRecord
 
 # The first batch size, beside the reference's, and its rate, in octaves above the reference's.
 _FIRST_TIMES = 8
-_FIRST_OCTAVE = 2
+_FIRST_OCTAVE = 1
 # A challenger's first stretch, of what the leader took to the target, and how stretches grow.
 _FIRST_STRETCH = 0.25
 _GROWTH = 1.3
@@ -106,6 +106,12 @@ class Race:
                 place = self._sooner_than(place)
         self.state.run_log.reserved_s = 0.0
         return [self._lattice.cell(place) for place in self._ranking(last)]
+
+    def times_as_long(self, cell: CellKey) -> float | None:
+        """The reference's cost to the target over that of a cell; None: one of them missed it."""
+        mine = (cost for place, cost in self.costs.items() if self._lattice.cell(place) == cell)
+        own, found = self.costs[self._own], next(mine, math.inf)
+        return own / found if math.isfinite(own) and math.isfinite(found) else None
 
     # ---- moves
 

@@ -375,6 +375,22 @@ def test_what_a_race_names_is_the_answer_for_now():
     assert said(own, "for now").startswith("For now keep batch size")
 
 
+def test_the_gain_of_a_race_says_where_its_interval_comes_from():
+    advice = replace(
+        cannot_tell_advice(),
+        reason=Reason.of("single_runs"),
+        endings=None,
+        provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
+        gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1),
+    )
+
+    assert said(advice, "gain") == (
+        "In single runs your configuration as it is takes 3 times as long (95 %: 1.2 to 4.7, going "
+        "by how far such figures were off on recorded trainings)."
+    )
+    assert said(replace(advice, provisional=None), "gain") == ""
+
+
 def test_a_budget_asked_for_in_trainings_is_proposed_in_trainings() -> None:
     advice = replace(cannot_tell_advice(), trainings=4.0, budget_s=300.0, more_budget_s=420.0)
 

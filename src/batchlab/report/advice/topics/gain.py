@@ -17,7 +17,7 @@ def gain(told: Told) -> Sentence | None:
     """The recommendation against the configuration as it is: batch size and rate together."""
     advice = told.advice
     if advice.recommendation is None:
-        return None
+        return _by_single_runs(told)
     if is_same(advice.recommendation, advice.reference):
         return Sentence(topic=N_("gain"), text=reference_words(advice).nothing_to_gain)
     against = text(
@@ -30,6 +30,22 @@ def gain(told: Told) -> Sentence | None:
         missed=_missed(advice),
     )
     return Sentence(topic=N_("gain"), text=against)
+
+
+def _by_single_runs(told: Told) -> Sentence | None:
+    """What a race saw, and how far such figures may be off."""
+    advice = told.advice
+    seen = advice.gain
+    if advice.provisional is None or seen.estimate is None:
+        return None
+    said = text(
+        "In single runs {configuration} {takes} (95 %: {interval}, going by how far such figures "
+        "were off on recorded trainings).",
+        configuration=reference_words(advice).configuration,
+        takes=objective_words(advice).takes_text(ratio_text(seen.estimate)),
+        interval=_ratio_interval(seen),
+    )
+    return Sentence(topic=N_("gain"), text=said)
 
 
 def gain_from_batch_size(told: Told) -> Sentence | None:
