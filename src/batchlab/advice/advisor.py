@@ -38,6 +38,8 @@ from batchlab.records.trial import TrialRecord
 # A pilot may take so much of the budget to see the end of a training. If it does not see it, the
 # target is what it was at, and the answer no recommendation.
 _PILOT_SHARE = 0.5
+# After this part of it what its runs cost is known better, and how far it may go is reckoned anew.
+_FIRST_PART = 1 / 8
 # A tuned rate may meet the target so many times sooner than the faster of the pilots.
 _TUNED_IS_FASTER = 2.0
 _SEARCH_SHARE = 1 / 8
@@ -210,9 +212,7 @@ class _Advisor:
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
-            records = self._until_its_end(
-                rates[: run_log.engine.n_workers], plan.steps_in(4), limit
-            )
+            records = self._until_its_end(rates[: run_log.engine.n_workers], limit)
             own = own or records[0]
             if own.has_failed and not own.has_diverged:
                 return Reason.of("pilot_stopped", why=why_it_failed(own))
@@ -258,10 +258,14 @@ class _Advisor:
         (again,) = run_log.run([request], "pilot")
         return of_two_seeds(question, level, again)
 
-    def _until_its_end(self, rates: list[float], steps: int, limit: int) -> list[TrialRecord]:
+    def _until_its_end(self, rates: list[float], limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first is at its end."""
         question = self._question
+        looked_from = self._run_log.plan(question.reference.batch_size).steps_in(4)
+        # What an evaluation costs, and a step beside other runs, is known once some were run.
+        steps = min(looked_from, max(1, math.ceil(_FIRST_PART * limit)))
         while True:
+            limit = min(limit, self._pilot_limit())
             steps = min(steps, limit)
             requests = [
                 self._run_log.request(
@@ -275,9 +279,11 @@ class _Advisor:
                 for rate in rates
             ]
             records = self._run_log.run(requests, "pilot")
-            if steps >= limit or records[0].has_failed or ends_early(question, records[0]):
+            if steps >= limit or records[0].has_failed:
                 return records
-            steps *= 2
+            if steps >= looked_from and ends_early(question, records[0]):
+                return records
+            steps = max(looked_from, 2 * steps)
 
     def _watch_late(self, pilots: list[TrialRecord]) -> None:
         """Until the reference is tuned, the pilots say where its runs may meet the target."""

@@ -5,10 +5,16 @@ from html import escape
 from urllib.parse import unquote
 
 import pytest
-from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
+from tests.reference.made_up_advice import (
+    KINDS,
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+)
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
+from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.report.advice.html import render_advice_html, write_advice_html
 from batchlab.report.advice.sentences import advice_sentences
@@ -127,6 +133,24 @@ def test_a_budget_asked_for_in_trainings_is_said_in_trainings():
 
     assert "The budget was the time of 4 of your trainings." in in_trainings
     assert "of your trainings." not in render_advice_html(ADVICE, STUDY, None)
+
+
+@pytest.mark.slow
+def test_an_advice_with_batch_sizes_that_were_not_even_profiled_gives_a_whole_page():
+    """The profile's part of a short budget ended before them, and the pilot took the rest."""
+    kind = cannot_tell_advice()
+    own = tuple(run for run in kind.tried if run.batch_size == kind.reference.batch_size)
+    assert own
+    none = Estimate.cannot_tell(Reason.of("single_runs"))
+    unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
+    candidates = tuple(
+        replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in kind.candidates
+    )
+    advice = replace(kind, tried=own, candidates=candidates, laws=None)
+
+    page = Page(render_advice_html(advice, advice_study(advice), None))
+
+    assert page.unmatched == []
 
 
 @pytest.mark.slow

@@ -94,9 +94,9 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
     for candidate in advice.candidates:
         if candidate in known:
             continue  # an estimate stands for its runs
-        row = {**base, "batch_size": candidate.batch_size}
-        row["batch"] = label_of(looks, candidate.batch_size)
         for figure in _figures(advice, candidate, single_runs(advice, candidate)):
+            label = label_of(looks, candidate.batch_size)  # only what was run has one
+            row = {**base, "batch_size": candidate.batch_size, "batch": label}
             yield {**row, **figure.as_row("run")}
     yield from _as_is(advice, study)
 
