@@ -68,8 +68,7 @@ def from_pilot(
         ]
         return _at_the_end(question, learned[0], _why(learned[0])) if learned else None
     if ends[0] is None:
-        plateau = plateau_of(records[0], metric=question.metric, better=question.better)
-        why = Reason.of("pilot_without_plateau", why=plateau.reason)
+        why = _why_no_end(question, records[0])
         # On the way of the reference: another's may lie beyond where the reference ends.
         so_far = end_so_far(question, records[0])
         if so_far is not None and not _has_learned_nothing(question, records[0], so_far):
@@ -99,6 +98,14 @@ def of_two_seeds(question: Question, level: TargetLevel, again: TrialRecord) -> 
     worse, other = both
     why = Reason.of("worse_of_two_seeds", why=_why(worse), other=other)
     return _at_the_end(question, worse, why)
+
+
+def _why_no_end(question: Question, record: TrialRecord) -> Reason:
+    """Why what a pilot ends with was not seen."""
+    if question.longest_epochs is not None:
+        return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.longest_epochs)
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    return Reason.of("pilot_without_plateau", why=plateau.reason)
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel) -> bool:

@@ -185,7 +185,7 @@ MESSAGES: dict[str, Message] = {
     "same_runs_leave_open": N_("the same runs leave it open at this target"),
     # Caveats.
     "easier_than_plateau": N_(
-        "the target is {metric} {value:.4g}, easier than the reference's plateau: the budget does "
+        "the target is {metric} {value:.4g}, easier than what yours ends with: the budget does "
         "not reach further; the critical batch size belongs to this target and usually grows with "
         "a harder one"
     ),
