@@ -36,6 +36,8 @@ def test_where_the_pilot_came_further_the_soonest_is_named():
     advice, _ = raced(trainings=0.9)
 
     assert advice.target_origin == "easier"
+    assert advice.recommendation is None
+    assert named(advice)[0] > OWN[0]
     assert named(advice)[1] == soonest_of(advice)
     assert caveat(advice) is None
 

@@ -6,11 +6,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.reference.made_up_advice import advice_study, made_up_advice
-from tests.reference.made_up_profile import made_up_profile
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.stored_advice import put_advised
 
-from batchlab.commands.stored_advice import put_advice
-from batchlab.engines.journal import Journal, StudyName
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
@@ -22,19 +20,8 @@ def test_the_report_of_an_advise_study_is_its_advice(
     output_format: str, do: Any, tmp_path: Path
 ) -> None:
     advice = made_up_advice()
-    study = advice_study(advice)
     with Store(tmp_path / "batchlab.db") as store:
-        store.put_workload(study.workload)
-        name = StudyName(
-            study_id="advised",
-            command=study.command,
-            workload_id=study.workload.workload_id,
-            environment=(),
-        )
-        journal = Journal(store, name)
-        journal.put_study(None)
-        journal.begin(profile=made_up_profile().to_json(), budget_s=100.0, spent_s=1.0)
-        put_advice(store, "advised", advice)
+        put_advised(store, advice)
 
     done = do("report", "--format", output_format)
 

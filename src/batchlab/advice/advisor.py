@@ -263,7 +263,7 @@ class _Advisor:
         question = self._question
         looked_from = self._run_log.plan(question.reference.batch_size).steps_in(4)
         # What an evaluation costs, and a step beside other runs, is known once some were run.
-        steps = min(looked_from, max(1, math.ceil(_FIRST_PART * limit)))
+        steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._pilot_limit())
             steps = min(steps, limit)

@@ -16,6 +16,7 @@ from batchlab.advice.question import Question
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     FRACTION_METRICS,
+    Plateau,
     default_delta,
     plateau_of,
 )
@@ -69,9 +70,10 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     Returns:
         None where the run has not come to its end, or failed.
     """
-    if record.has_failed or (record.steps < planned_steps and not ends_early(question, record)):
-        return None
     plateau = plateau_of(record, metric=question.metric, better=question.better)
+    is_over = record.steps >= planned_steps or _ends_early(question, record, plateau)
+    if record.has_failed or not is_over:
+        return None
     ended_by: EndedBy = "overfitting" if plateau.turned else "plateau"
     if plateau.verdict != "reached":
         ended_by = "planned_end"
@@ -89,9 +91,13 @@ def ends_early(question: Question, record: TrialRecord) -> bool:
     margins (docs/regret.md). Under a learning-rate shape it never is: the curve is flat where the
     rate is not yet low.
     """
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    return _ends_early(question, record, plateau)
+
+
+def _ends_early(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
     if record.trial.horizon_steps is not None:
         return False
-    plateau = plateau_of(record, metric=question.metric, better=question.better)
     if question.longest_epochs is not None:
         return plateau.turned
     return plateau.verdict == "reached"

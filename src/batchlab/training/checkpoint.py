@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import math
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,8 +164,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             left_out = _header(file.metadata()).not_in_state_dict
-            names = [name for name in file.keys() if name.startswith(_MODEL)]
-            weights = {name.removeprefix(_MODEL): file.get_tensor(name) for name in names}
+            names = _model_names(file.keys())
+            weights = {name: file.get_tensor(kept) for name, kept in names.items()}
     except _UNREADABLE as error:
         raise StoreError(
             f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
@@ -189,12 +190,13 @@ def _state_of(model: nn.Module) -> dict[str, Tensor]:
     return parameters | dict(model.named_buffers(remove_duplicate=False))
 
 
+def _model_names(kept: Iterable[str]) -> dict[str, str]:
+    """What the model calls its tensors, with their names in the file."""
+    return {name.removeprefix(_MODEL): name for name in kept if name.startswith(_MODEL)}
+
+
 def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    saved = {
-        name.removeprefix(_MODEL): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(_MODEL)
-    }
+    saved = {name: tensors[kept] for name, kept in _model_names(tensors).items()}
     state = _state_of(model)
     if _kinds(saved) != _kinds(state):
         odd = sorted(name for name, _ in _kinds(saved).items() ^ _kinds(state).items())

@@ -17,6 +17,7 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
+from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
@@ -357,13 +358,18 @@ def test_a_stand_in_is_never_called_the_users_own():
     assert "the stand-in for your configuration" in figures
 
 
-def test_what_a_race_names_is_the_answer_for_now():
-    advice = replace(
+def raced_advice() -> Advice:
+    """What a race of single runs names is all that there is."""
+    return replace(
         cannot_tell_advice(),
         reason=Reason.of("single_runs"),
         endings=None,
         provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
     )
+
+
+def test_what_a_race_names_is_the_answer_for_now():
+    advice = raced_advice()
     own = replace(advice, provisional=advice.reference)
 
     assert said(advice, "answer") == (
@@ -376,13 +382,7 @@ def test_what_a_race_names_is_the_answer_for_now():
 
 
 def test_the_gain_of_a_race_says_where_its_interval_comes_from():
-    advice = replace(
-        cannot_tell_advice(),
-        reason=Reason.of("single_runs"),
-        endings=None,
-        provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
-        gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1),
-    )
+    advice = replace(raced_advice(), gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1))
 
     assert said(advice, "gain") == (
         "In single runs your configuration as it is takes 3 times as long (95 %: 1.2 to 4.7, going "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration, Endings
+from batchlab.advice.parts import Configuration, Ending, Endings
 from batchlab.records.study import WorkloadSummary
 from batchlab.report.advice.objective_words import objective_words, ratio_text, target_text
 from batchlab.report.advice.reference_words import reference_words
@@ -171,7 +171,7 @@ def set_this(found: Configuration, reference: Configuration) -> str:
     )
 
 
-def is_same(found: Configuration, reference: Configuration) -> bool:
+def is_same(found: Configuration | Ending, reference: Configuration) -> bool:
     """Whether both have the same batch size and learning rate; how it is split does not count."""
     return (found.batch_size, found.learning_rate, found.cool_down) == (
         reference.batch_size,

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import MORE_ERRORS, Configuration, Ending, Endings
+from batchlab.advice.parts import MORE_ERRORS, Ending, Endings
 from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.told import Told
+from batchlab.report.advice.told import Told, is_same
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
@@ -80,18 +80,10 @@ def trained_model(told: Told) -> Sentence | None:
     if named is None or endings is None:
         return None
     followed = (endings.recommended, endings.reference, endings.reference_tuned)
-    if not any(end is not None and end.found and _is_of(end, named) for end in followed):
+    if not any(end is not None and end.found and is_same(end, named) for end in followed):
         return None
     kept = text("A whole training with it is kept: `batchlab weights` writes its model to a file.")
     return Sentence(topic=N_("trained model"), text=kept)
-
-
-def _is_of(end: Ending, named: Configuration) -> bool:
-    return (end.batch_size, end.learning_rate, end.cool_down) == (
-        named.batch_size,
-        named.learning_rate,
-        named.cool_down,
-    )
 
 
 def _trained(endings: Endings) -> str:
