@@ -399,7 +399,7 @@ def test_a_pilot_that_turns_out_dearer_than_expected_is_cut_at_half_of_the_budge
             self.elapsed_s += 2 * (self.elapsed_s - before)
             return record
 
-        def expected_s(self, batch_size, steps, *, watched_from_samples=0):
+        def expected_s(self, batch_size, steps, **how):
             return (3 if self.learned else 1) * super().expected_s(batch_size, steps)
 
     step_s = knee(1024)
@@ -424,6 +424,28 @@ def test_the_planned_end_of_a_training_sets_the_level():
     # What it ends with as it is, and a little less.
     at_the_end = 0.03 * (TRUTH.steps(64, 0.01) / planned) ** 0.5
     assert 1.0 <= (1 - advice.target.value) / at_the_end <= 1.25
+
+
+def test_only_ends_that_are_shown_are_evaluated_on_train_and_test_data():
+    planned = math.ceil(5.0 * (N_TRAIN // 64 + 1))
+
+    advice, engine = advised(target=None, longest_epochs=5.0, trainings=400)
+
+    whole = [asked for asked in engine.asked if asked.length.all_splits == "at_end"]
+    rest = [asked for asked in engine.asked if asked not in whole]
+    assert {asked.length.all_splits for asked in rest} == {"never"}
+    pilots = {run.seed for run in advice.tried if run.purpose == "pilot"}
+    first = [asked.last_step for asked in whole if asked.trial.seed in pilots]
+    assert set(first) == {planned}
+    verified = {(run.batch_size, run.seed) for run in advice.tried if run.purpose == "verify"}
+    assert verified <= {(asked.trial.batch_size, asked.trial.seed) for asked in whole}
+
+
+def test_a_pilot_that_is_cut_before_its_end_is_not_evaluated_on_train_and_test_data():
+    _, engine = advised(target=None, longest_epochs=400.0, trainings=3)
+
+    pilots = [asked for asked in engine.asked if asked.trial.batch_size == 64]
+    assert {asked.length.all_splits for asked in pilots} == {"never"}
 
 
 def test_without_a_target_a_pilot_sets_one():

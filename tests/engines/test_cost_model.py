@@ -7,6 +7,7 @@ from tests.reference.made_up import made_up_record, made_up_trial
 
 from batchlab.engines.cost_model import CostModel
 from batchlab.planning.cadence import pauses
+from batchlab.records.run_length import AllSplits
 from batchlab.records.trial import TrialRecord
 
 STEP_S = 0.01
@@ -72,6 +73,30 @@ def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
     ]
     assert kept[1] < kept[0]
     assert whole - late == pytest.approx(0.5 * (kept[0] - kept[1]))
+
+
+@pytest.mark.parametrize(("all_splits", "whole"), [("each_epoch", 10), ("at_end", 1), ("never", 0)])
+def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
+    all_splits: AllSplits, whole: int
+) -> None:
+    cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
+    n_pauses = len(list(pauses(TRIAL.plan, last_step=100)))
+
+    found_s = cost_model.expected_s(TRIAL, 100, step_s=STEP_S, all_splits=all_splits)
+
+    steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
+    assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
+
+
+def test_an_evaluation_on_all_data_costs_at_least_one_on_validation_data() -> None:
+    cost_model = CostModel(validations=(10, 5.0))
+
+    at_end_s, never_s = (
+        cost_model.expected_s(TRIAL, 100, step_s=STEP_S, all_splits=when)
+        for when in ("at_end", "never")
+    )
+
+    assert at_end_s == never_s
 
 
 def test_a_run_taken_up_again_counts_what_is_new() -> None:

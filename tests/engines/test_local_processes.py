@@ -18,7 +18,7 @@ from batchlab.errors import StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
 from batchlab.records.target import Target
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 
 EASY = Target(metric="accuracy", value=0.5, better="higher")
@@ -96,6 +96,62 @@ def test_a_trial_that_met_its_target_before_is_answered_without_training(
     assert first.status is Status.TARGET_REACHED
     assert again == first
     assert trained == []
+
+
+def steps_with_all_splits(record: TrialRecord) -> list[int]:
+    return [each.step for each in record.evaluations if each.has_all_splits]
+
+
+def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
+    lab: Path, packed: PackedWorkload, tmp_path: Path
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (first,) = run_all(engine, [ask(engine, all_splits="never")])
+        (for_a_sweep,) = run_all(engine, [ask(engine)])
+        (again,) = run_all(engine, [ask(engine, all_splits="never")])
+
+    assert steps_with_all_splits(first) == []
+    assert steps_with_all_splits(for_a_sweep) == [0, 4, 8, 12]
+    assert for_a_sweep.resumed_from_steps == ()
+    assert shape(for_a_sweep) == shape(first)
+    assert again == for_a_sweep
+
+
+def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
+    lab: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (stretch,) = run_all(engine, [ask(engine, steps=8, all_splits="never")])
+        (end,) = run_all(engine, [ask(engine, all_splits="at_end")])
+        (beyond,) = run_all(engine, [ask(engine, steps=16, all_splits="never")])
+        (completed,) = run_all(engine, [ask(engine, steps=16, all_splits="at_end")])
+        trained.clear()
+        (known,) = run_all(engine, [ask(engine, steps=16, all_splits="at_end")])
+
+    assert steps_with_all_splits(stretch) == []
+    assert (end.resumed_from_steps, steps_with_all_splits(end)) == ((8,), [12])
+    assert steps_with_all_splits(beyond) == [12]
+    assert (completed.status, completed.resumed_from_steps) == (Status.OK, (8, 12, 16))
+    assert steps_with_all_splits(completed) == [12, 16]
+    assert shape(completed) == shape(beyond)
+    assert (known, trained) == (completed, [])
+
+
+def test_a_sweep_that_was_interrupted_or_lengthened_is_not_done_again(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        run_all(engine, [ask(engine, steps=6)])
+        (longer,) = run_all(engine, [ask(engine, steps=12)])
+        run_all(engine, [ask(engine, steps=14, all_splits="never")])  # it ends within an epoch
+        (still,) = run_all(engine, [ask(engine, steps=16)])
+
+    assert longer.resumed_from_steps == (6,)
+    assert still.resumed_from_steps == (6, 12, 14)
+    assert steps_with_all_splits(still) == [0, 4, 6, 8, 12, 16]
 
 
 @pytest.mark.slow

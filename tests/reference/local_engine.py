@@ -11,7 +11,7 @@ from batchlab.engines.contract import Engine, RunPlan
 from batchlab.engines.local_processes import LocalProcesses
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
+from batchlab.records.run_length import AllSplits, RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import TrialRecord
 from batchlab.store.store import Store
@@ -56,10 +56,16 @@ def engine_on(
 
 
 def ask(
-    engine: Engine, *, batch_size: int = 10, steps: int = 12, until: Target | None = None
+    engine: Engine,
+    *,
+    batch_size: int = 10,
+    steps: int = 12,
+    until: Target | None = None,
+    all_splits: AllSplits = "each_epoch",
 ) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=0)
-    return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
+    length = RunLength(steps=steps, until=until, all_splits=all_splits)
+    return RunRequest(trial=trial, length=length)
 
 
 def shape(record: TrialRecord) -> list[tuple[int, float | None]]:

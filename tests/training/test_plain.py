@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from batchlab.errors import StoreError, TrialError, UsageError
 from batchlab.planning.cadence import pauses
 from batchlab.records.evaluation import Evaluation
-from batchlab.records.run_length import RunLength
+from batchlab.records.run_length import AllSplits, RunLength
 from batchlab.records.target import Target, crossing_of
 from batchlab.records.trial import Status, Trial
 from batchlab.training import checkpoint, plain
@@ -41,6 +41,8 @@ from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task, train
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
+
+EASY = Target(metric="loss", value=0.7, better="lower")
 
 # The engine then asks before every single step whether to stop.
 run_step_by_step = partial(run_engine, rhythm=STEP_BY_STEP)
@@ -153,6 +155,49 @@ class TestTextbook:
             (step, {"train", "validation", "test"} if epoch_end else {"validation"})
             for step, epoch_end in expected
         ]
+
+    @pytest.mark.parametrize(("all_splits", "steps_with_all"), [("at_end", {42}), ("never", set())])
+    def test_asked_for_less_it_is_evaluated_on_validation_data_alone(
+        self, all_splits: AllSplits, steps_with_all: set[int]
+    ) -> None:
+        workload = small_workload()
+        trial = small_trial(workload, batch_size=3)
+        often = run_engine(workload, trial, RunLength(epochs=3))
+
+        run = run_engine(workload, trial, RunLength(epochs=3, all_splits=all_splits))
+
+        assert {each.step for each in run.evaluations if each.has_all_splits} == steps_with_all
+        assert [
+            (each.step, each.batch_loss, each.score("validation", "loss"))
+            for each in run.evaluations
+        ] == [
+            (each.step, each.batch_loss, each.score("validation", "loss"))
+            for each in often.evaluations
+        ]
+
+    @pytest.mark.parametrize(
+        ("length", "status"),
+        [
+            (RunLength(epochs=3), Status.OK),
+            (RunLength(epochs=5, until=EASY), Status.TARGET_REACHED),
+        ],
+    )
+    def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(
+        self, length: RunLength, status: Status, tmp_path: Path
+    ) -> None:
+        workload, path = small_workload(n=200, dropout=0.3), tmp_path / "c"
+        trial = small_trial(workload, batch_size=4)
+        at_end, never = (replace(length, all_splits=when) for when in ("at_end", "never"))
+        at_once = run_engine(workload, trial, at_end, checkpoint=tmp_path / "at once")
+        without = run_engine(workload, trial, never, checkpoint=path)
+
+        run = run_engine(workload, trial, at_end, checkpoint=path)
+
+        assert run.outcome.status is without.outcome.status is at_once.outcome.status is status
+        assert run.evaluations == (*without.evaluations, at_once.evaluations[-1])
+        assert peek(path).evaluations[-1].has_all_splits
+        assert run.tensors.keys() == at_once.tensors.keys()
+        assert all(torch.equal(run.tensors[name], at_once.tensors[name]) for name in run.tensors)
 
     def test_only_finite_numbers_are_measured_and_only_after_a_step(self) -> None:
         evaluations: list[Evaluation] = []

@@ -267,23 +267,33 @@ class _Advisor:
         while True:
             limit = min(limit, self._pilot_limit())
             steps = min(steps, limit)
-            requests = [
-                self._run_log.request(
-                    batch_size=question.reference.batch_size,
-                    learning_rate=rate,
-                    seed=self._state.seeds.tune[0],
-                    steps=steps,
-                    # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
-                    watched_from_samples=question.n_train,
-                )
-                for rate in rates
-            ]
-            records = self._run_log.run(requests, "pilot")
-            if steps >= limit or records[0].has_failed:
+            records = self._pilots(rates, steps)
+            if records[0].has_failed:
                 return records
-            if steps >= looked_from and ends_early(question, records[0]):
+            is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
+            is_early_end = steps >= looked_from and ends_early(question, records[0])
+            if is_planned_end or is_early_end:
+                return self._pilots(rates, steps, whole=True)
+            if steps >= limit:
                 return records
             steps = max(looked_from, 2 * steps)
+
+    def _pilots(self, rates: list[float], steps: int, *, whole: bool = False) -> list[TrialRecord]:
+        """So many steps at each rate; as whole trainings they are shown with their test data."""
+        question = self._question
+        requests = [
+            self._run_log.request(
+                batch_size=question.reference.batch_size,
+                learning_rate=rate,
+                seed=self._state.seeds.tune[0],
+                steps=steps,
+                whole=whole,
+                # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
+                watched_from_samples=question.n_train,
+            )
+            for rate in rates
+        ]
+        return self._run_log.run(requests, "pilot")
 
     def _watch_late(self, pilots: list[TrialRecord]) -> None:
         """Until the reference is tuned, the pilots say where its runs may meet the target."""

@@ -14,7 +14,7 @@ from batchlab.engines.contract import Engine
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
+from batchlab.records.run_length import AllSplits, RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import Trial, TrialRecord
 
@@ -112,7 +112,8 @@ class RunLog:
             seed: of initial weights and order of examples.
             steps: at most so many; the question may allow fewer.
             until: the target at which it ends; None: the study's own, if it has one.
-            whole: it goes on to its last step, whatever it meets on the way.
+            whole: it goes on to its last step, whatever it meets on the way, and is evaluated
+                there on train and test data too.
             cool_down: the last part of it over which the rate falls to zero; 0.0: it does not.
             watched_from_samples: from where on it is watched; None: from where it may meet the
                 target, by what is known so far.
@@ -131,6 +132,8 @@ class RunLog:
                 watched_from_samples=self.watched_from_samples(batch_size)
                 if watched_from_samples is None
                 else watched_from_samples,
+                # Decisions are made on validation data; the ends of whole trainings are shown.
+                all_splits="at_end" if whole else "never",
             ),
         )
 
@@ -141,17 +144,25 @@ class RunLog:
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
         """About when the last of the runs ends, side by side where the engine can."""
         costs = [
-            self.run_s(request.trial.batch_size, self._new_steps(request)) for request in requests
+            self.run_s(
+                request.trial.batch_size,
+                self._new_steps(request),
+                all_splits=request.length.all_splits,
+            )
+            for request in requests
         ]
         free_s = [0.0] * self.engine.n_workers
         for cost_s in sorted(costs, reverse=True):  # the longest begins first
             heapq.heapreplace(free_s, free_s[0] + cost_s)
         return max(free_s)
 
-    def run_s(self, batch_size: int, steps: int) -> float:
+    def run_s(self, batch_size: int, steps: int, *, all_splits: AllSplits = "at_end") -> float:
         """About what one run of so many new steps costs of the budget."""
         return self.engine.expected_s(
-            batch_size, steps, watched_from_samples=self.watched_from_samples(batch_size)
+            batch_size,
+            steps,
+            watched_from_samples=self.watched_from_samples(batch_size),
+            all_splits=all_splits,
         )
 
     def watched_from_samples(self, batch_size: int) -> int:

@@ -223,7 +223,8 @@ class AdviceSession:
             started_s=time.monotonic(),
             budget_s=self._budget.time_limit_s(_FIRST_LOOK_S),
         )
-        (record,) = run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=1))])
+        one_step = RunLength(steps=1, all_splits="never")
+        (record,) = run_all(engine, [RunRequest(trial=trial, length=one_step)])
         if not record.evaluations:
             return  # it cannot be trained, which the profile will say with its reason
         first = record.evaluations[0].score("validation", target.metric)

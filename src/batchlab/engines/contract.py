@@ -9,6 +9,7 @@ from typing import Protocol
 
 from batchlab.engines.cost_model import CostModel
 from batchlab.records.run import RunEnd, RunRequest
+from batchlab.records.run_length import AllSplits
 from batchlab.records.trial import Trial, TrialRecord
 
 
@@ -96,10 +97,18 @@ class Engine(Protocol):
         """The trial of these three, everything else as the question has it."""
         ...
 
-    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
+    def expected_s(
+        self,
+        batch_size: int,
+        steps: int,
+        *,
+        watched_from_samples: int = 0,
+        all_splits: AllSplits = "each_epoch",
+    ) -> float:
         """About how many seconds of the budget so many new steps of one run cost.
 
-        Before `watched_from_samples` it need not be evaluated often.
+        Before `watched_from_samples` it need not be evaluated often, and train and test data only
+        as `all_splits` says.
         """
         ...
 

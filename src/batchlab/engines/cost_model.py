@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from batchlab.planning.cadence import n_pauses
+from batchlab.records.run_length import AllSplits
 from batchlab.records.trial import Trial, TrialRecord
 
 # Before any run has ended: beside others and with one thread a step takes longer than alone, and
@@ -33,7 +34,13 @@ class CostModel:
     starts: tuple[int, float] = (0, 0.0)
 
     def expected_s(
-        self, trial: Trial, steps: int, *, step_s: float, watched_from_samples: int = 0
+        self,
+        trial: Trial,
+        steps: int,
+        *,
+        step_s: float,
+        watched_from_samples: int = 0,
+        all_splits: AllSplits = "each_epoch",
     ) -> float:
         """Seconds that a run of so many new steps takes beside others.
 
@@ -42,13 +49,17 @@ class CostModel:
             steps: new steps; a run from the beginning, where evaluations are the densest.
             step_s: seconds per step, measured alone.
             watched_from_samples: before so many samples there are fewer evaluations.
+            all_splits: when train and test data are evaluated too.
         """
         n_validation, n_whole = n_pauses(trial.plan, steps, watched_from_samples)
+        if all_splits != "each_epoch":
+            n_ends = 1 if all_splits == "at_end" else 0
+            n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
         return (
             self._start_s
             + steps * step_s * self.slowness(trial.batch_size)
             + n_validation * _mean(self.validations)
-            + n_whole * _mean(self.whole)
+            + n_whole * _mean(self.whole if self.whole[0] else self.validations)
         )
 
     def slowness(self, batch_size: int) -> float:
@@ -84,7 +95,7 @@ class CostModel:
         validations, whole = self.validations, self.whole
         for before, after in pairwise(seen):
             eval_s = after.eval_s - before.eval_s
-            if any(score.split == "train" for score in after.scores):
+            if after.has_all_splits:
                 whole = _added(whole, eval_s)
             else:
                 validations = _added(validations, eval_s)

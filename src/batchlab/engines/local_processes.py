@@ -16,6 +16,7 @@ from batchlab.machine import thread_choices
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
+from batchlab.records.run_length import AllSplits
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.plain import ENGINE
@@ -98,7 +99,14 @@ class LocalProcesses:
             return trial
         return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
 
-    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
+    def expected_s(
+        self,
+        batch_size: int,
+        steps: int,
+        *,
+        watched_from_samples: int = 0,
+        all_splits: AllSplits = "each_epoch",
+    ) -> float:
         """Seconds that so many new steps of a run take beside others, start and evaluations too.
 
         From the step time that was measured alone, and from what earlier runs took.
@@ -109,6 +117,7 @@ class LocalProcesses:
             steps,
             step_s=self._step_s(batch_size),
             watched_from_samples=watched_from_samples,
+            all_splits=all_splits,
         )
 
     def spent_s(self) -> float:
@@ -131,6 +140,7 @@ class LocalProcesses:
             request.trial.batch_size,
             max(0, request.last_step - done),
             watched_from_samples=request.length.watched_from_samples,
+            all_splits=request.length.all_splits,
         )
         was_idle = self._pool.is_idle
         if was_idle:

@@ -18,6 +18,7 @@ from batchlab.planning.cadence import n_pauses
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
+from batchlab.records.run_length import AllSplits
 from batchlab.records.target import Target, crossing_of
 from batchlab.records.trial import Status, Trial, TrialRecord
 
@@ -120,8 +121,18 @@ class RecordedEngine(AnswersAtOnce):
             return replace(trial, horizon_steps=trial.plan.steps_in(header.epochs))
         return trial
 
-    def expected_s(self, batch_size: int, steps: int, *, watched_from_samples: int = 0) -> float:
-        """Seconds that so many new steps of one run cost, from its beginning."""
+    def expected_s(
+        self,
+        batch_size: int,
+        steps: int,
+        *,
+        watched_from_samples: int = 0,
+        all_splits: AllSplits = "each_epoch",
+    ) -> float:
+        """Seconds that so many new steps of one run cost, from its beginning.
+
+        Only validation data were recorded: `all_splits` makes no difference.
+        """
         n_evaluations = self._n_evaluations(batch_size, steps, watched_from_samples)
         return steps * self._step_s[batch_size] + n_evaluations * self._eval_s
 

@@ -92,8 +92,10 @@ class TrialRecorder:
         self._claims[trial_id] = claim
         path = self._store.checkpoint_path(trial_id)
         progress = peek_checkpoint(path)
-        # A run that was not looked at where its target was met has to be done again from there.
-        watched = record is None or was_watched(record, length)
+        # A run that was not looked at where it should have been has to be done again from there.
+        watched = record is None or (
+            was_watched(record, length) and _has_epoch_ends(record, length)
+        )
         resume = watched and progress is not None and progress.versions == library_versions()
         threads = progress.threads if progress is not None and resume else self._threads
         if record is not None and not resume:
@@ -175,7 +177,9 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         return False
     if not record.status.ended_well:
         return True
-    if not was_watched(record, length):
+    if not (was_watched(record, length) and _has_epoch_ends(record, length)):
+        return False
+    if not _has_end(record, length):
         return False
     if length.until is not None:
         crossing = record.crossing(length.until)
@@ -201,6 +205,27 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
     )
     first = next(asked, None)  # None: met untrained, at the evaluation before any step
     return first is None or first.step == crossing.step
+
+
+def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
+    """Whether train and test data were evaluated on the way, where that is asked for.
+
+    Runs of the advice are evaluated on them at the end, or never.
+    """
+    if length.all_splits != "each_epoch" or not record.evaluations:
+        return True
+    last_step = record.steps
+    asked = {
+        pause.step for pause in pauses(record.trial.plan, last_step=last_step) if pause.epoch_end
+    }
+    asked = {0, *asked} - {last_step}
+    return all(each.has_all_splits for each in record.evaluations if each.step in asked)
+
+
+def _has_end(record: TrialRecord, length: RunLength) -> bool:
+    """Whether the last evaluation is one on train and test data too, where that is asked for."""
+    is_longer = record.steps > length.last_step(record.trial)
+    return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits
 
 
 def refuse_to_train_over(store: Store, trial: Trial) -> None:

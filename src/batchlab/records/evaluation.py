@@ -27,7 +27,8 @@ class Evaluation:
         train_s: seconds of training so far (fetching, copying and steps; not evaluation).
         eval_s: seconds of evaluation so far.
         batch_loss: mean loss of the training batches since the evaluation before, None at step 0.
-        scores: the metrics; validation at every evaluation, train and test at epoch ends.
+        scores: the metrics; validation at every evaluation, train and test as asked for
+            (`RunLength.all_splits`).
         measured: what was measured of the model there, as (name, value) by the measurement's
             name; a value that was not a finite number is None.
     """
@@ -39,6 +40,11 @@ class Evaluation:
     batch_loss: float | None
     scores: tuple[Score, ...]
     measured: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def has_all_splits(self) -> bool:
+        """Whether train data, and test data where there are any, were evaluated too."""
+        return any(score.split == "train" for score in self.scores)
 
     def score(self, split: Split, metric: str) -> float | None:
         """The value of `metric` on `split`, None where it was not evaluated or not finite."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from batchlab.errors import UsageError
 from batchlab.records.target import Target
 from batchlab.records.trial import Trial
+
+AllSplits = Literal["each_epoch", "at_end", "never"]
+"""When train and test data are evaluated too: untrained, at each epoch's end and at the run's; at
+the run's end alone; never. Validation data are evaluated at every pause."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,12 +26,14 @@ class RunLength:
         until: the target at which it ends.
         watched_from_samples: before so many samples it is evaluated less often, for the target
             can't be met there (see `batchlab.planning.cadence`).
+        all_splits: when train and test data are evaluated beside validation data.
     """
 
     epochs: int | None = None
     steps: int | None = None
     until: Target | None = None
     watched_from_samples: int = 0
+    all_splits: AllSplits = "each_epoch"
 
     def last_step(self, trial: Trial) -> int:
         """The step at which a run of `trial` ends at the latest.

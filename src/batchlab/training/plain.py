@@ -80,6 +80,9 @@ class Rhythm:
 
 _USUAL = Rhythm()
 
+_VALIDATION: tuple[Split, ...] = ("validation",)
+_ALL_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
@@ -186,6 +189,9 @@ class _Run:
     def until_done(self, stop: Callable[[], bool]) -> Outcome:
         """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
         outcome = self._verdict(self._progress)
+        is_at_end = outcome is None and self._progress.step >= self._task.last_step
+        if is_at_end or (outcome is not None and outcome.status is Status.TARGET_REACHED):
+            self._progress = self._completed(self._progress)
         coming = pauses(
             self._trial.plan,
             last_step=self._task.last_step,
@@ -247,9 +253,7 @@ class _Run:
 
     def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
         started_s = time.perf_counter()
-        # If the target holds here too, it is the last evaluation: a trial ends with all splits.
-        whole = pause.epoch_end or self._may_end(progress)
-        splits: tuple[Split, ...] = ("train", "validation", "test") if whole else ("validation",)
+        splits = _ALL_SPLITS if self._on_all_splits(progress, pause) else _VALIDATION
         scores = self._evaluator.scores(self._stepper.model, splits)
         trained = progress.loss_examples > 0
         eval_s = progress.eval_s + time.perf_counter() - started_s
@@ -270,6 +274,26 @@ class _Run:
             loss_examples=0,
             evaluations=(*progress.evaluations, evaluation),
         )
+
+    def _on_all_splits(self, progress: Progress, pause: Pause) -> bool:
+        when = self._task.length.all_splits
+        if when == "never":
+            return False
+        is_end = pause.epoch_end if when == "each_epoch" else pause.step == self._task.last_step
+        # If the target holds here too, it is the last evaluation: a trial ends with all splits.
+        return is_end or self._may_end(progress)
+
+    def _completed(self, progress: Progress) -> Progress:
+        """The last evaluation on all splits, where it was on validation data alone."""
+        last = progress.evaluations[-1]
+        if self._task.length.all_splits == "never" or last.has_all_splits:
+            return progress
+        started_s = time.perf_counter()
+        scores = self._evaluator.scores(self._stepper.model, _ALL_SPLITS)
+        eval_s = progress.eval_s + time.perf_counter() - started_s
+        last = replace(last, scores=scores, eval_s=eval_s)
+        self._emit((last,))
+        return replace(progress, eval_s=eval_s, evaluations=(*progress.evaluations[:-1], last))
 
     def _measured(self) -> tuple[tuple[str, float | None], ...]:
         values = {name: measure(self._stepper.model) for name, measure in self._measures.items()}
