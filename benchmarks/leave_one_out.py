@@ -74,7 +74,7 @@ class Constant:
 
 CONSTANTS = (
     Constant(
-        module="race",
+        module="race_sizes",
         name="_FIRST_TIMES",
         about="first batch size, in times the reference's",
         values=(4, 8, 16),

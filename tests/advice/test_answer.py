@@ -486,7 +486,8 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.recommendation.learning_rate == learning_rate(128)
     assert advice.provisional is None
     assert (advice.gain.estimate, advice.flat_set) == (3.0, ())
-    assert advice.missing.code == "may_be_worse"
+    assert advice.missing.code == "may_take_longer_than_best"
+    assert (advice.missing.named["size"], advice.missing.named["times"]) == (128, 1.3)
     assert advice.reason.quotes(advice.missing)
     assert advice.more_budget_s > 0
     assert advice.expected.steps_to_target.estimate == pytest.approx(400)

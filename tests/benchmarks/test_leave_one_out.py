@@ -14,7 +14,7 @@ from tests.reference.script import script
 from tests.reference.whole_answer import ANSWER
 from tests.reference.whole_grid import write_whole_grid
 
-from batchlab.advice import few_trainings, race
+from batchlab.advice import few_trainings, race_sizes
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,14 @@ def test_constants_are_as_before_once_it_was_asked_with_others(
     seen = []
 
     def asked(*given: object) -> list[WholeAnswer]:
-        seen.append((race._FIRST_TIMES, few_trainings._ENOUGH))
+        seen.append((race_sizes._FIRST_TIMES, few_trainings._ENOUGH))
         return []
 
     monkeypatch.setattr(leaving, "_answers_of", asked)
     leaving.answers_of(path, "cpu", [3.0], 1, (("_FIRST_TIMES", 4), ("_ENOUGH", 13.0)))
 
     assert seen == [(4, 13.0)]
-    assert (race._FIRST_TIMES, few_trainings._ENOUGH) == (8, 8.0)
+    assert (race_sizes._FIRST_TIMES, few_trainings._ENOUGH) == (8, 8.0)
 
 
 def test_every_constant_stands_among_the_values_that_were_in_question(leaving: ModuleType) -> None:

@@ -140,7 +140,9 @@ class _Answer:
         # "samples" does not ask for the fewest: there better is not what is wanted.
         objective = self._question.objective
         is_better = verification is not None and _for_sure_above_one(verification.gain)
-        if is_better and objective != "samples":
+        if verification is not None and is_better and objective != "samples":
+            if missing.code == "may_be_worse":
+                missing = self._beside_the_best(decision, verification.batch_size) or missing
             return "better", Reason.of("whether_best_is_open", missing=missing), missing
         return "cannot_tell", Reason.of("runs_leave_open", missing=missing), missing
 
@@ -224,6 +226,14 @@ class _Answer:
             delta=self._question.delta,
             what=self._what_would_tell(),
         )
+
+    def _beside_the_best(self, decision: Decision, batch_size: int) -> Reason | None:
+        """How far from the best what is named may be; None: nothing bounds it."""
+        high = dict(zip(decision.batch_sizes, decision.high, strict=True)).get(batch_size, math.inf)
+        if self._question.objective != "time" or math.isinf(high) or high <= 1:
+            return None
+        what = self._what_would_tell()
+        return Reason.of("may_take_longer_than_best", size=batch_size, times=high, what=what)
 
     def _what_would_tell(self) -> Reason:
         if self._step_times_keep_it_open:

@@ -5,10 +5,8 @@ compared, all on the seed of the pilot, and each only as far as it may win. The 
 first. A challenger goes on in short stretches; it is dropped once it took clearly longer than the
 leader to the best level that both have reached. Early ranks mislead: what wins there often has a
 rate too high for the end. So what leads is trained to its end, and one that ends worse by more than
-the margin gives way to the rates beside it, and these to a smaller batch size.
-
-It begins at eight times the reference batch size, where a training costs little on most machines,
-and moves by what it finds: smaller where that ends worse, larger where larger is sooner.
+the margin gives way to the rates beside it, and these to a batch size nearer to the reference's.
+What ends no worse is challenged by batch sizes further away (`race_sizes`).
 
 Source: of the ways tried on the recorded trainings the best below eight whole trainings
 (docs/regret.md).
@@ -23,6 +21,7 @@ from dataclasses import dataclass, field
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.end_level import EndLevel, last_values
 from batchlab.advice.lattice import Lattice, Place
+from batchlab.advice.race_sizes import RaceSizes
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.whole_training import BEYOND_THE_LEVEL, NEARLY_WHOLE
@@ -30,8 +29,7 @@ from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
 
-# The first batch size, beside the reference's, and its rate, in octaves above the reference's.
-_FIRST_TIMES = 8
+# The first rate beside the reference's, in octaves above it, where the batch size is larger.
 _FIRST_OCTAVE = 1
 # A challenger's first stretch, of what the leader took to the target, and how stretches grow.
 _FIRST_STRETCH = 0.25
@@ -63,7 +61,7 @@ class Race:
     costs: dict[Place, float] = field(default_factory=dict)
     shortfalls: dict[Place, float] = field(default_factory=dict)
     _lead: Place = field(init=False)
-    _goes_down: bool = False
+    _turned_back: bool = False
 
     def __post_init__(self) -> None:
         reference = self.state.question.reference
@@ -76,6 +74,8 @@ class Race:
                 self.shortfalls[place] = self._ended(place)
                 if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
                     self.shortfalls[place] = 0.0
+        costs = {o.batch_size: self._per_step(o.batch_size) for o in self.state.options()}
+        self._sizes = RaceSizes.of(self._own[0], costs)
         self._lead = self._soonest()
 
     def run(self) -> list[CellKey]:
@@ -91,8 +91,8 @@ class Race:
         place: Place | None = last
         while place is not None:
             last = place
-            if self.state.end is not None and self._was_dropped(place):
-                place = self._smaller_than(place, is_far=True)
+            if self._has_lost(place):
+                place = self._nearer_than(place, is_far=True)
                 continue
             shortfall = self._shortfall(place)
             if shortfall is None:
@@ -100,7 +100,7 @@ class Race:
             if shortfall > 1:
                 place = self._instead_of(place, shortfall)
             elif self.state.end is None:
-                break  # early on ever larger ones are sooner, and end worse
+                break  # early on those ever further away are sooner, and end worse
             else:
                 self._lead = self._soonest()
                 place = self._sooner_than(place)
@@ -116,11 +116,12 @@ class Race:
     # ---- moves
 
     def _first(self) -> Place:
-        size = _nearest(self._sizes, _FIRST_TIMES * self._own[0])
+        size, octave = self._sizes.first, round(self.state.first_octave)
         if size == self._own[0]:
             return self._lead
-        octave = _FIRST_OCTAVE + round(self.state.first_octave)
-        return size, self._lattice.nearest(size, octave)
+        if size < self._own[0]:
+            return self._lattice.as_scaled((self._own[0], octave), size)
+        return size, self._lattice.nearest(size, _FIRST_OCTAVE + octave)
 
     def _climb(self, start: Place, *, stride: int) -> Place:
         """The best rate of a batch size: up or down in strides as long as that is sooner."""
@@ -156,35 +157,32 @@ class Race:
                 if found is None or found <= 1:
                     return None if found is None else beside
         ends = [ends for other, ends in self.shortfalls.items() if other[0] == place[0]]
-        return self._smaller_than(place, is_far=min(ends) > _FAR_WORSE)
+        return self._nearer_than(place, is_far=min(ends) > _FAR_WORSE)
 
-    def _smaller_than(self, place: Place, *, is_far: bool) -> Place | None:
-        """The best rate of a smaller batch size; None: there is none that was not raced."""
-        own = self._own[0]
-        sizes = [s for s in self._sizes if own < s < place[0] and s not in self._raced]
-        if not sizes:
+    def _nearer_than(self, place: Place, *, is_far: bool) -> Place | None:
+        """The best rate of a batch size nearer to the reference's; None: all were raced."""
+        nearer = self._sizes.nearer(place[0], without=self._raced, is_far=is_far)
+        if nearer is None:
             return None
-        smaller = _nearest(sizes, place[0] / (4 if is_far and place[0] >= 8 * own else 2))
-        self._goes_down = True
+        self._turned_back = True
         self._lead = self._soonest()
-        return self._climb(self._lattice.as_scaled(place, smaller), stride=1)
+        return self._climb(self._lattice.as_scaled(place, nearer), stride=1)
 
     def _sooner_than(self, place: Place) -> Place | None:
-        """A rate beside the one that leads, or a larger batch size; None: none is sooner."""
+        """A rate beside the one that leads, or a size further away; None: none is sooner."""
         beside = [self._lattice.beside(place, sign) for sign in (1, -1)]
         new = [other for other in beside if other is not None and other not in self.costs]
         for some in _in_groups(new, self.state.run_log.engine.n_workers):
             if self._challenge(some):
                 return self._lead
-        if self._goes_down:
+        if self._turned_back:
             return None
         for times in (4, 2):
-            sizes = [s for s in self._sizes if s > place[0] and s not in self._raced]
-            if not sizes:
+            further = self._sizes.further(place[0], times, without=self._raced)
+            if further is None:
                 return None
-            larger = _nearest(sizes, times * place[0])
-            self._climb(self._lattice.as_scaled(place, larger), stride=1)
-            if self._lead[0] == larger:
+            self._climb(self._lattice.as_scaled(place, further), stride=1)
+            if self._lead[0] == further:
                 return self._lead
         return None
 
@@ -295,12 +293,19 @@ class Race:
     def _fine(self) -> list[Place]:
         return [place for place, ends in self.shortfalls.items() if ends <= 1]
 
-    def _was_dropped(self, place: Place) -> bool:
-        """Whether it is clearly not sooner than what leads, as far as it went."""
-        record = self._record(place)
-        if record is None or record.has_failed or math.isfinite(self.costs[place]):
+    def _has_lost(self, place: Place) -> bool:
+        """Whether something that ends no worse is sooner: then its own end is of no interest.
+
+        To the level at which a pilot was cut, what is sooner may end worse: there it has lost only
+        where it was dropped before it came as far as the pilot.
+        """
+        if place in self.shortfalls or self._order(place) < self._order(self._soonest()):
             return False
-        return place != self._lead and record.steps < NEARLY_WHOLE * self._whole_steps(place)
+        record = self._record(place)
+        if self.state.end is not None or record is None or record.has_failed:
+            return self.state.end is not None
+        is_short = record.steps < NEARLY_WHOLE * self._whole_steps(place)
+        return is_short and math.isinf(self._cost(place))
 
     def _soonest(self) -> Place:
         """Of those that were seen to end no worse."""
@@ -342,10 +347,6 @@ class Race:
     # ---- places
 
     @property
-    def _sizes(self) -> list[int]:
-        return [option.batch_size for option in self.state.options()]
-
-    @property
     def _raced(self) -> set[int]:
         return {size for size, _ in self.costs}
 
@@ -382,10 +383,6 @@ class Race:
             Reason.of("race_ended", size=size, rate=rate),
             Reason.of("race_ends_worse_by", margins=self.shortfalls[place]),
         )
-
-
-def _nearest(sizes: Iterable[int], wanted: float) -> int:
-    return min(sizes, key=lambda size: (abs(math.log(size / wanted)), size))
 
 
 def _in_groups(places: Sequence[Place], n: int) -> list[list[Place]]:

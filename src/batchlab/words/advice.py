@@ -107,6 +107,9 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} may be up to {worse:whole_percent} worse than {other} "
         "({delta:whole_percent} is allowed); {what}"
     ),
+    "may_take_longer_than_best": N_(
+        "batch size {size} may take up to {times:two_digits} times as long as the best; {what}"
+    ),
     "a_size": N_("batch size {size}"),
     "a_size_not_tried": N_("a batch size that was not tried"),
     "more_runs_would_tell": N_("more runs would tell"),
