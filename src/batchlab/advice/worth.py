@@ -35,9 +35,9 @@ class Worth:
 # `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
 NAMED_FOR_NOW: tuple[Worth, ...] = (
     Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
-    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=5, slower=0.033, ends_worse=0.086),
-    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.037, ends_worse=0.14),
-    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.142),
+    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=5, slower=0.033, ends_worse=0.084),
+    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.027, ends_worse=0.133),
+    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.135),
     Worth(trainings=10.0, n_answers=248, n_workloads=14, n_good=11, slower=0.016, ends_worse=0.097),
     Worth(trainings=20.0, n_answers=266, n_workloads=14, n_good=10, slower=0.015, ends_worse=0.15),
     Worth(trainings=40.0, n_answers=378, n_workloads=11, n_good=7, slower=0.074, ends_worse=0.328),
