@@ -65,6 +65,20 @@ def test_a_batch_size_that_never_gets_to_the_level_gives_way_without_being_train
     assert trained_to_their_end(advice) == [128]
 
 
+def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
+    advice, _ = raced(
+        trainings=1.5,
+        step_s=knee(100),
+        best_rate=0.01,
+        b_crit=20.0,
+        asked={"sizes": (64, 512, 1024), "longest_epochs": 40.0},
+    )
+
+    assert advice.target_origin == "easier"
+    assert 512 in {run.batch_size for run in advice.tried}
+    assert trained_to_their_end(advice) == []
+
+
 def test_where_nothing_is_sooner_the_reference_stays_and_no_challenger_is_followed_far():
     """512 processes 1.6 times the examples a second and needs 6 times as many; the rate is best."""
     step_s = knee(100)
