@@ -13,7 +13,7 @@ from batchlab.engines.journal import Journal, stored_journal
 from batchlab.errors import StoreError
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.run_length import RunLength
+from batchlab.records.run_length import AllSplits, RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
@@ -114,6 +114,22 @@ def test_readings_before_which_nothing_was_done_are_not_kept(store: Store) -> No
     Journal(store, STUDY).note_reading(3.0)
 
     assert Journal(store, STUDY).replayed_reading_s() is None
+
+
+def with_splits(all_splits: AllSplits) -> RunRequest:
+    return replace(REQUEST, length=replace(LENGTH, all_splits=all_splits))
+
+
+def test_an_end_that_was_evaluated_more_often_than_is_asked_answers(store: Store) -> None:
+    journal = Journal(store, STUDY)
+    journal.put_end(end_of(with_splits("each_epoch")), PACE, spent_s=1.0)
+    journal.put_end(end_of(with_splits("never")), PACE, spent_s=1.0)
+
+    again = Journal(store, STUDY)
+
+    asked = with_splits("at_end")
+    assert again.replayed_end([asked], engine="toy") == (end_of(asked), PACE)
+    assert again.replayed_end([asked], engine="toy") is None  # train and test are missing
 
 
 @pytest.mark.parametrize("other", [OTHER, replace(REQUEST, length=RunLength(steps=6))])
