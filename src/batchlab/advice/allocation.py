@@ -314,7 +314,9 @@ def _best_of(decision: Decision) -> int:
 def _bounds_of(decision: Decision) -> Reason:
     """The bounds of those that matter."""
     near = [
-        Reason.of("at_most_times", size=size, high=high)
+        Reason.of("no_bound_yet", size=size)
+        if math.isinf(high)
+        else Reason.of("at_most_times", size=size, high=high)
         for size, relative, high in zip(
             decision.batch_sizes, decision.relative, decision.high, strict=True
         )

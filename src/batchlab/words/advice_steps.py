@@ -82,6 +82,7 @@ MESSAGES: dict[str, Message] = {
     "beside_a_clear_size": N_("it lies beside {size}, which is clear already"),
     "near_the_best": N_("near the best: {sizes}"),
     "at_most_times": N_("{size} (at most x{high:.2f})"),
+    "no_bound_yet": N_("{size} (no bound yet)"),
     # The end.
     "decision_is_clear": N_("the decision is clear: {verdict:term}, batch size {size}"),
     "no_more_runs": N_("no more runs"),
