@@ -20,6 +20,7 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import vl_convert
+from benchmarks.regret.table_parts import head, row
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "benchmarks" / "published" / "branched2025.csv"
@@ -66,17 +67,17 @@ class Interval:
 
 def endpoints(path: Path = PUBLISHED, *, split: str = "val") -> list[Endpoint]:
     """The published end losses on train or held-out data, in the order of the file."""
-    lines = (line for line in path.read_text().splitlines() if not line.startswith("#"))
+    lines = (text for text in path.read_text().splitlines() if not text.startswith("#"))
     return [
         Endpoint(
-            optimizer=row["optimizer"],
-            checkpoint_tokens=float(row["checkpoint_tokens"].removesuffix("M")) * _MILLION,
-            multiple=float(row["k"]),
-            loss=float(row["loss"]),
-            sem=float(row["sem"]),
+            optimizer=line["optimizer"],
+            checkpoint_tokens=float(line["checkpoint_tokens"].removesuffix("M")) * _MILLION,
+            multiple=float(line["k"]),
+            loss=float(line["loss"]),
+            sem=float(line["sem"]),
         )
-        for row in csv.DictReader(lines)
-        if row["split"] == split
+        for line in csv.DictReader(lines)
+        if line["split"] == split
     ]
 
 
@@ -176,18 +177,18 @@ def base_of(branches: Sequence[Endpoint]) -> Endpoint | None:
 
 def tolerance_table(points: Sequence[Endpoint]) -> str:
     """The largest multiple within each tolerance."""
-    lines = _head(["optimizer", "checkpoint", *(f"within {each:g}" for each in TOLERANCES)])
+    lines = head("optimizer", "checkpoint", *(f"within {each:g}" for each in TOLERANCES))
     for optimizer in ("adamw", "muon"):
         for tokens, branches in by_checkpoint(points, optimizer).items():
             found = [largest_within_draws(branches, tolerance) for tolerance in TOLERANCES]
             cells = [f"{each.estimate:g} ({each.low:g} to {each.high:g})" for each in found]
-            lines.append(_row([optimizer, _tokens(tokens), *cells]))
+            lines.append(row(optimizer, _tokens(tokens), *cells))
     return "\n".join(lines)
 
 
 def base_table(points: Sequence[Endpoint]) -> str:
     """What the base gains in a window, and what a tolerance of 0.01 is worth in windows."""
-    lines = _head(["optimizer", "checkpoint", "base ends at", "gain a window", "0.01 is worth"])
+    lines = head("optimizer", "checkpoint", "base ends at", "gain a window", "0.01 is worth")
     for optimizer in ("adamw", "muon"):
         base = _bases(points, optimizer)
         gains = loss_per_window(base)
@@ -196,7 +197,7 @@ def base_table(points: Sequence[Endpoint]) -> str:
             worth = f"{0.01 / gain:.2g} windows" if gain > 0 else "cannot be told: it ends worse"
             ends = f"{each.loss:.4f} ± {each.sem:.4f}"
             lines.append(
-                _row([optimizer, _tokens(each.checkpoint_tokens), ends, f"{gain:.4f}", worth])
+                row(optimizer, _tokens(each.checkpoint_tokens), ends, f"{gain:.4f}", worth)
             )
     return "\n".join(lines)
 
@@ -204,7 +205,7 @@ def base_table(points: Sequence[Endpoint]) -> str:
 def examples_table(points: Sequence[Endpoint], multiples: Sequence[float] = (2, 8, 32, 64)) -> str:
     """How many times the base's examples larger branches need, as far as that can be told."""
     titles = [f"{multiple:g} times the batch" for multiple in multiples]
-    lines = _head(["optimizer", "checkpoint", *titles])
+    lines = head("optimizer", "checkpoint", *titles)
     for optimizer in ("adamw", "muon"):
         gains = loss_per_window(_bases(points, optimizer))
         for tokens, branches in by_checkpoint(points, optimizer).items():
@@ -217,13 +218,13 @@ def examples_table(points: Sequence[Endpoint], multiples: Sequence[float] = (2, 
                 branch = at.get(multiple)
                 needed = branch and examples_needed(branch, base, window_gain=gains[tokens])
                 cells.append("–" if needed is None else str(needed))
-            lines.append(_row([optimizer, _tokens(tokens), *cells]))
+            lines.append(row(optimizer, _tokens(tokens), *cells))
     return "\n".join(lines)
 
 
 def better_than_base_table(points: Sequence[Endpoint]) -> str:
     """The branch that ends best, beside the base and half of it."""
-    lines = _head(["optimizer", "checkpoint", "ends best", "above the base's loss", "half: above"])
+    lines = head("optimizer", "checkpoint", "ends best", "above the base's loss", "half: above")
     for optimizer in ("adamw", "muon"):
         for tokens, branches in by_checkpoint(points, optimizer).items():
             base = base_of(branches)
@@ -233,7 +234,7 @@ def better_than_base_table(points: Sequence[Endpoint]) -> str:
             halves = [branch for branch in branches if branch.multiple == 0.5]
             half = _signed(difference(halves[0], base)) if halves else "–"
             above = _signed(difference(best, base))
-            lines.append(_row([optimizer, _tokens(tokens), f"{best.multiple:g}", above, half]))
+            lines.append(row(optimizer, _tokens(tokens), f"{best.multiple:g}", above, half))
     return "\n".join(lines)
 
 
@@ -248,14 +249,6 @@ def _signed(interval: Interval) -> str:
 
 def _tokens(tokens: float) -> str:
     return f"{tokens / _MILLION:,.0f} M"
-
-
-def _head(titles: Sequence[str]) -> list[str]:
-    return [_row(titles), "|" + "---|" * len(titles)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 # ---- the figure
@@ -279,7 +272,7 @@ def figure(points: Sequence[Endpoint]) -> alt.Chart:
                 for branch in branches
                 if branch.multiple <= 64
             ]
-    order = list(dict.fromkeys(row["checkpoint"] for row in rows))
+    order = list(dict.fromkeys(each["checkpoint"] for each in rows))
     order.sort(key=lambda text: float(text.split()[0].replace(",", "")))
     lines = alt.Chart().mark_line(point=alt.OverlayMarkDef(size=28), clip=True)
     zero = alt.Chart().mark_rule(strokeDash=[4, 3], color="#888").encode(y=alt.datum(0))

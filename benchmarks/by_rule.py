@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from regret.nearest_cell import nearest_cell
 from regret.table_parts import head, percent, quantile, row
 from regret.whole_situation import WholeSituation, profiles_of, whole_situation
 
@@ -73,10 +74,9 @@ def recorded_near(grid: RecordedGrid, batch_size: int, learning_rate: float) -> 
     """The cell at this batch size whose rate is nearest, if within half an octave."""
     if batch_size not in grid.batch_sizes:
         return None
-    rates = grid.learning_rates(batch_size)
-    nearest = min(rates, key=lambda rate: (abs(math.log(rate / learning_rate)), rate))
-    off = max(nearest / learning_rate, learning_rate / nearest)
-    return (batch_size, nearest) if off < _HALF_AN_OCTAVE else None
+    cell = nearest_cell(grid, batch_size, learning_rate)
+    off = max(cell[1] / learning_rate, learning_rate / cell[1])
+    return cell if off < _HALF_AN_OCTAVE else None
 
 
 def by_rules(situation: WholeSituation) -> Iterator[ByRule]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from regret.nearest_cell import nearest_cell
 from regret.table_parts import both, head, percent, quantile, row
 from regret.whole_situation import WholeSituation, whole_situation
 from regret_whole import GRIDS, advised
@@ -53,8 +54,7 @@ def with_reference(grid: RecordedGrid, batch_size: int) -> RecordedGrid:
     """The same trainings with another reference, at about the rate of the square-root rule."""
     header = grid.header
     wanted = header.reference_learning_rate * math.sqrt(batch_size / header.reference_batch_size)
-    rates = grid.learning_rates(batch_size)
-    rate = min(rates, key=lambda rate: abs(math.log(rate / wanted)))
+    _, rate = nearest_cell(grid, batch_size, wanted)
     changed = msgspec.structs.replace(
         header, reference_batch_size=batch_size, reference_learning_rate=rate
     )

@@ -267,12 +267,11 @@ class _Advisor:
         while True:
             limit = min(limit, self._pilot_limit())
             steps = min(steps, limit)
-            records = self._pilots(rates, steps)
-            if records[0].has_failed:
-                return records
             is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
-            is_early_end = steps >= looked_from and ends_early(question, records[0])
-            if is_planned_end or is_early_end:
+            records = self._pilots(rates, steps, whole=is_planned_end)
+            if is_planned_end or records[0].has_failed:
+                return records
+            if steps >= looked_from and ends_early(question, records[0]):
                 return self._pilots(rates, steps, whole=True)
             if steps >= limit:
                 return records

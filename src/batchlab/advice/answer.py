@@ -138,9 +138,8 @@ class _Answer:
             return decision.verdict, self._why_chosen(decision, decision.flat_set), None
         missing = self._what_is_missing(decision)
         # "samples" does not ask for the fewest: there better is not what is wanted.
-        objective = self._question.objective
-        is_better = verification is not None and _for_sure_above_one(verification.gain)
-        if verification is not None and is_better and objective != "samples":
+        is_wanted = self._question.objective != "samples"
+        if is_wanted and verification is not None and _for_sure_above_one(verification.gain):
             if missing.code == "may_be_worse":
                 missing = self._beside_the_best(decision, verification.batch_size) or missing
             return "better", Reason.of("whether_best_is_open", missing=missing), missing

@@ -301,9 +301,11 @@ class Race:
         """
         if place in self.shortfalls or self._order(place) < self._order(self._soonest()):
             return False
+        if self.state.end is not None:
+            return True
         record = self._record(place)
-        if self.state.end is not None or record is None or record.has_failed:
-            return self.state.end is not None
+        if record is None or record.has_failed:
+            return False
         is_short = record.steps < NEARLY_WHOLE * self._whole_steps(place)
         return is_short and math.isinf(self._cost(place))
 

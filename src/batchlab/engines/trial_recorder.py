@@ -93,9 +93,7 @@ class TrialRecorder:
         path = self._store.checkpoint_path(trial_id)
         progress = peek_checkpoint(path)
         # A run that was not looked at where it should have been has to be done again from there.
-        watched = record is None or (
-            was_watched(record, length) and _has_epoch_ends(record, length)
-        )
+        watched = record is None or _was_evaluated(record, length)
         resume = watched and progress is not None and progress.versions == library_versions()
         threads = progress.threads if progress is not None and resume else self._threads
         if record is not None and not resume:
@@ -177,15 +175,18 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         return False
     if not record.status.ended_well:
         return True
-    if not (was_watched(record, length) and _has_epoch_ends(record, length)):
-        return False
-    if not _has_end(record, length):
+    if not (_was_evaluated(record, length) and _has_end(record, length)):
         return False
     if length.until is not None:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held:
             return True
     return record.steps >= length.last_step(record.trial)
+
+
+def _was_evaluated(record: TrialRecord, length: RunLength) -> bool:
+    """Whether it was evaluated on its way as often, and on as much, as is asked."""
+    return was_watched(record, length) and _has_epoch_ends(record, length)
 
 
 def was_watched(record: TrialRecord, length: RunLength) -> bool:
