@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +101,30 @@ def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
     assert end.ended_by == "overfitting"
     assert 0.45 <= end.value <= 0.49
     assert end.n == 3
+
+
+# Validation loss at the ends of 16 epochs: a net of 256 x 256 units on 400 noisy examples of a
+# linear regression, Adam at 0.001, batch size 32. At epoch 64 it is at 3.5.
+_OVERFITTING = (
+    *(3.004, 2.547, 2.318, 2.304, 2.298, 2.312, 2.425, 2.464),
+    *(2.425, 2.489, 2.379, 2.532, 2.520, 2.525, 2.596, 2.502),
+)
+
+
+def overfitting(epoch: float) -> float:
+    return float(np.interp(epoch, range(17), (5.132, *_OVERFITTING)))
+
+
+def test_a_run_expected_to_get_worse_is_trained_on_until_it_has_turned():
+    """After 8 epochs what follows its best is too little to be sure that it has turned."""
+    so_far = record_of(overfitting, epochs=8, metric="loss")
+    further = record_of(overfitting, epochs=16, metric="loss")
+
+    assert not ends_early(LOSS, so_far)
+    assert end_level(LOSS, so_far, planned_steps=NEVER) is None
+    end = end_level(LOSS, further, planned_steps=NEVER)
+    assert end.ended_by == "overfitting"
+    assert end.value == pytest.approx(2.3, abs=0.01)
 
 
 def test_a_run_that_diverged_ends_with_nothing():

@@ -43,13 +43,20 @@ def cells(endings):
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_two_seeds_of_the_reference_set_the_level(n_workers):
-    advice, _ = advised(n_workers=n_workers, end_noise=0.002)
+@pytest.mark.parametrize(("end_noise", "n"), [(0.0002, 2), (0.02, 4)])
+def test_two_seeds_of_the_reference_set_the_level_or_four_where_they_differ(
+    n_workers, end_noise, n
+):
+    """Seeds further apart than the margin leave the level to chance."""
+    advice, _ = advised(n_workers=n_workers, end_noise=end_noise)
 
-    (why,) = [step.why.code for step in advice.steps if step.did.code == "target_set"]
-    assert why == "worse_of_two_seeds"
-    pilots = [run for run in advice.tried if run.purpose == "pilot" and run.learning_rate == 0.01]
-    assert len({run.seed for run in pilots}) == len(pilots) == 2
+    (why,) = [step.why for step in advice.steps if step.did.code == "target_set"]
+    assert (why.code, why.named["n"]) == ("worst_of_seeds", n)
+    seeds: dict[float, list[int]] = {}
+    for run in advice.tried:
+        if run.purpose == "pilot":
+            seeds.setdefault(run.learning_rate, []).append(run.seed)
+    assert sorted(max(seeds.values(), key=len)) == list(range(n))
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 8])
@@ -257,22 +264,27 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training():
     def end(size: int, rate: float) -> float:
         return USUAL_END + (0.006 if size < 1024 and rate not in (0.01, 0.04) else 0.0)
 
-    advice, engine = advised(trainings=30.0, salt=1, end=end)
-
-    passed = [step for step in advice.steps if step.did.code == "size_is_passed_over"]
-    sizes = [step.did.named["size"] for step in passed]
-    assert (sizes[0], passed[0].why.code) == (1024, "seems_to_end_worse")
-    seeds = {r.trial.seed for r in engine.asked if r.trial.batch_size == 1024}
-    assert len(seeds & set(advice.endings.seeds)) == 1
-    assert advice.verdict == "better"
-    assert advice.recommendation.batch_size not in sizes
-    assert advice.endings.verdict == "no_worse"
-    assert len(advice.endings.seeds) >= 3
-    assert advice.missing.code == "faster_seems_to_end_worse"
-    assert advice.missing.named["size"] == 1024
-    assert "seems to end worse" in reason_text(advice.missing)
-    assert advice.more_budget_s > 0
-    assert engine.spent_s() <= 1.05 * advice.budget_s
+    followed = []  # on how many fresh seeds 1024 was, in the studies where it gave way first
+    for salt in range(12):
+        advice, engine = advised(trainings=30.0, salt=salt, end=end)
+        passed = [step for step in advice.steps if step.did.code == "size_is_passed_over"]
+        sizes = [step.did.named["size"] for step in passed]
+        if sizes[:1] != [1024]:
+            continue
+        assert passed[0].why.code == "seems_to_end_worse"
+        assert advice.verdict == "better"
+        assert advice.recommendation.batch_size not in sizes
+        assert advice.endings.verdict == "no_worse"
+        assert len(advice.endings.seeds) >= 3
+        assert advice.more_budget_s > 0
+        assert engine.spent_s() <= 1.05 * advice.budget_s
+        seeds = {r.trial.seed for r in engine.asked if r.trial.batch_size == 1024}
+        followed.append(len(seeds & set(advice.endings.seeds)))
+        if followed[-1] == 1:  # on one training nothing is ruled out
+            assert advice.missing.code == "faster_seems_to_end_worse"
+            assert advice.missing.named["size"] == 1024
+            assert "seems to end worse" in reason_text(advice.missing)
+    assert followed.count(1) >= 2
 
 
 @pytest.mark.slow

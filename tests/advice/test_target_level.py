@@ -7,9 +7,9 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import end_so_far
+from batchlab.advice.end_level import end_as, end_so_far
 from batchlab.advice.objective import best_value
-from batchlab.advice.target_level import easier, from_pilot, neighbours, of_two_seeds
+from batchlab.advice.target_level import easier, from_pilot, neighbours, of_the_worst
 from batchlab.engines.contract import run_all
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
@@ -68,27 +68,23 @@ def test_what_is_better_by_what_chance_brings_leaves_the_level_to_the_reference(
     assert level == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
 
 
-def test_the_worse_of_two_seeds_sets_the_level():
+@pytest.mark.parametrize("order", [(0.88, 0.9, 0.92), (0.92, 0.88, 0.9)])
+def test_the_worst_of_the_seeds_sets_the_level(order):
     """What one seed ends with, half of the others miss."""
-    level = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
     alone = from_pilot(ASKED, [curve_to(0.88)], planned_steps=LONG)
+    first = from_pilot(ASKED, [curve_to(order[0])], planned_steps=LONG).end
 
-    worse = of_two_seeds(ASKED, level, curve_to(0.88))
-    same_as_alone = of_two_seeds(ASKED, level, curve_to(0.92))
+    level = of_the_worst(ASKED, [end_as(ASKED, first, curve_to(final)) for final in order])
 
-    assert worse.target == alone.target
-    assert worse.end == alone.end
-    assert "at 0.88 " in reason_text(worse.why)
-    assert "on another seed it is at 0.9," in reason_text(worse.why)
-    assert (same_as_alone.target, same_as_alone.end) == (level.target, level.end)
-    assert "on another seed it is at 0.92," in reason_text(same_as_alone.why)
+    assert (level.target, level.end) == (alone.target, alone.end)
+    assert "at 0.88 " in reason_text(level.why)
+    assert "the worst of 3 seeds, the best is at 0.92" in reason_text(level.why)
 
 
-def test_a_second_seed_that_failed_leaves_the_level():
-    level = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
-    failed = replace(curve_to(0.5), status=Status.DIVERGED)
+def test_a_seed_that_failed_has_no_end():
+    end = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG).end
 
-    assert of_two_seeds(ASKED, level, failed) == level
+    assert end_as(ASKED, end, replace(curve_to(0.5), status=Status.DIVERGED)) is None
 
 
 def test_a_planned_end_that_learned_nothing_sets_no_level():

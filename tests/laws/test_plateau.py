@@ -124,16 +124,26 @@ def test_a_curve_that_has_turned_has_its_plateau_at_the_peak():
 
 
 @pytest.mark.slow
-def test_flat_noise_has_not_turned():
+def test_flat_noise_has_not_turned_and_does_not_worsen():
     rng = np.random.default_rng(6)
     epochs = np.arange(1.0, 41.0)
 
-    turned = [
-        find_plateau(epochs, rng.normal(0.9, DELTA / 2, 40), better="higher", delta=DELTA).turned
+    plateaus = [
+        find_plateau(epochs, rng.normal(0.9, DELTA / 2, 40), better="higher", delta=DELTA)
         for _ in range(60)
     ]
 
-    assert sum(turned) <= 3
+    assert sum(plateau.turned for plateau in plateaus) <= 3
+    assert sum(plateau.worsens for plateau in plateaus) <= 3
+
+
+def test_a_curve_on_its_way_down_worsens_before_it_has_turned_for_sure():
+    epochs = np.arange(1.0, 9.0)
+    values = [0.70, 0.75, 0.77, 0.77, 0.77, 0.768, 0.757, 0.753]
+
+    plateau = find_plateau(epochs, values, better="higher", delta=DELTA)
+
+    assert (plateau.verdict, plateau.turned, plateau.worsens) == ("reached", False, True)
 
 
 def test_a_flat_curve_is_at_its_plateau_from_the_first_epoch():

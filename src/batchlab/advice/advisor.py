@@ -8,7 +8,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion, concluded
-from batchlab.advice.end_level import ends_early
+from batchlab.advice.end_level import end_as, ends_early
 from batchlab.advice.exploration import explore
 from batchlab.advice.few_trainings import concluded_by_race, end_to_race_to
 from batchlab.advice.objective import best_value
@@ -22,12 +22,12 @@ from batchlab.advice.target_level import (
     easier,
     from_pilot,
     nearest_to_target,
-    of_two_seeds,
+    of_the_worst,
     untrained_value,
 )
 from batchlab.advice.tuning import learning_cost_of
 from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
-from batchlab.advice.whole_training import has_fewer_left
+from batchlab.advice.whole_training import has_fewer_left, whole_steps
 from batchlab.engines.contract import Engine
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
@@ -154,6 +154,9 @@ class _Advisor:
         else:
             limit = self._share_steps(_SEARCH_SHARE)
         limit = min(limit, self._run_log.longest_steps(size))
+        if state.end is not None:
+            # A rate worth choosing meets the level before the reference's own training is over.
+            limit = min(limit, whole_steps(state, size))
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
             left_s = self._run_log.left_s() * self._at_once / 4
@@ -220,7 +223,7 @@ class _Advisor:
             level = from_pilot(question, records, planned_steps=planned)
             if level is not None:
                 self._state.first_octave = octaves[0]
-                self._take(self._of_two_seeds(level, records[0].steps))
+                self._take(self._of_more_seeds(level, records[0].steps))
                 self._watch_late(records)
                 return None
             if run_log.left_s() < question.budget_s / 2:
@@ -238,25 +241,38 @@ class _Advisor:
         share_s = _PILOT_SHARE * self._question.budget_s
         return min(self._run_log.longest_steps(size), self._run_log.affordable_steps(size, share_s))
 
-    def _of_two_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
-        """The level with a second seed of the run that set it, where that is cheap."""
+    def _of_more_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
+        """The level with a second seed of the run that set it, where that is cheap.
+
+        Where the two differ by more than the margin, the level would be chance's: two more say how
+        far seeds scatter.
+        """
         question, run_log, state = self._question, self._run_log, self._state
         # With these it can be reckoned, and a free core goes on with what is needed in any case.
         run_log.until, state.end = level.target, level.end
-        if level.end is None or len(state.seeds.tune) < 2:
+        if level.end is None:
             return level
-        if self._is_dear(_DEAR, at_once=self._at_once):
-            return level
-        request = run_log.request(
-            batch_size=question.reference.batch_size,
-            learning_rate=level.end.learning_rate,
-            seed=state.seeds.tune[1],
-            steps=steps,
-            whole=True,
-            watched_from_samples=question.n_train,
-        )
-        (again,) = run_log.run([request], "pilot")
-        return of_two_seeds(question, level, again)
+        ends = [level.end]
+        for seeds in (state.seeds.tune[1:2], state.seeds.tune[2:]):
+            if not seeds or self._is_dear(_DEAR, at_once=self._at_once):
+                break
+            requests = [
+                run_log.request(
+                    batch_size=question.reference.batch_size,
+                    learning_rate=level.end.learning_rate,
+                    seed=seed,
+                    steps=steps,
+                    whole=True,
+                    watched_from_samples=question.n_train,
+                )
+                for seed in seeds
+            ]
+            again = run_log.run(requests, "pilot")
+            ends += [end for run in again if (end := end_as(question, level.end, run)) is not None]
+            values = [end.value for end in ends]
+            if max(values) - min(values) <= level.end.margin:
+                break
+        return level if len(ends) == 1 else of_the_worst(question, ends)
 
     def _until_its_end(self, rates: list[float], limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first is at its end."""

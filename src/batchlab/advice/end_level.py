@@ -43,7 +43,7 @@ class EndLevel:
     Attributes:
         value: of the validation metric, a mean over the last quarter of the run, under a
             learning-rate shape over its last twentieth; of one that overfits, over its best
-            evaluations in a row. Of two seeds that of the worse.
+            evaluations in a row. Of several seeds that of the worst.
         n: how many evaluations that is the mean of.
         ended_by: what makes it the end.
         margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
@@ -86,10 +86,11 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
 def ends_early(question: Question, record: TrialRecord) -> bool:
     """Whether what a run of the reference ends with is known before the last planned pass.
 
-    If no end is planned, it is known at the plateau. If one is, only of a run that gets worse
-    again: from what the rule calls a plateau to a planned end recorded losses fell by up to two
-    margins (docs/regret.md). Under a learning-rate shape it never is: the curve is flat where the
-    rate is not yet low.
+    If no end is planned, it is known at the plateau; while the run is expected to get worse it is
+    trained on, until it has turned: its end is its best then. If one is planned, it is known only
+    of a run that gets worse again: from what the rule calls a plateau to a planned end recorded
+    losses fell by up to two margins (docs/regret.md). Under a learning-rate shape it never is: the
+    curve is flat where the rate is not yet low.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return _ends_early(question, record, plateau)
@@ -100,7 +101,7 @@ def _ends_early(question: Question, record: TrialRecord, plateau: Plateau) -> bo
         return False
     if question.longest_epochs is not None:
         return plateau.turned
-    return plateau.verdict == "reached"
+    return plateau.verdict == "reached" and not plateau.worsens
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
@@ -112,14 +113,12 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
     return _ended(question, record, values, "planned_end") if values else None
 
 
-def worse_of(
-    question: Question, end: EndLevel, again: TrialRecord
-) -> tuple[EndLevel, float] | None:
-    """What the worse of two seeds of one configuration ends with, and what the other does.
+def end_as(question: Question, end: EndLevel, again: TrialRecord) -> EndLevel | None:
+    """What another seed of a configuration ends with, read as the first one was.
 
     Args:
         question: what was asked.
-        end: of the one.
+        end: of the first seed.
         again: the other, a run as long.
 
     Returns:
@@ -128,10 +127,7 @@ def worse_of(
     values = last_values(question, again, overfits=end.ended_by == "overfitting")
     if not again.ended_well or not values:
         return None
-    other = _ended(question, again, values, end.ended_by)
-    sign = 1 if question.better == "higher" else -1
-    worse, better = sorted((end, other), key=lambda each: sign * each.value)
-    return replace(worse, epochs=end.epochs), better.value
+    return replace(_ended(question, again, values, end.ended_by), epochs=end.epochs)
 
 
 def _ended(

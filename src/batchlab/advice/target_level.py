@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from batchlab.advice.end_level import EndLevel, as_well_as, end_level, end_so_far, worse_of
+from batchlab.advice.end_level import EndLevel, as_well_as, end_level, end_so_far
 from batchlab.advice.objective import best_value, distance
 from batchlab.advice.parts import TargetOrigin
 from batchlab.advice.question import Question
@@ -83,21 +83,19 @@ def from_pilot(
     return _at_the_end(question, best, _why(best))
 
 
-def of_two_seeds(question: Question, level: TargetLevel, again: TrialRecord) -> TargetLevel:
-    """The level that the worse of two seeds sets: what one ends with, half of all seeds miss.
+def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
+    """The level that the worst of several seeds sets: what one ends with, half of all seeds miss.
 
     Args:
         question: what was asked.
-        level: what one run of a configuration set at its end.
-        again: the same on another seed, as long; where it failed, the level stays.
+        ends: what a configuration ends with on each of them, at least one.
     """
-    assert level.end is not None
-    both = worse_of(question, level.end, again)
-    if both is None:
-        return level
-    worse, other = both
-    why = Reason.of("worse_of_two_seeds", why=_why(worse), other=other)
-    return _at_the_end(question, worse, why)
+    sign = 1 if question.better == "higher" else -1
+    ranked = sorted(ends, key=lambda end: sign * end.value)
+    why = _why(ranked[0])
+    if len(ends) > 1:
+        why = Reason.of("worst_of_seeds", why=why, n=len(ends), best=ranked[-1].value)
+    return _at_the_end(question, ranked[0], why)
 
 
 def _why_no_end(question: Question, record: TrialRecord) -> Reason:

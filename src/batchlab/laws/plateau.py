@@ -51,6 +51,8 @@ class Plateau:
         expected_improvement: what `horizon_epochs` more epochs would bring after the last one,
             in the metric's unit, positive is better.
         turned: whether the curve has got worse again after its best.
+        worsens: whether `horizon_epochs` more epochs are expected to make it worse by more than
+            delta, though it has not clearly turned yet.
         horizon_epochs: h of the rule.
         reason: what was seen, and for "cannot_tell" what would settle it.
     """
@@ -59,6 +61,7 @@ class Plateau:
     epoch: int | None
     expected_improvement: Estimate
     turned: bool
+    worsens: bool
     horizon_epochs: int
     reason: Reason
 
@@ -188,6 +191,7 @@ def _cannot_tell(reason: Reason, *, n: int, horizon_epochs: int) -> Plateau:
         epoch=None,
         expected_improvement=Estimate.cannot_tell(reason, n=n),
         turned=False,
+        worsens=False,
         horizon_epochs=horizon_epochs,
         reason=reason,
     )
@@ -226,6 +230,7 @@ def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta
         epoch=epoch,
         expected_improvement=Estimate.cannot_tell(Reason.of("curve_has_turned"), n=len(t)),
         turned=True,
+        worsens=False,
         horizon_epochs=horizon_epochs,
         reason=Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta),
     )
@@ -309,6 +314,7 @@ def _judged(posterior: _Posterior, *, n: int) -> Plateau:
         epoch=epoch,
         expected_improvement=gain,
         turned=False,
+        worsens=posterior.gain_at(0.5) < -delta,
         horizon_epochs=horizon,
         reason=reason,
     )

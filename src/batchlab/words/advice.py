@@ -170,7 +170,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "all_rates_failed": N_("all {n} rates tried diverged or failed: {why}"),
     "no_rate_met_target": N_("no rate tried met the target within {limit} steps"),
-    "no_rate_held": N_("no rate tried held on a fresh seed"),
+    "no_rate_held": N_("on fresh seeds no rate tried met the target"),
     "no_rate_held_because": N_("no rate tried held on a fresh seed: {why}"),
     "does_not_fit": N_("it does not fit in memory"),
     "profile_ended_before": N_("it was not profiled: the part of the budget for that ended before"),

@@ -27,9 +27,7 @@ MESSAGES: dict[str, Message] = {
         "as well as the reference ends, within {margin:.2g}: after the epochs planned it is at "
         "{level:.4g} (mean of {n} evaluations)"
     ),
-    "worse_of_two_seeds": N_(
-        "{why}; on another seed it is at {other:.4g}, and the worse one counts"
-    ),
+    "worst_of_seeds": N_("{why}; that is the worst of {n} seeds, the best is at {best:.4g}"),
     "best_met_this_one": N_("{why}; this one the best of them met"),
     "runs_met_it": N_("the runs met it"),
     # The search for rates.
@@ -65,11 +63,17 @@ MESSAGES: dict[str, Message] = {
     "slow_seed": N_("no rate met the target on the first seed; on this seed the nearest did"),
     "lower_rate": N_("batch size {size}: a lower rate, {rate}"),
     "no_lower_rate": N_("batch size {size}: no lower rate is left"),
-    "fresh_seed_did_not_survive": N_("a fresh seed did not survive the rate chosen before"),
+    "fresh_seed_did_not_survive": N_(
+        "on fresh seeds the rate chosen before failed, or missed the target on most"
+    ),
     "back_to_rate": N_("batch size {size}: back to rate {rate:.3g}"),
     "fewer_steps_on_same_seeds": N_("on the same fresh seeds it took fewer steps"),
     # Valuations.
-    "value_size": N_("value batch size {size} at rate {rate:.3g} with {n} seeds"),
+    "value_size": NN_(
+        "value batch size {size} at rate {rate:.3g} with one seed",
+        "value batch size {size} at rate {rate:.3g} with {n} seeds",
+        by="n",
+    ),
     "choosing_seed_flatters": N_("on fresh seeds, because the rate was chosen on another"),
     "best_with_too_few_runs": N_("it is the best so far and has too few runs"),
     "not_ruled_out": N_("no law reaches it, and its neighbors do not rule out that it is the best"),
