@@ -64,7 +64,7 @@ class _Search:
         size = situation.reference[0]
         whole = situation.whole_steps(size)
         most_s = _MOST_FOR_THE_LEVEL * budget_s
-        self.fraction = min(1.0, most_s / self.engine.expected_s(size, whole))
+        self.fraction = min(1.0, most_s / self.engine.expected_s(size, RunLength(steps=whole)))
         steps = math.floor(self.fraction * whole)
         curve = _curve(situation, self.run(situation.reference, seed=0, steps=steps))
         header = situation.header
@@ -106,6 +106,9 @@ class _Search:
 
     def confirming_steps(self, cell: CellKey) -> int:
         return math.ceil(self.fraction * self.situation.whole_steps(cell[0]))
+
+    def confirming_s(self, cell: CellKey) -> float:
+        return self.engine.expected_s(cell[0], RunLength(steps=self.confirming_steps(cell)))
 
     def ends_no_worse(self, cell: CellKey, *, seed: int) -> bool:
         """Whether one more training, as long as the reference's, ends as that did."""
@@ -191,7 +194,7 @@ def searched(proposals_of: Callable[[WholeSituation, int], Proposals], *, follow
                 times[cell] = time_s
             proposals.tell(time_s)
         for cell in sorted(times, key=lambda cell: times[cell]):
-            if search.engine.expected_s(cell[0], search.confirming_steps(cell)) > search.left_s:
+            if search.confirming_s(cell) > search.left_s:
                 break
             if search.ends_no_worse(cell, seed=1):
                 return search.named(cell)

@@ -399,8 +399,8 @@ def test_a_pilot_that_turns_out_dearer_than_expected_is_cut_at_half_of_the_budge
             self.elapsed_s += 2 * (self.elapsed_s - before)
             return record
 
-        def expected_s(self, batch_size, steps, **how):
-            return (3 if self.learned else 1) * super().expected_s(batch_size, steps)
+        def expected_s(self, batch_size, length):
+            return (3 if self.learned else 1) * super().expected_s(batch_size, length)
 
     step_s = knee(1024)
     budget_s = 7 * (N_TRAIN // 64 + 1) * step_s(64)  # half of it ends before a first look

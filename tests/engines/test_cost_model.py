@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_record, made_up_trial
 
 from batchlab.engines.cost_model import CostModel
 from batchlab.planning.cadence import pauses
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import AllSplits, RunLength
 from batchlab.records.trial import TrialRecord
 
 STEP_S = 0.01
@@ -27,11 +28,15 @@ def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> Trial
     )
 
 
+def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
+    return cost_model.expected_s(TRIAL, RunLength(steps=steps, **watched), step_s=STEP_S)
+
+
 def test_without_a_run_a_guess_grows_with_the_steps() -> None:
     cost_model = CostModel()
 
-    assert cost_model.expected_s(TRIAL, 0, step_s=STEP_S) > 0
-    ten, twenty = (cost_model.expected_s(TRIAL, steps, step_s=STEP_S) for steps in (10, 20))
+    assert expected_s(cost_model, 0) > 0
+    ten, twenty = (expected_s(cost_model, steps) for steps in (10, 20))
     assert twenty - ten == pytest.approx(10 * STEP_S * cost_model.slowness(64))
 
 
@@ -52,7 +57,7 @@ def test_a_short_run_does_not_make_long_ones_look_slow() -> None:
     record = run(epochs=1, slowness=1.0, eval_s=0.01)
     cost_model = CostModel().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
 
-    assert cost_model.expected_s(TRIAL, 10_000, step_s=STEP_S) < 1.2 * 10_000 * STEP_S
+    assert expected_s(cost_model, 10_000) < 1.2 * 10_000 * STEP_S
 
 
 def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
@@ -60,8 +65,7 @@ def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
     cost_model = replace(cost_model, validations=(10, 5.0))
 
     whole, late = (
-        cost_model.expected_s(TRIAL, 100, step_s=STEP_S, watched_from_samples=samples)
-        for samples in (0, 6400)
+        expected_s(cost_model, 100, watched_from_samples=samples) for samples in (0, 6400)
     )
 
     kept = [
@@ -82,7 +86,7 @@ def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
     cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
     n_pauses = len(list(pauses(TRIAL.plan, last_step=100)))
 
-    found_s = cost_model.expected_s(TRIAL, 100, step_s=STEP_S, all_splits=all_splits)
+    found_s = expected_s(cost_model, 100, all_splits=all_splits)
 
     steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
     assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
@@ -92,8 +96,7 @@ def test_an_evaluation_on_all_data_costs_at_least_one_on_validation_data() -> No
     cost_model = CostModel(validations=(10, 5.0))
 
     at_end_s, never_s = (
-        cost_model.expected_s(TRIAL, 100, step_s=STEP_S, all_splits=when)
-        for when in ("at_end", "never")
+        expected_s(cost_model, 100, all_splits=when) for when in ("at_end", "never")
     )
 
     assert at_end_s == never_s

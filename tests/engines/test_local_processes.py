@@ -17,6 +17,7 @@ from batchlab.engines.local_processes import LocalProcesses
 from batchlab.errors import StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
+from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
@@ -201,14 +202,15 @@ def test_a_run_under_way_at_the_end_of_the_budget_is_stopped_in_time(
 def test_the_expected_time_follows_what_runs_really_took(lab: Path, packed: PackedWorkload) -> None:
     with Store(lab) as store:
         engine = engine_on(store, packed)
-        before_s = engine.expected_s(10, 1)
+        before_s = engine.expected_s(10, RunLength(steps=1))
         (record,) = run_all(engine, [ask(engine, batch_size=10, steps=40)])
         cost_model = engine.cost_model
 
-    assert before_s == CostModel().expected_s(record.trial, 1, step_s=STEP_S)
+    assert before_s == CostModel().expected_s(record.trial, RunLength(steps=1), step_s=STEP_S)
     assert cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
     assert cost_model.starts[0] == 1
-    assert engine.expected_s(10, 8) == cost_model.expected_s(record.trial, 8, step_s=STEP_S)
+    eight = RunLength(steps=8)
+    assert engine.expected_s(10, eight) == cost_model.expected_s(record.trial, eight, step_s=STEP_S)
 
 
 def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(

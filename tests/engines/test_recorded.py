@@ -160,7 +160,7 @@ def test_two_engines_have_clocks_of_their_own_and_share_evaluations(grid: Record
 def test_the_expected_cost_is_the_cost(grid: RecordedGrid) -> None:
     engine = an_engine(grid)
 
-    expected_s = engine.expected_s(64, 30)
+    expected_s = engine.expected_s(64, RunLength(steps=30))
 
     answer(engine, batch_size=64, learning_rate=0.4, steps=30)
     assert engine.spent_s() == pytest.approx(expected_s)
@@ -259,7 +259,7 @@ def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
     answer(engine, batch_size=64, learning_rate=0.4, steps=40, until=None)
 
     assert first_s == pytest.approx(20 * 0.002 + 0.5 * n_evaluations[20])
-    assert first_s == engine.expected_s(64, 20)
+    assert first_s == engine.expected_s(64, RunLength(steps=20))
     assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations[40])
 
 
@@ -272,8 +272,8 @@ def test_a_run_that_need_not_be_watched_is_charged_for_fewer_evaluations(
 
     run_all(engine, [RunRequest(trial=trial, length=length)])
 
-    assert engine.spent_s() == engine.expected_s(64, 40, watched_from_samples=2000)
-    assert engine.spent_s() < engine.expected_s(64, 40)
+    assert engine.spent_s() == engine.expected_s(64, length)
+    assert engine.spent_s() < engine.expected_s(64, RunLength(steps=40))
 
 
 @pytest.mark.parametrize(("has_schedule", "horizon_steps"), [(True, 160), (False, None)])

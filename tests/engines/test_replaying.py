@@ -178,7 +178,7 @@ def test_replayed_runs_are_what_they_were_and_train_nothing(
     def study(engine: ReplayingEngine) -> list[tuple[Any, ...]]:
         seen: list[tuple[Any, ...]] = []
         for steps in (8, 24):
-            seen.append((engine.spent_s(), engine.expected_s(10, 100)))
+            seen.append((engine.spent_s(), engine.expected_s(10, RunLength(steps=100))))
             requests = [ask(engine, steps=steps), ask(engine, batch_size=20, steps=8)]
             seen += [
                 (record.status, record.steps, shape(record)) for record in run_all(engine, requests)

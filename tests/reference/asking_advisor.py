@@ -43,7 +43,7 @@ class AskingAdvisor:
         while length <= self.longest_steps:
             for option in (option for option in question.options if option.runs):
                 spent_s = engine.spent_s()
-                expected_s = engine.expected_s(option.batch_size, length)
+                expected_s = engine.expected_s(option.batch_size, RunLength(steps=length))
                 if spent_s + expected_s > question.budget_s:
                     continue
                 steps.append(

@@ -15,7 +15,7 @@ from batchlab.planning.cadence import pauses
 from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, Trial, TrialRecord
 
 N_TRAIN = 20_000
@@ -144,15 +144,8 @@ class SimulatedEngine(AnswersAtOnce):
             seed=seed,
         )
 
-    def expected_s(
-        self,
-        batch_size: int,
-        steps: int,
-        *,
-        watched_from_samples: int = 0,
-        all_splits: AllSplits = "each_epoch",
-    ) -> float:
-        return steps * self.step_s(batch_size)
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        return length.steps * self.step_s(batch_size)
 
     def spent_s(self) -> float:
         return self.elapsed_s

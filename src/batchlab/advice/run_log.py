@@ -158,12 +158,12 @@ class RunLog:
 
     def run_s(self, batch_size: int, steps: int, *, all_splits: AllSplits = "at_end") -> float:
         """About what one run of so many new steps costs of the budget."""
-        return self.engine.expected_s(
-            batch_size,
-            steps,
+        length = RunLength(
+            steps=steps,
             watched_from_samples=self.watched_from_samples(batch_size),
             all_splits=all_splits,
         )
+        return self.engine.expected_s(batch_size, length)
 
     def watched_from_samples(self, batch_size: int) -> int:
         """So many samples pass before a run may meet the target: from there on it is watched.

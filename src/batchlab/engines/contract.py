@@ -9,7 +9,7 @@ from typing import Protocol
 
 from batchlab.engines.cost_model import CostModel
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Trial, TrialRecord
 
 
@@ -97,18 +97,12 @@ class Engine(Protocol):
         """The trial of these three, everything else as the question has it."""
         ...
 
-    def expected_s(
-        self,
-        batch_size: int,
-        steps: int,
-        *,
-        watched_from_samples: int = 0,
-        all_splits: AllSplits = "each_epoch",
-    ) -> float:
-        """About how many seconds of the budget so many new steps of one run cost.
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        """About how many seconds of the budget a run costs, with its evaluations.
 
-        Before `watched_from_samples` it need not be evaluated often, and train and test data only
-        as `all_splits` says.
+        Args:
+            batch_size: examples per step.
+            length: its new steps, and when it is evaluated; a target does not shorten it.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from batchlab.planning.cadence import n_pauses
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Trial, TrialRecord
 
 # Before any run has ended: beside others and with one thread a step takes longer than alone, and
@@ -36,24 +36,22 @@ class CostModel:
     def expected_s(
         self,
         trial: Trial,
-        steps: int,
+        length: RunLength,
         *,
         step_s: float,
-        watched_from_samples: int = 0,
-        all_splits: AllSplits = "each_epoch",
     ) -> float:
         """Seconds that a run of so many new steps takes beside others.
 
         Args:
             trial: gives the batch size, and with it when there are evaluations.
-            steps: new steps; a run from the beginning, where evaluations are the densest.
+            length: its new steps, as of a run from the beginning, where evaluations are the
+                densest, and when it is evaluated; a target does not shorten it.
             step_s: seconds per step, measured alone.
-            watched_from_samples: before so many samples there are fewer evaluations.
-            all_splits: when train and test data are evaluated too.
         """
-        n_validation, n_whole = n_pauses(trial.plan, steps, watched_from_samples)
-        if all_splits != "each_epoch":
-            n_ends = 1 if all_splits == "at_end" else 0
+        steps = length.last_step(trial)
+        n_validation, n_whole = n_pauses(trial.plan, steps, length.watched_from_samples)
+        if length.all_splits != "each_epoch":
+            n_ends = 1 if length.all_splits == "at_end" else 0
             n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
         return (
             self._start_s

@@ -16,7 +16,7 @@ from batchlab.machine import thread_choices
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.plain import ENGINE
@@ -99,26 +99,13 @@ class LocalProcesses:
             return trial
         return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
 
-    def expected_s(
-        self,
-        batch_size: int,
-        steps: int,
-        *,
-        watched_from_samples: int = 0,
-        all_splits: AllSplits = "each_epoch",
-    ) -> float:
-        """Seconds that so many new steps of a run take beside others, start and evaluations too.
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        """Seconds that a run takes beside others, start and evaluations too.
 
         From the step time that was measured alone, and from what earlier runs took.
         """
         trial = replace(self._plan.trial, batch_size=batch_size)
-        return self.cost_model.expected_s(
-            trial,
-            steps,
-            step_s=self._step_s(batch_size),
-            watched_from_samples=watched_from_samples,
-            all_splits=all_splits,
-        )
+        return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
     def spent_s(self) -> float:
         """Seconds of the budget spent by the clock: those since `started_s`."""
@@ -136,12 +123,8 @@ class LocalProcesses:
             return
         refuse_to_train_over(self._store, request.trial)
         done = 0 if record is None else record.steps
-        expected_s = self.expected_s(
-            request.trial.batch_size,
-            max(0, request.last_step - done),
-            watched_from_samples=request.length.watched_from_samples,
-            all_splits=request.length.all_splits,
-        )
+        new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
+        expected_s = self.expected_s(request.trial.batch_size, new)
         was_idle = self._pool.is_idle
         if was_idle:
             self._pool.end_within(None if self._budget_s is None else self._left_s(self._budget_s))

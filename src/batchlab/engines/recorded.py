@@ -18,7 +18,7 @@ from batchlab.planning.cadence import n_pauses
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target, crossing_of
 from batchlab.records.trial import Status, Trial, TrialRecord
 
@@ -77,6 +77,7 @@ class RecordedEngine(AnswersAtOnce):
         self._eval_s = eval_s
         self._spent_s = 0.0
         self._paid: dict[tuple[int, float, int], tuple[int, int]] = {}  # steps and evaluations
+        self._trials: dict[int, Trial] = {}  # one of each batch size
 
     @property
     def capabilities(self) -> Capabilities:
@@ -121,19 +122,14 @@ class RecordedEngine(AnswersAtOnce):
             return replace(trial, horizon_steps=trial.plan.steps_in(header.epochs))
         return trial
 
-    def expected_s(
-        self,
-        batch_size: int,
-        steps: int,
-        *,
-        watched_from_samples: int = 0,
-        all_splits: AllSplits = "each_epoch",
-    ) -> float:
-        """Seconds that so many new steps of one run cost, from its beginning.
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        """Seconds that a run of so many steps costs, from its beginning.
 
-        Only validation data were recorded: `all_splits` makes no difference.
+        Only validation data were recorded: what is evaluated on them alone costs as much as what is
+        evaluated on all.
         """
-        n_evaluations = self._n_evaluations(batch_size, steps, watched_from_samples)
+        steps = length.last_step(self._any_trial(batch_size))
+        n_evaluations = self._n_evaluations(batch_size, steps, length)
         return steps * self._step_s[batch_size] + n_evaluations * self._eval_s
 
     def spent_s(self) -> float:
@@ -172,23 +168,28 @@ class RecordedEngine(AnswersAtOnce):
         elif run.steps < asked_steps:
             steps = run.steps
             status, reason = _status_at_the_end(run)
-        self._pay(key, steps, length.watched_from_samples)
+        self._pay(key, steps, length)
         return self._record(trial, length.until, evaluations[:end], status, reason)
 
-    def _pay(self, key: tuple[int, float, int], steps: int, watched_from_samples: int) -> None:
+    def _pay(self, key: tuple[int, float, int], steps: int, length: RunLength) -> None:
         paid_steps, paid_evaluations = self._paid.get(key, (0, 0))
-        n_evaluations = self._n_evaluations(key[0], steps, watched_from_samples)
+        n_evaluations = self._n_evaluations(key[0], steps, length)
         self._spent_s += max(0, steps - paid_steps) * self._step_s[key[0]]
         self._spent_s += max(0, n_evaluations - paid_evaluations) * self._eval_s
         self._paid[key] = max(steps, paid_steps), max(n_evaluations, paid_evaluations)
 
-    def _n_evaluations(self, batch_size: int, steps: int, watched_from_samples: int) -> int:
+    def _n_evaluations(self, batch_size: int, steps: int, length: RunLength) -> int:
         """How many are charged for; none where they cost nothing, for counting takes its time."""
         if not self._eval_s:
             return 0
-        rate = self._grid.learning_rates(batch_size)[0]
-        plan = self.trial(batch_size=batch_size, learning_rate=rate, seed=0).plan
-        return sum(n_pauses(plan, steps, watched_from_samples))
+        plan = self._any_trial(batch_size).plan
+        return sum(n_pauses(plan, steps, length.watched_from_samples))
+
+    def _any_trial(self, batch_size: int) -> Trial:
+        if batch_size not in self._trials:
+            rate = self._grid.learning_rates(batch_size)[0]
+            self._trials[batch_size] = self.trial(batch_size=batch_size, learning_rate=rate, seed=0)
+        return self._trials[batch_size]
 
     def _record(
         self,

@@ -8,7 +8,7 @@ from batchlab.engines.contract import Capabilities, Engine
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.journal import Journal
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.run_length import AllSplits
+from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Trial
 
 
@@ -70,18 +70,9 @@ class ReplayingEngine:
         """The inner engine's."""
         return self._inner.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
 
-    def expected_s(
-        self,
-        batch_size: int,
-        steps: int,
-        *,
-        watched_from_samples: int = 0,
-        all_splits: AllSplits = "each_epoch",
-    ) -> float:
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
         """The inner engine's, by what it had learned at this place."""
-        return self._inner.expected_s(
-            batch_size, steps, watched_from_samples=watched_from_samples, all_splits=all_splits
-        )
+        return self._inner.expected_s(batch_size, length)
 
     def spent_s(self) -> float:
         """Seconds of the budget spent so far, over all sessions of the study."""
