@@ -61,6 +61,25 @@ def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may
     assert recorder.engine.asked[-1].length.watched_from_samples == 0.4 * 128_000
 
 
+class DearToEvaluate(SimulatedEngine):
+    """An evaluation takes as long as 20 steps, then as 30; it is not known before the first run."""
+
+    def evaluation_steps(self, batch_size):
+        return {0: 0.0, 1: 20.0}.get(len(self.asked), 30.0)
+
+
+def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
+    recorder = run_log(kind=DearToEvaluate)
+    recorder.run([request(recorder, seed=0)], "tune")
+    recorder.run([request(recorder, seed=1)], "tune")
+    recorder.run([request(recorder, seed=2, size=256)], "tune")
+
+    intervals = [asked.length.interval_samples for asked in recorder.engine.asked]
+    assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
+    seldom, often = (len(recorder.records[64, 0.04, seed].evaluations) for seed in (1, 0))
+    assert seldom < often
+
+
 def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
     recorder = run_log()
     recorder.run([request(recorder)], "tune")

@@ -102,6 +102,13 @@ def test_an_evaluation_on_all_data_costs_at_least_one_on_validation_data() -> No
     assert at_end_s == never_s
 
 
+def test_an_evaluation_is_told_in_steps_beside_others() -> None:
+    known = CostModel(steps_s=((64, 3.0, 1.0),), validations=(10, 6.0))
+
+    assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
+    assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
+
+
 def test_a_run_taken_up_again_counts_what_is_new() -> None:
     record = run()
 

@@ -280,6 +280,33 @@ def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
     assert shape(once_more) == shape(again) == shape(whole)[: len(again.evaluations)]
 
 
+@pytest.mark.slow
+def test_a_run_evaluated_at_about_the_interval_asked_for_is_not_done_again(
+    lab: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    """Another session times evaluations anew: its interval is a little shorter."""
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        request = ask(engine, batch_size=1, steps=160)
+
+        def asked(interval_samples: int, until: Target | None) -> TrialRecord:
+            length = replace(request.length, interval_samples=interval_samples, until=until)
+            (record,) = run_all(engine, [replace(request, length=length)])
+            return record
+
+        first = asked(20, None)  # its loss is 1.08 at first, 0.85 and 0.98 after 20 and 40 steps
+        target = Target(metric="loss", value=1.0, better="lower")
+        assert asked(18, target).evaluations == first.evaluations
+        assert len(trained) == 1
+        often = asked(0, target)
+        assert len(trained) == 2
+
+    exact, seen = often.crossing(target), first.crossing(target)
+    assert exact is not None
+    assert seen is not None
+    assert exact.step - exact.after_step < seen.step - seen.after_step
+
+
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
 ) -> None:

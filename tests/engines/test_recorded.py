@@ -52,10 +52,13 @@ def answer(
     return record
 
 
+# Of one that diverges it is not recorded how far it would have gone unseen.
+@pytest.mark.parametrize(
+    ("learning_rate", "interval_samples"), [(0.05, 0), (20.0, 0), (0.05, 30), (0.05, 90)]
+)
 @pytest.mark.parametrize("value", [1.0, 0.8, 0.6])
-@pytest.mark.parametrize("learning_rate", [0.05, 20.0])
 def test_an_answer_is_what_the_plain_engine_gives(
-    tmp_path: Path, learning_rate: float, value: float
+    tmp_path: Path, learning_rate: float, value: float, interval_samples: int
 ) -> None:
     workload = small_workload()
     trial = small_trial(workload, batch_size=4, learning_rate=learning_rate)
@@ -65,11 +68,14 @@ def test_an_answer_is_what_the_plain_engine_gives(
     n_train = trial.n_train
     grid = RecordedGrid.read(write_grid(tmp_path, [row], n_train=n_train))
     engine = RecordedEngine(grid, seeds=[trial.seed], step_s={4: 0.5})
-    length = RunLength(steps=120, until=Target(metric="loss", value=value, better="lower"))
-
-    record = answer(
-        engine, steps=120, until=length.until, batch_size=4, learning_rate=learning_rate
+    length = RunLength(
+        steps=120,
+        until=Target(metric="loss", value=value, better="lower"),
+        interval_samples=interval_samples,
     )
+    asked = engine.trial(batch_size=4, learning_rate=learning_rate, seed=0)
+
+    (record,) = run_all(engine, [RunRequest(trial=asked, length=length)])
 
     plain = run_engine(workload, trial, length)
     assert record.status == plain.outcome.status
@@ -261,6 +267,23 @@ def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
     assert first_s == pytest.approx(20 * 0.002 + 0.5 * n_evaluations[20])
     assert first_s == engine.expected_s(64, RunLength(steps=20))
     assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations[40])
+
+
+def test_a_run_with_an_interval_is_charged_for_the_evaluations_that_it_leaves(
+    grid: RecordedGrid,
+) -> None:
+    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.5)
+    trial = engine.trial(batch_size=64, learning_rate=0.4, seed=0)
+    length = RunLength(steps=40, interval_samples=640)
+
+    (record,) = run_all(engine, [RunRequest(trial=trial, length=length)])
+
+    n_evaluations = len(list(pauses(trial.plan, last_step=40, interval_samples=640)))
+    assert len(record.evaluations) == n_evaluations + 1  # and the untrained model's
+    assert engine.spent_s() == engine.expected_s(64, length)
+    assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations)
+    assert n_evaluations < len(list(pauses(trial.plan, last_step=40))) / 2
+    assert engine.evaluation_steps(64) == 250.0
 
 
 def test_a_run_that_need_not_be_watched_is_charged_for_fewer_evaluations(

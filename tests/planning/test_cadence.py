@@ -34,6 +34,7 @@ def all_pauses(
     drop_last: bool = False,
     after_step: int = 0,
     watched_from_samples: int = 0,
+    interval_samples: int = 0,
 ) -> list[Pause]:
     steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
     return list(
@@ -42,6 +43,7 @@ def all_pauses(
             last_step=epochs * steps_per_epoch,
             after_step=after_step,
             watched_from_samples=watched_from_samples,
+            interval_samples=interval_samples,
         )
     )
 
@@ -113,27 +115,69 @@ def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> N
     assert len(found) < 0.3 * len(all_pauses(10_000, 4, epochs=1))
 
 
+@pytest.mark.parametrize("interval_samples", [1, 50, 640, 3000])
+@pytest.mark.parametrize(("n", "batch_size"), [(640, 3), (640, 33), (50_000, 64)])
+def test_an_interval_leaves_out_the_marks_that_are_nearer(
+    n: int, batch_size: int, interval_samples: int
+) -> None:
+    everything = all_pauses(n, batch_size, epochs=9)
+
+    found = all_pauses(n, batch_size, epochs=9, interval_samples=interval_samples)
+
+    assert set(found) <= set(everything)
+    assert [p for p in found if p.epoch_end] == [p for p in everything if p.epoch_end]
+    samples = {
+        p.step: samples_after(n, batch_size, p.step)
+        for p in (Pause(step=0, epoch_end=True), *everything)
+    }
+    last = 0
+    for pause in everything:  # the first mark that is far enough is a pause
+        is_due = samples[pause.step] - last >= interval_samples
+        assert (pause in found) == (is_due or pause.epoch_end)
+        last = samples[pause.step] if pause in found else last
+
+
+def test_evaluations_half_as_long_as_the_steps_between_them_take_a_third_of_a_run() -> None:
+    """An evaluation is worth 20 of the 782 steps of an epoch here."""
+    pauses_of_an_epoch = all_pauses(50_000, 64, epochs=1, interval_samples=2 * 20 * 64)
+
+    assert 20 * len(pauses_of_an_epoch) <= 782 / 2
+    assert 20 * len(all_pauses(50_000, 64, epochs=1)) > 782
+
+
+@pytest.mark.parametrize("interval_samples", [0, 25])
 @pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
-def test_pauses_are_counted_by_what_is_evaluated(watched_from_samples: int) -> None:
-    found = all_pauses(100, 10, epochs=7, watched_from_samples=watched_from_samples)
+def test_pauses_are_counted_by_what_is_evaluated(
+    watched_from_samples: int, interval_samples: int
+) -> None:
+    found = all_pauses(
+        100,
+        10,
+        epochs=7,
+        watched_from_samples=watched_from_samples,
+        interval_samples=interval_samples,
+    )
 
     plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
-    validation, whole = n_pauses(plan, 70, watched_from_samples)
+    validation, whole = n_pauses(plan, 70, watched_from_samples, interval_samples)
     assert validation == sum(not pause.epoch_end for pause in found)
     assert whole == sum(pause.epoch_end for pause in found) == 7
     assert n_pauses(plan, 0) == (0, 0)
 
 
+@pytest.mark.parametrize("interval_samples", [0, 25])
 @pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
 @pytest.mark.parametrize("after_step", [0, 1, 5, 24, 25, 26, 74, 75])
 def test_a_run_taken_up_again_has_the_pauses_that_were_left(
-    after_step: int, watched_from_samples: int
+    after_step: int, watched_from_samples: int, interval_samples: int
 ) -> None:
-    everything = all_pauses(100, 4, epochs=3, watched_from_samples=watched_from_samples)
+    watched = {
+        "watched_from_samples": watched_from_samples,
+        "interval_samples": interval_samples,
+    }
+    everything = all_pauses(100, 4, epochs=3, **watched)
 
-    rest = all_pauses(
-        100, 4, epochs=3, after_step=after_step, watched_from_samples=watched_from_samples
-    )
+    rest = all_pauses(100, 4, epochs=3, after_step=after_step, **watched)
 
     assert rest == [pause for pause in everything if pause.step > after_step]
 

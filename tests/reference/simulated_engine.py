@@ -147,6 +147,9 @@ class SimulatedEngine(AnswersAtOnce):
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         return length.steps * self.step_s(batch_size)
 
+    def evaluation_steps(self, batch_size: int) -> float:
+        return 0.0
+
     def spent_s(self) -> float:
         return self.elapsed_s
 
@@ -166,7 +169,7 @@ class SimulatedEngine(AnswersAtOnce):
             met_at: int | None = None
             status, reason = Status.OK, None
             lasts = steps * self.truth.lasts(trial.batch_size, trial.learning_rate)
-            for step in _marks(trial, limit, watched_from=request.length.watched_from_samples):
+            for step in _marks(trial, limit, request.length):
                 if step > lasts:
                     curve.append((step, 0.05))
                     status, reason = Status.DIVERGED, Reason.as_written("the loss grew")
@@ -217,9 +220,14 @@ class SimulatedEngine(AnswersAtOnce):
         return float(np.random.default_rng(number).normal())
 
 
-def _marks(trial: Trial, limit: int, *, watched_from: int) -> Iterator[int]:
+def _marks(trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
     """Steps of evaluation."""
-    for pause in pauses(trial.plan, last_step=limit, watched_from_samples=watched_from):
+    for pause in pauses(
+        trial.plan,
+        last_step=limit,
+        watched_from_samples=length.watched_from_samples,
+        interval_samples=length.interval_samples,
+    ):
         yield pause.step
 
 

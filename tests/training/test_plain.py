@@ -296,6 +296,21 @@ class TestStopAndGoOn:
         assert len(late.evaluations) < len(always.evaluations)
         assert all(scores[e.step] == e.scores for e in late.evaluations)
 
+    def test_with_an_interval_it_is_evaluated_less_and_trained_the_same(
+        self, tmp_path: Path
+    ) -> None:
+        workload = everything_workload()
+        trial = everything_trial(workload)
+        always = run_step_by_step(
+            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "always"
+        )
+        length = RunLength(epochs=4, interval_samples=trial.n_train // 2)
+        seldom = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "seldom")
+
+        scores = {e.step: e.scores for e in always.evaluations}
+        assert 5 <= len(seldom.evaluations) < len(always.evaluations)
+        assert all(scores[e.step] == e.scores for e in seldom.evaluations)
+
     @pytest.mark.slow
     def test_stopped_many_times_it_ends_as_if_it_had_not_been(self, tmp_path: Path) -> None:
         workload = everything_workload()

@@ -22,6 +22,10 @@ _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
 _WATCHED_FROM = 0.4
+# Evaluations are so many times as far apart as they take, in samples of the reference batch size: a
+# third of a run's time at most. Up to there a target met is known less well, but the seeds differ
+# by more, and there are more of them.
+_TRAINED_BETWEEN = 2.0
 # The last part of a training over which its rate falls to zero, where that is tried: a fifth does
 # what a whole cosine does (Hägele et al. 2024, arXiv:2405.18392).
 COOL_DOWN = 0.2
@@ -81,6 +85,7 @@ class RunLog:
     tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0
     needed_later: Callable[[], Iterable[RunRequest]] = tuple
+    _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
 
@@ -132,6 +137,7 @@ class RunLog:
                 watched_from_samples=self.watched_from_samples(batch_size)
                 if watched_from_samples is None
                 else watched_from_samples,
+                interval_samples=self.interval_samples,
                 # Decisions are made on validation data; the ends of whole trainings are shown.
                 all_splits="at_end" if whole else "never",
             ),
@@ -161,6 +167,7 @@ class RunLog:
         length = RunLength(
             steps=steps,
             watched_from_samples=self.watched_from_samples(batch_size),
+            interval_samples=self.interval_samples,
             all_splits=all_splits,
         )
         return self.engine.expected_s(batch_size, length)
@@ -174,6 +181,16 @@ class RunLog:
         """
         bounds = [steps * min(size, batch_size) for size, steps in self.tuned_steps.items()]
         return math.floor(_WATCHED_FROM * max(bounds, default=0.0))
+
+    @property
+    def interval_samples(self) -> int:
+        """Evaluations are no nearer to each other; the same from the first one timed on."""
+        if not self._interval_samples:
+            size = self.question.reference.batch_size
+            steps = _TRAINED_BETWEEN * self.engine.evaluation_steps(size)
+            if steps:
+                self._interval_samples = math.floor(steps * size)
+        return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
         """Steps that are not in the records yet; none where the run has met its target.

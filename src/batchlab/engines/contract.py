@@ -106,6 +106,13 @@ class Engine(Protocol):
         """
         ...
 
+    def evaluation_steps(self, batch_size: int) -> float:
+        """How many steps of a batch size take as long as an evaluation on validation data.
+
+        0.0: it takes no time, or is not known yet.
+        """
+        ...
+
     def submit(self, request: RunRequest) -> None:
         """Ask for a run; it begins when a place is free, and comes back by `next_finished`."""
         ...

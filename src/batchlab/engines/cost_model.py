@@ -49,7 +49,9 @@ class CostModel:
             step_s: seconds per step, measured alone.
         """
         steps = length.last_step(trial)
-        n_validation, n_whole = n_pauses(trial.plan, steps, length.watched_from_samples)
+        n_validation, n_whole = n_pauses(
+            trial.plan, steps, length.watched_from_samples, length.interval_samples
+        )
         if length.all_splits != "each_epoch":
             n_ends = 1 if length.all_splits == "at_end" else 0
             n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
@@ -59,6 +61,15 @@ class CostModel:
             + n_validation * _mean(self.validations)
             + n_whole * _mean(self.whole if self.whole[0] else self.validations)
         )
+
+    def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
+        """How many steps take as long as an evaluation on validation data; 0.0: not known yet.
+
+        Args:
+            batch_size: of the steps.
+            step_s: seconds of one, measured alone.
+        """
+        return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
         """Seconds of a step beside others over those of one alone, at the nearest batch size."""

@@ -107,6 +107,10 @@ class LocalProcesses:
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
+    def evaluation_steps(self, batch_size: int) -> float:
+        """How many steps of a batch size took as long as an evaluation so far; 0.0: none was."""
+        return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
+
     def spent_s(self) -> float:
         """Seconds of the budget spent by the clock: those since `started_s`."""
         return self._clock() - self._started_s

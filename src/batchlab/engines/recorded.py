@@ -14,7 +14,7 @@ from batchlab.engines.grid_header import WholeGridHeader
 from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
 from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
-from batchlab.planning.cadence import n_pauses
+from batchlab.planning.cadence import n_pauses, pauses
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
@@ -51,8 +51,8 @@ class RecordedEngine(AnswersAtOnce):
             seeds: those of the grid's seeds that this study may see, in the order in which it
                 meets them: put first those that every cell has.
             step_s: seconds a step, for each batch size of the grid.
-            eval_s: seconds of an evaluation. As many are charged for as the run would have had,
-                though the answer holds all that were recorded.
+            eval_s: seconds of an evaluation. As many are charged for as the run would have had;
+                those before it is watched are in the answer all the same.
 
         Raises:
             TrialError: a seed or a batch size that the other does not have.
@@ -78,6 +78,8 @@ class RecordedEngine(AnswersAtOnce):
         self._spent_s = 0.0
         self._paid: dict[tuple[int, float, int], tuple[int, int]] = {}  # steps and evaluations
         self._trials: dict[int, Trial] = {}  # one of each batch size
+        # By batch size, interval and last step.
+        self._pauses: dict[tuple[int, int, int], frozenset[int]] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -132,6 +134,10 @@ class RecordedEngine(AnswersAtOnce):
         n_evaluations = self._n_evaluations(batch_size, steps, length)
         return steps * self._step_s[batch_size] + n_evaluations * self._eval_s
 
+    def evaluation_steps(self, batch_size: int) -> float:
+        """How many steps of a batch size cost as much as an evaluation."""
+        return self._eval_s / self._step_s[batch_size]
+
     def spent_s(self) -> float:
         """Seconds of all that was asked for so far; what is asked for twice costs once."""
         return self._spent_s
@@ -161,15 +167,36 @@ class RecordedEngine(AnswersAtOnce):
             )
         asked_steps = length.last_step(trial)
         evaluations = self._grid.evaluations(run, self._step_s[run.batch_size])
+        if length.interval_samples:
+            evaluations = self._at_pauses(evaluations, trial, length)
         end, met = _end(evaluations, length.until, asked_steps)
         status, reason, steps = Status.OK, None, asked_steps
         if met:
-            status, steps = Status.TARGET_REACHED, run.curve[end - 1][0]
+            status, steps = Status.TARGET_REACHED, evaluations[end - 1].step
         elif run.steps < asked_steps:
             steps = run.steps
             status, reason = _status_at_the_end(run)
         self._pay(key, steps, length)
         return self._record(trial, length.until, evaluations[:end], status, reason)
+
+    def _at_pauses(
+        self, evaluations: tuple[Evaluation, ...], trial: Trial, length: RunLength
+    ) -> tuple[Evaluation, ...]:
+        """Those at the pauses that the interval leaves, and the last at the length asked for."""
+        key = trial.batch_size, length.interval_samples, evaluations[-1].step
+        if key not in self._pauses:
+            found = pauses(
+                trial.plan,
+                last_step=evaluations[-1].step,
+                interval_samples=length.interval_samples,
+            )
+            self._pauses[key] = frozenset(pause.step for pause in found)
+        asked_steps = length.last_step(trial)
+        kept = {
+            *self._pauses[key],
+            max(each.step for each in evaluations if each.step <= asked_steps),
+        }
+        return tuple(each for each in evaluations if each.step == 0 or each.step in kept)
 
     def _pay(self, key: tuple[int, float, int], steps: int, length: RunLength) -> None:
         paid_steps, paid_evaluations = self._paid.get(key, (0, 0))
@@ -183,7 +210,7 @@ class RecordedEngine(AnswersAtOnce):
         if not self._eval_s:
             return 0
         plan = self._any_trial(batch_size).plan
-        return sum(n_pauses(plan, steps, length.watched_from_samples))
+        return sum(n_pauses(plan, steps, length.watched_from_samples, length.interval_samples))
 
     def _any_trial(self, batch_size: int) -> Trial:
         if batch_size not in self._trials:

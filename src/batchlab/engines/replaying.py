@@ -74,6 +74,10 @@ class ReplayingEngine:
         """The inner engine's, by what it had learned at this place."""
         return self._inner.expected_s(batch_size, length)
 
+    def evaluation_steps(self, batch_size: int) -> float:
+        """The inner engine's, by what it had learned at this place."""
+        return self._inner.evaluation_steps(batch_size)
+
     def spent_s(self) -> float:
         """Seconds of the budget spent so far, over all sessions of the study."""
         replayed_s = self._journal.replayed_reading_s()

@@ -198,11 +198,16 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
     crossing = None if length.until is None else record.crossing(length.until)
     if crossing is None:
         return True
+    # Where marks are left out two pauses are up to twice the interval apart.
+    seen_samples = crossing.samples - record.trial.plan.samples_at(crossing.after_step)
+    if seen_samples <= 2 * length.interval_samples:
+        return True
     asked = pauses(
         record.trial.plan,
         last_step=crossing.step,
         after_step=crossing.after_step,
         watched_from_samples=length.watched_from_samples,
+        interval_samples=length.interval_samples,
     )
     first = next(asked, None)  # None: met untrained, at the evaluation before any step
     return first is None or first.step == crossing.step

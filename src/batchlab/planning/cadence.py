@@ -42,6 +42,7 @@ def pauses(
     last_step: int,
     after_step: int = 0,
     watched_from_samples: int = 0,
+    interval_samples: int = 0,
 ) -> Iterator[Pause]:
     """The pauses of a run, in order: marks at the same samples for all plans, epoch ends.
 
@@ -55,6 +56,8 @@ def pauses(
         after_step: leave out the pauses up to this step (where a run is taken up again).
         watched_from_samples: marks before so many samples are left out unless the samples have
             grown by half since the last pause: for a run whose target can't be met there yet.
+        interval_samples: marks nearer than that to the last pause are left out: for a run whose
+            evaluations take as long as the steps between the marks.
 
     Yields:
         Pauses with increasing `step`, `after_step` < step <= `last_step`.
@@ -67,7 +70,8 @@ def pauses(
         step = min(candidate for candidate in (mark, end) if candidate is not None)
         samples = plan.samples_at(step)
         watched = samples >= min(watched_from_samples, _UNWATCHED_RATIO * last_samples)
-        if watched or step == end:
+        is_due = watched and samples - last_samples >= interval_samples
+        if is_due or step == end:
             last_samples = samples
             if step > after_step:
                 yield Pause(step=step, epoch_end=step == end)
@@ -78,20 +82,28 @@ def pauses(
 
 
 @lru_cache(maxsize=65536)
-def n_pauses(plan: BatchPlan, steps: int, watched_from_samples: int = 0) -> tuple[int, int]:
+def n_pauses(
+    plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
+) -> tuple[int, int]:
     """How many pauses a run of so many steps has from its beginning.
 
     Args:
         plan: how many examples each step sees.
         steps: of the run; none has no pause.
         watched_from_samples: as for `pauses`.
+        interval_samples: as for `pauses`.
 
     Returns:
         Those evaluated on validation data alone, and the epoch ends, evaluated on all data.
     """
     if steps < 1:
         return 0, 0
-    found = pauses(plan, last_step=steps, watched_from_samples=watched_from_samples)
+    found = pauses(
+        plan,
+        last_step=steps,
+        watched_from_samples=watched_from_samples,
+        interval_samples=interval_samples,
+    )
     ends = [pause.epoch_end for pause in found]
     return ends.count(False), ends.count(True)
 

@@ -26,6 +26,7 @@ class RunLength:
         until: the target at which it ends.
         watched_from_samples: before so many samples it is evaluated less often, for the target
             can't be met there (see `batchlab.planning.cadence`).
+        interval_samples: evaluations are no nearer to each other, but for epoch ends and the run's.
         all_splits: when train and test data are evaluated beside validation data.
     """
 
@@ -33,6 +34,7 @@ class RunLength:
     steps: int | None = None
     until: Target | None = None
     watched_from_samples: int = 0
+    interval_samples: int = 0
     all_splits: AllSplits = "each_epoch"
 
     def last_step(self, trial: Trial) -> int:

@@ -197,6 +197,7 @@ class _Run:
             last_step=self._task.last_step,
             after_step=self._progress.step,
             watched_from_samples=self._task.length.watched_from_samples,
+            interval_samples=self._task.length.interval_samples,
         )
         stream = self._stepper.stream(self._progress.step)
         block_steps = 1
