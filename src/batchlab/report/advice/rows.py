@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, RateTried
+from batchlab.advice.parts import Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import Row, rounded
@@ -57,6 +57,12 @@ def estimate_row(estimate: Estimate) -> Row:
     low = value if estimate.low is None else estimate.low
     high = value if estimate.high is None else estimate.high
     return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
+
+
+def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
+    """Whether a batch size's estimate is of the learning rate that is named with it."""
+    rate = candidate.learning_rate
+    return rate is not None and math.isclose(rate, named.learning_rate, rel_tol=1e-9)
 
 
 def is_raced(advice: Advice) -> bool:

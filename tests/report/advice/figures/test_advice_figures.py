@@ -165,10 +165,39 @@ def test_after_a_race_every_run_that_met_the_target_is_drawn():
     met = [t for t in tried if t.steps_to_target is not None]
     assert len(rows(found["a"], "run")) == len(rows(found["b"], "run")) == len(met)
     assert len({row["batch_size"] for row in rows(found["a"], "run")}) > 1
-    (as_is,) = rows(found["a"], "as_is")
-    assert as_is["batch_size"] == 64
+    for key in "ab":
+        (as_is,) = rows(found[key], "as_is")
+        (words,) = rows(found[key], "words")
+        assert as_is["batch_size"] == words["batch_size"] == 64
+        assert words["side"] in ("left", "right")
     assert rows(found["a"], "bound") == []
     assert any("at the rates that raced" in note for note in found["a"].notes)
+
+
+def test_what_is_named_for_now_has_a_ring_too():
+    """The eye looks for what the title names."""
+    raced = replace(only_single_runs(), reason=Reason.of("single_runs"))
+    run = next(t for t in raced.tried if t.steps_to_target is not None and t.batch_size == 256)
+    chosen = replace(
+        ADVICE.recommendation, batch_size=256, learning_rate=run.learning_rate, cool_down=0.0
+    )
+    unseen = replace(chosen, learning_rate=1.5 * run.learning_rate)
+
+    after_a_race = figures(replace(raced, provisional=chosen))["a"]
+    half_the_rate = figures(replace(raced, provisional=unseen))["a"]
+    settled = figures(replace(ADVICE, recommendation=None, provisional=ADVICE.recommendation))["a"]
+
+    for figure in (after_a_race, half_the_rate, settled):
+        (place,) = rows(figure, "place")
+        assert place["text"] == "named for now"
+    runs = [row["mean"] for row in rows(after_a_race, "run") if row["batch_size"] == 256]
+    ringed = [row["mean"] for row in rows(after_a_race, "ring")]
+    assert ringed
+    assert set(ringed) <= set(runs)
+    assert rows(half_the_rate, "ring") == []  # nothing was run at that rate
+    (ring,) = rows(settled, "ring")
+    assert ring["mean"] == rows(figures(ADVICE)["a"], "ring")[0]["mean"]
+    assert any("named for now" in note for note in settled.notes)
 
 
 def test_words_in_a_chart_lie_on_the_side_that_has_room():

@@ -17,6 +17,7 @@ from batchlab.report.advice.rows import (
     candidate_kind,
     drawn_looks,
     estimate_row,
+    has_rate_of,
     is_raced,
     kinds_of,
     label_of,
@@ -42,10 +43,13 @@ def objective_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     words = objective_words(advice)
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     rows = tuple(_rows(advice, study, known))
+    if rows:
+        rows = (*rows, *_named(advice, study))
     looks = drawn_looks(advice_looks(advice, study), rows)
     rows = with_sides(rows, looks)
-    # Where the best lies at the top, its words need room there.
-    headroom = 0.1 if words.better == "higher" else 0.0
+    # Words at the top need room where the best lies there; what is named for now may lie anywhere.
+    is_for_now = advice.recommendation is None and advice.provisional is not None
+    headroom = 0.1 if words.better == "higher" or is_for_now else 0.0
     panel = Panel(
         key=f"{key}-objective",
         title=words.figure_text,
@@ -86,11 +90,6 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
         row["batch"] = label_of(looks, candidate.batch_size)
         yield {**row, "kind": "band", "series": "measured"}
         yield {**row, "kind": candidate_kind(candidate)}
-        found = advice.recommendation
-        if found is not None and found.batch_size == candidate.batch_size:
-            place: Row = {**base, "batch_size": found.batch_size}
-            yield {**place, "kind": "ring", "mean": row["mean"]}
-            yield {**place, "kind": "place", "text": text("recommended")}
     for candidate in advice.candidates:
         if candidate in known:
             continue  # an estimate stands for its runs
@@ -171,6 +170,28 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
     }
 
 
+def _named(advice: Advice, study: Study) -> Iterator[Row]:
+    """What the answer names: its place, and a ring around its figure, or those of its runs."""
+    found = advice.recommendation or advice.provisional
+    if found is None:
+        return
+    looks, size = advice_looks(advice, study), found.batch_size
+    base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
+    is_certain = advice.recommendation is not None
+    named = text("recommended") if is_certain else text("named for now")
+    yield {**base, "kind": "place", "text": named}
+    candidate = advice.candidate(size)
+    if candidate is None:
+        return
+    cost = objective_words(advice).shown_estimate(candidate.cost).estimate
+    if cost is not None and has_rate_of(candidate, found):
+        yield {**base, "kind": "ring", "mean": rounded(cost)}
+        return
+    for figure in _figures(advice, candidate, runs_of(advice, size, found.learning_rate)):
+        if not figure.is_bound:
+            yield {**base, "kind": "ring", "mean": rounded(figure.shown)}
+
+
 def _words(advice: Advice, known: list[Candidate], rows: tuple[Row, ...]) -> str:
     words = objective_words(advice)
     shown = [(c.batch_size, words.shown_estimate(c.cost)) for c in known]
@@ -213,6 +234,8 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     if "as_is" in kinds:
         own = reference_words(advice).configuration
         yield text("×: {own}, at its own learning rate, one mark a seed.", own=own)
+    if "ring" in kinds and advice.recommendation is None:
+        yield text("A ring marks what is named for now.")
     if "bound" in kinds:
         yield text("↑: it had not reached the target by then; the figure is larger than this.")
 

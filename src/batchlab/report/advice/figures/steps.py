@@ -8,6 +8,7 @@ from functools import partial
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate, Laws
 from batchlab.records.study import Study
+from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (
     advice_looks,
     candidate_kind,
@@ -17,7 +18,9 @@ from batchlab.report.advice.rows import (
     kinds_of,
     label_of,
     runs_in_words,
+    runs_of,
     single_runs,
+    with_sides,
 )
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
@@ -36,6 +39,8 @@ def steps_figure(advice: Advice, study: Study, *, key: str) -> Figure:
     rows = tuple(_rows(advice, study))
     measured = [c for c in advice.candidates if c.steps_to_target.estimate is not None]
     looks = drawn_looks(advice_looks(advice, study), rows)
+    if is_raced(advice):
+        rows = with_sides(rows, looks)
     absent = None
     if advice.target is None:
         absent = text("There is no target: every batch size got the same fixed run.")
@@ -106,6 +111,24 @@ def _rows(advice: Advice, study: Study) -> Iterator[Row]:
                 yield {**base, "kind": "run", "mean": rounded(tried.steps_to_target)}
             elif tried.steps:
                 yield {**base, "kind": "bound", "mean": tried.steps}
+    if is_raced(advice):
+        yield from _as_is(advice, study)
+
+
+def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
+    """After a race the reference as it is, beside which the others ran."""
+    reference = advice.reference
+    base: Row = {
+        "panel": "steps",
+        "batch_size": reference.batch_size,
+        "batch": label_of(advice_looks(advice, study), reference.batch_size),
+    }
+    for tried in runs_of(advice, reference.batch_size, reference.learning_rate):
+        if tried.steps_to_target is not None:
+            mean = rounded(tried.steps_to_target)
+            yield {**base, "kind": "as_is", "mean": mean}
+            own = reference_words(advice).configuration
+            yield {**base, "kind": "words", "mean": mean, "text": own}
 
 
 def _critical_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
