@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from batchlab.advice.run_log import usual_interval_samples
 from batchlab.engines.contract import run_all
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import CellKey
@@ -64,7 +65,9 @@ class _Search:
         size = situation.reference[0]
         whole = situation.whole_steps(size)
         most_s = _MOST_FOR_THE_LEVEL * budget_s
-        self.fraction = min(1.0, most_s / self.engine.expected_s(size, RunLength(steps=whole)))
+        # As often as the advice does: whoever tunes by hand doesn't pay more for it.
+        self._interval_samples = usual_interval_samples(self.engine, size)
+        self.fraction = min(1.0, most_s / self.engine.expected_s(size, self._length(whole)))
         steps = math.floor(self.fraction * whole)
         curve = _curve(situation, self.run(situation.reference, seed=0, steps=steps))
         header = situation.header
@@ -89,9 +92,12 @@ class _Search:
         self, cell: CellKey, *, seed: int, steps: int, until: Target | None = None
     ) -> TrialRecord:
         trial = self.engine.trial(batch_size=cell[0], learning_rate=cell[1], seed=seed)
-        length = RunLength(steps=max(1, steps), until=until)
-        (record,) = run_all(self.engine, [RunRequest(trial=trial, length=length)])
+        request = RunRequest(trial=trial, length=self._length(max(1, steps), until))
+        (record,) = run_all(self.engine, [request])
         return record
+
+    def _length(self, steps: int, until: Target | None = None) -> RunLength:
+        return RunLength(steps=steps, until=until, interval_samples=self._interval_samples)
 
     def time_s(self, cell: CellKey, *, seed: int, best_s: float) -> float:
         """Seconds to the level; infinite where that takes longer than the best, or what is left."""
@@ -108,7 +114,7 @@ class _Search:
         return math.ceil(self.fraction * self.situation.whole_steps(cell[0]))
 
     def confirming_s(self, cell: CellKey) -> float:
-        return self.engine.expected_s(cell[0], RunLength(steps=self.confirming_steps(cell)))
+        return self.engine.expected_s(cell[0], self._length(self.confirming_steps(cell)))
 
     def ends_no_worse(self, cell: CellKey, *, seed: int) -> bool:
         """Whether one more training, as long as the reference's, ends as that did."""

@@ -42,6 +42,16 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
     return None if crossing is None else crossing.middle
 
 
+def usual_interval_samples(engine: Engine, batch_size: int) -> int:
+    """How far apart evaluations are to lie, by what one takes; 0: that is not known yet.
+
+    Args:
+        engine: who trains.
+        batch_size: the reference's.
+    """
+    return math.floor(_TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size)
+
+
 def why_it_failed(record: TrialRecord) -> Reason:
     """Why a run ended badly."""
     if record.reason is not None:
@@ -187,9 +197,7 @@ class RunLog:
         """Evaluations are no nearer to each other; the same from the first one timed on."""
         if not self._interval_samples:
             size = self.question.reference.batch_size
-            steps = _TRAINED_BETWEEN * self.engine.evaluation_steps(size)
-            if steps:
-                self._interval_samples = math.floor(steps * size)
+            self._interval_samples = usual_interval_samples(self.engine, size)
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
