@@ -87,6 +87,30 @@ def test_a_seed_that_failed_has_no_end():
     assert end_as(ASKED, end, replace(curve_to(0.5), status=Status.DIVERGED)) is None
 
 
+def hardly_learned(**changes):
+    """What labels drawn at random give: a wobble, and a little better than untrained."""
+    curves = {
+        **made_up_curves(),
+        ("validation", "accuracy"): lambda epoch: 0.1 + 0.002 * (epoch > 0) + 0.001 * (epoch % 2),
+    }
+    return made_up_record(curves=curves, evaluations_per_epoch=2, **changes)
+
+
+def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
+    """A level within its wobble would be met by chance, and soonest by whoever is luckiest."""
+    cut = hardly_learned(epochs=20)
+
+    assert from_pilot(ASKED, [cut], planned_steps=LONG) is None
+    beside = from_pilot(ASKED, [cut, curve_to(0.9)], planned_steps=LONG)
+    assert beside.target == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG).target
+    on_its_way = made_up_record(
+        curves={**made_up_curves(), ("validation", "accuracy"): approach(0.9, rate=0.02)},
+        epochs=20,
+        evaluations_per_epoch=2,
+    )
+    assert from_pilot(ASKED, [cut, on_its_way], planned_steps=LONG).origin == "easier"
+
+
 def test_a_planned_end_that_learned_nothing_sets_no_level():
     """Its level would be one that the untrained model meets."""
     nothing = flat(simulated(200))

@@ -60,13 +60,17 @@ def from_pilot(
         planned_steps: a training of so many steps is whole.
     """
     ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
-    if ends[0] is not None and _has_learned_nothing(question, records[0], ends[0]):
+    if _has_learned_nothing(question, records[0], ends[0]):
         learned = [
-            end
+            (record, end)
             for record, end in zip(records, ends, strict=True)
-            if end is not None and not _has_learned_nothing(question, record, end)
+            if not _has_learned_nothing(question, record, end)
         ]
-        return _at_the_end(question, learned[0], _why(learned[0])) if learned else None
+        ended = [end for _, end in learned if end is not None]
+        if ended:
+            return _at_the_end(question, ended[0], _why(ended[0]))
+        others = [record for record, _ in learned]
+        return easier(question, others, why=_why_no_end(question, others[0])) if others else None
     if ends[0] is None:
         why = _why_no_end(question, records[0])
         # On the way of the reference: another's may lie beyond where the reference ends.
@@ -106,8 +110,11 @@ def _why_no_end(question: Question, record: TrialRecord) -> Reason:
     return Reason.of("pilot_without_plateau", why=plateau.reason)
 
 
-def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel) -> bool:
-    """Whether the level that this end sets is one that the untrained model meets."""
+def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
+    """Whether the untrained model meets the level of this end, or is about as good all the way."""
+    if end is None:
+        plateau = plateau_of(record, metric=question.metric, better=question.better)
+        return plateau.reason.code == "flat_as_untrained"
     start = untrained_value(record, question.metric)
     return start is not None and _at_the_end(question, end, _why(end)).target.met_by(start)
 
