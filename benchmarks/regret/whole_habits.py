@@ -66,7 +66,9 @@ class _Search:
         whole = situation.whole_steps(size)
         most_s = _MOST_FOR_THE_LEVEL * budget_s
         # As often as the advice does: whoever tunes by hand doesn't pay more for it.
-        self._interval_samples = usual_interval_samples(self.engine, size)
+        self._interval_samples = usual_interval_samples(
+            self.engine, size, whole_samples=situation.header.epochs * situation.header.n_train
+        )
         self.fraction = min(1.0, most_s / self.engine.expected_s(size, self._length(whole)))
         steps = math.floor(self.fraction * whole)
         curve = _curve(situation, self.run(situation.reference, seed=0, steps=steps))

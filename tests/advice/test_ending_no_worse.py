@@ -284,6 +284,7 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training():
             assert advice.missing.code == "faster_seems_to_end_worse"
             assert advice.missing.named["size"] == 1024
             assert "seems to end worse" in reason_text(advice.missing)
+    assert len(followed) >= 4
     assert followed.count(1) >= 2
 
 

@@ -1,5 +1,6 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -64,8 +65,18 @@ def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may
 class DearToEvaluate(SimulatedEngine):
     """An evaluation takes as long as 20 steps, then as 30; it is not known before the first run."""
 
+    worth = 20.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.expected = []
+
     def evaluation_steps(self, batch_size):
-        return {0: 0.0, 1: 20.0}.get(len(self.asked), 30.0)
+        return {0: 0.0, 1: self.worth}.get(len(self.asked), 1.5 * self.worth)
+
+    def expected_s(self, batch_size, length):
+        self.expected.append(length)
+        return super().expected_s(batch_size, length)
 
 
 def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
@@ -78,6 +89,17 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
     seldom, often = (len(recorder.records[64, 0.04, seed].evaluations) for seed in (1, 0))
     assert seldom < often
+    recorder.run_s(64, 100)
+    assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
+
+
+def test_where_an_evaluation_takes_very_long_twenty_are_left_of_a_training():
+    recorder = run_log(kind=DearToEvaluate)
+    recorder.question = replace(recorder.question, longest_epochs=4)
+    recorder.engine.worth = 10**6
+    recorder.run([request(recorder, seed=0)], "tune")
+
+    assert recorder.interval_samples == math.floor(0.05 * 4 * recorder.question.n_train)
 
 
 def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():

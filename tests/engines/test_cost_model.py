@@ -109,6 +109,31 @@ def test_an_evaluation_is_told_in_steps_beside_others() -> None:
     assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
 
 
+def test_evaluations_further_apart_are_expected_to_cost_less() -> None:
+    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
+
+    dense_s, seldom_s = (
+        expected_s(known, 100, all_splits="never", interval_samples=samples)
+        for samples in (0, 1280)
+    )
+
+    n_dense, n_seldom = (
+        len(list(pauses(TRIAL.plan, last_step=100, interval_samples=samples)))
+        for samples in (0, 1280)
+    )
+    assert n_seldom < n_dense
+    assert dense_s - seldom_s == pytest.approx(0.5 * (n_dense - n_seldom))
+
+
+def test_of_a_run_of_another_session_all_but_the_start_is_learned() -> None:
+    here = CostModel().with_run(run(), from_step=0, wall_s=200.0, step_s=STEP_S)
+
+    before = CostModel().with_run(run(), from_step=0, wall_s=None, step_s=STEP_S)
+
+    assert before == replace(here, starts=(0, 0.0))
+    assert here.starts[0] == 1
+
+
 def test_a_run_taken_up_again_counts_what_is_new() -> None:
     record = run()
 

@@ -132,6 +132,20 @@ def test_an_end_that_was_evaluated_more_often_than_is_asked_answers(store: Store
     assert again.replayed_end([asked], engine="toy") is None  # train and test are missing
 
 
+def test_an_end_from_before_there_was_an_interval_answers(store: Store) -> None:
+    journal = Journal(store, STUDY)
+    journal.put_end(end_of(REQUEST), PACE, spent_s=1.0)
+    seldom, often = (
+        replace(REQUEST, length=replace(LENGTH, interval_samples=n)) for n in (640, 320)
+    )
+    journal.put_end(end_of(seldom), PACE, spent_s=1.0)
+
+    again = Journal(store, STUDY)
+
+    assert again.replayed_end([often], engine="toy") == (end_of(often), PACE)
+    assert again.replayed_end([often], engine="toy") is None  # that one was evaluated less
+
+
 @pytest.mark.parametrize("other", [OTHER, replace(REQUEST, length=RunLength(steps=6))])
 def test_other_runs_than_before_end_the_replay(store: Store, other: RunRequest) -> None:
     journal = Journal(store, STUDY)

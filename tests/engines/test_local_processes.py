@@ -213,6 +213,24 @@ def test_the_expected_time_follows_what_runs_really_took(lab: Path, packed: Pack
     assert engine.expected_s(10, eight) == cost_model.expected_s(record.trial, eight, step_s=STEP_S)
 
 
+def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    """Evaluations of the next session lie as far apart as those of this one."""
+    seldom_s = []
+    for _ in range(2):
+        with Store(lab) as store:
+            engine = engine_on(store, packed)
+            assert engine.evaluation_steps(10) == 0.0
+            run_all(engine, [ask(engine, batch_size=10, steps=40)])
+            seldom_s.append(engine.evaluation_steps(10))
+            starts = engine.cost_model.starts[0]
+
+    assert seldom_s[0] > 0
+    assert seldom_s[1] == pytest.approx(seldom_s[0])
+    assert starts == 0  # nothing began in the second session
+
+
 def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(
     lab: Path, packed: PackedWorkload
 ) -> None:
@@ -296,7 +314,8 @@ def test_a_run_evaluated_at_about_the_interval_asked_for_is_not_done_again(
 
         first = asked(20, None)  # its loss is 1.08 at first, 0.85 and 0.98 after 20 and 40 steps
         target = Target(metric="loss", value=1.0, better="lower")
-        assert asked(18, target).evaluations == first.evaluations
+        for interval_samples in (24, 18, 10):
+            assert asked(interval_samples, target).evaluations == first.evaluations
         assert len(trained) == 1
         often = asked(0, target)
         assert len(trained) == 2

@@ -116,8 +116,8 @@ def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> N
 
 
 @pytest.mark.parametrize("interval_samples", [1, 50, 640, 3000])
-@pytest.mark.parametrize(("n", "batch_size"), [(640, 3), (640, 33), (50_000, 64)])
-def test_an_interval_leaves_out_the_marks_that_are_nearer(
+@pytest.mark.parametrize(("n", "batch_size"), [(640, 3), (640, 33), (50_000, 64), (1600, 32)])
+def test_with_an_interval_no_two_pauses_but_the_last_are_nearer(
     n: int, batch_size: int, interval_samples: int
 ) -> None:
     everything = all_pauses(n, batch_size, epochs=9)
@@ -125,16 +125,22 @@ def test_an_interval_leaves_out_the_marks_that_are_nearer(
     found = all_pauses(n, batch_size, epochs=9, interval_samples=interval_samples)
 
     assert set(found) <= set(everything)
-    assert [p for p in found if p.epoch_end] == [p for p in everything if p.epoch_end]
-    samples = {
-        p.step: samples_after(n, batch_size, p.step)
-        for p in (Pause(step=0, epoch_end=True), *everything)
-    }
-    last = 0
-    for pause in everything:  # the first mark that is far enough is a pause
-        is_due = samples[pause.step] - last >= interval_samples
-        assert (pause in found) == (is_due or pause.epoch_end)
-        last = samples[pause.step] if pause in found else last
+    assert found[-1] == everything[-1]
+    samples = [0, *(samples_after(n, batch_size, pause.step) for pause in found)]
+    for before, here in pairwise(samples[:-1]):
+        # Where the marks lie further apart than the interval all of them are left.
+        spacing = max(n / 64, 0.05 * here) + batch_size
+        assert interval_samples <= here - before <= 2 * interval_samples + spacing
+
+
+@pytest.mark.parametrize(("interval_samples", "every"), [(200, 1), (640, 1), (1000, 2)])
+def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(
+    interval_samples: int, every: int
+) -> None:
+    found = all_pauses(640, 10, epochs=9, interval_samples=interval_samples)
+
+    ends = [pause.step // 64 for pause in found if pause.epoch_end]
+    assert ends == [*range(every, 9, every), 9]
 
 
 def test_evaluations_half_as_long_as_the_steps_between_them_take_a_third_of_a_run() -> None:

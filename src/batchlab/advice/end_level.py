@@ -71,10 +71,12 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
         None where the run has not come to its end, or failed.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
-    is_over = record.steps >= planned_steps or _ends_early(question, record, plateau)
+    is_over = record.steps >= planned_steps or _is_over(question, record, plateau)
     if record.has_failed or not is_over:
         return None
-    ended_by: EndedBy = "overfitting" if plateau.turned else "plateau"
+    # What was getting worse when the budget cut it is judged by its best too.
+    gets_worse = plateau.turned or (plateau.worsens and question.longest_epochs is None)
+    ended_by: EndedBy = "overfitting" if gets_worse else "plateau"
     if plateau.verdict != "reached":
         ended_by = "planned_end"
     values = last_values(question, record, overfits=ended_by == "overfitting")
@@ -93,15 +95,15 @@ def ends_early(question: Question, record: TrialRecord) -> bool:
     curve is flat where the rate is not yet low.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
-    return _ends_early(question, record, plateau)
+    return _is_over(question, record, plateau) and not plateau.worsens
 
 
-def _ends_early(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
+def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
     if record.trial.horizon_steps is not None:
         return False
     if question.longest_epochs is not None:
         return plateau.turned
-    return plateau.verdict == "reached" and not plateau.worsens
+    return plateau.verdict == "reached"
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:

@@ -23,9 +23,13 @@ _MOST_STEPS = 10**9
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
 _WATCHED_FROM = 0.4
 # Evaluations are so many times as far apart as they take, in samples of the reference batch size: a
-# third of a run's time at most. Up to there a target met is known less well, but the seeds differ
+# third of its runs' time at most. Up to there a target met is known less well, but the seeds differ
 # by more, and there are more of them.
 _TRAINED_BETWEEN = 2.0
+# Where one takes very long they are no further apart than this part of a whole training; if no end
+# is planned, of 20 epochs.
+_MOST_OF_A_TRAINING = 0.05
+_EPOCHS_UNPLANNED = 20
 # The last part of a training over which its rate falls to zero, where that is tried: a fifth does
 # what a whole cosine does (Hägele et al. 2024, arXiv:2405.18392).
 COOL_DOWN = 0.2
@@ -42,14 +46,16 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
     return None if crossing is None else crossing.middle
 
 
-def usual_interval_samples(engine: Engine, batch_size: int) -> int:
+def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
     """How far apart evaluations are to lie, by what one takes; 0: that is not known yet.
 
     Args:
         engine: who trains.
         batch_size: the reference's.
+        whole_samples: of a whole training.
     """
-    return math.floor(_TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size)
+    apart = _TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size
+    return math.floor(min(apart, _MOST_OF_A_TRAINING * whole_samples))
 
 
 def why_it_failed(record: TrialRecord) -> Reason:
@@ -194,10 +200,13 @@ class RunLog:
 
     @property
     def interval_samples(self) -> int:
-        """Evaluations are no nearer to each other; the same from the first one timed on."""
+        """Evaluations are no nearer, but for a run's last; the same from the first one timed on."""
         if not self._interval_samples:
             size = self.question.reference.batch_size
-            self._interval_samples = usual_interval_samples(self.engine, size)
+            epochs = self.question.longest_epochs or _EPOCHS_UNPLANNED
+            self._interval_samples = usual_interval_samples(
+                self.engine, size, whole_samples=epochs * self.question.n_train
+            )
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:

@@ -69,6 +69,8 @@ class CostModel:
             batch_size: of the steps.
             step_s: seconds of one, measured alone.
         """
+        if not self.validations[0]:
+            return 0.0
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
@@ -85,14 +87,14 @@ class CostModel:
         return _mean(self.starts) if self.starts[0] else _FIRST_START_S
 
     def with_run(
-        self, record: TrialRecord, *, from_step: int, wall_s: float, step_s: float
+        self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
     ) -> CostModel:
         """The cost_model with one more run in it.
 
         Args:
             record: the trial, as it was when the run had ended.
             from_step: the step at which the run began.
-            wall_s: seconds of its process.
+            wall_s: seconds of its process; None: not known, so nothing is learned of starts.
             step_s: seconds per step of its batch size, measured alone, > 0.
         """
         seen = [e for e in record.evaluations if e.step <= from_step][-1:]
@@ -108,7 +110,10 @@ class CostModel:
                 whole = _added(whole, eval_s)
             else:
                 validations = _added(validations, eval_s)
-        rest_s = wall_s - trained_s - (seen[-1].eval_s - seen[0].eval_s)
+        starts = self.starts
+        if wall_s is not None:
+            rest_s = wall_s - trained_s - (seen[-1].eval_s - seen[0].eval_s)
+            starts = _added(starts, rest_s)
         size = record.trial.batch_size
         known = {b: (trained, alone) for b, trained, alone in self.steps_s}
         before_s = known.get(size, (0.0, 0.0))
@@ -118,7 +123,7 @@ class CostModel:
             steps_s=tuple((b, *both) for b, both in sorted(known.items())),
             validations=validations,
             whole=whole,
-            starts=_added(self.starts, rest_s),
+            starts=starts,
         )
 
 

@@ -144,6 +144,8 @@ class LocalProcesses:
         """
         if self._known:
             request = self._known.popleft()
+            if not self.cost_model.steps_s:
+                self._learn_from_before(request.trial)
         else:
             try:
                 request = self._pool.next_ended()
@@ -184,6 +186,14 @@ class LocalProcesses:
         crossing = None if until is None else record.crossing(until)
         met = crossing is not None and crossing.held
         return replace(record, status=Status.TARGET_REACHED if met else Status.OK)
+
+    def _learn_from_before(self, trial: Trial) -> None:
+        """What a run of another session took, until one of this session is known."""
+        record = self._store.record(trial.trial_id)
+        if record is not None:
+            self.cost_model = self.cost_model.with_run(
+                record, from_step=0, wall_s=None, step_s=self._step_s(trial.batch_size)
+            )
 
     def _learn_costs(self, trial: Trial) -> None:
         took = self._recorder.took.pop(trial.trial_id, None)

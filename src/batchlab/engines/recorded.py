@@ -194,7 +194,7 @@ class RecordedEngine(AnswersAtOnce):
         asked_steps = length.last_step(trial)
         kept = {
             *self._pauses[key],
-            max(each.step for each in evaluations if each.step <= asked_steps),
+            max((each.step for each in evaluations if each.step <= asked_steps), default=0),
         }
         return tuple(each for each in evaluations if each.step == 0 or each.step in kept)
 

@@ -21,6 +21,10 @@ from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Outcome, Task
 from batchlab.words.reasons import reason_text
 
+# An interval between evaluations leaves pauses up to twice as far apart; what was evaluated twice
+# as seldom as that is as good: another session timed evaluations anew.
+_AS_GOOD = 4.0
+
 
 class TrialRecorder:
     """Keeps the records in a store while runs are under way (a `Watcher`).
@@ -198,9 +202,8 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
     crossing = None if length.until is None else record.crossing(length.until)
     if crossing is None:
         return True
-    # Where marks are left out two pauses are up to twice the interval apart.
     seen_samples = crossing.samples - record.trial.plan.samples_at(crossing.after_step)
-    if seen_samples <= 2 * length.interval_samples:
+    if seen_samples <= _AS_GOOD * length.interval_samples:
         return True
     asked = pauses(
         record.trial.plan,
@@ -209,8 +212,7 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    first = next(asked, None)  # None: met untrained, at the evaluation before any step
-    return first is None or first.step == crossing.step
+    return next(asked).step == crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:

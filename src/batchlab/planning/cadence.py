@@ -56,8 +56,9 @@ def pauses(
         after_step: leave out the pauses up to this step (where a run is taken up again).
         watched_from_samples: marks before so many samples are left out unless the samples have
             grown by half since the last pause: for a run whose target can't be met there yet.
-        interval_samples: marks nearer than that to the last pause are left out: for a run whose
-            evaluations take as long as the steps between the marks.
+        interval_samples: no two pauses are nearer than that, but for the last: marks nearer to the
+            last pause, or to the next epoch end, are left out, and epoch ends where an epoch is
+            shorter. For a run whose evaluations take as long as the steps between the marks.
 
     Yields:
         Pauses with increasing `step`, `after_step` < step <= `last_step`.
@@ -70,8 +71,11 @@ def pauses(
         step = min(candidate for candidate in (mark, end) if candidate is not None)
         samples = plan.samples_at(step)
         watched = samples >= min(watched_from_samples, _UNWATCHED_RATIO * last_samples)
-        is_due = watched and samples - last_samples >= interval_samples
-        if is_due or step == end:
+        is_far = samples - last_samples >= interval_samples
+        if interval_samples and is_far and end is not None and step != end:
+            end_samples = plan.samples_at(end)
+            is_far = end_samples - samples >= interval_samples
+        if (is_far and (watched or step == end)) or step == last_step:
             last_samples = samples
             if step > after_step:
                 yield Pause(step=step, epoch_end=step == end)

@@ -26,7 +26,7 @@ class RunLength:
         until: the target at which it ends.
         watched_from_samples: before so many samples it is evaluated less often, for the target
             can't be met there (see `batchlab.planning.cadence`).
-        interval_samples: evaluations are no nearer to each other, but for epoch ends and the run's.
+        interval_samples: evaluations are no nearer to each other, but for the run's last.
         all_splits: when train and test data are evaluated beside validation data.
     """
 

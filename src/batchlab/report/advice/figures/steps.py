@@ -123,12 +123,14 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
         "batch_size": reference.batch_size,
         "batch": label_of(advice_looks(advice, study), reference.batch_size),
     }
+    highest = 0.0
     for tried in runs_of(advice, reference.batch_size, reference.learning_rate):
-        if tried.steps_to_target is not None:
-            mean = rounded(tried.steps_to_target)
-            yield {**base, "kind": "as_is", "mean": mean}
-            own = reference_words(advice).configuration
-            yield {**base, "kind": "words", "mean": mean, "text": own}
+        mean = rounded(tried.steps_to_target or tried.steps)
+        yield {**base, "kind": "bound" if tried.steps_to_target is None else "as_is", "mean": mean}
+        highest = max(highest, mean)
+    if highest:
+        own = reference_words(advice).configuration
+        yield {**base, "kind": "words", "mean": highest, "text": own}
 
 
 def _critical_rows(laws: Laws, sizes: list[int]) -> Iterator[Row]:
