@@ -35,17 +35,17 @@ class Worth:
 # `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
 NAMED_FOR_NOW: tuple[Worth, ...] = (
     Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
-    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.014, ends_worse=0.07),
-    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=7, slower=0.013, ends_worse=0.147),
-    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=6, slower=0.0, ends_worse=0.123),
-    Worth(trainings=10.0, n_answers=243, n_workloads=13, n_good=10, slower=0.016, ends_worse=0.099),
-    Worth(trainings=20.0, n_answers=249, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.116),
-    Worth(trainings=40.0, n_answers=366, n_workloads=11, n_good=7, slower=0.046, ends_worse=0.276),
+    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.016, ends_worse=0.07),
+    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.013, ends_worse=0.137),
+    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.108),
+    Worth(trainings=10.0, n_answers=239, n_workloads=14, n_good=11, slower=0.017, ends_worse=0.096),
+    Worth(trainings=20.0, n_answers=245, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.122),
+    Worth(trainings=40.0, n_answers=363, n_workloads=11, n_good=7, slower=0.077, ends_worse=0.292),
 )
 RECOMMENDED: tuple[Worth, ...] = (
-    Worth(trainings=10.0, n_answers=82, n_workloads=9, n_good=4, slower=0.0, ends_worse=0.0),
-    Worth(trainings=20.0, n_answers=76, n_workloads=8, n_good=5, slower=0.053, ends_worse=0.0),
-    Worth(trainings=40.0, n_answers=99, n_workloads=8, n_good=4, slower=0.162, ends_worse=0.0),
+    Worth(trainings=10.0, n_answers=86, n_workloads=9, n_good=3, slower=0.0, ends_worse=0.0),
+    Worth(trainings=20.0, n_answers=80, n_workloads=8, n_good=5, slower=0.075, ends_worse=0.013),
+    Worth(trainings=40.0, n_answers=102, n_workloads=8, n_good=5, slower=0.137, ends_worse=0.0),
 )
 
 
