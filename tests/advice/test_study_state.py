@@ -226,6 +226,20 @@ def test_two_slow_seeds_of_three_were_a_lucky_rate():
     assert state.cell(512) is None or state.cell(512)[1] < rate
 
 
+def test_what_misses_until_the_planned_end_has_missed():
+    """No run goes beyond it, though three times what the first seed took may lie there."""
+    state = found(truth=slow_on(10, 11, 12, times=2.0))
+    usual = Truth().best_steps(512)
+    epochs = math.ceil(1.5 * usual * 512 / state.question.n_train)
+    state.run_log.question = replace(state.question, longest_epochs=epochs)
+    rate = state.tune(512, limit_steps=10**6).learning_rate
+    assert state.value_limit(512) == state.run_log.longest_steps(512) < 3 * usual
+
+    state.run_valuations(512, 1)
+
+    assert state.cell(512) is None or state.cell(512)[1] < rate
+
+
 def test_a_rate_that_fails_on_a_fresh_seed_is_given_up_at_once():
     state = found(truth=Truth(noise=0.02))
     rate = state.tune(512, limit_steps=10**6).learning_rate

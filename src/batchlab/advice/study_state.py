@@ -364,7 +364,7 @@ class StudyState:
             return self.horizon_steps(batch_size)
         cost = self.tuned[batch_size].learning_cost
         assert cost is not None
-        return math.ceil(_VALUE_LIMIT * cost)
+        return min(math.ceil(_VALUE_LIMIT * cost), self.run_log.longest_steps(batch_size))
 
     def horizon_steps(self, batch_size: int) -> int:
         """Objective quality: the steps that a run of this batch size is given."""

@@ -38,14 +38,14 @@ NAMED_FOR_NOW: tuple[Worth, ...] = (
     Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.016, ends_worse=0.07),
     Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.013, ends_worse=0.137),
     Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.108),
-    Worth(trainings=10.0, n_answers=239, n_workloads=14, n_good=11, slower=0.017, ends_worse=0.096),
-    Worth(trainings=20.0, n_answers=245, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.122),
-    Worth(trainings=40.0, n_answers=363, n_workloads=11, n_good=7, slower=0.077, ends_worse=0.292),
+    Worth(trainings=10.0, n_answers=232, n_workloads=14, n_good=11, slower=0.009, ends_worse=0.069),
+    Worth(trainings=20.0, n_answers=238, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.101),
+    Worth(trainings=40.0, n_answers=371, n_workloads=11, n_good=7, slower=0.075, ends_worse=0.275),
 )
 RECOMMENDED: tuple[Worth, ...] = (
-    Worth(trainings=10.0, n_answers=86, n_workloads=9, n_good=3, slower=0.0, ends_worse=0.0),
-    Worth(trainings=20.0, n_answers=80, n_workloads=8, n_good=5, slower=0.075, ends_worse=0.013),
-    Worth(trainings=40.0, n_answers=102, n_workloads=8, n_good=5, slower=0.137, ends_worse=0.0),
+    Worth(trainings=10.0, n_answers=83, n_workloads=9, n_good=4, slower=0.024, ends_worse=0.0),
+    Worth(trainings=20.0, n_answers=82, n_workloads=9, n_good=6, slower=0.085, ends_worse=0.012),
+    Worth(trainings=40.0, n_answers=94, n_workloads=8, n_good=6, slower=0.149, ends_worse=0.0),
 )
 
 
