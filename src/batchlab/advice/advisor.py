@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.allocation import allocate
@@ -256,18 +257,8 @@ class _Advisor:
         for seeds in (state.seeds.tune[1:2], state.seeds.tune[2:]):
             if not seeds or self._is_dear(_DEAR, at_once=self._at_once):
                 break
-            requests = [
-                run_log.request(
-                    batch_size=question.reference.batch_size,
-                    learning_rate=level.end.learning_rate,
-                    seed=seed,
-                    steps=steps,
-                    whole=True,
-                    watched_from_samples=question.n_train,
-                )
-                for seed in seeds
-            ]
-            again = run_log.run(requests, "pilot")
+            runs = [(level.end.learning_rate, seed) for seed in seeds]
+            again = self._pilots(runs, steps, whole=True)
             ends += [end for run in again if (end := end_as(question, level.end, run)) is not None]
             values = [end.value for end in ends]
             if max(values) - min(values) <= level.end.margin:
@@ -277,6 +268,7 @@ class _Advisor:
     def _until_its_end(self, rates: list[float], limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first is at its end."""
         question = self._question
+        runs = [(rate, self._state.seeds.tune[0]) for rate in rates]
         looked_from = self._run_log.plan(question.reference.batch_size).steps_in(4)
         # What an evaluation costs, and a step beside other runs, is known once some were run.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
@@ -284,29 +276,31 @@ class _Advisor:
             limit = min(limit, self._pilot_limit())
             steps = min(steps, limit)
             is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
-            records = self._pilots(rates, steps, whole=is_planned_end)
+            records = self._pilots(runs, steps, whole=is_planned_end)
             if is_planned_end or records[0].has_failed:
                 return records
             if steps >= looked_from and ends_early(question, records[0]):
-                return self._pilots(rates, steps, whole=True)
+                return self._pilots(runs, steps, whole=True)
             if steps >= limit:
                 return records
             steps = max(looked_from, 2 * steps)
 
-    def _pilots(self, rates: list[float], steps: int, *, whole: bool = False) -> list[TrialRecord]:
-        """So many steps at each rate; as whole trainings they are shown with their test data."""
+    def _pilots(
+        self, runs: Sequence[tuple[float, int]], steps: int, *, whole: bool
+    ) -> list[TrialRecord]:
+        """So many steps at each rate and seed; whole trainings are shown with their test data."""
         question = self._question
         requests = [
             self._run_log.request(
                 batch_size=question.reference.batch_size,
                 learning_rate=rate,
-                seed=self._state.seeds.tune[0],
+                seed=seed,
                 steps=steps,
                 whole=whole,
                 # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
                 watched_from_samples=question.n_train,
             )
-            for rate in rates
+            for rate, seed in runs
         ]
         return self._run_log.run(requests, "pilot")
 
