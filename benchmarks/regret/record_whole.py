@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 from held_out_workloads import HELD_OUT
+from later_workloads import LATER
 from one_training import eval_s_of, step_s_of, trained
 from rate_window import CellCost, best_of, near_octaves, window_around
 from row import Row, RowKey
@@ -38,7 +39,9 @@ from batchlab.records.target import Target, crossing_of
 from batchlab.workload.definition import Workload
 
 FOLDER = Path(__file__).parent / "whole"
-WORKLOADS = {**WHOLE_WORKLOADS, **HELD_OUT}
+# Apart, so that no constant is chosen on them.
+LATER_FOLDER = Path(__file__).parent / "later"
+WORKLOADS = {**WHOLE_WORKLOADS, **HELD_OUT, **LATER}
 FAR_SEEDS, NEAR_SEEDS = 4, 14
 # Searches begin at the reference rate of these: from there to the best rate there is no gap.
 JOINED = (16, 32, 64, 128)
@@ -55,7 +58,8 @@ class WholeRecorder:
         assert self._workload.epochs is not None
         self._epochs = self._workload.epochs
         self._metric = self._workload.metric_names[0]
-        self._file = RowFile(FOLDER, name, reference_rate=self._workload.learning_rate)
+        folder = LATER_FOLDER if name in LATER else FOLDER
+        self._file = RowFile(folder, name, reference_rate=self._workload.learning_rate)
         self._rows = {row.key: row for row in self._file.rows()}
         self._n_train = len(self._workload.train[0])
         low, high = WHOLE_BATCH_SIZES.get(name, BATCH_SIZES)
@@ -234,7 +238,8 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=list(WORKLOADS), metavar="NAME")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    FOLDER.mkdir(exist_ok=True)
+    for folder in (FOLDER, LATER_FOLDER):
+        folder.mkdir(exist_ok=True)
     for name in arguments.names:
         started_s = time.process_time()
         recorder = WholeRecorder(name)

@@ -163,9 +163,10 @@ def test_the_header_says_how_long_the_trainings_and_their_parts_take(
 def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apart(
     recording: SimpleNamespace,
 ) -> None:
-    whole, held_out = sys.modules["whole_workloads"], sys.modules["held_out_workloads"]
+    held_out, later = sys.modules["held_out_workloads"], sys.modules["later_workloads"]
+    whole = {**sys.modules["whole_workloads"].WHOLE_WORKLOADS, **held_out.HELD_OUT, **later.LATER}
 
-    made = {name: make() for name, make in {**whole.WHOLE_WORKLOADS, **held_out.HELD_OUT}.items()}
+    made = {name: make() for name, make in whole.items()}
 
     for name, workload in made.items():
         assert workload.name == name
@@ -177,9 +178,30 @@ def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apar
     assert set(CHOSEN_ON) <= set(made)
 
 
-def test_a_rate_warms_up_in_a_line_and_ends_at_nothing(recording: SimpleNamespace) -> None:
-    shape = sys.modules["whole_workloads"].warm_up_and_cosine
+@pytest.mark.parametrize(
+    ("room", "name"),
+    [("whole_workloads", "warm_up_and_cosine"), ("later_workloads", "warm_up_and_line")],
+)
+def test_a_rate_warms_up_in_a_line_and_ends_at_nothing(
+    recording: SimpleNamespace, room: str, name: str
+) -> None:
+    shape = getattr(sys.modules[room], name)
 
     assert [shape(fraction) for fraction in (0.0, 0.025, 0.05, 0.525, 1.0)] == pytest.approx(
         [0.0, 0.5, 1.0, 0.5, 0.0]
     )
+
+
+def test_what_is_recorded_later_lies_apart_so_that_no_constant_is_chosen_on_it(
+    recording: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    monkeypatch.setattr(recording.module, "LATER_FOLDER", apart)
+    monkeypatch.setattr(recording.module, "LATER", {"made-up": None})
+
+    recorder = recording.module.WholeRecorder("made-up")
+    recorder.pack(recorder.record())
+
+    assert [path.name for path in sorted(apart.iterdir())] == ["made-up.csv.gz", "made-up.json"]
+    assert not (tmp_path / "made-up.csv.gz").exists()
