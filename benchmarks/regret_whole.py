@@ -34,6 +34,8 @@ from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
+# Recorded after the constants stood; answered when named, so that no constant is chosen on them.
+LATER_GRIDS = Path(__file__).parent / "regret" / "later"
 RESULTS = Path(__file__).parent / "results" / "regret_whole.json.gz"
 # In trainings of the tuned reference to the level. The end of a whole training is ten times as far
 # off, so that the advice sees it with the last of them, if at all.
@@ -133,10 +135,17 @@ def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -
     return answers
 
 
+def path_of(workload: str) -> Path:
+    """Where it was recorded: among those that constants were chosen on, or later."""
+    early = GRIDS / f"{workload}.csv.gz"
+    return early if early.exists() else LATER_GRIDS / early.name
+
+
 def main() -> None:
     arguments = arguments_of(
         __doc__.splitlines()[0],
         grids=GRIDS,
+        later_grids=LATER_GRIDS,
         budgets=BUDGETS,
         draws=10,
         processes=1,
@@ -146,7 +155,7 @@ def main() -> None:
     jobs = []
     with ProcessPoolExecutor(arguments.processes) as pool:
         for workload in arguments.workloads:
-            path = GRIDS / f"{workload}.csv.gz"
+            path = path_of(workload)
             for profile in profiles_of(RecordedGrid.read(path)):
                 if profile in arguments.profiles:
                     job = pool.submit(answers_of, path, profile, arguments.budgets, arguments.draws)
@@ -157,7 +166,7 @@ def main() -> None:
         "\nOf the reference's trainings, so many reach the level that one sets; the worse of two:\n"
     )
     for workload in arguments.workloads:
-        grid = RecordedGrid.read(GRIDS / f"{workload}.csv.gz")
+        grid = RecordedGrid.read(path_of(workload))
         one, two = (reached_by_others(grid, n_seeds=n) for n in (1, 2))
         scatter = scatter_of_ends(grid)
         print(f"- {workload}: {one:.0%}; {two:.0%}; their ends scatter by {scatter:.2g} margins")

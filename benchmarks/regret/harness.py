@@ -18,6 +18,7 @@ def arguments_of(
     about: str,
     *,
     grids: Path,
+    later_grids: Path | None = None,
     budgets: Sequence[float],
     draws: int,
     processes: int,
@@ -27,15 +28,17 @@ def arguments_of(
 
     Args:
         about: one line on the command.
-        grids: the folder of the recorded workloads.
+        grids: the folder of the recorded workloads; all of these are asked about by default.
+        later_grids: of further ones, asked about where they are named.
         budgets: in the record's unit.
         draws: splits of the seeds.
         processes: side by side.
         out: the file of answers.
     """
-    recorded = sorted(path.name.removesuffix(".csv.gz") for path in grids.glob("*.csv.gz"))
+    recorded = _names_in(grids)
+    later = [] if later_grids is None else _names_in(later_grids)
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--workloads", nargs="+", choices=recorded, default=recorded)
+    parser.add_argument("--workloads", nargs="+", choices=recorded + later, default=recorded)
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
     parser.add_argument("--budgets", nargs="+", type=float, default=budgets)
     parser.add_argument("--draws", type=int, default=draws)
@@ -62,6 +65,10 @@ def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:
         out.write_bytes(gzip.compress(text.encode(), mtime=0))
     else:
         out.write_text(text)
+
+
+def _names_in(grids: Path) -> list[str]:
+    return sorted(path.name.removesuffix(".csv.gz") for path in grids.glob("*.csv.gz"))
 
 
 def _plain(value: object) -> object:

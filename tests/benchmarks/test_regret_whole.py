@@ -51,6 +51,30 @@ def test_the_advice_sets_its_level_from_a_whole_training(
     assert 0 < reply.spent_s <= 75 * drawn.tuned_reference_s
 
 
+def test_later_workloads_are_asked_about_where_they_are_named(
+    harness: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, later = tmp_path / "whole", tmp_path / "later"
+    for folder, name in ((early, "one"), (later, "other")):
+        folder.mkdir()
+        (folder / f"{name}.csv.gz").touch()
+    monkeypatch.setattr(harness, "GRIDS", early)
+    monkeypatch.setattr(harness, "LATER_GRIDS", later)
+
+    def workloads(*given: str) -> list[str]:
+        monkeypatch.setattr("sys.argv", ["regret_whole.py", *given])
+        arguments = harness.arguments_of(
+            "", grids=early, later_grids=later, budgets=(), draws=1, processes=1, out=tmp_path
+        )
+        named: list[str] = arguments.workloads
+        return named
+
+    assert workloads() == ["one"]
+    assert workloads("--workloads", "other") == ["other"]
+    assert harness.path_of("one").parent == early
+    assert harness.path_of("other").parent == later
+
+
 def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Path) -> None:
     path = write_whole_grid(tmp_path)
 
