@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -249,17 +249,53 @@ class DatasetBatches:
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with every tensor in it on `device`; what has a `to` of its own is asked to."""
+    return mapped(
+        batch,
+        lambda part: part.to(device, non_blocking=True),
+        otherwise=lambda part: part.to(device) if callable(getattr(part, "to", None)) else part,
+    )
+
+
+def mapped(
+    batch: Batch,
+    function: Callable[[Tensor], Tensor],
+    *,
+    otherwise: Callable[[Any], Any] = lambda part: part,
+) -> Batch:
+    """The batch with `function` of every tensor in it, in the same containers.
+
+    Args:
+        batch: a tensor, or tuples, lists and mappings of them.
+        function: of a tensor.
+        otherwise: of what is neither a tensor nor such a container.
+    """
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if callable(getattr(batch, "to", None)):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: on_device(part, device) for key, part in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(on_device(part, device) for part in batch))
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(on_device(part, device) for part in batch)
-    return batch
+        return function(batch)
+    if isinstance(batch, (Mapping, tuple, list)) and not callable(getattr(batch, "to", None)):
+        return _filled(batch, lambda part: mapped(part, function, otherwise=otherwise))
+    return otherwise(batch)
+
+
+def _filled(container: Any, function: Callable[[Any], Any]) -> Any:
+    """The same kind of container with `function` of each part."""
+    if isinstance(container, Mapping):
+        return {key: function(part) for key, part in container.items()}
+    if isinstance(container, tuple) and hasattr(container, "_fields"):
+        return type(container)(*(function(part) for part in container))
+    return type(container)(function(part) for part in container)
+
+
+def examples_at(workload: Workload, chosen: Tensor) -> Batch:
+    """Training examples as one batch, not augmented, where the data are.
+
+    Args:
+        workload: with its training set.
+        chosen: their indices, int64, shape (n,).
+    """
+    if isinstance(workload.train, tuple):
+        return tuple(part.index_select(0, chosen.to(part.device)) for part in workload.train)
+    collate = workload.collate or default_collate
+    return collate([workload.train[index] for index in chosen.tolist()])
 
 
 def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Batches:

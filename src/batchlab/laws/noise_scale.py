@@ -1,0 +1,154 @@
+"""NoiseScale: how noisy the gradient of a mini-batch is, from a sample of gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from batchlab.records.estimate import Estimate
+from batchlab.records.gradient_sample import GradientSample
+from batchlab.records.reason import Reason
+
+_UPPER = 0.975
+# Asked for more examples where the gradient is lost in the noise: at least so many times as many.
+_LEAST_MORE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseScale:
+    """The gradient of the whole training set, the noise of its examples, and their ratio.
+
+    Attributes:
+        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples.
+        trace: tr Sigma, the summed variance of the gradient of one example drawn from them.
+        scale: B_simple = tr Sigma / |G|^2, in examples: the batch size at which the noise is as
+            large as the gradient.
+    """
+
+    grad_sq: Estimate
+    trace: Estimate
+    scale: Estimate
+
+
+def noise_scale(sample: GradientSample) -> NoiseScale:
+    """The gradient noise scale of the training set, from a sample of its gradients.
+
+    |G|^2 and tr Sigma are each unbiased for the finite training set; the scale is their ratio.
+    Their intervals come from leaving out one block at a time (the delete-one jackknife), with the
+    finite-population factor 1 - n/N where the units are single examples; the ratio's is Fieller's.
+
+    Args:
+        sample: of three or more blocks.
+
+    Returns:
+        The three estimates, with n the number of blocks. Where |G|^2 cannot be told from 0 the
+        scale has no estimate; its reason says from which number on it lies, and about how many
+        examples would tell.
+
+    Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1, for the estimators; Fieller
+        1954 for the ratio.
+    """
+    point = _point(sample)
+    if not np.isfinite(point).all():
+        none = Estimate.cannot_tell(Reason.of("gradient_not_finite"))
+        return NoiseScale(grad_sq=none, trace=none, scale=none)
+    covariance = _covariance(sample)
+    n_blocks = len(sample.block_examples)
+    quantile = float(stdtrit(n_blocks - 1, _UPPER))
+    trace, grad_sq = (float(value) for value in point)
+    return NoiseScale(
+        grad_sq=_mean_estimate(grad_sq, quantile * math.sqrt(covariance[1, 1]), n_blocks),
+        trace=_mean_estimate(trace, quantile * math.sqrt(covariance[0, 0]), n_blocks),
+        scale=_ratio(trace, grad_sq, covariance, quantile, sample),
+    )
+
+
+def _point(sample: GradientSample) -> NDArray[np.float64]:
+    """(tr Sigma, |G|^2) from all blocks."""
+    sizes, unit_sq, products = _arrays(sample)
+    n = sizes.sum()
+    mean_sq = sizes @ products @ sizes / n**2
+    units = np.asarray(sizes @ unit_sq / n)
+    return _estimators(sample, np.asarray(n), units, np.asarray(mean_sq))
+
+
+def _covariance(sample: GradientSample) -> NDArray[np.float64]:
+    """The covariance of (tr Sigma, |G|^2) by leaving out one block at a time, 2 x 2."""
+    sizes, unit_sq, products = _arrays(sample)
+    total, n_blocks = sizes.sum(), len(sizes)
+    left = total - sizes
+    of_sum = sizes @ products @ sizes
+    mean_sq = (of_sum - 2 * sizes * (products @ sizes) + sizes**2 * np.diag(products)) / left**2
+    units = (sizes @ unit_sq - sizes * unit_sq) / left
+    without = _estimators(sample, left, units, mean_sq)
+    spread: NDArray[np.float64] = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
+    # Of micro-batches the cut into them is random too, however many of the examples are seen.
+    seen = total / sample.n_train if sample.unit_examples == 1 else 0.0
+    return spread * (1 - seen)
+
+
+def _estimators(
+    sample: GradientSample,
+    n: NDArray[np.float64],
+    unit_sq: NDArray[np.float64],
+    mean_sq: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(tr Sigma, |G|^2), from the mean squared norm of units and of the mean of n examples."""
+    size = sample.n_train
+    # The covariance with N - 1 below, which is what differences of a sample estimate.
+    sample_trace = (unit_sq - mean_sq) / (1 / sample.unit_examples - 1 / n)
+    grad_sq = mean_sq - sample_trace * (1 / n - 1 / size)
+    return np.stack([sample_trace * (size - 1) / size, grad_sq])
+
+
+def _arrays(
+    sample: GradientSample,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    return (
+        np.asarray(sample.block_examples, dtype=np.float64),
+        np.asarray(sample.unit_sq, dtype=np.float64),
+        np.asarray(sample.products, dtype=np.float64),
+    )
+
+
+def _mean_estimate(value: float, half: float, n: int) -> Estimate:
+    return Estimate.of(value, interval=(value - half, value + half), n=n)
+
+
+def _ratio(
+    trace: float,
+    grad_sq: float,
+    covariance: NDArray[np.float64],
+    quantile: float,
+    sample: GradientSample,
+) -> Estimate:
+    """Their ratio with Fieller's interval: all r for which trace - r |G|^2 is not told from 0."""
+    square = quantile**2
+    a = grad_sq**2 - square * covariance[1, 1]
+    b = trace * grad_sq - square * covariance[0, 1]
+    c = trace**2 - square * covariance[0, 0]
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    if grad_sq > 0 and a > 0:
+        interval = (float((b - root) / a), float((b + root) / a))
+        return Estimate.of(trace / grad_sq, interval=interval, n=len(sample.block_examples))
+    # With |G|^2 open to 0 the set goes on to infinity; it begins at the larger root.
+    at_least = float((b - root) / a) if a < 0 < c else 0.0
+    half = quantile * math.sqrt(covariance[1, 1])
+    could_be = grad_sq if grad_sq > 0 else grad_sq + half
+    more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
+    return Estimate.cannot_tell(
+        Reason.of(
+            "gradient_lost_in_noise",
+            n=sample.n_examples,
+            value=grad_sq,
+            low=grad_sq - half,
+            high=grad_sq + half,
+            at_least=at_least,
+            n_needed=min(sample.n_train, math.ceil(more * sample.n_examples)),
+        ),
+        n=len(sample.block_examples),
+    )

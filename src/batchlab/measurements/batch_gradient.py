@@ -1,0 +1,40 @@
+"""BatchGradient: the gradient of a batch's loss as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.workload.definition import Batch, Workload
+
+
+def batch_gradient(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    """The gradient of the batch's loss by all trainable parameters, shape (P,).
+
+    A parameter that the loss does not reach has a gradient of 0.
+    """
+    parameters = [part for part in model.parameters() if part.requires_grad]
+    loss = workload.loss(model, batch)
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return flat_gradient(found, parameters)
+
+
+def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The gradients end to end, shape (P,), in float32 at least; None stands for 0."""
+    return torch.cat(
+        [
+            widened(torch.zeros_like(part) if gradient is None else _dense(gradient)).flatten()
+            for gradient, part in zip(gradients, parameters, strict=True)
+        ]
+    )
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def widened(part: Tensor) -> Tensor:
+    """The same in float32 at least: sums of squares in half precision lose most digits."""
+    return part if part.dtype == torch.float64 else part.float()

@@ -1,0 +1,183 @@
+"""The noise scale: unbiased for the finite set, covered by its intervals, honest when lost."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.reference.noise_scale import population, sample_of
+
+from batchlab.laws.noise_scale import NoiseScale, noise_scale
+from batchlab.records.gradient_sample import GradientSample
+from batchlab.words.reasons import reason_text
+
+# Test A of the published formulas: mean 3, variance 7/2 (divided by N).
+SCALARS = [[1.0], [2.0], [3.0], [6.0]]
+N_DRAWS = 500
+
+
+def drawn(
+    gradients: NDArray[np.float64],
+    stream: np.random.Generator,
+    *,
+    n_blocks: int,
+    block: int,
+    by_examples: bool = True,
+) -> GradientSample:
+    """A sample without replacement, quickly; the slow twin is `sample_of`."""
+    chosen = stream.permutation(len(gradients))[: n_blocks * block]
+    blocks = gradients[chosen].reshape(n_blocks, block, -1)
+    means = blocks.mean(axis=1)
+    units = (blocks**2).sum(axis=2).mean(axis=1) if by_examples else (means**2).sum(axis=1)
+    return GradientSample(
+        n_train=len(gradients),
+        unit_examples=1 if by_examples else block,
+        block_examples=(block,) * n_blocks,
+        unit_sq=tuple(units),
+        products=tuple(map(tuple, means @ means.T)),
+    )
+
+
+def population_of(stream: np.random.Generator, *, n: int, dimension: int) -> NDArray[np.float64]:
+    """Gradients with a mean, unequal variances and tails."""
+    scales = np.geomspace(1.0, 0.1, dimension)
+    return 0.15 + stream.standard_t(6, (n, dimension)) * scales
+
+
+@pytest.mark.parametrize("by_examples", [True, False])
+def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(
+    by_examples: bool,
+) -> None:
+    six = [*SCALARS, [4.0], [-2.0]]
+    trace, grad_sq = population(six)
+
+    found = [
+        noise_scale(
+            sample_of([cut[:2], cut[2:4], cut[4:]], n_train=6, by_examples=by_examples),
+        )
+        for cut in permutations(six)
+    ]
+
+    assert np.mean([each.trace.estimate for each in found]) == pytest.approx(trace)
+    assert np.mean([each.grad_sq.estimate for each in found]) == pytest.approx(grad_sq)
+
+
+def test_three_single_examples_of_four_average_to_them_too() -> None:
+    found = [
+        noise_scale(sample_of([[one] for one in three], n_train=4))
+        for three in combinations(SCALARS, 3)
+    ]
+
+    assert population(SCALARS) == (3.5, 9.0)
+    assert np.mean([each.trace.estimate for each in found]) == pytest.approx(3.5)
+    assert np.mean([each.grad_sq.estimate for each in found]) == pytest.approx(9.0)
+
+
+def test_the_whole_set_is_exact_and_its_interval_a_point() -> None:
+    gradients = population_of(np.random.default_rng(1), n=101, dimension=5)
+    trace, grad_sq = population(gradients.tolist())
+    blocks = [block.tolist() for block in np.array_split(gradients, 8)]
+
+    found = noise_scale(sample_of(blocks, n_train=101))
+
+    for estimate, truth in (
+        (found.trace, trace),
+        (found.grad_sq, grad_sq),
+        (found.scale, trace / grad_sq),
+    ):
+        bounds = (estimate.low, estimate.estimate, estimate.high)
+        assert bounds == pytest.approx((truth,) * 3, rel=1e-12)
+
+
+def test_blocks_alone_give_what_two_batch_sizes_give() -> None:
+    gradients = population_of(np.random.default_rng(2), n=1000, dimension=4)
+    sample = drawn(gradients, np.random.default_rng(3), n_blocks=6, block=10)
+    means = np.asarray(sample.products)
+    small, big = np.diag(means).mean(), means.mean()
+
+    found = noise_scale(sample.by_blocks)
+
+    # Appendix A.1 with b = 10 and B = 60, moved from the distribution to the finite set.
+    of_distribution = (small - big) / (1 / 10 - 1 / 60)
+    assert found.trace.estimate == pytest.approx(of_distribution * 999 / 1000)
+    assert found.grad_sq.estimate == pytest.approx(
+        (60 * big - 10 * small) / 50 + of_distribution / 1000
+    )
+
+
+@pytest.mark.parametrize(
+    ("by_examples", "n_blocks", "block"), [(True, 32, 16), (True, 8, 100), (False, 32, 16)]
+)
+def test_estimates_are_unbiased_and_their_intervals_cover(
+    by_examples: bool, n_blocks: int, block: int
+) -> None:
+    stream = np.random.default_rng(4)
+    gradients = population_of(stream, n=5000, dimension=40)
+    trace, grad_sq = population(gradients.tolist())
+
+    found = [
+        noise_scale(
+            drawn(gradients, stream, n_blocks=n_blocks, block=block, by_examples=by_examples)
+        )
+        for _ in range(N_DRAWS)
+    ]
+
+    for estimates, truth in (
+        ([each.trace for each in found], trace),
+        ([each.grad_sq for each in found], grad_sq),
+    ):
+        values = [each.estimate for each in estimates if each.estimate is not None]
+        standard_error = np.std(values, ddof=1) / N_DRAWS**0.5
+        assert abs(np.mean(values) - truth) < 4 * standard_error
+    covered = np.mean([each.scale.holds(trace / grad_sq) for each in found])
+    assert all(each.scale.estimate is not None for each in found)
+    assert 0.92 <= covered <= 0.98
+
+
+def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_lies() -> None:
+    gradients = population_of(np.random.default_rng(5), n=4000, dimension=40)
+    gradients -= gradients.mean(axis=0)
+    stream = np.random.default_rng(6)
+
+    found = [noise_scale(drawn(gradients, stream, n_blocks=16, block=8)) for _ in range(200)]
+
+    told = [each for each in found if each.scale.estimate is not None]
+    assert len(told) <= 10  # 5 % of 200: that |G|^2 is above 0 is said wrongly that often
+    lost = next(each for each in found if (each.grad_sq.estimate or 0) < 0)
+    reason = lost.scale.reason
+    assert reason is not None
+    assert reason.code == "gradient_lost_in_noise"
+    assert reason.named["n_needed"] > 128  # type: ignore[operator]
+    assert "examples would tell" in reason_text(reason)
+
+
+def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds() -> None:
+    gradients = population_of(np.random.default_rng(7), n=20_000, dimension=60)
+    trace, grad_sq = population(gradients.tolist())
+    stream = np.random.default_rng(8)
+
+    found = [noise_scale(drawn(gradients, stream, n_blocks=8, block=1)) for _ in range(N_DRAWS)]
+
+    bounds = [lowest_of(each) for each in found]
+    assert sum(each.scale.estimate is None for each in found) > N_DRAWS / 10
+    assert np.mean([low <= trace / grad_sq for low in bounds]) >= 0.92
+
+
+def lowest_of(found: NoiseScale) -> float:
+    """From where on the scale lies, told or not."""
+    if found.scale.reason is not None:
+        return float(found.scale.reason.named["at_least"])  # type: ignore[arg-type]
+    assert found.scale.low is not None
+    return found.scale.low
+
+
+def test_gradients_that_are_not_finite_have_no_scale() -> None:
+    sample = sample_of([[[1.0]], [[float("nan")]], [[2.0]]], n_train=10)
+
+    found = noise_scale(sample)
+
+    assert found.scale.estimate is None
+    assert found.scale.reason is not None
+    assert found.scale.reason.code == "gradient_not_finite"

@@ -1,0 +1,45 @@
+"""Slow twins of the noise scale: straight from the definitions, example by example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchlab.records.gradient_sample import GradientSample
+
+Vectors = Sequence[Sequence[float]]
+
+
+def population(gradients: Vectors) -> tuple[float, float]:
+    """tr Sigma (divided by N) and |G|^2 of a whole set of per-example gradients."""
+    mean = mean_of(gradients)
+    trace = sum(sq_distance(row, mean) for row in gradients) / len(gradients)
+    return trace, sum(value * value for value in mean)
+
+
+def mean_of(gradients: Vectors) -> list[float]:
+    """The mean gradient."""
+    return [sum(column) / len(gradients) for column in zip(*gradients, strict=True)]
+
+
+def sq_distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """The squared Euclidean distance."""
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+
+
+def sample_of(
+    blocks: Sequence[Vectors], *, n_train: int, by_examples: bool = True
+) -> GradientSample:
+    """The sample of these blocks of per-example gradients."""
+    means = [mean_of(block) for block in blocks]
+    zero = [0.0] * len(means[0])
+    of_examples = [sum(sq_distance(row, zero) for row in block) / len(block) for block in blocks]
+    return GradientSample(
+        n_train=n_train,
+        unit_examples=1 if by_examples else len(blocks[0]),
+        block_examples=tuple(len(block) for block in blocks),
+        unit_sq=tuple(of_examples if by_examples else [sq_distance(mean, zero) for mean in means]),
+        products=tuple(
+            tuple(sum(a * b for a, b in zip(one, other, strict=True)) for other in means)
+            for one in means
+        ),
+    )
