@@ -23,7 +23,8 @@ class NoiseScale:
     """The gradient of the whole training set, the noise of its examples, and their ratio.
 
     Attributes:
-        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples.
+        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples (where
+            their gradients are drawn anew each time: of what they are drawn from).
         trace: tr Sigma, the summed variance of the gradient of one example drawn from them.
         scale: B_simple = tr Sigma / |G|^2, in examples: the batch size at which the noise is as
             large as the gradient.
@@ -87,8 +88,13 @@ def _covariance(sample: GradientSample) -> NDArray[np.float64]:
     without = _estimators(sample, left, units, mean_sq)
     spread: NDArray[np.float64] = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
     # Of micro-batches the cut into them is random too, however many of the examples are seen.
-    seen = total / sample.n_train if sample.unit_examples == 1 else 0.0
-    return spread * (1 - seen)
+    is_finite = sample.n_train is not None and sample.unit_examples == 1
+    return spread * (1 - total * _of_set(sample)) if is_finite else spread
+
+
+def _of_set(sample: GradientSample) -> float:
+    """1/N, or 0 where there is no end of gradients."""
+    return 0.0 if sample.n_train is None else 1 / sample.n_train
 
 
 def _estimators(
@@ -98,11 +104,11 @@ def _estimators(
     mean_sq: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """(tr Sigma, |G|^2), from the mean squared norm of units and of the mean of n examples."""
-    size = sample.n_train
+    of_set = _of_set(sample)
     # The covariance with N - 1 below, which is what differences of a sample estimate.
     sample_trace = (unit_sq - mean_sq) / (1 / sample.unit_examples - 1 / n)
-    grad_sq = mean_sq - sample_trace * (1 / n - 1 / size)
-    return np.stack([sample_trace * (size - 1) / size, grad_sq])
+    grad_sq = mean_sq - sample_trace * (1 / n - of_set)
+    return np.stack([sample_trace * (1 - of_set), grad_sq])
 
 
 def _arrays(
@@ -140,6 +146,7 @@ def _ratio(
     half = quantile * math.sqrt(covariance[1, 1])
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
+    needed = math.ceil(more * sample.n_examples)
     return Estimate.cannot_tell(
         Reason.of(
             "gradient_lost_in_noise",
@@ -148,7 +155,7 @@ def _ratio(
             low=grad_sq - half,
             high=grad_sq + half,
             at_least=at_least,
-            n_needed=min(sample.n_train, math.ceil(more * sample.n_examples)),
+            n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
         ),
         n=len(sample.block_examples),
     )

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 class GradientSample:
     """Gradients of examples drawn without replacement, at fixed weights, as norms and products.
 
-    The examples are cut into blocks. Squared norms are of units: single examples, or the blocks
-    themselves where an example has no gradient of its own.
+    The examples are cut into blocks. Squared norms are of units: single examples, or micro-batches
+    where an example has no gradient of its own.
 
     Attributes:
-        n_train: examples in the training set, N.
-        unit_examples: examples of a unit, 1 or as many as each block has.
+        n_train: examples in the training set, N; None: the gradient of an example is another one
+            each time it is taken (dropout, augmentation), so there is no end of them.
+        unit_examples: examples of a unit, 1 or those of a micro-batch; every block has whole ones.
         block_examples: examples of each block, length K >= 3.
         unit_sq: the mean squared norm of the gradients of each block's units, length K.
         products: inner products of the blocks' mean gradients, K x K; their squared norms are on
             the diagonal.
     """
 
-    n_train: int
+    n_train: int | None
     unit_examples: int
     block_examples: tuple[int, ...]
     unit_sq: tuple[float, ...]
@@ -34,16 +35,16 @@ class GradientSample:
 
     @property
     def by_blocks(self) -> GradientSample:
-        """The same as if only the blocks' gradients had been seen, as in accumulation.
+        """The same as if only the gradients of blocks of one size had been seen.
 
-        The blocks must be of one size.
+        These are what accumulation sees. The last block is left out where it is smaller.
         """
-        (examples,) = set(self.block_examples)
-        diagonal = tuple(row[index] for index, row in enumerate(self.products))
+        examples = self.block_examples[0]
+        alike = [index for index, size in enumerate(self.block_examples) if size == examples]
         return GradientSample(
             n_train=self.n_train,
             unit_examples=examples,
-            block_examples=self.block_examples,
-            unit_sq=diagonal,
-            products=self.products,
+            block_examples=(examples,) * len(alike),
+            unit_sq=tuple(self.products[index][index] for index in alike),
+            products=tuple(tuple(self.products[row][column] for column in alike) for row in alike),
         )

@@ -1,0 +1,320 @@
+"""GradientNoise: samples of the gradients of a workload's training examples."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.laws.noise_scale import noise_scale
+from batchlab.measurements.batch_gradient import batch_gradient
+from batchlab.measurements.per_example import PerExample, per_example
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.records.estimate import Estimate
+from batchlab.records.gradient_sample import GradientSample
+from batchlab.records.noise_point import NoisePoint
+from batchlab.training.batching import derived_seed, examples_at, on_device
+from batchlab.training.evaluator import weight_of
+from batchlab.workload.definition import Batch, Workload, size_of
+
+# The gradients of so many blocks are kept, or of as many as fit, at least the fewest.
+_MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
+_KEPT_BYTES = 2**29
+# Examples of the first blocks, and of one forward and backward pass; with less memory of half.
+_FIRST_BLOCK = 16
+_PASS_EXAMPLES = 256
+# Enough: the interval reaches no further than this fraction of the noise scale either way.
+PRECISION = 0.2
+# A training set too small for three blocks has no interval.
+_FEWEST_EXAMPLES = 3
+
+
+class GradientNoise:
+    """Takes samples of the gradients of one workload's training examples.
+
+    Every sample is taken with a copy of the model in the mode it is in, so that the model, its
+    buffers and gradients stay as they are; the global random streams too.
+    """
+
+    def __init__(self, workload: Workload, device: torch.device) -> None:
+        """Nothing is computed yet.
+
+        Raises:
+            WorkloadError: the training set has fewer than three examples.
+        """
+        self._workload = workload
+        self._device = device
+        self._n_train = size_of(workload.train)
+        self._pass_examples = max(_PASS_EXAMPLES, workload.batch_size)
+        self._manner: _Manner | None = None
+        if self._n_train < _FEWEST_EXAMPLES:
+            raise WorkloadError(
+                f"workload {workload.name!r}: its training set has {self._n_train} examples; the "
+                f"noise of a gradient takes at least {_FEWEST_EXAMPLES}"
+            )
+
+    def sample(
+        self,
+        model: nn.Module,
+        *,
+        seed: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        precision: float = PRECISION,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> NoisePoint:
+        """Gradients of training examples at the model's weights, until they tell the noise scale.
+
+        Examples are drawn without replacement, twice as many each time, until the noise scale's
+        95 % interval is narrow enough or all examples have been seen.
+
+        Args:
+            model: left as it is.
+            seed: of which examples come first, and of what the model draws.
+            optimizer: for what Adam multiplies gradients with.
+            precision: how far the interval may reach either way, a fraction of the noise scale.
+            enough: asked after each block; True ends it with what has been seen.
+
+        Returns:
+            The point, with step 0.
+        """
+        started_s = time.perf_counter()
+        with untouched_randomness():
+            kept = copy.deepcopy(model)
+            manner = self._manner = self._manner or self._found_manner(kept)
+            seed_everything(derived_seed("gradient noise", seed))
+            order = torch.randperm(self._n_train)
+            blocks = self._seen(kept, order, manner, precision, enough)
+        scales = None if optimizer is None else preconditioner(optimizer)
+        n_train = None if manner.draws else self._n_train
+        return NoisePoint(
+            step=0,
+            samples=0,
+            way=manner.name,
+            sample=blocks.sample(n_train),
+            preconditioned=None if scales is None else blocks.sample(n_train, scales).by_blocks,
+            took_s=time.perf_counter() - started_s,
+        )
+
+    def _found_manner(self, model: nn.Module) -> _Manner:
+        few = torch.arange(min(self._n_train, _FIRST_BLOCK))
+        found = per_example(self._workload, model, self._fetched(few))
+        most = max(1, self._n_train // _FEWEST_BLOCKS)
+        return _Manner(
+            per_example=found,
+            unit=1 if found is not None else min(self._workload.batch_size, most),
+            draws=self._draws(model, few),
+        )
+
+    def _draws(self, model: nn.Module, chosen: Tensor) -> bool:
+        """Whether the same examples have another gradient when random numbers are others."""
+        found = []
+        for seed in (0, 1):
+            seed_everything(seed)
+            found.append(batch_gradient(self._workload, model, self._fetched(chosen)))
+        far = torch.linalg.vector_norm(found[0] - found[1])
+        return bool(far > 1e-5 * torch.linalg.vector_norm(found[0]))
+
+    def _seen(
+        self,
+        model: nn.Module,
+        order: Tensor,
+        manner: _Manner,
+        precision: float,
+        enough: Callable[[], bool],
+    ) -> _Blocks:
+        n_parameters = sum(part.numel() for part in model.parameters() if part.requires_grad)
+        first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
+        blocks = _Blocks(
+            most=_blocks_kept(n_parameters),
+            unit=manner.unit,
+            next_examples=max(1, round(first / manner.unit)) * manner.unit,
+        )
+        n_train = None if manner.draws else self._n_train
+        seen, whole = 0, len(order) - len(order) % manner.unit
+        while seen < whole:
+            stop = min(seen + blocks.next_examples, whole)
+            blocks.add(self._block(model, order[seen:stop], manner))
+            seen = stop
+            if len(blocks) >= _FEWEST_BLOCKS and enough():
+                break
+            if len(blocks) == blocks.most:
+                if is_precise(noise_scale(blocks.sample(n_train)).scale, precision):
+                    break
+                blocks.merge()
+        return blocks
+
+    def _block(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
+        """One block, in passes that fit into memory."""
+        while True:
+            step = manner.unit if manner.per_example is None else self._pass_examples
+            try:
+                return _Block.of(
+                    [self._passed(model, part, manner) for part in chosen.split(step)],
+                    n_examples=len(chosen),
+                )
+            except Exception as error:
+                if not is_out_of_memory(error) or manner.per_example is None or step == 1:
+                    raise
+            self._pass_examples = step // 2
+
+    def _passed(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
+        batch = self._fetched(chosen)
+        # Counted in units of weight, so that blocks of unlike weight can be put together.
+        weight = weight_of(self._workload, batch)
+        if manner.per_example is None:
+            gradient = batch_gradient(self._workload, model, batch)
+            squares = gradient.square().sum().unsqueeze(0)
+        else:
+            gradient, squares = manner.per_example.of(self._workload, model, batch)
+        mean_weight = weight / len(chosen)
+        return _Block(
+            n_examples=len(chosen),
+            weight=weight,
+            gradient=gradient.detach() * mean_weight,
+            unit_sq=float(squares.double().mean()) * mean_weight**2,
+        )
+
+    def _fetched(self, chosen: Tensor) -> Batch:
+        batch = on_device(examples_at(self._workload, chosen), self._device)
+        return batch if self._workload.augment is None else self._workload.augment(batch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Manner:
+    """How gradients are taken of one model.
+
+    Attributes:
+        per_example: of single examples; None: they have none of their own.
+        unit: examples whose gradient is taken as one.
+        draws: whether gradients depend on random numbers.
+    """
+
+    per_example: PerExample | None
+    unit: int
+    draws: bool
+
+    @property
+    def name(self) -> str:
+        return "micro-batches" if self.per_example is None else self.per_example.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Block:
+    """The gradients of some examples, each times its weight.
+
+    Attributes:
+        n_examples: how many.
+        weight: their weights' sum.
+        gradient: the mean over the examples, shape (P,).
+        unit_sq: the mean squared norm of the units.
+    """
+
+    n_examples: int
+    weight: float
+    gradient: Tensor
+    unit_sq: float
+
+    @classmethod
+    def of(cls, parts: list[_Block], *, n_examples: int) -> _Block:
+        """Several as one."""
+        first, *others = parts
+        if not others:
+            return first
+        gradient = first.gradient * (first.n_examples / n_examples)
+        for part in others:
+            gradient += part.gradient * (part.n_examples / n_examples)
+        return cls(
+            n_examples=n_examples,
+            weight=math.fsum(part.weight for part in parts),
+            gradient=gradient,
+            unit_sq=math.fsum(part.unit_sq * part.n_examples for part in parts) / n_examples,
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class _Blocks:
+    """Blocks of gradients, at most so many; `merge` makes one of two neighbors.
+
+    Attributes:
+        most: a power of two.
+        unit: examples whose gradient is taken as one.
+        next_examples: of the block that comes next.
+    """
+
+    most: int
+    unit: int
+    next_examples: int
+    _blocks: list[_Block] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def add(self, block: _Block) -> None:
+        self._blocks.append(block)
+
+    def merge(self) -> None:
+        pairs = zip(self._blocks[::2], self._blocks[1::2], strict=True)
+        self._blocks = [
+            _Block.of(list(pair), n_examples=sum(part.n_examples for part in pair))
+            for pair in pairs
+        ]
+        self.next_examples *= 2
+
+    def sample(self, n_train: int | None, scales: Tensor | None = None) -> GradientSample:
+        """What was seen; each gradient multiplied with `scales`, shape (P,)."""
+        sizes = tuple(block.n_examples for block in self._blocks)
+        mean_weight = math.fsum(block.weight for block in self._blocks) / sum(sizes)
+        stacked = torch.stack([block.gradient for block in self._blocks]) / mean_weight
+        if scales is not None:
+            stacked *= scales
+        products = (stacked @ stacked.T).double().cpu()
+        return GradientSample(
+            n_train=n_train,
+            unit_examples=self.unit,
+            block_examples=sizes,
+            unit_sq=tuple(block.unit_sq / mean_weight**2 for block in self._blocks),
+            products=tuple(map(tuple, products.tolist())),
+        )
+
+
+def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
+    """What Adam multiplies each entry of the gradient with, shape (P,), up to the learning rate.
+
+    It is 1 / (sqrt(v) + eps), with v corrected for its start at 0.
+
+    Returns:
+        None: the optimizer is none of Adam's kind, or has taken no step.
+    """
+    parts = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if not parameter.requires_grad:
+                continue
+            state = optimizer.state.get(parameter, {})
+            if "exp_avg_sq" not in state or "step" not in state or "betas" not in group:
+                return None
+            correction = 1 - group["betas"][1] ** float(state["step"])
+            spread = (state["exp_avg_sq"] / correction).sqrt() + group["eps"]
+            parts.append((1 / spread).float().flatten())
+    return torch.cat(parts) if parts else None
+
+
+def is_precise(scale: Estimate, precision: float) -> bool:
+    """Whether the interval reaches at most this fraction of the estimate either way."""
+    if scale.estimate is None or scale.low is None or scale.high is None:
+        return False
+    far = max(scale.high - scale.estimate, scale.estimate - scale.low)
+    return far <= precision * scale.estimate
+
+
+def _blocks_kept(n_parameters: int) -> int:
+    """A power of two."""
+    fitting = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, _KEPT_BYTES // (4 * max(1, n_parameters))))
+    return 1 << (fitting.bit_length() - 1)
