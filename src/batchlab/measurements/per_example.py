@@ -98,10 +98,13 @@ def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
     total = torch.zeros(())
     squares = []
     for index, weight in enumerate(weights):
+        if weight == 0:  # without weight it may have no loss, such as 0/0
+            squares.append(torch.zeros(()))
+            continue
         gradient = batch_gradient(workload, model, _sliced(batch, index, index + 1)) * weight
         squares.append(gradient.square().sum())
         total = total.to(gradient) + gradient
-    return total / len(weights), torch.stack(squares)
+    return total / len(weights), torch.stack([square.to(total) for square in squares])
 
 
 def by_vmap(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
@@ -126,7 +129,8 @@ def by_vmap(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             found = of_each(trained, _sliced(batch, start, min(start + chunk, n)))
         flat = torch.cat([widened(part).flatten(1) for part in found.values()], dim=1)
-        flat *= weights[start : start + chunk].to(flat).unsqueeze(1)
+        weight = weights[start : start + chunk].to(flat).unsqueeze(1)
+        flat = torch.where(weight == 0, 0.0, flat * weight)
         squares.append(flat.square().sum(dim=1))
         total = total.to(flat) + flat.sum(dim=0)
     return total / n, torch.cat(squares)
