@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from batchlab.advice.advice import Advice
     from batchlab.advice.parts import Configuration
     from batchlab.commands.advise import advise
+    from batchlab.commands.noise import noise
     from batchlab.commands.profile import profile
     from batchlab.commands.save_weights import SavedWeights, save_weights
     from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
+    from batchlab.measurements.noise import Noise
     from batchlab.profiling.profile import Profile
     from batchlab.profiling.profile_point import ProfilePoint
     from batchlab.records.estimate import Estimate
@@ -38,6 +40,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Metric",
+    "Noise",
     "PointsFit",
     "Profile",
     "ProfilePoint",
@@ -52,6 +55,7 @@ __all__ = [
     "__version__",
     "advise",
     "fit",
+    "noise",
     "profile",
     "save_weights",
     "sweep",
@@ -64,6 +68,7 @@ _HOME = {
     "Estimate": "records.estimate",
     "Evaluation": "records.evaluation",
     "Metric": "workload.definition",
+    "Noise": "measurements.noise",
     "PointsFit": "fitting.fit",
     "Profile": "profiling.profile",
     "ProfilePoint": "profiling.profile_point",
@@ -77,6 +82,7 @@ _HOME = {
     "Workload": "workload.definition",
     "advise": "commands.advise",
     "fit": "fitting.fit",
+    "noise": "commands.noise",
     "profile": "commands.profile",
     "save_weights": "commands.save_weights",
     "sweep": "commands.sweep",

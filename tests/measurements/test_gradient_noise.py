@@ -58,6 +58,7 @@ def softmax() -> tuple[Workload, nn.Module, float, float]:
     return workload, model, trace, grad_sq
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [least_squares, softmax])
 def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
     problem: Callable[[], tuple[Workload, nn.Module, float, float]],

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from tests.reference.made_up_advice import KINDS, made_up_advice
+from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
 from batchlab.fitting.fit import PointsFit, fit
@@ -136,3 +137,11 @@ def test_a_view_fetches_and_runs_nothing() -> None:
 def test_what_has_no_view_is_refused() -> None:
     with pytest.raises(TypeError, match="a str has no view"):
         notebook_view("words")  # type: ignore[arg-type]
+
+
+def test_noise_is_shown_with_what_it_means_and_every_step() -> None:
+    words = shape(made_up_noise()._repr_html_()).words
+
+    assert "Gradient noise of made up" in words
+    assert "of the gradient's squared length is noise" in words
+    assert "all examples" not in words

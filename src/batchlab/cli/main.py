@@ -26,7 +26,17 @@ from batchlab.version import __version__
 _STARTED_S = time.monotonic()
 
 # One file a command: cli/advise.py holds the function advise.
-COMMANDS = ("advise", "sweep", "profile", "fit", "report", "weights", "workloads", "completion")
+COMMANDS = (
+    "advise",
+    "sweep",
+    "profile",
+    "noise",
+    "fit",
+    "report",
+    "weights",
+    "workloads",
+    "completion",
+)
 
 
 class CommandFiles(MutableMapping[str, click.Command]):
@@ -92,8 +102,8 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
     except BatchlabError as error:
         return _refused(_one_line(str(error)), 1)
     except (KeyboardInterrupt, click.Abort):
-        # A profile is measured in one go: nothing of it is kept.
-        kept = "" if arguments[:1] == ["profile"] else "; everything so far is stored"
+        # These are measured in one go: nothing of them is kept.
+        kept = "" if arguments[:1] in (["profile"], ["noise"]) else "; everything so far is stored"
         print(f"interrupted{kept}. To go on: {invocation.command_line}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `batchlab ... | head`: what is left in the buffer has no reader

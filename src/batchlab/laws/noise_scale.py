@@ -47,8 +47,7 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
 
     Returns:
         The three estimates, with n the number of blocks. Where |G|^2 cannot be told from 0 the
-        scale has no estimate; its reason says from which number on it lies, and about how many
-        examples would tell.
+        scale has a lower bound and no estimate; its reason says about how many examples would tell.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1, for the estimators; Fieller
         1954 for the ratio.
@@ -147,15 +146,17 @@ def _ratio(
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
     needed = math.ceil(more * sample.n_examples)
-    return Estimate.cannot_tell(
-        Reason.of(
+    return Estimate(
+        estimate=None,
+        low=at_least,
+        high=None,
+        n=len(sample.block_examples),
+        reason=Reason.of(
             "gradient_lost_in_noise",
             n=sample.n_examples,
             value=grad_sq,
             low=grad_sq - half,
             high=grad_sq + half,
-            at_least=at_least,
             n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
         ),
-        n=len(sample.block_examples),
     )

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import PointsFit
+from batchlab.measurements.noise import Noise
 from batchlab.profiling.profile import Profile
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.advice.text import cost_text
 from batchlab.report.fit.text import across_text, group_facts, group_name, group_table, method_text
+from batchlab.report.noise.text import noise_facts, noise_table, noise_title
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Table
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title
@@ -59,7 +61,9 @@ def notebook_view(shown: object) -> str:
 
 @singledispatch
 def _parts(shown: object) -> Iterator[_Part]:
-    raise TypeError(f"a {type(shown).__name__} has no view; an Advice, Profile or PointsFit has")
+    raise TypeError(
+        f"a {type(shown).__name__} has no view; an Advice, Profile, Noise or PointsFit has"
+    )
 
 
 @_parts.register
@@ -121,6 +125,11 @@ def _(shown: Profile) -> Iterator[_Part]:
         facts=tuple(profile_facts(shown)),
         table=profile_table(shown),
     )
+
+
+@_parts.register
+def _(shown: Noise) -> Iterator[_Part]:
+    yield _Part(title=noise_title(shown), facts=tuple(noise_facts(shown)), table=noise_table(shown))
 
 
 @_parts.register

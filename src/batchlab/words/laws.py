@@ -88,12 +88,13 @@ MESSAGES: dict[str, Message] = {
     # The gradient noise scale.
     "gradient_lost_in_noise": N_(
         "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} to "
-        "{high:.3g}), so the noise scale is above {at_least:.3g}; about {n_needed} examples would "
-        "tell"
+        "{high:.3g}); about {n_needed} examples would tell"
     ),
     "gradient_not_finite": N_(
         "the gradient holds values that are not finite; lower the learning rate or look at the loss"
     ),
+    "loss_not_finite": N_("the loss was not finite after step {step}"),
+    "noise_out_of_time": N_("the budget ended before step {step} was measured"),
     # Plateaus.
     "no_level_after_bad_end": N_("the trial ended as {status:term}: there is no level to reach"),
     "no_validation_at_epoch_end": N_(

@@ -1,0 +1,71 @@
+"""`batchlab noise`: how noisy the gradient is along a training."""
+
+from __future__ import annotations
+
+import click
+
+from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import (
+    device_option,
+    json_option,
+    memory_limit_option,
+    settings_option,
+    workload_argument,
+)
+from batchlab.cli.output import at_work
+from batchlab.cli.values import SECONDS
+
+
+@click.command()
+@workload_argument
+@click.option(
+    "--steps",
+    type=click.IntRange(min=0),
+    help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
+    "or 10 epochs.",
+)
+@settings_option
+@memory_limit_option
+@click.option(
+    "--budget",
+    type=SECONDS,
+    default="60s",
+    show_default=True,
+    help="Ceiling on the time of the whole command.",
+)
+@json_option
+@device_option
+@click.pass_obj
+def noise(
+    invocation: Invocation,
+    workload: str,
+    steps: int | None,
+    settings: dict[str, str],
+    memory_limit: int | None,
+    budget: float,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Measure the gradient noise scale along a training.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    The workload is trained as it is. At its initial weights, and at steps that double from point to
+    point, gradients of training examples tell how large a batch must be for its gradient to be more
+    than noise.
+    """
+    with at_work() as progress:
+        from batchlab.commands.noise import noise as run_noise
+        from batchlab.report.noise.text import noise_text  # now, while there is time
+
+        made = run_noise(
+            workload,
+            steps=steps,
+            settings=settings,
+            device=device,
+            memory_limit_bytes=memory_limit,
+            budget_s=budget,
+            reserved_s=invocation.reserved_s(budget, None),
+            listener=progress,
+        )
+    print(made.to_json() if as_json else noise_text(made), end="\n" if as_json else "")

@@ -1,0 +1,186 @@
+"""Noise: `batchlab.noise`, how noisy a workload's gradient is along its own training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from batchlab.commands.budget import Budget
+from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.machine import environment
+from batchlab.measurements.noise import Noise
+from batchlab.measurements.noise_run import NoiseRequest, geometric_steps, measure_noise_along
+from batchlab.planning.sweep_request import check_batch_norm, checked_request, plan_trials
+from batchlab.processes.children import Child, Ended
+from batchlab.random_state import untouched_randomness
+from batchlab.records.noise_point import NoisePoint
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.reason import Reason
+from batchlab.records.trial import Setting, Trial
+from batchlab.words.reasons import reason_text
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import LoadedWorkload, loaded_workload
+
+_DEFAULT_BUDGET_S = 60.0
+# Of the budget, that one point may take.
+_POINT_FRACTION = 0.2
+# Of a workload that does not say how long a training is.
+_DEFAULT_EPOCHS = 10
+
+
+def noise(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    steps: int | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
+    budget_s: float | None = None,
+    reserved_s: float = 0.0,
+    listener: ProgressListener | None = None,
+) -> Noise:
+    """Measure the gradient noise scale of `workload` along a training of its own configuration.
+
+    It is measured at the initial weights and at steps that double from point to point, in a process
+    of its own. At each, as many examples are taken as give an interval of 20 % either way, or all.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        steps: the last step to measure at; 0: the initial weights alone; None: the end of the
+            workload's planned training, or of 10 epochs.
+        settings: of the workload or its optimizer.
+        device: "cpu", "cuda" or "cuda:1".
+        memory_limit_bytes: what the process may ask for; None: what there is.
+        budget_s: a ceiling in seconds for the whole call; None: 60.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
+        listener: told how it gets on.
+
+    Returns:
+        The noise at every point that the budget reached.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded or trained.
+        BudgetError: the budget ended before the first point.
+    """
+    budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    listener = listener or Silent()
+    if steps is not None and steps < 0:
+        raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
+    with untouched_randomness():
+        loaded = loaded_workload(workload, settings or {})
+        trial = _own_trial(loaded, device)
+        last_step = _last_step(loaded.workload, trial, steps)
+        prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
+        del loaded, workload
+        summary = prepared.summary(None)
+        check_batch_norm(summary, [trial])
+        prepared.let_go_of_data()
+        request = NoiseRequest(
+            trial=trial,
+            steps=geometric_steps(last_step),
+            device=device,
+            point_s=_POINT_FRACTION * budget.time_limit_s(),
+            memory_limit_bytes=memory_limit_bytes,
+        )
+        found = environment()
+        points, stopped = _measured(prepared, request, listener)
+    return Noise(
+        workload_id=summary.workload_id,
+        workload=summary.name,
+        n_train=summary.n_train,
+        batch_size=trial.batch_size,
+        learning_rate=trial.learning_rate,
+        device=trial.device,
+        environment=found,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        points=points,
+        steps=request.steps,
+        stopped=stopped,
+    )
+
+
+def _own_trial(loaded: LoadedWorkload, device: str) -> Trial:
+    """The workload's own configuration over its planned training, seed 0."""
+    (trial,) = plan_trials(
+        loaded,
+        checked_request(
+            batch_sizes=(loaded.workload.batch_size,),
+            learning_rates=None,
+            seeds=1,
+            epochs=_epochs(loaded.workload),
+            steps=None,
+            scaling_rule="none",
+            sampling="reshuffle",
+            drop_last=False,
+            micro_batch_size=None,
+            device=device,
+        ),
+    )
+    return trial
+
+
+def _epochs(workload: Workload) -> int:
+    return workload.epochs or _DEFAULT_EPOCHS
+
+
+def _last_step(workload: Workload, trial: Trial, steps: int | None) -> int:
+    """The last step to measure at.
+
+    Raises:
+        UsageError: it lies beyond a learning-rate schedule.
+    """
+    planned = trial.plan.steps_in(_epochs(workload))
+    if steps is not None and steps > planned and workload.schedule is not None:
+        raise UsageError(
+            f"steps={steps}: the learning rate of workload {workload.name!r} has a schedule over "
+            f"{_epochs(workload)} epochs, which are {planned} steps; ask for at most as many"
+        )
+    return planned if steps is None else steps
+
+
+def _measured(
+    prepared: PreparedWorkload, request: NoiseRequest, listener: ProgressListener
+) -> tuple[tuple[NoisePoint, ...], Reason | None]:
+    """The points in their order, and why there are not more of them.
+
+    Raises:
+        BudgetError: there is none, for the time has run out.
+        WorkloadError: there is none, for another reason.
+    """
+    listener.phase("measuring gradient noise along a training of the workload's own configuration")
+    points: list[NoisePoint] = []
+    child = Child(measure_noise_along, prepared.packed, request)
+    try:
+        while child.connection.poll(prepared.budget.time_limit_s()):
+            said = child.receive()
+            if isinstance(said, Ended):
+                return _ended(prepared, points, said)
+            points.append(said)
+            listener.progress(
+                done_fraction=len(points) / len(request.steps),
+                left_s=None,
+                text=f"step {said.step}",
+            )
+        if points:
+            return tuple(points), Reason.of("noise_out_of_time", step=request.steps[len(points)])
+        assert prepared.budget.seconds is not None
+        raise BudgetError(
+            f"budget {prepared.budget.seconds:.3g} s: it ended before the noise of the initial "
+            f"weights was measured; give a larger --budget"
+        )
+    finally:
+        child.kill()
+
+
+def _ended(
+    prepared: PreparedWorkload, points: list[NoisePoint], ended: Ended
+) -> tuple[tuple[NoisePoint, ...], Reason | None]:
+    reason = ended.value if ended.status is None else ended.reason
+    if not points:
+        raise WorkloadError(
+            f"workload {prepared.loaded.reference!r}: the noise of its gradient cannot be "
+            f"measured: {reason_text(reason)}"
+        )
+    return tuple(points), reason

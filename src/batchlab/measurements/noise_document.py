@@ -1,0 +1,129 @@
+"""NoiseDocument: what `batchlab noise --json` prints, described by docs/schema/noise.json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from batchlab.laws.noise_scale import NoiseScale, noise_scale
+from batchlab.records.estimate import Estimate
+from batchlab.records.json_document import SCHEMA
+from batchlab.records.noise_point import NoisePoint
+from batchlab.records.reason import Reason
+from batchlab.version import __version__
+from batchlab.words.document import document_text, plain
+
+if TYPE_CHECKING:
+    from batchlab.measurements.noise import Noise
+
+
+class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured; it was trained with its own `batch_size` and `learning_rate`."""
+
+    workload_id: str
+    name: str
+    n_train: int
+    batch_size: int
+    learning_rate: float
+
+
+class NoisePointDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The noise at one step.
+
+    `way` says how the gradients of single examples were taken, or that micro-batches of
+    `unit_examples` were. `by_micro_batches` is the noise scale from the blocks of examples alone,
+    as accumulation sees them. `preconditioned` is that of the gradients as Adam rescales them,
+    tr(P Sigma P) / |P G|^2; null without Adam and before its first step.
+    """
+
+    step: int
+    samples: int
+    way: str
+    unit_examples: int
+    n_examples: int
+    gradient_noise_scale: Estimate
+    gradient_norm_squared: Estimate
+    noise_trace: Estimate
+    by_micro_batches: Estimate
+    preconditioned: Estimate | None
+    took_s: float
+
+
+class NoiseDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The gradient noise scale along a training, in examples.
+
+    The first three are of the last point of `along`, at `step`. The n of an estimate is the number
+    of blocks of examples. `stopped` says why not all of `steps` were measured.
+    """
+
+    schema: int
+    command: str
+    batchlab: str
+    workload: NoiseWorkload
+    device: str
+    environment: dict[str, str]
+    created_at: str
+    store: str | None
+    report: str | None
+    step: int
+    gradient_noise_scale: Estimate
+    gradient_norm_squared: Estimate
+    noise_trace: Estimate
+    along: tuple[NoisePointDocument, ...]
+    steps: tuple[int, ...]
+    stopped: Reason | None
+
+
+def to_json(noise: Noise) -> str:
+    """The document as JSON text; unknown is null."""
+    return document_text(_document(noise))
+
+
+def to_dict(noise: Noise) -> dict[str, Any]:
+    """The document as plain dicts, lists and numbers."""
+    made: dict[str, Any] = plain(_document(noise))
+    return made
+
+
+def _document(noise: Noise) -> NoiseDocument:
+    return NoiseDocument(
+        schema=SCHEMA,
+        command="noise",
+        batchlab=__version__,
+        workload=NoiseWorkload(
+            workload_id=noise.workload_id,
+            name=noise.workload,
+            n_train=noise.n_train,
+            batch_size=noise.batch_size,
+            learning_rate=noise.learning_rate,
+        ),
+        device=noise.device,
+        environment=dict(noise.environment),
+        created_at=noise.created_at,
+        store=None,
+        report=None,
+        step=noise.points[-1].step,
+        gradient_noise_scale=noise.gradient_noise_scale,
+        gradient_norm_squared=noise.gradient_norm_squared,
+        noise_trace=noise.noise_trace,
+        along=tuple(_point(noise, point, found) for point, found in noise.along),
+        steps=noise.steps,
+        stopped=noise.stopped,
+    )
+
+
+def _point(noise: Noise, point: NoisePoint, found: NoiseScale) -> NoisePointDocument:
+    return NoisePointDocument(
+        step=point.step,
+        samples=point.samples,
+        way=point.way,
+        unit_examples=point.sample.unit_examples,
+        n_examples=point.sample.n_examples,
+        gradient_noise_scale=found.scale,
+        gradient_norm_squared=found.grad_sq,
+        noise_trace=found.trace,
+        by_micro_batches=noise_scale(point.sample.by_blocks).scale,
+        preconditioned=noise.preconditioned(point),
+        took_s=point.took_s,
+    )

@@ -1,0 +1,1 @@
+"""Noise: the gradient noise scale along a training, as people read it."""

@@ -1,0 +1,151 @@
+"""NoiseText: the noise of a gradient along a training, as plain text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from batchlab.laws.noise_scale import NoiseScale
+from batchlab.measurements.noise import Noise
+from batchlab.records.estimate import Estimate
+from batchlab.records.noise_point import NoisePoint
+from batchlab.report.parts.estimate_text import interval_only_text
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
+from batchlab.words.reasons import reason_text
+
+WIDTH = 88
+# A batch so many times as large as the noise scale has hardly any noise left: a tenth.
+_HARDLY_NOISE = 0.1
+
+
+def noise_text(noise: Noise) -> str:
+    """The noise scale for people: what it means for the batch size in use, then a table.
+
+    Returns:
+        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+    """
+    facts = "\n".join(_wrapped(f"- {fact}") for fact in noise_facts(noise))
+    return f"{noise_title(noise)}\n\n{facts}\n\n{noise_table(noise).to_text()}\n"
+
+
+def noise_title(noise: Noise) -> str:
+    """What was measured."""
+    return text(
+        "Gradient noise of {workload}, trained with batch size {size} at learning rate {rate:rate}",
+        workload=noise.workload,
+        size=noise.batch_size,
+        rate=noise.learning_rate,
+    )
+
+
+def noise_table(noise: Noise) -> Table:
+    """One row a point of the training."""
+    return Table(
+        caption=text("Gradient noise of {workload} by step", workload=noise.workload),
+        columns=(
+            Column(key="step", quantity="step"),
+            Column(key="epoch", quantity="epochs_to_target", label=text("epochs")),
+            Column(
+                key="gradient_noise_scale",
+                quantity="critical_batch_size",
+                label=text("noise scale"),
+            ),
+            Column(key="interval", quantity="interval", label=text("95 %")),
+            Column(key="grad_sq", quantity="ratio", label="|G|²"),
+            Column(key="trace", quantity="ratio", label="tr Σ"),
+            Column(key="preconditioned", quantity="critical_batch_size", label=text("for Adam")),
+            Column(key="n_examples", quantity="step", label=text("examples")),
+        ),
+        rows=tuple(_row(noise, point, found) for point, found in noise.along),
+    ).without_empty_columns()
+
+
+def _row(noise: Noise, point: NoisePoint, found: NoiseScale) -> tuple[Value, ...]:
+    adam = noise.preconditioned(point)
+    return (
+        point.step,
+        point.samples / noise.n_train,
+        found.scale.estimate,
+        text("all examples") if noise.is_whole(point) else _interval(found),
+        found.grad_sq.estimate,
+        found.trace.estimate,
+        None if adam is None else adam.estimate,
+        point.sample.n_examples,
+    )
+
+
+def _interval(found: NoiseScale) -> str:
+    return interval_only_text("critical_batch_size", found.scale)
+
+
+def noise_facts(noise: Noise) -> Iterator[str]:
+    """What follows for the batch size in use, a sentence or two each."""
+    last = noise.points[-1]
+    yield _meaning(noise, noise.gradient_noise_scale, last.step)
+    yield from _growth(noise)
+    yield text(
+        "It is measured at single moments and is no critical batch size: how much a larger batch "
+        "saves shows in training alone (batchlab advise)."
+    )
+    if last.way == "micro-batches":
+        yield text(
+            "Its examples have no gradients of their own (batch normalization, or a loss that "
+            "couples them): the noise is that of micro-batches of {n}.",
+            n=last.sample.unit_examples,
+        )
+    lost = next((found.scale.reason for _, found in noise.along if found.scale.reason), None)
+    if lost is not None:
+        yield text("Where there is a bound only, {reason}.", reason=reason_text(lost))
+    if noise.stopped is not None:
+        yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
+
+
+def _meaning(noise: Noise, scale: Estimate, step: int) -> str:
+    size = noise.batch_size
+    if scale.estimate is None:
+        return text(
+            "At step {step} the noise scale is above {low:critical_batch_size} examples.",
+            step=step,
+            low=scale.low,
+        )
+    ratio = scale.estimate / size
+    message = _NOISY if ratio > _HARDLY_NOISE else _CLEAR
+    return text(message, step=step, scale=scale.estimate, size=size, share=ratio / (1 + ratio))
+
+
+_NOISY = N_(
+    "At step {step} the noise scale is {scale:critical_batch_size} examples: in a batch of {size}, "
+    "{share:whole_percent} of the gradient's squared length is noise."
+)
+_CLEAR = N_(
+    "At step {step} the noise scale is {scale:critical_batch_size} examples: the gradient of a "
+    "batch of {size} is nearly that of the whole training set."
+)
+
+
+def _growth(noise: Noise) -> Iterator[str]:
+    told = [
+        (point.step, found.scale.estimate)
+        for point, found in noise.along
+        if found.scale.estimate is not None
+    ]
+    if len(told) < 2:
+        return
+    (first_step, first), (last_step, last) = told[0], told[-1]
+    yield text(
+        "It goes from {first:critical_batch_size} at step {first_step} to "
+        "{last:critical_batch_size} at step {last_step}: {times:two_digits} times.",
+        first=first,
+        first_step=first_step,
+        last=last,
+        last_step=last_step,
+        times=last / first,
+    )
+
+
+def _wrapped(fact: str) -> str:
+    return textwrap.fill(
+        fact, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,60 @@
+"""Made-up noise along a training: gradients of Gaussian examples with a known mean and spread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batchlab.measurements.noise import Noise
+from batchlab.records.gradient_sample import GradientSample
+from batchlab.records.noise_point import NoisePoint
+from batchlab.records.reason import Reason
+
+N_TRAIN = 10_000
+DIMENSION = 20
+
+
+def made_up_sample(scale: float, *, seed: int = 0, block: int = 64) -> GradientSample:
+    """Sixteen blocks of examples whose noise scale is `scale`; infinite: their mean is 0."""
+    stream = np.random.default_rng(seed)
+    mean = (1 / scale) ** 0.5
+    blocks = mean + stream.standard_normal((16, block, DIMENSION))
+    means = blocks.mean(axis=1)
+    return GradientSample(
+        n_train=N_TRAIN,
+        unit_examples=1,
+        block_examples=(block,) * 16,
+        unit_sq=tuple((blocks**2).sum(axis=2).mean(axis=1).tolist()),
+        products=tuple(map(tuple, (means @ means.T).tolist())),
+    )
+
+
+def made_up_point(step: int, scale: float, *, adam: bool = False) -> NoisePoint:
+    sample = made_up_sample(scale, seed=step)
+    return NoisePoint(
+        step=step,
+        samples=64 * step,
+        way="layers",
+        sample=sample,
+        preconditioned=sample.by_blocks if adam else None,
+        took_s=0.1,
+    )
+
+
+def made_up_noise(
+    *points: NoisePoint, steps: tuple[int, ...] = (), stopped: Reason | None = None
+) -> Noise:
+    """A noise scale that grows from 20 to 200, if no points are given."""
+    chosen = points or (made_up_point(0, 20.0), made_up_point(100, 200.0))
+    return Noise(
+        workload_id="w",
+        workload="made up",
+        n_train=N_TRAIN,
+        batch_size=64,
+        learning_rate=0.1,
+        device="cpu",
+        environment=(("python", "3.11"),),
+        created_at="2026-01-01T00:00:00+00:00",
+        points=chosen,
+        steps=steps or tuple(point.step for point in chosen),
+        stopped=stopped,
+    )

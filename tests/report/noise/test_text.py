@@ -1,0 +1,82 @@
+"""The noise of a gradient as text: what it means for the batch in use, then the table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tests.reference.made_up_noise import made_up_noise, made_up_point
+
+from batchlab.laws.noise_scale import noise_scale
+from batchlab.records.reason import Reason
+from batchlab.report.noise.text import noise_text
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_it_says_what_share_of_the_gradient_is_noise_in_the_batch_in_use() -> None:
+    noise = made_up_noise()
+    scale = noise.gradient_noise_scale.estimate
+    assert scale is not None
+
+    said = words(noise_text(noise))
+
+    share = scale / 64 / (1 + scale / 64)
+    assert f"in a batch of 64, {100 * share:.0f} % of the gradient's squared length" in said
+    assert "is no critical batch size" in said
+
+
+def test_it_says_how_it_grows() -> None:
+    assert "It goes from" in words(noise_text(made_up_noise()))
+    assert "It goes from" not in words(noise_text(made_up_noise(made_up_point(0, 20.0))))
+
+
+def test_a_batch_far_above_the_noise_scale_has_hardly_any_noise() -> None:
+    said = words(noise_text(made_up_noise(made_up_point(0, 1.0))))
+
+    assert "the gradient of a batch of 64 is nearly that of the whole training set" in said
+
+
+def test_a_gradient_lost_in_noise_has_a_bound_and_says_what_would_tell() -> None:
+    point = made_up_point(0, math.inf)
+
+    said = words(noise_text(made_up_noise(point)))
+
+    assert noise_scale(point.sample).scale.estimate is None
+    assert "At step 0 the noise scale is above" in said
+    assert "Where there is a bound only, the gradient is lost in the noise of 1024 ex" in said
+    assert "examples would tell." in said
+
+
+def test_the_table_has_a_row_a_point_and_adam_a_column_where_it_is_known() -> None:
+    points = (made_up_point(0, 20.0), made_up_point(7, 30.0, adam=True))
+
+    with_adam = noise_text(made_up_noise(*points)).splitlines()
+    without = noise_text(made_up_noise(points[0]))
+
+    assert any(line.split()[:2] == ["7", "0.0448"] for line in with_adam)
+    assert any("for Adam" in line for line in with_adam)
+    assert "for Adam" not in without
+
+
+def test_where_all_examples_were_seen_there_is_no_interval() -> None:
+    point = made_up_point(0, 20.0)
+    whole = replace(point, sample=replace(point.sample, n_train=1024))
+
+    assert "all examples" in noise_text(made_up_noise(whole))
+    assert "all examples" not in noise_text(made_up_noise(point))
+
+
+def test_examples_without_gradients_of_their_own_are_named_with_the_micro_batch() -> None:
+    point = made_up_point(0, 20.0)
+    units = replace(point, way="micro-batches", sample=point.sample.by_blocks)
+
+    assert "the noise is that of micro-batches of 64." in words(noise_text(made_up_noise(units)))
+
+
+def test_what_was_not_measured_is_said_with_its_reason() -> None:
+    noise = made_up_noise(stopped=Reason.of("noise_out_of_time", step=200))
+
+    assert "Not measured to the end: the budget ended before step 200" in words(noise_text(noise))
