@@ -110,14 +110,10 @@ def time_row(name: str, workload: Workload, epochs: int) -> str:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    workloads = [
-        (
-            " ".join([name, *map("=".join, chosen.items())]),
-            loaded_workload(name, chosen).workload,
-            n,
-        )
-        for name, chosen, n in BUILT_IN
-    ]
+    workloads = []
+    for name, chosen, n in BUILT_IN:
+        label = " ".join([name, *map("=".join, chosen.items())])
+        workloads.append((label, loaded_workload(name, chosen).workload, n))
     workloads.append(("cnn (of the record)", WORKLOADS["cnn"](), 256))
     torch.set_num_threads(1)
     print("| workload | batch | backward | way | times as long | by vmap | one by one |")
