@@ -1,0 +1,323 @@
+"""Workloads that are right under accumulation, and faults to break them with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from batchlab.workload.definition import Batch, Workload
+
+N = 60
+PADDING, WORDS = 0, 12
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def whole_numbers(below: int, *shape: int, seed: int = 0) -> Tensor:
+    return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _workload(name: str, model: Callable[[], nn.Module], **fields: Any) -> Workload:
+    return Workload(name=name, model=model, validation=None, batch_size=8, **fields)
+
+
+# A classifier of vectors.
+
+
+def _classified(model: nn.Module, batch: Batch) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def vectors(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
+    def mlp() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 4))
+
+    given: dict[str, Any] = {
+        "loss": _classified,
+        "train": (numbers(N, 6), whole_numbers(4, N)),
+        **fields,
+    }
+    return _workload("vectors", model or mlp, **given)
+
+
+# A regression on images.
+
+
+def _squared(model: nn.Module, batch: Batch) -> Tensor:
+    return (model(batch[0]).squeeze(1) - batch[1]).square().mean()
+
+
+def images(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
+    def network() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.SiLU(), nn.Flatten(), nn.Linear(144, 1)
+        )
+
+    given: dict[str, Any] = {
+        "loss": _squared,
+        "train": (numbers(N, 1, 8, 8), numbers(N, seed=1)),
+        **fields,
+    }
+    return _workload("images", model or network, **given)
+
+
+# Words, some sentences shorter than others.
+
+
+class Reader(nn.Module):
+    """Guesses each next word from the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(WORDS, 8)
+        self.hidden, self.scores = nn.Linear(8, 16), nn.Linear(16, WORDS)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Scores, shape (n, length, words)."""
+        scores: Tensor = self.scores(torch.tanh(self.hidden(self.table(ids))))
+        return scores
+
+
+def sentences() -> Tensor:
+    ids = 1 + whole_numbers(WORDS - 1, N, 9)
+    for row, length in enumerate(2 + whole_numbers(8, N, seed=1)):
+        ids[row, int(length) :] = PADDING
+    return ids
+
+
+def _guessed(model: nn.Module, batch: Batch) -> Tensor:
+    (ids,) = batch
+    scores = model(ids[:, :-1])
+    return F.cross_entropy(scores.transpose(1, 2), ids[:, 1:], ignore_index=PADDING)
+
+
+def n_words(batch: Batch) -> float:
+    return float((batch[0][:, 1:] != PADDING).sum())
+
+
+def words(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
+    given: dict[str, Any] = {
+        "loss": _guessed,
+        "weight": n_words,
+        "train": (sentences(),),
+        **fields,
+    }
+    return _workload("words", model or Reader, **given)
+
+
+SOUND: dict[str, Callable[[], Workload]] = {
+    "vectors": vectors,
+    "images": images,
+    "words": words,
+}
+
+# The faults: each takes a sound workload and gives one that is not.
+
+
+class Wrapped(nn.Module):
+    """A model with something after its first argument, or around it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the model inside."""
+        y: Tensor = self.inner(x)
+        return y
+
+
+class Dropped(Wrapped):
+    """Dropout by function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.inner(x), 0.3, self.training)
+
+
+class Counted(Wrapped):
+    """Its outputs grow with every call."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__(inner)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y: Tensor = self.inner(x) * (1 + 0.1 * self.calls)
+        return y
+
+
+class Centred(Wrapped):
+    """It takes off a running mean of its outputs."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__(inner)
+        self.register_buffer("center", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        y = y * (1 + self.center)
+        with torch.no_grad():
+            self.center += 0.1 * (1 + y.mean().abs())
+        return y
+
+
+class Standardized(Wrapped):
+    """It takes off the batch's mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return y - 0.5 * y.mean(dim=0, keepdim=True)
+
+
+class Normalized(Wrapped):
+    """Batch normalization of whatever shape."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__(inner)
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        normal: Tensor = self.norm(y.reshape(len(y), 1, -1)).reshape(y.shape)
+        return y + normal
+
+
+class DroppedByLayer(Wrapped):
+    """Dropout by a layer."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__(inner)
+        self.drop = nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.drop(self.inner(x))
+        return y
+
+
+def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload], Workload]:
+    def broken(workload: Workload) -> Workload:
+        make = workload.model
+        return replace(workload, model=lambda: change(make()))
+
+    return broken
+
+
+def _with_loss(
+    change: Callable[[Workload, nn.Module, Batch], Tensor],
+) -> Callable[[Workload], Workload]:
+    def broken(workload: Workload) -> Workload:
+        return replace(workload, loss=lambda model, batch: change(workload, model, batch))
+
+    return broken
+
+
+def _units(workload: Workload, batch: Batch) -> float:
+    return float(len(batch[0])) if workload.weight is None else workload.weight(batch)
+
+
+def _clipped(model: nn.Module) -> nn.Module:
+    for part in model.parameters():
+        part.register_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3))
+    return model
+
+
+def _shortened(model: nn.Module) -> nn.Module:
+    for part in model.parameters():
+        part.register_hook(lambda gradient: gradient / (1e-6 + gradient.norm()))
+    return model
+
+
+def _penalized(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    """Examples are to be unlike each other."""
+    output = model(batch[0] if len(batch) > 1 else batch[0][:, :-1]).flatten(1)
+    return workload.loss(model, batch) + (output @ output.T).square().mean()
+
+
+def _hardest(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    singles = [
+        workload.loss(model, tuple(part[i : i + 1] for part in batch)) for i in range(len(batch[0]))
+    ]
+    return torch.stack(singles).max()
+
+
+def _scaled_in_place(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    if batch[0].is_floating_point():
+        batch[0].mul_(0.5)
+    else:
+        batch[0][:, 0] = 1
+    return workload.loss(model, batch)
+
+
+def _noisy(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    return workload.loss(model, batch) * (1 + 0.3 * torch.rand(()))
+
+
+def _mixed(batch: Batch) -> Batch:
+    """Each example with a part of its neighbor."""
+    x, *others = batch
+    if not x.is_floating_point():
+        return (torch.cat([x[:, :4], x.roll(1, 0)[:, 4:]], dim=1), *others)
+    return (0.7 * x + 0.3 * x.roll(1, 0), *others)
+
+
+def _unlike(batch: Batch) -> Tensor:
+    """A number above 0 for each example."""
+    flat = batch[0].flatten(1).double()
+    return 1 + flat.abs().sum(dim=1)
+
+
+def _by_size(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    """A mean whose weights nobody was told of."""
+    n = len(batch[0])
+    weights = _unlike(batch)
+    singles = [workload.loss(model, tuple(part[i : i + 1] for part in batch)) for i in range(n)]
+    return (torch.stack(singles) * weights).sum() / weights.sum()
+
+
+Fault = tuple[Callable[[Workload], Workload], str, str]
+"""What breaks it, the cause that must be named, and what its place must hold."""
+
+FAULTS: dict[str, Fault] = {
+    "sum": (
+        _with_loss(lambda w, model, batch: w.loss(model, batch) * _units(w, batch)),
+        "sum",
+        "loss",
+    ),
+    "root of the size": (
+        _with_loss(lambda w, model, batch: w.loss(model, batch) * len(batch[0]) ** 0.5),
+        "scaled_by_batch_size",
+        "loss",
+    ),
+    "mean with weights": (_with_loss(_by_size), "weight", ""),
+    "constant weight": (
+        lambda w: replace(w, weight=lambda _: 1.0),
+        "weight_not_additive",
+        "weight",
+    ),
+    "other weight": (
+        lambda w: replace(w, weight=lambda batch: float(_unlike(batch).square().sum())),
+        "wrong_weight",
+        "weight",
+    ),
+    "batch normalization": (_with_model(Normalized), "batch_norm", "norm"),
+    "dropout layer": (_with_model(DroppedByLayer), "dropout", "drop"),
+    "dropout by function": (_with_model(Dropped), "dropout", "model"),
+    "batch statistics": (_with_model(Standardized), "coupled", "Standardized"),
+    "penalty between examples": (_with_loss(_penalized), "coupled", "loss"),
+    "hardest example": (_with_loss(_hardest), "coupled", "loss"),
+    "mixed examples": (lambda w: replace(w, augment=_mixed), "coupled", "augment"),
+    "clipped gradients": (_with_model(_clipped), "gradient_hook", "weight"),
+    "shortened gradients": (_with_model(_shortened), "gradient_hook", "weight"),
+    "count of calls": (_with_model(Counted), "state", "model"),
+    "running mean": (_with_model(Centred), "state", "center"),
+    "written batch": (_with_loss(_scaled_in_place), "writes_into_batch", "loss"),
+    "random loss": (_with_loss(_noisy), "random_loss", "loss"),
+}
