@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from batchlab.advice.advice import Advice
     from batchlab.advice.parts import Configuration
     from batchlab.commands.advise import advise
+    from batchlab.commands.check import check
     from batchlab.commands.noise import noise
     from batchlab.commands.profile import profile
     from batchlab.commands.save_weights import SavedWeights, save_weights
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from batchlab.measurements.noise import Noise
     from batchlab.profiling.profile import Profile
     from batchlab.profiling.profile_point import ProfilePoint
+    from batchlab.records.accumulation import Accumulation
     from batchlab.records.estimate import Estimate
     from batchlab.records.evaluation import Evaluation
     from batchlab.records.study import Study
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from batchlab.workload.definition import Metric, Workload
 
 __all__ = [
+    "Accumulation",
     "Advice",
     "BatchlabError",
     "Configuration",
@@ -54,6 +57,7 @@ __all__ = [
     "Workload",
     "__version__",
     "advise",
+    "check",
     "fit",
     "noise",
     "profile",
@@ -62,6 +66,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Accumulation": "records.accumulation",
     "Advice": "advice.advice",
     "BatchlabError": "errors",
     "Configuration": "advice.parts",
@@ -81,6 +86,7 @@ _HOME = {
     "TrialRecord": "records.trial",
     "Workload": "workload.definition",
     "advise": "commands.advise",
+    "check": "commands.check",
     "fit": "fitting.fit",
     "noise": "commands.noise",
     "profile": "commands.profile",

@@ -31,12 +31,16 @@ COMMANDS = (
     "sweep",
     "profile",
     "noise",
+    "check",
     "fit",
     "report",
     "weights",
     "workloads",
     "completion",
 )
+
+# Measured in one go: nothing of them is kept when they are interrupted.
+_IN_ONE_GO = ("profile", "noise", "check")
 
 
 class CommandFiles(MutableMapping[str, click.Command]):
@@ -102,8 +106,8 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
     except BatchlabError as error:
         return _refused(_one_line(str(error)), 1)
     except (KeyboardInterrupt, click.Abort):
-        # These are measured in one go: nothing of them is kept.
-        kept = "" if arguments[:1] in (["profile"], ["noise"]) else "; everything so far is stored"
+        is_kept = not set(arguments[:1]) & set(_IN_ONE_GO)
+        kept = "; everything so far is stored" if is_kept else ""
         print(f"interrupted{kept}. To go on: {invocation.command_line}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `batchlab ... | head`: what is left in the buffer has no reader

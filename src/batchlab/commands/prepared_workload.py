@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from batchlab import errors
 from batchlab.commands.budget import Budget
@@ -19,6 +20,8 @@ from batchlab.training.evaluator import n_train_evaluated
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import size_of
 from batchlab.workload.loading import LoadedWorkload
+
+Kind = TypeVar("Kind")
 
 _CHECK_TIMEOUT_S = 300.0
 
@@ -82,7 +85,7 @@ class PreparedWorkload:
             timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
         )
         self.budget.refuse_if_out_of_time("checking the workload")
-        facts = _value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
+        facts = value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
         return _summary_of(self.loaded, facts)
 
     def _stored_summary(self, store: Path) -> WorkloadSummary | None:
@@ -119,8 +122,12 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
     )
 
 
-def _value_of(ended: Ended, kind: type[WorkloadFacts], what: str) -> WorkloadFacts:
-    """What the child returned, or its error raised here as the class it was."""
+def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
+    """What the child returned, or its error raised here as the class it was.
+
+    Raises:
+        WorkloadError: what it was asked about cannot be trained.
+    """
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value

@@ -197,7 +197,7 @@ class _Check:
 
     def _look_for_batch_norm(self) -> None:
         names = [
-            name
+            f"{name} ({type(module).__name__})"
             for name, module in self._model().named_modules()
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
         ]
@@ -217,7 +217,11 @@ class _Check:
         size = self._draws()
         if size is None:
             return True
-        layers = [name for name, module in self._model().named_modules() if _draws_in(module)]
+        layers = [
+            f"{name} ({type(module).__name__})"
+            for name, module in self._model().named_modules()
+            if _draws_in(module)
+        ]
         self.still.random_layers = True
         if self._draws() is None:
             self._add("dropout", ", ".join(layers) or "`model`", size, by_chance=True)

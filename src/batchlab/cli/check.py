@@ -1,0 +1,53 @@
+"""`batchlab check`: is the gradient the same under accumulation?"""
+
+from __future__ import annotations
+
+import click
+
+from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import device_option, json_option, settings_option, workload_argument
+from batchlab.cli.output import at_work
+from batchlab.cli.values import SECONDS
+
+
+@click.command()
+@workload_argument
+@settings_option
+@click.option(
+    "--budget",
+    type=SECONDS,
+    default="60s",
+    show_default=True,
+    help="Ceiling on the time of the whole command.",
+)
+@json_option
+@device_option
+@click.pass_obj
+def check(
+    invocation: Invocation,
+    workload: str,
+    settings: dict[str, str],
+    budget: float,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Check that the gradient stays the same under accumulation.
+
+    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+
+    The gradient of a batch is compared with that of its micro-batches put together. Where they
+    differ, the causes are named with their places.
+    """
+    with at_work():
+        from batchlab.commands.check import check as run_check
+        from batchlab.report.check.document import check_json
+        from batchlab.report.check.text import check_text
+
+        found = run_check(
+            workload,
+            settings=settings,
+            device=device,
+            budget_s=budget,
+            reserved_s=invocation.reserved_s(budget, None),
+        )
+    print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")

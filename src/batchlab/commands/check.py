@@ -1,0 +1,56 @@
+"""Check: `batchlab.check`, is a workload's gradient the same under accumulation?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from batchlab.commands.budget import Budget
+from batchlab.commands.prepared_workload import value_of
+from batchlab.measurements.accumulation_check import check_accumulation
+from batchlab.processes.children import run_in_child
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.random_state import untouched_randomness
+from batchlab.records.accumulation import Accumulation
+from batchlab.records.trial import Setting
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import loaded_workload
+
+_DEFAULT_BUDGET_S = 60.0
+
+
+def check(
+    workload: Workload | str = "mnist-mlp",
+    *,
+    settings: Mapping[str, Setting] | None = None,
+    device: str = "cpu",
+    budget_s: float | None = None,
+    reserved_s: float = 0.0,
+) -> Accumulation:
+    """Compare the gradient of a batch with that of its micro-batches, and name what differs.
+
+    Six training examples are enough: their gradient is taken in one piece, in two unequal pieces
+    and one by one, in float64 where the model takes it. It runs in a process of its own, at weights
+    near the initial ones.
+
+    Args:
+        workload: a Workload, a built-in name, or `path/file.py:name`.
+        settings: of the workload or its optimizer.
+        device: "cpu", "cuda" or "cuda:1".
+        budget_s: a ceiling in seconds for the whole call; None: 60.
+        reserved_s: the part of the budget that the caller needs for what it does around the call.
+
+    Returns:
+        Whether they are the same, with every cause that was found and its place.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        WorkloadError: the workload cannot be loaded or does not take its own examples.
+    """
+    budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    with untouched_randomness():
+        loaded = loaded_workload(workload, settings or {})
+        reference = loaded.reference
+        packed = PackedWorkload(loaded.workload)
+        del loaded, workload
+        ended = run_in_child(check_accumulation, packed, device, timeout_s=budget.time_limit_s())
+    return value_of(ended, Accumulation, f"workload {reference!r}")

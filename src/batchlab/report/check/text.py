@@ -1,0 +1,83 @@
+"""CheckText: whether a gradient stays what it is under accumulation, for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from batchlab.records.accumulation import Accumulation, Finding
+from batchlab.words.accumulation import CAUSES
+from batchlab.words.catalogue import text
+
+WIDTH = 88
+
+
+def check_text(found: Accumulation) -> str:
+    """The answer, then each cause with its place and what to do.
+
+    Returns:
+        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+    """
+    parts = [_wrapped(_answer(found)), *map(_wrapped, check_facts(found))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _answer(found: Accumulation) -> str:
+    if not found.findings:
+        return text(
+            "{workload}: the gradient of a batch and that of its micro-batches are the same.",
+            workload=found.workload,
+        )
+    if found.equal:
+        return text(
+            "{workload}: the gradient of a batch and that of its micro-batches are the same on "
+            "average; they differ by chance.",
+            workload=found.workload,
+        )
+    return text(
+        "{workload}: the gradient of a batch is NOT that of its micro-batches.",
+        workload=found.workload,
+    )
+
+
+def check_facts(found: Accumulation) -> Iterator[str]:
+    """Each cause, then what was compared."""
+    for finding in found.findings:
+        yield finding_text(finding)
+    if found.in_double:
+        yield text("Compared in float64, on {n} training examples.", n=found.n_examples)
+    else:
+        yield text(
+            "Compared in the model's own precision, for it takes no float64, on {n} training "
+            "examples.",
+            n=found.n_examples,
+        )
+    if found.rounding is not None:
+        yield text(
+            "In the workload's own precision they differ by {rounding:.1g} of the gradient: "
+            "rounding.",
+            rounding=found.rounding,
+        )
+
+
+def finding_text(finding: Finding) -> str:
+    """A cause with its place, how much it makes, and what to do."""
+    size = ""
+    if finding.size is not None:
+        size = text(" ({size:percent} of the gradient)", size=finding.size)
+    return text(
+        "- {where}{size}: {cause}",
+        where=finding.where,
+        size=size,
+        cause=text(CAUSES[finding.cause]),
+    )
+
+
+def _wrapped(fact: str) -> str:
+    return textwrap.fill(
+        fact,
+        WIDTH,
+        subsequent_indent="  " if fact.startswith("- ") else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
