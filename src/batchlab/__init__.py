@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
+    from batchlab.measurements.monitor import Monitor
     from batchlab.measurements.noise import Noise
     from batchlab.profiling.profile import Profile
     from batchlab.profiling.profile_point import ProfilePoint
@@ -43,6 +44,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Metric",
+    "Monitor",
     "Noise",
     "PointsFit",
     "Profile",
@@ -73,6 +75,7 @@ _HOME = {
     "Estimate": "records.estimate",
     "Evaluation": "records.evaluation",
     "Metric": "workload.definition",
+    "Monitor": "measurements.monitor",
     "Noise": "measurements.noise",
     "PointsFit": "fitting.fit",
     "Profile": "profiling.profile",

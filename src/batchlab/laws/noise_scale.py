@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,31 @@ def _mean_estimate(value: float, half: float, n: int) -> Estimate:
     return Estimate.of(value, interval=(value - half, value + half), n=n)
 
 
+def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> Estimate:
+    """The noise scale from independent estimates of tr Sigma and |G|^2, a pair each.
+
+    The ratio of their means with Fieller's interval. Where |G|^2 cannot be told from 0 there is a
+    lower bound alone.
+
+    Args:
+        traces: each unbiased, at least three.
+        grad_sqs: as many, each unbiased.
+    """
+    pairs = np.array([traces, grad_sqs])
+    trace, grad_sq = (float(value) for value in pairs.mean(axis=1))
+    n = len(traces)
+    interval = _fieller(trace, grad_sq, np.cov(pairs) / n, float(stdtrit(n - 1, _UPPER)))
+    if interval[1] is None:
+        return Estimate(
+            estimate=None,
+            low=interval[0],
+            high=None,
+            n=n,
+            reason=Reason.of("gradient_lost_in_batches", n=n),
+        )
+    return Estimate.of(trace / grad_sq, interval=interval, n=n)
+
+
 def _ratio(
     trace: float,
     grad_sq: float,
@@ -131,17 +157,11 @@ def _ratio(
     quantile: float,
     sample: GradientSample,
 ) -> Estimate:
-    """Their ratio with Fieller's interval: all r for which trace - r |G|^2 is not told from 0."""
-    square = quantile**2
-    a = grad_sq**2 - square * covariance[1, 1]
-    b = trace * grad_sq - square * covariance[0, 1]
-    c = trace**2 - square * covariance[0, 0]
-    root = math.sqrt(max(b * b - a * c, 0.0))
-    if grad_sq > 0 and a > 0:
-        interval = (float((b - root) / a), float((b + root) / a))
+    """Their ratio, or from where on it lies."""
+    at_least, high = _fieller(trace, grad_sq, covariance, quantile)
+    if high is not None:
+        interval = (at_least, high)
         return Estimate.of(trace / grad_sq, interval=interval, n=len(sample.block_examples))
-    # With |G|^2 open to 0 the set goes on to infinity; it begins at the larger root.
-    at_least = float((b - root) / a) if a < 0 < c else 0.0
     half = quantile * math.sqrt(covariance[1, 1])
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
@@ -160,3 +180,21 @@ def _ratio(
             n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
         ),
     )
+
+
+def _fieller(
+    trace: float, grad_sq: float, covariance: NDArray[np.float64], quantile: float
+) -> tuple[float, float | None]:
+    """Fieller's interval: all r for which trace - r |G|^2 is not told from 0.
+
+    Its end is None where |G|^2 is not told from 0: it goes on to infinity.
+    """
+    square = quantile**2
+    a = grad_sq**2 - square * covariance[1, 1]
+    b = trace * grad_sq - square * covariance[0, 1]
+    c = trace**2 - square * covariance[0, 0]
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    if grad_sq > 0 and a > 0:
+        return float((b - root) / a), float((b + root) / a)
+    # Then it begins at the larger root.
+    return (float((b - root) / a) if a < 0 < c else 0.0), None

@@ -52,8 +52,27 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
             raise UnknownLayerError("a layer's first dimension is not that of the examples")
         if back is not None:
             # The loss is the mean: what comes back holds the n-th part of each example's own.
-            squares = squares + _NORMS[type(layer)](layer, value.detach(), back * n)
+            squares = squares + squared_norms(layer, value.detach(), back * n)
     return flat_gradient(found[: len(parameters)], parameters), squares
+
+
+def is_known(layer: nn.Module) -> bool:
+    """Whether `squared_norms` is right for a layer of this kind with its options."""
+    return type(layer) in _NORMS and _is_usual(layer)
+
+
+def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
+    """Squared norms of the gradients of single examples by the layer's own trainable parameters.
+
+    Args:
+        layer: one that is known.
+        value: what went in, examples first, shape (n, ...).
+        back: the gradient of each example's own loss by what came out, shape (n, ...).
+
+    Returns:
+        Shape (n,).
+    """
+    return _NORMS[type(layer)](layer, value, back)
 
 
 def _own(layer: nn.Module) -> list[nn.Parameter]:
@@ -77,7 +96,7 @@ def _watched(model: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]
     for module in model.modules():
         if not _own(module):
             continue
-        if type(module) not in _NORMS or not _is_usual(module):
+        if not is_known(module):
             raise UnknownLayerError(f"{type(module).__name__} is not known")
         hooks.append(module.register_forward_hook(keep))
     try:

@@ -90,6 +90,9 @@ MESSAGES: dict[str, Message] = {
         "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} to "
         "{high:.3g}); about {n_needed} examples would tell"
     ),
+    "gradient_lost_in_batches": N_(
+        "the gradient is lost in the noise of {n} batches; more of them would tell"
+    ),
     "gradient_not_finite": N_(
         "the gradient holds values that are not finite; lower the learning rate or look at the loss"
     ),

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from batchlab.records.reason import Reason, Value
-from batchlab.words import advice, advice_steps, diagnoses, laws, others, profile, trials
+from batchlab.words import (
+    advice,
+    advice_steps,
+    diagnoses,
+    laws,
+    monitor,
+    others,
+    profile,
+    trials,
+)
 from batchlab.words.catalogue import message_text
 from batchlab.words.message import Message
 
@@ -16,6 +25,7 @@ _TABLES = (
     advice.MESSAGES,
     advice_steps.MESSAGES,
     others.MESSAGES,
+    monitor.MESSAGES,
 )
 MESSAGES: dict[str, Message] = {code: row for table in _TABLES for code, row in table.items()}
 

@@ -1,0 +1,25 @@
+"""Monitor: what it says of a training under way, and why it cannot."""
+
+from __future__ import annotations
+
+from batchlab.words.message import N_, Message
+
+MESSAGES: dict[str, Message] = {
+    "monitor_sees_no_layer": N_(
+        "no layer of the model is one whose noise can be seen (Linear, Conv2d, Embedding, "
+        "LayerNorm, each used once); batchlab noise measures any model"
+    ),
+    "monitor_too_early": N_("{n} steps were measured so far, one in {every}; three are needed"),
+    "mostly_noise": N_(
+        "each step is mostly noise: the noise scale is above {low:critical_batch_size}, the batch "
+        "size {size}; a larger batch would cost few extra examples"
+    ),
+    "some_noise": N_(
+        "the noise scale is {scale:critical_batch_size}, the batch size {size}: steps are part "
+        "signal, part noise"
+    ),
+    "hardly_noise": N_(
+        "the gradient has hardly any noise: the noise scale is below {high:critical_batch_size}, "
+        "the batch size {size}; a smaller batch would need hardly more steps"
+    ),
+}
