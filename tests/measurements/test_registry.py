@@ -13,6 +13,7 @@ from torch import nn
 
 from batchlab.measurements import rows as folder
 from batchlab.measurements.registry import measured_at_steps, measurement_rows, packed_at_steps
+from batchlab.records.measurement import Moment
 from batchlab.records.quantities import QUANTITIES
 
 EXTENSION = Path(__file__).parents[1] / "extension" / "measurements"
@@ -21,8 +22,8 @@ EXTENSION = Path(__file__).parents[1] / "extension" / "measurements"
 def test_step_time_peak_memory_and_gradient_norm_are_rows() -> None:
     rows = measurement_rows()
 
-    assert {"step_s", "peak_bytes", "gradient_norm"} <= set(rows)
-    assert set(measured_at_steps()) == {"gradient_norm"}
+    assert {"step_s", "peak_bytes", "gradient_norm", "distance"} <= set(rows)
+    assert set(measured_at_steps()) == {"gradient_norm", "distance"}
     assert all(row.cost for row in rows.values())
 
 
@@ -63,7 +64,9 @@ def test_a_row_of_another_folder_reaches_a_process_that_does_not_know_the_folder
         "measures = cloudpickle.loads(sys.stdin.buffer.read())\n"
         "model = torch.nn.Linear(2, 1, bias=False)\n"
         "torch.nn.init.constant_(model.weight, 1.0)\n"
-        "print(*sorted(measures), measures['parameter_norm'](model) ** 2)"
+        "from batchlab.records.measurement import Moment\n"
+        "moment = Moment(model=model, initial=())\n"
+        "print(*sorted(measures), measures['parameter_norm'](moment) ** 2)"
     )
 
     done = subprocess.run(
@@ -71,7 +74,7 @@ def test_a_row_of_another_folder_reaches_a_process_that_does_not_know_the_folder
     )
 
     *names, norm_sq = done.stdout.decode().split()
-    assert names == ["gradient_norm", "parameter_norm"]
+    assert names == ["distance", "gradient_norm", "parameter_norm"]
     assert float(norm_sq) == pytest.approx(2.0)
 
 
@@ -81,4 +84,4 @@ def test_packing_leaves_the_rows_picklable_by_name_as_before() -> None:
     packed_at_steps()
 
     assert set(cloudpickle.list_registry_pickle_by_value()) == before
-    assert measured_at_steps()["gradient_norm"](nn.Linear(1, 1)) is None
+    assert measured_at_steps()["gradient_norm"](Moment(model=nn.Linear(1, 1), initial=())) is None

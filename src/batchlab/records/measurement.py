@@ -23,7 +23,21 @@ class Model(Protocol):
         ...
 
 
-AtStep = Callable[[Model], float | None]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """A training at a step, as a measurement sees it; it changes nothing of it.
+
+    Attributes:
+        model: in training mode, with the gradients of the last step.
+        initial: the parameters as they were before the first step, in the order of
+            `model.parameters()`.
+    """
+
+    model: Model
+    initial: Sequence[Any]
+
+
+AtStep = Callable[[Moment], float | None]
 # One number, and those that it was taken from; None: not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
 OfTrial = Callable[[TrialRecord], float | None]
@@ -40,8 +54,8 @@ class Measurement:
         cost: one line for a person: what taking it costs.
         over_seeds: how the values of several seeds become one.
         figure: the figure that shows it; None: none, the CSV alone has it.
-        at_step: measures the model at a step, and leaves it as it was; None if it needs other than
-            a step.
+        at_step: measures the model at a moment of its training, and leaves it as it was; None if
+            it needs other than a step.
         of_batch_size: what a study's records say of a batch size; None if it needs other than one.
         of_trial: what a trial's record says of it, a column of the table of trials; None: nothing.
         short: its header where room is scarce; None: the quantity's label.

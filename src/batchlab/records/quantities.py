@@ -51,6 +51,7 @@ QUANTITIES = (
     Quantity(name="samples_per_s", unit="1/s", better="higher", label="throughput"),
     Quantity(name="peak_bytes", unit="B", better="lower", label="peak memory"),
     Quantity(name="gradient_norm", unit="", better=None, label="gradient norm"),
+    Quantity(name="distance", unit="", better=None, label="distance from the initial weights"),
     Quantity(name="batch_loss", unit="", better="lower", label="loss of the training batches"),
     Quantity(name="distance_from_perfect", unit="", better="lower", label="distance from perfect"),
     Quantity(name="ratio", unit="", better=None, label="ratio"),

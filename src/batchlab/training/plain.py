@@ -18,7 +18,7 @@ import torch
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
 from batchlab.records.evaluation import Evaluation, Split
-from batchlab.records.measurement import AtStep
+from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Crossing, crossing_of
@@ -157,6 +157,8 @@ class _Run:
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         self._evaluator = Evaluator(workload, device, batch_size=at_once)
         self._stepper = Stepper(workload, task.trial, device)
+        # Before a checkpoint takes their place.
+        self._initial = [part.detach().clone() for part in self._stepper.model.parameters()]
         self._checkpoint_due_s = rhythm.checkpoint_every_s
         self._checkpoint_at_s = time.perf_counter()
         self._progress = self._begin()
@@ -297,7 +299,8 @@ class _Run:
         return replace(progress, eval_s=eval_s, evaluations=(*progress.evaluations[:-1], last))
 
     def _measured(self) -> tuple[tuple[str, float | None], ...]:
-        values = {name: measure(self._stepper.model) for name, measure in self._measures.items()}
+        moment = Moment(model=self._stepper.model, initial=self._initial)
+        values = {name: measure(moment) for name, measure in self._measures.items()}
         return tuple(
             (name, value if value is not None and math.isfinite(value) else None)
             for name, value in values.items()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from batchlab.records.measurement import Measurement, Model
+from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import Quantity
 
 
-def _parameter_norm(model: Model) -> float:
+def _parameter_norm(moment: Moment) -> float:
     import torch
 
-    parts = [torch.linalg.vector_norm(part.detach()) for part in model.parameters()]
+    parts = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
     return float(torch.linalg.vector_norm(torch.stack(parts)))
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchlab.records.measurement import Measurement, Model
+from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _gradient_norm(model: Model) -> float | None:
+def _gradient_norm(moment: Moment) -> float | None:
     """None before the first step."""
     import torch
 
-    gradients = [part.grad for part in model.parameters() if part.grad is not None]
+    gradients = [part.grad for part in moment.model.parameters() if part.grad is not None]
     if not gradients:
         return None
     norms = torch.stack([torch.linalg.vector_norm(_values(part)) for part in gradients])

@@ -1,0 +1,27 @@
+"""distance: how far the weights have come from where they began."""
+
+from __future__ import annotations
+
+from batchlab.records.measurement import Measurement, Moment
+from batchlab.records.quantities import quantity
+
+
+def _distance(moment: Moment) -> float:
+    """The Euclidean distance of all trainable parameters together from the initial ones."""
+    import torch
+
+    parts = [
+        torch.linalg.vector_norm(part.detach() - initial)
+        for part, initial in zip(moment.model.parameters(), moment.initial, strict=True)
+    ]
+    return float(torch.linalg.vector_norm(torch.stack([part.double() for part in parts])))
+
+
+MEASUREMENT = Measurement(
+    quantity=quantity("distance"),
+    needs="step",
+    cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
+    over_seeds="mean",
+    figure="along_training",
+    at_step=_distance,
+)
