@@ -1,0 +1,130 @@
+"""The two figures of docs/noise.md: the noise scale along a training, and noise by batch size.
+
+    python benchmarks/noise_figures.py
+
+mnist-mlp as it is. Along its training the noise scale with its 95 % interval, which
+`batchlab noise` prints; and at weights of one epoch the variance of the gradient by batch size,
+drawn batch by batch, beside what sampling theory expects.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import altair as alt
+import torch
+import vl_convert
+
+import batchlab
+from batchlab.laws.noise_scale import noise_scale
+from batchlab.measurements.gradient_noise import GradientNoise
+from batchlab.measurements.gradient_variance import gradient_variance
+from batchlab.records.trial import Trial
+from batchlab.records.variance_point import VariancePoint
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import size_of
+from batchlab.workload.loading import loaded_workload
+
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+BATCHES = 48
+CPU = torch.device("cpu")
+_BLUE, _GREY = "#1f5fa8", "#777777"
+
+
+def along() -> alt.LayerChart:
+    """The noise scale by step, with the batch size in use."""
+    noise = batchlab.noise("mnist-mlp", budget_s=120.0)
+    rows = [
+        {"step": max(1, point.step), "low": found.scale.low, "high": found.scale.high,
+         "scale": found.scale.estimate}
+        for point, found in noise.along
+    ]  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "step:Q", scale=alt.Scale(type="log"), title="optimizer steps taken (1 stands for none)"
+        )
+    )
+    y = alt.Y("scale:Q", scale=alt.Scale(type="log"), title="noise scale, examples")
+    lines = base.mark_line(color=_BLUE, point=alt.OverlayMarkDef(size=36, color=_BLUE)).encode(y=y)
+    bars = base.mark_rule(color=_BLUE).encode(
+        y=alt.Y("low:Q", scale=alt.Scale(type="log"), title="noise scale, examples"), y2="high:Q"
+    )
+    own = [{"size": noise.batch_size, "said": f"batch size {noise.batch_size}",
+            "step": noise.points[-1].step}]  # fmt: skip
+    rule = alt.Chart(alt.Data(values=own)).mark_rule(color=_GREY, strokeDash=[4, 3])
+    said = alt.Chart(alt.Data(values=own)).mark_text(align="right", dy=-7, color=_GREY)
+    chart: alt.LayerChart = alt.layer(
+        rule.encode(y="size:Q"),
+        said.encode(y="size:Q", x="step:Q", text="said:N"),
+        bars,
+        lines,
+    ).properties(width=460, height=270)
+    return chart
+
+
+def measured() -> tuple[VariancePoint, ...]:
+    """The variance by batch size after an epoch."""
+    workload = loaded_workload("mnist-mlp", {}).workload
+    n_train = size_of(workload.train)
+    trial = Trial.of_whole_batches(
+        workload_id="figure",
+        workload=workload.name,
+        n_train=n_train,
+        batch_size=workload.batch_size,
+        learning_rate=workload.learning_rate,
+        seed=0,
+    )
+    stepper = Stepper(workload, trial, CPU)
+    stepper.steps(stepper.stream(0), trial.plan.steps_in(1), first_step=0)
+    point = GradientNoise(workload, CPU).sample(stepper.model, seed=0, precision=0.0)
+    sizes = [1 << power for power in range(n_train.bit_length())]
+    return gradient_variance(
+        workload,
+        stepper.model,
+        [*sizes, n_train],
+        device=CPU,
+        seed=0,
+        n_batches=BATCHES,
+        trace=noise_scale(point.sample).trace.estimate,
+    )
+
+
+def by_batch_size(points: tuple[VariancePoint, ...]) -> alt.LayerChart:
+    """The drawn variance beside the expected one; the whole set has none and cannot be drawn."""
+    rows = [
+        {"size": point.batch_size, "low": point.variance.low, "high": point.variance.high,
+         "variance": point.variance.estimate, "expected": point.expected}
+        for point in points[:-1]
+    ]  # fmt: skip
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("size:Q", scale=alt.Scale(type="log", base=2), title="batch size")
+    )
+    title = "variance of the gradient"
+    scale = alt.Scale(type="log")
+    line = base.mark_line(color=_GREY).encode(y=alt.Y("expected:Q", scale=scale, title=title))
+    marks = base.mark_circle(color=_BLUE, size=44, opacity=1).encode(
+        y=alt.Y("variance:Q", scale=scale, title=title)
+    )
+    bars = base.mark_rule(color=_BLUE).encode(
+        y=alt.Y("low:Q", scale=scale, title=title), y2="high:Q"
+    )
+    chart: alt.LayerChart = alt.layer(line, bars, marks).properties(width=460, height=270)
+    return chart
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    points = measured()
+    for name, chart in (("noise-along", along()), ("gradient-variance", by_batch_size(points))):
+        (FIGURES / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(chart.to_dict()))
+    print("| batch size | variance of the gradient (95 %) | expected |\n|---|---|---|")
+    for point in points:
+        found = point.variance
+        print(
+            f"| {point.batch_size} | {found.estimate:.3g} ({found.low:.3g} to {found.high:.3g}) | "
+            f"{point.expected:.3g} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
