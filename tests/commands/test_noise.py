@@ -94,6 +94,17 @@ def test_a_training_goes_on_as_if_nothing_had_been_measured(dropout: float) -> N
     assert often[-1].samples == 20 * 8 - 2 * 4  # the last batch of an epoch has 4
 
 
+def test_with_adam_its_rescaled_gradients_are_seen_from_its_first_step_on() -> None:
+    workload = replace(
+        small_workload(n=60),
+        optimizer=lambda parameters, learning_rate: torch.optim.Adam(parameters, lr=learning_rate),
+    )
+
+    points, _ = points_of(workload, trial_of(workload), 0, 1, 8)
+
+    assert [point.preconditioned is not None for point in points] == [False, True, True]
+
+
 def test_a_training_that_diverges_ends_with_what_was_seen_before() -> None:
     workload = small_workload(n=60)
     hot = replace(trial_of(workload), learning_rate=1e30)

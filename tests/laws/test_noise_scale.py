@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.reference.noise_scale import population, sample_of
 
-from batchlab.laws.noise_scale import noise_scale
+from batchlab.laws.noise_scale import noise_scale, noise_scale_of_pairs
 from batchlab.records.gradient_sample import GradientSample
 from batchlab.words.reasons import reason_text
 
@@ -180,6 +180,7 @@ def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds() -> None
     lows = [each.scale.low for each in found]
     assert sum(each.scale.estimate is None for each in found) > N_DRAWS / 10
     assert np.mean([low is not None and low <= trace / grad_sq for low in lows]) >= 0.92
+    assert np.median([low for low in lows if low is not None]) > trace / grad_sq / 10
 
 
 def test_gradients_that_are_not_finite_have_no_scale() -> None:
@@ -190,3 +191,18 @@ def test_gradients_that_are_not_finite_have_no_scale() -> None:
     assert found.scale.estimate is None
     assert found.scale.reason is not None
     assert found.scale.reason.code == "gradient_not_finite"
+
+
+def test_what_trace_and_gradient_share_does_not_widen_their_ratio() -> None:
+    found = noise_scale_of_pairs([3.0, 6.0, 9.0, 4.5], [1.0, 2.0, 3.0, 1.5])
+
+    assert (found.low, found.estimate, found.high) == pytest.approx((3.0, 3.0, 3.0))
+
+
+def test_pairs_that_leave_the_gradient_open_to_0_have_a_lower_bound() -> None:
+    found = noise_scale_of_pairs([9.0, 10.0, 11.0, 10.0], [0.5, -0.4, 0.3, -0.2])
+
+    assert found.estimate is None
+    assert found.low is not None
+    assert 5 < found.low < 200
+    assert "the noise of 4 batches" in reason_text(found.reason)

@@ -202,3 +202,15 @@ def test_without_its_weight_a_mean_over_words_is_named() -> None:
     (finding,) = found.findings
     assert finding.cause == "unlike_weights"
     assert not found.equal
+
+
+def test_a_layer_of_zeros_hides_no_fault_before_it() -> None:
+    def hidden() -> nn.Module:
+        model = zeros()
+        model[0].weight.register_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3))
+        return model
+
+    found = accumulation_of(vectors(hidden), CPU)
+
+    assert [finding.cause for finding in found.findings] == ["gradient_hook"]
+    assert "0.weight" in found.findings[0].where

@@ -218,12 +218,41 @@ class Twice(nn.Module):
         return y
 
 
-@pytest.mark.usefixtures("every_step")
-def test_a_layer_that_runs_twice_is_left_out_and_the_others_are_seen() -> None:
-    monitor = train(Twice(), steps=5)
+def pair_by_hand(model: nn.Module, layer: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """(tr Sigma, |G|^2) of one layer from the gradients of single examples."""
+    parts = list(layer.parameters())
+    singles = []
+    for row, truth in zip(x, y, strict=True):
+        loss = F.mse_loss(model(row.unsqueeze(0)), truth.unsqueeze(0))
+        found = torch.autograd.grad(loss, parts)
+        singles.append(torch.cat([part.flatten() for part in found]))
+    stacked = torch.stack(singles).double()
+    trace = float(stacked.var(dim=0).sum())
+    return trace, float(stacked.mean(dim=0).square().sum()) - trace / len(x)
+
+
+def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right() -> None:
+    torch.manual_seed(6)
+    model = Twice()
+    (x, y) = next(batches(32, 1))
+    expected = pair_by_hand(model, model.last, x, y)
+
+    monitor = train(model, steps=1)
 
     assert monitor is not None
-    assert len(monitor._pairs) == 5
+    assert monitor._pairs[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_of_an_accumulated_step_the_first_micro_batch_is_seen() -> None:
+    torch.manual_seed(7)
+    model = nn.Linear(FEATURES, 1)
+    (x, y) = next(batches(32, 1))
+    trace, grad_sq = pair_by_hand(model, model, x[:8], y[:8])
+
+    monitor = train(model, steps=1, pieces=4)
+
+    assert monitor is not None
+    assert monitor._pairs[0] == pytest.approx((trace / 16, grad_sq / 16), rel=1e-4)
 
 
 def test_a_model_without_known_layers_says_so() -> None:

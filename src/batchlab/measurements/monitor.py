@@ -174,11 +174,13 @@ class _MeasuredStep:
     def __init__(self, layers: list[nn.Module]) -> None:
         self._layers = layers
         self._hooks: list[RemovableHandle] = []
-        self._runs: dict[int, int] = {id(layer): 0 for layer in layers}
+        # The examples of each run of a layer, in all passes of the step.
+        self._lengths: dict[int, list[int]] = {id(layer): [] for layer in layers}
         self._inputs: dict[int, tuple[Tensor, int]] = {}
         self._backs: dict[int, Tensor] = {}
         self._grad_sq: dict[int, Tensor] = {}
-        self._n_passes_examples: list[int] = []
+        # The layers that had run once when the first backward pass began.
+        self._once: list[nn.Module] | None = None
         for layer in layers:
             self._hooks.append(layer.register_forward_hook(self._ran))
             for part in _own(layer):
@@ -186,8 +188,8 @@ class _MeasuredStep:
 
     @property
     def n_examples(self) -> int:
-        """Of all passes of the step."""
-        return sum(self._n_passes_examples)
+        """Of all passes of the step; 0: none was seen."""
+        return sum(self._lengths[id(self._once[0])]) if self._once else 0
 
     def remove(self) -> None:
         """Take off the hooks."""
@@ -198,16 +200,16 @@ class _MeasuredStep:
         """After a layer's forward pass."""
         if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
             return  # an evaluation, or nothing to train
-        self._runs[id(layer)] += 1
-        if layer is self._layers[0]:
-            self._n_passes_examples.append(len(output))
-        if self._runs[id(layer)] == 1:
+        self._lengths[id(layer)].append(len(output))
+        if len(self._lengths[id(layer)]) == 1:
             value = inputs[0]
             self._inputs[id(layer)] = (value.detach(), value._version)
             output.register_hook(lambda back: self._came_back(layer, back))
 
     def _came_back(self, layer: nn.Module, back: Tensor) -> None:
         """When the gradient by a layer's output of the first pass is there."""
+        if self._once is None:
+            self._once = [each for each in self._layers if len(self._lengths[id(each)]) == 1]
         self._backs[id(layer)] = back.detach()
 
     def _accumulated(self, parameter: Tensor) -> None:
@@ -218,34 +220,31 @@ class _MeasuredStep:
 
     def pair(self) -> tuple[float, float] | None:
         """(tr Sigma, |G|^2) of the first pass, each unbiased; None: nothing to go by."""
-        if not self._n_passes_examples or self._n_passes_examples[0] < 2:
+        seen = [(layer, *found) for layer in self._once or () if (found := self._seen(layer))]
+        n = self._lengths[id(seen[0][0])][0] if seen else 0
+        if n < 2:
             return None
-        n = self._n_passes_examples[0]
-        squares: Tensor | None = None
-        mean_sq: Tensor | None = None
-        n_passes = len(self._n_passes_examples)
-        for layer in self._layers:
-            back = self._backs.get(id(layer))
-            found = self._inputs.get(id(layer))
-            if back is None or found is None or self._runs[id(layer)] != n_passes:
-                continue  # it ran several times a pass, or not at all
-            value, version = found
-            if len(value) != n or len(back) != n or value._version != version:
-                continue
-            own = [self._grad_sq.get(id(part)) for part in _own(layer)]
-            if any(part is None for part in own):
-                continue
-            value = value.float() if value.is_floating_point() else value
-            norms = squared_norms(layer, value, back.float() * n)
-            squares = norms if squares is None else squares + norms
-            of_mean = torch.stack([part for part in own if part is not None]).sum()
-            mean_sq = of_mean if mean_sq is None else mean_sq + of_mean
-        if squares is None or mean_sq is None:
-            return None
-        unit_sq, of_mean_sq = float(squares.double().mean()), float(mean_sq)
-        trace = (unit_sq - of_mean_sq) / (1 - 1 / n)
-        pair = trace, of_mean_sq - trace / n
+        squares, of_mean = torch.zeros(()), torch.zeros(())
+        for layer, value, back in seen:
+            if len(value) != n or len(back) != n:
+                continue  # its first dimension is not that of the examples
+            squares = squares + squared_norms(layer, value, back * n)
+            own = [self._grad_sq[id(part)] for part in _own(layer)]
+            of_mean = of_mean + torch.stack(own).sum()
+        unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
+        trace = (unit_sq - mean_sq) / (1 - 1 / n)
+        pair = trace, mean_sq - trace / n
         return pair if all(map(math.isfinite, pair)) else None
+
+    def _seen(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+        """What went into a layer and what came back; None: not both, or it was written into."""
+        back, found = self._backs.get(id(layer)), self._inputs.get(id(layer))
+        if back is None or found is None or found[0]._version != found[1]:
+            return None
+        if any(id(part) not in self._grad_sq for part in _own(layer)):
+            return None
+        value = found[0]
+        return (value.float() if value.is_floating_point() else value), back.float()
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.reference.engine_run import run_engine
+from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 
 from batchlab.measurements.registry import measured_at_steps
 from batchlab.records.measurement import Moment
+from batchlab.records.run_length import RunLength
 
 distance = measured_at_steps()["distance"]
 
@@ -25,3 +28,13 @@ def test_at_the_beginning_it_is_0() -> None:
     model = nn.Linear(3, 1)
 
     assert distance(Moment(model=model, initial=list(model.parameters()))) == 0
+
+
+def test_a_training_moves_away_from_where_it_began() -> None:
+    workload = small_workload()
+
+    run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=2))
+
+    found = [dict(each.measured)["distance"] for each in run.evaluations if each.step]
+    assert all(value is not None and value > 0 for value in found)
+    assert found[-1] != found[0]
