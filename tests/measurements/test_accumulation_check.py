@@ -19,6 +19,7 @@ from tests.reference.accumulated_workloads import (
 )
 from torch import Tensor, nn
 
+from batchlab.errors import WorkloadError
 from batchlab.measurements.accumulation_check import accumulation_of
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
@@ -214,3 +215,41 @@ def test_a_layer_of_zeros_hides_no_fault_before_it() -> None:
 
     assert [finding.cause for finding in found.findings] == ["gradient_hook"]
     assert "0.weight" in found.findings[0].where
+
+
+def jittered(model: nn.Module, batch: Batch, scale: float) -> Tensor:
+    """Contrastive where the scale is above 0; its views are drawn each time."""
+    x = batch[0]
+    one, other = (model(x + 0.1 * torch.randn_like(x)) for _ in range(2))
+    if scale == 0:
+        return (one - other).square().mean() + one.square().mean()
+    return F.cross_entropy(scale * one @ other.T, torch.arange(len(x)))
+
+
+def test_a_coupled_loss_is_found_behind_its_random_draws() -> None:
+    plain = accumulation_of(vectors(loss=lambda model, batch: jittered(model, batch, 0.0)), CPU)
+    coupled = accumulation_of(vectors(loss=lambda model, batch: jittered(model, batch, 3.0)), CPU)
+
+    assert [finding.cause for finding in plain.findings] == ["random_loss"]
+    assert plain.equal
+    assert [finding.cause for finding in coupled.findings] == [
+        "random_loss",
+        "differs_on_average",
+    ]
+    assert not coupled.equal
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_draws_alone_are_not_taken_for_more(seed: int) -> None:
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        torch.rand(seed)  # moves the stream on
+        return jittered(model, batch, 0.0)
+
+    assert accumulation_of(vectors(loss=loss), CPU).equal
+
+
+def test_a_loss_that_is_not_finite_is_refused_in_a_line() -> None:
+    workload = vectors(loss=lambda model, batch: model(batch[0]).sum() * float("nan"))
+
+    with pytest.raises(WorkloadError, match="is not finite near the initial weights"):
+        accumulation_of(workload, CPU)

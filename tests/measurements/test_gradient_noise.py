@@ -278,3 +278,11 @@ def test_fewer_than_three_examples_are_refused_in_a_line() -> None:
 
     with pytest.raises(WorkloadError, match=r"training set has 2 examples; .* at least 3"):
         GradientNoise(workload, CPU)
+
+
+def test_a_gradient_that_is_not_finite_at_the_start_is_refused_in_a_line() -> None:
+    workload = small(with_dropout)
+    broken = replace(workload, loss=lambda model, batch: workload.loss(model, batch) / 0)
+
+    with pytest.raises(WorkloadError, match=r"gradient of its loss on the first 16 .* not finite"):
+        GradientNoise(broken, CPU).sample(with_dropout(), seed=0)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchlab.measurements.batch_gradient import batch_gradient
+from batchlab.measurements.layer_norms import UnknownLayerError, by_layers
 from batchlab.measurements.per_example import Gradients, by_vmap, one_by_one, per_example
 from batchlab.workload.definition import Batch, Workload
 
@@ -282,3 +283,25 @@ def test_looking_for_a_way_leaves_modes_and_random_streams() -> None:
 
     assert [module.training for module in model] == [True, False, True]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_way_that_fails_leaves_no_hook_behind() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Bilinear(1, 1, 1))
+    workload = workload_of(lambda: model, squared)
+
+    with pytest.raises(UnknownLayerError):
+        by_layers(workload, model, regression(4))
+
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_in_half_precision_examples_have_gradients_of_their_own_all_the_same() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).bfloat16()
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        return (model(batch[0].bfloat16()).float() - batch[1]).square().mean()
+
+    way = per_example(workload_of(nn.Identity, loss), model, regression(4))
+
+    assert way is not None
+    assert way.name == "layers"

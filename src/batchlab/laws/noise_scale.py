@@ -184,17 +184,19 @@ def _ratio(
 
 def _fieller(
     trace: float, grad_sq: float, covariance: NDArray[np.float64], quantile: float
-) -> tuple[float, float | None]:
+) -> tuple[float | None, float | None]:
     """Fieller's interval: all r for which trace - r |G|^2 is not told from 0.
 
-    Its end is None where |G|^2 is not told from 0: it goes on to infinity.
+    Its end is None where |G|^2 is not told from 0: it goes on to infinity. Its beginning is None
+    where tr Sigma is not.
     """
     square = quantile**2
     a = grad_sq**2 - square * covariance[1, 1]
     b = trace * grad_sq - square * covariance[0, 1]
     c = trace**2 - square * covariance[0, 0]
     root = math.sqrt(max(b * b - a * c, 0.0))
+    # Where tr Sigma is not told from 0, there is no lower bound.
+    low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
-        return float((b - root) / a), float((b + root) / a)
-    # Then it begins at the larger root.
-    return (float((b - root) / a) if a < 0 < c else 0.0), None
+        return low, float((b + root) / a)
+    return low, None  # it begins at the larger root

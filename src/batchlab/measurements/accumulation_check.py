@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.laws.noise_scale import noise_scale
 from batchlab.measurements.batch_gradient import flat_gradient
 from batchlab.measurements.coupled_layer import first_coupled_layer
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.accumulation import Accumulation, Finding
+from batchlab.records.gradient_sample import GradientSample
 from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload, size_of
@@ -32,6 +34,9 @@ _EXACT = 1e-7
 # Where the model rounds inside (to bfloat16, say), even a factor changes its gradient by a grain.
 # What is less than some of these is rounding; what is more than the largest of them is none.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
+# Where nothing can be compared draw by draw, the means of so many draws are; a difference counts
+# from so many half intervals (95 %) on, and from this fraction of the gradient.
+_DRAWS, _SURE, _LEAST_APART = 40, 2.0, 0.02
 _OWN = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 
 
@@ -53,16 +58,21 @@ def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     """The same in this process, whose random streams it uses."""
     check = _Check(workload, device, in_double=True)
     try:
-        check.whole()
+        whole = check.whole()
     except Exception:  # a model with a precision of its own inside takes no other
         check = _Check(workload, device, in_double=False)
         try:
-            check.whole()
+            whole = check.whole()
         except Exception as error:
             raise WorkloadError(
                 f"workload {workload.name!r}: its loss on {_EXAMPLES} training examples raised "
                 f"{told(error)}"
             ) from error
+    if not bool(torch.isfinite(whole).all()):
+        raise WorkloadError(
+            f"workload {workload.name!r}: the gradient of its loss on {_EXAMPLES} training "
+            f"examples is not finite near the initial weights; look at the data and the loss"
+        )
     return check.run()
 
 
@@ -86,26 +96,23 @@ class _Check:
 
     def run(self) -> Accumulation:
         """Look for one cause after the other; each that is found is switched off for the next."""
-        not_checked = self._looked()
+        self._look_for_writing()
+        self._look_for_batch_norm()
+        draws = self._look_for_draws()
+        self.grain = self._found_grain()
+        self._look_for_state()
+        self._look_for_hooks()
+        if draws:
+            self._look_for_parts_on_average()
+        else:
+            self._look_for_parts()
         return Accumulation(
             workload=self.workload.name,
             n_examples=n_examples(self._batch()),
             in_double=self.in_double,
             rounding=None if self.findings else self._rounding(),
             findings=tuple(self.findings),
-            not_checked=not_checked,
         )
-
-    def _looked(self) -> str:
-        self._look_for_writing()
-        self._look_for_batch_norm()
-        if not self._look_for_draws():
-            return "draws"
-        self.grain = self._found_grain()
-        self._look_for_state()
-        self._look_for_hooks()
-        self._look_for_parts()
-        return ""
 
     # The gradients.
 
@@ -126,14 +133,17 @@ class _Check:
         parameters = [part for part in model.parameters() if part.requires_grad]
         return flat_gradient([part.grad for part in parameters], parameters)
 
-    def _put_together(self, cuts: list[slice]) -> Tensor:
-        """The gradient as micro-batches accumulate it, each by its weight."""
+    def _put_together(self, cuts: list[slice], *, seed: int = 0) -> Tensor:
+        """The gradient as micro-batches accumulate it, each by its weight.
+
+        With another seed than 0 each micro-batch draws its own random numbers.
+        """
         parts = [self._batch(cut) for cut in cuts]
         weights = [weight_of(self.workload, part) for part in parts]
         total = sum(weights)
         found = [
-            self._gradient(part) * (weight / total)
-            for part, weight in zip(parts, weights, strict=True)
+            self._gradient(part, seed=seed and seed + index) * (weight / total)
+            for index, (part, weight) in enumerate(zip(parts, weights, strict=True))
             if weight
         ]
         return torch.stack(found).sum(dim=0)
@@ -213,10 +223,10 @@ class _Check:
             self.still.batch_norm = True
 
     def _look_for_draws(self) -> bool:
-        """Whether what is left is the same whatever is drawn."""
+        """Whether random numbers are drawn that cannot be switched off."""
         size = self._draws()
         if size is None:
-            return True
+            return False
         layers = [
             f"{name} ({type(module).__name__})"
             for name, module in self._model().named_modules()
@@ -225,16 +235,16 @@ class _Check:
         self.still.random_layers = True
         if self._draws() is None:
             self._add("dropout", ", ".join(layers) or "`model`", size, by_chance=True)
-            return True
+            return False
         self.still.random_layers = False
         if self.workload.augment is not None:
             self.still.augment = True
             if self._draws() is None:
                 self._add("random_augment", "`augment`", size, by_chance=True)
-                return True
+                return False
             self.still.augment = False
         self._add("random_loss", "`loss`", size, by_chance=True)
-        return False
+        return True
 
     def _draws(self) -> float | None:
         return self._is_off(self.whole(seed=1), self.whole(seed=0))
@@ -277,6 +287,33 @@ class _Check:
             return
         size = apart if off is None else off
         self._add(*self._named(whole, ragged), size)
+
+    def _look_for_parts_on_average(self) -> None:
+        """Whether what random draws leave of a difference is more than chance."""
+        n = n_examples(self._batch())
+        cuts = [slice(0, n - n // 3), slice(n - n // 3, n)]
+        apart = torch.stack(
+            [
+                self._put_together(cuts, seed=4 * draw) - self.whole(seed=4 * draw + 3)
+                for draw in range(1, _DRAWS + 1)
+            ]
+        ).double()
+        products = apart @ apart.T
+        found = noise_scale(
+            GradientSample(
+                n_train=None,
+                unit_examples=1,
+                block_examples=(1,) * _DRAWS,
+                unit_sq=tuple(products.diagonal().tolist()),
+                products=tuple(map(tuple, products.tolist())),
+            )
+        ).grad_sq
+        if found.estimate is None or found.low is None:
+            return
+        size = float(torch.linalg.vector_norm(self.whole().double()))
+        is_sure = found.estimate > _SURE * (found.estimate - found.low)
+        if is_sure and found.estimate**0.5 > _LEAST_APART * size:
+            self._add("differs_on_average", "`loss`", found.estimate**0.5 / size)
 
     def _singles(self) -> Tensor | None:
         """The gradients of single examples put together; None: the model takes no single one."""

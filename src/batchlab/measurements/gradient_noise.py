@@ -104,6 +104,12 @@ class GradientNoise:
 
     def _found_manner(self, model: nn.Module) -> _Manner:
         few = torch.arange(min(self._n_train, _FIRST_BLOCK))
+        gradient = batch_gradient(self._workload, model, self._fetched(few))
+        if not bool(torch.isfinite(gradient).all()):
+            raise WorkloadError(
+                f"workload {self._workload.name!r}: the gradient of its loss on the first "
+                f"{len(few)} training examples is not finite; look at the data and the loss"
+            )
         found = per_example(self._workload, model, self._fetched(few))
         most = max(1, self._n_train // _FEWEST_BLOCKS)
         return _Manner(

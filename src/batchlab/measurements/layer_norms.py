@@ -93,13 +93,13 @@ def _watched(model: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]
         return output.clone() if in_place else output
 
     hooks = []
-    for module in model.modules():
-        if not _own(module):
-            continue
-        if not is_known(module):
-            raise UnknownLayerError(f"{type(module).__name__} is not known")
-        hooks.append(module.register_forward_hook(keep))
     try:
+        for module in model.modules():
+            if not _own(module):
+                continue
+            if not is_known(module):
+                raise UnknownLayerError(f"{type(module).__name__} is not known")
+            hooks.append(module.register_forward_hook(keep))
         yield seen
     finally:
         for hook in hooks:

@@ -35,7 +35,6 @@ class Accumulation:
         rounding: how far the accumulated gradient is off in the workload's own precision, over the
             batch's; None: not compared.
         findings: every cause that was found.
-        not_checked: what a finding kept from being looked at; empty: everything was.
     """
 
     workload: str
@@ -43,7 +42,6 @@ class Accumulation:
     in_double: bool
     rounding: float | None
     findings: tuple[Finding, ...]
-    not_checked: str = ""
 
     @property
     def equal(self) -> bool:

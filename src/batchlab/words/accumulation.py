@@ -39,8 +39,13 @@ CAUSES: dict[str, str] = {
         "and on average the same."
     ),
     "random_loss": N_(
-        "The loss draws random numbers, so nothing else could be compared. If examples are not "
-        "drawn one by one, it may hide another cause."
+        "The loss draws random numbers, for each micro-batch anew. The gradient is another one by "
+        "chance."
+    ),
+    "differs_on_average": N_(
+        "On average over many draws too the accumulated gradient is another one: the loss is a "
+        "sum, or an example's loss depends on the rest of its batch (a contrastive loss). Without "
+        "random draws this check would tell which."
     ),
     "coupled": N_(
         "An example's loss depends on the rest of its batch (contrastive losses, statistics of "

@@ -46,7 +46,7 @@ def test_a_gradient_lost_in_noise_has_a_bound_and_says_what_would_tell() -> None
 
     assert noise_scale(point.sample).scale.estimate is None
     assert "At step 0 the noise scale is above" in said
-    assert "Where there is a bound only, the gradient is lost in the noise of 1024 ex" in said
+    assert "Where it can't be told, the gradient is lost in the noise of 1024 ex" in said
     assert "examples would tell." in said
 
 

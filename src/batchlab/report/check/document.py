@@ -26,7 +26,6 @@ class CheckDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the gradient of a batch is that of its micro-batches put together.
 
     `rounding` is how far they are apart in the workload's own precision, over the gradient.
-    `not_checked` names what a random loss kept from being looked at.
     """
 
     schema: int
@@ -38,7 +37,6 @@ class CheckDocument(msgspec.Struct, frozen=True, kw_only=True):
     n_examples: int
     in_double: bool
     rounding: float | None
-    not_checked: str
 
 
 def check_json(found: Accumulation) -> str:
@@ -63,6 +61,5 @@ def check_json(found: Accumulation) -> str:
             n_examples=found.n_examples,
             in_double=found.in_double,
             rounding=found.rounding,
-            not_checked=found.not_checked,
         )
     )

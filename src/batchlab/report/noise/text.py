@@ -97,13 +97,15 @@ def noise_facts(noise: Noise) -> Iterator[str]:
         )
     lost = next((found.scale.reason for _, found in noise.along if found.scale.reason), None)
     if lost is not None:
-        yield text("Where there is a bound only, {reason}.", reason=reason_text(lost))
+        yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
     if noise.stopped is not None:
         yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
 
 
 def _meaning(noise: Noise, scale: Estimate, step: int) -> str:
     size = noise.batch_size
+    if scale.estimate is None and scale.low is None:
+        return text("At step {step} the noise scale can't be told.", step=step)
     if scale.estimate is None:
         return text(
             "At step {step} the noise scale is above {low:critical_batch_size} examples.",
