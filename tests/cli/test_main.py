@@ -38,7 +38,15 @@ OPTIONS = {
     "profile": {
         *("--batch-sizes", "--set", "--memory-limit", "--budget", "--store", "--json", "--device"),
     },
-    "noise": {"--steps", "--set", "--memory-limit", "--budget", "--json", "--device"},
+    "noise": {
+        "--steps",
+        "--per-layer",
+        "--set",
+        "--memory-limit",
+        "--budget",
+        "--json",
+        "--device",
+    },
     "check": {"--set", "--budget", "--json", "--device"},
     "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
     "report": {"--store", "--study", "--format", "--report"},

@@ -206,3 +206,10 @@ def test_pairs_that_leave_the_gradient_open_to_0_have_a_lower_bound() -> None:
     assert found.low is not None
     assert 5 < found.low < 200
     assert "the noise of 4 batches" in reason_text(found.reason)
+
+
+def test_the_cosine_is_the_mean_over_pairs_of_blocks() -> None:
+    sample = sample_of([[[1.0, 0.0]], [[0.0, 2.0]], [[3.0, 3.0]]], n_train=10)
+
+    assert sample.cosine == pytest.approx((0 + 0.5**0.5 + 0.5**0.5) / 3)
+    assert sample_of([[[1.0]], [[0.0]], [[2.0]]], n_train=10).cosine is None

@@ -286,3 +286,19 @@ def test_a_gradient_that_is_not_finite_at_the_start_is_refused_in_a_line() -> No
 
     with pytest.raises(WorkloadError, match=r"gradient of its loss on the first 16 .* not finite"):
         GradientNoise(broken, CPU).sample(with_dropout(), seed=0)
+
+
+def test_the_parts_of_each_parameter_add_up_to_the_whole() -> None:
+    torch.manual_seed(0)
+    noise = GradientNoise(small(with_batch_norm), CPU)
+
+    point = noise.sample(with_batch_norm(), seed=0, per_layer=True)
+
+    whole = noise_scale(point.sample.by_blocks)
+    parts = [noise_scale(sample) for _, sample in point.layers]
+    assert [name for name, _ in point.layers] == [
+        name for name, _ in with_batch_norm().named_parameters()
+    ]
+    for get in (lambda each: each.trace.estimate, lambda each: each.grad_sq.estimate):
+        assert sum(get(part) for part in parts) == pytest.approx(get(whole), rel=1e-5)
+    assert noise.sample(with_batch_norm(), seed=0).layers == ()

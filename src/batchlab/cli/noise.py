@@ -24,6 +24,9 @@ from batchlab.cli.values import SECONDS
     help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
     "or 10 epochs.",
 )
+@click.option(
+    "--per-layer", is_flag=True, help="Show each trainable parameter alone too, at the last step."
+)
 @settings_option
 @memory_limit_option
 @click.option(
@@ -40,6 +43,7 @@ def noise(
     invocation: Invocation,
     workload: str,
     steps: int | None,
+    per_layer: bool,
     settings: dict[str, str],
     memory_limit: int | None,
     budget: float,
@@ -61,6 +65,7 @@ def noise(
         made = run_noise(
             workload,
             steps=steps,
+            per_layer=per_layer,
             settings=settings,
             device=device,
             memory_limit_bytes=memory_limit,

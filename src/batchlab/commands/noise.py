@@ -33,6 +33,7 @@ def noise(
     workload: Workload | str = "mnist-mlp",
     *,
     steps: int | None = None,
+    per_layer: bool = False,
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
@@ -49,6 +50,7 @@ def noise(
         workload: a Workload, a built-in name, or `path/file.py:name`.
         steps: the last step to measure at; 0: the initial weights alone; None: the end of the
             workload's planned training, or of 10 epochs.
+        per_layer: whether each trainable parameter is looked at alone too, from micro-batches.
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: what the process may ask for; None: what there is.
@@ -83,6 +85,7 @@ def noise(
             device=device,
             point_s=_POINT_FRACTION * budget.time_limit_s(),
             memory_limit_bytes=memory_limit_bytes,
+            per_layer=per_layer,
         )
         found = environment()
         points, stopped = _measured(prepared, request, listener)

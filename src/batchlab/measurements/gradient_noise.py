@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -67,6 +67,7 @@ class GradientNoise:
         seed: int,
         optimizer: torch.optim.Optimizer | None = None,
         precision: float = PRECISION,
+        per_layer: bool = False,
         enough: Callable[[], bool] = lambda: False,
     ) -> NoisePoint:
         """Gradients of training examples at the model's weights, until they tell the noise scale.
@@ -79,6 +80,7 @@ class GradientNoise:
             seed: of which examples come first, and of what the model draws.
             optimizer: for what Adam multiplies gradients with.
             precision: how far the interval may reach either way, a fraction of the noise scale.
+            per_layer: whether each trainable parameter is looked at alone too.
             enough: asked after each block; True ends it with what has been seen.
 
         Returns:
@@ -99,6 +101,7 @@ class GradientNoise:
             way=manner.name,
             sample=blocks.sample(n_train),
             preconditioned=None if scales is None else blocks.sample(n_train, scales).by_blocks,
+            layers=tuple(_layers(model, blocks, n_train)) if per_layer else (),
             took_s=time.perf_counter() - started_s,
         )
 
@@ -288,6 +291,19 @@ class _Blocks:
             unit_sq=tuple(block.unit_sq / mean_weight**2 for block in self._blocks),
             products=tuple(map(tuple, products.tolist())),
         )
+
+
+def _layers(
+    model: nn.Module, blocks: _Blocks, n_train: int | None
+) -> Iterator[tuple[str, GradientSample]]:
+    """What each trainable parameter alone contributes, by its name."""
+    trained = [(name, part) for name, part in model.named_parameters() if part.requires_grad]
+    start, total = 0, sum(part.numel() for _, part in trained)
+    for name, part in trained:
+        only = torch.zeros(total, device=part.device)
+        only[start : start + part.numel()] = 1.0
+        start += part.numel()
+        yield name, blocks.sample(n_train, only).by_blocks
 
 
 def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:

@@ -28,13 +28,24 @@ class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float
 
 
+class LayerDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The noise of one trainable parameter alone, from the blocks of examples."""
+
+    name: str
+    gradient_noise_scale: Estimate
+    gradient_norm_squared: Estimate
+    noise_trace: Estimate
+
+
 class NoisePointDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The noise at one step.
 
     `way` says how the gradients of single examples were taken, or that micro-batches of
     `unit_examples` were. `by_micro_batches` is the noise scale from the blocks of examples alone,
     as accumulation sees them. `preconditioned` is that of the gradients as Adam rescales them,
-    tr(P Sigma P) / |P G|^2; null without Adam and before its first step.
+    tr(P Sigma P) / |P G|^2; null without Adam and before its first step. `cosine` is the mean
+    cosine between the gradients of two blocks of `block_examples`. `layers` is empty unless asked
+    for.
     """
 
     step: int
@@ -47,6 +58,9 @@ class NoisePointDocument(msgspec.Struct, frozen=True, kw_only=True):
     noise_trace: Estimate
     by_micro_batches: Estimate
     preconditioned: Estimate | None
+    cosine: float | None
+    block_examples: int
+    layers: tuple[LayerDocument, ...]
     took_s: float
 
 
@@ -125,5 +139,17 @@ def _point(noise: Noise, point: NoisePoint, found: NoiseScale) -> NoisePointDocu
         noise_trace=found.trace,
         by_micro_batches=noise_scale(point.sample.by_blocks).scale,
         preconditioned=noise.preconditioned(point),
+        cosine=point.sample.cosine,
+        block_examples=point.sample.block_examples[0],
+        layers=tuple(_layer(name, noise_scale(sample)) for name, sample in point.layers),
         took_s=point.took_s,
+    )
+
+
+def _layer(name: str, found: NoiseScale) -> LayerDocument:
+    return LayerDocument(
+        name=name,
+        gradient_noise_scale=found.scale,
+        gradient_norm_squared=found.grad_sq,
+        noise_trace=found.trace,
     )

@@ -34,6 +34,7 @@ class NoiseRequest:
         device: the PyTorch device.
         point_s: seconds that one point may take, about.
         memory_limit_bytes: what the process may ask for; None: what there is.
+        per_layer: whether each trainable parameter is looked at alone too.
     """
 
     trial: Trial
@@ -41,6 +42,7 @@ class NoiseRequest:
     device: str
     point_s: float
     memory_limit_bytes: int | None
+    per_layer: bool = False
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
@@ -86,6 +88,7 @@ def _point(noise: GradientNoise, stepper: Stepper, request: NoiseRequest, step: 
         stepper.model,
         seed=step,
         optimizer=stepper.optimizer,
+        per_layer=request.per_layer,
         enough=lambda: time.monotonic() > ends_s,
     )
     return replace(point, step=step, samples=request.trial.plan.samples_at(step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -32,6 +33,22 @@ class GradientSample:
     def n_examples(self) -> int:
         """The examples of all blocks together."""
         return sum(self.block_examples)
+
+    @property
+    def cosine(self) -> float | None:
+        """The mean cosine between the gradients of two blocks; None: one of them is 0.
+
+        0 where blocks agree no more than by chance, 1 where they are the same.
+        """
+        lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
+        if not all(lengths):
+            return None
+        found = [
+            product / (one * other)
+            for row, (products, one) in enumerate(zip(self.products, lengths, strict=True))
+            for product, other in zip(products[:row], lengths[:row], strict=True)
+        ]
+        return sum(found) / len(found)
 
     @property
     def by_blocks(self) -> GradientSample:

@@ -20,6 +20,8 @@ class NoisePoint:
         preconditioned: the same of the blocks, each gradient multiplied with what Adam multiplies
             it with; None: the optimizer does not precondition, or has not begun.
         took_s: seconds that it took.
+        layers: the same of the blocks for each trainable parameter alone, by its name; empty where
+            it was not asked for.
     """
 
     step: int
@@ -28,3 +30,4 @@ class NoisePoint:
     sample: GradientSample
     preconditioned: GradientSample | None
     took_s: float
+    layers: tuple[tuple[str, GradientSample], ...] = ()

@@ -80,3 +80,13 @@ def test_what_was_not_measured_is_said_with_its_reason() -> None:
     noise = made_up_noise(stopped=Reason.of("noise_out_of_time", step=200))
 
     assert "Not measured to the end: the budget ended before step 200" in words(noise_text(noise))
+
+
+def test_each_parameter_has_a_row_where_it_was_asked_for() -> None:
+    point = made_up_point(7, 30.0)
+    asked = replace(point, layers=(("0.weight", point.sample), ("0.bias", point.sample)))
+
+    lines = noise_text(made_up_noise(asked)).splitlines()
+
+    assert [line.split()[0] for line in lines[-3:]] == ["parameter", "0.weight", "0.bias"]
+    assert "0.weight" not in noise_text(made_up_noise(point))

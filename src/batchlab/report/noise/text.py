@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from batchlab.laws.noise_scale import NoiseScale
+from batchlab.laws.noise_scale import NoiseScale, noise_scale
 from batchlab.measurements.noise import Noise
 from batchlab.records.estimate import Estimate
 from batchlab.records.noise_point import NoisePoint
@@ -27,7 +27,9 @@ def noise_text(noise: Noise) -> str:
         Lines of at most 88 characters where words can be wrapped, ended by a newline.
     """
     facts = "\n".join(_wrapped(f"- {fact}") for fact in noise_facts(noise))
-    return f"{noise_title(noise)}\n\n{facts}\n\n{noise_table(noise).to_text()}\n"
+    tables = [noise_table(noise), *([layers_table(noise)] if noise.points[-1].layers else [])]
+    shown = "\n\n".join(table.to_text() for table in tables)
+    return f"{noise_title(noise)}\n\n{facts}\n\n{shown}\n"
 
 
 def noise_title(noise: Noise) -> str:
@@ -60,6 +62,36 @@ def noise_table(noise: Noise) -> Table:
         ),
         rows=tuple(_row(noise, point, found) for point, found in noise.along),
     ).without_empty_columns()
+
+
+def layers_table(noise: Noise) -> Table:
+    """One row a trainable parameter, at the last point."""
+    last = noise.points[-1]
+    found = [(name, noise_scale(sample)) for name, sample in last.layers]
+    return Table(
+        caption=text("Gradient noise of each parameter at step {step}", step=last.step),
+        columns=(
+            Column(key="parameter", quantity="parameter", label=text("parameter")),
+            Column(
+                key="gradient_noise_scale",
+                quantity="critical_batch_size",
+                label=text("noise scale"),
+            ),
+            Column(key="interval", quantity="interval", label=text("95 %")),
+            Column(key="grad_sq", quantity="ratio", label="|G|²"),
+            Column(key="trace", quantity="ratio", label="tr Σ"),
+        ),
+        rows=tuple(
+            (
+                name,
+                of_layer.scale.estimate,
+                _interval(of_layer),
+                of_layer.grad_sq.estimate,
+                of_layer.trace.estimate,
+            )
+            for name, of_layer in found
+        ),
+    )
 
 
 def _row(noise: Noise, point: NoisePoint, found: NoiseScale) -> tuple[Value, ...]:
