@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import value_of
+from batchlab.errors import BudgetError
 from batchlab.measurements.accumulation_check import check_accumulation
+from batchlab.planning.sweep_request import check_device
 from batchlab.processes.children import run_in_child
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import untouched_randomness
 from batchlab.records.accumulation import Accumulation
-from batchlab.records.trial import Setting
+from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
@@ -45,12 +47,19 @@ def check(
     Raises:
         UsageError: a value outside what is possible; the message says what is.
         WorkloadError: the workload cannot be loaded or does not take its own examples.
+        BudgetError: the budget is too small.
     """
     budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    check_device(device)
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
         reference = loaded.reference
         packed = PackedWorkload(loaded.workload)
         del loaded, workload
         ended = run_in_child(check_accumulation, packed, device, timeout_s=budget.time_limit_s())
+    if ended.status is Status.TIMEOUT:
+        raise BudgetError(
+            f"budget {budget.seconds:.3g} s: it ended before the gradients were compared; give a "
+            f"larger --budget"
+        )
     return value_of(ended, Accumulation, f"workload {reference!r}")

@@ -77,7 +77,7 @@ def checked_request(
     """
     if sampling not in ("reshuffle", "replacement"):
         raise UsageError(f"sampling {sampling!r}: expected reshuffle or replacement")
-    _check_device(device)
+    check_device(device)
     return SweepRequest(
         batch_sizes=None if batch_sizes is None else _checked_batch_sizes(batch_sizes),
         learning_rates=None if learning_rates is None else _checked_rates(learning_rates),
@@ -154,7 +154,12 @@ def _checked_rate(given: Any, *, whose: str = "") -> float:
     return rate
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that is none, or not of this machine.
+
+    Raises:
+        UsageError: naming the devices that there are.
+    """
     kind, _, index = str(device).partition(":")
     if device not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
         raise UsageError(f"device {device!r}: expected cpu, cuda or cuda:N")
