@@ -17,6 +17,7 @@ from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measurements.batch_gradient import flat_gradient
 from batchlab.measurements.coupled_layer import first_coupled_layer
+from batchlab.measurements.gradient_mixture import is_mixture, is_multiple
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
@@ -347,9 +348,9 @@ class _Check:
             return "wrong_weight", "`weight`"
         half, odd = divmod(n_examples(self._batch()), 2)
         alike = [slice(half), slice(half, 2 * half)]
-        if not odd and _is_multiple(self._put_together(alike), whole):
+        if not odd and is_multiple(self._put_together(alike), whole):
             return "scaled_by_batch_size", "`loss`"
-        if _is_mixture(found, whole):
+        if is_mixture(found, whole):
             return ("unlike_weights" if self.workload.weight is None else "wrong_weight"), (
                 "`loss`" if self.workload.weight is None else "`weight`"
             )
@@ -404,19 +405,3 @@ def _tensors(batch: Batch) -> Iterator[Tensor]:
 
     mapped(batch, keep)
     return iter(found)
-
-
-def _is_multiple(one: Tensor, other: Tensor) -> bool:
-    """Whether the second is the first times a number."""
-    size = torch.linalg.vector_norm(one.double()) * torch.linalg.vector_norm(other.double())
-    return bool((one.double() @ other.double()).abs() >= (1 - 1e-9) * size) and bool(size > 0)
-
-
-def _is_mixture(parts: list[Tensor], whole: Tensor) -> bool:
-    """Whether the whole is a mixture of the parts, with weights above 0 that add up to 1."""
-    columns = torch.stack([part.double() for part in parts], dim=1)
-    solved = torch.linalg.lstsq(columns, whole.double().unsqueeze(1)).solution.squeeze(1)
-    far = torch.linalg.vector_norm(columns @ solved - whole.double())
-    fits = bool(far <= 1e-6 * torch.linalg.vector_norm(whole.double()))
-    above = bool((solved > 1e-4).all())  # of the hardest example alone, the other part has none
-    return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=1e-4)

@@ -26,10 +26,9 @@ def test_it_is_that_of_all_parameters_together() -> None:
 
 def test_at_the_beginning_it_is_0() -> None:
     model = nn.Linear(3, 1)
+    initial = [part.detach() for part in model.parameters()]
 
-    assert (
-        distance(Moment(model=model, initial=[part.detach() for part in model.parameters()])) == 0
-    )
+    assert distance(Moment(model=model, initial=initial)) == 0
 
 
 def test_a_training_moves_away_from_where_it_began() -> None:
