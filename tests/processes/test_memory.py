@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def test_the_count_of_kills_is_the_kernels() -> None:
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
         (RuntimeError("out of memory, says somebody's message"), False),
         (ValueError("DefaultCPUAllocator"), False),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOENT, "No such file"), False),
     ],
 )
 def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(

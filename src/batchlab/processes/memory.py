@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 
@@ -160,4 +161,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True  # a file or the data could not be mapped
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
