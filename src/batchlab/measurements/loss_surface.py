@@ -1,0 +1,116 @@
+"""LossSurface: the mean training loss as a function of all weights, with its derivatives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from batchlab.measurements.batch_gradient import flat_gradient
+from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.training.batching import derived_seed, examples_at, on_device
+from batchlab.training.evaluator import weight_of
+from batchlab.workload.definition import Batch, Workload
+
+Vector = NDArray[np.float64]
+
+_PASS_EXAMPLES = 512
+
+
+class LossSurface:
+    """The mean loss of some training examples around a model's weights.
+
+    It is the same function each time: examples stay in the same passes, random numbers are the
+    same ones, and dropout is off. Batch normalization takes its statistics from each pass, as in
+    training (and as Keskar et al. do). It works on a copy; the model stays as it is.
+
+    Attributes:
+        weights: all trainable parameters end to end, shape (P,), float64.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        model: nn.Module,
+        chosen: Tensor,
+        *,
+        device: torch.device,
+        pass_examples: int = _PASS_EXAMPLES,
+    ) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            workload: whose loss.
+            model: whose weights.
+            chosen: indices of training examples, int64, shape (n,).
+            device: where the model is.
+            pass_examples: of one forward pass.
+        """
+        self._workload = workload
+        self._device = device
+        self._model = copy.deepcopy(model)
+        for module in self._model.modules():
+            module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        self._passes = chosen.split(pass_examples)
+        self._parameters = [part for part in self._model.parameters() if part.requires_grad]
+        flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
+        self.weights: Vector = flat.cpu().numpy()
+
+    def loss(self, weights: Vector) -> float:
+        """The mean loss at these weights."""
+        self._put(weights)
+        with torch.no_grad():
+            return sum(share * float(self._loss(batch)) for share, batch in self._batches())
+
+    def gradient(self, weights: Vector) -> tuple[float, Vector]:
+        """The mean loss and its gradient, shape (P,)."""
+        self._put(weights)
+        total, gradient = 0.0, torch.zeros(())
+        for share, batch in self._batches():
+            loss = self._loss(batch)
+            found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+            total += share * float(loss.detach())
+            gradient = gradient.to(loss) + share * flat_gradient(found, self._parameters)
+        return total, gradient.double().cpu().numpy()
+
+    def hessian_times(self, vector: Vector) -> Vector:
+        """The Hessian at the model's own weights times a vector, shape (P,)."""
+        self._put(self.weights)
+        direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
+        product = torch.zeros(())
+        for share, batch in self._batches():
+            found = torch.autograd.grad(
+                self._loss(batch), self._parameters, create_graph=True, allow_unused=True
+            )
+            along = flat_gradient(found, self._parameters)
+            second = torch.autograd.grad(
+                along @ direction.to(along), self._parameters, allow_unused=True
+            )
+            product = product.to(along) + share * flat_gradient(second, self._parameters)
+        return product.detach().double().cpu().numpy()
+
+    def _batches(self) -> Iterator[tuple[float, Batch]]:
+        """Each pass with its share of the mean."""
+        batches = [
+            on_device(examples_at(self._workload, chosen), self._device) for chosen in self._passes
+        ]
+        weights = [weight_of(self._workload, batch) for batch in batches]
+        for batch, weight in zip(batches, weights, strict=True):
+            yield weight / sum(weights), batch
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with untouched_randomness():
+            seed_everything(derived_seed("loss surface"))
+            return self._workload.loss(self._model, batch)
+
+    def _put(self, weights: Vector) -> None:
+        flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
+        start = 0
+        with torch.no_grad():
+            for part in self._parameters:
+                part.copy_(flat[start : start + part.numel()].view_as(part))
+                start += part.numel()
