@@ -121,3 +121,28 @@ def test_the_model_and_random_streams_stay_as_they_were() -> None:
     assert all(part.grad is None for part in model.parameters())
     assert [module.training for module in model] == [True] * 4
     assert torch.equal(torch.get_rng_state(), stream)
+
+
+def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
+    torch.manual_seed(3)
+    dropped = nn.Sequential(nn.Linear(20, 8), nn.Dropout(), nn.Linear(8, 6)).double()
+    normalized = nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.Linear(8, 6)).double()
+
+    for model in (dropped, normalized):
+        workload = workload_of(model)
+        surface = LossSurface(workload, model, torch.arange(N), device=CPU)
+        model[1].training = model is normalized
+        with torch.no_grad():
+            assert surface.loss(surface.weights) == pytest.approx(
+                float(workload.loss(model, workload.train))
+            )
+
+
+def test_the_hessian_is_that_at_the_models_own_weights_wherever_one_has_looked() -> None:
+    model = network()
+    surface = LossSurface(workload_of(model), model, torch.arange(N), device=CPU)
+    before = top_eigenvalues(surface)
+
+    surface.loss(surface.weights + 1.0)
+
+    assert top_eigenvalues(surface) == pytest.approx(before)
