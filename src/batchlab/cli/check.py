@@ -5,21 +5,20 @@ from __future__ import annotations
 import click
 
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import device_option, json_option, settings_option, workload_argument
+from batchlab.cli.options import (
+    device_option,
+    json_option,
+    minute_option,
+    settings_option,
+    workload_argument,
+)
 from batchlab.cli.output import at_work
-from batchlab.cli.values import SECONDS
 
 
 @click.command()
 @workload_argument
 @settings_option
-@click.option(
-    "--budget",
-    type=SECONDS,
-    default="60s",
-    show_default=True,
-    help="Ceiling on the time of the whole command.",
-)
+@minute_option
 @json_option
 @device_option
 @click.pass_obj

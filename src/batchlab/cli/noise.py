@@ -9,11 +9,11 @@ from batchlab.cli.options import (
     device_option,
     json_option,
     memory_limit_option,
+    minute_option,
     settings_option,
     workload_argument,
 )
 from batchlab.cli.output import at_work
-from batchlab.cli.values import SECONDS
 
 
 @click.command()
@@ -29,13 +29,7 @@ from batchlab.cli.values import SECONDS
 )
 @settings_option
 @memory_limit_option
-@click.option(
-    "--budget",
-    type=SECONDS,
-    default="60s",
-    show_default=True,
-    help="Ceiling on the time of the whole command.",
-)
+@minute_option
 @json_option
 @device_option
 @click.pass_obj

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.values import BYTES, SETTING
+from batchlab.cli.values import BYTES, SECONDS, SETTING
 from batchlab.errors import UsageError
 
 _DEFAULT_STORE = "batchlab.db"
@@ -54,6 +54,13 @@ memory_limit_option = click.option(
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."
+)
+minute_option = click.option(
+    "--budget",
+    type=SECONDS,
+    default="60s",
+    show_default=True,
+    help="Ceiling on the time of the whole command.",
 )
 store_option = click.option(
     "--store", type=click.Path(path_type=Path), default=_DEFAULT_STORE, show_default=True

@@ -12,11 +12,12 @@ from batchlab.cli.options import (
     device_option,
     json_option,
     memory_limit_option,
+    minute_option,
     settings_option,
     workload_argument,
 )
 from batchlab.cli.output import at_work
-from batchlab.cli.values import BATCH_SIZES, SECONDS
+from batchlab.cli.values import BATCH_SIZES
 
 # The last probe may have to be ended, and a busy machine takes its time.
 _PROBE_END_S = 1.0
@@ -32,13 +33,7 @@ _PROBE_END_S = 1.0
 )
 @settings_option
 @memory_limit_option
-@click.option(
-    "--budget",
-    type=SECONDS,
-    default="60s",
-    show_default=True,
-    help="Ceiling on the time of the whole command.",
-)
+@minute_option
 @click.option(
     "--store", type=click.Path(path_type=Path), help="Keep the step times here, for sweeps."
 )

@@ -17,6 +17,7 @@ from batchlab.random_state import untouched_randomness
 from batchlab.records.noise_point import NoisePoint
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.reason import Reason
+from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
@@ -25,8 +26,6 @@ from batchlab.workload.loading import LoadedWorkload, loaded_workload
 _DEFAULT_BUDGET_S = 60.0
 # Of the budget, that one point may take.
 _POINT_FRACTION = 0.2
-# Of a workload that does not say how long a training is.
-_DEFAULT_EPOCHS = 10
 
 
 def noise(
@@ -72,8 +71,8 @@ def noise(
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
-        trial = _own_trial(loaded, device)
-        last_step = _last_step(loaded.workload, trial, steps)
+        trial, length = _own_trial(loaded, device)
+        last_step = _last_step(loaded.workload, trial, length, steps)
         prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
         del loaded, workload
         summary = prepared.summary(None)
@@ -104,41 +103,35 @@ def noise(
     )
 
 
-def _own_trial(loaded: LoadedWorkload, device: str) -> Trial:
-    """The workload's own configuration over its planned training, seed 0."""
-    (trial,) = plan_trials(
-        loaded,
-        checked_request(
-            batch_sizes=(loaded.workload.batch_size,),
-            learning_rates=None,
-            seeds=1,
-            epochs=_epochs(loaded.workload),
-            steps=None,
-            scaling_rule="none",
-            sampling="reshuffle",
-            drop_last=False,
-            micro_batch_size=None,
-            device=device,
-        ),
+def _own_trial(loaded: LoadedWorkload, device: str) -> tuple[Trial, RunLength]:
+    """The workload's own configuration, seed 0, and how long its planned training is."""
+    request = checked_request(
+        batch_sizes=(loaded.workload.batch_size,),
+        learning_rates=None,
+        seeds=1,
+        epochs=loaded.workload.epochs,
+        steps=None,
+        scaling_rule="none",
+        sampling="reshuffle",
+        drop_last=False,
+        micro_batch_size=None,
+        device=device,
     )
-    return trial
+    (trial,) = plan_trials(loaded, request)
+    return trial, request.length
 
 
-def _epochs(workload: Workload) -> int:
-    return workload.epochs or _DEFAULT_EPOCHS
-
-
-def _last_step(workload: Workload, trial: Trial, steps: int | None) -> int:
+def _last_step(workload: Workload, trial: Trial, length: RunLength, steps: int | None) -> int:
     """The last step to measure at.
 
     Raises:
         UsageError: it lies beyond a learning-rate schedule.
     """
-    planned = trial.plan.steps_in(_epochs(workload))
+    planned = length.last_step(trial)
     if steps is not None and steps > planned and workload.schedule is not None:
         raise UsageError(
             f"steps={steps}: the learning rate of workload {workload.name!r} has a schedule over "
-            f"{_epochs(workload)} epochs, which are {planned} steps; ask for at most as many"
+            f"{length.epochs} epochs, which are {planned} steps; ask for at most as many"
         )
     return planned if steps is None else steps
 

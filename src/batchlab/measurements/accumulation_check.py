@@ -7,7 +7,7 @@ so that layers of zeros do not hide what comes before them), by a real backward 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -178,6 +178,15 @@ class _Check:
             batch = mapped(batch, lambda part: part.double() if part.is_floating_point() else part)
         return mapped(batch, lambda part: part[cut].clone())
 
+    def _halves(self) -> list[slice]:
+        half = n_examples(self._batch()) // 2
+        return [slice(half), slice(half, None)]
+
+    def _ragged(self) -> list[slice]:
+        """Two pieces, the second about half as large as the first."""
+        n = n_examples(self._batch())
+        return [slice(0, n - n // 3), slice(n - n // 3, n)]
+
     def _found_grain(self) -> float:
         """How far the gradient of three times the loss is from three times the gradient."""
         off = self._is_off(self.whole(factor=3.0) / 3, self.whole())
@@ -207,20 +216,18 @@ class _Check:
             self._add("writes_into_batch", "`loss`, `model` or `augment`", None)
 
     def _look_for_batch_norm(self) -> None:
-        names = [
-            f"{name} ({type(module).__name__})"
-            for name, module in self._model().named_modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
-        ]
+        names = _named_layers(
+            self._model(),
+            lambda layer: isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training,
+        )
         if not names:
             return
-        half = n_examples(self._batch()) // 2
         try:
-            size = self._is_off(self._put_together([slice(half), slice(half, None)]), self.whole())
+            size = self._is_off(self._put_together(self._halves()), self.whole())
         except Exception:  # fewer examples than it takes
             size = math.inf
         if size is not None:
-            self._add("batch_norm", ", ".join(names), size)
+            self._add("batch_norm", names, size)
             self.still.batch_norm = True
 
     def _look_for_draws(self) -> bool:
@@ -228,14 +235,10 @@ class _Check:
         size = self._draws()
         if size is None:
             return False
-        layers = [
-            f"{name} ({type(module).__name__})"
-            for name, module in self._model().named_modules()
-            if _draws_in(module)
-        ]
+        layers = _named_layers(self._model(), _draws_in)
         self.still.random_layers = True
         if self._draws() is None:
-            self._add("dropout", ", ".join(layers) or "`model`", size, by_chance=True)
+            self._add("dropout", layers or "`model`", size, by_chance=True)
             return False
         self.still.random_layers = False
         if self.workload.augment is not None:
@@ -277,13 +280,10 @@ class _Check:
         """Whether the loss is a mean over examples, each by its weight."""
         if any(finding.cause == "gradient_hook" for finding in self.findings):
             return  # nothing that is added up could be compared
-        n, whole = n_examples(self._batch()), self.whole()
-        ragged = [slice(0, n - n // 3), slice(n - n // 3, n)]
+        whole, ragged = self.whole(), self._ragged()
         off = self._is_off(self._put_together(ragged), whole)
         singles = self._singles()
-        apart = None
-        if singles is not None:
-            apart = self._is_off(singles, whole)
+        apart = None if singles is None else self._is_off(singles, whole)
         if off is None and apart is None:
             return
         size = apart if off is None else off
@@ -291,8 +291,7 @@ class _Check:
 
     def _look_for_parts_on_average(self) -> None:
         """Whether what random draws leave of a difference is more than chance."""
-        n = n_examples(self._batch())
-        cuts = [slice(0, n - n // 3), slice(n - n // 3, n)]
+        cuts = self._ragged()
         apart = torch.stack(
             [
                 self._put_together(cuts, seed=4 * draw) - self.whole(seed=4 * draw + 3)
@@ -346,14 +345,13 @@ class _Check:
             return "sum", "`loss`"
         if self.workload.weight is not None and self._is_off(mean, whole) is None:
             return "wrong_weight", "`weight`"
-        half, odd = divmod(n_examples(self._batch()), 2)
-        alike = [slice(half), slice(half, 2 * half)]
-        if not odd and is_multiple(self._put_together(alike), whole):
+        is_even = n_examples(self._batch()) % 2 == 0
+        if is_even and is_multiple(self._put_together(self._halves()), whole):
             return "scaled_by_batch_size", "`loss`"
         if is_mixture(found, whole):
-            return ("unlike_weights" if self.workload.weight is None else "wrong_weight"), (
-                "`loss`" if self.workload.weight is None else "`weight`"
-            )
+            if self.workload.weight is None:
+                return "unlike_weights", "`loss`"
+            return "wrong_weight", "`weight`"
         return "coupled", "`loss`"
 
     def _weight_adds_up(self) -> bool:
@@ -362,18 +360,25 @@ class _Check:
         whole = weight_of(self.workload, self._batch())
         return math.isclose(sum(parts), whole, rel_tol=1e-6)
 
-    def _rounding(self) -> float | None:
-        """How far it is off in the workload's own precision; a finding where that is too far."""
-        own = _Check(self.workload, self.device, in_double=False)
-        own.still = self.still
-        half = n_examples(self._batch()) // 2
-        whole, pieces = own.whole(), own._put_together([slice(half), slice(half, None)])
+    def _rounding(self) -> float:
+        """How far it is off in the workload's own precision."""
+        own = _Check(self.workload, self.device, in_double=False, still=self.still)
+        whole, pieces = own.whole(), own._put_together(self._halves())
         far = torch.linalg.vector_norm((pieces - whole).double())
         return float(far / torch.linalg.vector_norm(whole.double()))
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
     return next(part.dtype for part in model.parameters())
+
+
+def _named_layers(model: nn.Module, is_meant: Callable[[nn.Module], bool]) -> str:
+    """The names and kinds of a model's layers; empty where there is none."""
+    return ", ".join(
+        f"{name} ({type(layer).__name__})"
+        for name, layer in model.named_modules()
+        if is_meant(layer)
+    )
 
 
 def _draws_in(module: nn.Module) -> bool:

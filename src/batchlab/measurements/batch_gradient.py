@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,21 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
             for gradient, part in zip(gradients, parameters, strict=True)
         ]
     )
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
+    """The Euclidean norm of the gradients that a backward pass has left; None: it left none."""
+    found = [part.grad for part in parameters if part.grad is not None]
+    if not found:
+        return None
+    norms = [torch.linalg.vector_norm(widened(gradient_values(part))) for part in found]
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return whole
+
+
+def gradient_values(gradient: Tensor) -> Tensor:
+    """All entries of a gradient; of a sparse one (an embedding's) those that are not 0."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def _dense(gradient: Tensor) -> Tensor:

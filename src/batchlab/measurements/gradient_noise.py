@@ -276,11 +276,13 @@ class _Blocks:
         ]
         self.next_examples *= 2
 
-    def sample(self, n_train: int | None, scales: Tensor | None = None) -> GradientSample:
-        """What was seen; each gradient multiplied with `scales`, shape (P,)."""
+    def sample(
+        self, n_train: int | None, scales: Tensor | None = None, *, only: slice = slice(None)
+    ) -> GradientSample:
+        """What was seen; each gradient multiplied with `scales`, shape (P,), or `only` a part."""
         sizes = tuple(block.n_examples for block in self._blocks)
         mean_weight = math.fsum(block.weight for block in self._blocks) / sum(sizes)
-        stacked = torch.stack([block.gradient for block in self._blocks]) / mean_weight
+        stacked = torch.stack([block.gradient[only] for block in self._blocks]) / mean_weight
         if scales is not None:
             stacked *= scales
         products = (stacked @ stacked.T).double().cpu()
@@ -298,12 +300,11 @@ def _layers(
 ) -> Iterator[tuple[str, GradientSample]]:
     """What each trainable parameter alone contributes, by its name."""
     trained = [(name, part) for name, part in model.named_parameters() if part.requires_grad]
-    start, total = 0, sum(part.numel() for _, part in trained)
+    start = 0
     for name, part in trained:
-        only = torch.zeros(total, device=part.device)
-        only[start : start + part.numel()] = 1.0
-        start += part.numel()
-        yield name, blocks.sample(n_train, only).by_blocks
+        stop = start + part.numel()
+        yield name, blocks.sample(n_train, only=slice(start, stop)).by_blocks
+        start = stop
 
 
 def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:

@@ -41,7 +41,7 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
     parameters = [part for part in model.parameters() if part.requires_grad]
     with _watched(model) as seen:
         loss = workload.loss(model, batch)
-        layers = {id(part) for layer, _, _ in seen for part in _own(layer)}
+        layers = {id(part) for layer, _, _ in seen for part in own_parameters(layer)}
         if layers != {id(part) for part in parameters}:
             raise UnknownLayerError("a trainable parameter belongs to no layer that ran")
         outputs = [output for _, _, output in seen]
@@ -75,7 +75,8 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
     return _NORMS[type(layer)](layer, value, back)
 
 
-def _own(layer: nn.Module) -> list[nn.Parameter]:
+def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
+    """The layer's trainable parameters without those of layers inside it."""
     return [part for part in layer.parameters(recurse=False) if part.requires_grad]
 
 
@@ -95,7 +96,7 @@ def _watched(model: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]
     hooks = []
     try:
         for module in model.modules():
-            if not _own(module):
+            if not own_parameters(module):
                 continue
             if not is_known(module):
                 raise UnknownLayerError(f"{type(module).__name__} is not known")

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from batchlab.laws.noise_scale import noise_scale_of_pairs
-from batchlab.measurements.layer_norms import is_known, squared_norms
+from batchlab.measurements.batch_gradient import gradient_norm, gradient_values
+from batchlab.measurements.layer_norms import is_known, own_parameters, squared_norms
 from batchlab.records.estimate import Estimate
 from batchlab.records.monitor_reading import MonitorReading
 from batchlab.records.reason import Reason
@@ -138,12 +139,8 @@ class Monitor:
 
     def _before_step(self, *_: Any) -> None:
         """Before the optimizer's step, when the gradients are complete."""
-        if self._measured is None:
-            return
-        found = [part.grad for part in self._parameters if part.grad is not None]
-        if found:
-            norms = [torch.linalg.vector_norm(_values(gradient)) for gradient in found]
-            self._norm = torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+        if self._measured is not None:
+            self._norm = gradient_norm(self._parameters)
 
     def _end(self) -> None:
         assert self._measured is not None
@@ -164,7 +161,7 @@ class Monitor:
         return noise_scale_of_pairs(traces, grad_sqs)
 
     def _seen_fraction(self) -> float:
-        seen = {id(part): part.numel() for layer in self._layers for part in _own(layer)}
+        seen = {id(part): part.numel() for layer in self._layers for part in own_parameters(layer)}
         return sum(seen.values()) / max(1, sum(part.numel() for part in self._parameters))
 
 
@@ -183,7 +180,7 @@ class _MeasuredStep:
         self._once: list[nn.Module] | None = None
         for layer in layers:
             self._hooks.append(layer.register_forward_hook(self._ran))
-            for part in _own(layer):
+            for part in own_parameters(layer):
                 self._hooks.append(part.register_post_accumulate_grad_hook(self._accumulated))
 
     @property
@@ -216,7 +213,7 @@ class _MeasuredStep:
         """After a backward pass has reached a parameter: the first one's gradient is there."""
         if id(parameter) not in self._grad_sq:
             assert parameter.grad is not None
-            self._grad_sq[id(parameter)] = _values(parameter.grad).float().square().sum()
+            self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
         """(tr Sigma, |G|^2) of the first pass, each unbiased; None: nothing to go by."""
@@ -229,7 +226,7 @@ class _MeasuredStep:
             if len(value) != n or len(back) != n:
                 continue  # its first dimension is not that of the examples
             squares = squares + squared_norms(layer, value, back * n)
-            own = [self._grad_sq[id(part)] for part in _own(layer)]
+            own = [self._grad_sq[id(part)] for part in own_parameters(layer)]
             of_mean = of_mean + torch.stack(own).sum()
         unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
         trace = (unit_sq - mean_sq) / (1 - 1 / n)
@@ -241,7 +238,7 @@ class _MeasuredStep:
         back, found = self._backs.get(id(layer)), self._inputs.get(id(layer))
         if back is None or found is None or found[0]._version != found[1]:
             return None
-        if any(id(part) not in self._grad_sq for part in _own(layer)):
+        if any(id(part) not in self._grad_sq for part in own_parameters(layer)):
             return None
         value = found[0]
         return (value.float() if value.is_floating_point() else value), back.float()
@@ -249,21 +246,14 @@ class _MeasuredStep:
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
     """Layers whose norms are known, with parameters that no other layer has."""
-    layers = [module for module in model.modules() if is_known(module) and _own(module)]
+    layers = [module for module in model.modules() if is_known(module) and own_parameters(module)]
     holders: dict[int, int] = {}
     for module in model.modules():
         for part in module.parameters(recurse=False):
             holders[id(part)] = holders.get(id(part), 0) + 1
-    return [layer for layer in layers if all(holders[id(part)] == 1 for part in _own(layer))]
-
-
-def _own(layer: nn.Module) -> list[nn.Parameter]:
-    return [part for part in layer.parameters(recurse=False) if part.requires_grad]
-
-
-def _values(gradient: Tensor) -> Tensor:
-    """All entries of a gradient; of a sparse one those that are not 0."""
-    return gradient.coalesce().values() if gradient.is_sparse else gradient
+    return [
+        layer for layer in layers if all(holders[id(part)] == 1 for part in own_parameters(layer))
+    ]
 
 
 def _spikes(losses: list[float]) -> int:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def _gradient_norm(moment: Moment) -> float | None:
     """None before the first step."""
-    import torch
+    from batchlab.measurements.batch_gradient import gradient_norm  # it loads torch
 
-    gradients = [part.grad for part in moment.model.parameters() if part.grad is not None]
-    if not gradients:
-        return None
-    norms = torch.stack([torch.linalg.vector_norm(_values(part)) for part in gradients])
-    return float(torch.linalg.vector_norm(norms))
-
-
-def _values(gradient: Tensor) -> Tensor:
-    """All entries of a gradient; of a sparse one (an embedding's) those that are not 0."""
-    return gradient.coalesce().values() if gradient.is_sparse else gradient
+    norm = gradient_norm(moment.model.parameters())
+    return None if norm is None else float(norm)
 
 
 MEASUREMENT = Measurement(

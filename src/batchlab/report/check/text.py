@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from batchlab.records.accumulation import Accumulation, Finding
+from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.words.accumulation import CAUSES
 from batchlab.words.catalogue import text
-
-WIDTH = 88
 
 
 def check_text(found: Accumulation) -> str:
@@ -18,7 +16,7 @@ def check_text(found: Accumulation) -> str:
     Returns:
         Lines of at most 88 characters where words can be wrapped, ended by a newline.
     """
-    parts = [_wrapped(_answer(found)), *map(_wrapped, check_facts(found))]
+    parts = [wrapped_text(_answer(found)), *map(wrapped_text, check_facts(found))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,14 +68,4 @@ def finding_text(finding: Finding) -> str:
         where=finding.where,
         size=size,
         cause=text(CAUSES[finding.cause]),
-    )
-
-
-def _wrapped(fact: str) -> str:
-    return textwrap.fill(
-        fact,
-        WIDTH,
-        subsequent_indent="  " if fact.startswith("- ") else "",
-        break_long_words=False,
-        break_on_hyphens=False,
     )

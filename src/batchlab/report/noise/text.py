@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from batchlab.laws.noise_scale import NoiseScale, noise_scale
@@ -11,11 +10,11 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.noise_point import NoisePoint
 from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
-WIDTH = 88
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
 _HARDLY_NOISE = 0.1
 
@@ -26,7 +25,7 @@ def noise_text(noise: Noise) -> str:
     Returns:
         Lines of at most 88 characters where words can be wrapped, ended by a newline.
     """
-    facts = "\n".join(_wrapped(f"- {fact}") for fact in noise_facts(noise))
+    facts = "\n".join(wrapped_text(f"- {fact}") for fact in noise_facts(noise))
     tables = [noise_table(noise), *([layers_table(noise)] if noise.points[-1].layers else [])]
     shown = "\n\n".join(table.to_text() for table in tables)
     return f"{noise_title(noise)}\n\n{facts}\n\n{shown}\n"
@@ -176,10 +175,4 @@ def _growth(noise: Noise) -> Iterator[str]:
         last=last,
         last_step=last_step,
         times=last / first,
-    )
-
-
-def _wrapped(fact: str) -> str:
-    return textwrap.fill(
-        fact, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
