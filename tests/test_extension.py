@@ -155,13 +155,13 @@ def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_
     study = stored(tmp_path / "lab.db", None)
     assert isinstance(study, Study)
     last = study.records[0].evaluations[-1]
-    norm = dict(last.measured)["parameter_norm"]
+    norm = dict(last.measured)["largest_weight"]
     assert last.step == 4
     assert norm is not None
     assert norm > 0
     _, observations = write_csv(study, tmp_path / "report.csv")
-    assert f"parameter_norm,{norm}" in observations.read_text()
-    assert "parameter norm" in html_page(study)
+    assert f"largest_weight,{norm}" in observations.read_text()
+    assert "largest weight" in html_page(study)
 
 
 def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ OPTIONS = {
     "sweep": {
         *("--batch-sizes", "--learning-rates", "--seeds", "--epochs", "--steps", "--target"),
         *("--set", "--scaling-rule", "--sampling", "--drop-last", "--micro-batch-size"),
-        *("--budget", "--store", "--report", "--json", "--device"),
+        *("--measure", "--budget", "--store", "--report", "--json", "--device"),
     },
     "profile": {
         *("--batch-sizes", "--set", "--memory-limit", "--budget", "--store", "--json", "--device"),

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 from tests.reference.user_file import write_user_file
 
+from batchlab.measurements.registry import on_request
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
@@ -56,6 +57,10 @@ EPOCH = ["--epochs", "1"]
         ("sweep mine.py:workload --scaling-rule cubic", "'cubic' is not one of 'none', 'linear'"),
         ("sweep mine.py:workload --budget 5", "budget '5': expected a time above 0"),
         ("sweep mine.py:workload --device cuda:99", "device 'cuda:99': PyTorch"),
+        (
+            "sweep mine.py:workload --measure noise",
+            "measure 'noise': expected one of noise_scale, sharpness, top_eigenvalue",
+        ),
         ("sweep mine.py:workload --device tpu", "device 'tpu': expected cpu, cuda or cuda:N"),
         ("sweep mine.py:workload --report none/page.html", "there is no folder"),
         ("sweep mine.py:workload --report .", "--report . is a folder"),
@@ -291,3 +296,36 @@ def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path: Path) -> None:
     assert spent_s < 26
     assert set(statuses(tmp_path / "batchlab.db")) == {"timeout"}
     assert (tmp_path / "page.html").exists()
+
+
+def test_the_help_names_what_can_be_measured(do: Any) -> None:
+    said = do("sweep", "--help").out
+
+    assert all(name in said for name in on_request())
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_is_measured_stored_and_on_the_page(do: Any, tmp_path: Path) -> None:
+    write_user_file(tmp_path)
+    asked = ["--batch-sizes", "20,50", "--epochs", "2", "--measure", "sharpness"]
+    asked += ["--measure", "noise_scale", "--report", str(tmp_path / "page.html")]
+
+    done = do("sweep", "mine.py:workload", *asked)
+
+    assert done.code == 0
+    with Store(tmp_path / "batchlab.db") as store:
+        records = [store.record(trial_id) for trial_id in _trial_ids(tmp_path)]
+    for record in records:
+        assert record is not None
+        found = [dict(each.measured).get("sharpness") for each in record.evaluations]
+        assert sum(value is not None for value in found) == 2
+    assert "sharpness, at the end" in (tmp_path / "page.html").read_text()
+
+    again = do("sweep", "mine.py:workload", *asked, "--measure", "top_eigenvalue")
+
+    assert "2 of 2 trials have no top_eigenvalue: they were trained before" in again.err
+
+
+def _trial_ids(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "batchlab.db")) as connection:
+        return [row[0] for row in connection.execute("SELECT trial_id FROM trials")]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
+from tests.reference.moments import moment_of
 from torch import nn
 
 from batchlab.measurements import rows as folder
 from batchlab.measurements.registry import measured_at_steps, measurement_rows, packed_at_steps
-from batchlab.records.measurement import Moment
 from batchlab.records.quantities import QUANTITIES
 
 EXTENSION = Path(__file__).parents[1] / "extension" / "measurements"
@@ -23,7 +23,7 @@ def test_step_time_peak_memory_and_gradient_norm_are_rows() -> None:
     rows = measurement_rows()
 
     assert {"step_s", "peak_bytes", "gradient_norm", "distance"} <= set(rows)
-    assert set(measured_at_steps()) == {"gradient_norm", "distance"}
+    assert set(measured_at_steps()) == {"gradient_norm", "distance", "parameter_norm"}
     assert all(row.cost for row in rows.values())
 
 
@@ -64,18 +64,17 @@ def test_a_row_of_another_folder_reaches_a_process_that_does_not_know_the_folder
         "measures = cloudpickle.loads(sys.stdin.buffer.read())\n"
         "model = torch.nn.Linear(2, 1, bias=False)\n"
         "torch.nn.init.constant_(model.weight, 1.0)\n"
-        "from batchlab.records.measurement import Moment\n"
-        "moment = Moment(model=model, initial=())\n"
-        "print(*sorted(measures), measures['parameter_norm'](moment) ** 2)"
+        "from tests.reference.moments import moment_of\n"
+        "print(*sorted(measures), measures['largest_weight'](moment_of(model)))"
     )
 
     done = subprocess.run(
         [sys.executable, "-c", code], input=packed_at_steps(), capture_output=True, check=True
     )
 
-    *names, norm_sq = done.stdout.decode().split()
-    assert names == ["distance", "gradient_norm", "parameter_norm"]
-    assert float(norm_sq) == pytest.approx(2.0)
+    *names, largest = done.stdout.decode().split()
+    assert names == ["distance", "gradient_norm", "largest_weight", "parameter_norm"]
+    assert float(largest) == 1.0
 
 
 def test_packing_leaves_the_rows_picklable_by_name_as_before() -> None:
@@ -84,4 +83,4 @@ def test_packing_leaves_the_rows_picklable_by_name_as_before() -> None:
     packed_at_steps()
 
     assert set(cloudpickle.list_registry_pickle_by_value()) == before
-    assert measured_at_steps()["gradient_norm"](Moment(model=nn.Linear(1, 1), initial=())) is None
+    assert measured_at_steps()["gradient_norm"](moment_of(nn.Linear(1, 1))) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def run_engine(
     stop_after: int | None = None,
     device: str = "cpu",
     rhythm: Rhythm | None = None,
+    measures: Collection[str] = (),
 ) -> EngineRun:
     """Run `trial` through the plain engine; from `checkpoint` where there is one."""
     emitted: list[Evaluation] = []
@@ -80,7 +82,7 @@ def run_engine(
     outcome = train(
         workload,
         task,
-        measures=measured_at_steps(),
+        measures=measured_at_steps(measures),
         emit=emitted.extend,
         stop=StopAfter(stop_after),
         rhythm=rhythm or Rhythm(),

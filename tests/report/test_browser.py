@@ -134,7 +134,7 @@ def test_every_chart_becomes_live_without_a_word_on_the_console(open_report):
             if browser.ask(f"document.getElementById('{panel}').offsetHeight > 0"):
                 browser.live(panel)
 
-    assert len(panels) == 3 * 6 + 2 + 3 + 1
+    assert len(panels) == 3 * 6 + 2 + 3 + 1 + 1
     assert browser.ask("Object.keys(batchlabViews).length") == len(panels)
     browser.assert_quiet()
 
@@ -165,7 +165,7 @@ def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_repor
     assert browser.ask(width.format("c-test-0")) == 0
     browser.driver.find_element("id", "view-time").click()
     assert browser.ask(width.format("c-test-0")) > 250
-    assert browser.ask("document.querySelectorAll('#table-g tbody tr').length") == 24
+    assert browser.ask("document.querySelectorAll('#table-h tbody tr').length") == 24
     address = browser.ask("document.querySelector('a[download*=observations]').href")
     assert unquote(address.partition(",")[2]) == observations_table(STUDY).to_csv()
 

@@ -63,6 +63,12 @@ if TYPE_CHECKING:
 @click.option(
     "--micro-batch-size", type=click.IntRange(min=1), help="Examples per forward and backward pass."
 )
+@click.option(
+    "--measure",
+    multiple=True,
+    metavar="NAME",
+    help="Measure where an epoch ends, too: noise_scale, sharpness or top_eigenvalue. Repeatable.",
+)
 @click.option("--budget", type=SECONDS, help="Ceiling on the time of the whole command.")
 @store_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report to this file.")
@@ -83,6 +89,7 @@ def sweep(
     sampling: Literal["reshuffle", "replacement"],
     drop_last: bool,
     micro_batch_size: int | None,
+    measure: tuple[str, ...],
     budget: float | None,
     store: Path,
     report: Path | None,
@@ -116,6 +123,7 @@ def sweep(
             drop_last=drop_last,
             micro_batch_size=micro_batch_size,
             device=device,
+            measure=measure,
             budget_s=budget,
             reserved_s=0.0 if budget is None else invocation.reserved_s(budget, report),
             store=store,

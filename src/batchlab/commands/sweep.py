@@ -18,6 +18,7 @@ from batchlab.engines.kept_record import keep_record
 from batchlab.engines.trial_recorder import is_trained, refuse_to_train_over
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
+from batchlab.measurements.registry import checked_on_request
 from batchlab.planning.sweep_request import (
     SweepRequest,
     check_batch_norm,
@@ -60,6 +61,7 @@ def sweep(
     drop_last: bool = False,
     micro_batch_size: int | None = None,
     device: str = "cpu",
+    measure: Sequence[str] = (),
     budget_s: float | None = None,
     reserved_s: float = 0.0,
     store: str | Path = "batchlab.db",
@@ -89,6 +91,8 @@ def sweep(
         drop_last: leave out a smaller last batch of an epoch.
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
         device: "cpu", "cuda" or "cuda:1".
+        measure: what else to measure where an epoch ends: "noise_scale", "sharpness",
+            "top_eigenvalue". Trials that were trained before are not measured again.
         budget_s: a ceiling in seconds for the whole call; what is not done by then can go on.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: the SQLite file; made if missing.
@@ -118,6 +122,7 @@ def sweep(
         drop_last=drop_last,
         micro_batch_size=micro_batch_size,
         device=device,
+        measures=checked_on_request(measure),
     )
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
@@ -236,6 +241,14 @@ class _Sweep:
                 f"{len(left)} of {len(self._trials)} trials are not finished; the same command "
                 f"goes on with them"
             )
+        for name in self._request.measures:
+            without = [trial for trial in self._trials if not _has(self._record(trial), name)]
+            if without:
+                self._listener.warning(
+                    f"{len(without)} of {len(self._trials)} trials have no {name}: they were "
+                    f"trained before it was asked for, did not come to the end of an epoch, or it "
+                    f"could not be told; another --store trains them anew"
+                )
 
     # ---- before training
 
@@ -342,6 +355,7 @@ class _Sweep:
                 horizon_epochs=None,
                 device=self._request.device,
                 threads=self._threads,
+                measures=self._request.measures,
             ),
             self._listener,
             started_s=started_s,
@@ -353,6 +367,12 @@ class _Sweep:
 
     def _is_done(self, record: TrialRecord | None) -> bool:
         return is_trained(record, self._request.length)
+
+
+def _has(record: TrialRecord | None, name: str) -> bool:
+    """Whether a trial was measured so anywhere."""
+    evaluations = () if record is None else record.evaluations
+    return any(dict(evaluation.measured).get(name) is not None for evaluation in evaluations)
 
 
 def _times(timing: StepTiming, trial: Trial) -> bool:

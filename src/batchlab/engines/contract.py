@@ -49,6 +49,7 @@ class RunPlan:
             is constant.
         device: the PyTorch device, such as "cpu" or "cuda:1".
         threads: for each run; more than one where a run has the machine to itself.
+        measures: what to measure of each run beside what is always measured, by name.
     """
 
     trial: Trial
@@ -57,6 +58,7 @@ class RunPlan:
     horizon_epochs: int | None
     device: str
     threads: int = 1
+    measures: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -65,7 +65,9 @@ class LocalProcesses:
         self._recorder = TrialRecorder(
             store, listener, device=plan.device, threads=plan.threads, clock=clock
         )
-        self._pool = ProcessPool(packed, self._recorder, n_workers=self.n_workers)
+        self._pool = ProcessPool(
+            packed, self._recorder, n_workers=self.n_workers, measures=plan.measures
+        )
 
     @property
     def capabilities(self) -> Capabilities:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection, wait
@@ -69,16 +69,24 @@ class ProcessPool:
     Children are started and heard within `next_ended` only.
     """
 
-    def __init__(self, packed: PackedWorkload, watcher: Watcher, *, n_workers: int) -> None:
+    def __init__(
+        self,
+        packed: PackedWorkload,
+        watcher: Watcher,
+        *,
+        n_workers: int,
+        measures: Collection[str] = (),
+    ) -> None:
         """Nothing runs yet.
 
         Args:
             packed: the workload.
             watcher: told everything; asked for each run's task when its turn comes.
             n_workers: children at a time, >= 1.
+            measures: what to measure beside what is always measured, by name.
         """
         self._packed = packed
-        self._measures = packed_at_steps()
+        self._measures = packed_at_steps(measures)
         self._watcher = watcher
         self._n_workers = n_workers
         self._grace_s = _GRACE_S

@@ -13,7 +13,9 @@ from batchlab.records.estimate import Estimate
 _FEW = 16
 
 
-def top_eigenvalues(surface: LossSurface, n: int = 1, *, seed: int = 0) -> tuple[float, ...]:
+def top_eigenvalues(
+    surface: LossSurface, n: int = 1, *, tolerance: float = 0.0, seed: int = 0
+) -> tuple[float, ...]:
     """The largest eigenvalues of the Hessian at the model's weights, descending.
 
     By Lanczos iteration with products of the Hessian and vectors; the Hessian is never made.
@@ -21,6 +23,7 @@ def top_eigenvalues(surface: LossSurface, n: int = 1, *, seed: int = 0) -> tuple
     Args:
         surface: the loss around the weights.
         n: how many, 1 to the number of weights.
+        tolerance: relative error at which the iteration stops; 0: as exact as the products are.
         seed: of the first vector.
 
     Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
@@ -32,7 +35,7 @@ def top_eigenvalues(surface: LossSurface, n: int = 1, *, seed: int = 0) -> tuple
         return tuple(float(value) for value in found[::-1][:n])
     operator = LinearOperator((size, size), matvec=surface.hessian_times, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(size)
-    values = eigsh(operator, k=n, which="LA", v0=start, return_eigenvectors=False)
+    values = eigsh(operator, k=n, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
     return tuple(float(value) for value in np.sort(values)[::-1])
 
 

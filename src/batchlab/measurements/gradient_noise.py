@@ -68,6 +68,7 @@ class GradientNoise:
         optimizer: torch.optim.Optimizer | None = None,
         precision: float = PRECISION,
         per_layer: bool = False,
+        most_examples: int | None = None,
         enough: Callable[[], bool] = lambda: False,
     ) -> NoisePoint:
         """Gradients of training examples at the model's weights, until they tell the noise scale.
@@ -81,6 +82,7 @@ class GradientNoise:
             optimizer: for what Adam multiplies gradients with.
             precision: how far the interval may reach either way, a fraction of the noise scale.
             per_layer: whether each trainable parameter is looked at alone too.
+            most_examples: it ends there with what has been seen; None: with all of them.
             enough: asked after each block; True ends it with what has been seen.
 
         Returns:
@@ -91,7 +93,7 @@ class GradientNoise:
             kept = copy.deepcopy(model)
             manner = self._manner = self._manner or self._found_manner(kept)
             seed_everything(derived_seed("gradient noise", seed))
-            order = torch.randperm(self._n_train)
+            order = torch.randperm(self._n_train)[:most_examples]
             blocks = self._seen(kept, order, manner, precision, enough)
         scales = None if optimizer is None else preconditioner(optimizer)
         n_train = None if manner.draws else self._n_train

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from batchlab.measurements.batch_gradient import flat_gradient
 from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.records.measurement import Moment
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import weight_of
-from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.definition import Batch, Workload, size_of
 
 Vector = NDArray[np.float64]
 
 _PASS_EXAMPLES = 512
+# Training examples that stand for all of them where a training is looked at on its way.
+_LOOKED_AT = 2000
 
 
 class LossSurface:
@@ -114,3 +117,14 @@ class LossSurface:
             for part in self._parameters:
                 part.copy_(flat[start : start + part.numel()].view_as(part))
                 start += part.numel()
+
+
+def surface_at(moment: Moment) -> LossSurface:
+    """The surface of 2,000 training examples, the same ones each time, at a moment of a training.
+
+    Of all, where there are fewer.
+    """
+    generator = torch.Generator().manual_seed(derived_seed("loss surface"))
+    chosen = torch.randperm(size_of(moment.workload.train), generator=generator)[:_LOOKED_AT]
+    assert isinstance(moment.model, nn.Module)
+    return LossSurface(moment.workload, moment.model, chosen, device=moment.device)

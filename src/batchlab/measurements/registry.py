@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Collection
+from functools import lru_cache, partial
 
 import cloudpickle
 
 import batchlab.measurements.rows as _ROWS
-from batchlab.records.measurement import AtStep, Measurement
+from batchlab.errors import UsageError
+from batchlab.records.measurement import AtStep, Measurement, Moment
 from batchlab.records.quantities import QUANTITIES
 from batchlab.registry import row_module, row_names
 
@@ -30,13 +32,44 @@ def _rows_of(folders: tuple[str, ...]) -> dict[str, Measurement]:
     return {name: found[name] for name in (*order, *found) if name in found}
 
 
-def measured_at_steps() -> dict[str, AtStep]:
-    """How to measure a model at a step, by the name of the quantity."""
-    rows = measurement_rows()
-    return {name: row.at_step for name, row in rows.items() if row.at_step is not None}
+def on_request() -> tuple[str, ...]:
+    """The names of the measurements that are taken only where they are asked for."""
+    return tuple(name for name, row in measurement_rows().items() if row.on_request)
 
 
-def packed_at_steps() -> bytes:
+def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
+    """The names without repetitions, in the order of the rows.
+
+    Raises:
+        UsageError: one of them is none of `on_request`.
+    """
+    known = on_request()
+    for name in names:
+        if name not in known:
+            raise UsageError(f"measure {name!r}: expected one of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
+
+
+def measured_at_steps(asked: Collection[str] = ()) -> dict[str, AtStep]:
+    """How to measure a model at a step, by the name of the quantity.
+
+    Args:
+        asked: which of those on request to take too.
+    """
+    found: dict[str, AtStep] = {}
+    for name, row in measurement_rows().items():
+        if row.at_step is not None and not row.on_request:
+            found[name] = row.at_step
+        elif row.at_step is not None and name in asked:
+            found[name] = partial(_where_all_splits_are, row.at_step)
+    return found
+
+
+def _where_all_splits_are(at_step: AtStep, moment: Moment) -> float | None:
+    return at_step(moment) if moment.has_all_splits else None
+
+
+def packed_at_steps(asked: Collection[str] = ()) -> bytes:
     """`measured_at_steps` for a child process, which unpacks it with `cloudpickle.loads`.
 
     The functions travel by value: a child looks for rows in the package's own folder alone, and
@@ -46,7 +79,7 @@ def packed_at_steps() -> bytes:
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        packed: bytes = cloudpickle.dumps(measured_at_steps())
+        packed: bytes = cloudpickle.dumps(measured_at_steps(asked))
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)

@@ -44,6 +44,7 @@ class SweepRequest:
         drop_last: leave out a smaller last batch.
         micro_batch_size: examples per forward and backward pass; None: the batch size.
         device: the PyTorch device.
+        measures: what to measure of each trial beside what is always measured, by name.
     """
 
     batch_sizes: Sequence[int | Literal["full"]] | None
@@ -55,6 +56,7 @@ class SweepRequest:
     drop_last: bool
     micro_batch_size: int | None
     device: str
+    measures: tuple[str, ...] = ()
 
 
 def checked_request(
@@ -69,6 +71,7 @@ def checked_request(
     drop_last: bool,
     micro_batch_size: int | None,
     device: str,
+    measures: Sequence[str] = (),
 ) -> SweepRequest:
     """A request with everything checked that can be without the workload.
 
@@ -88,6 +91,7 @@ def checked_request(
         drop_last=drop_last,
         micro_batch_size=None if micro_batch_size is None else _checked_size(micro_batch_size),
         device=device,
+        measures=tuple(measures),
     )
 
 

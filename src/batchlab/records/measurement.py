@@ -31,10 +31,17 @@ class Moment:
         model: in training mode, with the gradients of the last step.
         initial: the parameters as they were before the first step, in the order of
             `model.parameters()`.
+        workload: what is trained, a `Workload`.
+        device: where the model is, a `torch.device`.
+        has_all_splits: whether train and test data are evaluated here too: where an epoch ends,
+            and at the end.
     """
 
     model: Model
     initial: Sequence[Any]
+    workload: Any
+    device: Any
+    has_all_splits: bool
 
 
 AtStep = Callable[[Moment], float | None]
@@ -52,8 +59,11 @@ class Measurement:
         needs: what it is taken of: the model at a step, a pair of checkpoints, a whole trial, or a
             batch size on its own.
         cost: one line for a person: what taking it costs.
+        on_request: whether it costs so much that it is taken only where it was asked for by name,
+            and of a model only where all splits are evaluated.
         over_seeds: how the values of several seeds become one.
-        figure: the figure that shows it; None: none, the CSV alone has it.
+        figure: the figure that shows it; None: none, the CSV alone has it. Of a model at a step:
+            "along_training", or "at_the_end" by batch size.
         at_step: measures the model at a moment of its training, and leaves it as it was; None if
             it needs other than a step.
         of_batch_size: what a study's records say of a batch size; None if it needs other than one.
@@ -62,6 +72,8 @@ class Measurement:
         range_headers: over the least and the greatest of what it was taken from, in the table
             under its figure; None: the table has them not.
         notes: what a reader must know of it, in sentences under its figure.
+        told: one sentence for a student under its figure: what it is, with the address of its
+            source where there is one.
     """
 
     quantity: Quantity
@@ -69,12 +81,14 @@ class Measurement:
     cost: str
     over_seeds: OverSeeds
     figure: str | None
+    on_request: bool = False
     at_step: AtStep | None = None
     of_batch_size: OfBatchSize | None = None
     of_trial: OfTrial | None = None
     short: str | None = None
     range_headers: tuple[str, str] | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
+    told: str | None = None
 
     def __post_init__(self) -> None:
         """What needs a step, or a batch size, says how to get at it; nothing else does."""

@@ -267,7 +267,7 @@ class _Run:
             eval_s=eval_s,
             batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
             scores=scores,
-            measured=self._measured() if trained else (),
+            measured=self._measured(has_all_splits=len(splits) > 1) if trained else (),
         )
         self._emit((evaluation,))
         return replace(
@@ -298,8 +298,14 @@ class _Run:
         self._emit((last,))
         return replace(progress, eval_s=eval_s, evaluations=(*progress.evaluations[:-1], last))
 
-    def _measured(self) -> tuple[tuple[str, float | None], ...]:
-        moment = Moment(model=self._stepper.model, initial=self._initial)
+    def _measured(self, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
+        moment = Moment(
+            model=self._stepper.model,
+            initial=self._initial,
+            workload=self._workload,
+            device=torch.device(self._task.device),
+            has_all_splits=has_all_splits,
+        )
         values = {name: measure(moment) for name, measure in self._measures.items()}
         return tuple(
             (name, value if value is not None and math.isfinite(value) else None)

@@ -1,4 +1,4 @@
-"""parameter-norm: how far the model is from zero."""
+"""largest-weight: how far the weight furthest from zero is from it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import Quantity
 
 
-def _parameter_norm(moment: Moment) -> float:
-    import torch
-
-    parts = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
-    return float(torch.linalg.vector_norm(torch.stack(parts)))
+def _largest_weight(moment: Moment) -> float:
+    return max(float(part.detach().abs().max()) for part in moment.model.parameters())
 
 
 MEASUREMENT = Measurement(
-    quantity=Quantity(name="parameter_norm", unit="", better=None, label="parameter norm"),
+    quantity=Quantity(name="largest_weight", unit="", better=None, label="largest weight"),
     needs="step",
     cost="one pass over the parameters at each evaluation",
     over_seeds="mean",
     figure="along_training",
-    at_step=_parameter_norm,
+    at_step=_largest_weight,
 )

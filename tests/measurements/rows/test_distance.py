@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.reference.engine_run import run_engine
+from tests.reference.moments import moment_of
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 
 from batchlab.measurements.registry import measured_at_steps
-from batchlab.records.measurement import Moment
 from batchlab.records.run_length import RunLength
 
 distance = measured_at_steps()["distance"]
@@ -19,7 +19,7 @@ def test_it_is_that_of_all_parameters_together() -> None:
     initial = [part.detach() + 0.5 for part in model.parameters()]
     n_parameters = 3 * 4 + 4 + 4 * 2 + 2
 
-    assert distance(Moment(model=model, initial=initial)) == pytest.approx(
+    assert distance(moment_of(model, initial=initial)) == pytest.approx(
         0.5 * n_parameters**0.5, rel=1e-6
     )
 
@@ -28,7 +28,7 @@ def test_at_the_beginning_it_is_0() -> None:
     model = nn.Linear(3, 1)
     initial = [part.detach() for part in model.parameters()]
 
-    assert distance(Moment(model=model, initial=initial)) == 0
+    assert distance(moment_of(model, initial=initial)) == 0
 
 
 def test_a_training_moves_away_from_where_it_began() -> None:

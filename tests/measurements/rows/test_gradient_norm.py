@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.reference.moments import moment_of
 from torch import Tensor, nn
 
 from batchlab.measurements.registry import measured_at_steps
-from batchlab.records.measurement import Moment
 
 gradient_norm = measured_at_steps()["gradient_norm"]
 
@@ -26,13 +26,11 @@ def test_it_is_that_of_all_parameters_together() -> None:
 
     flat = torch.cat([part.flatten() for part in gradients])
     assert len(gradients) == 4
-    assert gradient_norm(Moment(model=model, initial=())) == pytest.approx(
-        float(flat.square().sum().sqrt())
-    )
+    assert gradient_norm(moment_of(model)) == pytest.approx(float(flat.square().sum().sqrt()))
 
 
 def test_before_the_first_step_there_is_none() -> None:
-    assert gradient_norm(Moment(model=nn.Linear(3, 1), initial=())) is None
+    assert gradient_norm(moment_of(nn.Linear(3, 1))) is None
 
 
 def test_a_sparse_gradient_counts_each_row_once() -> None:
@@ -42,6 +40,4 @@ def test_a_sparse_gradient_counts_each_row_once() -> None:
     gradients = stepped(model, model(torch.tensor([0, 2, 2, 1])).square().sum(1).mean())
 
     dense = gradients[0].to_dense()
-    assert gradient_norm(Moment(model=model, initial=())) == pytest.approx(
-        float(dense.square().sum().sqrt())
-    )
+    assert gradient_norm(moment_of(model)) == pytest.approx(float(dense.square().sum().sqrt()))

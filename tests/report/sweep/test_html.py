@@ -73,7 +73,7 @@ def test_the_browser_is_told_to_fetch_nothing(page):
 def test_every_chart_is_there_without_a_script(text, page):
     plots = [div["id"] for div in page.having("div") if div.get("class") == "plot"]
 
-    assert len(plots) == 3 * 3 + 2 + 3
+    assert len(plots) == 3 * 3 + 2 + 3 + 1
     assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
 
 
@@ -196,7 +196,7 @@ def test_every_kind_of_study_gives_a_whole_page(study):
     page = Page(html_page(study))
 
     assert page.unmatched == []
-    assert len(page.having("h2")) == 7
+    assert len(page.having("h2")) == 8
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
@@ -214,3 +214,14 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
     tmp_path.chmod(0o700)
     assert path.read_text() == "old"
+
+
+def test_a_source_in_a_note_is_a_link():
+    study = made_up_study(batch_sizes=(64,))
+    evaluations = study.records[0].evaluations
+    last = replace(evaluations[-1], measured=(("noise_scale", 100.0),))
+    record = replace(study.records[0], evaluations=(*evaluations[:-1], last))
+
+    page = html_page(replace(study, records=(record,)))
+
+    assert 'href="https://arxiv.org/abs/1812.06162"' in page

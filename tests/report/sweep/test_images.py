@@ -19,6 +19,7 @@ def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
         "report-c-time.svg",
         "report-d-gap.svg",
         "report-e-cost.svg",
+        "report-g-noise.svg",
     ]
     assert all(path.read_text().startswith("<svg") for path in written)
 

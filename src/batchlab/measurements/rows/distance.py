@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
+from batchlab.words.message import N_
 
 
 def _distance(moment: Moment) -> float:
@@ -24,4 +25,9 @@ MEASUREMENT = Measurement(
     over_seeds="mean",
     figure="along_training",
     at_step=_distance,
+    told=N_(
+        "The distance from the initial weights grows about as the logarithm of the steps at a "
+        "large rate, so that what takes fewer steps stays nearer (Hoffer et al. 2017, "
+        "https://arxiv.org/abs/1705.08741)."
+    ),
 )

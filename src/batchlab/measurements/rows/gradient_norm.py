@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
+from batchlab.words.message import N_
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -21,4 +22,8 @@ MEASUREMENT = Measurement(
     over_seeds="mean",
     figure="along_training",
     at_step=_gradient_norm,
+    told=N_(
+        "The gradient norm is that of the last batch, with its noise: of two batches at the same "
+        "weights the smaller one's gradient is longer."
+    ),
 )

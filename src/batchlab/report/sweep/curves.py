@@ -43,6 +43,12 @@ class LoneCurve:
 
 
 def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
+    """`measured_in_seeds`, one value a step."""
+    points = measured_in_seeds(cell, measurement)
+    return {point.step: measurement.of_seeds(point.spread.values) for point in points}
+
+
+def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint, ...]:
     """What was measured of the models at each step that every trial that ended well has reached.
 
     A step where a seed has no number is left out, as in `mean_curve`.
@@ -57,9 +63,11 @@ def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
         for record in cell.ended_well
     ]
     if not known:
-        return {}
+        return ()
     shared = set(known[0]).intersection(*known[1:])
-    return {step: measurement.of_seeds([values[step] for values in known]) for step in shared}
+    return tuple(
+        _point(cell, step, tuple(values[step] for values in known), None) for step in sorted(shared)
+    )
 
 
 def mean_curve(

@@ -93,4 +93,4 @@ def size_words(what: str, name: str, rows: tuple[Row, ...], panel: str) -> str:
 
 def _series_text(series: str) -> str:
     """The split that a value is of; empty where the panel has one series only."""
-    return "" if series in ("gap", "timing") else f" {term_text(series)}"
+    return "" if series in ("gap", "timing", "end") else f" {term_text(series)}"

@@ -277,12 +277,8 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
 
 
 def _measured_along_training() -> list[Measurement]:
-    """The measurements of a model at a step that say that these figures show them."""
-    return [
-        row
-        for row in measurement_rows().values()
-        if row.needs == "step" and row.figure == "along_training"
-    ]
+    """The measurements of a model at a step that a figure shows."""
+    return [row for row in measurement_rows().values() if row.needs == "step" and row.figure]
 
 
 ROWS = (

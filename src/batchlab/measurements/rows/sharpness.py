@@ -1,0 +1,35 @@
+"""sharpness: how much the training loss can grow in a small box around the weights."""
+
+from __future__ import annotations
+
+from batchlab.records.measurement import Measurement, Moment
+from batchlab.records.quantities import quantity
+from batchlab.words.message import N_
+
+_EPSILON = 1e-3
+
+
+def _sharpness(moment: Moment) -> float:
+    """In the box around all weights, in percent."""
+    from batchlab.measurements.loss_surface import surface_at
+    from batchlab.measurements.sharpness import sharpness
+
+    return sharpness(surface_at(moment), epsilon=_EPSILON)
+
+
+MEASUREMENT = Measurement(
+    quantity=quantity("sharpness"),
+    needs="step",
+    cost="about sixty passes over 2,000 training examples at the end of each epoch",
+    over_seeds="mean",
+    figure="at_the_end",
+    on_request=True,
+    at_step=_sharpness,
+    told=N_(
+        "Sharpness is how much the training loss can grow, in percent, when every weight may move "
+        "by a thousandth of its size plus one thousandth. Large batches are said to end in sharp "
+        "minima, which would generalize worse (Keskar et al. 2017, "
+        "https://arxiv.org/abs/1609.04836). Other work doubts that it decides (Dinh et al. 2017, "
+        "https://arxiv.org/abs/1703.04933)."
+    ),
+)

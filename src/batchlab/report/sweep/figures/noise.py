@@ -1,0 +1,186 @@
+"""Figure (g): what the noise of the batches does to the weights on their way, and at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from batchlab.measurements.registry import measurement_rows, on_request
+from batchlab.records.measurement import Measurement
+from batchlab.records.study import Study
+from batchlab.report.parts.charts.axes import ratio_y, view_x
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import label_text
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.sweep.cells import Cell, chosen_cells
+from batchlab.report.sweep.curves import measured_in_seeds, thinned
+from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.rate_notes import rate_notes
+from batchlab.report.sweep.spread import size_rows, size_words, spread_row, spread_text
+from batchlab.words.catalogue import text
+
+_MOST_POINTS = 60  # of a line
+_MOST_MARKS = 8
+
+
+def noise_figure(study: Study, *, key: str) -> Figure:
+    """What was measured of the models at their steps, along training and at its end."""
+    chosen = chosen_cells(study)
+    rows = tuple(_rows(study, chosen, key))
+    panels = tuple(
+        _panel(study, chosen, row, own, key=_panel_key(key, row))
+        for row in _shown()
+        if (own := [each for each in rows if each["panel"] == _panel_key(key, row)])
+    )
+    return Figure(
+        key=key,
+        title=text("What the noise does"),
+        notes=tuple(_notes(study, chosen, {panel.key for panel in panels}, key)),
+        absent=None if panels else text("No model was measured on its way."),
+        panels=panels,
+        data="noise",
+        rows=rows,
+        table=_table(chosen),
+    )
+
+
+def _shown() -> list[Measurement]:
+    """The measurements of a model at a step, those that were asked for first."""
+    rows = [row for row in measurement_rows().values() if row.needs == "step" and row.figure]
+    return sorted(rows, key=lambda row: (not row.on_request, row.figure != "along_training"))
+
+
+def _panel_key(key: str, row: Measurement) -> str:
+    return f"{key}-{row.quantity.name}"
+
+
+def _rows(study: Study, chosen: tuple[Cell, ...], key: str) -> Iterator[Row]:
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    for row in _shown():
+        for cell in chosen:
+            name = {"panel": _panel_key(key, row), "batch": labels[cell.batch_size]}
+            points = measured_in_seeds(cell, row)
+            if row.figure == "at_the_end":
+                if points:
+                    last = points[-1].spread
+                    middle = row.of_seeds(last.values)
+                    yield from size_rows(name | {"series": "end"}, cell.batch_size, middle, last)
+                continue
+            shown = thinned(points, _MOST_POINTS)
+            marked = {point.step for point in thinned(shown, _MOST_MARKS)}
+            for point in shown:
+                yield {
+                    **name,
+                    "run": "mean",
+                    "epoch": rounded(point.epoch),
+                    "step": point.step,
+                    **spread_row(point.spread),
+                    "marked": point.step in marked,
+                }
+
+
+def _panel(
+    study: Study, chosen: tuple[Cell, ...], row: Measurement, rows: list[Row], *, key: str
+) -> Panel:
+    name, looks = row.quantity.name, figure_looks(study)
+    drawn = partial(chart, "noise", where=in_panel(key), name=name, looks=looks)
+    if row.figure == "at_the_end":
+        return Panel(
+            key=key,
+            title=text("{what}, at the end", what=label_text(name)),
+            alternative=size_words(label_text(name), name, tuple(rows), key),
+            plot=partial(
+                drawn,
+                x=partial(batch_size_x, looks),
+                y=partial(ratio_y, name, rows_domain(rows)),
+                kinds=frozenset({"whole", "single"}),
+                series=("end",),
+            ),
+        )
+    steps = [float(each["step"] or 0.0) for each in rows]
+    return Panel(
+        key=key,
+        title=label_text(name),
+        alternative=_along_words(chosen, row),
+        plot=partial(
+            drawn,
+            x=partial(view_x, "step", (min(steps), max(steps))),
+            y=partial(ratio_y, name, rows_domain(rows)),
+            kinds=frozenset({"seeds", "marks", "probe"}),
+        ),
+    )
+
+
+def _along_words(chosen: tuple[Cell, ...], row: Measurement) -> str:
+    ends = [
+        text(
+            "batch size {batch_size}: {value}",
+            batch_size=cell.batch_size,
+            value=spread_text(row.quantity.name, points[-1].spread),
+        )
+        for cell in chosen
+        if (points := measured_in_seeds(cell, row))
+    ]
+    return text(
+        "Line chart of {what} against {axis}, one line a batch size. At the end: {ends}.",
+        what=label_text(row.quantity.name),
+        axis=label_text("step"),
+        ends="; ".join(ends),
+    )
+
+
+def _notes(
+    study: Study, chosen: tuple[Cell, ...], panels: Iterable[str], key: str
+) -> Iterator[str]:
+    shown = [row for row in _shown() if _panel_key(key, row) in panels]
+    yield from (text(row.told) for row in shown if row.told is not None)
+    names = {row.quantity.name for row in shown}
+    missing = [name for name in on_request() if name not in names]
+    if missing:
+        yield text(
+            "Not measured here: {missing}. {command} measures them where an epoch ends.",
+            missing=", ".join(map(label_text, missing)),
+            command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
+        )
+    if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
+        yield text(
+            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
+            "to the highest, small circles are single seeds."
+        )
+    elif shown:
+        yield text("One seed only: the spread between seeds is not known.")
+    yield from rate_notes(study, chosen)
+
+
+def _table(chosen: tuple[Cell, ...]) -> Table:
+    shown = _shown()
+    rows: list[tuple[Value, ...]] = []
+    for cell in chosen:
+        ends = [points[-1] if (points := measured_in_seeds(cell, row)) else None for row in shown]
+        rows.append(
+            (
+                cell.batch_size,
+                cell.learning_rate,
+                *(
+                    None if end is None else row.of_seeds(end.spread.values)
+                    for row, end in zip(shown, ends, strict=True)
+                ),
+                len(cell.ended_well),
+            )
+        )
+    return Table(
+        caption=text("Where it was measured last: means over the seeds that ended well"),
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            *(Column(key=row.quantity.name, quantity=row.quantity.name) for row in shown),
+            Column(key="n", quantity="n", label=text("seeds")),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()
+
+
+ROWS = (FigureRow(key="g", name="noise", build=partial(noise_figure, key="g")),)

@@ -1,0 +1,128 @@
+"""What the noise does: lines along training, marks at its end, and what a student is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.reference.made_up import made_up_study
+
+from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.sweep import figures as sweep_figures
+
+BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
+
+
+def measured(study, *, every: int = 1, last: int | None = None, **values):
+    """The study with these functions of batch size, seed and step in every so-manieth place."""
+
+    def seen(record, number, evaluation):
+        known = dict(evaluation.measured)
+        if evaluation.step and number % every == 0 and (last is None or number <= last):
+            size, seed = record.trial.batch_size, record.trial.seed
+            known |= {name: value(size, seed, evaluation.step) for name, value in values.items()}
+        return replace(evaluation, measured=tuple(known.items()))
+
+    records = tuple(
+        replace(
+            record,
+            evaluations=tuple(seen(record, i, each) for i, each in enumerate(record.evaluations)),
+        )
+        for record in study.records
+    )
+    return replace(study, records=records)
+
+
+def rows_of(figure, panel: str) -> list:
+    return [row for row in figure.rows if row["panel"] == panel]
+
+
+def test_a_line_is_the_mean_over_the_seeds_with_their_range():
+    study = measured(
+        made_up_study(batch_sizes=(64, 256), seeds=2), noise_scale=lambda b, s, t: 100.0 + 10 * s
+    )
+
+    figure = BUILD["g"](study)
+
+    rows = rows_of(figure, "g-noise_scale")
+    assert {row["batch"] for row in rows} == {"64", "256"}
+    assert {(row["mean"], row["low"], row["high"], row["n"]) for row in rows} == {
+        (105, 100, 110, 2)
+    }
+    steps = [row["step"] for row in rows if row["batch"] == "64"]
+    assert steps == sorted(set(steps))
+    assert 0 not in steps
+
+
+def test_sharpness_is_shown_by_batch_size_where_it_was_measured_last():
+    study = measured(
+        made_up_study(batch_sizes=(64, 256), seeds=2),
+        every=5,
+        last=10,
+        sharpness=lambda b, s, t: b * t + s,
+    )
+    last = {b: study.records[0].evaluations[10].step * 64 // b for b in (64, 256)}
+
+    figure = BUILD["g"](study)
+
+    whole = {row["batch"]: row["mean"] for row in rows_of(figure, "g-sharpness") if row["whole"]}
+    singles = [row for row in rows_of(figure, "g-sharpness") if not row["whole"]]
+    assert whole == {str(b): pytest.approx(b * last[b] + 0.5) for b in (64, 256)}
+    assert len(singles) == 4
+    table = {row[0]: row for row in figure.table.rows}
+    at = [column.key for column in figure.table.columns].index("sharpness")
+    assert table[256][at] == pytest.approx(256 * last[256] + 0.5)
+
+
+def test_what_was_measured_is_told_of_and_what_was_not_is_named_with_its_command():
+    study = measured(made_up_study(batch_sizes=(64,)), noise_scale=lambda b, s, t: 100.0)
+
+    said = " ".join(BUILD["g"](study).notes)
+
+    assert "https://arxiv.org/abs/1812.06162" in said
+    assert "no critical batch size" in said
+    assert "1609.04836" not in said
+    assert "batchlab sweep --measure sharpness --measure top_eigenvalue" in said
+    assert "--measure noise_scale" not in said
+
+
+def test_with_everything_measured_no_command_is_named():
+    three = dict.fromkeys(("noise_scale", "sharpness", "top_eigenvalue"), lambda b, s, t: 1.0)
+
+    figure = BUILD["g"](measured(made_up_study(batch_sizes=(64,)), **three))
+
+    assert "--measure" not in " ".join(figure.notes)
+    assert [panel.key for panel in figure.panels][:3] == [f"g-{name}" for name in three]
+
+
+def test_what_no_seed_could_tell_has_no_panel():
+    figure = BUILD["g"](
+        measured(made_up_study(batch_sizes=(64,)), noise_scale=lambda b, s, t: None)
+    )
+
+    assert "g-noise_scale" not in {panel.key for panel in figure.panels}
+    assert "noise scale" in " ".join(figure.notes)
+
+
+def test_a_negative_eigenvalue_is_drawn():
+    study = measured(
+        made_up_study(batch_sizes=(64, 256)), top_eigenvalue=lambda b, s, t: -1.0 if b == 64 else 5
+    )
+
+    figure = BUILD["g"](study)
+
+    (panel,) = (panel for panel in figure.panels if panel.key == "g-top_eigenvalue")
+    assert "64: -1" in panel.alternative
+
+
+def test_a_study_that_measured_nothing_says_so():
+    study = made_up_study(batch_sizes=(64,))
+    blind = replace(
+        study,
+        records=tuple(
+            replace(r, evaluations=tuple(replace(e, measured=()) for e in r.evaluations))
+            for r in study.records
+        ),
+    )
+
+    assert BUILD["g"](blind).absent == "No model was measured on its way."
