@@ -76,6 +76,7 @@ def test_a_rate_that_was_not_run_has_no_gain():
     assert advice.gain.estimate is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainings", [1.5, 3.0, 5.0])
 def test_the_true_gain_lies_within(trainings):
     held = []

@@ -71,6 +71,7 @@ def test_a_base_that_gains_nothing_tells_no_number_of_examples(branched: ModuleT
     assert branched.examples_needed(base, base, window_gain=-0.01) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "table", ["tolerance_table", "base_table", "better_than_base_table", "examples_table"]
 )

@@ -65,6 +65,7 @@ def _workload(seen: list[int], rates: list[float]) -> Workload:
     )
 
 
+@pytest.mark.slow
 def test_the_unchanged_branch_goes_on_bit_for_bit(branching: ModuleType) -> None:
     brancher = branching.Brancher(_workload([], []))
     own = branching.Setting(batch_size=8, learning_rate=0.01, seed=3)

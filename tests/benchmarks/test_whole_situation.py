@@ -127,6 +127,7 @@ def test_the_largest_free_batch_size_is_the_last_whose_step_takes_no_longer(
     assert free_batch_size(drawn) == 256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", WHOLE_HABITS)
 @pytest.mark.parametrize("trainings", [2.0, 30.0])
 def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(
@@ -212,6 +213,7 @@ def test_the_winner_of_a_search_that_ends_worse_is_not_named(tmp_path: Path) -> 
     assert named.cell == slower
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is not installed")
 def test_tpe_finds_the_optimum_given_enough(drawn: WholeSituation) -> None:
     named = WHOLE_HABITS["TPE, confirmed"](drawn, 100 * drawn.whole_reference_s, 0)

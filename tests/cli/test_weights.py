@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised, put_checkpoint
@@ -10,6 +11,7 @@ from tests.reference.stored_advice import put_advised, put_checkpoint
 from batchlab.store.store import Store
 
 
+@pytest.mark.slow
 def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Any) -> None:
     advice = made_up_advice()
     with Store(Path("batchlab.db")) as store:

@@ -172,6 +172,7 @@ def replaying_on(store: Store, packed: PackedWorkload, **named: Any) -> Replayin
     return ReplayingEngine(engine_on(store, packed, **named), Journal(store, STUDY))
 
 
+@pytest.mark.slow
 def test_replayed_runs_are_what_they_were_and_train_nothing(
     lab: Path, packed: PackedWorkload, submitted: list[RunRequest]
 ) -> None:

@@ -30,6 +30,7 @@ def regression(n: int) -> tuple[Workload, nn.Module, float]:
     return workload, model, population(gradients)[0]
 
 
+@pytest.mark.slow
 def test_it_lies_where_sampling_theory_says_at_every_batch_size() -> None:
     workload, model, trace = regression(64)
     sizes = (1, 2, 4, 8, 16, 32, 48, 63)

@@ -120,6 +120,7 @@ def test_at_weights_that_stay_it_finds_the_true_noise_scale(pieces: int) -> None
     assert monitor.reading.batch_size == 32
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_its_intervals_cover() -> None:
     torch.manual_seed(4)

@@ -216,6 +216,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
+@pytest.mark.slow
 def test_a_source_in_a_note_is_a_link():
     study = made_up_study(batch_sizes=(64,))
     evaluations = study.records[0].evaluations
