@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from batchlab.records.right_examples import RightExamples
 
 Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """One metric of one split at one evaluation; None: it was not a finite number."""
+    """One metric of one split at one evaluation.
+
+    Attributes:
+        split: of the data.
+        metric: its name.
+        value: None: it was not a finite number.
+        right: which examples the model was right about, of a share of them where a trial of a
+            sweep ends; None: not kept.
+    """
 
     split: Split
     metric: str
     value: float | None
+    right: RightExamples | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +51,13 @@ class Evaluation:
     batch_loss: float | None
     scores: tuple[Score, ...]
     measured: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def without_right(self) -> Evaluation:
+        """The same without which examples were right."""
+        if all(score.right is None for score in self.scores):
+            return self
+        return replace(self, scores=tuple(replace(score, right=None) for score in self.scores))
 
     @property
     def has_all_splits(self) -> bool:

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from batchlab.errors import WorkloadError
+from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.evaluation import Score, Split
+from batchlab.records.right_examples import RightExamples
 from batchlab.records.trial import Trial
-from batchlab.training.batching import derived_seed, n_examples, on_device
+from batchlab.training.batching import derived_seed, mapped, n_examples, on_device
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
@@ -24,6 +27,10 @@ FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric is taken over so many training examples, drawn once by a fixed seed: as many as
 # MNIST's validation and test sets hold, so that the three are equally noisy there.
 TRAIN_EXAMPLES_EVALUATED = 10_000
+# Beyond so many examples which of them were right is not kept.
+_MOST_KEPT = 100_000
+# Of an example: how far the mean of a batch in single precision may be from a whole number.
+_ROUNDING = 1e-3
 
 
 def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
@@ -120,6 +127,46 @@ class Evaluator:
             for module, was_training in modes:
                 module.training = was_training
 
+    def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
+        """Which examples of a split the model is right about.
+
+        The metric is asked about ever smaller parts of a batch until all of a part are right, or
+        none is; so it need not know single examples.
+
+        Args:
+            model: left as it is.
+            split: of the data.
+            metric: the share of examples that it is right about, "accuracy", or wrong, "error".
+
+        Returns:
+            None: the metric is no such share, cannot be asked about a part of a batch, or there
+            are more than 100,000 examples.
+        """
+        if metric not in FRACTION_METRICS or split not in self._batches:
+            return None
+        asked = as_metric(self._workload, metric)
+        if asked.finalise is not None:
+            return None
+        found: list[bool] = []
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            with torch.no_grad(), untouched_randomness():
+                seed_everything(derived_seed("evaluation"))
+                for kept in self._batches[split]:
+                    batch = on_device(kept, self._device)
+                    found += _counted(asked, model, batch)
+                    if len(found) > _MOST_KEPT:
+                        return None
+        except Exception:
+            # A user's metric may know whole batches only; what it says of them stands as it is.
+            return None
+        finally:
+            for module, was_training in modes:
+                module.training = was_training
+        counted = np.array(found, dtype=bool)
+        return RightExamples.of(counted if metric == "accuracy" else ~counted)
+
     def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
         names = self._workload.metric_names
         metrics = [as_metric(self._workload, name) for name in names]
@@ -152,6 +199,43 @@ class Evaluator:
                     else float(total) / count
                 )
             yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
+
+
+class _NoShare(Exception):
+    """A metric does not count examples: a part of a batch adds no whole number to it."""
+
+
+def _counted(metric: Metric, model: nn.Module, batch: Batch) -> list[bool]:
+    """Which examples of a batch the metric counts.
+
+    Raises:
+        _NoShare: it counts other than single examples.
+    """
+    n = n_examples(batch)
+    assert metric.count is not None
+
+    def count_of(start: int, stop: int) -> int:
+        part = mapped(
+            batch, lambda data: data[start:stop] if data.ndim and len(data) == n else data
+        )
+        value = float(torch.as_tensor(metric.sum(model, part)).double().sum())
+        if metric.count is None or metric.count(part) != stop - start:
+            raise _NoShare
+        whole = round(value) if math.isfinite(value) else -1
+        if abs(value - whole) > _ROUNDING * (stop - start) or not 0 <= whole <= stop - start:
+            raise _NoShare
+        return whole
+
+    def within(start: int, stop: int, counted: int) -> list[bool]:
+        if counted in (0, stop - start):
+            return [counted > 0] * (stop - start)
+        if not 0 < counted < stop - start:
+            raise _NoShare
+        middle = (start + stop) // 2
+        left = count_of(start, middle)
+        return within(start, middle, left) + within(middle, stop, counted - left)
+
+    return within(0, n, count_of(0, n))
 
 
 class _Fetched:

@@ -17,7 +17,7 @@ import torch
 
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
-from batchlab.records.evaluation import Evaluation, Split
+from batchlab.records.evaluation import Evaluation, Score, Split
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
@@ -172,6 +172,10 @@ class _Run:
             progress = replace(
                 progress, resumed_from_steps=(*progress.resumed_from_steps, progress.step)
             )
+            if progress.step < task.last_step and self._verdict(progress) is None:
+                # Which examples were right is kept where a trial ends, and it goes on.
+                evaluations = tuple(each.without_right for each in progress.evaluations)
+                progress = replace(progress, evaluations=evaluations)
             self._emit(progress.evaluations)
             return progress
         progress = Progress(
@@ -258,6 +262,8 @@ class _Run:
         started_s = time.perf_counter()
         splits = _ALL_SPLITS if self._on_all_splits(progress, pause) else _VALIDATION
         scores = self._evaluator.scores(self._stepper.model, splits)
+        if len(splits) > 1 and (pause.step == self._task.last_step or self._may_end(progress)):
+            scores = self._with_right_examples(scores)
         trained = progress.loss_examples > 0
         eval_s = progress.eval_s + time.perf_counter() - started_s
         evaluation = Evaluation(
@@ -287,16 +293,37 @@ class _Run:
         return is_end or self._may_end(progress)
 
     def _completed(self, progress: Progress) -> Progress:
-        """The last evaluation on all splits, where it was on validation data alone."""
+        """The last evaluation on all splits, and which examples were right, where it has neither.
+
+        A trial that ended before it was asked for this much comes here again.
+        """
         last = progress.evaluations[-1]
-        if self._task.length.all_splits == "never" or last.has_all_splits:
+        if self._task.length.all_splits == "never":
             return progress
         started_s = time.perf_counter()
-        scores = self._evaluator.scores(self._stepper.model, _ALL_SPLITS)
+        scores = last.scores
+        if not last.has_all_splits:
+            scores = self._evaluator.scores(self._stepper.model, _ALL_SPLITS)
+        if all(score.right is None for score in scores):
+            scores = self._with_right_examples(scores)
+        if scores == last.scores:
+            return progress
         eval_s = progress.eval_s + time.perf_counter() - started_s
         last = replace(last, scores=scores, eval_s=eval_s)
         self._emit((last,))
         return replace(progress, eval_s=eval_s, evaluations=(*progress.evaluations[:-1], last))
+
+    def _with_right_examples(self, scores: tuple[Score, ...]) -> tuple[Score, ...]:
+        """The scores of held-out data with which examples were right, where a sweep's run ends."""
+        if self._task.length.all_splits != "each_epoch":
+            return scores
+        counts = self._workload.metric_names[0]
+        return tuple(
+            replace(score, right=self._evaluator.right(self._stepper.model, score.split, counts))
+            if score.metric == counts and score.split != "train"
+            else score
+            for score in scores
+        )
 
     def _measured(self, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
         moment = Moment(

@@ -19,6 +19,7 @@ from batchlab.report.sweep.equal_budget import (
     metric_text,
 )
 from batchlab.report.sweep.evidence import Evidence, batch_text
+from batchlab.report.sweep.paired import paired_sentences
 from batchlab.report.sweep.plateaus import Plateaus
 from batchlab.report.sweep.race import Race, agreement
 from batchlab.report.sweep.trial_ending import trial_words
@@ -57,6 +58,7 @@ def sentences(study: Study, plateaus: Plateaus | None = None) -> tuple[Sentence,
     return (
         _basis(evidence),
         *_finals(evidence),
+        *paired_sentences(evidence),
         *_budgets(evidence),
         *_plateaus(evidence, plateaus or Plateaus(study)),
         *_speed(evidence),

@@ -1,0 +1,105 @@
+"""How many more of the same held-out examples the best batch size is right about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from tests.reference.made_up import made_up_curves, made_up_study
+
+from batchlab.records.right_examples import RightExamples
+from batchlab.report.sweep.evidence import Evidence
+from batchlab.report.sweep.paired import paired_sentences
+
+N = 1000
+
+
+def with_right(study, right_of):
+    """The study whose trials end with these examples right: of batch size and seed."""
+    records = []
+    for record in study.records:
+        last = record.evaluations[-1]
+        right = RightExamples.of(right_of(record.trial.batch_size, record.trial.seed))
+        scores = tuple(
+            replace(score, right=right)
+            if (score.split, score.metric) == ("test", "accuracy")
+            else score
+            for score in last.scores
+        )
+        last = replace(last, scores=scores)
+        records.append(replace(record, evaluations=(*record.evaluations[:-1], last)))
+    return replace(study, records=tuple(records))
+
+
+def study(*, seeds: int = 3, **settings):
+    """64 is the best on validation data, 32 and 256 are behind it."""
+    behind = {32: 0.001, 64: 0.0, 256: 0.02}
+    return made_up_study(
+        batch_sizes=tuple(behind),
+        seeds=seeds,
+        curves=lambda b, rate, seed: made_up_curves(validation=0.97 - behind[b], rate=2.0),
+        **settings,
+    )
+
+
+def right_of(batch_size: int, seed: int) -> np.ndarray:
+    """All are wrong about the same 20; 32 changes two for two others, 256 misses 30 more."""
+    right = np.ones(N, dtype=bool)
+    right[:20] = False
+    if batch_size == 32:
+        right[:2], right[20:22] = True, False
+    if batch_size == 256:
+        right[500 : 530 + seed] = False
+    return right
+
+
+def said(study) -> str:
+    return " ".join(sentence.text for sentence in paired_sentences(Evidence.of(study)))
+
+
+def test_the_best_on_validation_data_is_held_against_each_other_on_the_same_examples() -> None:
+    found = said(with_right(study(), right_of))
+
+    assert "Of the same 1,000 test examples batch size 64, the best on validation data" in found
+    assert "3.10 % more than 256 (" in found
+    assert "0.00 % more than 32 (" in found
+
+
+def test_what_may_be_none_is_said_not_to_be_told_apart() -> None:
+    assert said(with_right(study(), right_of)).endswith("Not told apart from it: 32.")
+
+
+def test_where_all_are_told_apart_nothing_of_that_is_said() -> None:
+    far = with_right(study(), lambda b, s: np.arange(N) >= {32: 100, 64: 0, 256: 200}[b] + s)
+
+    assert "Not told apart" not in said(far)
+
+
+def test_one_seed_tells_nothing() -> None:
+    assert said(with_right(study(seeds=1), right_of)) == ""
+
+
+def test_without_the_examples_nothing_is_said() -> None:
+    assert said(study()) == ""
+
+
+def test_one_batch_size_is_held_against_nothing() -> None:
+    assert said(with_right(made_up_study(batch_sizes=(64,), seeds=3), right_of)) == ""
+
+
+def test_trials_that_were_asked_about_unlike_examples_are_not_compared() -> None:
+    mixed = with_right(study(), lambda b, s: right_of(b, s)[: N - (b == 256)])
+
+    assert "than 256" not in said(mixed)
+    assert "than 32" in said(mixed)
+
+
+def test_of_several_the_intervals_are_wide_enough_for_all_of_them() -> None:
+    three = with_right(study(), right_of)
+    two = replace(three, records=tuple(r for r in three.records if r.trial.batch_size != 32))
+
+    def width(found: str) -> float:
+        low, high = found.split("than 256 (")[1].split(")")[0].split(" to ")
+        return float(high) - float(low)
+
+    assert width(said(three)) > width(said(two))
