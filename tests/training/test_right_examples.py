@@ -109,6 +109,17 @@ def test_a_metric_that_counts_no_single_examples_keeps_none_and_stops_nothing(
     assert right_of(replace(workload, metrics={"accuracy": metric}), model) is None
 
 
+def test_an_example_that_is_judged_by_its_company_is_not_kept(trained) -> None:
+    """As in contrastive learning: an example is right if its score is above the batch's mean."""
+    workload, model = trained
+
+    def above(m: nn.Module, batch) -> Tensor:
+        scores = m(batch[0])[:, 0]
+        return (scores > scores.mean()).float().mean()
+
+    assert right_of(replace(workload, metrics={"accuracy": above}), model) is None
+
+
 def test_other_metrics_keep_none(trained) -> None:
     assert right_of(*trained, "loss") is None
 
@@ -130,11 +141,20 @@ def test_they_are_kept_where_a_trial_ends_and_agree_with_its_score() -> None:
     run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=3))
 
     kept = [[s.split for s in each.scores if s.right is not None] for each in run.evaluations]
-    assert kept[-1] == ["validation", "test"]
+    assert kept[-1] == ["test"]
     assert not any(kept[:-1])
     for score in run.evaluations[-1].scores:
         if score.right is not None:
             assert score.right.right.mean() == pytest.approx(score.value)
+
+
+def test_without_test_data_they_are_those_of_validation_data() -> None:
+    workload = replace(small_workload(), test=None)
+
+    run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=1))
+
+    kept = [score.split for score in run.evaluations[-1].scores if score.right is not None]
+    assert kept == ["validation"]
 
 
 def test_where_test_data_are_not_looked_at_each_epoch_none_are_kept() -> None:
