@@ -89,6 +89,7 @@ def test_the_statistics_of_batch_normalization_are_those_of_the_place() -> None:
     first, second = two_of(network)
     with torch.no_grad():
         first[1].running_mean.fill_(100.0)  # of weights that are long gone
+        first[1].num_batches_tracked.fill_(50)
 
     (point,) = line_between(workload, first, second, (0.5,), device=CPU)
 

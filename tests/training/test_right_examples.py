@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from batchlab.records.right_examples import RightExamples
 from batchlab.records.run_length import RunLength
+from batchlab.records.target import Target
+from batchlab.records.trial import Status
 from batchlab.training.evaluator import Evaluator
 from batchlab.workload.definition import Metric, Workload
 
@@ -164,3 +166,23 @@ def test_where_test_data_are_not_looked_at_each_epoch_none_are_kept() -> None:
     run = run_engine(workload, small_trial(workload, batch_size=4), length)
 
     assert all(score.right is None for each in run.evaluations for score in each.scores)
+
+
+def test_a_trial_that_meets_its_target_keeps_them_too() -> None:
+    workload = small_workload()
+    easy = Target(metric="loss", value=100.0, better="lower")
+
+    run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=9, until=easy))
+
+    assert run.outcome.status is Status.TARGET_REACHED
+    assert any(score.right is not None for score in run.evaluations[-1].scores)
+
+
+def test_a_trial_that_ended_without_them_gets_them_when_it_is_asked_for_again(tmp_path) -> None:
+    workload = small_workload()
+    trial, kept = small_trial(workload, batch_size=4), tmp_path / "checkpoint"
+    run_engine(workload, trial, RunLength(epochs=2, all_splits="at_end"), checkpoint=kept)
+
+    again = run_engine(workload, trial, RunLength(epochs=2), checkpoint=kept)
+
+    assert any(score.right is not None for score in again.evaluations[-1].scores)
