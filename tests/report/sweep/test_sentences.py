@@ -450,3 +450,23 @@ def test_a_comparison_at_chosen_rates_says_that_the_best_of_several_looks_better
     caveat = "the best of several looks better than it is"
     assert any(caveat in sentence.text for sentence in several)
     assert not any(caveat in sentence.text for sentence in one)
+
+
+def test_the_gap_has_an_interval_that_counts_the_examples_where_there_are_seeds():
+    several = text(made_up_study(batch_sizes=(64,), seeds=3), "generalization gap")
+    one = text(made_up_study(batch_sizes=(64,), seeds=1), "generalization gap")
+
+    found = re.search(r": (\S+) \(95 %: (\S+) to (\S+)\) at batch size 64", several)
+    assert found is not None
+    gap, low, high = map(float, found.groups())
+    assert low < gap < high
+    # Of the few made-up test examples alone: the seeds scatter by a thousandth.
+    assert high - low > 0.01
+    assert "95 %" not in one
+
+
+def test_the_gap_of_a_loss_has_no_interval_of_examples():
+    study = made_up_study(batch_sizes=(64,), seeds=3)
+    by_loss = replace(study, workload=replace(study.workload, metrics=study.workload.metrics[1:]))
+
+    assert "95 %" not in text(by_loss, "generalization gap")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from batchlab.laws.generalization_gap import generalization_gap
+from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate
+from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.cells import Cell, cells, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.claims import capitalised, claim_sentences, gap_what, rate_basis
 from batchlab.report.sweep.equal_budget import (
     NAMES,
@@ -246,11 +249,7 @@ def _gap(evidence: Evidence) -> Iterator[Sentence]:
     if split is None:
         return
     parts = [
-        text(
-            "{value} at {size}",
-            value=quantity_text(evidence.metric, gap.mean),
-            size=evidence.name(cell),
-        )
+        _gap_text(evidence, cell, split, gap.mean)
         for cell in evidence.cells
         if (gap := cell.final_gap(split, evidence.metric)) is not None
     ]
@@ -263,6 +262,36 @@ def _gap(evidence: Evidence) -> Iterator[Sentence]:
                 values=", ".join(parts),
             ),
         )
+
+
+def _gap_text(evidence: Evidence, cell: Cell, split: Split, gap: float) -> str:
+    """The gap of one batch size, of a share of examples with its interval."""
+    metric, workload, size = evidence.metric, evidence.study.workload, evidence.name(cell)
+    pairs = [
+        (train, held_out)
+        for record in cell.ended_well
+        if (train := record.final("train", metric)) is not None
+        and (held_out := record.final(split, metric)) is not None
+    ]
+    value = quantity_text(metric, gap)
+    if metric not in FRACTION_METRICS or not all(0 <= each <= 1 for pair in pairs for each in pair):
+        return text("{value} at {size}", value=value, size=size)
+    found = generalization_gap(
+        [train for train, _ in pairs],
+        [held_out for _, held_out in pairs],
+        n_train=workload.n_train,
+        n_train_evaluated=workload.n_train_evaluated,
+        n_held_out=workload.n_test if split == "test" else workload.n_validation,
+    )
+    if found.low is None or found.high is None:
+        return text("{value} at {size}", value=value, size=size)
+    return text(
+        "{value} (95 %: {low} to {high}) at {size}",
+        value=value,
+        low=quantity_text(metric, found.low),
+        high=quantity_text(metric, found.high),
+        size=size,
+    )
 
 
 _HIGHEST = N_(
