@@ -36,19 +36,24 @@ def truth(apart: float, seed_sd: float, shared: float) -> float:
     return float(np.mean(one) - np.mean(other))
 
 
-@pytest.mark.parametrize(("seeds", "seed_sd"), [(2, 0.005), (3, 0.001), (5, 0.01)])
-def test_the_interval_covers(seeds: int, seed_sd: float) -> None:
+@pytest.mark.parametrize("confidence", [0.95, 0.9875])
+@pytest.mark.parametrize(
+    ("seeds", "seed_sd"), [(2, 0.005), (2, 0.015), (2, 0.03), (3, 0.015), (5, 0.01)]
+)
+def test_the_interval_covers(seeds: int, seed_sd: float, confidence: float) -> None:
     stream = np.random.default_rng(1)
     expected = truth(0.02, seed_sd, 0.8)
 
     held = [
         found.low <= expected <= found.high
         for found in (
-            paired_difference(*drawn(stream, seeds=seeds, seed_sd=seed_sd)) for _ in range(400)
+            paired_difference(*drawn(stream, seeds=seeds, seed_sd=seed_sd), confidence=confidence)
+            for _ in range(400)
         )
     ]
 
-    assert 0.92 <= sum(held) / len(held) <= 0.99
+    # Of two seeds that scatter much the degrees of freedom are known roughly only.
+    assert sum(held) / len(held) >= confidence - 0.03
 
 
 def test_configurations_that_err_on_the_same_examples_are_told_apart_sooner() -> None:

@@ -171,3 +171,14 @@ def test_a_loss_that_overflows_on_the_way_has_no_value_there() -> None:
 
     assert found[0].score("train", "loss") is not None
     assert found[1].score("train", "loss") is None
+
+
+def test_batch_normalization_meets_no_pass_of_one_example() -> None:
+    workload = blobs(network)
+    x, y = workload.train
+    many = replace(workload, train=(x.repeat(3, 1)[:501], y.repeat(3)[:501]))
+    first, second = two_of(network)
+
+    (point,) = line_between(many, first, second, (0.5,), device=CPU)
+
+    assert point.score("train", "loss") is not None

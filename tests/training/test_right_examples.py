@@ -150,13 +150,12 @@ def test_they_are_kept_where_a_trial_ends_and_agree_with_its_score() -> None:
             assert score.right.right.mean() == pytest.approx(score.value)
 
 
-def test_without_test_data_they_are_those_of_validation_data() -> None:
+def test_without_test_data_none_are_kept() -> None:
     workload = replace(small_workload(), test=None)
 
     run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=1))
 
-    kept = [score.split for score in run.evaluations[-1].scores if score.right is not None]
-    assert kept == ["validation"]
+    assert all(score.right is None for score in run.evaluations[-1].scores)
 
 
 def test_where_test_data_are_not_looked_at_each_epoch_none_are_kept() -> None:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +94,9 @@ class GradientNoise:
             manner = self._manner = self._manner or self._found_manner(kept)
             seed_everything(derived_seed("gradient noise", seed))
             order = torch.randperm(self._n_train)[:most_examples]
-            blocks = self._seen(kept, order, manner, precision, enough)
+            # With fewer blocks there is no interval, and with less than one nothing at all.
+            unit = min(manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
+            blocks = self._seen(kept, order, replace(manner, unit=unit), precision, enough)
         scales = None if optimizer is None else preconditioner(optimizer)
         n_train = None if manner.draws else self._n_train
         return NoisePoint(

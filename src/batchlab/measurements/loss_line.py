@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -162,9 +163,11 @@ def _take_statistics_anew(workload: Workload, model: nn.Module, device: torch.de
         module.train()
     generator = torch.Generator().manual_seed(derived_seed("statistics"))
     chosen = torch.randperm(size_of(workload.train), generator=generator)[:_LOOKED_AT]
+    # Of nearly equal length: batch normalization takes no pass of one example.
+    passes = chosen.tensor_split(math.ceil(len(chosen) / _PASS_EXAMPLES))
     with torch.no_grad(), untouched_randomness():
         seed_everything(derived_seed("statistics"))
-        for some in chosen.split(_PASS_EXAMPLES):
+        for some in passes:
             workload.loss(model, on_device(examples_at(workload, some), device))
     for module, momentum in zip(normalizing, momenta, strict=True):
         module.momentum = momentum

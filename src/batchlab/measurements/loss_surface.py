@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.measurements.batch_gradient import flat_gradient
 from batchlab.random_state import seed_everything, untouched_randomness
@@ -58,7 +61,9 @@ class LossSurface:
         self._model = copy.deepcopy(model)
         for module in self._model.modules():
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        self._passes = chosen.split(pass_examples)
+        # Of nearly equal length: batch normalization takes no pass of one example.
+        self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
+        self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
         self._parameters = [part for part in self._model.parameters() if part.requires_grad]
         flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
         self.weights: Vector = flat.cpu().numpy()
@@ -73,11 +78,12 @@ class LossSurface:
         """The mean loss and its gradient, shape (P,)."""
         self._put(weights)
         total, gradient = 0.0, torch.zeros(())
-        for share, batch in self._batches():
-            loss = self._loss(batch)
-            found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-            total += share * float(loss.detach())
-            gradient = gradient.to(loss) + share * flat_gradient(found, self._parameters)
+        with self._differentiable():
+            for share, batch in self._batches():
+                loss = self._loss(batch)
+                found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+                total += share * float(loss.detach())
+                gradient = gradient.to(loss) + share * flat_gradient(found, self._parameters)
         return total, gradient.double().cpu().numpy()
 
     def hessian_times(self, vector: Vector) -> Vector:
@@ -85,23 +91,42 @@ class LossSurface:
         self._put(self.weights)
         direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
         product = torch.zeros(())
-        for share, batch in self._batches():
-            found = torch.autograd.grad(
-                self._loss(batch), self._parameters, create_graph=True, allow_unused=True
-            )
-            along = flat_gradient(found, self._parameters)
-            second = torch.autograd.grad(
-                along @ direction.to(along), self._parameters, allow_unused=True
-            )
-            product = product.to(along) + share * flat_gradient(second, self._parameters)
+        with self._differentiable():
+            for share, batch in self._batches():
+                found = torch.autograd.grad(
+                    self._loss(batch), self._parameters, create_graph=True, allow_unused=True
+                )
+                along = flat_gradient(found, self._parameters)
+                second = self._gradient_of(along @ direction.to(along))
+                product = product.to(along) + share * second
         return product.detach().double().cpu().numpy()
 
+    def _gradient_of(self, value: Tensor) -> Tensor:
+        """Its gradient, shape (P,); 0 where it is the same whatever the weights are."""
+        if not value.requires_grad:
+            return torch.zeros_like(value).expand(len(self.weights))
+        found = torch.autograd.grad(value, self._parameters, allow_unused=True)
+        return flat_gradient(found, self._parameters)
+
+    @contextmanager
+    def _differentiable(self) -> Iterator[None]:
+        """Context: kernels that can be differentiated, twice, in evaluation mode."""
+        with ExitStack() as stack:
+            # The fused kernels of attention have no second derivative.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if self._is_recurrent:  # cuDNN's have none, and no first one outside of training
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            yield
+
     def _batches(self) -> Iterator[tuple[float, Batch]]:
-        """Each pass with its share of the mean."""
-        batches = [
-            on_device(examples_at(self._workload, chosen), self._device) for chosen in self._passes
-        ]
-        weights = [weight_of(self._workload, batch) for batch in batches]
+        """Each pass with its share of the mean; a Dataset that draws draws the same each time."""
+        with untouched_randomness():
+            seed_everything(derived_seed("loss surface"))
+            batches = [
+                on_device(examples_at(self._workload, chosen), self._device)
+                for chosen in self._passes
+            ]
+            weights = [weight_of(self._workload, batch) for batch in batches]
         for batch, weight in zip(batches, weights, strict=True):
             yield weight / sum(weights), batch
 

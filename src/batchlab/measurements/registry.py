@@ -66,7 +66,14 @@ def measured_at_steps(asked: Collection[str] = ()) -> dict[str, AtStep]:
 
 
 def _where_all_splits_are(at_step: AtStep, moment: Moment) -> float | None:
-    return at_step(moment) if moment.has_all_splits else None
+    if not moment.has_all_splits:
+        return None
+    try:
+        return at_step(moment)
+    except Exception:
+        # A training does not end for what only looks at it: a model that diverges, that cannot be
+        # differentiated twice, or memory that was enough for its steps alone.
+        return None
 
 
 def packed_at_steps(asked: Collection[str] = ()) -> bytes:

@@ -18,7 +18,8 @@ from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.evaluation import Score, Split
 from batchlab.records.right_examples import RightExamples
 from batchlab.records.trial import Trial
-from batchlab.training.batching import derived_seed, mapped, n_examples, on_device
+from batchlab.training.batching import derived_seed, n_examples, on_device
+from batchlab.training.counted_examples import counted_examples
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
@@ -29,8 +30,6 @@ FEWEST_EVALUATED_AT_ONCE = 64
 TRAIN_EXAMPLES_EVALUATED = 10_000
 # Beyond so many examples which of them were right is not kept.
 _MOST_KEPT = 100_000
-# Of an example: how far the mean of a batch in single precision may be from a whole number.
-_ROUNDING = 1e-3
 
 
 def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
@@ -130,9 +129,6 @@ class Evaluator:
     def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
         """Which examples of a split the model is right about.
 
-        The metric is asked about ever smaller parts of a batch until all of a part are right, or
-        none is; so it need not know single examples.
-
         Args:
             model: left as it is.
             split: of the data.
@@ -145,7 +141,7 @@ class Evaluator:
         if metric not in FRACTION_METRICS or split not in self._batches:
             return None
         asked = as_metric(self._workload, metric)
-        if asked.finalise is not None:
+        if asked.finalise is not None or size_of(getattr(self._workload, split)) > _MOST_KEPT:
             return None
         found: list[bool] = []
         modes = [(module, module.training) for module in model.modules()]
@@ -155,9 +151,7 @@ class Evaluator:
                 seed_everything(derived_seed("evaluation"))
                 for kept in self._batches[split]:
                     batch = on_device(kept, self._device)
-                    found += _counted(asked, model, batch)
-                    if len(found) > _MOST_KEPT:
-                        return None
+                    found += counted_examples(asked, model, batch)
         except Exception:
             # A user's metric may know whole batches only; what it says of them stands as it is.
             return None
@@ -199,45 +193,6 @@ class Evaluator:
                     else float(total) / count
                 )
             yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
-
-
-class _NoShare(Exception):
-    """A metric does not count examples: a part of a batch adds no whole number to it."""
-
-
-def _counted(metric: Metric, model: nn.Module, batch: Batch) -> list[bool]:
-    """Which examples of a batch the metric counts.
-
-    Raises:
-        _NoShare: it counts other than single examples, or looks at several together.
-    """
-    n = n_examples(batch)
-    assert metric.count is not None
-
-    def count_of(chosen: slice) -> int:
-        part = mapped(batch, lambda data: data[chosen] if data.ndim and len(data) == n else data)
-        of = len(range(n)[chosen])
-        value = float(torch.as_tensor(metric.sum(model, part)).double().sum())
-        whole = round(value) if math.isfinite(value) else -1
-        is_whole = abs(value - whole) <= _ROUNDING * of and 0 <= whole <= of
-        if metric.count is None or metric.count(part) != of or not is_whole:
-            raise _NoShare
-        return whole
-
-    def within(start: int, stop: int, counted: int) -> list[bool]:
-        if counted in (0, stop - start):
-            return [counted > 0] * (stop - start)
-        if not 0 < counted < stop - start:
-            raise _NoShare
-        middle = (start + stop) // 2
-        left = count_of(slice(start, middle))
-        return within(start, middle, left) + within(middle, stop, counted - left)
-
-    found = within(0, n, count_of(slice(0, n)))
-    # Other company, the same answers: else an example is judged by what lies beside it.
-    if count_of(slice(0, n, 2)) != sum(found[::2]):
-        raise _NoShare
-    return found
 
 
 class _Fetched:

@@ -314,17 +314,13 @@ class _Run:
         return replace(progress, eval_s=eval_s, evaluations=(*progress.evaluations[:-1], last))
 
     def _with_right_examples(self, scores: tuple[Score, ...]) -> tuple[Score, ...]:
-        """The scores with which held-out examples were right, where a sweep's run ends.
-
-        Of test data, or of validation data where there are none: it costs ten evaluations.
-        """
+        """The scores with which test examples were right, where a sweep's run ends."""
         if self._task.length.all_splits != "each_epoch":
             return scores
         counts = self._workload.metric_names[0]
-        held_out: Split = "validation" if self._workload.test is None else "test"
         return tuple(
-            replace(score, right=self._evaluator.right(self._stepper.model, held_out, counts))
-            if (score.metric, score.split) == (counts, held_out)
+            replace(score, right=self._evaluator.right(self._stepper.model, "test", counts))
+            if (score.metric, score.split) == (counts, "test")
             else score
             for score in scores
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,10 @@ from tests.reference.engine_run import run_engine
 from tests.reference.moments import moment_of
 from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_trial, small_workload
+from torch import nn
+from torch.utils.data import Dataset
 
+from batchlab.measurements.gradient_noise import GradientNoise
 from batchlab.measurements.loss_surface import LossSurface
 from batchlab.measurements.registry import measured_at_steps, measurement_rows, on_request
 from batchlab.measurements.sharpness import sharpness
@@ -144,3 +148,110 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
 def test_what_nobody_asked_for_is_not_taken() -> None:
     assert not set(on_request()) & set(measured_at_steps())
     assert "sharpness" in measured_at_steps(["sharpness"])
+
+
+class Noisy(Dataset):
+    """Examples that are drawn anew each time they are fetched."""
+
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, index: int):
+        return torch.randn(4) + index % 3, index % 3
+
+
+def drawing_workload():
+    """Dropout, and a Dataset that draws."""
+    small = small_workload()
+
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+    return replace(small, train=Noisy(), validation=None, test=None, model=model)
+
+
+def test_where_examples_are_drawn_the_surface_is_the_same_each_time() -> None:
+    workload = drawing_workload()
+    torch.manual_seed(0)
+    moment = moment_of(workload.model(), workload=workload)
+
+    assert row("sharpness")(moment) == row("sharpness")(moment)
+
+
+@pytest.mark.parametrize("name", ["noise_scale", "sharpness", "top_eigenvalue"])
+def test_where_examples_are_drawn_the_training_is_the_same_too(name: str) -> None:
+    workload = drawing_workload()
+    trial, length = small_trial(workload, batch_size=6), RunLength(epochs=3)
+
+    plain = run_engine(workload, trial, length)
+    asked = run_engine(workload, trial, length, measures=[name])
+
+    assert [each.scores for each in plain.evaluations] == [e.scores for e in asked.evaluations]
+
+
+def test_a_training_that_cannot_be_looked_at_ends_as_it_does_unseen() -> None:
+    workload = small_workload()
+    trial = replace(small_trial(workload, batch_size=4), learning_rate=1e30)
+
+    plain = run_engine(workload, trial, RunLength(epochs=2))
+    asked = run_engine(workload, trial, RunLength(epochs=2), measures=on_request())
+
+    assert not plain.outcome.status.ended_well
+    assert (asked.outcome.status, asked.outcome.reason) == (
+        plain.outcome.status,
+        plain.outcome.reason,
+    )
+
+
+@pytest.mark.parametrize("name", ["noise_scale", "sharpness", "top_eigenvalue"])
+def test_what_cannot_be_taken_has_no_value(name: str) -> None:
+    def broken(model: nn.Module, batch):
+        raise ValueError("not here")
+
+    workload = replace(small_workload(), loss=broken)
+    moment = moment_of(workload.model(), workload=workload)
+
+    assert measured_at_steps([name])[name](moment) is None
+
+
+def test_attention_has_an_eigenvalue() -> None:
+    workload = small_workload()
+    torch.manual_seed(0)
+    inside = nn.TransformerEncoderLayer(4, 2, dim_feedforward=8, batch_first=True)
+    model = nn.Sequential(nn.Unflatten(1, (1, 4)), inside, nn.Flatten(), nn.Linear(4, 3))
+    fitting = replace(
+        workload, train=(torch.randn(40, 4), torch.arange(40) % 3), model=lambda: model
+    )
+
+    assert math.isfinite(row("top_eigenvalue")(moment_of(model, workload=fitting)))
+
+
+def test_a_loss_that_is_linear_in_the_weights_has_no_curvature() -> None:
+    workload, model = least_squares(500)
+    linear = replace(workload, loss=lambda m, batch: m(batch[0]).mean())
+
+    assert row("top_eigenvalue")(moment_of(model, workload=linear)) == pytest.approx(0, abs=1e-9)
+
+
+def test_batch_normalization_meets_no_pass_of_one_example() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    data = (torch.randn(513, 4), torch.arange(513) % 3)
+    workload = replace(small_workload(), train=data, model=lambda: model)
+
+    assert row("sharpness")(moment_of(model, workload=workload)) > 0
+
+
+def test_micro_batches_are_small_enough_for_an_interval() -> None:
+    """Batch normalization couples examples: gradients are of micro-batches of the batch size."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    data = (torch.randn(1600, 4), torch.arange(1600) % 3)
+    workload = replace(small_workload(), train=data, model=lambda: model, batch_size=200)
+
+    noise = GradientNoise(workload, torch.device("cpu"))
+    point = noise.sample(model, seed=0, most_examples=160)
+
+    assert point.way == "micro-batches"
+    assert len(point.sample.block_examples) >= 8
+    assert point.sample.n_examples <= 160

@@ -14,7 +14,7 @@ from batchlab.report.sweep.paired import paired_sentences
 N = 1000
 
 
-def with_right(study, right_of):
+def with_right(study, right_of, *, split="test"):
     """The study whose trials end with these examples right: of batch size and seed."""
     records = []
     for record in study.records:
@@ -22,7 +22,7 @@ def with_right(study, right_of):
         right = RightExamples.of(right_of(record.trial.batch_size, record.trial.seed))
         scores = tuple(
             replace(score, right=right)
-            if (score.split, score.metric) == ("test", "accuracy")
+            if (score.split, score.metric) == (split, "accuracy")
             else score
             for score in last.scores
         )
@@ -103,3 +103,7 @@ def test_of_several_the_intervals_are_wide_enough_for_all_of_them() -> None:
         return float(high) - float(low)
 
     assert width(said(three)) > width(said(two))
+
+
+def test_without_test_data_nothing_is_said_for_the_best_was_chosen_on_the_others() -> None:
+    assert said(with_right(study(n_test=0), right_of, split="validation")) == ""

@@ -70,6 +70,16 @@ def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint,
     )
 
 
+def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
+    """What was measured last of each trial that ended well; None: nothing of any."""
+    name = measurement.quantity.name
+    ends = []
+    for record in cell.ended_well:
+        values = [dict(evaluation.measured).get(name) for evaluation in record.evaluations]
+        ends += [value for value in values if value is not None][-1:]
+    return Spread(values=tuple(ends)) if ends else None
+
+
 def mean_curve(
     cell: Cell, split: Split, metric: str, timing: StepTiming | None
 ) -> tuple[CurvePoint, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from batchlab.laws.paired_examples import Right, paired_difference
@@ -17,9 +18,10 @@ from batchlab.words.message import N_
 
 
 def paired_sentences(evidence: Evidence) -> Iterator[Sentence]:
-    """Every batch size beside the best on validation data; none where too little was kept."""
+    """Every batch size on test data beside the best on validation data; none without these."""
     split = held_out_split(evidence.study)
-    if split is None or len(evidence.cells) < 2:
+    # Of the data by which the best is chosen it looks better than it is.
+    if split is None or split == deciding_split(evidence.study) or len(evidence.cells) < 2:
         return
     right = {cell.batch_size: _right(cell, split, evidence.metric) for cell in evidence.cells}
     best = _best(evidence)
@@ -51,7 +53,12 @@ def _right(cell: Cell, split: Split, metric: str) -> list[Right]:
 def _best(evidence: Evidence) -> Cell:
     level = evidence.final(deciding_split(evidence.study)).level
     sign = 1 if evidence.better == "higher" else -1
-    return max(evidence.cells, key=lambda cell: sign * value if (value := level(cell)) else 0.0)
+
+    def goodness(cell: Cell) -> float:
+        value = level(cell)
+        return -math.inf if value is None else sign * value
+
+    return max(evidence.cells, key=goodness)
 
 
 def _are_alike(rights: list[Right]) -> bool:

@@ -126,3 +126,15 @@ def test_a_study_that_measured_nothing_says_so():
     )
 
     assert BUILD["g"](blind).absent == "No model was measured on its way."
+
+
+def test_seeds_that_ended_at_unlike_steps_are_each_shown_where_they_were_measured_last():
+    study = made_up_study(batch_sizes=(64,), seeds=2)
+    known = measured(study, every=5, last=10, sharpness=lambda b, s, t: 10.0 * (s + 1))
+    first, second = known.records
+    cut = tuple(replace(e, measured=()) if i == 10 else e for i, e in enumerate(second.evaluations))
+
+    figure = BUILD["g"](replace(known, records=(first, replace(second, evaluations=cut))))
+
+    (row,) = [row for row in rows_of(figure, "g-sharpness") if row["whole"]]
+    assert (row["mean"], row["n"]) == (15.0, 2)

@@ -16,7 +16,7 @@ from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.curves import measured_in_seeds, thinned
+from batchlab.report.sweep.curves import measured_in_seeds, measured_last, thinned
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.report.sweep.spread import size_rows, size_words, spread_row, spread_text
@@ -62,14 +62,13 @@ def _rows(study: Study, chosen: tuple[Cell, ...], key: str) -> Iterator[Row]:
     for row in _shown():
         for cell in chosen:
             name = {"panel": _panel_key(key, row), "batch": labels[cell.batch_size]}
-            points = measured_in_seeds(cell, row)
             if row.figure == "at_the_end":
-                if points:
-                    last = points[-1].spread
+                last = measured_last(cell, row)
+                if last is not None:
                     middle = row.of_seeds(last.values)
                     yield from size_rows(name | {"series": "end"}, cell.batch_size, middle, last)
                 continue
-            shown = thinned(points, _MOST_POINTS)
+            shown = thinned(measured_in_seeds(cell, row), _MOST_POINTS)
             marked = {point.step for point in thinned(shown, _MOST_MARKS)}
             for point in shown:
                 yield {
@@ -119,10 +118,10 @@ def _along_words(chosen: tuple[Cell, ...], row: Measurement) -> str:
         text(
             "batch size {batch_size}: {value}",
             batch_size=cell.batch_size,
-            value=spread_text(row.quantity.name, points[-1].spread),
+            value=spread_text(row.quantity.name, last),
         )
         for cell in chosen
-        if (points := measured_in_seeds(cell, row))
+        if (last := measured_last(cell, row)) is not None
     ]
     return text(
         "Line chart of {what} against {axis}, one line a batch size. At the end: {ends}.",
@@ -159,13 +158,13 @@ def _table(chosen: tuple[Cell, ...]) -> Table:
     shown = _shown()
     rows: list[tuple[Value, ...]] = []
     for cell in chosen:
-        ends = [points[-1] if (points := measured_in_seeds(cell, row)) else None for row in shown]
+        ends = [measured_last(cell, row) for row in shown]
         rows.append(
             (
                 cell.batch_size,
                 cell.learning_rate,
                 *(
-                    None if end is None else row.of_seeds(end.spread.values)
+                    None if end is None else row.of_seeds(end.values)
                     for row, end in zip(shown, ends, strict=True)
                 ),
                 len(cell.ended_well),
