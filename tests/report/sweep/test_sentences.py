@@ -67,12 +67,21 @@ def test_the_reversed_store_reverses_the_sentences():
 
 
 @pytest.mark.slow
-def test_no_difference_beyond_scatter_is_said():
+def test_what_these_seeds_do_not_tell_apart_is_not_called_the_same():
     study = made_up_study(seeds=3, curves=by_size(LEVEL, scatter=0.01))
 
     assert claims(study)["Larger batches generalise worse"] == "cannot_tell"
-    assert "no difference beyond scatter" in text(study, "Larger batches generalise worse")
-    assert "no difference beyond scatter" in text(study, "equal epochs")
+    assert "not told apart by these seeds" in text(study, "Larger batches generalise worse")
+    assert "these seeds do not tell" in text(study, "equal epochs")
+    assert "within" not in text(study, "equal epochs")
+
+
+@pytest.mark.slow
+def test_what_differs_by_less_than_matters_is_said_to():
+    study = made_up_study(seeds=6, curves=by_size(LEVEL, scatter=0.0001))
+
+    assert "; within 0.0020 of batch size" in text(study, "equal epochs")
+    assert "do not tell" not in text(study, "equal epochs")
 
 
 @pytest.mark.slow

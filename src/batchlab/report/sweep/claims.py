@@ -278,7 +278,7 @@ def _order_found(
     if ends.missing:
         return "cannot_tell", text("{levels} ({missing})", levels=levels, missing=ends.missing)
     return "cannot_tell", text(
-        "{levels}: no difference beyond scatter, {size}", levels=levels, size=size
+        "{levels}: not told apart by these seeds, {size}", levels=levels, size=size
     )
 
 

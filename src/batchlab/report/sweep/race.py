@@ -145,16 +145,23 @@ def _told(
             best=best,
             ahead=difference_text(evidence.metric, held[0]),
         )
-    tied = [
-        other
-        for other, comparison in zip(others, held, strict=True)
-        if comparison.outcome != "better"
-    ]
-    return text(
-        "{start}; no difference beyond scatter, or of more than {least}, between {best} and "
-        "{tied}.",
-        start=start,
-        least=quantity_text(evidence.metric, evidence.tolerance),
-        best=best,
-        tied=", ".join(tied),
-    )
+    found = list(zip(others, held, strict=True))
+    alike = [other for other, comparison in found if comparison.outcome == "same"]
+    tied = [other for other, comparison in found if comparison.outcome not in ("same", "better")]
+    told = start
+    if tied:
+        told = text(
+            "{said}; these seeds do not tell {best} from {tied}, more would",
+            said=told,
+            best=best,
+            tied=", ".join(tied),
+        )
+    if alike:
+        told = text(
+            "{said}; within {least} of {best}: {alike}",
+            said=told,
+            least=quantity_text(evidence.metric, evidence.tolerance),
+            best=best,
+            alike=", ".join(alike),
+        )
+    return text("{said}.", said=told)
