@@ -372,7 +372,7 @@ class _Sweep:
 def _has(record: TrialRecord | None, name: str) -> bool:
     """Whether a trial was measured so anywhere."""
     evaluations = () if record is None else record.evaluations
-    return any(dict(evaluation.measured).get(name) is not None for evaluation in evaluations)
+    return any(evaluation.measurement(name) is not None for evaluation in evaluations)
 
 
 def _times(timing: StepTiming, trial: Trial) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import UsageError
+from batchlab.measurements.loss_surface import in_passes, looked_at
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.evaluation import Score, Split
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import Evaluator
-from batchlab.workload.definition import Workload, size_of
+from batchlab.workload.definition import Workload
 
 # Training examples that stand for all of them.
 _LOOKED_AT = 2000
@@ -161,13 +161,9 @@ def _take_statistics_anew(workload: Workload, model: nn.Module, device: torch.de
         module.reset_running_stats()
         module.momentum = None  # a plain mean over the passes
         module.train()
-    generator = torch.Generator().manual_seed(derived_seed("statistics"))
-    chosen = torch.randperm(size_of(workload.train), generator=generator)[:_LOOKED_AT]
-    # Of nearly equal length: batch normalization takes no pass of one example.
-    passes = chosen.tensor_split(math.ceil(len(chosen) / _PASS_EXAMPLES))
     with torch.no_grad(), untouched_randomness():
         seed_everything(derived_seed("statistics"))
-        for some in passes:
+        for some in in_passes(looked_at(workload), _PASS_EXAMPLES):
             workload.loss(model, on_device(examples_at(workload, some), device))
     for module, momentum in zip(normalizing, momenta, strict=True):
         module.momentum = momentum

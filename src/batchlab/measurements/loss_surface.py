@@ -61,8 +61,7 @@ class LossSurface:
         self._model = copy.deepcopy(model)
         for module in self._model.modules():
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        # Of nearly equal length: batch normalization takes no pass of one example.
-        self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
+        self._passes = in_passes(chosen, pass_examples)
         self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
         self._parameters = [part for part in self._model.parameters() if part.requires_grad]
         flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
@@ -144,12 +143,19 @@ class LossSurface:
                 start += part.numel()
 
 
-def surface_at(moment: Moment) -> LossSurface:
-    """The surface of 2,000 training examples, the same ones each time, at a moment of a training.
-
-    Of all, where there are fewer.
-    """
+def looked_at(workload: Workload) -> Tensor:
+    """2,000 training examples that stand for all, the same each time; all where there are fewer."""
     generator = torch.Generator().manual_seed(derived_seed("loss surface"))
-    chosen = torch.randperm(size_of(moment.workload.train), generator=generator)[:_LOOKED_AT]
+    return torch.randperm(size_of(workload.train), generator=generator)[:_LOOKED_AT]
+
+
+def in_passes(chosen: Tensor, pass_examples: int) -> tuple[Tensor, ...]:
+    """Cut into passes of nearly equal length: batch normalization takes none of one example."""
+    return chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
+
+
+def surface_at(moment: Moment) -> LossSurface:
+    """The surface of `looked_at` training examples at a moment of a training."""
+    chosen = looked_at(moment.workload)
     assert isinstance(moment.model, nn.Module)
     return LossSurface(moment.workload, moment.model, chosen, device=moment.device)

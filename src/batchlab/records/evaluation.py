@@ -71,6 +71,10 @@ class Evaluation:
                 return score.value
         return None
 
+    def measurement(self, name: str) -> float | None:
+        """What was measured of the model under this name; None: it was not, or not finite."""
+        return dict(self.measured).get(name)
+
     def is_not_finite(self, split: Split, metric: str) -> bool:
         """Whether `metric` was evaluated on `split`, and was not a finite number."""
         return any(

@@ -71,9 +71,8 @@ class Measurement:
         short: its header where room is scarce; None: the quantity's label.
         range_headers: over the least and the greatest of what it was taken from, in the table
             under its figure; None: the table has them not.
-        notes: what a reader must know of it, in sentences under its figure.
-        told: one sentence for a student under its figure: what it is, with the address of its
-            source where there is one.
+        notes: what a reader must know of it, in sentences under its figure; where it is taken of
+            the model, what it is, with the address of its source.
     """
 
     quantity: Quantity
@@ -88,7 +87,6 @@ class Measurement:
     short: str | None = None
     range_headers: tuple[str, str] | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
-    told: str | None = None
 
     def __post_init__(self) -> None:
         """What needs a step, or a batch size, says how to get at it; nothing else does."""

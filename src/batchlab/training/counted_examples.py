@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from batchlab.training.batching import mapped, n_examples
+from batchlab.training.replaced_forward import Forward, replaced_forward
 from batchlab.workload.definition import Batch, Metric
 
 # Of an example: how far the mean of a batch in single precision may be from a whole number.
@@ -74,28 +75,22 @@ def _forward_in_parts(
     model: nn.Module, part_of: Callable[[Any, slice], Any]
 ) -> Iterator[Callable[[slice], slice]]:
     """Context: the first pass is computed; after `look_at(part)` it is that part of its outputs."""
-    if isinstance(model, torch.jit.ScriptModule):  # its forward cannot be replaced
-        yield lambda chosen: chosen
-        return
-    compute, own = model.forward, vars(model).get("forward")
     outputs: list[Any] = []
     coming: list[Any] | None = None
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        if coming is None:
-            outputs.append(compute(*args, **kwargs))
-            return outputs[-1]
-        return coming.pop(0)
+    def in_parts(compute: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if coming is None:
+                outputs.append(compute(*args, **kwargs))
+                return outputs[-1]
+            return coming.pop(0)
+
+        return forward
 
     def look_at(chosen: slice) -> slice:
         nonlocal coming
         coming = [part_of(output, chosen) for output in outputs]
         return chosen
 
-    model.forward = forward
-    try:
+    with replaced_forward(model, in_parts):
         yield look_at
-    finally:
-        del model.forward
-        if own is not None:
-            model.forward = own

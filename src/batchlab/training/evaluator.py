@@ -20,6 +20,7 @@ from batchlab.records.right_examples import RightExamples
 from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.training.counted_examples import counted_examples
+from batchlab.training.replaced_forward import Forward, replaced_forward
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
@@ -112,19 +113,13 @@ class Evaluator:
         Raises:
             WorkloadError: a metric has written into the examples it was given.
         """
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            with torch.no_grad(), untouched_randomness(), forward_remembered(model):
-                return tuple(
-                    score
-                    for split in splits
-                    if split in self._batches
-                    for score in self._scores_of(model, split)
-                )
-        finally:
-            for module, was_training in modes:
-                module.training = was_training
+        with _evaluating(model), forward_remembered(model):
+            return tuple(
+                score
+                for split in splits
+                if split in self._batches
+                for score in self._scores_of(model, split)
+            )
 
     def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
         """Which examples of a split the model is right about.
@@ -144,10 +139,8 @@ class Evaluator:
         if asked.finalise is not None or size_of(getattr(self._workload, split)) > _MOST_KEPT:
             return None
         found: list[bool] = []
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
         try:
-            with torch.no_grad(), untouched_randomness():
+            with _evaluating(model):
                 seed_everything(derived_seed("evaluation"))
                 for kept in self._batches[split]:
                     batch = on_device(kept, self._device)
@@ -155,9 +148,6 @@ class Evaluator:
         except Exception:
             # A user's metric may know whole batches only; what it says of them stands as it is.
             return None
-        finally:
-            for module, was_training in modes:
-                module.training = was_training
         counted = np.array(found, dtype=bool)
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
@@ -252,6 +242,19 @@ def as_metric(workload: Workload, name: str) -> Metric:
 
 
 @contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Context: in eval mode, without gradients; modes and random streams come back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), untouched_randomness():
+            yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+
+
+@contextmanager
 def forward_remembered(model: nn.Module) -> Iterator[None]:
     """Context: `model(x)` asked twice in a row for the very same `x` is computed once.
 
@@ -259,35 +262,27 @@ def forward_remembered(model: nn.Module) -> Iterator[None]:
     second pass would only repeat the first. Where `x` or the output has been written into since,
     or is of a kind that does not tell, it is computed again.
     """
-    if isinstance(model, torch.jit.ScriptModule):  # its forward cannot be replaced
-        yield
-        return
-    compute = model.forward
-    # torch.compile and others give a module a forward of its own, which must come back.
-    own = vars(model).get("forward")
     asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     output: Any = None
     versions: list[int | None] = []
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        nonlocal asked, output, versions
-        if (
-            asked is None
-            or not _the_very_same(asked, (args, kwargs))
-            or None in versions
-            or versions != _versions((args, kwargs, output))
-        ):
-            output = compute(*args, **kwargs)
-            asked, versions = (args, kwargs), _versions((args, kwargs, output))
-        return output
+    def remembering(compute: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            nonlocal asked, output, versions
+            if (
+                asked is None
+                or not _the_very_same(asked, (args, kwargs))
+                or None in versions
+                or versions != _versions((args, kwargs, output))
+            ):
+                output = compute(*args, **kwargs)
+                asked, versions = (args, kwargs), _versions((args, kwargs, output))
+            return output
 
-    model.forward = forward
-    try:
+        return forward
+
+    with replaced_forward(model, remembering):
         yield
-    finally:
-        del model.forward
-        if own is not None:
-            model.forward = own
 
 
 def _the_very_same(

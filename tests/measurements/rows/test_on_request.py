@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from tests.reference.engine_run import run_engine
+from tests.reference.made_up import made_up_study
 from tests.reference.moments import moment_of
 from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_trial, small_workload
@@ -36,7 +37,9 @@ def least_squares(n: int):
 
 def test_they_are_these() -> None:
     assert on_request() == ("noise_scale", "sharpness", "top_eigenvalue")
-    assert all(row.told for row in measurement_rows().values() if row.on_request)
+    assert all(
+        list(row.notes(made_up_study())) for row in measurement_rows().values() if row.on_request
+    )
 
 
 def test_the_noise_scale_is_that_of_the_whole_training_set_where_all_of_it_is_seen() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
-from batchlab.words.message import N_
+from batchlab.records.study import Study
+from batchlab.words.catalogue import text
 
 
 def _distance(moment: Moment) -> float:
@@ -18,6 +21,14 @@ def _distance(moment: Moment) -> float:
     return float(torch.linalg.vector_norm(torch.stack([part.double() for part in parts])))
 
 
+def _notes(study: Study) -> Iterator[str]:
+    yield text(
+        "The distance from the initial weights grows about as the logarithm of the steps at a "
+        "large rate, so that what takes fewer steps stays nearer (Hoffer et al. 2017, "
+        "https://arxiv.org/abs/1705.08741)."
+    )
+
+
 MEASUREMENT = Measurement(
     quantity=quantity("distance"),
     needs="step",
@@ -25,9 +36,5 @@ MEASUREMENT = Measurement(
     over_seeds="mean",
     figure="along_training",
     at_step=_distance,
-    told=N_(
-        "The distance from the initial weights grows about as the logarithm of the steps at a "
-        "large rate, so that what takes fewer steps stays nearer (Hoffer et al. 2017, "
-        "https://arxiv.org/abs/1705.08741)."
-    ),
+    notes=_notes,
 )

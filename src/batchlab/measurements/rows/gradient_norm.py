@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
-from batchlab.words.message import N_
+from batchlab.records.study import Study
+from batchlab.words.catalogue import text
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -15,6 +18,13 @@ def _gradient_norm(moment: Moment) -> float | None:
     return None if norm is None else float(norm)
 
 
+def _notes(study: Study) -> Iterator[str]:
+    yield text(
+        "The gradient norm is that of the last batch, with its noise: of two batches at the same "
+        "weights the smaller one's gradient is longer."
+    )
+
+
 MEASUREMENT = Measurement(
     quantity=quantity("gradient_norm"),
     needs="step",
@@ -22,8 +32,5 @@ MEASUREMENT = Measurement(
     over_seeds="mean",
     figure="along_training",
     at_step=_gradient_norm,
-    told=N_(
-        "The gradient norm is that of the last batch, with its noise: of two batches at the same "
-        "weights the smaller one's gradient is longer."
-    ),
+    notes=_notes,
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
-from batchlab.words.message import N_
+from batchlab.records.study import Study
+from batchlab.words.catalogue import text
 
 # Bounds what a point costs; a noise scale beyond about a quarter of it is known roughly only.
 _MOST_EXAMPLES = 16_384
@@ -24,6 +27,14 @@ def _noise_scale(moment: Moment) -> float | None:
     return noise_scale(point.sample).scale.estimate
 
 
+def _notes(study: Study) -> Iterator[str]:
+    yield text(
+        "The noise scale is the batch size at which half of a gradient's squared length is noise. "
+        "It usually grows while the loss falls. It is no critical batch size (McCandlish et al. "
+        "2018, https://arxiv.org/abs/1812.06162)."
+    )
+
+
 MEASUREMENT = Measurement(
     quantity=quantity("noise_scale"),
     needs="step",
@@ -32,9 +43,5 @@ MEASUREMENT = Measurement(
     figure="along_training",
     on_request=True,
     at_step=_noise_scale,
-    told=N_(
-        "The noise scale is the batch size at which half of a gradient's squared length is noise. "
-        "It usually grows while the loss falls. It is no critical batch size (McCandlish et al. "
-        "2018, https://arxiv.org/abs/1812.06162)."
-    ),
+    notes=_notes,
 )

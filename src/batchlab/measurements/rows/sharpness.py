@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
-from batchlab.words.message import N_
+from batchlab.records.study import Study
+from batchlab.words.catalogue import text
 
 _EPSILON = 1e-3
 
@@ -17,6 +20,16 @@ def _sharpness(moment: Moment) -> float:
     return sharpness(surface_at(moment), epsilon=_EPSILON)
 
 
+def _notes(study: Study) -> Iterator[str]:
+    yield text(
+        "Sharpness is how much the training loss can grow, in percent, when every weight may move "
+        "by a thousandth of its size plus one thousandth. Large batches are said to end in sharp "
+        "minima, which would generalize worse (Keskar et al. 2017, "
+        "https://arxiv.org/abs/1609.04836). Other work doubts that it decides (Dinh et al. 2017, "
+        "https://arxiv.org/abs/1703.04933)."
+    )
+
+
 MEASUREMENT = Measurement(
     quantity=quantity("sharpness"),
     needs="step",
@@ -25,11 +38,5 @@ MEASUREMENT = Measurement(
     figure="at_the_end",
     on_request=True,
     at_step=_sharpness,
-    told=N_(
-        "Sharpness is how much the training loss can grow, in percent, when every weight may move "
-        "by a thousandth of its size plus one thousandth. Large batches are said to end in sharp "
-        "minima, which would generalize worse (Keskar et al. 2017, "
-        "https://arxiv.org/abs/1609.04836). Other work doubts that it decides (Dinh et al. 2017, "
-        "https://arxiv.org/abs/1703.04933)."
-    ),
+    notes=_notes,
 )

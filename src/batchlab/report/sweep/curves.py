@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from batchlab.records.evaluation import Split
@@ -58,16 +59,11 @@ def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint,
         {
             evaluation.step: value
             for evaluation in record.evaluations
-            if (value := dict(evaluation.measured).get(name)) is not None
+            if (value := evaluation.measurement(name)) is not None
         }
         for record in cell.ended_well
     ]
-    if not known:
-        return ()
-    shared = set(known[0]).intersection(*known[1:])
-    return tuple(
-        _point(cell, step, tuple(values[step] for values in known), None) for step in sorted(shared)
-    )
+    return _shared_points(cell, known, None)
 
 
 def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
@@ -75,7 +71,7 @@ def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
     name = measurement.quantity.name
     ends = []
     for record in cell.ended_well:
-        values = [dict(evaluation.measured).get(name) for evaluation in record.evaluations]
+        values = [evaluation.measurement(name) for evaluation in record.evaluations]
         ends += [value for value in values if value is not None][-1:]
     return Spread(values=tuple(ends)) if ends else None
 
@@ -91,13 +87,7 @@ def mean_curve(
         {evaluation.step: value for evaluation, value in record.curve(split, metric)}
         for record in cell.ended_well
     ]
-    if not known:
-        return ()
-    shared = set(known[0]).intersection(*known[1:])
-    return tuple(
-        _point(cell, step, tuple(values[step] for values in known), timing)
-        for step in sorted(shared)
-    )
+    return _shared_points(cell, known, timing)
 
 
 def lone_curves(
@@ -129,6 +119,19 @@ def thinned(points: tuple[CurvePoint, ...], most: int) -> tuple[CurvePoint, ...]
         return points
     last = len(points) - 1
     return tuple(points[round(i * last / (most - 1))] for i in range(most))
+
+
+def _shared_points(
+    cell: Cell, by_seed: Sequence[Mapping[int, float]], timing: StepTiming | None
+) -> tuple[CurvePoint, ...]:
+    """The steps that all seeds have; by_seed: of each, values by step."""
+    if not by_seed:
+        return ()
+    shared = set(by_seed[0]).intersection(*by_seed[1:])
+    return tuple(
+        _point(cell, step, tuple(values[step] for values in by_seed), timing)
+        for step in sorted(shared)
+    )
 
 
 def _point(

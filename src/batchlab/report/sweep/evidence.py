@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from batchlab.laws.plateau import default_delta
 from batchlab.records.evaluation import Split
@@ -125,6 +126,14 @@ class Evidence:
             "validation": workload.n_validation,
             "test": workload.n_test,
         }[split]
+
+    def ranked(self, measured: Measured) -> list[Cell]:
+        """The cells with a known value, the best mean first."""
+        levels = [
+            (level, cell) for cell in self.cells if (level := measured.level(cell)) is not None
+        ]
+        best_first = sorted(levels, key=itemgetter(0), reverse=self.better == "higher")
+        return [cell for _, cell in best_first]
 
     def name(self, cell: Cell) -> str:
         """A batch size in words."""

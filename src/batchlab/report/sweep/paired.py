@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from batchlab.laws.paired_examples import Right, paired_difference
@@ -23,8 +22,11 @@ def paired_sentences(evidence: Evidence) -> Iterator[Sentence]:
     # Of the data by which the best is chosen it looks better than it is.
     if split is None or split == deciding_split(evidence.study) or len(evidence.cells) < 2:
         return
+    ranked = evidence.ranked(evidence.final(deciding_split(evidence.study)))
+    if not ranked:
+        return
+    best = ranked[0]
     right = {cell.batch_size: _right(cell, split, evidence.metric) for cell in evidence.cells}
-    best = _best(evidence)
     others = [cell for cell in evidence.cells if cell is not best]
     # So that all intervals hold together 95 times in 100.
     confidence = 1 - 0.05 / len(others)
@@ -48,17 +50,6 @@ def _right(cell: Cell, split: Split, metric: str) -> list[Right]:
         for score in record.evaluations[-1].scores
         if (score.split, score.metric) == (split, metric) and score.right is not None
     ]
-
-
-def _best(evidence: Evidence) -> Cell:
-    level = evidence.final(deciding_split(evidence.study)).level
-    sign = 1 if evidence.better == "higher" else -1
-
-    def goodness(cell: Cell) -> float:
-        value = level(cell)
-        return -math.inf if value is None else sign * value
-
-    return max(evidence.cells, key=goodness)
 
 
 def _are_alike(rights: list[Right]) -> bool:

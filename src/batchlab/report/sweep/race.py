@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 from batchlab.report.parts.quantity_text import quantity_text
@@ -44,7 +43,7 @@ class Race:
         of them to hold together.
         """
         measured = evidence.measured(budget, budget_split(evidence.study))
-        ranked = _ranked(evidence, measured)
+        ranked = evidence.ranked(measured)
         if len(ranked) < 2:
             return None
         best, *others = ranked
@@ -91,15 +90,6 @@ def _named(races: Sequence[Race]) -> str:
 
 def _budgets(races: Sequence[Race]) -> str:
     return listing([equal_text(race.budget.name) for race in races])
-
-
-def _ranked(evidence: Evidence, measured: Measured) -> list[Cell]:
-    """The cells with a known value, the best mean first."""
-    levels = [
-        (level, cell) for cell in evidence.cells if (level := measured.level(cell)) is not None
-    ]
-    best_first = sorted(levels, key=itemgetter(0), reverse=evidence.better == "higher")
-    return [cell for _, cell in best_first]
 
 
 def _standing(held: Sequence[Comparison]) -> Standing:

@@ -135,7 +135,7 @@ def _notes(
     study: Study, chosen: tuple[Cell, ...], panels: Iterable[str], key: str
 ) -> Iterator[str]:
     shown = [row for row in _shown() if _panel_key(key, row) in panels]
-    yield from (text(row.told) for row in shown if row.told is not None)
+    yield from (note for row in shown for note in row.notes(study))
     names = {row.quantity.name for row in shown}
     missing = [name for name in on_request() if name not in names]
     if missing:
