@@ -36,7 +36,8 @@ OPTIONS = {
         *("--measure", "--budget", "--store", "--report", "--json", "--device"),
     },
     "profile": {
-        *("--batch-sizes", "--set", "--memory-limit", "--budget", "--store", "--json", "--device"),
+        *("--batch-sizes", "--set", "--memory-limit", "--predict", "--budget", "--store"),
+        *("--json", "--device"),
     },
     "noise": {
         "--steps",

@@ -33,6 +33,11 @@ _PROBE_END_S = 1.0
 )
 @settings_option
 @memory_limit_option
+@click.option(
+    "--predict",
+    is_flag=True,
+    help="Also predict each batch size's peak memory without running it (CPU).",
+)
 @minute_option
 @click.option(
     "--store", type=click.Path(path_type=Path), help="Keep the step times here, for sweeps."
@@ -46,6 +51,7 @@ def profile(
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     settings: dict[str, str],
     memory_limit: int | None,
+    predict: bool,
     budget: float,
     store: Path | None,
     as_json: bool,
@@ -68,6 +74,7 @@ def profile(
             settings=settings,
             device=device,
             memory_limit_bytes=memory_limit,
+            predict=predict,
             budget_s=budget,
             reserved_s=invocation.reserved_s(budget, None) + _PROBE_END_S,
             store=store,

@@ -30,6 +30,7 @@ def profile(
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
+    predict: bool = False,
     budget_s: float | None = None,
     reserved_s: float = 0.0,
     store: str | Path | None = None,
@@ -48,6 +49,8 @@ def profile(
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
+        predict: also predict the peak memory of each batch size without running it
+            (`Profile.predicted_bytes`).
         budget_s: a ceiling in seconds for the whole call; None: 60.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
@@ -68,7 +71,11 @@ def profile(
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
         request = profile_request(
-            loaded, batch_sizes=batch_sizes, device=device, memory_limit_bytes=memory_limit_bytes
+            loaded,
+            batch_sizes=batch_sizes,
+            device=device,
+            memory_limit_bytes=memory_limit_bytes,
+            predict=predict,
         )
         prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory

@@ -17,9 +17,11 @@ from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.profiling.dry_runs import dry_runs
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
+from batchlab.records.dry_run import DryRun
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
@@ -35,6 +37,8 @@ _HORIZON_STEPS = 10**9
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
+# Of the time, what dry runs may take at most: the profile is what was asked for first.
+_DRY_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +51,7 @@ class ProfileRequest:
         reference_batch_size: the workload's own.
         device: the PyTorch device.
         memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
+        predict: whether memory is predicted too.
     """
 
     trial: Trial
@@ -54,6 +59,7 @@ class ProfileRequest:
     reference_batch_size: int
     device: str
     memory_limit_bytes: int | None
+    predict: bool = False
 
 
 def profile_request(
@@ -62,6 +68,7 @@ def profile_request(
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
+    predict: bool = False,
 ) -> ProfileRequest:
     """The request, checked as far as possible without a trial.
 
@@ -90,6 +97,7 @@ def profile_request(
         reference_batch_size=loaded.workload.batch_size,
         device=device,
         memory_limit_bytes=memory_limit_bytes,
+        predict=predict,
     )
 
 
@@ -115,6 +123,7 @@ def measure_profile(
         WorkloadError: no batch size could be trained, or none in that memory.
     """
     device = torch.device(request.device)
+    dry = _dry_runs(packed, request, deadline_s, listener) if request.predict else ()
     listener.phase("profiling: each batch size alone, the smallest first")
     search = ProfileSearch(
         _Probing(packed, request),
@@ -137,10 +146,27 @@ def measure_profile(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         points=search.points,
         stopped=search.stopped,
+        dry_runs=dry,
     )
     _refuse_if_nothing_runs(made)
     _warn(made, listener)
     return made
+
+
+def _dry_runs(
+    packed: PackedWorkload, request: ProfileRequest, deadline_s: float, listener: ProgressListener
+) -> tuple[DryRun, ...]:
+    left_s = deadline_s - time.monotonic()
+    return dry_runs(
+        packed,
+        [
+            replace(request.trial, batch_size=size, micro_batch_size=size)
+            for size in request.batch_sizes
+        ],
+        device=request.device,
+        deadline_s=deadline_s - (1 - _DRY_SHARE) * left_s,
+        listener=listener,
+    )
 
 
 class _Probing:

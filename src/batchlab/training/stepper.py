@@ -72,11 +72,11 @@ class Stepper:
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):
             if scheduled:
                 self._set_rates(step)
-            losses.append(self._step(micro_batches))
+            losses.append(self.step(micro_batches))
         sizes = [self._plan.batch_size_at(first_step + taken) for taken in range(n_steps)]
         return torch.stack(losses).tolist(), sizes
 
-    def _step(self, micro_batches: Sequence[Batch]) -> Tensor:
+    def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """One optimizer step on the mean loss over all micro-batches; returns that loss."""
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))

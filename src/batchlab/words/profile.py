@@ -15,4 +15,16 @@ MESSAGES: dict[str, Message] = {
         "its peak of {peak_bytes:limit_bytes} is above the memory limit of "
         "{limit_bytes:limit_bytes}; use a smaller micro-batch or batch size"
     ),
+    # Why a batch size has no predicted memory.
+    "no_dry_run": N_("batch size {size} had no dry run; name it in --batch-sizes"),
+    "no_peak_measured": N_("no batch size has both a dry run and a measured peak"),
+    "dry_run_needs_cpu": N_("memory is predicted on the CPU alone, not on {device}"),
+    "heap_not_told": N_("the C library of this system does not tell what it holds"),
+    "step_needs_values": N_(
+        "the training step needs to know values that only computing gives ({error}: {text})"
+    ),
+    "steps_differ": N_(
+        "not every training step does the same, or PyTorch does not know what it makes without "
+        "running it ({text})"
+    ),
 }

@@ -9,6 +9,7 @@ from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.profile.predicted_text import predicted_text
 from batchlab.report.profile.step_time_text import step_time_text
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_
@@ -48,6 +49,7 @@ def profile_title(profile: Profile) -> str:
 
 def profile_table(profile: Profile) -> Table:
     """One row a batch size that was tried, also one that did not run."""
+    predicted = Column(key="predicted_bytes", quantity="peak_bytes", label=text("predicted"))
     return Table(
         caption=text("{workload} by batch size", workload=profile.workload),
         columns=(
@@ -56,6 +58,7 @@ def profile_table(profile: Profile) -> Table:
             Column(key="interval", quantity="interval", label=text("95 %")),
             Column(key="samples_per_s", quantity="samples_per_s"),
             Column(key="peak_bytes", quantity="peak_bytes"),
+            *((predicted,) if profile.dry_runs else ()),
             Column(key="threads", quantity="threads", label=text("threads")),
             Column(key="status", quantity="status", label=text("status"), has_terms=True),
         ),
@@ -64,6 +67,7 @@ def profile_table(profile: Profile) -> Table:
 
 
 def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
+    predicted = profile.predicted_bytes(point.batch_size).estimate if point.in_one_piece else None
     step_s = profile.timed_s(point)
     known = step_s.low is not None and step_s.high is not None
     return (
@@ -72,6 +76,7 @@ def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
         range_text("step_s", step_s.low, step_s.high) if known else None,  # type: ignore[arg-type]
         point.samples_per_s,
         point.peak_bytes,
+        *((predicted,) if profile.dry_runs else ()),
         None if point.timing is None else point.timing.threads,
         point.status.value,
     )
@@ -95,6 +100,7 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     """What follows from a profile, a sentence or two each: the largest that fits first."""
     yield _largest_text(profile)
     yield _memory_text(profile)
+    yield from predicted_text(profile)
     yield _step_time_text(profile)
     yield from _scatter_text(profile)
     yield _throughput_text(profile)

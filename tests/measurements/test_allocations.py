@@ -1,0 +1,176 @@
+"""What a step would make, found on tensors without values, beside what real steps make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.small_workloads import (
+    Everything,
+    adam,
+    cosine,
+    jitter,
+    points,
+    small_trial,
+    small_workload,
+)
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from batchlab.measurements.allocations import Allocated, recorded_steps
+from batchlab.measurements.kernel_buffers import KernelBuffers, kernel_buffers
+from batchlab.records.reason import Reason
+from batchlab.training.stepper import Stepper
+from batchlab.words.reasons import reason_text
+from batchlab.workload.definition import Workload
+
+NONE = KernelBuffers((), (), (), 0, ())
+
+
+class Results(TorchDispatchMode):
+    """The slow twin: what the operations of a real step return, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[tuple[str, list[tuple[tuple[int, ...], torch.dtype]]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        made = [(tuple(x.shape), x.dtype) for x in tree_leaves(out) if isinstance(x, Tensor)]
+        self.seen.append((str(func), made))
+        return out
+
+
+def real_steps(workload: Workload, trial: Any) -> list[list[Any]]:
+    stepper = Stepper(workload, trial, torch.device("cpu"))
+    stream = stepper.stream(0)
+    steps = []
+    for _ in range(3):
+        micro_batches = next(stream)
+        with Results() as results:
+            stepper.step(micro_batches)
+        steps.append(results.seen)
+    return steps
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 2, 3)),
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24, 3),
+    )
+
+
+WORKLOADS = {
+    "momentum": small_workload(),
+    "adam and dropout": small_workload(optimizer=adam, dropout=0.5),
+    "convolutions": replace(small_workload(), model=convolutions),
+    "double precision": small_workload(dtype=torch.float64),
+    "everything": replace(small_workload(), model=Everything, augment=jitter, schedule=cosine),
+}
+
+
+@pytest.mark.parametrize("micro_batch_size", [8, 3])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_step_without_values_makes_what_a_real_one_makes(
+    name: str, micro_batch_size: int
+) -> None:
+    workload = WORKLOADS[name]
+    trial = small_trial(
+        workload, batch_size=8, micro_batch_size=micro_batch_size, horizon_steps=100
+    )
+
+    steps = recorded_steps(workload, trial, NONE)
+
+    assert not isinstance(steps, Reason), reason_text(steps)
+    for step, real in zip(steps, real_steps(workload, trial), strict=True):
+        left = iter(real)
+        for operation in step:  # in the same order; between them views and writes, which take none
+            wanted = [
+                (made.shape, made.dtype)
+                for made in tree_leaves(operation.made)
+                if isinstance(made, Allocated)
+            ]
+            assert (operation.name, wanted) in left
+
+
+def test_any_batch_size_can_be_asked_for_also_one_that_would_not_fit() -> None:
+    n = 2**17
+    workload = replace(
+        small_workload(),
+        train=points(n),
+        model=lambda: nn.Sequential(nn.Linear(6, 10**6), nn.ReLU(), nn.Linear(10**6, 3)),
+    )
+
+    (_, _, step) = recorded_steps(workload, small_trial(workload, batch_size=n // 2), NONE)
+
+    shapes = [made.shape for op in step for made in tree_leaves(op.made)]  # type: ignore[union-attr]
+    assert (n // 2, 10**6) in shapes  # 262 GB
+
+
+def looks_at_its_loss(model: nn.Module, batch: Any) -> Tensor:
+    loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+    return loss if loss.item() < 1e9 else 2 * loss
+
+
+def picks_examples(model: nn.Module, batch: Any) -> Tensor:
+    return nn.functional.cross_entropy(model(batch[0][batch[1] > 0]), batch[1][batch[1] > 0])
+
+
+@pytest.mark.parametrize("loss", [looks_at_its_loss, picks_examples])
+def test_a_step_that_needs_values_is_told_and_not_guessed(loss: Any) -> None:
+    workload = replace(small_workload(), loss=loss)
+
+    steps = recorded_steps(workload, small_trial(workload, batch_size=8), NONE)
+
+    assert isinstance(steps, Reason)
+    assert "needs to know values that only computing gives" in reason_text(steps)
+
+
+# ---- what kernels take and give back
+
+
+def test_what_a_convolution_copies_grows_with_the_batch_and_a_product_copies_nothing() -> None:
+    wide = replace(
+        small_workload(n=64),
+        train=(torch.randn(64, 8, 16, 16), torch.randint(3, (64,))),
+        model=lambda: nn.Sequential(nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 14 * 14, 3)),
+        batch_size=16,
+    )
+
+    buffers = kernel_buffers(wide, small_trial(wide, batch_size=16))
+
+    by_name = dict(zip(buffers.names, buffers.each_bytes, strict=True))
+    output_bytes = 8 * 14 * 14 * 4
+    assert by_name["aten.mm.default"] == 0
+    if torch.backends.mkldnn.is_available():
+        assert by_name["aten.convolution.default"] >= output_bytes
+
+
+def test_the_buffers_are_a_line_in_the_batch_size_and_none_of_another_step() -> None:
+    buffers = KernelBuffers(("a", "b"), (100.0, -50.0), (2.0, 1.0), 16, (0, 0))
+
+    assert buffers.at(["a", "b"], 10) == [120, 0]
+    assert buffers.at(["a"], 10) == [0]
+
+
+def test_an_operation_whose_results_only_running_it_tells_is_named() -> None:
+    workload = replace(small_workload(), batch_size=8)
+    trial = small_trial(workload, batch_size=8)
+    buffers = kernel_buffers(workload, trial)
+    assert buffers.batch_size == 8
+    assert not isinstance(recorded_steps(workload, trial, buffers), Reason)
+    index = buffers.names.index("aten.addmm.default")
+    other = list(buffers.result_bytes)
+    other[index] += 4096
+
+    steps = recorded_steps(workload, trial, replace(buffers, result_bytes=tuple(other)))
+
+    assert isinstance(steps, Reason)
+    assert "aten.addmm.default makes 256 bytes instead of 4352" in reason_text(steps)

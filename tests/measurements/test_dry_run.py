@@ -1,0 +1,94 @@
+"""Dry runs in processes of their own: the memory they ask for, beside what is known of it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.real_steps import real_steps_bytes
+from tests.reference.small_workloads import points, small_trial, small_workload
+from torch import Tensor, nn
+
+from batchlab.measurements.dry_run import dry_run_bytes, record_steps
+from batchlab.processes.children import run_in_child
+from batchlab.processes.heap import heap_bytes
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.reason import Reason
+from batchlab.words.reasons import reason_text
+from batchlab.workload.definition import Workload
+
+pytestmark = pytest.mark.skipif(heap_bytes() is None, reason="this C library does not tell")
+
+MEGABYTE = 2**20
+WIDTH = MEGABYTE // 4
+
+
+def wide(model: Any = None) -> Workload:
+    """Each hidden layer of an example takes a megabyte; there are two, and one of gradients."""
+    return replace(
+        small_workload(n=64),
+        train=points(64),
+        model=model
+        or (lambda: nn.Sequential(nn.Linear(6, WIDTH), nn.Sigmoid(), nn.Linear(WIDTH, 3))),
+        batch_size=4,
+    )
+
+
+def dry(workload: Workload, *sizes: int) -> list[Any]:
+    packed = PackedWorkload(workload)
+    trials = tuple(small_trial(workload, batch_size=size, drop_last=True) for size in sizes)
+    recorded = run_in_child(record_steps, packed, trials, timeout_s=120)
+    assert recorded.status is None, recorded.traceback
+    found = []
+    for trial, steps in zip(trials, recorded.value, strict=True):
+        if isinstance(steps, Reason):
+            found.append(steps)
+            continue
+        ended = run_in_child(dry_run_bytes, packed, trial, steps, timeout_s=120)
+        assert ended.status is None, ended.traceback
+        found.append(ended.value)
+    return found
+
+
+def test_the_heap_tells_of_what_is_taken_and_given_back() -> None:
+    before = heap_bytes()
+    assert before is not None
+    held = torch.empty(64 * MEGABYTE, dtype=torch.uint8)  # untouched
+    assert heap_bytes() == pytest.approx(before + 64 * MEGABYTE, abs=MEGABYTE)
+    del held
+    assert heap_bytes() == pytest.approx(before, abs=MEGABYTE)
+
+
+def test_a_dry_run_holds_what_the_same_steps_hold_when_they_are_computed() -> None:
+    sizes = (32, 64)
+    for size, held in zip(sizes, dry(wide(), *sizes), strict=True):
+        trial = small_trial(wide(), batch_size=size, drop_last=True)
+        real = run_in_child(real_steps_bytes, PackedWorkload(wide()), trial, timeout_s=120)
+        assert real.status is None, real.traceback
+        assert held == pytest.approx(real.value, rel=0.1)
+        # What the sigmoid made, and in its backward pass the gradients of both its sides.
+        assert held >= 3 * size * MEGABYTE
+
+
+class Skipping(nn.Module):
+    """Leaves a layer out by chance, as stochastic depth does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if random.random() < 0.5:
+            x = torch.tanh(self.first(x))
+        scores: Tensor = self.last(x)
+        return scores
+
+
+def test_a_model_that_does_not_do_the_same_in_every_step_is_told() -> None:
+    (found,) = dry(wide(Skipping), 8)
+
+    assert isinstance(found, Reason)
+    assert "not every training step does the same" in reason_text(found)
