@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from batchlab.fitting.fit import PointsFit, fit
     from batchlab.measurements.monitor import Monitor
     from batchlab.measurements.noise import Noise
+    from batchlab.measurements.weight_distance import WeightDistance, weight_distance
     from batchlab.profiling.profile import Profile
     from batchlab.profiling.profile_point import ProfilePoint
     from batchlab.records.accumulation import Accumulation
@@ -56,6 +57,7 @@ __all__ = [
     "Target",
     "Trial",
     "TrialRecord",
+    "WeightDistance",
     "Workload",
     "__version__",
     "advise",
@@ -65,6 +67,7 @@ __all__ = [
     "profile",
     "save_weights",
     "sweep",
+    "weight_distance",
 ]
 
 _HOME = {
@@ -87,6 +90,7 @@ _HOME = {
     "Target": "records.target",
     "Trial": "records.trial",
     "TrialRecord": "records.trial",
+    "WeightDistance": "measurements.weight_distance",
     "Workload": "workload.definition",
     "advise": "commands.advise",
     "check": "commands.check",
@@ -95,6 +99,7 @@ _HOME = {
     "profile": "commands.profile",
     "save_weights": "commands.save_weights",
     "sweep": "commands.sweep",
+    "weight_distance": "measurements.weight_distance",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these

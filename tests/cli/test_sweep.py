@@ -59,7 +59,7 @@ EPOCH = ["--epochs", "1"]
         ("sweep mine.py:workload --device cuda:99", "device 'cuda:99': PyTorch"),
         (
             "sweep mine.py:workload --measure noise",
-            "measure 'noise': expected one of noise_scale, sharpness, top_eigenvalue",
+            "measure 'noise': expected one of noise_scale, gradient_variance, sharpness",
         ),
         ("sweep mine.py:workload --device tpu", "device 'tpu': expected cpu, cuda or cuda:N"),
         ("sweep mine.py:workload --report none/page.html", "there is no folder"),
@@ -317,8 +317,8 @@ def test_what_is_asked_for_is_measured_stored_and_on_the_page(do: Any, tmp_path:
         records = [store.record(trial_id) for trial_id in _trial_ids(tmp_path)]
     for record in records:
         assert record is not None
-        found = [dict(each.measured).get("sharpness") for each in record.evaluations]
-        assert sum(value is not None for value in found) == 2
+        found = {each.samples: dict(each.measured).get("sharpness") for each in record.evaluations}
+        assert [at for at, value in found.items() if value is not None] == [0, 200, 400]
     assert "sharpness, at the end" in (tmp_path / "page.html").read_text()
 
     again = do("sweep", "mine.py:workload", *asked, "--measure", "top_eigenvalue")

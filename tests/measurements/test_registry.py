@@ -23,7 +23,12 @@ def test_step_time_peak_memory_and_gradient_norm_are_rows() -> None:
     rows = measurement_rows()
 
     assert {"step_s", "peak_bytes", "gradient_norm", "distance"} <= set(rows)
-    assert set(measured_at_steps()) == {"gradient_norm", "distance", "parameter_norm"}
+    assert set(measured_at_steps()) == {
+        "gradient_norm",
+        "distance",
+        "parameter_norm",
+        "update_norm",
+    }
     assert all(row.cost for row in rows.values())
 
 
@@ -73,7 +78,8 @@ def test_a_row_of_another_folder_reaches_a_process_that_does_not_know_the_folder
     )
 
     *names, largest = done.stdout.decode().split()
-    assert names == ["distance", "gradient_norm", "largest_weight", "parameter_norm"]
+    own = ["distance", "gradient_norm", "parameter_norm", "update_norm"]
+    assert names == sorted([*own, "largest_weight"])
     assert float(largest) == 1.0
 
 

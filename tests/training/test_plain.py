@@ -199,7 +199,7 @@ class TestTextbook:
         assert run.tensors.keys() == at_once.tensors.keys()
         assert all(torch.equal(run.tensors[name], at_once.tensors[name]) for name in run.tensors)
 
-    def test_only_finite_numbers_are_measured_and_only_after_a_step(self) -> None:
+    def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known(self) -> None:
         evaluations: list[Evaluation] = []
         workload = small_workload()
         task = Task(
@@ -220,7 +220,7 @@ class TestTextbook:
             stop=StopAfter(None),
         )
 
-        assert evaluations[0].measured == ()
+        assert evaluations[0].measured == (("one", 1.0),)
         assert {each.measured for each in evaluations[1:]} == {(("one", 1.0), ("lost", None))}
 
     def test_times_add_up(self) -> None:

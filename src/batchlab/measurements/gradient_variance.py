@@ -13,6 +13,7 @@ from batchlab.laws.statistics import mean_interval
 from batchlab.measurements.batch_gradient import batch_gradient
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Trial
 from batchlab.records.variance_point import VariancePoint
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.workload.definition import Workload, size_of
@@ -75,6 +76,50 @@ def gradient_variance(
         return tuple(points)
 
 
+def drawn_variance(
+    workload: Workload,
+    model: nn.Module,
+    trial: Trial,
+    *,
+    device: torch.device,
+    seed: int,
+    n_batches: int,
+) -> float:
+    """The variance of the mini-batch gradient at one batch size, without the whole set's gradient.
+
+    The sample variance of the gradients of batches that are drawn, each without replacement: tr Cov
+    without bias. Of the whole training set there is one batch, and no variance.
+
+    Args:
+        workload: its loss must be the mean over examples that count alike.
+        model: left as it is.
+        trial: gives the batch size and how it is cut.
+        device: where the model is.
+        seed: of the draws.
+        n_batches: >= 2.
+    """
+    n_train = size_of(workload.train)
+    if trial.batch_size == n_train:
+        return 0.0
+    with untouched_randomness():
+        seed_everything(derived_seed("gradient variance", seed))
+        kept = copy.deepcopy(model)
+
+        def gradient_at(chosen: Tensor) -> Tensor:
+            batch = on_device(examples_at(workload, chosen), device)
+            return batch_gradient(workload, kept, batch).double()
+
+        total: Tensor | None = None
+        squares = 0.0
+        for _ in range(n_batches):
+            chosen = torch.randperm(n_train)[: trial.batch_size]
+            found = _in_passes(gradient_at, chosen, trial.micro_batch_size)
+            squares += float(found.square().sum())
+            total = found if total is None else total + found
+        assert total is not None
+        return (squares - float(total.square().sum()) / n_batches) / (n_batches - 1)
+
+
 def _point(
     size: int, n_train: int, distances: Sequence[float], trace: float | None
 ) -> VariancePoint:
@@ -90,9 +135,11 @@ def _point(
     )
 
 
-def _in_passes(gradient_at: Callable[[Tensor], Tensor], chosen: Tensor) -> Tensor:
+def _in_passes(
+    gradient_at: Callable[[Tensor], Tensor], chosen: Tensor, pass_examples: int = _PASS_EXAMPLES
+) -> Tensor:
     """The mean gradient of these examples, in passes that fit into memory."""
-    parts = chosen.split(_PASS_EXAMPLES)
+    parts = chosen.split(pass_examples)
     total = gradient_at(parts[0]) * len(parts[0])
     for part in parts[1:]:
         total += gradient_at(part) * len(part)

@@ -59,10 +59,14 @@ def measured_at_steps(asked: Collection[str] = ()) -> dict[str, AtStep]:
     found: dict[str, AtStep] = {}
     for name, row in measurement_rows().items():
         if row.at_step is not None and not row.on_request:
-            found[name] = row.at_step
+            found[name] = partial(_after_a_step, row.at_step)
         elif row.at_step is not None and name in asked:
             found[name] = partial(_where_all_splits_are, row.at_step)
     return found
+
+
+def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
+    return at_step(moment) if moment.step > 0 else None
 
 
 def _where_all_splits_are(at_step: AtStep, moment: Moment) -> float | None:

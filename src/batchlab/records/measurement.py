@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from batchlab.records.quantities import Quantity
 from batchlab.records.study import Study
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Trial, TrialRecord
 
 Needs = Literal["step", "checkpoints", "trial", "batch_size"]
 OverSeeds = Literal["mean", "largest", "median"]
@@ -31,19 +31,26 @@ class Moment:
         model: in training mode, with the gradients of the last step.
         initial: the parameters as they were before the first step, in the order of
             `model.parameters()`.
+        before: the parameters as they were before the last step; empty before the first one.
         workload: what is trained, a `Workload`.
         device: where the model is, a `torch.device`.
+        trial: what is trained: its batch size and how it is cut.
+        step: steps taken; 0: the initial weights.
         has_all_splits: whether train and test data are evaluated here too: where an epoch ends,
             and at the end.
     """
 
     model: Model
     initial: Sequence[Any]
+    before: Sequence[Any]
     workload: Any
     device: Any
+    trial: Trial
+    step: int
     has_all_splits: bool
 
 
+Expected = Callable[[Mapping[int, float], int], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
 # One number, and those that it was taken from; None: not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
@@ -60,10 +67,11 @@ class Measurement:
             batch size on its own.
         cost: one line for a person: what taking it costs.
         on_request: whether it costs so much that it is taken only where it was asked for by name,
-            and of a model only where all splits are evaluated.
+            and of a model only where all splits are evaluated: at the initial weights, where an
+            epoch ends, and at the end. Others are taken at every evaluation after the first step.
         over_seeds: how the values of several seeds become one.
         figure: the figure that shows it; None: none, the CSV alone has it. Of a model at a step:
-            "along_training", or "at_the_end" by batch size.
+            "along_training", or "at_the_start" or "at_the_end" by batch size.
         at_step: measures the model at a moment of its training, and leaves it as it was; None if
             it needs other than a step.
         of_batch_size: what a study's records say of a batch size; None if it needs other than one.
@@ -71,6 +79,8 @@ class Measurement:
         short: its header where room is scarce; None: the quantity's label.
         range_headers: over the least and the greatest of what it was taken from, in the table
             under its figure; None: the table has them not.
+        expected: what theory makes of the values by batch size and the training examples, a dashed
+            line beside them; None: no line.
         notes: what a reader must know of it, in sentences under its figure; where it is taken of
             the model, what it is, with the address of its source.
     """
@@ -86,6 +96,7 @@ class Measurement:
     of_trial: OfTrial | None = None
     short: str | None = None
     range_headers: tuple[str, str] | None = None
+    expected: Expected | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ import torch
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import Pause, pauses
 from batchlab.records.evaluation import Evaluation, Score, Split
-from batchlab.records.measurement import AtStep, Moment
+from batchlab.records.measurement import AtStep
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Crossing, crossing_of
@@ -27,6 +27,7 @@ from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpo
 from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.stepper import Stepper
+from batchlab.training.watched_model import WatchedModel
 from batchlab.workload.definition import Batch, Workload, size_of
 
 ENGINE = "plain"
@@ -151,14 +152,18 @@ class _Run:
         self._workload = workload
         self._task = task
         self._trial = task.trial
-        self._measures = measures
         self._emit = emit
         device = torch.device(task.device)
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         self._evaluator = Evaluator(workload, device, batch_size=at_once)
         self._stepper = Stepper(workload, task.trial, device)
-        # Before a checkpoint takes their place.
-        self._initial = [part.detach().clone() for part in self._stepper.model.parameters()]
+        self._watched = WatchedModel(
+            self._stepper.model,
+            measures=measures,
+            workload=workload,
+            trial=task.trial,
+            device=device,
+        )
         self._checkpoint_due_s = rhythm.checkpoint_every_s
         self._checkpoint_at_s = time.perf_counter()
         self._progress = self._begin()
@@ -212,7 +217,10 @@ class _Run:
                 if stop():
                     outcome = Outcome(status=None)
                     break
-                wanted = min(block_steps, pause.step - self._progress.step)
+                left = pause.step - self._progress.step
+                if left == 1:
+                    self._watched.keep_weights()
+                wanted = min(block_steps, max(1, left - 1))
                 started_s = time.perf_counter()
                 self._progress, outcome = self._trained(self._progress, stream, wanted)
                 if time.perf_counter() - started_s < _BLOCK_S:
@@ -273,7 +281,7 @@ class _Run:
             eval_s=eval_s,
             batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
             scores=scores,
-            measured=self._measured(has_all_splits=len(splits) > 1) if trained else (),
+            measured=self._watched.measured(progress.step, has_all_splits=len(splits) > 1),
         )
         self._emit((evaluation,))
         return replace(
@@ -323,20 +331,6 @@ class _Run:
             if (score.metric, score.split) == (counts, "test")
             else score
             for score in scores
-        )
-
-    def _measured(self, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
-        moment = Moment(
-            model=self._stepper.model,
-            initial=self._initial,
-            workload=self._workload,
-            device=torch.device(self._task.device),
-            has_all_splits=has_all_splits,
-        )
-        values = {name: measure(moment) for name, measure in self._measures.items()}
-        return tuple(
-            (name, value if value is not None and math.isfinite(value) else None)
-            for name, value in values.items()
         )
 
     def _verdict(self, progress: Progress) -> Outcome | None:

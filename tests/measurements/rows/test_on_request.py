@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -17,8 +18,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from batchlab.measurements.gradient_noise import GradientNoise
+from batchlab.measurements.gradient_variance import drawn_variance
 from batchlab.measurements.loss_surface import LossSurface
 from batchlab.measurements.registry import measured_at_steps, measurement_rows, on_request
+from batchlab.measurements.rows.gradient_variance import expected_variance
 from batchlab.measurements.sharpness import sharpness
 from batchlab.records.run_length import RunLength
 from batchlab.workload.builtin.least_squares import optimum
@@ -36,7 +39,7 @@ def least_squares(n: int):
 
 
 def test_they_are_these() -> None:
-    assert on_request() == ("noise_scale", "sharpness", "top_eigenvalue")
+    assert on_request() == ("noise_scale", "gradient_variance", "sharpness", "top_eigenvalue")
     assert all(
         list(row.notes(made_up_study())) for row in measurement_rows().values() if row.on_request
     )
@@ -141,11 +144,70 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
 
     for name in on_request():
         known = [dict(each.measured).get(name) is not None for each in asked.evaluations]
-        assert known == [each.has_all_splits and each.step > 0 for each in asked.evaluations]
-        assert sum(known) == 3 < len(known) - 1
+        assert known == [each.has_all_splits for each in asked.evaluations]
+        assert sum(known) == 4 < len(known)  # of the initial weights, and after three epochs
+    assert not plain.evaluations[0].measured
+    assert {name for name, _ in asked.evaluations[0].measured} == set(on_request())
     assert plain.tensors.keys() == asked.tensors.keys()
     assert all(torch.equal(plain.tensors[key], asked.tensors[key]) for key in plain.tensors)
     assert [e.scores for e in plain.evaluations] == [e.scores for e in asked.evaluations]
+
+
+def test_the_variance_is_that_of_sampling_without_replacement_at_the_trials_batch_size() -> None:
+    workload, model = least_squares(200)
+    x, y = workload.train
+    residual = (model(x).squeeze(1) - y).detach().double()
+    gradients = residual[:, None] * x.double()
+    trace = float((gradients - gradients.mean(0)).square().sum(1).mean())
+
+    for size in (1, 10, 100):
+        trial = small_trial(workload, batch_size=size)
+        found = [
+            drawn_variance(
+                workload, model, trial, device=torch.device("cpu"), seed=seed, n_batches=4
+            )
+            for seed in range(300)
+        ]
+
+        expected = trace / size * (200 - size) / 199
+        standard_error = statistics.stdev(found) / math.sqrt(len(found))
+        assert abs(statistics.fmean(found) - expected) < 4 * standard_error
+        assert expected_variance({size: expected}, 200)[size] == pytest.approx(expected)
+
+
+def test_a_batch_that_is_cut_has_the_variance_of_the_whole_one() -> None:
+    workload, model = least_squares(200)
+    whole = moment_of(model, workload=workload, trial=small_trial(workload, batch_size=50))
+    cut = small_trial(workload, batch_size=50, micro_batch_size=7)
+
+    found = row("gradient_variance")(moment_of(model, workload=workload, trial=cut))
+
+    assert found == pytest.approx(row("gradient_variance")(whole))
+
+
+def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected() -> None:
+    workload, model = least_squares(200)
+    trial = small_trial(workload, batch_size=200)
+
+    assert row("gradient_variance")(moment_of(model, workload=workload, trial=trial)) == 0.0
+    assert expected_variance({200: 0.0}, 200) == {}
+    line = expected_variance({10: 3.0, 200: 0.0}, 200)
+    assert line == {10: pytest.approx(3.0)}
+
+
+def test_what_theory_expects_goes_through_all_that_was_measured() -> None:
+    line = expected_variance({10: 2 * 0.1 * 190 / 199, 20: 0.5 * 0.05 * 180 / 199}, 200)
+
+    assert line == {10: pytest.approx(0.1 * 190 / 199), 20: pytest.approx(0.05 * 180 / 199)}
+
+
+def test_what_nobody_asked_for_is_taken_after_a_step_alone() -> None:
+    model = nn.Linear(2, 2)
+    initial = [torch.zeros_like(part) for part in model.parameters()]
+    distance = measured_at_steps()["distance"]
+
+    assert distance(moment_of(model, initial=initial, step=0)) is None
+    assert distance(moment_of(model, initial=initial, step=1)) is not None
 
 
 def test_what_nobody_asked_for_is_not_taken() -> None:

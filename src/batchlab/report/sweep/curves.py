@@ -68,12 +68,22 @@ def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint,
 
 def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
     """What was measured last of each trial that ended well; None: nothing of any."""
+    return _one_a_trial(cell, measurement, -1)
+
+
+def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
+    """What was measured first of each trial that ended well; None: nothing of any."""
+    return _one_a_trial(cell, measurement, 0)
+
+
+def _one_a_trial(cell: Cell, measurement: Measurement, place: int) -> Spread | None:
     name = measurement.quantity.name
-    ends = []
+    found = []
     for record in cell.ended_well:
         values = [evaluation.measurement(name) for evaluation in record.evaluations]
-        ends += [value for value in values if value is not None][-1:]
-    return Spread(values=tuple(ends)) if ends else None
+        known = [value for value in values if value is not None]
+        found += [known[place]] if known else []
+    return Spread(values=tuple(found)) if found else None
 
 
 def mean_curve(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 from tests.reference.made_up import made_up_study
 
+from batchlab.measurements.registry import on_request
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.sweep import figures as sweep_figures
 
@@ -18,7 +20,7 @@ def measured(study, *, every: int = 1, last: int | None = None, **values):
 
     def seen(record, number, evaluation):
         known = dict(evaluation.measured)
-        if evaluation.step and number % every == 0 and (last is None or number <= last):
+        if number % every == 0 and (last is None or number <= last):
             size, seed = record.trial.batch_size, record.trial.seed
             known |= {name: value(size, seed, evaluation.step) for name, value in values.items()}
         return replace(evaluation, measured=tuple(known.items()))
@@ -82,17 +84,18 @@ def test_what_was_measured_is_told_of_and_what_was_not_is_named_with_its_command
     assert "https://arxiv.org/abs/1812.06162" in said
     assert "no critical batch size" in said
     assert "1609.04836" not in said
-    assert "batchlab sweep --measure sharpness --measure top_eigenvalue" in said
+    asked = "--measure gradient_variance --measure sharpness --measure top_eigenvalue"
+    assert f"batchlab sweep {asked}" in said
     assert "--measure noise_scale" not in said
 
 
 def test_with_everything_measured_no_command_is_named():
-    three = dict.fromkeys(("noise_scale", "sharpness", "top_eigenvalue"), lambda b, s, t: 1.0)
+    all_of_them = dict.fromkeys(on_request(), lambda b, s, t: 1.0)
 
-    figure = BUILD["g"](measured(made_up_study(batch_sizes=(64,)), **three))
+    figure = BUILD["g"](measured(made_up_study(batch_sizes=(64,)), **all_of_them))
 
     assert "--measure" not in " ".join(figure.notes)
-    assert [panel.key for panel in figure.panels][:3] == [f"g-{name}" for name in three]
+    assert [panel.key for panel in figure.panels][:4] == [f"g-{name}" for name in on_request()]
 
 
 def test_what_no_seed_could_tell_has_no_panel():
@@ -102,6 +105,28 @@ def test_what_no_seed_could_tell_has_no_panel():
 
     assert "g-noise_scale" not in {panel.key for panel in figure.panels}
     assert "noise scale" in " ".join(figure.notes)
+
+
+def test_the_variance_is_that_of_the_first_weights_with_the_line_of_theory():
+    n_train = made_up_study().workload.n_train
+    study = measured(
+        made_up_study(batch_sizes=(16, 64, n_train)),
+        gradient_variance=lambda b, s, t: 0.0 if b == n_train else (5 if t else 1) * 32 / b,
+    )
+
+    figure = BUILD["g"](study)
+
+    (panel,) = (panel for panel in figure.panels if panel.key == "g-gradient_variance")
+    assert panel.title == "variance of the gradient, at the start"
+    own = [row for row in figure.rows if row["panel"] == panel.key]
+    line = {row["batch_size"]: row["mean"] for row in own if row.get("kind") == "rule"}
+    assert line.keys() == {16, 64}  # the whole set has none, and no place on this axis
+    share = (n_train - 64) / (n_train - 16) / 4
+    assert line[64] / line[16] == pytest.approx(share)
+    assert {row["batch_size"] for row in own if row.get("whole")} == {16, 64}
+    table = {row[0]: row for row in figure.table.rows}
+    at = [column.key for column in figure.table.columns].index("gradient_variance")
+    assert table[n_train][at] == 0
 
 
 def test_a_negative_eigenvalue_is_drawn():
@@ -138,3 +163,24 @@ def test_seeds_that_ended_at_unlike_steps_are_each_shown_where_they_were_measure
 
     (row,) = [row for row in rows_of(figure, "g-sharpness") if row["whole"]]
     assert (row["mean"], row["n"]) == (15.0, 2)
+
+
+def test_how_the_distance_grew_is_told_of_the_longest_run():
+    study = measured(
+        made_up_study(batch_sizes=(16, 256), epochs=20), distance=lambda b, s, t: 0.3 * t**0.4
+    )
+
+    said = " ".join(BUILD["g"](study).notes)
+
+    assert "at batch size 16 over the last tenfold of its" in said
+    assert "more like a power of the steps (exponent 0.4, 0.0 % off)" in said
+
+
+def test_a_logarithm_is_told_as_one():
+    study = measured(
+        made_up_study(batch_sizes=(16,), epochs=20), distance=lambda b, s, t: math.log2(t + 1e-9)
+    )
+
+    said = " ".join(BUILD["g"](study).notes)
+
+    assert "more like the logarithm (1.0 more with every doubling of the steps, " in said

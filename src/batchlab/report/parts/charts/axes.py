@@ -63,6 +63,16 @@ def view_x(view: View, places: Domain) -> alt.X:
     return alt.X(f"{view}:Q").scale(scale).axis(quantity_axis(view, grid=False, ticks=5))
 
 
+def steps_x(last: int) -> alt.X:
+    """The axis of steps from the initial weights on, with equal ratios far from them."""
+    import altair as alt
+
+    axis = quantity_axis("step", grid=False, ticks=5)
+    axis.values = [0, *(10**power for power in range(len(str(max(1, last)))))]
+    scale = alt.Scale(type="symlog", constant=1, domain=[0, max(1, last) * 1.05], nice=False)
+    return alt.X("step:Q").scale(scale).axis(axis)
+
+
 def time_x(view: View, places: Domain) -> alt.X:
     """The axis along training just as long as the runs, with labels at round places."""
     import altair as alt

@@ -76,7 +76,7 @@ _ROWS: dict[str, str | None] = {
     "cross": "datum.run != 'mean' && datum.marked",
     "foot": "datum.run != 'mean'",
     "whole": "datum.whole",
-    "single": "!datum.whole",
+    "single": "datum.whole === false",
     "joined": "datum.kind == 'run'",
     "zero": None,
     "probe": None,

@@ -16,14 +16,22 @@ from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.curves import measured_in_seeds, measured_last, thinned
+from batchlab.report.sweep.curves import (
+    measured_first,
+    measured_in_seeds,
+    measured_last,
+    thinned,
+)
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.report.sweep.spread import size_rows, size_words, spread_row, spread_text
 from batchlab.words.catalogue import text
+from batchlab.words.message import N_
 
 _MOST_POINTS = 60  # of a line
 _MOST_MARKS = 8
+# What is shown by batch size, and which of a trial's values.
+_BY_SIZE = {"at_the_start": measured_first, "at_the_end": measured_last}
 
 
 def noise_figure(study: Study, *, key: str) -> Figure:
@@ -62,13 +70,14 @@ def _rows(study: Study, chosen: tuple[Cell, ...], key: str) -> Iterator[Row]:
     for row in _shown():
         for cell in chosen:
             name = {"panel": _panel_key(key, row), "batch": labels[cell.batch_size]}
-            if row.figure == "at_the_end":
-                last = measured_last(cell, row)
-                if last is not None:
-                    middle = row.of_seeds(last.values)
-                    yield from size_rows(name | {"series": "end"}, cell.batch_size, middle, last)
+            if row.figure in _BY_SIZE:
+                seen = _BY_SIZE[row.figure](cell, row)
+                if seen is not None and row.of_seeds(seen.values) != 0:  # which has no place there
+                    middle = row.of_seeds(seen.values)
+                    yield from size_rows(name | {"series": "end"}, cell.batch_size, middle, seen)
                 continue
-            shown = thinned(measured_in_seeds(cell, row), _MOST_POINTS)
+            taken = tuple(point for point in measured_in_seeds(cell, row) if point.step > 0)
+            shown = thinned(taken, _MOST_POINTS)  # the axis is logarithmic
             marked = {point.step for point in thinned(shown, _MOST_MARKS)}
             for point in shown:
                 yield {
@@ -79,6 +88,25 @@ def _rows(study: Study, chosen: tuple[Cell, ...], key: str) -> Iterator[Row]:
                     **spread_row(point.spread),
                     "marked": point.step in marked,
                 }
+        yield from _expected_rows(study, chosen, row, _panel_key(key, row))
+
+
+def _expected_rows(
+    study: Study, chosen: tuple[Cell, ...], row: Measurement, panel: str
+) -> Iterator[Row]:
+    """The dashed line of theory through what was measured by batch size."""
+    if row.expected is None or row.figure not in _BY_SIZE:
+        return
+    seen = {cell.batch_size: _BY_SIZE[row.figure](cell, row) for cell in chosen}
+    values = {size: row.of_seeds(spread.values) for size, spread in seen.items() if spread}
+    for size, value in sorted(row.expected(values, study.workload.n_train).items()):
+        yield {
+            "panel": panel,
+            "kind": "rule",
+            "series": "expected",
+            "batch_size": size,
+            "mean": rounded(value),
+        }
 
 
 def _panel(
@@ -86,16 +114,20 @@ def _panel(
 ) -> Panel:
     name, looks = row.quantity.name, figure_looks(study)
     drawn = partial(chart, "noise", where=in_panel(key), name=name, looks=looks)
-    if row.figure == "at_the_end":
+    if row.figure in _BY_SIZE:
+        when = (
+            N_("{what}, at the start") if row.figure == "at_the_start" else N_("{what}, at the end")
+        )
+        seen = tuple(each for each in rows if each.get("kind") != "rule")
         return Panel(
             key=key,
-            title=text("{what}, at the end", what=label_text(name)),
-            alternative=size_words(label_text(name), name, tuple(rows), key),
+            title=text(when, what=label_text(name)),
+            alternative=size_words(label_text(name), name, seen, key),
             plot=partial(
                 drawn,
                 x=partial(batch_size_x, looks),
                 y=partial(ratio_y, name, rows_domain(rows)),
-                kinds=frozenset({"whole", "single"}),
+                kinds=frozenset({"whole", "single", "rule"}),
                 series=("end",),
             ),
         )
@@ -158,7 +190,7 @@ def _table(chosen: tuple[Cell, ...]) -> Table:
     shown = _shown()
     rows: list[tuple[Value, ...]] = []
     for cell in chosen:
-        ends = [measured_last(cell, row) for row in shown]
+        ends = [_BY_SIZE.get(row.figure or "", measured_last)(cell, row) for row in shown]
         rows.append(
             (
                 cell.batch_size,
@@ -175,11 +207,19 @@ def _table(chosen: tuple[Cell, ...]) -> Table:
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
-            *(Column(key=row.quantity.name, quantity=row.quantity.name) for row in shown),
+            *(_column(row) for row in shown),
             Column(key="n", quantity="n", label=text("seeds")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()
+
+
+def _column(row: Measurement) -> Column:
+    name = row.quantity.name
+    if row.figure != "at_the_start":
+        return Column(key=name, quantity=name)
+    label = text("{what}, at the start", what=label_text(name))
+    return Column(key=name, quantity=name, label=label)
 
 
 ROWS = (FigureRow(key="g", name="noise", build=partial(noise_figure, key="g")),)

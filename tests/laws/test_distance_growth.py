@@ -1,0 +1,49 @@
+"""How a distance grew: the law it was made with is found again, and the other one is off."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from batchlab.laws.distance_growth import distance_growth
+
+STEPS = [round(10 * 1.4**power) for power in range(16)]
+
+
+def test_a_logarithm_is_found_again() -> None:
+    found = distance_growth([(step, 2.0 + 0.5 * math.log2(step)) for step in STEPS])
+
+    assert found is not None
+    assert found.per_doubling == pytest.approx(0.5)
+    assert found.log_error == pytest.approx(0, abs=1e-12)
+    assert found.power_error > 0.001
+
+
+def test_a_power_is_found_again() -> None:
+    found = distance_growth([(step, 0.3 * step**0.4) for step in STEPS])
+
+    assert found is not None
+    assert found.exponent == pytest.approx(0.4)
+    assert found.power_error == pytest.approx(0, abs=1e-12)
+    assert found.log_error > 0.01
+
+
+def test_only_the_last_tenfold_of_steps_counts() -> None:
+    early = [(1, 1e-3), (4, 0.2)]
+    late = [(step, 2.0 + 0.5 * math.log2(step)) for step in range(128, 1281, 128)]
+
+    found = distance_growth(early + late)
+
+    assert found is not None
+    assert found.n == 10
+    assert found.log_error == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [[], [(1, 0.1)], [(step, 1.0) for step in (100, 250, 400, 800)],
+     [(step, 1.0) for step in (100, 101, 102, 103, 104)], [(step, 0.0) for step in STEPS]],
+)  # fmt: skip
+def test_from_too_little_nothing_is_told(seen: list[tuple[int, float]]) -> None:
+    assert distance_growth(seen) is None
