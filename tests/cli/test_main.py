@@ -45,6 +45,7 @@ OPTIONS = {
         "--set",
         "--memory-limit",
         "--budget",
+        "--report",
         "--json",
         "--device",
     },

@@ -16,14 +16,23 @@ def test_the_command_prints_a_table_or_one_document(do: Any, tmp_path: Path) -> 
     write_user_file(tmp_path)
 
     shown = do("noise", "mine.py:workload", "--steps", "16")
-    printed = do("noise", "mine.py:workload", "--steps", "16", "--json")
+    printed = do("noise", "mine.py:workload", "--steps", "16", "--json", "--report", "n.html")
 
     assert (shown.code, printed.code) == (0, 0)
     assert "in a batch of 20," in " ".join(shown.out.split())
     document = json.loads(printed.out)
+    assert document["report"] == "n.html"
+    assert "Gradient noise of mine" in Path("n.html").read_text()
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert [point["step"] for point in document["along"]] == [0, 1, 2, 4, 8, 16]
     assert document["gradient_noise_scale"] == document["along"][-1]["gradient_noise_scale"]
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(do: Any) -> None:
+    done = do("noise", "--report", "nowhere/n.html")
+
+    assert done.code == 2
+    assert "there is no folder" in done.err
 
 
 def test_steps_below_zero_are_a_wrong_usage(do: Any) -> None:

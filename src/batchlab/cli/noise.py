@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from batchlab.cli.invocation import Invocation
@@ -14,6 +16,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work
+from batchlab.report.parts.output_file import check_output_file
 
 
 @click.command()
@@ -30,6 +33,7 @@ from batchlab.cli.output import at_work
 @settings_option
 @memory_limit_option
 @minute_option
+@click.option("--report", type=click.Path(path_type=Path), help="Write a page to this file.")
 @json_option
 @device_option
 @click.pass_obj
@@ -41,6 +45,7 @@ def noise(
     settings: dict[str, str],
     memory_limit: int | None,
     budget: float,
+    report: Path | None,
     as_json: bool,
     device: str,
 ) -> None:
@@ -52,8 +57,12 @@ def noise(
     point, gradients of training examples tell how large a batch must be for its gradient to be more
     than noise.
     """
+    if report is not None:
+        check_output_file(report, store=None)
     with at_work() as progress:
         from batchlab.commands.noise import noise as run_noise
+        from batchlab.measurements.noise_document import to_json
+        from batchlab.report.noise.html import write_noise_html
         from batchlab.report.noise.text import noise_text  # now, while there is time
 
         made = run_noise(
@@ -64,7 +73,15 @@ def noise(
             device=device,
             memory_limit_bytes=memory_limit,
             budget_s=budget,
-            reserved_s=invocation.reserved_s(budget, None),
+            reserved_s=invocation.reserved_s(budget, report),
             listener=progress,
         )
-    print(made.to_json() if as_json else noise_text(made), end="\n" if as_json else "")
+        if report is not None:
+            progress.phase("writing the report")
+            write_noise_html(made, report, command=invocation.command_line)
+    if as_json:
+        print(to_json(made, report=report))
+        return
+    print(noise_text(made), end="")
+    if report is not None:
+        print(f"\nThe report: {report}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,18 +90,23 @@ class NoiseDocument(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Reason | None
 
 
-def to_json(noise: Noise) -> str:
-    """The document as JSON text; unknown is null."""
-    return document_text(_document(noise))
+def to_json(noise: Noise, *, report: Path | None = None) -> str:
+    """The document as JSON text; unknown is null.
+
+    Args:
+        noise: what was measured.
+        report: the page that was written; None: none.
+    """
+    return document_text(_document(noise, report))
 
 
 def to_dict(noise: Noise) -> dict[str, Any]:
     """The document as plain dicts, lists and numbers."""
-    made: dict[str, Any] = plain(_document(noise))
+    made: dict[str, Any] = plain(_document(noise, None))
     return made
 
 
-def _document(noise: Noise) -> NoiseDocument:
+def _document(noise: Noise, report: Path | None) -> NoiseDocument:
     return NoiseDocument(
         schema=SCHEMA,
         command="noise",
@@ -116,7 +122,7 @@ def _document(noise: Noise) -> NoiseDocument:
         environment=dict(noise.environment),
         created_at=noise.created_at,
         store=None,
-        report=None,
+        report=None if report is None else str(report),
         step=noise.points[-1].step,
         gradient_noise_scale=noise.gradient_noise_scale,
         gradient_norm_squared=noise.gradient_norm_squared,

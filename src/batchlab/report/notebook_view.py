@@ -16,7 +16,8 @@ from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.advice.text import cost_text
 from batchlab.report.fit.text import across_text, group_facts, group_name, group_table, method_text
-from batchlab.report.noise.text import noise_facts, noise_table, noise_title
+from batchlab.report.noise.tables import noise_table
+from batchlab.report.noise.text import noise_facts, noise_title
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Table
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title

@@ -26,7 +26,7 @@ from batchlab.report.parts.figure import Figure
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
-from batchlab.report.parts.page import render_page
+from batchlab.report.parts.page import render_page, study_environment
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
@@ -57,6 +57,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     return render_page(
         "advice.html.j2",
         study=study,
+        environment=study_environment(study),
         figures=(figures := _figures(advice, study, profile)),
         looks=(looks := advice_looks(advice, study)),
         advice=advice,

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate, Configuration, RateTried
-from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.report.parts.figure import Row, rounded
+from batchlab.report.parts.figure import Row
 from batchlab.report.parts.palette import Look, looks
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
@@ -48,15 +47,6 @@ def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...
 def candidate_kind(candidate: Candidate) -> str:
     """How a batch size's estimate is drawn: hollow where it was not trained itself."""
     return "open" if candidate.learning_rate is None else "point"
-
-
-def estimate_row(estimate: Estimate) -> Row:
-    """A known estimate as fields of a row; a missing bound is drawn at the value itself."""
-    value = estimate.estimate
-    assert value is not None, "an estimate without a value has no place in a chart"
-    low = value if estimate.low is None else estimate.low
-    high = value if estimate.high is None else estimate.high
-    return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
 
 
 def has_rate_of(candidate: Candidate, named: Configuration) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchlab.records.estimate import Estimate
 from batchlab.records.evaluation import Split
 from batchlab.report.parts.table import Table, Value
 
@@ -66,6 +67,15 @@ def list_text(items: Iterable[int | str]) -> str:
 def rounded(value: float) -> float:
     """Seven digits: finer than a screen, and a third of the bytes."""
     return float(f"{value:.7g}")
+
+
+def estimate_row(estimate: Estimate) -> Row:
+    """A known estimate as fields of a row; a missing bound is drawn at the value itself."""
+    value = estimate.estimate
+    assert value is not None, "an estimate without a value has no place in a chart"
+    low = value if estimate.low is None else estimate.low
+    high = value if estimate.high is None else estimate.high
+    return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": estimate.n}
 
 
 def with_room(

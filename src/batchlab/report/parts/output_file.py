@@ -13,20 +13,20 @@ class OutputFileError(BatchlabError):
 
 
 def check_output_file(
-    path: Path, *, store: Path, option: str = "--report", example: str = "report.html"
+    path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
 ) -> None:
     """Refuse now what could only be found out after hours of training.
 
     Args:
         path: the file to be written.
-        store: the store of the same command.
+        store: the store of the same command; None: it has none.
         option: what `path` was given with.
         example: what such a file may be called.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.
     """
-    if path.resolve() == store.resolve():
+    if store is not None and path.resolve() == store.resolve():
         raise UsageError(f"{option} {path} is the store; give another file, such as {example}")
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder; give a file, such as {path}/{example}")

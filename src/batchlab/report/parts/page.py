@@ -26,7 +26,7 @@ VERDICT_WORDS: dict[ClaimVerdict, str] = {
 def render_page(
     template: str,
     *,
-    study: Study,
+    environment: Sequence[tuple[str, str]],
     figures: Sequence[Figure],
     looks: Sequence[Look],
     **contents: object,
@@ -35,14 +35,14 @@ def render_page(
 
     Args:
         template: file name of the page's template.
-        study: what was run; the page shows its command, environment and workload.
+        environment: the machine and the versions, by name.
         figures: the figures whose panels the template places.
         looks: how the batch sizes are drawn on this page.
         contents: what this template needs beside it.
     """
     import jinja2
 
-    environment = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
         autoescape=True,
         trim_blocks=True,
@@ -63,8 +63,7 @@ def render_page(
             for panel in figure.panels
         },
     }
-    return environment.get_template(template).render(
-        study=study,
+    return templates.get_template(template).render(
         version=__version__,
         verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
         say=text,
@@ -78,14 +77,17 @@ def render_page(
         },
         figures_json=script_json(drawn),
         vega_script=script(),
-        environment=list(_environment(study)),
+        environment=environment,
         **contents,
     )
 
 
-def _environment(study: Study) -> Iterator[tuple[str, str]]:
-    """Where and with what the trials ran; a library of two versions is named with both."""
-    yield from study.environment
+def study_environment(study: Study) -> list[tuple[str, str]]:
+    """Where and with what the trials of a study ran; a library of two versions has both."""
+    return [*study.environment, *_of_trials(study)]
+
+
+def _of_trials(study: Study) -> Iterator[tuple[str, str]]:
     said = {name for name, _ in study.environment}
     versions: dict[str, set[str]] = {}
     for record in study.records:

@@ -12,7 +12,7 @@ from batchlab.report.parts.download import download
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
-from batchlab.report.parts.page import render_page
+from batchlab.report.parts.page import render_page, study_environment
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figure_looks import figure_looks
@@ -45,6 +45,7 @@ def html_page(study: Study) -> str:
     return render_page(
         "page.html.j2",
         study=study,
+        environment=study_environment(study),
         final_metrics=FINAL_METRICS,
         figures=figures,
         looks=figure_looks(study),

@@ -12,7 +12,6 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import (
     advice_looks,
-    estimate_row,
     kinds_of,
     label_of,
     settings_label,
@@ -23,6 +22,7 @@ from batchlab.report.parts.figure import (
     Figure,
     Panel,
     Row,
+    estimate_row,
     list_text,
     rounded,
     rows_domain,

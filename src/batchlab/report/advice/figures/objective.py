@@ -16,7 +16,6 @@ from batchlab.report.advice.rows import (
     advice_looks,
     candidate_kind,
     drawn_looks,
-    estimate_row,
     has_rate_of,
     is_raced,
     kinds_of,
@@ -31,7 +30,15 @@ from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain, with_room
+from batchlab.report.parts.figure import (
+    Figure,
+    Panel,
+    Row,
+    estimate_row,
+    rounded,
+    rows_domain,
+    with_room,
+)
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.words.catalogue import text
 

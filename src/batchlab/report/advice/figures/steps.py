@@ -13,7 +13,6 @@ from batchlab.report.advice.rows import (
     advice_looks,
     candidate_kind,
     drawn_looks,
-    estimate_row,
     is_raced,
     kinds_of,
     label_of,
@@ -26,7 +25,7 @@ from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
+from batchlab.report.parts.figure import Figure, Panel, Row, estimate_row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value

@@ -1,0 +1,116 @@
+"""The page of a gradient's noise: two pictures, what they say, and the table behind them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point
+
+from batchlab.errors import UsageError
+from batchlab.laws.noise_scale import noise_scale
+from batchlab.measurements.noise import Noise
+from batchlab.report.noise import figures as noise_figures
+from batchlab.report.noise.html import noise_page, write_noise_html
+from batchlab.report.parts.figure import Figure
+from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.output_file import check_output_file
+
+BUILD = {row.key: row.build for row in figure_rows(noise_figures)}
+
+
+def figure(key: str, noise: Noise) -> Figure:
+    return BUILD[key](noise)
+
+
+def rows_of(shown: Figure, kind: str) -> list[dict[str, Any]]:
+    return [row for row in shown.rows if row["kind"] == kind]
+
+
+def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
+    noise = made_up_noise(made_up_point(0, 20.0), made_up_point(100, 200.0))
+
+    points = rows_of(figure("a", noise), "point")
+
+    assert [row["step"] for row in points] == [0, 100]
+    for row, (_, found) in zip(points, noise.along, strict=True):
+        assert row["mean"] == pytest.approx(found.scale.estimate, rel=1e-6)
+        assert row["low"] < row["mean"] < row["high"]
+
+
+def test_the_batch_size_in_use_is_a_line_across() -> None:
+    (level,) = rows_of(figure("a", made_up_noise()), "level")
+
+    assert (level["mean"], level["text"]) == (64, "batch size in use: 64")
+
+
+def test_where_only_a_bound_is_known_an_arrow_stands() -> None:
+    shown = figure("a", made_up_noise(made_up_point(0, 20.0), made_up_point(100, math.inf)))
+
+    (arrow,) = rows_of(shown, "bound")
+    assert arrow["step"] == 100
+    assert any("arrow" in note for note in shown.notes)
+    assert len(rows_of(shown, "line")) == 1
+
+
+def test_the_variance_falls_as_sampling_without_replacement_says() -> None:
+    noise = made_up_noise()
+    trace = noise.noise_trace.estimate
+    assert trace is not None
+
+    line = {row["batch_size"]: row["mean"] for row in rows_of(figure("b", noise), "line")}
+
+    assert min(line) == 1
+    assert N_TRAIN / 4 < max(line) <= N_TRAIN / 2
+    for size, value in line.items():
+        expected = trace / size * (N_TRAIN - size) / (N_TRAIN - 1)
+        assert value == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_variance_crosses_the_gradients_own_length_at_the_noise_scale() -> None:
+    noise = made_up_noise()
+    found = noise_scale(noise.points[-1].sample)
+    assert found.scale.estimate is not None
+
+    shown = figure("b", noise)
+
+    (level,) = rows_of(shown, "level")
+    line = {row["batch_size"]: row["mean"] for row in rows_of(shown, "line")}
+    noisier = [size for size, value in line.items() if value > level["mean"]]
+    clearer = [size for size, value in line.items() if value < level["mean"]]
+    assert max(noisier) < found.scale.estimate < 1.1 * min(clearer)
+
+
+def test_a_gradient_lost_in_noise_has_a_line_and_no_level() -> None:
+    shown = figure("b", made_up_noise(made_up_point(0, math.inf)))
+
+    assert rows_of(shown, "line")
+    assert not rows_of(shown, "level")  # 0.0006, and as likely below 0
+
+
+def test_the_page_shows_both_pictures_and_fetches_nothing() -> None:
+    page = noise_page(made_up_noise(), command="batchlab noise --report page.html")
+
+    assert page.count("<svg") >= 2
+    assert "Gradient noise of made up" in page
+    assert "batchlab noise --report page.html" in page
+    assert "https://arxiv.org/abs/1812.06162" in page
+    assert not re.findall(r"(?:src|href)=\"https?://(?!arxiv)", page)
+    assert "batchlab-noise.csv" in page
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output_file(tmp_path, store=None)
+
+
+def test_an_old_page_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+
+    write_noise_html(made_up_noise(), path, command="batchlab noise")
+
+    assert "Gradient noise of made up" in path.read_text()
