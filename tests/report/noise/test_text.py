@@ -31,6 +31,10 @@ def test_it_says_what_share_of_the_gradient_is_noise_in_the_batch_in_use() -> No
 def test_it_says_how_it_grows() -> None:
     assert "It goes from" in words(noise_text(made_up_noise()))
     assert "It goes from" not in words(noise_text(made_up_noise(made_up_point(0, 20.0))))
+    points = [made_up_point(0, 20.0), made_up_point(10, 40.0), made_up_point(20, math.inf)]
+    said = words(noise_text(made_up_noise(*points)))
+    assert "At step 20 the noise scale is above" in said
+    assert "Before that it goes from" in said
 
 
 def test_a_batch_far_above_the_noise_scale_has_hardly_any_noise() -> None:

@@ -95,11 +95,20 @@ def _growth(noise: Noise) -> Iterator[str]:
         return
     (first_step, first), (last_step, last) = told[0], told[-1]
     yield text(
-        "It goes from {first:critical_batch_size} at step {first_step} to "
-        "{last:critical_batch_size} at step {last_step}: {times:two_digits} times.",
+        _GROWTH if last_step == noise.points[-1].step else _GROWTH_BEFORE,
         first=first,
         first_step=first_step,
         last=last,
         last_step=last_step,
         times=last / first,
     )
+
+
+_GROWTH = N_(
+    "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
+    "at step {last_step}: {times:two_digits} times."
+)
+_GROWTH_BEFORE = N_(
+    "Before that it goes from {first:critical_batch_size} at step {first_step} to "
+    "{last:critical_batch_size} at step {last_step}: {times:two_digits} times."
+)
