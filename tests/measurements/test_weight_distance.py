@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -51,6 +53,42 @@ def test_half_precision_is_widened_before_it_is_squared() -> None:
     found = batchlab.weight_distance(one, {"weight": torch.zeros(100, dtype=torch.float16)})
 
     assert found.whole == pytest.approx(3000.0)
+
+
+def test_both_parts_of_complex_weights_count() -> None:
+    one, other = {"w": torch.zeros(1, dtype=torch.complex64)}, {"w": torch.tensor([3 + 4j])}
+
+    assert batchlab.weight_distance(one, other).whole == pytest.approx(5.0)
+
+
+def test_weights_that_two_names_share_count_once() -> None:
+    tied = nn.ModuleDict({name: nn.Linear(2, 2, bias=False) for name in ("first", "last")})
+    tied["last"].weight = tied["first"].weight
+    other = copy.deepcopy(tied)
+    with torch.no_grad():
+        other["first"].weight += 1.0
+
+    of_models = batchlab.weight_distance(tied, other)
+    of_states = batchlab.weight_distance(tied.state_dict(), other.state_dict())
+
+    assert of_models == of_states
+    assert of_models.whole == pytest.approx(2.0)
+
+
+def test_a_model_beside_a_state_dict_counts_by_its_parameters() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+    found = batchlab.weight_distance(model, moved(model, 0.5))
+
+    assert found.whole == pytest.approx(0.5 * 24**0.5)
+    assert found == batchlab.weight_distance(moved(model, 0.5), model)
+
+
+def test_what_holds_no_weights_is_refused() -> None:
+    checkpoint = {"model": nn.Linear(2, 2).state_dict(), "epoch": 3}
+
+    with pytest.raises(UsageError, match="give models or their state_dict"):
+        batchlab.weight_distance(checkpoint, checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -51,5 +51,10 @@ def _dense(gradient: Tensor) -> Tensor:
 
 
 def widened(part: Tensor) -> Tensor:
-    """The same in float32 at least: sums of squares in half precision lose most digits."""
+    """The same in float32 at least: sums of squares in half precision lose most digits.
+
+    Of complex numbers both parts, along one more dimension of 2.
+    """
+    if part.is_complex():
+        part = torch.view_as_real(part.resolve_conj())
     return part if part.dtype == torch.float64 else part.float()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Trial
 from batchlab.records.variance_point import VariancePoint
 from batchlab.training.batching import derived_seed, examples_at, on_device
+from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Workload, size_of
 
 # Of the whole set's gradient, in one pass.
@@ -57,19 +59,12 @@ def gradient_variance(
             raise BatchSizeError(f"batch size {size}: expected 1 to {n_train}, the training set")
     with untouched_randomness():
         seed_everything(derived_seed("gradient variance", seed))
-        kept = copy.deepcopy(model)
-
-        def gradient_at(chosen: Tensor) -> Tensor:
-            batch = on_device(examples_at(workload, chosen), device)
-            return batch_gradient(workload, kept, batch).double()
-
-        whole = _in_passes(gradient_at, torch.arange(n_train))
+        mean_gradient = _MeanGradient(workload, copy.deepcopy(model), device, _PASS_EXAMPLES)
+        whole = mean_gradient(torch.arange(n_train))
         points = []
         for size in batch_sizes:
             distances = [
-                float(
-                    (_in_passes(gradient_at, torch.randperm(n_train)[:size]) - whole).square().sum()
-                )
+                float((mean_gradient(torch.randperm(n_train)[:size]) - whole).square().sum())
                 for _ in range(n_batches if size < n_train else 0)
             ]
             points.append(_point(size, n_train, distances, trace))
@@ -87,37 +82,40 @@ def drawn_variance(
 ) -> float:
     """The variance of the mini-batch gradient at one batch size, without the whole set's gradient.
 
-    The sample variance of the gradients of batches that are drawn, each without replacement: tr Cov
-    without bias. Of the whole training set there is one batch, and no variance.
+    The sample variance of the gradients of batches that are drawn as the trial draws them: tr Cov
+    without bias. Of the whole training set without replacement there is one batch, and no variance.
 
     Args:
-        workload: its loss must be the mean over examples that count alike.
+        workload: gives the loss, and by `weight` how much each micro-batch counts.
         model: left as it is.
-        trial: gives the batch size and how it is cut.
+        trial: gives the batch size, how it is cut and how it is drawn.
         device: where the model is.
         seed: of the draws.
         n_batches: >= 2.
+
+    Source: Welford 1962, Technometrics 4 (3), for a variance in one pass without cancellation.
     """
-    n_train = size_of(workload.train)
-    if trial.batch_size == n_train:
+    n_train, n_drawn = size_of(workload.train), trial.batch_size
+    is_replaced = trial.sampling == "replacement"
+    if n_drawn == n_train and not is_replaced:
         return 0.0
     with untouched_randomness():
         seed_everything(derived_seed("gradient variance", seed))
-        kept = copy.deepcopy(model)
-
-        def gradient_at(chosen: Tensor) -> Tensor:
-            batch = on_device(examples_at(workload, chosen), device)
-            return batch_gradient(workload, kept, batch).double()
-
-        total: Tensor | None = None
+        mean_gradient = _MeanGradient(
+            workload, copy.deepcopy(model), device, trial.micro_batch_size
+        )
+        mean: Tensor | None = None
         squares = 0.0
-        for _ in range(n_batches):
-            chosen = torch.randperm(n_train)[: trial.batch_size]
-            found = _in_passes(gradient_at, chosen, trial.micro_batch_size)
-            squares += float(found.square().sum())
-            total = found if total is None else total + found
-        assert total is not None
-        return (squares - float(total.square().sum()) / n_batches) / (n_batches - 1)
+        for n_seen in range(1, n_batches + 1):
+            drawn = torch.randint(n_train, (n_drawn,)) if is_replaced else torch.randperm(n_train)
+            found = mean_gradient(drawn[:n_drawn])
+            if mean is None:
+                mean = found
+                continue
+            gap = found - mean
+            mean += gap / n_seen
+            squares += float((gap * (found - mean)).sum())
+        return squares / (n_batches - 1)
 
 
 def _point(
@@ -135,12 +133,26 @@ def _point(
     )
 
 
-def _in_passes(
-    gradient_at: Callable[[Tensor], Tensor], chosen: Tensor, pass_examples: int = _PASS_EXAMPLES
-) -> Tensor:
-    """The mean gradient of these examples, in passes that fit into memory."""
-    parts = chosen.split(pass_examples)
-    total = gradient_at(parts[0]) * len(parts[0])
-    for part in parts[1:]:
-        total += gradient_at(part) * len(part)
-    return total / len(chosen)
+class _MeanGradient:
+    """The gradient of the mean loss of some examples, in passes that fit into memory."""
+
+    def __init__(
+        self, workload: Workload, model: nn.Module, device: torch.device, pass_examples: int
+    ) -> None:
+        self._workload = workload
+        self._model = model
+        self._device = device
+        self._pass_examples = pass_examples
+
+    def __call__(self, chosen: Tensor) -> Tensor:
+        """Each pass counts by its weight, as in a step of the training."""
+        total, weights = torch.zeros((), dtype=torch.float64), 0.0
+        for part in chosen.split(self._pass_examples):
+            batch = on_device(examples_at(self._workload, part), self._device)
+            weight = weight_of(self._workload, batch)
+            if weight == 0:  # padding alone: its mean loss is not a number
+                continue
+            gradient = batch_gradient(self._workload, self._model, batch).double()
+            total = total.to(gradient.device) + weight * gradient
+            weights += weight
+        return total / weights if weights else torch.full_like(total, math.nan)

@@ -50,7 +50,7 @@ class Moment:
     has_all_splits: bool
 
 
-Expected = Callable[[Mapping[int, float], int], dict[int, float]]
+Expected = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
 # One number, and those that it was taken from; None: not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
@@ -79,7 +79,7 @@ class Measurement:
         short: its header where room is scarce; None: the quantity's label.
         range_headers: over the least and the greatest of what it was taken from, in the table
             under its figure; None: the table has them not.
-        expected: what theory makes of the values by batch size and the training examples, a dashed
+        expected: what theory makes of the values by batch size in a study, a dashed
             line beside them; None: no line.
         notes: what a reader must know of it, in sentences under its figure; where it is taken of
             the model, what it is, with the address of its source.

@@ -38,6 +38,17 @@ def least_squares(n: int):
     return workload, workload.model()
 
 
+def drawn_study(n_train: int, *, sampling: str = "reshuffle"):
+    """A study of one training whose examples are drawn so."""
+    study = made_up_study()
+    (record, *_) = study.records
+    return replace(
+        study,
+        workload=replace(study.workload, n_train=n_train),
+        records=(replace(record, trial=replace(record.trial, sampling=sampling)),),
+    )
+
+
 def test_they_are_these() -> None:
     assert on_request() == ("noise_scale", "gradient_variance", "sharpness", "top_eigenvalue")
     assert all(
@@ -172,7 +183,71 @@ def test_the_variance_is_that_of_sampling_without_replacement_at_the_trials_batc
         expected = trace / size * (200 - size) / 199
         standard_error = statistics.stdev(found) / math.sqrt(len(found))
         assert abs(statistics.fmean(found) - expected) < 4 * standard_error
-        assert expected_variance({size: expected}, 200)[size] == pytest.approx(expected)
+        assert expected_variance({size: expected}, drawn_study(200))[size] == pytest.approx(
+            expected
+        )
+
+
+def test_drawn_with_replacement_a_batch_has_the_variance_of_so_many_independent_examples() -> None:
+    workload, model = least_squares(200)
+    x, y = workload.train
+    residual = (model(x).squeeze(1) - y).detach().double()
+    gradients = residual[:, None] * x.double()
+    trace = float((gradients - gradients.mean(0)).square().sum(1).mean())
+
+    for size in (10, 200):
+        trial = small_trial(workload, batch_size=size, sampling="replacement")
+        found = [
+            drawn_variance(
+                workload, model, trial, device=torch.device("cpu"), seed=seed, n_batches=4
+            )
+            for seed in range(300)
+        ]
+
+        standard_error = statistics.stdev(found) / math.sqrt(len(found))
+        assert abs(statistics.fmean(found) - trace / size) < 4 * standard_error
+    study = drawn_study(200, sampling="replacement")
+    line = expected_variance({10: trace / 10, 200: trace / 200}, study)
+    assert line == {10: pytest.approx(trace / 10), 200: pytest.approx(trace / 200)}
+
+
+def padded(micro_batch_size: int):
+    """Half of the examples are padding, which weighs nothing; its mean loss is not a number."""
+    small = small_workload(n=64)
+    x, y = small.train
+    counts = torch.arange(64) % 2
+
+    def loss(model: nn.Module, batch):
+        each = nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+        return (each * batch[2]).sum() / batch[2].sum()
+
+    workload = replace(
+        small, train=(x, y, counts), loss=loss, weight=lambda batch: float(batch[2].sum())
+    )
+    return workload, small_trial(workload, batch_size=16, micro_batch_size=micro_batch_size)
+
+
+def test_each_micro_batch_counts_by_its_weight_as_in_a_step() -> None:
+    torch.manual_seed(0)
+    model = small_workload().model()
+    found = {
+        size: row("gradient_variance")(moment_of(model, workload=workload, trial=trial))
+        for size, (workload, trial) in ((size, padded(size)) for size in (16, 4, 1))
+    }
+
+    assert found[16] > 0
+    assert found[4] == pytest.approx(found[16], rel=1e-4)
+    assert found[1] == pytest.approx(found[16], rel=1e-4)
+
+
+def test_examples_that_are_all_alike_have_no_variance_exactly() -> None:
+    workload, model = least_squares(64)
+    x, y = workload.train
+    alike = replace(workload, train=(x[:1].repeat(64, 1), y[:1].repeat(64)))
+
+    trial = small_trial(alike, batch_size=1)
+
+    assert row("gradient_variance")(moment_of(model, workload=alike, trial=trial)) == 0.0
 
 
 def test_a_batch_that_is_cut_has_the_variance_of_the_whole_one() -> None:
@@ -190,13 +265,15 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     trial = small_trial(workload, batch_size=200)
 
     assert row("gradient_variance")(moment_of(model, workload=workload, trial=trial)) == 0.0
-    assert expected_variance({200: 0.0}, 200) == {}
-    line = expected_variance({10: 3.0, 200: 0.0}, 200)
+    assert expected_variance({200: 0.0}, drawn_study(200)) == {}
+    line = expected_variance({10: 3.0, 200: 0.0}, drawn_study(200))
     assert line == {10: pytest.approx(3.0)}
 
 
 def test_what_theory_expects_goes_through_all_that_was_measured() -> None:
-    line = expected_variance({10: 2 * 0.1 * 190 / 199, 20: 0.5 * 0.05 * 180 / 199}, 200)
+    seen = {10: 2 * 0.1 * 190 / 199, 20: 0.5 * 0.05 * 180 / 199}
+
+    line = expected_variance(seen, drawn_study(200))
 
     assert line == {10: pytest.approx(0.1 * 190 / 199), 20: pytest.approx(0.05 * 180 / 199)}
 

@@ -33,16 +33,22 @@ def _gradient_variance(moment: Moment) -> float:
     )
 
 
-def expected_variance(seen: Mapping[int, float], n_train: int) -> dict[int, float]:
-    """What sampling without replacement must give, tr Sigma / B (N - B) / (N - 1).
+def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
+    """What sampling must give: tr Sigma / B, without replacement times (N - B) / (N - 1).
 
     Tr Sigma is the geometric mean of what each batch size says of it.
 
     Args:
         seen: the variance by batch size, at the same weights.
-        n_train: N.
+        study: says N and how examples were drawn; of both ways together nothing is expected.
     """
-    share = {size: (n_train - size) / (n_train - 1) / size for size in seen if size < n_train}
+    n_train = study.workload.n_train
+    ways = {record.trial.sampling for record in study.records}
+    if len(ways) != 1:
+        return {}
+    share = {size: 1 / size for size in seen}
+    if ways == {"reshuffle"}:
+        share = {size: (n_train - size) / (n_train - 1) / size for size in seen if size < n_train}
     traces = [seen[size] / part for size, part in share.items() if seen[size] > 0]
     if not traces:
         return {}
@@ -54,8 +60,8 @@ def _notes(study: Study) -> Iterator[str]:
     yield text(
         "The variance of the gradient is how far the gradients of batches, drawn at the initial "
         "weights, lie from one another (mean squared distance). Twice the batch has half of it, "
-        "and the whole training set none. The dashed line is what drawing without replacement "
-        "must give (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
+        "and the whole training set in one batch none. The dashed line is what sampling must give "
+        "(McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
     )
 
 

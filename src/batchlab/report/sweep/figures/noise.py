@@ -99,7 +99,7 @@ def _expected_rows(
         return
     seen = {cell.batch_size: _BY_SIZE[row.figure](cell, row) for cell in chosen}
     values = {size: row.of_seeds(spread.values) for size, spread in seen.items() if spread}
-    for size, value in sorted(row.expected(values, study.workload.n_train).items()):
+    for size, value in sorted(row.expected(values, study).items()):
         yield {
             "panel": panel,
             "kind": "rule",
