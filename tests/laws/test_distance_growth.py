@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from batchlab.laws.distance_growth import distance_growth
@@ -18,6 +19,7 @@ def test_a_logarithm_is_found_again() -> None:
     assert found.per_doubling == pytest.approx(0.5)
     assert found.log_error == pytest.approx(0, abs=1e-12)
     assert found.power_error > 0.001
+    assert found.nearer == "logarithm"
 
 
 def test_a_power_is_found_again() -> None:
@@ -27,6 +29,7 @@ def test_a_power_is_found_again() -> None:
     assert found.exponent == pytest.approx(0.4)
     assert found.power_error == pytest.approx(0, abs=1e-12)
     assert found.log_error > 0.01
+    assert found.nearer == "power"
 
 
 def test_only_the_last_tenfold_of_steps_counts() -> None:
@@ -36,8 +39,28 @@ def test_only_the_last_tenfold_of_steps_counts() -> None:
     found = distance_growth(early + late)
 
     assert found is not None
-    assert found.n == 10
+    assert (found.n, found.first_step, found.last_step) == (10, 128, 1280)
     assert found.log_error == pytest.approx(0, abs=1e-12)
+
+
+def test_scatter_that_hides_the_law_leaves_it_open_and_seldom_names_the_other_one() -> None:
+    draws = np.random.default_rng(0)
+    named = []
+    for _ in range(200):
+        seen = [(step, 0.3 * step**0.3 * math.exp(0.05 * draws.normal())) for step in STEPS]
+        found = distance_growth(seen)
+        assert found is not None
+        named.append(found.nearer)
+
+    assert named.count("logarithm") <= 2
+    assert named.count("either") > 100
+
+
+def test_a_distance_that_does_not_grow_is_neither() -> None:
+    found = distance_growth([(step, 1.0 + 0.01 * (step % 3)) for step in STEPS])
+
+    assert found is not None
+    assert found.nearer == "either"
 
 
 @pytest.mark.parametrize(

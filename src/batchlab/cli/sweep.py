@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     "--measure",
     multiple=True,
     metavar="NAME",
-    help="Measure where an epoch ends, too: noise_scale, gradient_variance, sharpness or "
-    "top_eigenvalue. Repeatable.",
+    help="Measure at the start and where an epoch ends, too: noise_scale, gradient_variance, "
+    "sharpness or top_eigenvalue. Repeatable.",
 )
 @click.option("--budget", type=SECONDS, help="Ceiling on the time of the whole command.")
 @store_option

@@ -91,8 +91,9 @@ def sweep(
         drop_last: leave out a smaller last batch of an epoch.
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
         device: "cpu", "cuda" or "cuda:1".
-        measure: what else to measure where an epoch ends: "noise_scale", "gradient_variance",
-            "sharpness", "top_eigenvalue". Trials that were trained before are not measured again.
+        measure: what else to measure at the start and where an epoch ends: "noise_scale",
+            "gradient_variance", "sharpness", "top_eigenvalue". Trials that were trained before are
+            not measured again.
         budget_s: a ceiling in seconds for the whole call; what is not done by then can go on.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: the SQLite file; made if missing.

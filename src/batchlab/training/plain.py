@@ -116,7 +116,7 @@ def train(
     Args:
         workload: what to train.
         task: the trial and how far.
-        measures: what to measure of the model at each evaluation after a step, by its name.
+        measures: what to measure of the model at each evaluation, by its name; None: not there.
         emit: takes every evaluation as it happens; those of a checkpoint first.
         stop: asked every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.

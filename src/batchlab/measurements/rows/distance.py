@@ -28,7 +28,7 @@ def _notes(study: Study) -> Iterator[str]:
 
 
 def _growth_text(study: Study) -> Iterator[str]:
-    """What it did here, in the run with the most steps."""
+    """What it did here, in the training with the most steps."""
     from batchlab.laws.distance_growth import distance_growth  # it loads SciPy
 
     ran = [
@@ -41,11 +41,12 @@ def _growth_text(study: Study) -> Iterator[str]:
     found = distance_growth([(step, value) for step, value in values if value is not None])
     if found is None:
         return
-    message = _AS_LOG if found.log_error <= found.power_error else _AS_POWER
     yield text(
-        message,
+        _GROWTH[found.nearer],
         size=longest.trial.batch_size,
-        step=longest.evaluations[-1].step,
+        rate=longest.trial.learning_rate,
+        first=found.first_step,
+        last=found.last_step,
         doubling=found.per_doubling,
         log_error=100 * found.log_error,
         power=found.exponent,
@@ -53,18 +54,23 @@ def _growth_text(study: Study) -> Iterator[str]:
     )
 
 
-_AS_LOG = N_(
-    "Here, at batch size {size} over the last tenfold of its {step} steps, it grew more like the "
-    "logarithm ({doubling:two_digits} more with every doubling of the steps, "
-    "{log_error:two_digits} % off) than like a power of the steps (exponent {power:two_digits}, "
-    "{power_error:two_digits} % off)."
-)
-_AS_POWER = N_(
-    "Here, at batch size {size} over the last tenfold of its {step} steps, it grew more like a "
-    "power of the steps (exponent {power:two_digits}, {power_error:two_digits} % off) than like "
-    "their logarithm ({doubling:two_digits} more with every doubling of the steps, "
-    "{log_error:two_digits} % off)."
-)
+_GROWTH = {
+    "logarithm": N_(
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
+        "grew like the logarithm of the steps: {doubling:two_digits} more with every doubling, "
+        "{log_error:two_digits} % off. A power of the steps is {power_error:two_digits} % off."
+    ),
+    "power": N_(
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
+        "grew like a power of the steps: exponent {power:two_digits}, {power_error:two_digits} % "
+        "off. Their logarithm is {log_error:two_digits} % off."
+    ),
+    "either": N_(
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, "
+        "growth like the logarithm of the steps ({log_error:two_digits} % off) and like their "
+        "power of {power:two_digits} ({power_error:two_digits} % off) can't be told apart."
+    ),
+}
 
 
 MEASUREMENT = Measurement(

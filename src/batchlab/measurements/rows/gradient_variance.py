@@ -68,7 +68,7 @@ def _notes(study: Study) -> Iterator[str]:
 MEASUREMENT = Measurement(
     quantity=quantity("gradient_variance"),
     needs="step",
-    cost="the gradients of 4 to 16 batches at the start and at the end of each epoch",
+    cost="the gradients of 4 to 16 batches at the start and where an epoch ends",
     over_seeds="mean",
     figure="at_the_start",
     on_request=True,

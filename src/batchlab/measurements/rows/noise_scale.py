@@ -38,7 +38,7 @@ def _notes(study: Study) -> Iterator[str]:
 MEASUREMENT = Measurement(
     quantity=quantity("noise_scale"),
     needs="step",
-    cost="the gradients of up to 16,384 single examples at the end of each epoch",
+    cost="the gradients of up to 16,384 single examples at the start and where an epoch ends",
     over_seeds="mean",
     figure="along_training",
     on_request=True,

@@ -33,7 +33,7 @@ def _notes(study: Study) -> Iterator[str]:
 MEASUREMENT = Measurement(
     quantity=quantity("sharpness"),
     needs="step",
-    cost="about sixty passes over 2,000 training examples at the end of each epoch",
+    cost="about sixty passes over 2,000 training examples at the start and where an epoch ends",
     over_seeds="mean",
     figure="at_the_end",
     on_request=True,

@@ -31,8 +31,8 @@ def _notes(study: Study) -> Iterator[str]:
 MEASUREMENT = Measurement(
     quantity=quantity("top_eigenvalue"),
     needs="step",
-    cost="some tens of passes over 2,000 training examples at the end of each epoch, each as dear "
-    "as two steps",
+    cost="some tens of passes over 2,000 training examples at the start and where an epoch ends, "
+    "each as dear as two steps",
     over_seeds="mean",
     figure="at_the_end",
     on_request=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from batchlab.records.evaluation import Split
@@ -67,22 +67,28 @@ def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint,
 
 
 def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
-    """What was measured last of each trial that ended well; None: nothing of any."""
-    return _one_a_trial(cell, measurement, -1)
+    """What was measured last after a step of each trial that ended well; None: nothing of any."""
+    return _one_a_trial(cell, measurement, lambda step: step > 0)
 
 
 def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
-    """What was measured first of each trial that ended well; None: nothing of any."""
-    return _one_a_trial(cell, measurement, 0)
+    """What was measured of the initial weights of each trial that ended well; None: of none."""
+    return _one_a_trial(cell, measurement, lambda step: step == 0)
 
 
-def _one_a_trial(cell: Cell, measurement: Measurement, place: int) -> Spread | None:
+def _one_a_trial(
+    cell: Cell, measurement: Measurement, is_meant: Callable[[int], bool]
+) -> Spread | None:
+    """The last value of each trial at a step that is meant."""
     name = measurement.quantity.name
     found = []
     for record in cell.ended_well:
-        values = [evaluation.measurement(name) for evaluation in record.evaluations]
-        known = [value for value in values if value is not None]
-        found += [known[place]] if known else []
+        values = [
+            evaluation.measurement(name)
+            for evaluation in record.evaluations
+            if is_meant(evaluation.step)
+        ]
+        found += [value for value in values if value is not None][-1:]
     return Spread(values=tuple(found)) if found else None
 
 

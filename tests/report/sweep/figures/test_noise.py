@@ -11,6 +11,7 @@ from tests.reference.made_up import made_up_study
 from batchlab.measurements.registry import on_request
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep.cells import chosen_cells
 
 BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 
@@ -172,8 +173,8 @@ def test_how_the_distance_grew_is_told_of_the_longest_run():
 
     said = " ".join(BUILD["g"](study).notes)
 
-    assert "at batch size 16 over the last tenfold of its" in said
-    assert "more like a power of the steps (exponent 0.4, 0.0 % off)" in said
+    assert "at batch size 16 and learning rate 0.01 from step " in said
+    assert "like a power of the steps: exponent 0.4, 0.0 % off." in said
 
 
 def test_a_logarithm_is_told_as_one():
@@ -183,4 +184,30 @@ def test_a_logarithm_is_told_as_one():
 
     said = " ".join(BUILD["g"](study).notes)
 
-    assert "more like the logarithm (1.0 more with every doubling of the steps, " in said
+    assert "like the logarithm of the steps: 1.0 more with every doubling, 0.0 % off." in said
+
+
+def test_how_the_distance_grew_is_told_of_a_training_that_the_figure_shows():
+    study = measured(
+        made_up_study(batch_sizes=(64,), learning_rates=(0.1, 0.01, 0.001), epochs=20),
+        distance=lambda b, s, t: t**0.4,
+    )
+    (chosen,) = chosen_cells(study)
+    assert chosen.learning_rate != study.records[0].trial.learning_rate  # all are equally long
+
+    said = " ".join(BUILD["g"](study).notes)
+
+    assert f"at batch size 64 and learning rate {chosen.learning_rate:g} from" in said
+
+
+def test_what_is_known_of_other_moments_alone_is_not_shown_as_of_the_start_or_the_end():
+    study = made_up_study(batch_sizes=(16, 64))
+    study = measured(
+        study,
+        gradient_variance=lambda b, s, t: None if t == 0 else 32 / b,
+        sharpness=lambda b, s, t: 5.0 if t == 0 else None,
+    )
+
+    keys = {panel.key for panel in BUILD["g"](study).panels}
+
+    assert not {"g-gradient_variance", "g-sharpness"} & keys

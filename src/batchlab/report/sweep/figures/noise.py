@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from batchlab.measurements.registry import measurement_rows, on_request
@@ -76,8 +77,9 @@ def _rows(study: Study, chosen: tuple[Cell, ...], key: str) -> Iterator[Row]:
                     middle = row.of_seeds(seen.values)
                     yield from size_rows(name | {"series": "end"}, cell.batch_size, middle, seen)
                 continue
+            # The axis is logarithmic: it has no place for the initial weights.
             taken = tuple(point for point in measured_in_seeds(cell, row) if point.step > 0)
-            shown = thinned(taken, _MOST_POINTS)  # the axis is logarithmic
+            shown = thinned(taken, _MOST_POINTS)
             marked = {point.step for point in thinned(shown, _MOST_MARKS)}
             for point in shown:
                 yield {
@@ -167,12 +169,14 @@ def _notes(
     study: Study, chosen: tuple[Cell, ...], panels: Iterable[str], key: str
 ) -> Iterator[str]:
     shown = [row for row in _shown() if _panel_key(key, row) in panels]
-    yield from (note for row in shown for note in row.notes(study))
+    drawn = replace(study, records=tuple(record for cell in chosen for record in cell.records))
+    yield from (note for row in shown for note in row.notes(drawn))
     names = {row.quantity.name for row in shown}
     missing = [name for name in on_request() if name not in names]
     if missing:
         yield text(
-            "Not measured here: {missing}. {command} measures them where an epoch ends.",
+            "Not measured here: {missing}. {command} measures them at the start and where an epoch "
+            "ends.",
             missing=", ".join(map(label_text, missing)),
             command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
         )
@@ -203,7 +207,7 @@ def _table(chosen: tuple[Cell, ...]) -> Table:
             )
         )
     return Table(
-        caption=text("Where it was measured last: means over the seeds that ended well"),
+        caption=text("Measured last, or at the start: means over the seeds that ended well"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
