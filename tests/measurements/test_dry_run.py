@@ -12,7 +12,7 @@ from tests.reference.real_steps import real_steps_bytes
 from tests.reference.small_workloads import points, small_trial, small_workload
 from torch import Tensor, nn
 
-from batchlab.measurements.dry_run import dry_run_bytes, record_steps
+from batchlab.measurements.dry_run import dry_run_bytes, find_buffers, record_steps
 from batchlab.processes.children import run_in_child
 from batchlab.processes.heap import heap_bytes
 from batchlab.processes.packed_workload import PackedWorkload
@@ -39,18 +39,22 @@ def wide(model: Any = None) -> Workload:
 
 def dry(workload: Workload, *sizes: int) -> list[Any]:
     packed = PackedWorkload(workload)
-    trials = tuple(small_trial(workload, batch_size=size, drop_last=True) for size in sizes)
-    recorded = run_in_child(record_steps, packed, trials, timeout_s=120)
-    assert recorded.status is None, recorded.traceback
+    trials = [small_trial(workload, batch_size=size, drop_last=True) for size in sizes]
+    buffers = in_child(find_buffers, packed, trials[0], None)
+    if isinstance(buffers, Reason):
+        return [buffers] * len(sizes)
     found = []
-    for trial, steps in zip(trials, recorded.value, strict=True):
-        if isinstance(steps, Reason):
-            found.append(steps)
-            continue
-        ended = run_in_child(dry_run_bytes, packed, trial, steps, timeout_s=120)
-        assert ended.status is None, ended.traceback
-        found.append(ended.value)
+    for trial in trials:
+        steps = in_child(record_steps, packed, trial, buffers)
+        is_known = not isinstance(steps, Reason)
+        found.append(in_child(dry_run_bytes, packed, trial, steps) if is_known else steps)
     return found
+
+
+def in_child(function: Any, *arguments: Any) -> Any:
+    ended = run_in_child(function, *arguments, timeout_s=120)
+    assert ended.status is None, ended.traceback
+    return ended.value
 
 
 def test_the_heap_tells_of_what_is_taken_and_given_back() -> None:
@@ -71,6 +75,55 @@ def test_a_dry_run_holds_what_the_same_steps_hold_when_they_are_computed() -> No
         assert held == pytest.approx(real.value, rel=0.1)
         # What the sigmoid made, and in its backward pass the gradients of both its sides.
         assert held >= 3 * size * MEGABYTE
+
+
+def test_where_tensors_are_not_in_the_heap_nothing_is_predicted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As with another allocator in its place: the C library tells of a heap that nothing uses.
+    monkeypatch.setattr("batchlab.processes.heap.heap_bytes", lambda: 0)
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=8)
+
+    found = dry_run_bytes(None, PackedWorkload(workload), trial, [()])  # type: ignore[arg-type]
+
+    assert isinstance(found, Reason)
+    assert "another allocator stands in for it" in reason_text(found)
+
+
+class Sized(nn.Module):
+    """Does more in a large batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.LSTM(6, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) >= 4:
+            x = x * 1.0
+        scores: Tensor = self.inside(x[:, None])[0][:, 0]
+        return scores
+
+
+def test_a_step_that_depends_on_the_batch_size_is_told() -> None:
+    (found,) = dry(wide(Sized), 8)
+
+    assert isinstance(found, Reason)
+    assert "other operations at batch size 2 than at 4" in reason_text(found)
+
+
+def test_a_workload_of_single_examples_is_looked_at_in_larger_batches() -> None:
+    layer = lambda: nn.Sequential(  # noqa: E731
+        nn.Unflatten(1, (1, 6)),
+        nn.TransformerEncoderLayer(6, 2, dim_feedforward=8, dropout=0.0, batch_first=True),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    )
+    workload = replace(wide(layer), batch_size=1)
+
+    (found,) = dry(workload, 16)
+
+    assert isinstance(found, int)
 
 
 class Skipping(nn.Module):

@@ -13,7 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -77,28 +82,50 @@ def recorded_steps(
         values, or has an operation whose results PyTorch does not know without running it.
     """
     stepper = Stepper(workload, trial, torch.device("cpu"))
-    stream = stepper.stream(0)
+    micro_batches = next(stepper.stream(0))
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     steps = []
-    try:
-        for _ in range(RECORDED_STEPS):
-            micro_batches = next(stream)
+    for _ in range(RECORDED_STEPS):
+        try:
             with fake, _Recording() as recording:
                 stepper.step(micro_batches)
-            steps.append(recording.step(buffers, trial.micro_batch_size))
-    except Exception as error:  # the user's own code meets tensors without values here
-        text = " ".join(str(error).split())[:200]
-        return Reason.of("step_needs_values", error=type(error).__name__, text=text)
+        except Exception as error:  # the user's own code meets tensors without values here
+            return _why_not(error)
+        steps.append(recording.step(buffers, trial.micro_batch_size))
+    if buffers.at(recording.names, trial.micro_batch_size) is None:
+        size, known = trial.micro_batch_size, buffers.batch_size
+        text = f"other operations at batch size {size} than at {known}"
+        return Reason.of("steps_differ", text=text)
     if trial.micro_batch_size == buffers.batch_size:
         return _unlike(recording, buffers) or tuple(steps)
     return tuple(steps)
 
 
+def _why_not(error: Exception) -> Reason:
+    """Of an error in a step without values: whether it is that which it lacks."""
+    text = " ".join(str(error).split())[:200]
+    lacks_values = isinstance(error, _NEEDS_VALUES) or any(word in text for word in _OF_VALUES)
+    name = type(error).__name__.lstrip("_")
+    if lacks_values:
+        return Reason.of("step_needs_values", error=name, text=text)
+    return Reason.of("step_not_followed", error=name, text=text)
+
+
+_NEEDS_VALUES = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+)
+# What PyTorch says of tensors without values where it has no error of its own for it.
+_OF_VALUES = ("FakeTensor", "data pointer", "tensor subclass")
+
+
 def _unlike(recording: _Recording, real: KernelBuffers) -> Reason | None:
     """Where a step without values makes other results than the real step; None: nowhere."""
-    pairs = zip(
-        recording.names, recording.result_bytes, real.names, real.result_bytes, strict=False
-    )
+    if len(recording.names) != len(real.names):
+        text = f"{len(recording.names)} operations instead of {len(real.names)}"
+        return Reason.of("steps_differ", text=text)
+    pairs = zip(recording.names, recording.result_bytes, real.names, real.result_bytes, strict=True)
     for name, n_bytes, real_name, real_bytes in pairs:
         if name != real_name:
             return Reason.of("steps_differ", text=f"{name} instead of {real_name}")
@@ -139,8 +166,8 @@ class _Recording(TorchDispatchMode):
         self._made: list[tuple[int, Any]] = []  # which of them made what
 
     def step(self, buffers: KernelBuffers, batch_size: int) -> Step:
-        """What was recorded."""
-        passing = buffers.at(self.names, batch_size)
+        """What was recorded; the first step does other things, and nothing is known of those."""
+        passing = buffers.at(self.names, batch_size) or [0] * len(self.names)
         return tuple(
             Operation(self.names[index], made, passing[index]) for index, made in self._made
         )

@@ -28,9 +28,10 @@ from batchlab.measurements.allocations import (
     recorded_steps,
     tensors_in,
 )
-from batchlab.measurements.kernel_buffers import kernel_buffers
+from batchlab.measurements.kernel_buffers import KernelBuffers, kernel_buffers
 from batchlab.processes.children import Line
-from batchlab.processes.heap import heap_bytes
+from batchlab.processes.heap import heap_bytes, shows_tensors
+from batchlab.processes.memory import limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Trial
@@ -40,24 +41,43 @@ from batchlab.training.stepper import Stepper
 _STEPS = 10
 
 
-def record_steps(
-    line: Line, packed: PackedWorkload, trials: Sequence[Trial]
-) -> list[tuple[Step, ...] | Reason]:
-    """The steps of each trial (`recorded_steps`), in a process of their own.
+def find_buffers(
+    line: Line, packed: PackedWorkload, trial: Trial, wall_bytes: int | None
+) -> KernelBuffers | Reason:
+    """What the workload's kernels take beside their results (`kernel_buffers`).
+
+    There the steps without values are compared with real ones.
 
     Args:
         line: the connection to the parent, unused.
         packed: the workload.
-        trials: give the batch sizes.
+        trial: what to train; its batch size is replaced.
+        wall_bytes: what the process may ask for: its steps are real ones; None: what there is.
     """
     os.environ["KINETO_LOG_LEVEL"] = "99"  # or the profiler's library writes to stderr
+    if wall_bytes is not None:
+        limit_memory(torch.device("cpu"), wall_bytes)
     workload = packed.unpack()
-    buffers = kernel_buffers(workload, trials[0])
-    own = replace(trials[0], batch_size=buffers.batch_size, micro_batch_size=buffers.batch_size)
-    known = recorded_steps(workload, own, buffers)  # where it can be compared with a real step
-    if isinstance(known, Reason):
-        return [known] * len(trials)
-    return [recorded_steps(workload, trial, buffers) for trial in trials]
+    found = kernel_buffers(workload, trial)
+    if isinstance(found, Reason):
+        return found
+    own = replace(trial, batch_size=found.batch_size, micro_batch_size=found.batch_size)
+    known = recorded_steps(workload, own, found)
+    return known if isinstance(known, Reason) else found
+
+
+def record_steps(
+    line: Line, packed: PackedWorkload, trial: Trial, buffers: KernelBuffers
+) -> tuple[Step, ...] | Reason:
+    """The steps of a trial (`recorded_steps`), in a process of their own.
+
+    Args:
+        line: the connection to the parent, unused.
+        packed: the workload.
+        trial: gives the batch size and how it is cut.
+        buffers: of `find_buffers`.
+    """
+    return recorded_steps(packed.unpack(), trial, buffers)
 
 
 def dry_run_bytes(
@@ -76,7 +96,7 @@ def dry_run_bytes(
     """
     workload = packed.unpack()
     before_bytes = heap_bytes()
-    if before_bytes is None:
+    if before_bytes is None or not shows_tensors():
         return Reason.of("heap_not_told")
     stepper = Stepper(workload, trial, torch.device("cpu"))
     heap = _Heap(before_bytes)

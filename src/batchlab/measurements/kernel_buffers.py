@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -30,7 +30,7 @@ class KernelBuffers:
     """What each operation of a step takes beyond its results, in bytes, as a line in batch size.
 
     Attributes:
-        names: of the operations, in their order; none where the two steps differ in them.
+        names: of the operations, in their order.
         fixed_bytes: of each, at a batch of none.
         each_bytes: of each, what an example adds.
         batch_size: the larger of the two batch sizes that were run.
@@ -43,25 +43,31 @@ class KernelBuffers:
     batch_size: int
     result_bytes: tuple[int, ...]
 
-    def at(self, names: Sequence[str], batch_size: int) -> list[int]:
-        """Bytes of each operation; none where the step does something else at that batch size."""
-        if tuple(names) != self.names:
+    def at(self, names: Sequence[str], batch_size: int) -> list[int] | None:
+        """Bytes of each operation; None: the step does something else, so they are not known."""
+        if not any(self.fixed_bytes) and not any(self.each_bytes):
             return [0] * len(names)
+        if tuple(names) != self.names:
+            return None
         lines = zip(self.fixed_bytes, self.each_bytes, strict=True)
         return [max(0, round(fixed + each * batch_size)) for fixed, each in lines]
 
 
-def kernel_buffers(workload: Workload, trial: Trial) -> KernelBuffers:
-    """Run steps of the workload's own batch size and of another one.
+def kernel_buffers(workload: Workload, trial: Trial) -> KernelBuffers | Reason:
+    """Run steps of the workload's own batch size and of a smaller one.
 
     Args:
         workload: it is trained on the CPU, two steps each.
         trial: what to train; its batch size is replaced.
+
+    Returns:
+        The buffers; or that the two steps differ in their operations.
     """
     small, large = _two_sizes(workload.batch_size, trial.n_train)
     first, second = (_seen_at(workload, trial, size) for size in (small, large))
     if [each.name for each in first] != [each.name for each in second]:
-        first = second = []
+        text = f"other operations at batch size {small} than at {large}"
+        return Reason.of("steps_differ", text=text)
     slopes = [
         (more.passing_bytes - less.passing_bytes) / (large - small)
         if large > small
@@ -89,9 +95,12 @@ class _Seen:
 
 
 def _two_sizes(reference: int, n_train: int) -> tuple[int, int]:
-    """Half of the workload's own and its own: more than it trains with may not fit."""
-    own = min(reference, n_train)
-    return (own // 2, own) if own >= 4 else (own, min(2 * own, n_train))
+    """Half of the workload's own and its own: more than it trains with may not fit.
+
+    Not of one example: PyTorch has other kernels for a batch of one.
+    """
+    own = min(max(reference, 4), n_train)
+    return max(1, own // 2), own
 
 
 def _seen_at(workload: Workload, trial: Trial, batch_size: int) -> list[_Seen]:
@@ -157,6 +166,6 @@ def _allocations(event: Any) -> list[int]:
     while waiting:
         inner = waiting.pop()
         waiting += inner.children
-        if inner.tag == _EventType.Allocation:
+        if inner.tag.name == "Allocation":
             found.append((inner.start_time_ns, inner.extra_fields.alloc_size))
     return [n_bytes for _, n_bytes in sorted(found, key=lambda each: each[0])]

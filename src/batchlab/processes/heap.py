@@ -30,3 +30,19 @@ def heap_bytes() -> int | None:
     ask.restype = _MallInfo2
     told = ask()
     return int(told.arena + told.hblkhd)
+
+
+def shows_tensors() -> bool:
+    """Whether what PyTorch takes is in that heap: not with another allocator (LD_PRELOAD)."""
+    import torch
+
+    before_bytes = heap_bytes()
+    if before_bytes is None:
+        return False
+    held = torch.empty(_SEEN_BYTES, dtype=torch.uint8)  # untouched
+    taken_bytes = (heap_bytes() or 0) - before_bytes
+    return taken_bytes > held.numel() / 2
+
+
+# So large that no freed piece has room for it.
+_SEEN_BYTES = 2**28

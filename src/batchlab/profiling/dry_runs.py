@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batchlab.measurements.allocations import Step
-from batchlab.measurements.dry_run import dry_run_bytes, record_steps
+import torch
+
+from batchlab.measurements.dry_run import dry_run_bytes, find_buffers, record_steps
+from batchlab.measurements.kernel_buffers import KernelBuffers
 from batchlab.processes.children import run_in_child
 from batchlab.processes.heap import heap_bytes
+from batchlab.processes.memory import available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.dry_run import DryRun
 from batchlab.records.progress_listener import ProgressListener
@@ -25,7 +28,7 @@ def dry_runs(
     deadline_s: float,
     listener: ProgressListener,
 ) -> tuple[DryRun, ...]:
-    """A dry run of each trial in a process of its own, after one that finds their operations.
+    """A dry run of each trial, in processes of its own.
 
     Args:
         packed: the workload.
@@ -41,23 +44,26 @@ def dry_runs(
     if why_not is not None:
         return tuple(_failed(trial, why_not) for trial in trials)
     listener.phase("predicting memory: dry runs of each batch size")
-    recorded = _in_child(deadline_s, record_steps, packed, tuple(trials))
-    if isinstance(recorded, Reason):
-        return tuple(_failed(trial, recorded) for trial in trials)
+    buffers = _in_child(
+        deadline_s, find_buffers, packed, trials[0], available_bytes(torch.device(device))
+    )
+    if isinstance(buffers, Reason):
+        return tuple(_failed(trial, buffers) for trial in trials)
     made = []
-    for index, (trial, steps) in enumerate(zip(trials, recorded, strict=True)):
+    for index, trial in enumerate(trials):
         listener.progress(
             done_fraction=index / len(trials),
             left_s=max(0.0, deadline_s - time.monotonic()),
             text=f"batch size {trial.batch_size}, dry",
         )
-        made.append(_dry_run(packed, trial, steps, deadline_s))
+        made.append(_dry_run(packed, trial, buffers, deadline_s))
     return tuple(made)
 
 
 def _dry_run(
-    packed: PackedWorkload, trial: Trial, steps: tuple[Step, ...] | Reason, deadline_s: float
+    packed: PackedWorkload, trial: Trial, buffers: KernelBuffers, deadline_s: float
 ) -> DryRun:
+    steps = _in_child(deadline_s, record_steps, packed, trial, buffers)
     if isinstance(steps, Reason):
         return _failed(trial, steps)
     found = _in_child(deadline_s, dry_run_bytes, packed, trial, steps)

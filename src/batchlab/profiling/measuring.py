@@ -17,7 +17,6 @@ from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.profiling.dry_runs import dry_runs
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
@@ -156,6 +155,9 @@ def measure_profile(
 def _dry_runs(
     packed: PackedWorkload, request: ProfileRequest, deadline_s: float, listener: ProgressListener
 ) -> tuple[DryRun, ...]:
+    # Its parts of PyTorch are not public: a profile that predicts nothing does without them.
+    from batchlab.profiling.dry_runs import dry_runs
+
     left_s = deadline_s - time.monotonic()
     return dry_runs(
         packed,

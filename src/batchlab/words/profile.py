@@ -19,10 +19,14 @@ MESSAGES: dict[str, Message] = {
     "no_dry_run": N_("batch size {size} had no dry run; name it in --batch-sizes"),
     "no_peak_measured": N_("no batch size has both a dry run and a measured peak"),
     "dry_run_needs_cpu": N_("memory is predicted on the CPU alone, not on {device}"),
-    "heap_not_told": N_("the C library of this system does not tell what it holds"),
+    "heap_not_told": N_(
+        "the C library does not tell what it holds: it is no glibc 2.33 or newer, or another "
+        "allocator stands in for it (LD_PRELOAD)"
+    ),
     "step_needs_values": N_(
         "the training step needs to know values that only computing gives ({error}: {text})"
     ),
+    "step_not_followed": N_("the step cannot be followed without computing it ({error}: {text})"),
     "steps_differ": N_(
         "not every training step does the same, or PyTorch does not know what it makes without "
         "running it ({text})"
