@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point
+from tests.reference.made_up_noise import (
+    N_TRAIN,
+    made_up_noise,
+    made_up_point,
+    made_up_sample,
+)
 
 from batchlab.errors import UsageError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measurements.noise import Noise
 from batchlab.report.noise import figures as noise_figures
 from batchlab.report.noise.html import noise_page, write_noise_html
+from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Figure
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.output_file import check_output_file
@@ -70,10 +77,12 @@ def test_the_variance_falls_as_sampling_without_replacement_says() -> None:
         assert value == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_variance_crosses_the_gradients_own_length_at_the_noise_scale() -> None:
-    noise = made_up_noise()
-    found = noise_scale(noise.points[-1].sample)
-    assert found.scale.estimate is not None
+@pytest.mark.parametrize("scale", [200.0, 3000.0])
+def test_the_variance_crosses_the_gradients_own_length_before_the_noise_scale(scale: float) -> None:
+    point = replace(made_up_point(0, scale), sample=made_up_sample(scale, block=512))
+    noise = made_up_noise(point)
+    found = noise_scale(point.sample).scale.estimate
+    assert found is not None
 
     shown = figure("b", noise)
 
@@ -81,7 +90,18 @@ def test_the_variance_crosses_the_gradients_own_length_at_the_noise_scale() -> N
     line = {row["batch_size"]: row["mean"] for row in rows_of(shown, "line")}
     noisier = [size for size, value in line.items() if value > level["mean"]]
     clearer = [size for size, value in line.items() if value < level["mean"]]
-    assert max(noisier) < found.scale.estimate < 1.1 * min(clearer)
+    # tr Sigma / B (N - B) / (N - 1) = |G|^2, solved for B.
+    crossing = found * N_TRAIN / (N_TRAIN - 1 + found)
+    assert max(noisier) < crossing < min(clearer)
+
+
+@pytest.mark.parametrize("in_use", [1, 64, N_TRAIN])
+def test_the_batch_size_in_use_lies_within_the_axis(in_use: int) -> None:
+    shown = figure("b", replace(made_up_noise(), batch_size=in_use))
+
+    (panel,) = shown.panels
+    low, high = panel.plot(canvas=PAGE).to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert low < in_use < high
 
 
 def test_a_gradient_lost_in_noise_has_a_line_and_no_level() -> None:

@@ -21,7 +21,7 @@ from batchlab.words.catalogue import text
 def variance_figure(noise: Noise, *, key: str) -> Figure:
     """What tr Sigma at the last point makes of each batch size."""
     rows = tuple(_rows(noise))
-    sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] == "line"]
+    sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] in ("line", "place")]
     return Figure(
         key=key,
         title=text("Twice the batch, half the noise"),
@@ -49,9 +49,8 @@ def _panel(noise: Noise, rows: tuple[Row, ...], sizes: list[int]) -> Panel:
             "variance of the gradient of a batch, at step {step}", step=noise.points[-1].step
         ),
         alternative=text(
-            "Chart of {what} against {axis}: a line that falls by half with every doubling. Where "
-            "it crosses the squared length of the gradient itself, the batch size is the noise "
-            "scale.",
+            "Chart of {what} against {axis}: a line that falls by half with every doubling, faster "
+            "towards the whole training set. Beside it the squared length of the gradient itself.",
             what=label_text("gradient_variance"),
             axis=label_text("batch_size"),
         ),
@@ -98,8 +97,9 @@ def _notes(noise: Noise) -> Iterator[str]:
         "part of the training set, and nothing for all of it (sampling without replacement)."
     )
     yield text(
-        "Where the line is above the dashed one, a batch's gradient is more noise than gradient; "
-        "where they cross, the batch size is the noise scale."
+        "Where the line is above the dashed one, a batch's gradient is more noise than gradient. "
+        "They cross near the noise scale, or before it where it is a large part of the training "
+        "set."
     )
 
 
