@@ -20,7 +20,7 @@ import batchlab
 from batchlab.words.reasons import reason_text
 
 _REPEATS = 3
-_MOST_S = 15.0
+_MOST_S = 30
 
 
 class _Lstm(nn.Module):

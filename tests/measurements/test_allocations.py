@@ -21,13 +21,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from batchlab.measurements.allocations import Allocated, recorded_steps
-from batchlab.measurements.kernel_buffers import KernelBuffers, kernel_buffers
+from batchlab.measurements.kernel_buffers import KernelBuffers, Piece, kernel_buffers
 from batchlab.records.reason import Reason
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
-NONE = KernelBuffers((), (), (), 0, ())
+NONE = KernelBuffers((), (), 0, ())
 
 
 class Results(TorchDispatchMode):
@@ -182,19 +182,43 @@ def test_what_a_convolution_copies_grows_with_the_batch_and_a_product_copies_not
     buffers = kernel_buffers(wide, small_trial(wide, batch_size=16))
 
     assert not isinstance(buffers, Reason)
-    by_name = dict(zip(buffers.names, buffers.each_bytes, strict=True))
+    by_name = dict(zip(buffers.names, buffers.pieces, strict=True))
     output_bytes = 8 * 14 * 14 * 4
-    assert by_name["aten.mm.default"] == 0
+    assert by_name["aten.mm.default"] == ()
     if torch.backends.mkldnn.is_available():
-        assert by_name["aten.convolution.default"] >= output_bytes
+        inside = by_name["aten.convolution.default"]
+        given_back = {piece.slot for piece in inside if not piece.is_taken}
+        assert max(p.each_bytes for p in inside if p.slot in given_back) >= output_bytes
 
 
-def test_the_buffers_are_a_line_in_the_batch_size_and_none_of_another_step() -> None:
-    buffers = KernelBuffers(("a", "b"), (100.0, -50.0), (2.0, 1.0), 16, (0, 0))
+def test_a_piece_is_a_line_in_the_batch_size_and_none_of_another_step() -> None:
+    taken, given_back = Piece(0, True, 100.0, 2.0), Piece(0, False, 0.0, 0.0)
+    buffers = KernelBuffers(("a", "b"), ((taken, given_back), ()), 16, (0, 0))
 
-    assert buffers.at(["a", "b"], 10) == [120, 0]
-    assert buffers.at(["a"], 10) is None
-    assert KernelBuffers(("a",), (0.0,), (0.0,), 16, (0,)).at(["c"], 10) == [0]
+    assert buffers.at(["a", "b"], 10) == [((0, 120), (0, 0)), ()]
+    assert buffers.at(["a", "c", "b"], 10) == [((0, 120), (0, 0)), (), ()]
+    assert buffers.at(["c", "a"], 10) == [(), ()]
+    assert buffers.are_known_of(["a", "b"])
+    assert not buffers.are_known_of(["a", "c"])
+    assert KernelBuffers(("a",), ((),), 16, (0,)).are_known_of(["c"])
+
+
+def test_what_is_given_back_was_taken_before_in_every_operation() -> None:
+    wide = replace(
+        small_workload(n=64),
+        train=(torch.randn(64, 8, 16, 16), torch.randint(3, (64,))),
+        model=lambda: nn.Sequential(nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 14 * 14, 3)),
+        batch_size=16,
+    )
+
+    buffers = kernel_buffers(wide, small_trial(wide, batch_size=16))
+
+    assert not isinstance(buffers, Reason)
+    for uses in buffers.at(buffers.names, 1024):
+        held = set()
+        for slot, n_bytes in uses:
+            assert (slot in held) == (n_bytes == 0)
+            held ^= {slot}
 
 
 def test_an_operation_whose_results_only_running_it_tells_is_named() -> None:

@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from batchlab.measurements.kernel_buffers import KernelBuffers, bytes_of
+from batchlab.measurements.kernel_buffers import KernelBuffers, Use, bytes_of
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
@@ -40,6 +40,14 @@ class Allocated:
     stride: tuple[int, ...]
     dtype: torch.dtype
 
+    @property
+    def n_bytes(self) -> int:
+        """Of its memory, gaps between its elements included."""
+        if 0 in self.shape:
+            return 0
+        steps = zip(self.shape, self.stride, strict=True)
+        return (1 + sum((n - 1) * step for n, step in steps)) * self.dtype.itemsize
+
     def empty(self) -> Tensor:
         """Its memory, not written to."""
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
@@ -52,12 +60,12 @@ class Operation:
     Attributes:
         name: PyTorch's.
         made: what it returns, with an `Allocated` for each tensor.
-        passing_bytes: what it takes beside and gives back before it returns.
+        inside: what it takes and gives back before it returns, if it gives anything back.
     """
 
     name: str
     made: Any
-    passing_bytes: int = 0
+    inside: tuple[Use, ...] = ()
 
 
 Step = tuple[Operation, ...]
@@ -92,7 +100,7 @@ def recorded_steps(
         except Exception as error:  # the user's own code meets tensors without values here
             return _why_not(error)
         steps.append(recording.step(buffers, trial.micro_batch_size))
-    if buffers.at(recording.names, trial.micro_batch_size) is None:
+    if not buffers.are_known_of(recording.names):
         size, known = trial.micro_batch_size, buffers.batch_size
         text = f"other operations at batch size {size} than at {known}"
         return Reason.of("steps_differ", text=text)
@@ -166,10 +174,10 @@ class _Recording(TorchDispatchMode):
         self._made: list[tuple[int, Any]] = []  # which of them made what
 
     def step(self, buffers: KernelBuffers, batch_size: int) -> Step:
-        """What was recorded; the first step does other things, and nothing is known of those."""
-        passing = buffers.at(self.names, batch_size) or [0] * len(self.names)
+        """What was recorded."""
+        inside = buffers.at(self.names, batch_size)
         return tuple(
-            Operation(self.names[index], made, passing[index]) for index, made in self._made
+            Operation(self.names[index], made, inside[index]) for index, made in self._made
         )
 
     def __torch_dispatch__(

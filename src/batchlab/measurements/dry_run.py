@@ -9,7 +9,7 @@ the sum of what is alive, which a trace alone would give, is too small by up to 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from batchlab.measurements.allocations import (
     Allocated,
@@ -155,13 +155,43 @@ class _DryRun(TorchDispatchMode):
         if expected is None or expected.name != str(func):
             wanted = "none" if expected is None else expected.name
             raise _OtherOperationError(f"{func} instead of {wanted}")
-        # A kernel copies its operands before it makes its results.
-        n_bytes = expected.passing_bytes
-        passing = torch.empty(n_bytes, dtype=torch.uint8) if n_bytes else None
-        made = tree_map_only(Allocated, Allocated.empty, expected.made)
+        made = _taken_in_order(expected, self._heap)
         self._heap.look()
-        del passing
         return made
+
+
+def _taken_in_order(operation: Operation, heap: _Heap) -> Any:
+    """The results of an operation, each taken when the kernel takes it, beside what it gives back.
+
+    The order decides which freed piece each one gets: results taken at the end leave other gaps.
+    """
+    wanted, structure = tree_flatten(operation.made)
+    results: dict[int, Any] = {}
+    given_back = {slot for slot, n_bytes in operation.inside if n_bytes == 0}
+    held: dict[int, Tensor] = {}
+    for slot, n_bytes in operation.inside:
+        if n_bytes == 0:
+            del held[slot]
+            continue
+        index = None if slot in given_back else _of_size(wanted, n_bytes, results)
+        if index is None:
+            held[slot] = torch.empty(n_bytes, dtype=torch.uint8)
+        else:
+            results[index] = wanted[index].empty()
+        heap.look()
+    held.clear()
+    for index, leaf in enumerate(wanted):
+        if index not in results:
+            results[index] = leaf.empty() if isinstance(leaf, Allocated) else leaf
+    return tree_unflatten([results[index] for index in range(len(wanted))], structure)
+
+
+def _of_size(wanted: Sequence[Any], n_bytes: int, results: Mapping[int, Any]) -> int | None:
+    """Which of the results that are still to be taken has this size; None: none has."""
+    for index, leaf in enumerate(wanted):
+        if index not in results and isinstance(leaf, Allocated) and leaf.n_bytes == n_bytes:
+            return index
+    return None
 
 
 def _writes(func: OpOverload) -> bool:

@@ -7,6 +7,7 @@ each operation is carried on to other batch sizes as a straight line.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,31 +27,65 @@ _MARK = "batchlab operation "
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of memory that an operation takes or gives back, its size a line in the batch size.
+
+    Attributes:
+        slot: which piece of the operation, from 0.
+        is_taken: whether it is taken; else it is given back.
+        fixed_bytes: at a batch of none.
+        each_bytes: what an example adds.
+    """
+
+    slot: int
+    is_taken: bool
+    fixed_bytes: float
+    each_bytes: float
+
+    def at(self, batch_size: int) -> Use:
+        """Its slot and bytes; 0: it is given back."""
+        n_bytes = max(1, round(self.fixed_bytes + self.each_bytes * batch_size))
+        return self.slot, n_bytes if self.is_taken else 0
+
+
+# Slot and bytes of a piece that is taken; 0 bytes: it is given back.
+Use = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class KernelBuffers:
-    """What each operation of a step takes beyond its results, in bytes, as a line in batch size.
+    """What each operation of a step takes and gives back before it returns.
 
     Attributes:
         names: of the operations, in their order.
-        fixed_bytes: of each, at a batch of none.
-        each_bytes: of each, what an example adds.
+        pieces: of each, in their order, what becomes its results among them; none where it gives
+            nothing back.
         batch_size: the larger of the two batch sizes that were run.
         result_bytes: of each operation there, its results.
     """
 
     names: tuple[str, ...]
-    fixed_bytes: tuple[float, ...]
-    each_bytes: tuple[float, ...]
+    pieces: tuple[tuple[Piece, ...], ...]
     batch_size: int
     result_bytes: tuple[int, ...]
 
-    def at(self, names: Sequence[str], batch_size: int) -> list[int] | None:
-        """Bytes of each operation; None: the step does something else, so they are not known."""
-        if not any(self.fixed_bytes) and not any(self.each_bytes):
-            return [0] * len(names)
-        if tuple(names) != self.names:
-            return None
-        lines = zip(self.fixed_bytes, self.each_bytes, strict=True)
-        return [max(0, round(fixed + each * batch_size)) for fixed, each in lines]
+    def at(self, names: Sequence[str], batch_size: int) -> list[tuple[Use, ...]]:
+        """The pieces of each operation, none from where on the step does something else.
+
+        The first step of a training does so at its end, where it makes the optimizer's state.
+        """
+        alike = itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(names, self.names, strict=False)
+        )
+        known = [
+            tuple(piece.at(batch_size) for piece in pieces)
+            for pieces, _ in zip(self.pieces, alike, strict=False)
+        ]
+        return known + [()] * (len(names) - len(known))
+
+    def are_known_of(self, names: Sequence[str]) -> bool:
+        """Whether the pieces of all these operations are known."""
+        return tuple(names) == self.names or not any(self.pieces)
 
 
 def kernel_buffers(workload: Workload, trial: Trial) -> KernelBuffers | Reason:
@@ -68,18 +103,10 @@ def kernel_buffers(workload: Workload, trial: Trial) -> KernelBuffers | Reason:
     if [each.name for each in first] != [each.name for each in second]:
         text = f"other operations at batch size {small} than at {large}"
         return Reason.of("steps_differ", text=text)
-    slopes = [
-        (more.passing_bytes - less.passing_bytes) / (large - small)
-        if large > small
-        else less.passing_bytes / small
-        for less, more in zip(first, second, strict=True)
-    ]
+    pairs = list(zip(first, second, strict=True))
     return KernelBuffers(
         names=tuple(each.name for each in first),
-        fixed_bytes=tuple(
-            less.passing_bytes - slope * small for less, slope in zip(first, slopes, strict=True)
-        ),
-        each_bytes=tuple(slopes),
+        pieces=tuple(_lines(less.uses, small, more.uses, large) for less, more in pairs),
         batch_size=large,
         result_bytes=tuple(each.result_bytes for each in second),
     )
@@ -87,11 +114,23 @@ def kernel_buffers(workload: Workload, trial: Trial) -> KernelBuffers | Reason:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What an operation's results take, and what it took beside them before it returned."""
+    """What an operation's results take, and what it took and gave back on the way to them."""
 
     name: str
     result_bytes: int
-    passing_bytes: int
+    uses: tuple[Use, ...]
+
+
+def _lines(less: Sequence[Use], small: int, more: Sequence[Use], large: int) -> tuple[Piece, ...]:
+    """The pieces as lines through two batch sizes; through one, if the kernels do other things."""
+    is_alike = large > small and [(s, n > 0) for s, n in less] == [(s, n > 0) for s, n in more]
+    pieces = []
+    for index, (slot, n_bytes) in enumerate(more):
+        slope = n_bytes / large
+        if is_alike:
+            slope = (n_bytes - less[index][1]) / (large - small)
+        pieces.append(Piece(slot, n_bytes > 0, n_bytes - slope * large, slope))
+    return tuple(pieces)
 
 
 def _two_sizes(reference: int, n_train: int) -> tuple[int, int]:
@@ -116,9 +155,9 @@ def _seen_at(workload: Workload, trial: Trial, batch_size: int) -> list[_Seen]:
         with marking:
             stepper.step(micro_batches)
     results = seen.profiler.kineto_results
-    passing = dict(_passing_bytes(results.experimental_event_tree()))
+    uses = dict(_uses(results.experimental_event_tree()))
     return [
-        _Seen(name, n_bytes, passing.get(index, 0))
+        _Seen(name, n_bytes, uses.get(index, ()))
         for index, (name, n_bytes) in enumerate(marking.results)
     ]
 
@@ -146,26 +185,33 @@ def bytes_of(results: Any) -> int:
     )
 
 
-def _passing_bytes(events: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Of each mark: its index, and the most that was held inside above what is left at its end."""
+def _uses(events: Sequence[Any]) -> Iterator[tuple[int, tuple[Use, ...]]]:
+    """Of each mark its index, and the pieces taken and given back inside, if any are given back."""
     for event in events:
         if event.name.startswith(_MARK):
-            held = most = 0
-            for n_bytes in _allocations(event):
-                held += n_bytes
-                most = max(most, held)
-            yield int(event.name.removeprefix(_MARK)), most - max(0, held)
+            uses = tuple(_in_order(event))
+            gives_back = any(n_bytes == 0 for _, n_bytes in uses)
+            yield int(event.name.removeprefix(_MARK)), uses if gives_back else ()
         else:
-            yield from _passing_bytes(event.children)
+            yield from _uses(event.children)
 
 
-def _allocations(event: Any) -> list[int]:
-    """Bytes got (positive) and given back inside of an event, in their order."""
-    found: list[tuple[int, int]] = []
+def _in_order(event: Any) -> Iterator[Use]:
+    """What is taken and given back inside of an event."""
+    found = []
     waiting = list(event.children)
     while waiting:
         inner = waiting.pop()
         waiting += inner.children
         if inner.tag.name == "Allocation":
-            found.append((inner.start_time_ns, inner.extra_fields.alloc_size))
-    return [n_bytes for _, n_bytes in sorted(found, key=lambda each: each[0])]
+            fields = inner.extra_fields
+            found.append((inner.start_time_ns, fields.ptr, fields.alloc_size))
+    slots: dict[int, int] = {}
+    n_taken = 0
+    for _, address, n_bytes in sorted(found, key=lambda each: each[0]):
+        if n_bytes > 0:
+            slots[address] = n_taken
+            n_taken += 1
+            yield slots[address], n_bytes
+        elif address in slots:  # else it was taken before
+            yield slots.pop(address), 0
