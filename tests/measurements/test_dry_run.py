@@ -112,6 +112,23 @@ def test_a_step_that_depends_on_the_batch_size_is_told() -> None:
     assert "other operations at batch size 2 than at 4" in reason_text(found)
 
 
+class Recurrent(Sized):
+    """An LSTM: without values PyTorch takes other operations for it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.inside(x[:, None])[0][:, 0]
+        return scores
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="another kernel runs it")
+def test_an_operation_that_is_another_one_without_values_is_named() -> None:
+    (found,) = dry(replace(wide(Recurrent), batch_size=8), 8)
+
+    assert isinstance(found, Reason)
+    assert "aten.mkldnn_rnn_layer" in reason_text(found)
+    assert "other operations" not in reason_text(found)
+
+
 def test_a_workload_of_single_examples_is_looked_at_in_larger_batches() -> None:
     layer = lambda: nn.Sequential(  # noqa: E731
         nn.Unflatten(1, (1, 6)),

@@ -100,12 +100,12 @@ def recorded_steps(
         except Exception as error:  # the user's own code meets tensors without values here
             return _why_not(error)
         steps.append(recording.step(buffers, trial.micro_batch_size))
+    size, known = trial.micro_batch_size, buffers.batch_size
+    if size == known:
+        return _unlike(recording, buffers) or tuple(steps)
     if not buffers.are_known_of(recording.names):
-        size, known = trial.micro_batch_size, buffers.batch_size
         text = f"other operations at batch size {size} than at {known}"
         return Reason.of("steps_differ", text=text)
-    if trial.micro_batch_size == buffers.batch_size:
-        return _unlike(recording, buffers) or tuple(steps)
     return tuple(steps)
 
 
@@ -130,16 +130,18 @@ _OF_VALUES = ("FakeTensor", "data pointer", "tensor subclass")
 
 def _unlike(recording: _Recording, real: KernelBuffers) -> Reason | None:
     """Where a step without values makes other results than the real step; None: nowhere."""
-    if len(recording.names) != len(real.names):
-        text = f"{len(recording.names)} operations instead of {len(real.names)}"
-        return Reason.of("steps_differ", text=text)
-    pairs = zip(recording.names, recording.result_bytes, real.names, real.result_bytes, strict=True)
+    pairs = zip(
+        recording.names, recording.result_bytes, real.names, real.result_bytes, strict=False
+    )
     for name, n_bytes, real_name, real_bytes in pairs:
         if name != real_name:
             return Reason.of("steps_differ", text=f"{name} instead of {real_name}")
         if n_bytes != real_bytes:
             text = f"{name} makes {n_bytes} bytes instead of {real_bytes}"
             return Reason.of("steps_differ", text=text)
+    if len(recording.names) != len(real.names):
+        text = f"{len(recording.names)} operations instead of {len(real.names)}"
+        return Reason.of("steps_differ", text=text)
     return None
 
 
