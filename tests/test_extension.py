@@ -46,7 +46,7 @@ from batchlab.workload.loading import describe_workloads
 
 FOLDER = Path(__file__).parent / "extension"
 FIT_SCHEMA = Path(__file__).parents[1] / "docs" / "schema" / "fit.json"
-WORKLOAD = advice_study(made_up_advice()).workload
+STUDY = advice_study(made_up_advice())
 
 
 def extend(monkeypatch: pytest.MonkeyPatch, registry: ModuleType, folder: str) -> None:
@@ -87,9 +87,9 @@ def test_a_file_more_is_a_scaling_rule_more(
 def test_a_file_more_is_a_language_more(monkeypatch: pytest.MonkeyPatch) -> None:
     extend(monkeypatch, spoken, "languages")
 
-    in_english = advice_text(made_up_advice(), workload=WORKLOAD, report=None)
+    in_english = advice_text(made_up_advice(), study=STUDY, report=None)
     with language(languages()["loud"]):
-        said = advice_text(made_up_advice(), workload=WORKLOAD, report=None)
+        said = advice_text(made_up_advice(), study=STUDY, report=None)
 
     assert "gain" in in_english
     assert "gain" not in said

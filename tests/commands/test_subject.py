@@ -159,7 +159,7 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     assert isinstance(shown, Advised)
     assert shown.advice == advice
     assert {record.engine for record in shown.study.records} == {"recorded"}
-    text = advice_text(advice, workload=shown.study.workload, report=None)
+    text = advice_text(advice, study=shown.study, report=None)
     assert "32" in text
     assert "made-up" in page.read_text()
 

@@ -150,6 +150,6 @@ def advise(
         return
     from batchlab.report.advice.text import advice_text, explain_text
 
-    print(advice_text(advised.advice, workload=advised.study.workload, report=report), end="")
+    print(advice_text(advised.advice, study=advised.study, report=report), end="")
     if explain:
         print(f"\n{explain_text(advised.advice)}", end="")

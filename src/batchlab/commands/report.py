@@ -138,7 +138,7 @@ def _text(shown: Study | Advised) -> str:
     if isinstance(shown, Advised):
         from batchlab.report.advice.text import advice_text
 
-        return advice_text(shown.advice, workload=shown.study.workload, report=None)
+        return advice_text(shown.advice, study=shown.study, report=None)
     from batchlab.report import text_report
 
     return text_report(shown)

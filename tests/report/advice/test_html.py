@@ -45,7 +45,7 @@ def test_the_page_is_well_formed_with_unique_identifiers(text, page):
 
 
 def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
-    answer, *others = advice_sentences(ADVICE, STUDY.workload)
+    answer, *others = advice_sentences(ADVICE, STUDY)
     read = text.replace("&#39;", "'")
 
     assert f"<h1>{escape(answer.text, quote=False)}</h1>" in read

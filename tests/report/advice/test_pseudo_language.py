@@ -62,12 +62,11 @@ def escaped(said: str, advice: Advice) -> list[str]:
 
 
 def screen(advice: Advice) -> str:
-    workload = advice_study(advice).workload
-    return advice_text(advice, workload=workload, report=Path("report.html"))
+    return advice_text(advice, study=advice_study(advice), report=Path("report.html"))
 
 
 def sentences(advice: Advice) -> str:
-    return "\n".join(map(str, advice_sentences(advice, advice_study(advice).workload)))
+    return "\n".join(map(str, advice_sentences(advice, advice_study(advice))))
 
 
 def document(advice: Advice) -> str:

@@ -28,12 +28,18 @@ from batchlab.report.parts.figure_row import figure_rows
 written = Reason.as_written
 
 ADVICE = made_up_advice()
-WORKLOAD = advice_study(ADVICE).workload
+STUDY = advice_study(ADVICE)
 
 
 def said(advice, topic: str) -> str:
-    found = [str(s) for s in advice_sentences(advice, WORKLOAD) if s.topic == topic]
+    found = [str(s) for s in advice_sentences(advice, STUDY) if s.topic == topic]
     return found[0] if found else ""
+
+
+def command(advice) -> str:
+    """The one that would settle an open answer."""
+    (found,) = [s.command for s in advice_sentences(advice, STUDY) if s.command]
+    return found
 
 
 def with_relative(advice, **relatives):
@@ -74,18 +80,22 @@ def test_cannot_tell_recommends_nothing_and_says_what_would_settle_it():
     advice = cannot_tell_advice()
 
     assert said(advice, "answer") == (
-        "It can't be told which batch size gives the least time to validation accuracy ≥ 0.95."
+        "Which batch size gives the least time to validation accuracy ≥ 0.95 is open."
     )
-    assert said(advice, "why") == "The 95 % bounds of 16 to 1024 overlap by more than 10 %."
-    assert "Use batch size" not in " ".join(map(str, advice_sentences(advice, WORKLOAD)))
+    assert said(advice, "how sure") == "The 95 % bounds of 16 to 1024 overlap by more than 10 %."
+    assert "Use batch size" not in " ".join(map(str, advice_sentences(advice, STUDY)))
     assert said(advice, "what would settle it") == (
         "Missing: runs of 3 more seeds at batch sizes 128, 256 and 512. About 7 min more may "
-        "settle it: --budget 12m."
+        "settle it."
     )
+    assert command(advice) == "batchlab advise made-up --budget 12m"
 
 
 def test_a_target_that_was_reached_is_proposed():
-    assert "try --target accuracy=0.94" in said(nothing_reached_advice(), "what would settle it")
+    advice = nothing_reached_advice()
+
+    assert "did reach validation accuracy ≥ 0.94." in said(advice, "what would settle it")
+    assert command(advice) == "batchlab advise made-up --budget 5m --target accuracy=0.94"
 
 
 def test_a_recommendation_that_changes_nothing_says_keep():
@@ -192,7 +202,7 @@ def test_of_a_loss_quality_is_told_in_the_loss_and_of_an_older_answer_as_it_was(
 
 
 def test_a_habit_that_is_far_off_is_told_by_its_lower_bounds():
-    (sentence,) = [s for s in advice_sentences(ADVICE, WORKLOAD) if s.topic == "habit"]
+    (sentence,) = [s for s in advice_sentences(ADVICE, STUDY) if s.topic == "habit"]
 
     assert sentence.verdict == "did_not_hold"
     assert "takes at least 14, 7.4, 3.9 and 2.2 times as long as with the best" in str(sentence)
@@ -201,7 +211,7 @@ def test_a_habit_that_is_far_off_is_told_by_its_lower_bounds():
 def test_a_habit_inside_the_flat_set_held():
     advice = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
-    (sentence,) = [s for s in advice_sentences(advice, WORKLOAD) if s.topic == "habit"]
+    (sentence,) = [s for s in advice_sentences(advice, STUDY) if s.topic == "habit"]
 
     assert sentence.verdict == "held"
     assert "64 is within 10 % of the least time" in str(sentence)
@@ -213,7 +223,7 @@ def test_a_habit_whose_bounds_are_wide_is_left_open():
     advice = with_relative(ADVICE, b16=wide, b32=wide, b64=wide, b128=wide)
     unverified = replace(advice, gain_from_batch_size=wide)
 
-    (sentence,) = [s for s in advice_sentences(unverified, WORKLOAD) if s.topic == "habit"]
+    (sentence,) = [s for s in advice_sentences(unverified, STUDY) if s.topic == "habit"]
 
     assert sentence.verdict == "cannot_tell"
     assert "Whether one of the usual 16, 32, 64 and 128 is near the best can't be told." in str(
@@ -299,7 +309,7 @@ def test_pay_back_follows_the_gain(advice, words):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_sentence_of_every_kind_is_one_whole_sentence(kind):
-    for sentence in advice_sentences(KINDS[kind](), WORKLOAD):
+    for sentence in advice_sentences(KINDS[kind](), STUDY):
         text = str(sentence)
         assert text[0].isupper()
         assert text.endswith(".")
@@ -373,12 +383,11 @@ def test_what_a_race_names_is_the_answer_for_now():
     own = replace(advice, provisional=advice.reference)
 
     assert said(advice, "answer") == (
-        "For now use batch size 256 with learning rate 0.113: it did best in a few single runs, "
-        "which is not certain."
+        "Best so far: batch size 256 with learning rate 0.113, by a few single runs (not yet "
+        "certain)."
     )
-    assert said(advice, "for now") == ""
-    assert said(own, "answer").startswith("It can't be told which batch size")
-    assert said(own, "for now").startswith("For now keep batch size")
+    assert said(advice, "how sure").startswith("Which batch size gives the least time to")
+    assert said(own, "answer").startswith("For now keep batch size")
 
 
 def test_the_gain_of_a_race_says_where_its_interval_comes_from():
@@ -394,10 +403,7 @@ def test_the_gain_of_a_race_says_where_its_interval_comes_from():
 def test_a_budget_asked_for_in_trainings_is_proposed_in_trainings() -> None:
     advice = replace(cannot_tell_advice(), trainings=4.0, budget_s=300.0, more_budget_s=420.0)
 
-    told = said(advice, "what would settle it")
-
-    assert "--trainings 10." in told
-    assert "--budget" not in told
+    assert command(advice) == "batchlab advise made-up --trainings 10"
 
 
 def test_the_model_of_a_whole_training_with_what_is_named_can_be_had() -> None:
@@ -432,7 +438,7 @@ def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendat
         made_up_advice(), verdict="cannot_tell", recommendation=None, provisional=found
     )
 
-    told = said(advice, "for now")
+    told = said(advice, "answer")
     assert told == "Best so far: batch size 256 with learning rate 0.113 (not yet certain)."
 
 
@@ -440,7 +446,7 @@ def test_the_best_so_far_may_be_what_ends_best_and_not_what_is_fastest() -> None
     advice = with_endings(cannot_tell_advice(), better_by=-0.004, verdict="open")
     tuned = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 
-    told = said(replace(advice, provisional=tuned), "for now")
+    told = said(replace(advice, provisional=tuned), "answer")
 
     assert "batch size 64 with learning rate 0.04 (not yet certain)" in told
     assert "What is faster seems to end worse." in told
@@ -453,7 +459,7 @@ def test_what_was_not_trained_to_its_end_is_not_the_best_so_far() -> None:
     tuned = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
     endings = replace(advice.endings, recommended=unseen)
 
-    told = said(replace(advice, provisional=tuned, endings=endings), "for now")
+    told = said(replace(advice, provisional=tuned, endings=endings), "answer")
 
     assert "batch size 64 with learning rate 0.04 (not yet certain)" in told
     assert "What may be faster was not trained to its end." in told
@@ -465,7 +471,67 @@ def test_where_nothing_tried_is_better_the_own_configuration_is_kept_for_now() -
         advice, verdict="cannot_tell", recommendation=None, provisional=advice.reference
     )
 
-    assert "keep batch size 64 and learning rate 0.01" in said(advice, "for now")
+    assert "keep batch size 64 and learning rate 0.01" in said(advice, "answer")
+
+
+# ---- why, in numbers
+
+
+@pytest.mark.parametrize(
+    ("own", "reference_s", "ratio", "told"),
+    [
+        (
+            {"batch_size": 1024, "learning_rate": 0.16},
+            2.0,
+            4.0,
+            "A batch 16 times as large with 16 times the learning rate needs 5.7 times fewer "
+            "steps, and each step takes only 1.4 times as long.",
+        ),
+        (
+            {"batch_size": 16, "learning_rate": 0.01},
+            8.0,
+            2.0,
+            "A batch 4 times smaller at the same learning rate needs 2 times as many steps, but "
+            "each step is 4 times faster.",
+        ),
+        (
+            {"batch_size": 64, "learning_rate": 0.0025},
+            2.0,
+            3.0,
+            "The same batch size with a learning rate 4 times smaller needs 3 times fewer steps.",
+        ),
+    ],
+)
+def test_why_is_told_in_steps_and_step_times_that_make_up_the_gain(
+    own, reference_s, ratio, told
+) -> None:
+    times_ms = {16: 2.0, 64: reference_s, 1024: 2.86}
+    recommended = replace(ADVICE.recommendation, **own)
+    advice = replace(
+        ADVICE,
+        recommendation=recommended,
+        gain=around(ratio),
+        candidates=tuple(
+            replace(c, step_s=around(times_ms.get(c.batch_size, 2.0) * 1e-3))
+            for c in ADVICE.candidates
+        ),
+    )
+
+    assert said(advice, "why") == told
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        replace(ADVICE, gain=around(1.02)),
+        replace(ADVICE, gain=Estimate.cannot_tell(written("it missed the target"))),
+        replace(ADVICE, objective="samples"),
+        cannot_tell_advice(),
+    ],
+    ids=["perhaps no gain", "unknown gain", "other objective", "open"],
+)
+def test_why_is_told_only_of_a_gain_in_time_that_is_certain(advice) -> None:
+    assert said(advice, "why") == ""
 
 
 def where_it_ends(advice):

@@ -21,11 +21,11 @@ from batchlab.report.advice.text import advice_text, explain_text
 written = Reason.as_written
 
 ADVICE = made_up_advice()
-WORKLOAD = advice_study(ADVICE).workload
+STUDY = advice_study(ADVICE)
 
 
 def screen(advice) -> str:
-    return advice_text(advice, workload=WORKLOAD, report=Path("report.html"))
+    return advice_text(advice, study=STUDY, report=Path("report.html"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,7 +63,7 @@ def test_the_last_line_tells_how_to_get_a_model_that_was_trained_to_its_end():
 
 
 def test_without_a_report_none_is_named():
-    assert "report:" not in advice_text(ADVICE, workload=WORKLOAD, report=None)
+    assert "report:" not in advice_text(ADVICE, study=STUDY, report=None)
 
 
 def test_micro_batches_are_there():

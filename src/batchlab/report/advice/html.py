@@ -52,7 +52,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         study: its runs, its command and the place they ran.
         profile: where step times and memory are from; None: only what the advice says of them.
     """
-    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study.workload)}
+    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     answer = said.pop("answer")
     return render_page(
         "advice.html.j2",

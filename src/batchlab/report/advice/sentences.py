@@ -8,28 +8,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchlab.advice.advice import Advice
-from batchlab.records.study import WorkloadSummary
+from batchlab.records.study import Study
 from batchlab.report.advice.told import Told
-from batchlab.report.advice.topics.answer import answer, flat_set, for_now, missing, why
+from batchlab.report.advice.topics.answer import answer, flat_set, how_sure, missing
 from batchlab.report.advice.topics.ending import ending, trained_model
 from batchlab.report.advice.topics.gain import gain, gain_from_batch_size, pay_back
 from batchlab.report.advice.topics.habit import habit
 from batchlab.report.advice.topics.laws import critical_batch_size, rules
+from batchlab.report.advice.topics.reason import why
 from batchlab.report.advice.topics.targets import other_targets, when_to_stop
 from batchlab.report.parts.sentence import Sentence
 
 
-def advice_sentences(advice: Advice, workload: WorkloadSummary) -> tuple[Sentence, ...]:
+def advice_sentences(advice: Advice, study: Study) -> tuple[Sentence, ...]:
     """Everything that can be said of an advice, the answer first; caveats are not among them.
 
     Args:
         advice: the advice.
-        workload: what it is about.
+        study: what it is about, and the command that asked.
 
     Returns:
         The sentences in reading order, each with its topic.
     """
-    told = Told(advice=advice, workload=workload)
+    told = Told(advice=advice, study=study)
     said = (tell(told) for tell in TOLD)
     return tuple(sentence for sentence in said if sentence is not None)
 
@@ -37,8 +38,8 @@ def advice_sentences(advice: Advice, workload: WorkloadSummary) -> tuple[Sentenc
 TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
     answer,
     why,
+    how_sure,
     missing,
-    for_now,
     flat_set,
     ending,
     gain,

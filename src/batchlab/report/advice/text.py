@@ -9,7 +9,7 @@ from pathlib import Path
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.reason import Reason
-from batchlab.records.study import WorkloadSummary
+from batchlab.records.study import Study
 from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.script_lines import script_lines
@@ -29,8 +29,8 @@ _NO_BREAK = "\u00a0"
 # Which sentences stand on the screen beside the answer; the page has all of them.
 _TOPICS = (
     "why",
+    "how sure",
     "what would settle it",
-    "for now",
     "also fine",
     "where it ends",
     "gain",
@@ -45,26 +45,26 @@ _SHORT = {
 }
 
 
-def advice_text(advice: Advice, *, workload: WorkloadSummary, report: Path | None) -> str:
+def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """The answer on one screen.
 
     Args:
         advice: the advice.
-        workload: what it is about.
+        study: what it is about, and the command that asked.
         report: the page that was written, None: none.
 
     Returns:
         At most 40 lines of at most 100 characters where words can be wrapped, ended by a newline.
         Caveats that have no room are counted.
     """
-    said = {sentence.topic: sentence for sentence in advice_sentences(advice, workload)}
+    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     parts = [_wrapped(str(said["answer"]))]
     if advice.recommendation is not None:
         parts.append(_settings(advice.recommendation))
     if advice.expected is not None:
         parts.append(expected_table(advice.expected).to_text().splitlines())
     if advice.missing is None:
-        said.pop("why", None)  # the bounds below say it
+        said.pop("how sure", None)  # the bounds below say it
     parts.append(_findings(said))
     if advice.recommendation is not None:
         paste = (f"  {line}" for line in script_lines(advice.recommendation))
@@ -120,7 +120,7 @@ def _findings(said: dict[str, Sentence]) -> list[str]:
         line
         for topic in _TOPICS
         if topic in said
-        for line in _labelled(text(_SHORT.get(topic, topic)), str(said[topic]))
+        for line in _labelled(text(_SHORT.get(topic, topic)), said[topic])
     ]
 
 
@@ -162,8 +162,11 @@ def cost_text(advice: Advice) -> str:
     return text("{spent} ({trainings})", spent=spent, trainings=trainings)
 
 
-def _labelled(label: str, said: str) -> list[str]:
-    return _wrapped(said, first=f"{label:<{_LABEL_WIDTH}} ", indent=" " * (_LABEL_WIDTH + 1))
+def _labelled(label: str, said: Sentence) -> list[str]:
+    """The words beside their label, and below them the command, in one piece."""
+    indent = " " * (_LABEL_WIDTH + 1)
+    lines = _wrapped(str(said), first=f"{label:<{_LABEL_WIDTH}} ", indent=indent)
+    return [*lines, f"{indent}{said.command}"] if said.command else lines
 
 
 def _wrapped(said: str, *, first: str = "", indent: str = "") -> list[str]:

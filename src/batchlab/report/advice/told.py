@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration, Ending, Endings
-from batchlab.records.study import WorkloadSummary
+from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.advice.objective_words import objective_words, ratio_text, target_text
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.words.catalogue import number_text, text
@@ -19,11 +19,16 @@ class Told:
 
     Attributes:
         advice: the advice.
-        workload: what it is about.
+        study: what it is about, and the command that asked.
     """
 
     advice: Advice
-    workload: WorkloadSummary
+    study: Study
+
+    @property
+    def workload(self) -> WorkloadSummary:
+        """What it is about."""
+        return self.study.workload
 
     @property
     def same_batch_size(self) -> bool:
@@ -41,34 +46,20 @@ class Told:
 
     @property
     def open_question(self) -> str:
-        """That what was asked can't be told."""
+        """That what was asked is open."""
         return {
             "time": text(
-                "It can't be told which batch size gives the least time to {target}.",
-                target=self.target,
+                "Which batch size gives the least time to {target} is open.", target=self.target
             ),
             "samples": text(
-                "It can't be told which batch size is the largest that still needs few samples to "
-                "{target}.",
+                "Which batch size is the largest that still needs few samples to {target} is open.",
                 target=self.target,
             ),
             "quality": text(
-                "It can't be told which batch size gives the best validation {metric}.",
+                "Which batch size gives the best validation {metric} is open.",
                 metric=self.workload.metrics[0].name,
             ),
         }[self.advice.objective]
-
-    @property
-    def best_so_far(self) -> str:
-        """What to set for now, where single runs alone speak for it."""
-        found = self.advice.provisional
-        assert found is not None
-        return text(
-            "For now use batch size {size} with learning rate {rate:rate}: it did best in a few "
-            "single runs, which is not certain.",
-            size=found.batch_size,
-            rate=found.learning_rate,
-        )
 
     @property
     def cooled_down(self) -> str:

@@ -16,11 +16,13 @@ class Sentence:
         topic: what it is about, a few words: a text of the catalogue, and its key.
         text: the finding with its numbers.
         verdict: of a claim that was tested; None where nothing was claimed.
+        command: a whole command that does what the text says, on a line of its own; empty: none.
     """
 
     topic: str
     text: str
     verdict: ClaimVerdict | None = None
+    command: str = ""
 
     def __str__(self) -> str:
         return self.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from batchlab.advice.advice import Advice
+from batchlab.report.advice.follow_up import follow_up
 from batchlab.report.advice.objective_words import near_text, target_text
 from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
 from batchlab.report.advice.rows import is_raced
@@ -16,12 +17,11 @@ from batchlab.words.numbers import english_number
 
 
 def answer(told: Told) -> Sentence:
-    """The verdict in one sentence."""
+    """The verdict in one sentence; where it is open, what is best so far."""
     advice, found = told.advice, told.advice.recommendation
-    if _is_named_by_single_runs(told):
-        return Sentence(topic=N_("answer"), text=told.best_so_far, verdict="cannot_tell")
     if advice.verdict == "cannot_tell" or found is None:
-        return Sentence(topic=N_("answer"), text=told.open_question, verdict="cannot_tell")
+        said = _best_so_far(told) if advice.provisional else told.open_question
+        return Sentence(topic=N_("answer"), text=said, verdict="cannot_tell")
     if advice.verdict == "better":
         return Sentence(topic=N_("answer"), text=with_a_capital(told.better))
     if advice.verdict != "indifferent":
@@ -35,54 +35,20 @@ def answer(told: Told) -> Sentence:
     return Sentence(topic=N_("answer"), text=any_of_these)
 
 
-def why(told: Told) -> Sentence | None:
-    """Why the verdict is what it is."""
-    reason = whole_sentence(told.advice.reason)
-    return Sentence(topic=N_("why"), text=reason) if reason else None
-
-
-def missing(told: Told) -> Sentence | None:
-    """What was missing for an answer, and about how much more would settle it."""
-    advice = told.advice
-    if advice.verdict not in ("better", "cannot_tell"):
-        return None
-    parts = []
-    # The reason is in the answer: what it says is not said again.
-    if advice.missing is not None and not advice.reason.quotes(advice.missing):
-        parts.append(text("Missing: {missing}.", missing=clause(advice.missing)))
-    if advice.more_budget_s is not None:
-        parts.append(
-            text(
-                "About {more_s:about_seconds} more may settle it: {option}.",
-                more_s=advice.more_budget_s,
-                option=_with_more(advice, advice.more_budget_s),
-            )
-        )
-    if advice.proposed_target is not None and advice.proposed_target != advice.target:
-        target = advice.proposed_target
-        parts.append(
-            text(
-                "The runs did reach {target}: try {option}.",
-                target=target_text(target),
-                option=f"--target {target.metric}={target.value:.6g}",
-            )
-        )
-    if not parts:
-        return None
-    return Sentence(topic=N_("what would settle it"), text=" ".join(parts))
-
-
-def for_now(told: Told) -> Sentence | None:
-    """Where it cannot be told: the best of what was tried."""
-    found = told.advice.provisional
-    if found is None or _is_named_by_single_runs(told):
-        return None  # the answer says it
-    endings = told.advice.endings
+def _best_so_far(told: Told) -> str:
+    """What to set for now."""
+    found, endings = told.advice.provisional, told.advice.endings
+    assert found is not None
     best = N_("Best so far: batch size {size} with learning rate {rate:rate} (not yet certain).")
     if is_same(found, told.advice.reference):
         best = N_(
             "For now keep batch size {size} and learning rate {rate:rate}: nothing that was tried "
             "is known to be better."
+        )
+    elif is_raced(told.advice):
+        best = N_(
+            "Best so far: batch size {size} with learning rate {rate:rate}, by a few single runs "
+            "(not yet certain)."
         )
     elif endings is not None and endings.is_likely_worse:
         best = N_(
@@ -94,8 +60,43 @@ def for_now(told: Told) -> Sentence | None:
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
             "may be faster was not trained to its end."
         )
-    said = text(best, size=found.batch_size, rate=found.learning_rate)
-    return Sentence(topic=N_("for now"), text=said)
+    return text(best, size=found.batch_size, rate=found.learning_rate)
+
+
+def how_sure(told: Told) -> Sentence | None:
+    """Why the verdict is what it is; of an open one first that it is open."""
+    advice = told.advice
+    reason = whole_sentence(advice.reason)
+    if advice.verdict == "cannot_tell" and advice.provisional:
+        reason = " ".join(part for part in (told.open_question, reason) if part)
+    return Sentence(topic=N_("how sure"), text=reason) if reason else None
+
+
+def missing(told: Told) -> Sentence | None:
+    """What was missing for an answer, and about how much more would settle it."""
+    advice = told.advice
+    if advice.verdict not in ("better", "cannot_tell"):
+        return None
+    parts, options = [], {}
+    # The reason is in the answer: what it says is not said again.
+    if advice.missing is not None and not advice.reason.quotes(advice.missing):
+        parts.append(text("Missing: {missing}.", missing=clause(advice.missing)))
+    if advice.more_budget_s is not None:
+        parts.append(
+            text("About {more_s:about_seconds} more may settle it.", more_s=advice.more_budget_s)
+        )
+        options |= _with_more(advice, advice.more_budget_s)
+    if advice.proposed_target is not None and advice.proposed_target != advice.target:
+        target = advice.proposed_target
+        parts.append(text("The runs did reach {target}.", target=target_text(target)))
+        options["--target"] = f"{target.metric}={target.value:.6g}"
+    if not parts:
+        return None
+    return Sentence(
+        topic=N_("what would settle it"),
+        text=" ".join(parts),
+        command=follow_up(told.study.command, options) if options else "",
+    )
 
 
 def flat_set(told: Told) -> Sentence | None:
@@ -115,12 +116,6 @@ def flat_set(told: Told) -> Sentence | None:
     return Sentence(topic=N_("also fine"), text=fine)
 
 
-def _is_named_by_single_runs(told: Told) -> bool:
-    """Whether a race named something that is not what the user has."""
-    found = told.advice.provisional
-    return is_raced(told.advice) and found is not None and not is_same(found, told.advice.reference)
-
-
 def _between(advice: Advice) -> str:
     near = near_text(advice)
     if not advice.flat_set:
@@ -129,12 +124,12 @@ def _between(advice: Advice) -> str:
     return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
 
 
-def _with_more(advice: Advice, more_s: float) -> str:
+def _with_more(advice: Advice, more_s: float) -> dict[str, str]:
     """The budget that may settle it, as the one that was given was written."""
     if advice.trainings is None:
-        return f"--budget {_flag(advice.budget_s + more_s)}"
+        return {"--budget": _flag(advice.budget_s + more_s)}
     times = 1 + more_s / advice.budget_s
-    return f"--trainings {math.ceil(advice.trainings * times)}"
+    return {"--trainings": str(math.ceil(advice.trainings * times))}
 
 
 def _flag(value_s: float) -> str:

@@ -1,0 +1,30 @@
+"""The command that goes on with a study: the one that asked, with other values."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchlab.report.advice.follow_up import follow_up
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "told"),
+    [
+        ("batchlab advise", {"--budget": "9m"}, "batchlab advise --budget 9m"),
+        (
+            "batchlab advise a.py:f --budget 3m --set width=64",
+            {"--budget": "9m"},
+            "batchlab advise a.py:f --set width=64 --budget 9m",
+        ),
+        ("batchlab advise --budget=3m x", {"--budget": "9m"}, "batchlab advise x --budget 9m"),
+        ("batchlab advise --budget 3m", {"--trainings": "8"}, "batchlab advise --trainings 8"),
+        (
+            "batchlab advise 'my file.py:f' --target f1=0.9 --budget 3m",
+            {"--target": "f1=0.8"},
+            "batchlab advise 'my file.py:f' --budget 3m --target f1=0.8",
+        ),
+        ("batchlab.advise(workload, budget_s=60)", {"--budget": "9m"}, "--budget 9m"),
+    ],
+)
+def test_the_new_value_stands_in_place_of_the_old_one(command, options, told) -> None:
+    assert follow_up(command, options) == told
