@@ -57,6 +57,25 @@ def test_every_chart_becomes_live_without_a_word_on_the_console(open_page, kind)
     browser.assert_quiet()
 
 
+BOTTOM = "document.getElementById('{}').getBoundingClientRect().bottom"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_headline_numbers_and_picture_lie_above_the_fold(open_page, kind):
+    browser = open_page(kind, width=1280)
+
+    assert browser.ask("document.querySelector('h1').getBoundingClientRect().top") >= 0
+    assert browser.ask("document.querySelector('.numbers').getBoundingClientRect().bottom") <= 800
+    if browser.ask("Boolean(document.getElementById('a-objective'))"):
+        assert browser.ask(BOTTOM.format("a-objective")) <= 800
+
+
+def test_a_phone_shows_headline_numbers_and_picture_on_two_screens(open_page):
+    browser = open_page(width=380)
+
+    assert browser.ask(BOTTOM.format("a-objective")) <= 2 * 800
+
+
 @pytest.mark.parametrize("kind", ["recommend", "cannot_tell", "reference_missed"])
 def test_a_phone_never_scrolls_sideways(open_page, kind):
     browser = open_page(kind, width=380)

@@ -51,9 +51,9 @@ def _quantity_text(name: str, value: float) -> str:
         return _count_text(value)
     if isinstance(value, int):
         return str(value)
-    if name in ("learning_rate", "epoch"):
+    if name == "epoch":
         return f"{value:.6g}"
-    if name in ("epochs_to_target", "ratio"):
+    if name in ("learning_rate", "epochs_to_target", "ratio"):
         return f"{value:.3g}"
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
@@ -95,8 +95,10 @@ def _percent_text(fraction: float) -> str:
 
 
 def _compared_text(ratio: float) -> str:
-    """A ratio of two alternatives with as many digits as it can bear: "0.94", "1.8", "21"."""
-    return f"{ratio:.2g}" if ratio >= 1.2 else f"{ratio:.2f}"
+    """A ratio of two alternatives with as many digits as it can bear: "0.94", "1.8", "210"."""
+    if ratio < 1.2:
+        return f"{ratio:.2f}"
+    return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):,.0f}"
 
 
 def _two_digits_text(value: float) -> str:
@@ -105,8 +107,7 @@ def _two_digits_text(value: float) -> str:
 
 
 def _rate_text(learning_rate: float) -> str:
-    # Three digits are what is read; the lines for the script have all of them.
-    return _quantity_text("learning_rate", float(f"{learning_rate:.3g}"))
+    return _quantity_text("learning_rate", learning_rate)
 
 
 FORMS: dict[str, Callable[[float], str]] = {

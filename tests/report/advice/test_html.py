@@ -49,13 +49,16 @@ def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
     read = text.replace("&#39;", "'")
 
     assert f"<h1>{escape(answer.text, quote=False)}</h1>" in read
-    for sentence in others:
+    assert others[0].topic == "why"
+    assert f'<p class="lead">{escape(others[0].text, quote=False)}</p>' in read
+    for sentence in others[1:]:
         assert f"<dt>{sentence.topic}</dt>" in read
         assert escape(sentence.text, quote=False) in read
 
 
 def test_the_answer_stands_before_the_caveats_and_these_before_the_evidence(text):
-    places = [text.index(f'<section id="{name}"') for name in ("answer", "caveats", "figure-a")]
+    names = ("answer", "evidence", "caveats", "figure-b")
+    places = [text.index(f'<section id="{name}"') for name in names]
 
     assert places == sorted(places)
 
@@ -93,8 +96,10 @@ def test_candidates_and_runs_can_be_taken_out(page):
 def test_the_legend_of_a_figure_has_only_what_it_draws(text):
     head_to_head = text[text.index('<section id="figure-e"') : text.index('<section id="figure-f"')]
 
-    assert "var(--batch-1024)" in head_to_head
-    assert "var(--batch-16)" not in head_to_head.partition('<div class="panels')[0]
+    legend = head_to_head.partition('<div class="panels')[0]
+    assert "recommended: 1024" in legend
+    assert "yours: 64" in legend
+    assert "usual" not in legend
 
 
 @pytest.mark.slow
@@ -124,7 +129,9 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
     page = Page(render_advice_html(advice, advice_study(advice), None))
 
     assert (page.unmatched, page.open) == ([], [])
-    assert len(page.having("h2")) == 2 + 7 + 2
+    # The first figure stands beside the answer, without a heading of its own.
+    has_lines_to_paste = advice.recommendation is not None
+    assert len(page.having("h2")) == has_lines_to_paste + 2 + 6 + 2
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ def escaped(said: str, advice: Advice) -> list[str]:
     own |= {rule for c in advice.candidates for rule, _ in c.rule_learning_rates}
     own |= {"report.html", PROFILE.device_name, *written(advice)}
     own |= {text[:1].upper() + text[1:] for text in own}
+    own |= {sentence.command for sentence in advice_sentences(advice, study)} - {""}
     if advice.recommendation is not None:
         own |= set(script_lines(advice.recommendation))
     for text in sorted(own, key=len, reverse=True):

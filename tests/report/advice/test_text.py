@@ -71,23 +71,48 @@ def test_micro_batches_are_there():
 
     text = screen(advice)
 
-    assert "batch size      1024 (4 micro-batches of 256)" in text
+    assert "1024 (4 × 256)" in text
     assert "inputs.split(256)" in text
 
 
-def test_every_expected_number_has_its_interval():
-    text = screen(ADVICE)
+def test_yours_and_the_recommendation_stand_side_by_side_with_the_interval():
+    lines = screen(ADVICE).splitlines()
 
-    for words in ("1.21 s to 1.34 s", "424 to 469", "106 to 117", "434,000 to 480,000"):
-        assert words in text
+    (time,) = (line.split("  ") for line in lines if line.startswith("time to target"))
+    assert [part.strip() for part in time if part] == [
+        "time to target, validation accuracy ≥ 0.95",
+        "13.2 s",
+        "1.28 s (1.21 s to 1.34 s)",
+    ]
+
+
+def test_bars_are_as_long_as_the_times_they_stand_for():
+    lines = [line for line in screen(ADVICE).splitlines() if "█" in line]
+    drawn = {}
+    for line in lines:
+        size, rest = line.split(maxsplit=1)
+        bar, value, unit, *note = rest.split()
+        assert unit == "s"
+        drawn[int(size), " ".join(note)] = (len(bar), float(value))
+
+    assert (64, "yours") in drawn
+    assert (64, "at its own tuned rate") in drawn
+    assert (1024, "recommended") in drawn
+    longest = max(value for _, value in drawn.values())
+    for length, value in drawn.values():
+        assert -0.1 < length - 44 * value / longest < 1.1  # its last character may be a part
+
+
+def test_a_metric_is_not_drawn_as_bars():
+    assert "█" not in screen(KINDS["quality"]())
 
 
 def test_cannot_tell_shows_what_is_known_of_the_batch_sizes():
     text = screen(cannot_tell_advice())
 
-    assert "× best" in text
+    assert "█" in text
     assert "paste:" not in text
-    assert "--budget 12m" in text
+    assert "batchlab advise made-up --budget 12m" in map(str.strip, text.splitlines())
 
 
 def test_a_percent_sign_stays_with_its_number():

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from batchlab.report.parts.palette import looks
+from batchlab.report.parts.palette import looks, part_looks
 
 LIGHT_GROUND, DARK_GROUND = "#ffffff", "#15181d"
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
@@ -112,3 +112,37 @@ def test_twenty_more_batch_sizes_still_differ():
 
 def test_full_batch_is_named_so():
     assert looks([4096], n_train=4096)[0].label == "4096 (full)"
+
+
+PARTS = part_looks((8, 32, 64, 1024), n_train=50_000, named=1024, yours=64, usual=(32,))
+
+
+def test_each_part_in_an_answer_has_its_colour_whatever_the_batch_size() -> None:
+    others = part_looks((1, 2, 3, 4), n_train=50_000, named=1, yours=4, usual=(2,))
+
+    assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
+    assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}
+
+
+def test_what_is_named_and_yours_at_once_is_drawn_as_named() -> None:
+    (look,) = part_looks([64], n_train=50_000, named=64, yours=64)
+
+    assert look.part == "named"
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_parts_can_be_told_apart_by_colour(scheme, sight) -> None:
+    colours = [getattr(look, scheme) for look in PARTS]
+
+    differences = [
+        math.dist(lab(one, sight), lab(other, sight))
+        for one, other in itertools.combinations(colours, 2)
+    ]
+
+    assert min(differences) >= 15
+
+
+@pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT_GROUND), ("dark", DARK_GROUND)])
+def test_every_part_stands_out_from_its_ground(scheme, ground) -> None:
+    assert min(contrast(getattr(look, scheme), ground) for look in PARTS) >= 3

@@ -11,9 +11,10 @@ from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
-from batchlab.report.advice.rows import advice_looks, drawn_looks
+from batchlab.report.advice.rows import advice_looks, drawn_looks, named_looks
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import advice_sentences
+from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import (
     candidates_table,
     cost_table,
@@ -27,7 +28,6 @@ from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
-from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
 
@@ -54,22 +54,30 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     """
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     answer = said.pop("answer")
+    # What is read first: why in numbers, or why it is open.
+    lead = said.pop("why", None) or said.pop("how sure", None)
+    first, *others = figures = _figures(advice, study, profile)
     return render_page(
         "advice.html.j2",
         study=study,
         environment=study_environment(study),
-        figures=(figures := _figures(advice, study, profile)),
+        figures=figures,
         looks=(looks := advice_looks(advice, study)),
         advice=advice,
         answer=answer,
-        settings=_settings(advice),
+        lead=lead,
+        first=first,
+        compared=side_by_side(advice),
+        follow_up=said.pop("what would settle it", None),
         caveats=[whole_sentence(caveat) for caveat in advice.caveats],
         summary=_summary(advice),
         findings=[(topic, [sentence]) for topic, sentence in said.items()],
         expected=None if advice.expected is None else expected_table(advice.expected),
         paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
-        shown=figures,
-        legends={figure.key: drawn_looks(looks, figure.rows) for figure in figures},
+        shown=others,
+        legends={
+            figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures
+        },
         cost=cost_table(advice, study),
         cost_words=_cost_words(advice),
         tried=tried_table(advice),
@@ -88,23 +96,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
             ),
         ),
     )
-
-
-def _settings(advice: Advice) -> list[tuple[str, str]]:
-    """What to set, by name."""
-    found = advice.recommendation
-    if found is None:
-        return []
-    rows = [(text("batch size"), str(found.batch_size))]
-    if found.accumulation_steps > 1:
-        rows.append(
-            (text("micro-batches"), f"{found.accumulation_steps} × {found.micro_batch_size}")
-        )
-    rows.append((text("learning rate"), quantity_text("learning_rate", found.learning_rate)))
-    if found.cool_down:
-        to_zero = text("over the last {part:percent}", part=found.cool_down)
-        rows.append((text("rate falls to zero"), to_zero))
-    return rows
 
 
 def _summary(advice: Advice) -> str:

@@ -9,22 +9,30 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import Row
-from batchlab.report.parts.palette import Look, looks
+from batchlab.report.parts.palette import Look, Part, part_looks
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
 
+HABIT = (16, 32, 64, 128)  # the batch sizes people take without measuring
 _FRESH = ("value", "verify")
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
-    """How the batch sizes are drawn of which anything was measured."""
+    """How the batch sizes are drawn of which anything was measured: by their part."""
     sizes = [
         candidate.batch_size
         for candidate in advice.candidates
         if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
     ]
     sizes += [tried.batch_size for tried in advice.tried]
-    return looks([*sizes, advice.reference.batch_size], n_train=study.workload.n_train)
+    named = advice.recommendation or advice.provisional
+    return part_looks(
+        [*sizes, advice.reference.batch_size],
+        n_train=study.workload.n_train,
+        named=None if named is None else named.batch_size,
+        yours=advice.reference.batch_size,
+        usual=HABIT,
+    )
 
 
 def label_of(looks: Iterable[Look], batch_size: int) -> str:
@@ -42,6 +50,31 @@ def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...
     """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
     drawn = {row["batch"] for row in rows if "batch" in row}
     return tuple(look for look in looks if look.label in drawn) or looks
+
+
+def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
+    """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
+    together: dict[Part, list[Look]] = {}
+    for look in looks:
+        together.setdefault(look.part or "other", []).append(look)
+    names: dict[Part, str] = {
+        "named": text("recommended") if advice.recommendation else text("best so far"),
+        "yours": text("yours") if advice.stand_in_for is None else text("stand-in for yours"),
+        "usual": text("usual"),
+        "other": text("others"),
+    }
+    return [
+        (
+            together[part][0],
+            text(
+                "{part}: {sizes}",
+                part=name,
+                sizes=", ".join(look.label for look in together[part]),
+            ),
+        )
+        for part, name in names.items()
+        if part in together
+    ]
 
 
 def candidate_kind(candidate: Candidate) -> str:
@@ -127,8 +160,12 @@ def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
         looks: of the batch sizes on the axis, ascending.
     """
     places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
+    edges = {0: "left", len(looks) - 1: "right"}
 
-    def side(row: Row) -> str:
-        return "left" if 2 * places[row["batch_size"]] < len(looks) else "right"
+    def side(row: Row) -> str | None:
+        place = places[row["batch_size"]]
+        if row["kind"] == "named":  # in the middle of its mark where it has room
+            return edges.get(place)
+        return "left" if 2 * place < len(looks) else "right"
 
     return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration
 from batchlab.records.reason import Reason
 from batchlab.records.study import Study
+from batchlab.report.advice.bars import bars
 from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import advice_sentences
+from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import Sentence
@@ -24,18 +25,17 @@ from batchlab.words.reasons import reason_text
 WIDTH = 100
 MOST_LINES = 40
 _LABEL_WIDTH = 15
+_LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
 _NO_BREAK = "\u00a0"
 
 # Which sentences stand on the screen beside the answer; the page has all of them.
 _TOPICS = (
-    "why",
     "how sure",
     "what would settle it",
     "also fine",
     "where it ends",
     "gain",
     "of it from the batch size",
-    "habit",
     "when to stop",
     "pay-back",
 )
@@ -58,25 +58,37 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         Caveats that have no room are counted.
     """
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
-    parts = [_wrapped(str(said["answer"]))]
-    if advice.recommendation is not None:
-        parts.append(_settings(advice.recommendation))
-    if advice.expected is not None:
+    first = [*_wrapped(str(said["answer"]))]
+    if (lead := said.pop("why", None)) is not None:
+        first += _wrapped(str(lead))
+    parts = [first]
+    if (compared := side_by_side(advice)) is not None:
+        parts.append(compared.to_text().splitlines())
+    elif advice.expected is not None:
         parts.append(expected_table(advice.expected).to_text().splitlines())
     if advice.missing is None:
         said.pop("how sure", None)  # the bounds below say it
-    parts.append(_findings(said))
+    found = _findings(said)
+    paste = []
     if advice.recommendation is not None:
-        paste = (f"  {line}" for line in script_lines(advice.recommendation))
-        parts.append([text("paste:"), *paste])
+        paste = [
+            text("paste:"),
+            *(f"  {line}" for line in script_lines(advice.recommendation)),
+        ]
     last = _cost(advice, report, has_model="trained model" in said)
-    table = [] if advice.recommendation else candidates_table(advice).to_text().splitlines()
-    room = MOST_LINES - sum(len(part) + 1 for part in parts if part) - len(last)
-    caveats = _caveats(advice.caveats, most=room - 1)
-    room -= len(caveats) + 1 if caveats else 0
-    if table and len(table) < room:
-        parts.append(table)
-    parts += [caveats, last]
+
+    def room() -> int:
+        taken = sum(len(part) + 1 for part in (*parts, found, paste) if part)
+        return MOST_LINES - taken - len(last)
+
+    # What has no room is on the page.
+    picture = bars(advice)
+    if not picture and advice.recommendation is None:
+        picture = candidates_table(advice).to_text().splitlines()
+    if len(picture) + _LEAST_CAVEATS < room():
+        parts.append(picture)
+    caveats = _caveats(advice.caveats, most=room() - 1)
+    parts += [found, paste, caveats, last]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -90,29 +102,6 @@ def explain_text(advice: Advice) -> str:
         f"{reason_text(step.did)}: {reason_text(step.why)}\n"
         for step in advice.steps
     )
-
-
-def _settings(found: Configuration) -> list[str]:
-    """What to set, a line each."""
-    micro = text("whole")
-    if found.accumulation_steps > 1:
-        micro = text(
-            "{n} micro-batches of {size}",
-            n=found.accumulation_steps,
-            size=found.micro_batch_size,
-        )
-    rows = [
-        (text("batch size"), f"{found.batch_size} ({micro})"),
-        (text("learning rate"), _rate(found)),
-    ]
-    return [f"{name:<{_LABEL_WIDTH}} {value}" for name, value in rows]
-
-
-def _rate(found: Configuration) -> str:
-    rate = quantity_text("learning_rate", found.learning_rate)
-    if not found.cool_down:
-        return rate
-    return text("{rate}, to zero over the last {part:percent}", rate=rate, part=found.cool_down)
 
 
 def _findings(said: dict[str, Sentence]) -> list[str]:

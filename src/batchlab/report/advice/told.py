@@ -49,14 +49,14 @@ class Told:
         """That what was asked is open."""
         return {
             "time": text(
-                "Which batch size gives the least time to {target} is open.", target=self.target
+                "Still open: which batch size gives the least time to {target}.", target=self.target
             ),
             "samples": text(
-                "Which batch size is the largest that still needs few samples to {target} is open.",
+                "Still open: which batch size is the largest that needs few samples to {target}.",
                 target=self.target,
             ),
             "quality": text(
-                "Which batch size gives the best validation {metric} is open.",
+                "Still open: which batch size gives the best validation {metric}.",
                 metric=self.workload.metrics[0].name,
             ),
         }[self.advice.objective]

@@ -1,11 +1,14 @@
-"""Palette: which colour, dash and point shape stands for which batch size."""
+"""Palette: which colour, dash and point shape stands for which batch size, or for its part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from batchlab.words.catalogue import text
+
+Part = Literal["named", "yours", "usual", "other"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +22,7 @@ class Look:
         dark: colour on a dark ground.
         dash: lengths of dashes and gaps of its lines in pixels; empty: a solid line.
         shape: the Vega name of its points' shape.
+        part: the part it plays in an answer, where that and not its size is what colours tell.
     """
 
     batch_size: int
@@ -27,11 +31,12 @@ class Look:
     dark: str
     dash: tuple[int, ...]
     shape: str
+    part: Part | None = None
 
     @property
     def css_name(self) -> str:
         """The CSS variable that holds its colour in the reader's colour scheme."""
-        return f"--batch-{self.batch_size}"
+        return f"--batch-{self.part or self.batch_size}"
 
 
 # Three batch sizes keep their colours in every report: 64 orange, 256 green, 1024 lilac.
@@ -81,7 +86,7 @@ def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
         found.append(
             Look(
                 batch_size=batch_size,
-                label=text("{n} (full)", n=batch_size) if full else str(batch_size),
+                label=_label(batch_size, n_train),
                 light=light,
                 dark=dark,
                 dash=dash,
@@ -89,3 +94,53 @@ def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
             )
         )
     return tuple(found)
+
+
+# Light, dark, dash and shape.
+_PARTS: dict[Part, tuple[str, str, tuple[int, ...], str]] = {
+    "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
+    "yours": ("#D06000", "#FF9A3D", (7, 3), "square"),
+    "usual": ("#2135C2", "#7C86FF", (2, 2), "circle"),
+    "other": ("#66707C", "#98A3B0", (2, 2), "circle"),
+}
+
+
+def part_looks(
+    batch_sizes: Iterable[int],
+    *,
+    n_train: int,
+    named: int | None,
+    yours: int,
+    usual: Container[int] = (),
+) -> tuple[Look, ...]:
+    """How each batch size is drawn by its part in an answer, in ascending order.
+
+    Args:
+        batch_sizes: the batch sizes of a study; repeated ones count once.
+        n_train: examples in the training set: that batch size is the full batch.
+        named: what the answer names; None: nothing.
+        yours: the batch size of the reference.
+        usual: those that people take without measuring.
+    """
+    found = []
+    for batch_size in sorted(set(batch_sizes)):
+        part: Part = "usual" if batch_size in usual else "other"
+        if batch_size in (named, yours):
+            part = "named" if batch_size == named else "yours"
+        light, dark, dash, shape = _PARTS[part]
+        found.append(
+            Look(
+                batch_size=batch_size,
+                label=_label(batch_size, n_train),
+                light=light,
+                dark=dark,
+                dash=dash,
+                shape=shape,
+                part=part,
+            )
+        )
+    return tuple(found)
+
+
+def _label(batch_size: int, n_train: int) -> str:
+    return text("{n} (full)", n=batch_size) if batch_size == n_train else str(batch_size)

@@ -48,7 +48,8 @@ def html_page(study: Study) -> str:
         environment=study_environment(study),
         final_metrics=FINAL_METRICS,
         figures=figures,
-        looks=figure_looks(study),
+        looks=(looks := figure_looks(study)),
+        legend=[(look, look.label) for look in looks],
         findings=_findings(sentences(study, plateaus)),
         summary=trial_counts(study),
         switched=[

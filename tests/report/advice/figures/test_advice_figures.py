@@ -187,9 +187,11 @@ def test_what_is_named_for_now_has_a_ring_too():
     half_the_rate = figures(replace(raced, provisional=unseen))["a"]
     settled = figures(replace(ADVICE, recommendation=None, provisional=ADVICE.recommendation))["a"]
 
-    for figure in (after_a_race, half_the_rate, settled):
-        (place,) = rows(figure, "place")
-        assert place["text"] == "named for now"
+    for figure in (after_a_race, settled):
+        (named,) = rows(figure, "named")
+        assert named["text"].startswith("best so far: ")
+    (place,) = rows(half_the_rate, "place")
+    assert place["text"] == "best so far"
     runs = [row["mean"] for row in rows(after_a_race, "run") if row["batch_size"] == 256]
     ringed = [row["mean"] for row in rows(after_a_race, "ring")]
     assert ringed
@@ -197,7 +199,7 @@ def test_what_is_named_for_now_has_a_ring_too():
     assert rows(half_the_rate, "ring") == []  # nothing was run at that rate
     (ring,) = rows(settled, "ring")
     assert ring["mean"] == rows(figures(ADVICE)["a"], "ring")[0]["mean"]
-    assert any("named for now" in note for note in settled.notes)
+    assert any("best so far" in note for note in settled.notes)
 
 
 def test_words_in_a_chart_lie_on_the_side_that_has_room():

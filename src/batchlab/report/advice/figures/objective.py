@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, RateTried
+from batchlab.advice.parts import Candidate, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words, share_text
 from batchlab.report.advice.reason_clause import with_a_capital
@@ -26,6 +27,7 @@ from batchlab.report.advice.rows import (
     with_sides,
 )
 from batchlab.report.advice.tables import candidates_table
+from batchlab.report.advice.told import is_same
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
@@ -40,6 +42,7 @@ from batchlab.report.parts.figure import (
     with_room,
 )
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
@@ -169,34 +172,53 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
     for run in runs:
         yield {**base, **run.as_row("as_is")}
+    yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")
+    highest = max(runs, key=lambda run: run.shown)
     yield {
         **base,
         "kind": "words",
-        "mean": rounded(max(run.shown for run in runs)),
-        "text": reference_words(advice).configuration,
+        "mean": rounded(highest.shown),
+        "text": _with_value(advice, yours, [run.shown for run in runs if not run.is_bound]),
     }
 
 
 def _named(advice: Advice, study: Study) -> Iterator[Row]:
-    """What the answer names: its place, and a ring around its figure, or those of its runs."""
+    """What the answer names: a ring around its figure, or those of its runs, and its value."""
     found = advice.recommendation or advice.provisional
     if found is None:
         return
     looks, size = advice_looks(advice, study), found.batch_size
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
-    is_certain = advice.recommendation is not None
-    named = text("recommended") if is_certain else text("named for now")
-    yield {**base, "kind": "place", "text": named}
-    candidate = advice.candidate(size)
-    if candidate is None:
+    shown = _named_figures(advice, found)
+    for figure in shown:
+        yield {**base, "kind": "ring", "mean": rounded(figure)}
+    if is_same(found, advice.reference):
         return
+    named = text("recommended") if advice.recommendation else text("best so far")
+    if shown:
+        label = _with_value(advice, named, shown)
+        yield {**base, "kind": "named", "mean": rounded(max(shown)), "text": label}
+    else:
+        yield {**base, "kind": "place", "text": named}
+
+
+def _named_figures(advice: Advice, found: Configuration) -> list[float]:
+    candidate = advice.candidate(found.batch_size)
+    if candidate is None:
+        return []
     cost = objective_words(advice).shown_estimate(candidate.cost).estimate
     if cost is not None and has_rate_of(candidate, found):
-        yield {**base, "kind": "ring", "mean": rounded(cost)}
-        return
-    for figure in _figures(advice, candidate, runs_of(advice, size, found.learning_rate)):
-        if not figure.is_bound:
-            yield {**base, "kind": "ring", "mean": rounded(figure.shown)}
+        return [cost]
+    runs = runs_of(advice, found.batch_size, found.learning_rate)
+    return [each.shown for each in _figures(advice, candidate, runs) if not each.is_bound]
+
+
+def _with_value(advice: Advice, name: str, shown: list[float]) -> str:
+    """A name with its figure, "yours: 13.2 s"; of several runs their mean."""
+    if not shown:
+        return text("{name}: target not reached", name=name)
+    value = quantity_text(objective_words(advice).quantity, statistics.fmean(shown))
+    return text("{name}: {value}", name=name, value=value)
 
 
 def _words(advice: Advice, known: list[Candidate], rows: tuple[Row, ...]) -> str:
@@ -242,7 +264,7 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         own = reference_words(advice).configuration
         yield text("×: {own}, at its own learning rate, one mark a seed.", own=own)
     if "ring" in kinds and advice.recommendation is None:
-        yield text("A ring marks what is named for now.")
+        yield text("A ring marks what is best so far.")
     if "bound" in kinds:
         yield text("↑: it had not reached the target by then; the figure is larger than this.")
 

@@ -77,7 +77,8 @@ def missing(told: Told) -> Sentence | None:
     advice = told.advice
     if advice.verdict not in ("better", "cannot_tell"):
         return None
-    parts, options = [], {}
+    parts: list[str] = []
+    options: dict[str, str] = {}
     # The reason is in the answer: what it says is not said again.
     if advice.missing is not None and not advice.reason.quotes(advice.missing):
         parts.append(text("Missing: {missing}.", missing=clause(advice.missing)))

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import MORE_ERRORS, Ending, Endings
+from batchlab.advice.parts import MORE_ERRORS, Endings
+from batchlab.report.advice.end_text import end_text
 from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told, is_same
@@ -37,8 +38,8 @@ def ending(told: Told) -> Sentence | None:
             if constant.verdict == "worse"
             else text("it may end worse"),
             metric=constant.metric,
-            end=_end_text(constant, constant.recommended),
-            other=_end_text(constant, constant.compared_with),
+            end=end_text(constant, constant.recommended),
+            other=end_text(constant, constant.compared_with),
             part=endings.recommended.cool_down,
             epochs=endings.recommended.epochs,
             cooled=_ends(told.advice, endings),
@@ -62,15 +63,9 @@ def _ends(advice: Advice, endings: Endings) -> str:
         "{named} ends at {metric} {end}{others}",
         named=named,
         metric=endings.metric,
-        end=_end_text(endings, mine),
+        end=end_text(endings, mine),
         others="".join(f", {other}" for other in _others(advice, endings)),
     )
-
-
-def _end_text(endings: Endings, found: Ending) -> str:
-    """The mean end of a configuration that has one, as finely as the margin asks for."""
-    decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
-    return number_text(found.mean, f".{decimals}f")
 
 
 def trained_model(told: Told) -> Sentence | None:
@@ -102,7 +97,7 @@ def _others(advice: Advice, endings: Endings) -> Iterator[str]:
         as_it_is = other is endings.reference
         name = reference_words(advice).configuration if as_it_is else tuned
         if other.found:
-            end = _end_text(endings, other)
+            end = end_text(endings, other)
             yield text("{configuration} at {end}", configuration=name, end=end)
         else:
             yield text("{configuration} was not trained to its end", configuration=name)

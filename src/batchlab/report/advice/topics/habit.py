@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
+from batchlab.report.advice.rows import HABIT
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.words.catalogue import listing, plural, text
 from batchlab.words.message import N_
-
-HABIT = (16, 32, 64, 128)  # the batch sizes people take without measuring
 
 
 def habit(told: Told) -> Sentence | None:

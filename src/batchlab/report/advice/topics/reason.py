@@ -1,4 +1,4 @@
-"""Why the recommendation is faster, in numbers: how many steps it takes, and how long each one is."""
+"""Why the recommendation is faster: how many steps it takes, and how long each one is."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ rows say their kind in a field:
     open   an estimate without runs of its own   line   a line a batch size
     lost   a run that ended badly, at the top    as_is  a run of the reference as it is
     ring   what is recommended                   words  a few words at a place
+    named  the same in words, above its mark
     curve  a run along training, by `series`     joined a line a seed through its runs
 
 The rows of a sweep are told apart by what they hold:
@@ -199,9 +200,24 @@ def _words(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     """Words beside a place, on the side that has room."""
     return [
         chart.transform_filter(f"datum.side == '{side}'")
-        .mark_text(color=style.canvas.text, fontSize=11, align=side, baseline="middle", dx=dx)
+        .mark_text(color=style.canvas.text, fontSize=12, align=side, baseline="middle", dx=dx)
         .encode(text="text:N")
         for side, dx in _SIDES
+    ]
+
+
+def _named(chart: alt.Chart, style: Style) -> list[alt.Chart]:
+    """Words that catch the eye, above their mark, with `side` at the frame's edge."""
+    edges: tuple[tuple[Literal["left", "right", "center"], str], ...] = (
+        ("left", "datum.side == 'left'"),
+        ("right", "datum.side == 'right'"),
+        ("center", "!isValid(datum.side)"),
+    )
+    return [
+        chart.transform_filter(is_there)
+        .mark_text(color=style.canvas.text, fontSize=13, fontWeight="bold", align=align, dy=-20)
+        .encode(text="text:N")
+        for align, is_there in edges
     ]
 
 
@@ -356,6 +372,7 @@ _DRAWN: tuple[tuple[str, Draw], ...] = (
     ("as_is", _as_is),
     ("ring", _ring),
     ("words", _words),
+    ("named", _named),
     ("curve", _curve),
     ("seeds", _seeds),
     ("marks", _marks),

@@ -1,0 +1,89 @@
+"""Bars: the objective's figure by batch size, drawn in characters for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Candidate
+from batchlab.report.advice.objective_words import objective_words, target_text
+from batchlab.report.advice.reason_clause import with_a_capital
+from batchlab.report.advice.rows import has_rate_of
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.catalogue import text
+
+_LONGEST = 44  # characters
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    batch_size: int
+    figure: float
+    note: str
+
+
+def bars(advice: Advice) -> list[str]:
+    """A title and a bar a batch size, from 0 on, so that lengths can be compared.
+
+    Returns:
+        Nothing for a metric, whose differences such bars would hide, or of fewer than two figures.
+    """
+    found = list(_bars(advice))
+    if advice.target is None or advice.objective == "quality" or len(found) < 2:
+        return []
+    words = objective_words(advice)
+    title = text(
+        "{figure}, {target}, by batch size:",
+        figure=with_a_capital(words.figure_text),
+        target=target_text(advice.target),
+    )
+    longest = max(bar.figure for bar in found)
+    values = [quantity_text(words.quantity, bar.figure) for bar in found]
+    wide = max(map(len, values))
+    lines = [
+        f"{bar.batch_size:>7}  {_drawn(bar.figure / longest):<{_LONGEST}}  {value:>{wide}}  "
+        f"{bar.note}".rstrip()
+        for bar, value in zip(found, values, strict=True)
+    ]
+    return [title, *lines]
+
+
+def _bars(advice: Advice) -> Iterator[_Bar]:
+    yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")
+    for candidate in advice.candidates:
+        cost = candidate.cost.estimate
+        if cost is None:
+            continue
+        is_own = candidate.batch_size == advice.reference.batch_size
+        at_own_rate = is_own and has_rate_of(candidate, advice.reference)
+        if is_own and not at_own_rate and (own := _reference_figure(advice)) is not None:
+            yield _Bar(candidate.batch_size, own, yours)
+        yield _Bar(candidate.batch_size, cost, yours if at_own_rate else _note(advice, candidate))
+
+
+def _reference_figure(advice: Advice) -> float | None:
+    """Of the configuration as it is: so many times that of what is recommended."""
+    found = advice.recommendation
+    candidate = None if found is None else advice.candidate(found.batch_size)
+    if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
+        return None
+    return advice.gain.estimate * candidate.cost.estimate
+
+
+def _note(advice: Advice, candidate: Candidate) -> str:
+    named = advice.recommendation or advice.provisional
+    if named is not None and named.batch_size == candidate.batch_size:
+        if not has_rate_of(candidate, named):
+            return ""
+        return text("recommended") if advice.recommendation else text("best so far")
+    if candidate.batch_size == advice.reference.batch_size:
+        return text("at its own tuned rate")
+    return ""
+
+
+def _drawn(share: float) -> str:
+    """A bar as long as that share of the longest, in eighths of a character; never nothing."""
+    eighths = max(1, round(share * _LONGEST * 8))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

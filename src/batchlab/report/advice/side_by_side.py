@@ -1,0 +1,127 @@
+"""SideBySide: what the user has beside what is named: settings, time, quality and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Configuration, Ending
+from batchlab.records.estimate import Estimate
+from batchlab.report.advice.end_text import end_text
+from batchlab.report.advice.objective_words import objective_words, target_text
+from batchlab.report.advice.told import is_same
+from batchlab.report.parts.estimate_text import interval_only_text
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.table import Column, Table
+from batchlab.words.catalogue import number_text, text
+from batchlab.words.numbers import UNKNOWN
+
+_Row = tuple[str, str, str]
+
+
+def side_by_side(advice: Advice) -> Table | None:
+    """What changes, and what of it comes out; None: nothing else than the user's own is named."""
+    named = advice.recommendation or advice.provisional
+    if named is None or is_same(named, advice.reference):
+        return None
+    yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")
+    certain = text("recommended") if advice.recommendation else text("best so far")
+    return Table(
+        caption=text("What changes"),
+        columns=(
+            Column(key="quantity", quantity="", label=" "),
+            Column(key="yours", quantity="", label=yours),
+            Column(key="named", quantity="", label=certain),
+        ),
+        rows=tuple(_rows(advice, named)),
+    )
+
+
+def _rows(advice: Advice, named: Configuration) -> Iterator[_Row]:
+    own = advice.reference
+    yield text("batch size"), str(own.batch_size), _batch_size(named)
+    yield text("learning rate"), _rate(own), _rate(named)
+    yield from _cost(advice) if advice.objective != "quality" else _quality(advice, named)
+    yield from _end(advice, named)
+    yield from _memory(advice, named)
+
+
+def _batch_size(found: Configuration) -> str:
+    if found.accumulation_steps == 1:
+        return str(found.batch_size)
+    return text(
+        "{size} ({n} × {micro})",
+        size=found.batch_size,
+        n=found.accumulation_steps,
+        micro=found.micro_batch_size,
+    )
+
+
+def _rate(found: Configuration) -> str:
+    rate = number_text(found.learning_rate, "rate")
+    if not found.cool_down:
+        return rate
+    return text("{rate}, to 0 over the last {part:percent}", rate=rate, part=found.cool_down)
+
+
+def _cost(advice: Advice) -> Iterator[_Row]:
+    """The figure that was asked to be least: of the user's own it is so many times the other."""
+    expected, gain = advice.expected, advice.gain
+    if expected is None or advice.target is None:
+        return
+    words = objective_words(advice)
+    is_time = advice.objective == "time"
+    found = expected.time_to_target_s if is_time else expected.samples_to_target
+    if found.estimate is None:
+        return
+    yours = UNKNOWN
+    if gain.estimate is not None:
+        yours = quantity_text(words.quantity, gain.estimate * found.estimate)
+    elif gain.low is not None:
+        least = quantity_text(words.quantity, gain.low * found.estimate)
+        yours = text("at least {least}", least=least)
+    label = text("{figure}, {target}", figure=words.figure_text, target=target_text(advice.target))
+    yield label, yours, _with_interval(words.quantity, found)
+
+
+def _quality(advice: Advice, named: Configuration) -> Iterator[_Row]:
+    """The metric itself; of the user's own the distance from perfect is so many times as large."""
+    candidate, words = advice.candidate(named.batch_size), objective_words(advice)
+    if candidate is None or candidate.cost.estimate is None:
+        return
+    ratio = advice.gain.estimate
+    yours = UNKNOWN
+    if ratio is not None:
+        yours = quantity_text(words.quantity, words.shown(ratio * candidate.cost.estimate))
+    shown = words.shown_estimate(candidate.cost)
+    yield words.figure_text, yours, _with_interval(words.quantity, shown)
+
+
+def _with_interval(name: str, found: Estimate) -> str:
+    value, interval = quantity_text(name, found.estimate), interval_only_text(name, found)
+    return text("{value} ({interval})", value=value, interval=interval) if interval else value
+
+
+def _end(advice: Advice, named: Configuration) -> Iterator[_Row]:
+    """Where whole trainings end, of what is named if it was followed to its end."""
+    endings = advice.endings
+    if endings is None:
+        return
+    followed = (endings.recommended, endings.reference, endings.reference_tuned)
+    own = next((each for each in followed if each is not None and is_same(each, named)), None)
+    if own is None or not own.found:
+        return
+
+    def shown(ending: Ending) -> str:
+        return end_text(endings, ending) if ending.found else UNKNOWN
+
+    label = text("{metric} after {epochs:.3g} epochs", metric=endings.metric, epochs=own.epochs)
+    yield label, shown(endings.reference), shown(own)
+
+
+def _memory(advice: Advice, named: Configuration) -> Iterator[_Row]:
+    found = [advice.candidate(each.batch_size) for each in (advice.reference, named)]
+    peaks = [None if each is None else each.peak_bytes for each in found]
+    if peaks[1] is not None:
+        yours, other = (quantity_text("peak_bytes", peak) for peak in peaks)
+        yield text("peak memory"), yours, other
