@@ -2,7 +2,7 @@
 
 Three built-in kinds of model and three unlike them, four batch sizes each. Every row is three
 profiles, each with predictions of its own: what a step takes differs from process to process too.
-Takes about five minutes and prints a Markdown table.
+Takes about ten minutes and prints a Markdown table.
 """
 
 from __future__ import annotations
