@@ -26,6 +26,9 @@ EPOCH = ["--epochs", "1"]
     ("arguments", "told"),
     [
         ("sweep mine.py:workload --epoch 3", "No such option '--epoch'"),
+        ("sweep mine.py:workload --lr 0.1", "'--lr'. Did you mean '--learning-rates'?"),
+        ("sweep mine.py:workload --bs 64", "'--bs'. Did you mean '--batch-sizes'?"),
+        ("profile mine.py:workload --lr 0.1", "No such option '--lr'."),
         ("sweep mine.py:workload extra", "unexpected extra argument (extra)"),
         ("sweep mine.py:workload --batch-sizes 0", "batch size '0': expected whole numbers"),
         ("sweep mine.py:workload --batch-sizes=-64", "batch size '-64': expected whole numbers"),

@@ -85,12 +85,35 @@ def test_an_advice_is_shown_with_its_verdict_and_what_to_set() -> None:
     assert all(reason_text(caveat).rstrip(".")[1:] in words for caveat in advice.caveats)
 
 
+def test_an_advice_begins_with_why_yours_beside_it_and_bars() -> None:
+    words = shape(made_up_advice()._repr_html_()).words
+
+    order = [
+        "A batch 16 times as large",
+        "13.2 s",
+        "1.28 s (1.21 s to 1.34 s)",
+        "██",
+        "Target: validation accuracy",
+    ]
+    places = [words.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_an_open_advice_begins_with_the_best_so_far() -> None:
+    found = made_up_advice().recommendation
+    advice = replace(KINDS["cannot_tell"](), provisional=found)
+
+    words = shape(advice._repr_html_()).words
+
+    assert words.split(":")[0].strip() == "Not settled; best so far"
+
+
 def test_an_advice_that_cannot_tell_says_so_and_what_is_missing() -> None:
     advice = KINDS["cannot_tell"]()
 
     words = shape(advice._repr_html_()).words
 
-    assert "Can't tell" in words
+    assert "Not settled" in words
     assert "Recommended" not in words
     assert reason_text(advice.missing) in words
 

@@ -100,7 +100,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        return _refused(f"{_one_line(error.format_message())} ({_help_of(error)})", 2)
+        return _refused(f"{_one_line(_said(error))} ({_help_of(error)})", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)
     except BatchlabError as error:
@@ -114,6 +114,30 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     return code if isinstance(code, int) else 0
+
+
+# What other programs call it; click itself finds what is spelled alike.
+_ELSEWHERE = {
+    "--lr": "--learning-rates",
+    "--rate": "--learning-rates",
+    "--bs": "--batch-sizes",
+    "--sizes": "--batch-sizes",
+    "--time": "--budget",
+    "--goal": "--target",
+    "--out": "--report",
+    "--output": "--report",
+    "--db": "--store",
+    "--gpu": "--device",
+}
+
+
+def _said(error: click.ClickException) -> str:
+    """The error's words; of an option by another program's name what the command has for it."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        meant = _ELSEWHERE.get(error.option_name)
+        if any(meant in parameter.opts for parameter in error.ctx.command.params):
+            return f"{error.message.rstrip('.')}. Did you mean {meant!r}?"
+    return error.format_message()
 
 
 def _refused(line: str, code: int) -> int:

@@ -11,10 +11,13 @@ from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import PointsFit
 from batchlab.measurements.noise import Noise
 from batchlab.profiling.profile import Profile
+from batchlab.report.advice.bars import bars
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
+from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.advice.text import cost_text
+from batchlab.report.advice.topics.reason import why_in_numbers
 from batchlab.report.fit.text import across_text, group_facts, group_name, group_table, method_text
 from batchlab.report.noise.tables import noise_table
 from batchlab.report.noise.text import noise_facts, noise_title
@@ -29,7 +32,7 @@ _VERDICTS = {
     "recommend": N_("Recommended"),
     "better": N_("Better than yours, perhaps not the best"),
     "indifferent": N_("It does not matter within these; with the least memory"),
-    "cannot_tell": N_("Can't tell"),
+    "cannot_tell": N_("Not settled"),
 }
 
 
@@ -40,6 +43,7 @@ class _Part:
     title: str = ""
     facts: tuple[str, ...] = ()
     table: Table | None = None
+    drawing: tuple[str, ...] = ()
 
 
 def notebook_view(shown: object) -> str:
@@ -69,7 +73,12 @@ def _parts(shown: object) -> Iterator[_Part]:
 
 @_parts.register
 def _(shown: Advice) -> Iterator[_Part]:
-    yield _Part(title=_answer(shown), facts=tuple(_advice_facts(shown)))
+    lead = why_in_numbers(shown)
+    yield _Part(
+        title=_answer(shown), facts=() if lead is None else (lead,), table=side_by_side(shown)
+    )
+    yield _Part(drawing=tuple(bars(shown)))
+    yield _Part(facts=tuple(_advice_facts(shown)))
     if shown.expected is not None:
         yield _Part(table=expected_table(shown.expected))
     yield _Part(table=candidates_table(shown))
@@ -79,8 +88,10 @@ def _(shown: Advice) -> Iterator[_Part]:
 
 def _answer(advice: Advice) -> str:
     """The verdict, with what to set where there is anything."""
-    found = advice.recommendation
+    found = advice.recommendation or advice.provisional
     verdict = text(_VERDICTS[advice.verdict])
+    if found is not None and advice.recommendation is None:
+        verdict = text("Not settled; best so far")
     if found is None:
         return verdict
     pieces = ""

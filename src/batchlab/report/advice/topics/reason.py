@@ -14,26 +14,32 @@ _SAME = 1.05
 
 
 def why(told: Told) -> Sentence | None:
-    """Steps and step time beside the configuration as it is; None: not known, or not surely less.
+    """Steps and step time beside the configuration as it is."""
+    said = why_in_numbers(told.advice)
+    return None if said is None else Sentence(topic=N_("why"), text=said)
+
+
+def why_in_numbers(advice: Advice) -> str | None:
+    """The same in words; None: not known, or the time is not surely less.
 
     The time to the target is steps times step time, so the ratio of the steps is that of the times
-    over that of the step times.
+    times that of the step times.
     """
-    advice, found = told.advice, told.advice.recommendation
+    found = advice.recommendation
     is_faster = advice.gain.low is not None and advice.gain.low > 1
     if found is None or found.cool_down or advice.objective != "time" or not is_faster:
         return None
     times_longer, gain = _step_time_ratio(advice), advice.gain.estimate
     if times_longer is None or gain is None:
         return None
-    said = text(
+    times_larger = found.batch_size / advice.reference.batch_size
+    return text(
         "{batch}{rate} needs {steps}{each}.",
-        batch=_batch(found.batch_size / advice.reference.batch_size),
+        batch=_batch(times_larger),
         rate=_rate(found.learning_rate / advice.reference.learning_rate),
         steps=_steps(gain * times_longer),
-        each="" if told.same_batch_size else _each(times_longer, gain * times_longer),
+        each="" if times_larger == 1 else _each(times_longer, gain * times_longer),
     )
-    return Sentence(topic=N_("why"), text=said)
 
 
 def _step_time_ratio(advice: Advice) -> float | None:
