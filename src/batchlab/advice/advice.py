@@ -19,6 +19,7 @@ from batchlab.advice.parts import (
     TargetOrigin,
     Verdict,
 )
+from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
 from batchlab.records.notebook import ShownInNotebook
 from batchlab.records.quantities import Better
@@ -26,7 +27,7 @@ from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Advice(ShownInNotebook):
     """The answer to "which batch size should I use?".
 
@@ -109,6 +110,38 @@ class Advice(ShownInNotebook):
     budget_s: float
     trainings: float | None = None
     pay_back_runs: float | None = None
+
+    def __repr__(self) -> str:
+        """The verdict and what is named; the fields and `to_dict` have the rest."""
+        named = self.named
+        if named is None:
+            return f"Advice(verdict={self.verdict!r})"
+        part = "recommendation" if self.recommendation else "provisional"
+        return f"Advice(verdict={self.verdict!r}, {part}={named!r})"
+
+    @property
+    def named(self) -> Configuration | None:
+        """The recommendation, or where it cannot be told the best so far; None: neither."""
+        return self.recommendation or self.provisional
+
+    def apply(self, optimizer: Any) -> None:
+        """Set the learning rate of what is named in every group of an optimizer.
+
+        The batch size is your loader's, and a rate that falls (`cool_down`) your scheduler's.
+
+        Args:
+            optimizer: a PyTorch one, before the training.
+
+        Raises:
+            UsageError: nothing is named.
+        """
+        if self.named is None:
+            raise UsageError(
+                "this advice names no configuration: it can't be told; its `missing` says what "
+                "would settle it"
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = self.named.learning_rate
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints, described by docs/schema/advise.json, as plain dicts and lists.

@@ -215,7 +215,7 @@ def _end(ending: Ending) -> Estimate:
 
 def _at_most_worse(advice: Advice) -> float | None:
     """By how much what is named may be worse than the best, a fraction; None: not known."""
-    named = advice.recommendation or advice.provisional
+    named = advice.named
     candidate = None if named is None else advice.candidate(named.batch_size)
     high = None if candidate is None else candidate.relative.high
     return None if high is None else high - 1

@@ -97,7 +97,7 @@ def worth_in_trainings(asked: AdviceRequest, here: Profile, advice: Advice) -> R
         None: nothing is named, nothing like it was asked there, or how long a training takes was
         not seen.
     """
-    named = advice.recommendation or advice.provisional
+    named = advice.named
     if asked.objective != "time" or asked.target or asked.elsewhere or named is None:
         return None
     size = advice.reference.batch_size

@@ -70,7 +70,7 @@ def save_weights(
             f"study {shown.study_id} of {store} is no advice, so nothing is named in it whose "
             f"weights could be meant; run batchlab advise, or give the id of one with --study"
         )
-    named = shown.advice.recommendation or shown.advice.provisional
+    named = shown.advice.named
     if named is None:
         raise UsageError(
             f"the advice of study {shown.study.study_id} names no configuration, so it has no "

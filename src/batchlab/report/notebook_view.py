@@ -88,7 +88,7 @@ def _(shown: Advice) -> Iterator[_Part]:
 
 def _answer(advice: Advice) -> str:
     """The verdict, with what to set where there is anything."""
-    found = advice.recommendation or advice.provisional
+    found = advice.named
     verdict = text(_VERDICTS[advice.verdict])
     if found is not None and advice.recommendation is None:
         verdict = text("Not settled; best so far")

@@ -73,7 +73,7 @@ def _reference_figure(advice: Advice) -> float | None:
 
 
 def _note(advice: Advice, candidate: Candidate) -> str:
-    named = advice.recommendation or advice.provisional
+    named = advice.named
     if named is not None and named.batch_size == candidate.batch_size:
         if not has_rate_of(candidate, named):
             return ""

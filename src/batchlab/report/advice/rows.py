@@ -25,7 +25,7 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
         if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
     ]
     sizes += [tried.batch_size for tried in advice.tried]
-    named = advice.recommendation or advice.provisional
+    named = advice.named
     return part_looks(
         [*sizes, advice.reference.batch_size],
         n_train=study.workload.n_train,

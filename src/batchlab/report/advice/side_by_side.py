@@ -21,7 +21,7 @@ _Row = tuple[str, str, str]
 
 def side_by_side(advice: Advice) -> Table | None:
     """What changes, and what of it comes out; None: nothing else than the user's own is named."""
-    named = advice.recommendation or advice.provisional
+    named = advice.named
     if named is None or is_same(named, advice.reference):
         return None
     yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")

@@ -184,7 +184,7 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
 
 def _named(advice: Advice, study: Study) -> Iterator[Row]:
     """What the answer names: a ring around its figure, or those of its runs, and its value."""
-    found = advice.recommendation or advice.provisional
+    found = advice.named
     if found is None:
         return
     looks, size = advice_looks(advice, study), found.batch_size

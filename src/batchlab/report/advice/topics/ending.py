@@ -71,7 +71,7 @@ def _ends(advice: Advice, endings: Endings) -> str:
 def trained_model(told: Told) -> Sentence | None:
     """That a whole training with what is named is kept, and how to get its model."""
     advice = told.advice
-    named, endings = advice.recommendation or advice.provisional, advice.endings
+    named, endings = advice.named, advice.endings
     if named is None or endings is None:
         return None
     followed = (endings.recommended, endings.reference, endings.reference_tuned)

@@ -1,0 +1,52 @@
+"""An advice in Python: a short name for itself, and its rate set in an optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.reference.made_up_advice import cannot_tell_advice, made_up_advice
+
+from batchlab.errors import UsageError
+
+
+def two_groups() -> torch.optim.Optimizer:
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+    groups = [{"params": first.parameters()}, {"params": second.parameters(), "lr": 1.0}]
+    return torch.optim.SGD(groups, lr=0.01)
+
+
+def test_its_repr_names_the_verdict_and_the_configuration_alone() -> None:
+    said = repr(made_up_advice())
+
+    assert said.startswith("Advice(verdict='recommend', recommendation=Configuration(batch_size=")
+    assert len(said) < 200
+    assert repr(cannot_tell_advice()) == "Advice(verdict='cannot_tell')"
+
+
+def test_applied_the_rate_is_that_of_every_group() -> None:
+    optimizer = two_groups()
+
+    made_up_advice().apply(optimizer)
+
+    assert [group["lr"] for group in optimizer.param_groups] == [0.26, 0.26]
+
+
+def test_the_best_so_far_can_be_applied_too() -> None:
+    best = made_up_advice().recommendation
+    assert best is not None
+    optimizer = two_groups()
+
+    replace(cannot_tell_advice(), provisional=replace(best, learning_rate=0.5)).apply(optimizer)
+
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_without_a_configuration_nothing_is_applied() -> None:
+    optimizer = two_groups()
+
+    with pytest.raises(UsageError, match="names no configuration"):
+        cannot_tell_advice().apply(optimizer)
+
+    assert optimizer.param_groups[0]["lr"] == 0.01
