@@ -1,4 +1,4 @@
-"""The exponent of the generalised law."""
+"""The exponent of the generalized law."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from batchlab.laws.steps_to_target import fit_steps_to_target
 from batchlab.words.reasons import reason_text
 
 
-def test_points_on_the_generalised_law_give_the_exponent_back():
+def test_points_on_the_generalized_law_give_the_exponent_back():
     fit = fit_steps_to_target(on_the_law(WIDE, exponent=0.8))
 
     assert fit.exponent.estimate == pytest.approx(0.8, rel=1e-6)

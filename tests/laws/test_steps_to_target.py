@@ -110,7 +110,7 @@ def test_where_the_exponent_is_another_b_crit_is_told_and_what_only_the_law_has_
 
 
 @pytest.mark.parametrize("exponent", [0.6, 0.8, 1.25, 1.5])
-def test_points_on_the_generalised_law_give_its_b_crit_and_s_min_back_to_1e_6(exponent):
+def test_points_on_the_generalized_law_give_its_b_crit_and_s_min_back_to_1e_6(exponent):
     fit = fit_steps_to_target(on_the_law((1, 10, 50, 200, 800), seeds=2, exponent=exponent))
 
     assert not fit.law_holds

@@ -37,7 +37,7 @@ class Truth:
         noise: standard deviation of a seed's log steps.
         left, right: how the log steps rise with squared octaves below and above the best rate.
         cliff_octaves: from so many octaves above the best rate on, training diverges.
-        exponent: of the generalised law; 1 is the law.
+        exponent: of the generalized law; 1 is the law.
         override: the steps at the best rate by batch size, instead of the law.
         slow: by batch size and seed, how many times as many steps this seed takes.
         end: by batch size and rate, the accuracy that a whole training ends with; None: the curve

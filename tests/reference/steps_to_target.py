@@ -91,7 +91,7 @@ class MadeUpStudy:
         tau: standard deviation of a batch size as a whole.
         cadence: evaluations are so far apart, as a share of the steps to target (0: every step).
         stopped: the two largest batch sizes end so many sigma beyond the law, None: never.
-        exponent: of the generalised law.
+        exponent: of the generalized law.
         s_min: the truth.
         largest_sigma: standard deviation at the largest batch size, from `sigma` at the smallest
             in equal ratios; None: `sigma` at every batch size.

@@ -130,7 +130,7 @@ class Laws:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones; None where the law does not hold.
         b_crit: critical batch size: there the steps are 2 s_min, whatever the exponent.
-        exponent: of the generalised law S = s_min (1 + (b_crit / B)^exponent).
+        exponent: of the generalized law S = s_min (1 + (b_crit / B)^exponent).
         lack_of_fit: p value of the test of the law against the scatter of the seeds.
         learning_rate_exponent: p of the tuned rate ~ B^p.
         fixed_bytes: memory at batch size 0.

@@ -1,4 +1,4 @@
-"""ExponentGrid: curves of the generalised law around one of them, and how likely each is."""
+"""ExponentGrid: curves of the generalized law around one of them, and how likely each is."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 0.1, 10.0  # the exponents that are looked at
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FreeCurve:
-    """The curve of the generalised law that lies closest to the means of the batch sizes.
+    """The curve of the generalized law that lies closest to the means of the batch sizes.
 
     Attributes:
         log_exponent: log of its exponent.

@@ -1,4 +1,4 @@
-"""The generalised law S = S_min (1 + (B_crit/B)^alpha): its exponent with an interval."""
+"""The generalized law S = S_min (1 + (B_crit/B)^alpha): its exponent with an interval."""
 
 from __future__ import annotations
 

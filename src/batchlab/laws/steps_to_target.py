@@ -41,7 +41,7 @@ class StepsToTargetFit:
 
     Attributes:
         observations: what was seen, in the order given.
-        exponent: alpha of the generalised law S_min (1 + (B_crit/B)^alpha).
+        exponent: alpha of the generalized law S_min (1 + (B_crit/B)^alpha).
         lack_of_fit: the test of the law against the scatter of the seeds.
         law_holds: whether curve and draws follow the law. It does not where the test rejects and
             the exponent's interval both leaves [0.9, 1.1] and does not hold 1.

@@ -43,7 +43,7 @@ CAUSES: dict[str, str] = {
         "chance."
     ),
     "differs_on_average": N_(
-        "On average over many draws too the accumulated gradient is another one: the loss is a "
+        "On average over many draws too the accumulated gradient is another one. The loss is a "
         "sum, or an example's loss depends on the rest of its batch (a contrastive loss). Without "
         "random draws this check would tell which."
     ),

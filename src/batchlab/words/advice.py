@@ -55,9 +55,9 @@ MESSAGES: dict[str, Message] = {
         "{why}; a rate that falls to zero over the last fifth does not mend it"
     ),
     "ending_open": N_(
-        "whether batch size {size} ends as well is open: it ends at {ends:.4g}, {other} at "
-        "{other_ends:.4g}, and after {n} trainings of each it may still be worse by {worse:.2g}, "
-        "more than the {margin:.2g} allowed"
+        "whether batch size {size} ends as well is open: after {n} trainings each it ends at "
+        "{ends:.4g}, {other} at {other_ends:.4g} (perhaps {worse:.2g} worse; {margin:.2g} is "
+        "allowed)"
     ),
     "ending_seen_once": N_(
         "whether batch size {size} ends as well is open: too few whole trainings were run"
@@ -189,7 +189,7 @@ MESSAGES: dict[str, Message] = {
     # Caveats.
     "easier_than_plateau": N_(
         "the target is {metric} {value:.4g}, easier than what yours ends with: the budget does "
-        "not reach further; the critical batch size belongs to this target and usually grows with "
+        "not reach further. The critical batch size belongs to this target; it usually grows with "
         "a harder one"
     ),
     "easier_than_asked": N_(
@@ -213,14 +213,14 @@ MESSAGES: dict[str, Message] = {
         "from the runs that chose it"
     ),
     "below_the_soonest": N_(
-        "at batch size {size} rate {soonest:rate} was soonest, but only to an early level, and "
-        "what is fast early often has a rate too high for the end: so {rate:rate} is named, which "
-        "may not have run"
+        "at batch size {size} rate {soonest:rate} was soonest, but only to an early level. What "
+        "is fast early often has a rate too high for the end, so {rate:rate} is named, which may "
+        "not have run"
     ),
     "worth_on_the_record": N_(
         "on recorded workloads with about {trainings:two_digits} trainings, answers like this one "
-        "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end); "
-        "{slower:whole_percent} of the answers were slower than where they began, "
+        "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end). "
+        "Of the answers {slower:whole_percent} were slower than where they began, and "
         "{worse:whole_percent} ended worse"
     ),
     "rate_search_cut": N_(

@@ -22,9 +22,8 @@ MESSAGES: dict[str, Message] = {
         "nothing is known beyond; measure there"
     ),
     "law_does_not_hold": N_(
-        "the law S_min (1 + B_crit/B) does not hold here: the lack-of-fit test rejects it "
-        "(p = {p_value:.2g}) and the steps follow an exponent of {exponent:.2f} "
-        "(95 %: {low} to {high}); use the measured points"
+        "the law S_min (1 + B_crit/B) does not hold here (lack of fit: p = {p_value:.2g}); its "
+        "exponent would be {exponent:.2f} ({low} to {high}); use the measured points"
     ),
     "bound": N_("{value:.2f}"),
     "no_bound": N_("unknown"),
@@ -58,8 +57,8 @@ MESSAGES: dict[str, Message] = {
     ),
     # The laws of step time and memory, and power laws.
     "step_time_never_flat": N_(
-        "the time of a step grows with the batch from batch size {smallest} on, so what a step "
-        "takes without examples cannot be told from 0; smaller batch sizes would tell"
+        "the time of a step grows from batch size {smallest} on, so what a step takes without "
+        "examples cannot be told from 0; smaller batch sizes would tell"
     ),
     "step_time_flat": N_(
         "the time of a step is flat up to batch size {largest}, so what an example takes cannot be "

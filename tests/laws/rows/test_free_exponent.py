@@ -9,7 +9,7 @@ from batchlab.laws.registry import every_law
 from batchlab.laws.steps_to_target import fit_steps_to_target
 
 
-def test_points_on_the_generalised_law_lie_on_its_curve_and_off_the_law_with_exponent_1() -> None:
+def test_points_on_the_generalized_law_lie_on_its_curve_and_off_the_law_with_exponent_1() -> None:
     used, free = every_law(fit_steps_to_target(on_the_law(WIDE, exponent=0.7)))
 
     assert free.residual_sd == pytest.approx(0, abs=1e-6)

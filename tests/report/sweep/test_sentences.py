@@ -47,12 +47,12 @@ def text(study, topic):
 
 
 @pytest.mark.slow
-def test_larger_batches_that_generalise_worse_are_called_so():
+def test_larger_batches_that_generalize_worse_are_called_so():
     study = made_up_study(seeds=4, curves=by_size(WORSE))
 
-    assert claims(study)["Larger batches generalise worse"] == "held"
+    assert claims(study)["Larger batches generalize worse"] == "held"
     assert claims(study)["Larger batches overfit more"] == "held"
-    size = re.search(r"a difference of ([\d.]+)", text(study, "Larger batches generalise worse"))
+    size = re.search(r"a difference of ([\d.]+)", text(study, "Larger batches generalize worse"))
     assert float(size[1]) == pytest.approx(0.02, abs=4 * 0.0005 * 2**0.5 / 4**0.5)
 
 
@@ -60,8 +60,8 @@ def test_larger_batches_that_generalise_worse_are_called_so():
 def test_the_reversed_store_reverses_the_sentences():
     study = made_up_study(seeds=4, curves=by_size(BETTER))
 
-    assert claims(study)["Larger batches generalise worse"] == "did_not_hold"
-    assert "the reverse" in text(study, "Larger batches generalise worse")
+    assert claims(study)["Larger batches generalize worse"] == "did_not_hold"
+    assert "the reverse" in text(study, "Larger batches generalize worse")
     assert claims(study)["Larger batches overfit more"] == "did_not_hold"
     assert "the reverse" in text(study, "Larger batches overfit more")
 
@@ -70,8 +70,8 @@ def test_the_reversed_store_reverses_the_sentences():
 def test_what_these_seeds_do_not_tell_apart_is_not_called_the_same():
     study = made_up_study(seeds=3, curves=by_size(LEVEL, scatter=0.01))
 
-    assert claims(study)["Larger batches generalise worse"] == "cannot_tell"
-    assert "not told apart by these seeds" in text(study, "Larger batches generalise worse")
+    assert claims(study)["Larger batches generalize worse"] == "cannot_tell"
+    assert "not told apart by these seeds" in text(study, "Larger batches generalize worse")
     assert "these seeds do not tell" in text(study, "equal epochs")
     assert "within" not in text(study, "equal epochs")
 
@@ -92,7 +92,7 @@ def test_0_9705_against_0_9371_with_ranges_of_0_002_is_never_no_difference():
 
     study = made_up_study(seeds=2, curves=curves)
 
-    assert claims(study)["Larger batches generalise worse"] == "held"
+    assert claims(study)["Larger batches generalize worse"] == "held"
     assert "batch size 64 was best" in text(study, "equal epochs")
     assert not any("no difference" in found.text for found in sentences(study)
                    if found.topic != "equal time")  # fmt: skip
@@ -119,8 +119,8 @@ def test_no_interval_of_an_accuracy_exceeds_1(seeds):
 def test_an_interval_within_the_tolerance_is_no_difference_that_matters():
     study = made_up_study(seeds=6, curves=by_size(LEVEL, scatter=0.0002))
 
-    assert claims(study)["Larger batches generalise worse"] == "did_not_hold"
-    assert "no difference that matters" in text(study, "Larger batches generalise worse")
+    assert claims(study)["Larger batches generalize worse"] == "did_not_hold"
+    assert "no difference that matters" in text(study, "Larger batches generalize worse")
 
 
 @pytest.mark.slow
@@ -128,15 +128,15 @@ def test_a_trend_that_turns_in_between_did_not_hold():
     turned = WORSE | {64: WORSE[256], 256: WORSE[64]}
     study = made_up_study(seeds=4, curves=by_size(turned))
 
-    assert claims(study)["Larger batches generalise worse"] == "did_not_hold"
-    assert "from batch size 64 to batch size 256" in text(study, "Larger batches generalise worse")
+    assert claims(study)["Larger batches generalize worse"] == "did_not_hold"
+    assert "from batch size 64 to batch size 256" in text(study, "Larger batches generalize worse")
 
 
 def test_one_seed_claims_nothing():
     study = made_up_study(seeds=1, curves=by_size(WORSE))
 
     assert set(claims(study).values()) == {"cannot_tell"}
-    assert "one seed: no interval" in text(study, "Larger batches generalise worse")
+    assert "one seed: no interval" in text(study, "Larger batches generalize worse")
     assert "one seed" in text(study, "what was compared")
 
 
@@ -154,9 +154,9 @@ def test_a_falling_metric_is_compared_by_its_own_direction():
     assert "batch size 64 was best" in text(study_of(WORSE), "equal epochs")
     assert "batch size 1024 was best" in text(study_of(BETTER), "equal epochs")
 
-    assert worse["Larger batches generalise worse"] == "held"
+    assert worse["Larger batches generalize worse"] == "held"
     assert worse["Larger batches overfit more"] == "held"
-    assert better["Larger batches generalise worse"] == "did_not_hold"
+    assert better["Larger batches generalize worse"] == "did_not_hold"
     assert better["Larger batches overfit more"] == "did_not_hold"
 
 
@@ -166,7 +166,7 @@ def test_less_training_is_named_where_training_fell_behind_too():
     smaller_gap = {64: (0.99, 0.95, 0.95), 256: (0.987, 0.96, 0.96), 1024: (0.984, 0.97, 0.97)}
     study = made_up_study(seeds=4, curves=by_size(behind))
 
-    assert "part of it is less training" in text(study, "Larger batches generalise worse")
+    assert "part of it is less training" in text(study, "Larger batches generalize worse")
     other = made_up_study(seeds=4, curves=by_size(smaller_gap))
     assert "sign of less training" in text(other, "Larger batches overfit more")
 
@@ -218,7 +218,7 @@ def test_one_fixed_rate_is_labelled_as_such():
     study = made_up_study(seeds=2)
 
     assert "one fixed learning rate, 0.01, not tuned" in text(study, "what was compared")
-    assert "one fixed learning rate" in text(study, "Larger batches generalise worse")
+    assert "one fixed learning rate" in text(study, "Larger batches generalize worse")
 
 
 @pytest.mark.parametrize(
@@ -389,14 +389,14 @@ def test_without_validation_data_the_plateau_cannot_be_told_and_test_data_descri
     study = made_up_study(seeds=4, n_validation=0, curves=by_size(WORSE))
 
     assert "test data must not decide" in text(study, "plateau")
-    assert claims(study)["Larger batches generalise worse"] == "held"
+    assert claims(study)["Larger batches generalize worse"] == "held"
     assert "test accuracy" in text(study, "equal epochs")
 
 
 def test_without_held_out_data_generalization_cannot_be_told():
     study = made_up_study(seeds=4, n_validation=0, n_test=0, curves=by_size(WORSE))
 
-    assert claims(study)["Larger batches generalise worse"] == "cannot_tell"
+    assert claims(study)["Larger batches generalize worse"] == "cannot_tell"
     assert "training accuracy" in text(study, "equal epochs")
 
 

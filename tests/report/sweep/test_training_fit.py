@@ -7,7 +7,7 @@ from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.training_fit import TrainingFit
 
-CLAIMS = ("Larger batches generalise worse", "Larger batches overfit more")
+CLAIMS = ("Larger batches generalize worse", "Larger batches overfit more")
 
 
 def study_of(levels, *, seeds=2, **study):

@@ -66,9 +66,9 @@ _GROWTH = {
         "off. Their logarithm is {log_error:two_digits} % off."
     ),
     "either": N_(
-        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, "
-        "growth like the logarithm of the steps ({log_error:two_digits} % off) and like their "
-        "power of {power:two_digits} ({power_error:two_digits} % off) can't be told apart."
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, two "
+        "laws can't be told apart. The logarithm of the steps is {log_error:two_digits} % off, "
+        "their power of {power:two_digits} is {power_error:two_digits} % off."
     ),
 }
 

@@ -22,8 +22,8 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     if knee.estimate is not None:
         return text(
             "about {least:step_s} however small the batch, and {each:step_s} for each example of a "
-            "large one; the two are equal at a batch size of about {knee}, and far above it a "
-            "larger batch does no more examples a second",
+            "large one. The two are equal at a batch size of about {knee}. Far above it a larger "
+            "batch does no more examples a second",
             least=overhead_s.estimate,
             each=s_per_example.estimate,
             knee=estimate_text("critical_batch_size", knee),

@@ -198,8 +198,8 @@ def _scatter_text(profile: Profile) -> Iterator[str]:
     if scatter is not None and scatter.log_sd > _SCATTERED:
         yield text(
             "Timed again in another process, a batch size takes another time (standard deviation "
-            "{sd:.0f} %): the intervals are of the mean over processes, and a single batch size "
-            "tells less than the law through all of them.",
+            "{sd:.0f} %). The intervals are of the mean over processes. A single batch size tells "
+            "less than the law through all of them.",
             sd=100 * scatter.log_sd,
         )
 

@@ -59,9 +59,9 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
     return tuple(claim(evidence) for claim in CLAIMS)
 
 
-def larger_batches_generalise_worse(evidence: Evidence) -> Sentence:
+def larger_batches_generalize_worse(evidence: Evidence) -> Sentence:
     """Whether the held-out metric falls as the batch size grows, after equal epochs."""
-    claim = N_("Larger batches generalise worse")
+    claim = N_("Larger batches generalize worse")
     split = held_out_split(evidence.study)
     if split is None:
         return _untold(claim, text("there are no test and no validation data"))
@@ -157,7 +157,7 @@ def full_batch_converges_better(evidence: Evidence) -> Sentence:
 
 
 CLAIMS: tuple[Callable[[Evidence], Sentence], ...] = (
-    larger_batches_generalise_worse,
+    larger_batches_generalize_worse,
     larger_batches_overfit_more,
     good_start_between_32_and_128,
     full_batch_converges_better,

@@ -79,13 +79,12 @@ class TrainingFit:
         if not self.begun:
             return text(
                 "{levels}, hardly better than before training: there is nothing yet that could "
-                "generalise; more epochs or a higher learning rate would tell",
+                "generalize; more epochs or a higher learning rate would tell",
                 levels=self.levels,
             )
         return text(
             "{levels}, and runs whose training fit differs by more than {margin} show how far "
-            "training got, not how they generalise; more epochs or a tuned learning rate for each "
-            "batch size would tell",
+            "training got, not how they generalize (more epochs or tuned rates would tell)",
             levels=self.levels,
             margin=self.margin,
         )

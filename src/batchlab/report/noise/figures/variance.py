@@ -92,9 +92,9 @@ def _rows(noise: Noise) -> Iterator[Row]:
 
 def _notes(noise: Noise) -> Iterator[str]:
     yield text(
-        "How far the gradient of a batch lies from that of the whole training set, squared and on "
-        "average: the noise of one example over the batch size, less where the batch is a large "
-        "part of the training set, and nothing for all of it (sampling without replacement)."
+        "How far the gradient of a batch lies from that of the whole training set (mean squared "
+        "distance): the noise of one example over the batch size. A batch that is a large part of "
+        "the training set has less, and all of it none (sampling without replacement)."
     )
     yield text(
         "Where the line is above the dashed one, a batch's gradient is more noise than gradient. "
