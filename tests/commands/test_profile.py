@@ -151,6 +151,7 @@ def test_memory_is_predicted_from_one_measured_size_also_where_a_size_does_not_f
     assert Profile.from_json(made.to_json()) == made
 
 
+@pytest.mark.slow
 def test_a_size_that_was_not_asked_for_has_no_prediction(of_37: Profile) -> None:
     assert of_37.dry_runs == ()
     reason = of_37.predicted_bytes(8).reason

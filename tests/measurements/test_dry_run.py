@@ -66,6 +66,7 @@ def test_the_heap_tells_of_what_is_taken_and_given_back() -> None:
     assert heap_bytes() == pytest.approx(before, abs=MEGABYTE)
 
 
+@pytest.mark.slow
 def test_a_dry_run_holds_what_the_same_steps_hold_when_they_are_computed() -> None:
     sizes = (32, 64)
     for size, held in zip(sizes, dry(wide(), *sizes), strict=True):
@@ -129,6 +130,7 @@ def test_an_operation_that_is_another_one_without_values_is_named() -> None:
     assert "other operations" not in reason_text(found)
 
 
+@pytest.mark.slow
 def test_a_workload_of_single_examples_is_looked_at_in_larger_batches() -> None:
     layer = lambda: nn.Sequential(  # noqa: E731
         nn.Unflatten(1, (1, 6)),
