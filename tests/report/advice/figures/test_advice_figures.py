@@ -433,3 +433,14 @@ def test_quality_is_drawn_as_the_metric_itself():
         assert (row["low"], row["high"]) == pytest.approx((1 - cost.high, 1 - cost.low))
     assert all(0.5 < row["mean"] < 1 for row in rows(drawn["e"], "run"))
     assert drawn["a"].panels[0].title == "validation accuracy"
+
+
+def test_each_line_of_rates_has_its_batch_size_at_its_end():
+    shown = figures(ADVICE)["d"]
+    lines = rows(shown, "line")
+    ends = {row["batch"]: row["learning_rate"] for row in lines}  # the last of each, ascending
+
+    named = {row["text"]: row["learning_rate"] for row in rows(shown, "words")}
+
+    assert named == ends
+    assert len(named) > 3

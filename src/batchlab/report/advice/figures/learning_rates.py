@@ -110,16 +110,21 @@ def _basin_rows(advice: Advice, study: Study) -> Iterator[Row]:
                 yield {**base, "kind": "lost", "place": place}
         elif tried.steps and advice.target is not None:
             yield {**base, "kind": "bound", "mean": tried.steps}
+    ends: dict[int, Row] = {}
     for (batch_size, rate), found in sorted(by_cell.items()):
         middle = statistics.median(found)
         if not math.isfinite(middle):
             continue
-        line: Row = {"panel": "basin", "kind": "line", "batch": label_of(looks, batch_size)}
-        yield {**line, "learning_rate": rate, "mean": rounded(middle)}
+        at: Row = {"panel": "basin", "learning_rate": rate, "mean": rounded(middle)}
+        at["batch"] = label_of(looks, batch_size)
+        yield {**at, "kind": "line"}
+        ends[batch_size] = at
         own = advice.candidate(batch_size)
         if own is not None and own.learning_rate == rate:
             ring: Row = {"learning_rate": rate, "mean": rounded(middle)}
             yield {"panel": "basin", "kind": "ring", **ring}
+    for at in ends.values():  # colors tell parts: the batch size stands at the end of its line
+        yield {**at, "kind": "words", "text": at["batch"], "side": "left"}
 
 
 def _rule_rows(advice: Advice, study: Study) -> Iterator[Row]:
