@@ -171,17 +171,21 @@ def test_sparse_tensors_are_told_by_their_layout() -> None:
 # ---- what kernels take and give back
 
 
-def test_what_a_convolution_copies_grows_with_the_batch_and_a_product_copies_nothing() -> None:
-    wide = replace(
+def buffers_of_a_convolution() -> KernelBuffers:
+    workload = replace(
         small_workload(n=64),
         train=(torch.randn(64, 8, 16, 16), torch.randint(3, (64,))),
         model=lambda: nn.Sequential(nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 14 * 14, 3)),
         batch_size=16,
     )
-
-    buffers = kernel_buffers(wide, small_trial(wide, batch_size=16))
-
+    buffers = kernel_buffers(workload, small_trial(workload, batch_size=16))
     assert not isinstance(buffers, Reason)
+    return buffers
+
+
+def test_what_a_convolution_copies_grows_with_the_batch_and_a_product_copies_nothing() -> None:
+    buffers = buffers_of_a_convolution()
+
     by_name = dict(zip(buffers.names, buffers.pieces, strict=True))
     output_bytes = 8 * 14 * 14 * 4
     assert by_name["aten.mm.default"] == ()
@@ -204,16 +208,8 @@ def test_a_piece_is_a_line_in_the_batch_size_and_none_of_another_step() -> None:
 
 
 def test_what_is_given_back_was_taken_before_in_every_operation() -> None:
-    wide = replace(
-        small_workload(n=64),
-        train=(torch.randn(64, 8, 16, 16), torch.randint(3, (64,))),
-        model=lambda: nn.Sequential(nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 14 * 14, 3)),
-        batch_size=16,
-    )
+    buffers = buffers_of_a_convolution()
 
-    buffers = kernel_buffers(wide, small_trial(wide, batch_size=16))
-
-    assert not isinstance(buffers, Reason)
     for uses in buffers.at(buffers.names, 1024):
         held = set()
         for slot, n_bytes in uses:

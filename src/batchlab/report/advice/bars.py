@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
+from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, target_text
 from batchlab.report.advice.reason_clause import with_a_capital
+from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import has_rate_of
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
@@ -51,7 +53,7 @@ def bars(advice: Advice) -> list[str]:
 
 
 def _bars(advice: Advice) -> Iterator[_Bar]:
-    yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")
+    yours = reference_words(advice).short
     for candidate in advice.candidates:
         cost = candidate.cost.estimate
         if cost is None:
@@ -77,7 +79,7 @@ def _note(advice: Advice, candidate: Candidate) -> str:
     if named is not None and named.batch_size == candidate.batch_size:
         if not has_rate_of(candidate, named):
             return ""
-        return text("recommended") if advice.recommendation else text("best so far")
+        return named_text(advice)
     if candidate.batch_size == advice.reference.batch_size:
         return text("at its own tuned rate")
     return ""

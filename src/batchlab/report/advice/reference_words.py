@@ -15,11 +15,13 @@ class ReferenceWords:
     Attributes:
         configuration: batch size and rate as they are.
         batch_size: the batch size alone.
+        short: the configuration in a table or at a mark.
         nothing_to_gain: where it is what is recommended.
     """
 
     configuration: str
     batch_size: str
+    short: str
     nothing_to_gain: str
 
 
@@ -29,11 +31,13 @@ def reference_words(advice: Advice) -> ReferenceWords:
         return ReferenceWords(
             configuration=text("your configuration as it is"),
             batch_size=text("your batch size"),
+            short=text("yours"),
             nothing_to_gain=text("It is your own configuration, so there is nothing to gain."),
         )
     return ReferenceWords(
         configuration=text("the stand-in for your configuration"),
         batch_size=text("the stand-in's batch size"),
+        short=text("stand-in for yours"),
         nothing_to_gain=text(
             "It is what stands in for your configuration, whose batch size {size} cannot be had: "
             "there is nothing to compare it with.",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate, Configuration, RateTried
 from batchlab.records.study import Study
+from batchlab.report.advice.named_text import named_text
+from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.parts.figure import Row
 from batchlab.report.parts.palette import Look, Part, part_looks
 from batchlab.report.parts.quantity_text import quantity_text
@@ -58,8 +60,8 @@ def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]
     for look in looks:
         together.setdefault(look.part or "other", []).append(look)
     names: dict[Part, str] = {
-        "named": text("recommended") if advice.recommendation else text("best so far"),
-        "yours": text("yours") if advice.stand_in_for is None else text("stand-in for yours"),
+        "named": named_text(advice),
+        "yours": reference_words(advice).short,
         "usual": text("usual"),
         "other": text("others"),
     }

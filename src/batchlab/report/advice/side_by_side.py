@@ -8,7 +8,9 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration, Ending
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice.end_text import end_text
+from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, target_text
+from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import is_same
 from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.quantity_text import quantity_text
@@ -24,8 +26,8 @@ def side_by_side(advice: Advice) -> Table | None:
     named = advice.named
     if named is None or is_same(named, advice.reference):
         return None
-    yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")
-    certain = text("recommended") if advice.recommendation else text("best so far")
+    yours = reference_words(advice).short
+    certain = named_text(advice)
     return Table(
         caption=text("What changes"),
         columns=(

@@ -17,14 +17,7 @@ def noise_table(noise: Noise) -> Table:
         columns=(
             Column(key="step", quantity="step"),
             Column(key="epoch", quantity="epochs_to_target", label=text("epochs")),
-            Column(
-                key="gradient_noise_scale",
-                quantity="critical_batch_size",
-                label=text("noise scale"),
-            ),
-            Column(key="interval", quantity="interval", label=text("95 %")),
-            Column(key="grad_sq", quantity="ratio", label="|G|²"),
-            Column(key="trace", quantity="ratio", label="tr Σ"),
+            *_scale_columns(),
             Column(key="preconditioned", quantity="critical_batch_size", label=text("for Adam")),
             Column(key="n_examples", quantity="step", label=text("examples")),
         ),
@@ -40,14 +33,7 @@ def layers_table(noise: Noise) -> Table:
         caption=text("Gradient noise of each parameter at step {step}", step=last.step),
         columns=(
             Column(key="parameter", quantity="parameter", label=text("parameter")),
-            Column(
-                key="gradient_noise_scale",
-                quantity="critical_batch_size",
-                label=text("noise scale"),
-            ),
-            Column(key="interval", quantity="interval", label=text("95 %")),
-            Column(key="grad_sq", quantity="ratio", label="|G|²"),
-            Column(key="trace", quantity="ratio", label="tr Σ"),
+            *_scale_columns(),
         ),
         rows=tuple(
             (
@@ -59,6 +45,18 @@ def layers_table(noise: Noise) -> Table:
             )
             for name, of_layer in found
         ),
+    )
+
+
+def _scale_columns() -> tuple[Column, ...]:
+    """Of what every row has: the noise scale and what it is the ratio of."""
+    return (
+        Column(
+            key="gradient_noise_scale", quantity="critical_batch_size", label=text("noise scale")
+        ),
+        Column(key="interval", quantity="interval", label=text("95 %")),
+        Column(key="grad_sq", quantity="ratio", label="|G|²"),
+        Column(key="trace", quantity="ratio", label="tr Σ"),
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate, Configuration, RateTried
 from batchlab.records.study import Study
+from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, share_text
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
@@ -172,7 +173,7 @@ def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
     for run in runs:
         yield {**base, **run.as_row("as_is")}
-    yours = text("yours") if advice.stand_in_for is None else text("stand-in for yours")
+    yours = reference_words(advice).short
     highest = max(runs, key=lambda run: run.shown)
     yield {
         **base,
@@ -194,7 +195,7 @@ def _named(advice: Advice, study: Study) -> Iterator[Row]:
         yield {**base, "kind": "ring", "mean": rounded(figure)}
     if is_same(found, advice.reference):
         return
-    named = text("recommended") if advice.recommendation else text("best so far")
+    named = named_text(advice)
     if shown:
         label = _with_value(advice, named, shown)
         yield {**base, "kind": "named", "mean": rounded(max(shown)), "text": label}
