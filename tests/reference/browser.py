@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,21 +128,29 @@ class Browser:
         self.ask(f"document.getElementById('{panel}').scrollIntoView()")
         self.wait_for(f"Boolean((window.batchlabViews || {{}})['{panel}'])")
 
-    def pointed_at(self, marks: str, matching: str) -> dict[str, str]:
-        """What the tooltip shows over the first of `marks` whose `datum` is `matching`."""
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        self.be_awake()
-        point = self.driver.execute_script(
-            f"return [...document.querySelectorAll('{marks}')]"
-            f".map(mark => [mark, mark.__data__.datum]).find(([, datum]) => {matching})[0]"
+    def points(self, panel: str) -> list[dict[str, Any]]:
+        """The points of a live chart: where each is in the window, and its row as `datum`."""
+        self.ask(f"document.getElementById('{panel}').scrollIntoView({{block: 'center'}})")
+        return self.ask(
+            f"[...document.querySelectorAll('#{panel} .live .probe_marks path')]"
+            ".map(mark => [mark.getBoundingClientRect(), mark.__data__.datum])"
+            ".map(([box, datum]) => ({x: box.x + box.width / 2, y: box.y + box.height / 2, datum}))"
         )
-        ActionChains(self.driver).move_to_element(point).perform()
+
+    def pointed_at(self, panel: str, matching: Callable[[dict[str, Any]], bool]) -> dict[str, str]:
+        """What is said when the pointer comes near the first point whose row is `matching`."""
+        self.be_awake()
+        return self.said_at(next(p for p in self.points(panel) if matching(p["datum"])))
+
+    def said_at(self, point: dict[str, Any], *, beside: float = 2.0) -> dict[str, str]:
+        """What is said when the pointer comes so many pixels beside a point."""
+        for away in (2 * beside, beside):  # a pointer comes in several moves
+            at = {"x": point["x"] + away, "y": point["y"]}
+            self.tell("Input.dispatchMouseEvent", type="mouseMoved", **at)
         self.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
         cells = self.ask(
             "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
         )
-        assert "undefined" not in cells
         return dict(zip(cells[::2], cells[1::2], strict=True))
 
     def choose(self, view: str) -> None:

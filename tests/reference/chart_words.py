@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
 from batchlab.report.parts.figure import Figure
 from batchlab.report.parts.vega import specification
+
+_LITERAL = re.compile(r'"([^"]+)"')
 
 
 def figure_words(figure: Figure) -> Iterator[str]:
@@ -29,7 +30,7 @@ def chart_words(spec: object) -> Iterator[str]:
         for key, value in spec.items():
             if key in ("title", "text") and isinstance(value, str):
                 yield value
-            elif key == "calculate":  # words that a tooltip puts in place of a key
-                yield from re.findall(r'"([^"]*⟧)"', json.loads(f'"{json.dumps(value)[1:-1]}"'))
+            elif key == "calculate":  # the words of a tooltip, but for the marks of its numbers
+                yield from (words for words in _LITERAL.findall(value) if words[0] != "@")
             else:
                 yield from chart_words(value)

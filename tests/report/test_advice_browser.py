@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.report.advice.html import write_advice_html
+from batchlab.report.advice.objective_words import objective_words
+from batchlab.report.parts.estimate_text import interval_only_text
+from batchlab.report.parts.quantity_text import label_text, quantity_text
 
 pytestmark = NEEDS_BROWSER
 
@@ -113,9 +117,36 @@ def test_the_pointer_over_a_batch_size_shows_its_numbers(open_page):
     browser.live("a-objective")
 
     shown = browser.pointed_at(
-        "#a-objective .live .mark-symbol path", "datum.kind === 'point' && datum.batch === '256'"
+        "a-objective", lambda row: (row["kind"], row["batch"]) == ("point", "256")
     )
 
     assert shown["batch size"] == "256"
-    assert float(shown["time to target (s)"]) == pytest.approx(1.83, abs=0.01)
+    assert shown["time to target"] == "1.83 s"
+    cost = KINDS["recommend"]().candidate(256).cost
+    assert shown["95 % interval"] == interval_only_text("time_to_target_s", cost)
     browser.assert_quiet()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pointer_beside_any_point_of_the_first_picture_says_its_value(open_page, kind):
+    browser = open_page(kind, width=1280)
+    if not browser.ask("Boolean(document.getElementById('a-objective'))"):
+        return  # no batch size has a figure
+    browser.live("a-objective")
+    points = browser.points("a-objective")
+    quantity = objective_words(KINDS[kind]()).quantity
+
+    said = [browser.said_at(point) for point in points]
+
+    assert said
+    for point, shown in zip(points, said, strict=True):
+        near = [p["datum"] for p in points if math.dist(place(p), place(point)) < 5]
+        values = [quantity_text(quantity, row["mean"]) for row in near]
+        value = shown[label_text(quantity)]
+        assert value in values + [f"more than {value}" for value in values]
+        assert shown["batch size"] in [row["batch"] for row in near]
+    browser.assert_quiet()
+
+
+def place(point: dict[str, float]) -> tuple[float, float]:
+    return point["x"], point["y"]

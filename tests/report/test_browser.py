@@ -14,6 +14,7 @@ from tests.reference.made_up import made_up_study
 from batchlab.records.trial import Status
 from batchlab.report import write_html
 from batchlab.report.parts.observations_table import observations_table
+from batchlab.report.parts.quantity_text import quantity_text
 
 pytestmark = NEEDS_BROWSER
 
@@ -113,12 +114,12 @@ def test_the_pointer_over_a_point_shows_its_numbers(open_report):
     browser = open_report()
     browser.live("a-test-0")
 
-    shown = browser.pointed_at(
-        "#a-test-0 .live .probe_marks path", "datum.batch === '1024' && datum.epoch === 8"
-    )
+    shown = browser.pointed_at("a-test-0", lambda row: (row["batch"], row["epoch"]) == ("1024", 8))
 
     assert shown["batch size"] == "1024"
     assert shown["epoch"] == "8"
+    time_s = 8 * 4 * STUDY.timing(1024).step_s
+    assert shown["training time, run alone"] == quantity_text("equal_time_s", time_s)
     assert float(shown["accuracy"]) == pytest.approx(mean_final(1024, 0.01, "test"), abs=5e-5)
     assert shown["observations"] == "3"
     browser.assert_quiet()

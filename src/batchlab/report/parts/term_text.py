@@ -7,7 +7,7 @@ from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 from batchlab.words.terms import TERMS
 
-# What a sweep compares, beside the keys that all records share.
+# What a study compares, beside the keys that all records share.
 _OWN = {
     "training": N_("training"),
     "unfinished": N_("unfinished"),
@@ -18,6 +18,9 @@ _OWN = {
     "full": N_("full"),
     "stochastic": N_("stochastic"),
     "mean": N_("mean"),
+    "recommended": N_("recommended"),
+    "reference, tuned": N_("tuned rate only"),
+    "reference": N_("reference"),
 }
 
 
@@ -25,7 +28,7 @@ def term_text(key: str) -> str:
     """A key as people read it.
 
     Args:
-        key: a split, a status, or what two batch sizes have equal.
+        key: a split, a status, what two batch sizes have equal, or a part in an answer.
     """
     return text(_OWN.get(key) or TERMS[key])
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchlab.report.parts.charts.canvas import PAPER, Canvas
-from batchlab.report.parts.charts.layers import PROBE
+from batchlab.report.parts.charts.probe import PROBE
 from batchlab.report.parts.figure import Figure, Row
 
 if TYPE_CHECKING:

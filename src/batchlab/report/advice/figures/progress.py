@@ -107,7 +107,8 @@ def _rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
                     "kind": "curve",
                     "series": name,
                     "batch": label_of(looks, configuration.batch_size),
-                    "run": f"{name}, seed {record.trial.seed}",
+                    "run": f"{name}-{record.trial.seed}",
+                    "seed": record.trial.seed,
                     "equal_time_s": rounded(step * step_s),
                     "mean": rounded(value),
                 }
@@ -168,7 +169,7 @@ def _words(advice: Advice, metric: str, curves: list[Row]) -> str:
 
 def _table(advice: Advice, curves: list[Row], metric: str) -> Table:
     rows: list[tuple[Value, ...]] = [
-        (name, str(row["batch"]), str(row["run"]).rpartition(" ")[2], row["equal_time_s"],
+        (name, str(row["batch"]), row["seed"], row["equal_time_s"],
          row["mean"])
         for row, name in _ends(advice, curves)
     ]  # fmt: skip

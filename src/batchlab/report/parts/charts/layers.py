@@ -20,31 +20,19 @@ The rows of a sweep are told apart by what they hold:
     chosen  the rate that is shown elsewhere         foot    the same where it has no value
     mean    one mean with its numbers                whole   a quantity of a batch size, its range
     single  one observation of it                    zero    a line at 0
-    probe   what answers the pointer on a page
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from batchlab.report.parts.charts.probe import probe
 from batchlab.report.parts.charts.style import Style
-from batchlab.report.parts.charts.tooltips import (
-    batch_tooltip,
-    cell_tooltip,
-    curve_tooltip,
-    estimate_tooltip,
-    spread_tooltip,
-)
-from batchlab.report.parts.term_text import term_text
-from batchlab.words.catalogue import text
+from batchlab.report.parts.charts.tooltips import trial_tooltip
 
 if TYPE_CHECKING:
     import altair as alt
-
-PROBE = "probe"  # name of the layer that answers the pointer
-
 
 Draw = Callable[["alt.Chart", Style], list["alt.Chart"]]
 
@@ -52,11 +40,17 @@ Draw = Callable[["alt.Chart", Style], list["alt.Chart"]]
 def layers(
     base: alt.Chart, placed: alt.Chart, kinds: frozenset[str], style: Style
 ) -> list[alt.Chart]:
-    """The layers of `kinds`, what lies behind first; `placed` has a vertical axis, `base` none."""
+    """The layers of `kinds`, what lies behind first; `placed` has a vertical axis, `base` none.
+
+    On a page the last but one answers the pointer.
+    """
     assert kinds <= KINDS, f"no layer draws {', '.join(sorted(kinds - KINDS))}"
     drawn = [
         *(draw(_rows(base, kind), style) for kind, draw in _BEHIND if kind in kinds),
         *(draw(_rows(placed, kind), style) for kind, draw in _DRAWN if kind in kinds),
+        probe(placed, style),
+        # What has no value stands at the edge, and answers the pointer itself.
+        *(draw(_rows(base, kind), style) for kind, draw in _AT_THE_EDGE if kind in kinds),
     ]
     return [layer for group in drawn for layer in group]
 
@@ -80,7 +74,6 @@ _ROWS: dict[str, str | None] = {
     "single": "datum.whole === false",
     "joined": "datum.kind == 'run'",
     "zero": None,
-    "probe": None,
 }
 
 
@@ -161,8 +154,13 @@ def _lost(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     """A run that ended badly: a cross at the top."""
     import altair as alt
 
-    cross = style.coloured(chart).mark_text(
-        text="×", fontSize=15, fontWeight="bold", baseline="top", dy=alt.expr("12 * datum.place")
+    cross = style.coloured(chart.transform_calculate(said=trial_tooltip())).mark_text(
+        text="×",
+        fontSize=15,
+        fontWeight="bold",
+        baseline="top",
+        dy=alt.expr("12 * datum.place"),
+        tooltip=alt.ExprRef(expr="datum.said"),
     )
     return [cross.encode(y=alt.value(0))]
 
@@ -171,9 +169,7 @@ def _point(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     coloured = style.coloured(chart)
     return [
         coloured.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
-        coloured.mark_point(filled=True, size=90, opacity=1).encode(
-            shape=style.shape(), tooltip=estimate_tooltip(style.name)
-        ),
+        coloured.mark_point(filled=True, size=90, opacity=1).encode(shape=style.shape()),
     ]
 
 
@@ -182,9 +178,7 @@ def _open(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     coloured = style.coloured(chart)
     return [
         coloured.mark_rule(strokeWidth=1.2, strokeDash=[3, 2]).encode(y="low:Q", y2="high:Q"),
-        coloured.mark_point(size=80, strokeWidth=1.5).encode(
-            shape=style.shape(), tooltip=estimate_tooltip(style.name)
-        ),
+        coloured.mark_point(size=80, strokeWidth=1.5).encode(shape=style.shape()),
     ]
 
 
@@ -241,12 +235,8 @@ def _chosen(chart: alt.Chart, style: Style) -> list[alt.Chart]:
 
 
 def _mean(chart: alt.Chart, style: Style) -> list[alt.Chart]:
-    tooltip = [*cell_tooltip(), *spread_tooltip(style.name)]
-    return [
-        style.coloured(chart)
-        .mark_point(filled=True, size=70, opacity=1)
-        .encode(shape=style.shape(), tooltip=tooltip)
-    ]
+    point = style.coloured(chart).mark_point(filled=True, size=70, opacity=1)
+    return [point.encode(shape=style.shape())]
 
 
 def _lone(chart: alt.Chart, style: Style) -> list[alt.Chart]:
@@ -266,15 +256,15 @@ def _foot(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     """A cross on the horizontal axis, with the words of its trial."""
     import altair as alt
 
-    cross = style.coloured(chart).mark_text(
+    cross = style.coloured(chart.transform_calculate(said=trial_tooltip())).mark_text(
         text="×",
         fontSize=17,
         fontWeight="bold",
         baseline="bottom",
         dy=alt.expr("-14 * datum.place"),
+        tooltip=alt.ExprRef(expr="datum.said"),
     )
-    tooltip = [*cell_tooltip(), alt.Tooltip("run:N", title=text("trial"))]
-    return [cross.encode(y=alt.value("height"), tooltip=tooltip)]
+    return [cross.encode(y=alt.value("height"))]
 
 
 def _whole_line(chart: alt.Chart, style: Style) -> list[alt.Chart]:
@@ -297,19 +287,8 @@ def _single(chart: alt.Chart, style: Style) -> list[alt.Chart]:
 
 
 def _whole_point(chart: alt.Chart, style: Style) -> list[alt.Chart]:
-    import altair as alt
-
-    of = []
-    if len(style.series) > 1:
-        words = json.dumps({series: term_text(series) for series in style.series})
-        chart = chart.transform_calculate(of=f"{words}[datum.series]")
-        of = [alt.Tooltip("of:N", title=text("of"))]
-    tooltip = [batch_tooltip(), *of, *spread_tooltip(style.name)]
-    return [
-        style.coloured(chart)
-        .mark_point(filled=True, size=110, opacity=1)
-        .encode(shape=style.shape(), tooltip=tooltip)
-    ]
+    point = style.coloured(chart).mark_point(filled=True, size=110, opacity=1)
+    return [point.encode(shape=style.shape())]
 
 
 def _zero(chart: alt.Chart, style: Style) -> list[alt.Chart]:
@@ -318,26 +297,6 @@ def _zero(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     # A chart of its own: a rule with a place on both axes would not cross the whole panel.
     rule = alt.Chart(chart.data).mark_rule(color=style.canvas.text, opacity=0.5)
     return [rule.encode(y=alt.datum(0))]
-
-
-def _probe(chart: alt.Chart, style: Style) -> list[alt.Chart]:
-    """On a page, a halo on the point under the pointer, with its numbers.
-
-    Not `nearest`: Vega-Lite then reads words (the batch size) from the wrong place, "undefined".
-    """
-    import altair as alt
-
-    if not style.canvas.in_page:
-        return []
-    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", empty=False)
-    mean = json.dumps(term_text("mean"))
-    chart = chart.transform_calculate(line=f"datum.run === 'mean' ? {mean} : datum.run")
-    halo = style.coloured(chart).mark_point(filled=True, size=250, clip=True)
-    halo = halo.encode(
-        opacity=alt.condition(hover, alt.value(0.4), alt.value(0)),
-        tooltip=curve_tooltip(style.name),
-    )
-    return [halo.add_params(hover).properties(name=PROBE)]
 
 
 def _joined(chart: alt.Chart, style: Style) -> list[alt.Chart]:
@@ -357,7 +316,7 @@ def _curve(chart: alt.Chart, style: Style) -> list[alt.Chart]:
 
 
 _SIDES: tuple[tuple[Literal["left", "right"], int], ...] = (("left", 11), ("right", -11))
-_BEHIND: tuple[tuple[str, Draw], ...] = (("span", _span), ("place", _place), ("lost", _lost))
+_BEHIND: tuple[tuple[str, Draw], ...] = (("span", _span), ("place", _place))
 _DRAWN: tuple[tuple[str, Draw], ...] = (
     ("zero", _zero),
     ("joined", _joined),
@@ -380,10 +339,9 @@ _DRAWN: tuple[tuple[str, Draw], ...] = (
     ("mean", _mean),
     ("lone", _lone),
     ("cross", _cross),
-    ("foot", _foot),
     ("whole", _whole_line),
     ("single", _single),
     ("whole", _whole_point),
-    ("probe", _probe),
 )
-KINDS = frozenset(kind for kind, _ in (*_BEHIND, *_DRAWN))
+_AT_THE_EDGE: tuple[tuple[str, Draw], ...] = (("lost", _lost), ("foot", _foot))
+KINDS = frozenset(kind for kind, _ in (*_BEHIND, *_DRAWN, *_AT_THE_EDGE))

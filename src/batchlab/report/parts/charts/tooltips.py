@@ -1,63 +1,94 @@
-"""Tooltips: what a page says of the mark under the pointer."""
+"""Tooltips: what a page says of the point under the pointer, in the words of its tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterator, Sequence
 
-from batchlab.report.parts.quantity_text import axis_text, label_text, shown_quantity
+from batchlab.report.parts.charts.number_expression import number_expression
+from batchlab.report.parts.quantity_text import label_text
+from batchlab.report.parts.term_text import term_text
 from batchlab.words.catalogue import text
 
-if TYPE_CHECKING:
-    import altair as alt
+# Fields of a row that say which point it is, in the order in which they are read.
+_PLACES = ("learning_rate", "epoch", "step", "equal_time_s")
 
 
-def batch_tooltip() -> alt.Tooltip:
-    """The batch size."""
-    import altair as alt
+def point_tooltip(name: str, series: Sequence[str] = ()) -> str:
+    """The Vega expression of what is said of a row: labels with their texts, in order.
 
-    return alt.Tooltip("batch:N", title=label_text("batch_size"))
-
-
-def cell_tooltip() -> list[alt.Tooltip]:
-    """The batch size and the learning rate."""
-    import altair as alt
-
-    rate = alt.Tooltip("learning_rate:Q", title=label_text("learning_rate"))
-    return [batch_tooltip(), rate]
+    Args:
+        name: the quantity on the vertical axis.
+        series: values of the field `series` that are told apart.
+    """
+    return f"merge({', '.join(_parts(name, series))})"
 
 
-def estimate_tooltip(name: str) -> list[alt.Tooltip]:
-    """An estimate with its interval."""
-    number = ".4~s" if shown_quantity(name).unit in ("s", "B", "1/s") else ".4~g"
-    return [batch_tooltip(), *_number_tooltip(name, number, text("95 %, from"), text("to"))]
+def trial_tooltip() -> str:
+    """The same for a trial that has no value."""
+    return f"merge({', '.join((_batch(), _place('learning_rate'), _run(text('trial'))))})"
 
 
-def curve_tooltip(metric: str) -> list[alt.Tooltip]:
-    """A place along training, on all three clocks, with its numbers."""
-    import altair as alt
+def _parts(name: str, series: Sequence[str]) -> Iterator[str]:
+    yield _batch()
+    if len(series) > 1:
+        named = " : ".join(f"datum.series == '{s}' ? {_words(term_text(s))}" for s in series)
+        yield _said_if("isValid(datum.series)", text("of"), f"{named} : null")
+    yield _run(text("line"))
+    yield _said_if(
+        "indexof(['run', 'bound'], datum.kind) >= 0", text("of"), _words(text("one run"))
+    )
+    yield _said_if("datum.kind == 'as_is'", text("of"), _words(text("one run of yours as it is")))
+    yield _said_if("isValid(datum.seed)", text("seed"), "format(datum.seed, 'd')")
+    for place in _PLACES:
+        yield _place(place)
+    value = number_expression(name, "datum.mean")
+    bound = _filled(text("more than {bound}", bound="@"), value)
+    yield _said(label_text(name), f"datum.kind == 'bound' ? {bound} : {value}")
+    between = _filled(
+        text("{low} to {high}", low="@low@", high="@high@"),
+        low=number_expression(name, "datum.low"),
+        high=number_expression(name, "datum.high"),
+    )
+    has_range = "isValid(datum.low) && datum.low != datum.high"
+    estimated = "indexof(['point', 'open'], datum.kind) >= 0"
+    yield _said_if(f"{has_range} && {estimated}", text("95 % interval"), between)
+    yield _said_if(f"{has_range} && !({estimated})", text("range"), between)
+    yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")
 
-    return [
-        batch_tooltip(),
-        alt.Tooltip("line:N", title=text("line")),
-        alt.Tooltip("epoch:Q", title=label_text("epoch"), format=".4~g"),
-        alt.Tooltip("step:Q", title=label_text("step"), format="d"),
-        alt.Tooltip("equal_time_s:Q", title=axis_text("equal_time_s"), format=".3~g"),
-        *spread_tooltip(metric),
-    ]
+
+def _batch() -> str:
+    return _said_if("isValid(datum.batch)", label_text("batch_size"), "datum.batch")
 
 
-def spread_tooltip(name: str) -> list[alt.Tooltip]:
-    """A mean with its range."""
-    number = ".4~s" if shown_quantity(name).unit else ".4~g"
-    return _number_tooltip(name, number, text("lowest"), text("highest"))
+def _run(title: str) -> str:
+    mean = _words(term_text("mean"))
+    line = f"datum.run == 'mean' ? {mean} : datum.run"
+    return _said_if("isString(datum.run) && datum.kind != 'curve'", title, line)
 
 
-def _number_tooltip(name: str, number: str, low: str, high: str) -> list[alt.Tooltip]:
-    import altair as alt
+def _place(field: str) -> str:
+    shown = number_expression(field, f"datum.{field}")
+    return _said_if(f"isValid(datum.{field})", label_text(field), shown)
 
-    return [
-        alt.Tooltip("mean:Q", title=axis_text(name), format=number),
-        alt.Tooltip("low:Q", title=low, format=number),
-        alt.Tooltip("high:Q", title=high, format=number),
-        alt.Tooltip("n:Q", title=text("observations"), format="d"),
-    ]
+
+def _said(title: str, expression: str) -> str:
+    return f"{{{_words(title)}: {expression}}}"
+
+
+def _said_if(condition: str, title: str, expression: str) -> str:
+    return f"({condition} ? {_said(title, expression)} : {{}})"
+
+
+def _filled(words: str, value: str | None = None, **values: str) -> str:
+    """Words with expressions in the places of their marks, whatever order a language has."""
+    marks = {"@": value} if value is not None else {f"@{key}@": of for key, of in values.items()}
+    expression = _words(words)
+    for mark, of in marks.items():
+        expression = f"replace({expression}, {_words(mark)}, {of})"
+    return expression
+
+
+def _words(words: str) -> str:
+    """A literal of a Vega expression."""
+    return json.dumps(words, ensure_ascii=False)

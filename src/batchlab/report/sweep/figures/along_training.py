@@ -158,7 +158,7 @@ def _kinds(rows: Iterable[Row]) -> frozenset[str]:
         for row in rows
         for kind in (("seeds", "marks") if row["run"] == "mean" else ("lone", "cross"))
     }
-    return frozenset(drawn | {"probe"}) if drawn else frozenset()
+    return frozenset(drawn)
 
 
 def _domain(rows: list[Row]) -> tuple[float, float]:

@@ -142,7 +142,7 @@ def _panel(
             drawn,
             x=partial(view_x, "step", (min(steps), max(steps))),
             y=partial(ratio_y, name, rows_domain(rows)),
-            kinds=frozenset({"seeds", "marks", "probe"}),
+            kinds=frozenset({"seeds", "marks"}),
         ),
     )
 
