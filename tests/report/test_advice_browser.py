@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up_advice import KINDS, advice_study
 
+from batchlab.report.advice.figures.objective import objective_figure
 from batchlab.report.advice.html import write_advice_html
 from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.quantity_text import label_text, quantity_text
+from batchlab.report.parts.redraw import rows_csv
 
 pytestmark = NEEDS_BROWSER
 
@@ -146,6 +149,31 @@ def test_the_pointer_beside_any_point_of_the_first_picture_says_its_value(open_p
         assert value in values + [f"more than {value}" for value in values]
         assert shown["batch size"] in [row["batch"] for row in near]
     browser.assert_quiet()
+
+
+def test_the_rows_of_a_figure_are_saved_as_the_file_that_its_code_reads(open_page):
+    browser = open_page()
+    browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
+    browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")
+    browser.ask("document.querySelector('button[data-rows=objective]').click()")
+    browser.ask("window.saved.text().then(text => { window.text = text; })")
+    browser.wait_for("Boolean(window.text)")
+
+    advice = KINDS["recommend"]()
+    rows = objective_figure(advice, advice_study(advice), key="a").rows
+
+    assert browser.ask("window.named") == "batchlab-objective.csv"
+    saved = list(csv.DictReader(browser.ask("window.text").splitlines()))
+    expected = list(csv.DictReader(rows_csv(rows).splitlines()))
+    assert [numbers(row) for row in saved] == [numbers(row) for row in expected]
+
+
+def numbers(row: dict[str, str]) -> dict[str, float | str]:
+    """Python and a browser write the same number differently: 64.0 and 64."""
+    return {
+        key: float(value) if value.replace(".", "").isdigit() else value
+        for key, value in row.items()
+    }
 
 
 def place(point: dict[str, float]) -> tuple[float, float]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     "--report",
     "path",
     type=click.Path(path_type=Path),
-    help="The file to write; csv, svg and png make several beside it. Default: batchlab-report.*",
+    help="The file to write; csv, svg and png make several beside it. Default: batchlab-report.*, "
+    "for text and json the terminal.",
 )
 def report(
     store: Path, study_id: str | None, output_format: ReportFormat, path: Path | None

@@ -9,11 +9,12 @@ from typing import Literal
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.errors import UsageError
 from batchlab.records.study import Study
-from batchlab.report.parts.output_file import check_output_file
+from batchlab.report.parts.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
 from batchlab.version import __version__
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
+_Files = tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +44,10 @@ def report(
     Args:
         store: the SQLite file; it has to be there.
         study: the start of the study's id; None: the one asked for last.
-        output_format: "html" (a page), "csv" (two tables), "svg" or "png" (one image a figure) make
+        output_format: "html" (a page), "csv" (tables), "svg" or "png" (one image a figure) make
             files; "text" and "json" make text.
-        path: the file to write, beside which those of csv, svg and png lie; None:
-            `batchlab-report.` and the format.
+        path: the file to write, beside which those of csv, svg and png lie; None: text and JSON are
+            given back, anything else goes to `batchlab-report.` and the format.
 
     Returns:
         The text, or the files that were written; with a warning where the study's advice is in a
@@ -60,24 +61,15 @@ def report(
     """
     store = Path(store)
     shown, warning = _shown(store, study)
+    is_words = output_format in ("text", "json")
+    if is_words and path is None:
+        return Report(warning=warning, text=_words(shown, output_format, store))
     path = Path(path or f"batchlab-report.{output_format}")
-    if output_format == "text":
-        return Report(warning=warning, text=_text(shown))
-    if output_format == "json":
-        document = json_document(shown, store=store, page=None)
-        return Report(warning=warning, text=document + "\n")
     check_output_file(path, store=store)
-    if output_format == "html":
-        write_page(shown, path)
+    if is_words:
+        write_output_file(path, _words(shown, output_format, store).encode())
         return Report(warning=warning, files=(path,))
-    seen = shown.study if isinstance(shown, Advised) else shown
-    if output_format == "csv":
-        from batchlab.report import write_csv
-
-        return Report(warning=warning, files=write_csv(seen, path))
-    from batchlab.report import write_images
-
-    return Report(warning=warning, files=write_images(seen, path, output_format))
+    return Report(warning=warning, files=_write_files(shown, output_format, path))
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
@@ -132,6 +124,30 @@ def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> 
     from batchlab.report.sweep.document import sweep_document
 
     return sweep_document(shown, store=store, report=page)
+
+
+def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path) -> _Files:
+    if output_format == "html":
+        write_page(shown, path)
+        return (path,)
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.files import write_advice_csv, write_advice_images
+
+        seen = (shown.advice, shown.study, shown.profile)
+        if output_format == "csv":
+            return write_advice_csv(*seen, path)
+        return write_advice_images(*seen, path, "svg" if output_format == "svg" else "png")
+    from batchlab.report import write_csv, write_images
+
+    if output_format == "csv":
+        return write_csv(shown, path)
+    return write_images(shown, path, "svg" if output_format == "svg" else "png")
+
+
+def _words(shown: Study | Advised, output_format: ReportFormat, store: Path) -> str:
+    if output_format == "json":
+        return json_document(shown, store=store, page=None) + "\n"
+    return _text(shown)
 
 
 def _text(shown: Study | Advised) -> str:

@@ -5,12 +5,21 @@ import re
 
 import altair as alt
 import pytest
+import vl_convert
 from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
 from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.vega import paper_image, script, script_json, specification, still_svg
+from batchlab.report.parts.vega import (
+    columns,
+    paper_image,
+    script,
+    script_json,
+    shared_parts,
+    specification,
+    still_svg,
+)
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figures.cost import cost_figure
 
@@ -105,3 +114,56 @@ def test_json_in_a_script_element_cannot_end_it():
 def test_the_script_cannot_end_its_element():
     assert "</script" not in script().lower()
     assert "<!--" not in script()
+
+
+def put_together(value: object, parts: list[object]) -> object:
+    """What the page's script does to a specification before it draws it."""
+    if isinstance(value, str) and value.startswith("§"):
+        part = parts[int(value[1:])]
+        return part if isinstance(part, str) else put_together(part, parts)
+    if isinstance(value, list):
+        return [put_together(each, parts) for each in value]
+    if isinstance(value, dict):
+        return {key: put_together(each, parts) for key, each in value.items()}
+    return value
+
+
+def test_specifications_told_in_parts_are_put_together_again_and_are_much_shorter():
+    specs = [
+        specification(panel.plot(canvas=PAGE), PAGE)
+        for figure in FIGURE.values()
+        for panel in figure.panels
+    ]
+    specs.append({"a user's metric": "§7", "long": "§" * 99})
+    found: dict[str, int] = {}
+
+    told = [shared_parts(spec, found) for spec in specs]
+
+    parts = [json.loads(part) for part in found]
+    assert [put_together(spec, parts) for spec in told] == specs
+    assert len(json.dumps([told, parts])) < len(json.dumps(specs)) / 2
+
+
+def test_rows_as_columns_keep_every_value():
+    rows = ({"kind": "run", "mean": 1.5}, {"kind": "level", "text": "target", "mean": 2})
+
+    told = columns(rows)
+
+    assert told["fields"] == ["kind", "mean", "text"]
+    assert told["values"] == [["run", 1.5, None], ["level", 2, "target"]]
+
+
+def test_a_still_image_is_the_same_drawing_without_what_repeats():
+    panel = FIGURE["a"].panels[0]
+    spec = specification(panel.plot(canvas=PAGE), PAGE)
+    whole = vl_convert.vegalite_to_svg(
+        spec | {"datasets": {"curves": list(FIGURE["a"].rows)}}, vl_version="6.1"
+    )
+
+    still = still_svg(spec, {"curves": FIGURE["a"].rows}, prefix="a-1")
+
+    assert len(still) < 0.8 * len(whole)
+    texts = re.compile(r">([^<>]+)</text>")
+    assert texts.findall(still) == texts.findall(whole)
+    assert re.findall('opacity="0.18"', still)
+    assert not re.search(r'(?:d|transform)="[^"]*\.\d\d', still)

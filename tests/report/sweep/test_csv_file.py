@@ -10,7 +10,7 @@ from batchlab.report import write_csv
 def test_two_files_are_joined_by_the_trial(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 
-    trials, observations = write_csv(study, tmp_path / "report.csv")
+    trials, observations, *_ = write_csv(study, tmp_path / "report.csv")
 
     assert (trials.name, observations.name) == ("report.csv", "report-observations.csv")
     ids = {record.trial.trial_id for record in study.records}

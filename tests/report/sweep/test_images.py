@@ -4,7 +4,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 
 from batchlab.report import write_images
-from batchlab.report.sweep.images import NothingToDrawError
+from batchlab.report.parts.figure_files import NothingToDrawError
 
 
 @pytest.mark.slow

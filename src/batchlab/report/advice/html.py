@@ -61,6 +61,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         "advice.html.j2",
         study=study,
         environment=study_environment(study),
+        command=study.command,
         figures=figures,
         looks=(looks := advice_looks(advice, study)),
         advice=advice,

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from batchlab.report.parts.table import Table
 
-# Browsers refuse to save a data: address of more than 2 MiB; a larger file is embedded packed.
+# A larger file is embedded packed: a page of a few megabytes would be most of it.
+_MOST_PLAIN_CHARACTERS = 100_000
+# Browsers refuse to save a data: address of more than 2 MiB.
 MOST_ADDRESS_CHARACTERS = 1_900_000
 
 
@@ -33,7 +35,7 @@ class Download:
 def download(
     name: str, words: str, table: Table, *, most_characters: int = MOST_ADDRESS_CHARACTERS
 ) -> Download:
-    """A table as a file within the page: plain where it is small enough, else packed.
+    """A table as a file within the page: plain where it is small, else packed.
 
     Args:
         name: the file's name.
@@ -43,7 +45,7 @@ def download(
     """
     text = table.to_csv()
     address = "data:text/csv;charset=utf-8," + quote(text, safe=",.:;-_ ()/")
-    if len(address) > most_characters:
+    if len(address) > min(_MOST_PLAIN_CHARACTERS, most_characters):
         packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
         name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
     return Download(

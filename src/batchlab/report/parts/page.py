@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,16 @@ from batchlab.records.study import Study
 from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Figure, list_text
 from batchlab.report.parts.palette import Look
+from batchlab.report.parts.redraw import LAYOUT, redraw
 from batchlab.report.parts.sentence import ClaimVerdict
-from batchlab.report.parts.vega import script, script_json, specification, still_svg
+from batchlab.report.parts.vega import (
+    columns,
+    script,
+    script_json,
+    shared_parts,
+    specification,
+    still_svg,
+)
 from batchlab.version import __version__
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
@@ -29,6 +38,7 @@ def render_page(
     environment: Sequence[tuple[str, str]],
     figures: Sequence[Figure],
     looks: Sequence[Look],
+    command: str,
     **contents: object,
 ) -> str:
     """A page as text: nothing in it is fetched, every chart is there still and live.
@@ -38,6 +48,7 @@ def render_page(
         environment: the machine and the versions, by name.
         figures: the figures whose panels the template places.
         looks: how the batch sizes are drawn on this page.
+        command: what all of it was made with.
         contents: what this template needs beside it.
     """
     import jinja2
@@ -49,20 +60,24 @@ def render_page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    source = text("Measured with batchlab {version}: {made}", version=__version__, made=command)
     specs = {
         panel.key: specification(panel.plot(canvas=PAGE), PAGE)
         for figure in figures
         for panel in figure.panels
     }
     # What the page's script draws: the rows once, a specification a panel.
+    parts: dict[str, int] = {}
     drawn = {
-        "rows": {figure.data: figure.rows for figure in figures if figure.panels},
+        "layout": LAYOUT,
+        "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
         "panels": {
-            panel.key: {"data": figure.data, "spec": specs[panel.key]}
+            panel.key: {"data": figure.data, "spec": shared_parts(specs[panel.key], parts)}
             for figure in figures
             for panel in figure.panels
         },
     }
+    drawn["parts"] = [json.loads(part) for part in parts]
     return templates.get_template(template).render(
         version=__version__,
         verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
@@ -75,9 +90,13 @@ def render_page(
             for figure in figures
             for panel in figure.panels
         },
+        redraws={
+            figure.key: redraw(figure, specs, source=source) for figure in figures if figure.panels
+        },
         figures_json=script_json(drawn),
         vega_script=script(),
         environment=environment,
+        command=command,
         **contents,
     )
 

@@ -46,6 +46,7 @@ def html_page(study: Study) -> str:
         "page.html.j2",
         study=study,
         environment=study_environment(study),
+        command=study.command,
         final_metrics=FINAL_METRICS,
         figures=figures,
         looks=(looks := figure_looks(study)),
