@@ -1,4 +1,4 @@
-"""Hooks of mkdocs.yml: files outside docs/ that a page links to become pages of the site.
+"""Hooks of mkdocs.yml: pages written for a code host become pages of the site.
 
 Pages link to README.md or examples/train.py as they lie in the repository, so that the links work
 on a code host too. For the site each such file is added under `repository/`: Markdown as it is,
@@ -18,6 +18,9 @@ from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 _ADDED = "repository/"
+_TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
+_CODE = re.compile(r"`[^`]+`")
+_IN_ONE_LINE = re.compile(r"(?<=\d) (?=%)|(?<=%) (?=/ )")  # a number, its sign and the slash after
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:)[^)#\s]+")
 
 
@@ -46,14 +49,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links across the border of docs/ lead to the pages made above."""
+    """Let links across the border of docs/ lead to the pages made above, and mend small things."""
     path, folder = file_of(page.file.src_uri), posixpath.dirname(page.file.src_uri) or "."
 
     def led(link: re.Match[str]) -> str:
         target = resolved(link[0], path)
         return link[0] if target is None else posixpath.relpath(page_of(target), folder)
 
-    return _LINK.sub(led, markdown)
+    return _IN_ONE_LINE.sub("\N{NO-BREAK SPACE}", with_plain_pipes(_LINK.sub(led, markdown)))
+
+
+def with_plain_pipes(markdown: str) -> str:
+    """Code in tables without the backslash that a code host needs there before a pipe."""
+    return _TABLE_ROW.sub(
+        lambda row: _CODE.sub(lambda code: code[0].replace(r"\|", "|"), row[0]), markdown
+    )
 
 
 def linked_from(path: str) -> Iterator[str]:

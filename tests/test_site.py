@@ -142,6 +142,14 @@ def test_the_anchors_that_reports_link_to_are_there(
 
 
 @pytest.mark.slow
+def test_code_in_a_table_shows_its_pipes_without_a_backslash(site: Path) -> None:
+    page = (site / "command-line.html").read_text("utf-8")
+
+    assert "<code>--sampling reshuffle|replacement</code>" in page
+    assert "\\|" not in page
+
+
+@pytest.mark.slow
 def test_every_public_name_has_its_docstring_in_the_reference(site: Path) -> None:
     names = {f"batchlab.{name}" for name in batchlab.__all__ if name != "__version__"}
 
