@@ -36,6 +36,8 @@ TERMS = {
     "best-so-far",
     "better",
     "cannot-tell",
+    "caveat",
+    "cool-down",
     "critical-batch-size",
     "e_min",
     "epoch",
@@ -46,10 +48,13 @@ TERMS = {
     "gradient-variance",
     "indifferent",
     "interval",
+    "iteration",
     "knee",
     "learning-rate",
     "micro-batch",
+    "mini-batch",
     "p",
+    "peak-memory",
     "plateau",
     "profile",
     "recommend",
@@ -58,12 +63,16 @@ TERMS = {
     "scaling-rule",
     "seed",
     "sharpness",
+    "stochastic",
     "step",
+    "step-time",
     "target",
+    "test-set",
     "throughput",
     "time-to-target",
     "trial",
     "tuned-rate",
+    "validation-set",
     "verification",
     "workload",
 }
@@ -223,7 +232,7 @@ class TestInABrowser:
         self, browser: Browser, site: Path
     ) -> None:
         browser.driver.find_element("css selector", "label.md-header__button[for=__search]").click()
-        browser.wait_for("document.querySelector('#__search').checked")
+        browser.wait_for("document.activeElement.matches('.md-search__input')")
         browser.driver.find_element("css selector", ".md-search__input").send_keys("plateau")
         browser.wait_for("document.querySelectorAll('.md-search-result__item').length > 3")
 
