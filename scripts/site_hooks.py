@@ -18,6 +18,7 @@ from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 _ADDED = "repository/"
+_LISTED = (".csv", ".md", ".py", ".txt")  # of a folder; a store that lies there is no page
 _TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
 _CODE = re.compile(r"`[^`]+`")
 _IN_ONE_LINE = re.compile(r"(?<=\d) (?=%)|(?<=%) (?=/ )")  # a number, its sign and the slash after
@@ -99,7 +100,7 @@ def shown(path: str) -> str:
     """A file or folder of the repository as Markdown."""
     at = _ROOT / path
     if at.is_dir():
-        names = sorted(each.name for each in at.iterdir() if each.is_file())
+        names = sorted(each.name for each in at.iterdir() if each.suffix in _LISTED)
         return "\n".join([f"# {path}", "", *(f"- [{name}]({at.name}/{name})" for name in names)])
     text = at.read_text("utf-8")
     return text if at.suffix == ".md" else f"# {path}\n\n````{at.suffix[1:]}\n{text}````\n"

@@ -138,6 +138,7 @@ def test_each_page_is_in_the_menu_or_shows_a_file_that_a_page_links_to(site: Pat
 
     assert missing == []
     assert (site / "repository" / "examples" / "train.py.html").is_file()
+    assert 'href="examples/train.py.html"' in (site / "repository" / "examples.html").read_text()
 
 
 @pytest.mark.slow
