@@ -52,7 +52,7 @@ def test_the_first_screen_of_the_readme_has_exactly_the_two_commands() -> None:
     assert first_screen.count("```") == 2
 
 
-@pytest.mark.parametrize("script", ["setup", "demo", "test"])
+@pytest.mark.parametrize("script", ["setup", "demo", "test", "site", "figures"])
 def test_every_script_can_be_run_as_it_stands(script: str) -> None:
     path = ROOT / "scripts" / script
 
@@ -72,3 +72,29 @@ def test_every_documented_option_is_one_of_its_command(command: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert options <= set(re.findall(r"--[a-z-]+", done.stdout))
+
+
+def test_every_figure_of_the_pages_has_a_command_beside_it_that_rebuilds_it() -> None:
+    done = subprocess.run([ROOT / "scripts/figures"], capture_output=True, text=True, check=True)
+    listed = dict(line.split() for line in done.stdout.splitlines())
+
+    assert sorted(listed) == sorted(file.stem for file in ROOT.glob("docs/figures/*.svg"))
+    for name, page in listed.items():
+        text = (ROOT / page).read_text("utf-8")
+        assert f"(figures/{name}.svg)" in text
+        assert f"scripts/figures {name}" in text, f"{page} does not say how {name} is rebuilt"
+
+
+def test_every_listed_figure_is_one_that_the_command_knows() -> None:
+    script = (ROOT / "scripts/figures").read_text("utf-8")
+    known = re.findall(r"^ {8}([\w. |-]+)\)", script.partition("rebuild() {")[2], re.M)
+
+    listed = re.findall(r"^([\w.-]+) +docs/", script, re.M)
+
+    assert sorted(name for row in known for name in row.split(" | ")) == sorted(listed)
+    refused = subprocess.run(
+        [ROOT / "scripts/figures", "no-such"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "no figure 'no-such'" in refused.stderr
+    assert listed[0] in refused.stderr

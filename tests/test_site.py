@@ -1,0 +1,258 @@
+"""The site of docs/: it builds without a warning and offline, its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scripts.site_links import HtmlPage, broken_links
+from tests.reference.browser import NEEDS_BROWSER, Browser
+
+import batchlab
+
+ROOT = Path(__file__).parents[1]
+# Reports link to these sections (and terms): a heading that is renamed breaks old reports.
+BASICS = {
+    "batch-mini-batch-and-stochastic",
+    "one-step",
+    "epoch-and-step",
+    "training-validation-and-test-set",
+    "generalization-gap",
+    "plateau",
+    "noise",
+    "learning-rate",
+    "time-to-target",
+}
+TERMS = {
+    "accumulation",
+    "b_crit",
+    "batch-size",
+    "best-so-far",
+    "better",
+    "cannot-tell",
+    "caveat",
+    "cool-down",
+    "critical-batch-size",
+    "e_min",
+    "epoch",
+    "flat-set",
+    "gain",
+    "generalization-gap",
+    "gradient-noise-scale",
+    "gradient-variance",
+    "indifferent",
+    "interval",
+    "iteration",
+    "knee",
+    "learning-rate",
+    "micro-batch",
+    "mini-batch",
+    "p",
+    "peak-memory",
+    "plateau",
+    "profile",
+    "recommend",
+    "regret",
+    "s_min",
+    "scaling-rule",
+    "seed",
+    "sharpness",
+    "stochastic",
+    "step",
+    "step-time",
+    "target",
+    "test-set",
+    "throughput",
+    "time-to-target",
+    "trial",
+    "tuned-rate",
+    "validation-set",
+    "verification",
+    "workload",
+}
+# mkdocs, in a process that may look up and connect to nothing.
+OFFLINE = """
+import sys
+from mkdocs.__main__ import cli
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise RuntimeError(f"{event} {arguments}: the site is built offline")
+
+sys.addaudithook(refuse)
+cli()
+"""
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "site"
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def anchors_of(page: Path) -> set[str]:
+    found = HtmlPage()
+    found.feed(page.read_text("utf-8"))
+    return found.anchors
+
+
+def a_site(folder: Path, body: str) -> Path:
+    (folder / "other.html").write_text('<h2 id="here">Here</h2>')
+    (folder / "index.html").write_text(f"<html><body>{body}</body></html>")
+    return folder
+
+
+@pytest.mark.slow
+def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsewhere(
+    site: Path,
+) -> None:
+    assert broken_links(site) == []
+    assert len(list(site.rglob("*.html"))) > 25
+
+
+@pytest.mark.slow
+def test_each_page_is_in_the_menu_or_shows_a_file_that_a_page_links_to(site: Path) -> None:
+    menu = (site / "index.html").read_text("utf-8")
+    pages = {file.relative_to(ROOT / "docs") for file in ROOT.glob("docs/**/*.md")}
+
+    missing = [
+        page
+        for page in pages - {Path("README.md")}
+        if f'href="{page.with_suffix(".html")}"' not in menu
+    ]
+
+    assert missing == []
+    assert (site / "repository" / "examples" / "train.py.html").is_file()
+    assert 'href="examples/train.py.html"' in (site / "repository" / "examples.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "anchors"), [("batch-size-basics.html", BASICS), ("glossary.html", TERMS)]
+)
+def test_the_anchors_that_reports_link_to_are_there(
+    site: Path, page: str, anchors: set[str]
+) -> None:
+    assert anchors - anchors_of(site / page) == set()
+
+
+@pytest.mark.slow
+def test_code_in_a_table_shows_its_pipes_without_a_backslash(site: Path) -> None:
+    page = (site / "command-line.html").read_text("utf-8")
+
+    assert "<code>--sampling reshuffle|replacement</code>" in page
+    assert "\\|" not in page
+
+
+@pytest.mark.slow
+def test_every_public_name_has_its_docstring_in_the_reference(site: Path) -> None:
+    names = {f"batchlab.{name}" for name in batchlab.__all__ if name != "__version__"}
+
+    assert names - anchors_of(site / "reference.html") == set()
+
+
+def test_the_reference_names_the_public_names_and_no_others() -> None:
+    page = (ROOT / "docs" / "reference.md").read_text("utf-8")
+
+    named = re.findall(r"^::: batchlab\.(\w+)$", page, re.M)
+
+    assert sorted([*named, "__version__"]) == sorted(batchlab.__all__)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ('<a href="gone.html">x</a>', "index.html: gone.html leads nowhere"),
+        ('<a href="other.html#there">x</a>', "index.html: other.html#there leads nowhere"),
+        ('<a href="#here">x</a>', "index.html: #here leads nowhere"),
+        ('<img src="gone.svg">', "index.html: gone.svg leads nowhere"),
+        ('<img src="https://a.org/b.svg">', "index.html loads https://a.org/b.svg"),
+        ('<script src="//a.org/b.js"></script>', "index.html loads //a.org/b.js"),
+        (
+            '<link rel="stylesheet" href="https://a.org/b.css">',
+            "index.html loads https://a.org/b.css",
+        ),
+        (
+            "<style>@import 'https://a.org/b.css';</style>",
+            "index.html loads https://a.org/b.css",
+        ),
+        (
+            '<p style="background: url(https://a.org/b.png)">x</p>',
+            "index.html loads https://a.org/b.png",
+        ),
+    ],
+)
+def test_a_broken_link_or_a_foreign_resource_is_named(
+    tmp_path: Path, body: str, complaint: str
+) -> None:
+    assert broken_links(a_site(tmp_path, body)) == [complaint]
+
+
+def test_a_stylesheet_that_loads_from_elsewhere_is_named(tmp_path: Path) -> None:
+    site = a_site(tmp_path, "")
+    (site / "a.css").write_text('@font-face { src: url("https://a.org/f.woff2"); }')
+
+    assert broken_links(site) == ["a.css loads https://a.org/f.woff2"]
+
+
+def test_links_that_lead_somewhere_are_not_named(tmp_path: Path) -> None:
+    body = '<a id="x" href="#x"></a><a href="other.html#here"></a><a href="https://a.org"></a>'
+
+    assert broken_links(a_site(tmp_path, body)) == []
+
+
+class TestInABrowser:
+    """What a reader of the site sees who opened it from a disk."""
+
+    pytestmark = NEEDS_BROWSER
+
+    @pytest.fixture
+    def browser(self, site: Path, tmp_path: Path) -> Iterator[Browser]:
+        opened = Browser(
+            site / "glossary.html", tmp_path / "profile", width=390, dark=False, scripts=True
+        )
+        yield opened
+        opened.driver.quit()
+
+    def test_the_search_finds_a_word_and_asks_nobody_else(
+        self, browser: Browser, site: Path
+    ) -> None:
+        browser.driver.find_element("css selector", "label.md-header__button[for=__search]").click()
+        browser.wait_for("document.activeElement.matches('.md-search__input')")
+        browser.driver.find_element("css selector", ".md-search__input").send_keys("plateau")
+        browser.wait_for("document.querySelectorAll('.md-search-result__item').length > 3")
+
+        assert [entry["message"] for entry in browser.driver.get_log("browser")] == []
+        events = [
+            json.loads(entry["message"])["message"]
+            for entry in browser.driver.get_log("performance")
+        ]
+        asked = {
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+            and event["params"]["documentURL"].startswith("file://")
+        }
+        assert browser.address in asked
+        assert {url for url in asked if not url.startswith((site.as_uri(), "data:"))} == set()
+
+    @pytest.mark.parametrize("page", ["index.html", "batch-size-basics.html", "advise.html"])
+    def test_a_phone_never_scrolls_sideways(self, browser: Browser, site: Path, page: str) -> None:
+        browser.driver.get((site / page).as_uri())
+
+        assert browser.ask("document.documentElement.scrollWidth") <= 390
