@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-_UNSEEN = ("script", "style", "svg")
+_UNSEEN = ("script", "style", "svg", "code")
 _READ_OUT = ("aria-label", "title", "alt")
 
 
@@ -28,7 +28,7 @@ class _Reader(HTMLParser):
 
 
 def visible_texts(page: str) -> list[str]:
-    """The texts of a page in their order; scripts, styles and drawings hold none."""
+    """The texts of a page in their order; scripts, styles, drawings and code hold none."""
     reader = _Reader()
     reader.feed(page)
     return reader.texts
