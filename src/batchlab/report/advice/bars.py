@@ -12,6 +12,7 @@ from batchlab.report.advice.objective_words import objective_words, target_text
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import has_rate_of
+from batchlab.report.advice.shown_costs import named_cost, own_cost
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
 
@@ -24,6 +25,7 @@ class _Bar:
     batch_size: int
     figure: float
     note: str
+    is_bound: bool = False
 
 
 def bars(advice: Advice) -> list[str]:
@@ -42,10 +44,10 @@ def bars(advice: Advice) -> list[str]:
         target=target_text(advice.target),
     )
     longest = max(bar.figure for bar in found)
-    values = [quantity_text(words.quantity, bar.figure) for bar in found]
+    values = [_value(words.quantity, bar) for bar in found]
     wide = max(map(len, values))
     lines = [
-        f"{bar.batch_size:>7}  {_drawn(bar.figure / longest):<{_LONGEST}}  {value:>{wide}}  "
+        f"{bar.batch_size:>7}  {_drawn(bar, longest):<{_LONGEST}}  {value:>{wide}}  "
         f"{bar.note}".rstrip()
         for bar, value in zip(found, values, strict=True)
     ]
@@ -53,25 +55,19 @@ def bars(advice: Advice) -> list[str]:
 
 
 def _bars(advice: Advice) -> Iterator[_Bar]:
-    yours = reference_words(advice).short
+    """A bar a batch size; of yours two where it was tuned, of what is named the verified figure."""
+    yours, own, named = reference_words(advice).short, own_cost(advice), named_cost(advice)
     for candidate in advice.candidates:
         cost = candidate.cost.estimate
-        if cost is None:
-            continue
         is_own = candidate.batch_size == advice.reference.batch_size
         at_own_rate = is_own and has_rate_of(candidate, advice.reference)
-        if is_own and not at_own_rate and (own := _reference_figure(advice)) is not None:
-            yield _Bar(candidate.batch_size, own, yours)
-        yield _Bar(candidate.batch_size, cost, yours if at_own_rate else _note(advice, candidate))
-
-
-def _reference_figure(advice: Advice) -> float | None:
-    """Of the configuration as it is: so many times that of what is recommended."""
-    found = advice.recommendation
-    candidate = None if found is None else advice.candidate(found.batch_size)
-    if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
-        return None
-    return advice.gain.estimate * candidate.cost.estimate
+        if is_own and not at_own_rate and own is not None:
+            yield _Bar(candidate.batch_size, own.value, yours, own.is_bound)
+        if cost is None:
+            continue
+        note = yours if at_own_rate else _note(advice, candidate)
+        is_named = named is not None and note == named_text(advice)
+        yield _Bar(candidate.batch_size, named.value if named and is_named else cost, note)
 
 
 def _note(advice: Advice, candidate: Candidate) -> str:
@@ -85,7 +81,14 @@ def _note(advice: Advice, candidate: Candidate) -> str:
     return ""
 
 
-def _drawn(share: float) -> str:
-    """A bar as long as that share of the longest, in eighths of a character; never nothing."""
-    eighths = max(1, round(share * _LONGEST * 8))
+def _value(quantity: str, bar: _Bar) -> str:
+    value = quantity_text(quantity, bar.figure)
+    return f"> {value}" if bar.is_bound else value
+
+
+def _drawn(bar: _Bar, longest: float) -> str:
+    """As long as its share of the longest, in eighths of a character; a bound ends in an arrow."""
+    eighths = max(1, round(bar.figure / longest * _LONGEST * 8))
+    if bar.is_bound:
+        return "█" * max(0, eighths // 8 - 1) + "▶"
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration, Ending
-from batchlab.records.estimate import Estimate
 from batchlab.report.advice.end_text import end_text
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, target_text
 from batchlab.report.advice.reference_words import reference_words
+from batchlab.report.advice.shown_costs import named_cost, own_cost
 from batchlab.report.advice.told import is_same
-from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table
 from batchlab.words.catalogue import number_text, text
@@ -43,7 +42,7 @@ def _rows(advice: Advice, named: Configuration) -> Iterator[_Row]:
     own = advice.reference
     yield text("batch size"), str(own.batch_size), _batch_size(named)
     yield text("learning rate"), _rate(own), _rate(named)
-    yield from _cost(advice) if advice.objective != "quality" else _quality(advice, named)
+    yield from _cost(advice)
     yield from _end(advice, named)
     yield from _memory(advice, named)
 
@@ -67,41 +66,16 @@ def _rate(found: Configuration) -> str:
 
 
 def _cost(advice: Advice) -> Iterator[_Row]:
-    """The figure that was asked to be least: of the user's own it is so many times the other."""
-    expected, gain = advice.expected, advice.gain
-    if expected is None or advice.target is None:
+    """The figure that was asked to be least, or for quality the metric itself."""
+    named = named_cost(advice)
+    if named is None:
         return
-    words = objective_words(advice)
-    is_time = advice.objective == "time"
-    found = expected.time_to_target_s if is_time else expected.samples_to_target
-    if found.estimate is None:
-        return
-    yours = UNKNOWN
-    if gain.estimate is not None:
-        yours = quantity_text(words.quantity, gain.estimate * found.estimate)
-    elif gain.low is not None:
-        least = quantity_text(words.quantity, gain.low * found.estimate)
-        yours = text("at least {least}", least=least)
-    label = text("{figure}, {target}", figure=words.figure_text, target=target_text(advice.target))
-    yield label, yours, _with_interval(words.quantity, found)
-
-
-def _quality(advice: Advice, named: Configuration) -> Iterator[_Row]:
-    """The metric itself; of the user's own the distance from perfect is so many times as large."""
-    candidate, words = advice.candidate(named.batch_size), objective_words(advice)
-    if candidate is None or candidate.cost.estimate is None:
-        return
-    ratio = advice.gain.estimate
-    yours = UNKNOWN
-    if ratio is not None:
-        yours = quantity_text(words.quantity, words.shown(ratio * candidate.cost.estimate))
-    shown = words.shown_estimate(candidate.cost)
-    yield words.figure_text, yours, _with_interval(words.quantity, shown)
-
-
-def _with_interval(name: str, found: Estimate) -> str:
-    value, interval = quantity_text(name, found.estimate), interval_only_text(name, found)
-    return text("{value} ({interval})", value=value, interval=interval) if interval else value
+    words, own = objective_words(advice), own_cost(advice)
+    label = words.figure_text
+    if advice.target is not None:
+        label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
+    yours = UNKNOWN if own is None else own.text(words.quantity)
+    yield label, yours, named.text(words.quantity, with_interval=True)
 
 
 def _end(advice: Advice, named: Configuration) -> Iterator[_Row]:

@@ -14,7 +14,7 @@ from batchlab.report.parts.vega import Spec
 # Fields that place words in a chart and say nothing of what was measured.
 LAYOUT = ("text", "side", "place", "marked", "chosen", "to_size")
 # Rows that are drawn again as points; what has no field `kind` is drawn as far as it is a mean.
-_POINTS = ("point", "open", "run", "as_is", "curve", "line")
+_POINTS = ("point", "open", "run", "as_is", "verified", "curve", "line")
 _ALONG = ("epoch", "step", "equal_time_s")
 
 

@@ -14,12 +14,16 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
+from batchlab.advice.combined_estimates import scaled
 from batchlab.advice.parts import RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.report.advice import figures as folder
+from batchlab.report.advice.bars import bars
+from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
 from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.quantity_text import quantity_text
 
 written = Reason.as_written
 
@@ -65,10 +69,48 @@ def test_the_flat_set_is_shaded_and_the_recommendation_marked():
     figure = figures(ADVICE)["a"]
 
     (span,) = rows(figure, "span")
-    (ring,) = rows(figure, "ring")
+    (verified,) = rows(figure, "verified")
     assert 256 < span["batch_size"] < 512
     assert 1024 < span["to_size"] < 4096
-    assert ring["batch_size"] == 1024
+    assert verified["batch_size"] == 1024
+
+
+def test_picture_table_and_bars_show_the_same_numbers():
+    """The verification's: what was estimated before it is marked apart."""
+    slower = scaled(ADVICE.expected.time_to_target_s, 1.3)
+    advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
+    figure = figures(advice)["a"]
+    (verified,) = rows(figure, "verified")
+    (point,) = [row for row in rows(figure, "point") if row["batch_size"] == 1024]
+
+    table = {row[0].partition(",")[0]: row[1:] for row in side_by_side(advice).rows}
+    yours, recommended = table["time to target"]
+    drawn = [line.strip() for line in bars(advice)]
+
+    assert verified["mean"] == pytest.approx(1.3 * point["mean"], rel=0.05)
+    assert recommended.startswith(quantity_text("time_to_target_s", verified["mean"]))
+    assert [row["text"] for row in rows(figure, "named")] == [
+        f"recommended: {recommended.partition(' (')[0]}"
+    ]
+    assert [row["text"] for row in rows(figure, "words")] == [f"yours: {yours}"]
+    assert any(line.endswith(f"{recommended.partition(' (')[0]}  recommended") for line in drawn)
+    assert any(line.endswith(f"{yours}  yours") for line in drawn)
+    assert any("fresh seeds" in note for note in figure.notes)
+
+
+def test_a_reference_that_missed_is_an_arrow_among_the_bars():
+    missed = made_up_advice(reference_misses=True)
+
+    (yours,) = [line for line in bars(missed) if line.endswith("yours")]
+
+    assert "▶" in yours
+    assert "> " in yours
+
+
+def test_an_open_answer_has_bars_of_yours_as_it_is():
+    still_open = replace(ADVICE, recommendation=None, provisional=ADVICE.recommendation)
+
+    assert any(line.endswith("yours") for line in bars(still_open))
 
 
 def test_the_reference_as_it_is_stands_apart_from_its_tuned_batch_size():
@@ -198,7 +240,8 @@ def test_what_is_named_for_now_has_a_ring_too():
     assert set(ringed) <= set(runs)
     assert rows(half_the_rate, "ring") == []  # nothing was run at that rate
     (ring,) = rows(settled, "ring")
-    assert ring["mean"] == rows(figures(ADVICE)["a"], "ring")[0]["mean"]
+    (point,) = [row for row in rows(settled, "point") if row["batch_size"] == 1024]
+    assert ring["mean"] == point["mean"]
     assert any("best so far" in note for note in settled.notes)
 
 
@@ -216,10 +259,10 @@ def test_words_in_a_chart_lie_on_the_side_that_has_room():
     )
     figure = figures(advice)["a"]
 
-    (place,) = rows(figure, "place")
+    (named,) = rows(figure, "named")
     (own,) = rows(figure, "words")
     assert max(c.batch_size for c in advice.candidates) > 1024
-    assert (place["side"], own["side"]) == ("right", "left")
+    assert (named["side"], own["side"]) == ("right", "left")
 
 
 def test_a_batch_size_that_was_not_trained_is_hollow():

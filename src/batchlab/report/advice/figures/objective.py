@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, Configuration, RateTried
+from batchlab.advice.parts import Candidate
 from batchlab.records.study import Study
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, share_text
@@ -18,14 +16,20 @@ from batchlab.report.advice.rows import (
     advice_looks,
     candidate_kind,
     drawn_looks,
-    has_rate_of,
     is_raced,
     kinds_of,
     label_of,
     runs_in_words,
-    runs_of,
     single_runs,
     with_sides,
+)
+from batchlab.report.advice.shown_costs import (
+    RunFigure,
+    ShownCost,
+    named_cost,
+    own_cost,
+    reference_runs,
+    run_figures,
 )
 from batchlab.report.advice.tables import candidates_table
 from batchlab.report.advice.told import is_same
@@ -43,7 +47,6 @@ from batchlab.report.parts.figure import (
     with_room,
 )
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
@@ -104,54 +107,11 @@ def _rows(advice: Advice, study: Study, known: list[Candidate]) -> Iterator[Row]
     for candidate in advice.candidates:
         if candidate in known:
             continue  # an estimate stands for its runs
-        for figure in _figures(advice, candidate, single_runs(advice, candidate)):
+        for run in run_figures(advice, candidate, single_runs(advice, candidate)):
             label = label_of(looks, candidate.batch_size)  # only what was run has one
             row = {**base, "batch_size": candidate.batch_size, "batch": label}
-            yield {**row, **figure.as_row("run")}
+            yield {**row, **_run_row(run, "run")}
     yield from _as_is(advice, study)
-
-
-@dataclass(frozen=True, slots=True)
-class _Single:
-    """The figure of one run as it is shown; or the target was not reached by then."""
-
-    shown: float
-    is_bound: bool
-
-    def as_row(self, kind: str) -> Row:
-        return {"kind": "bound" if self.is_bound else kind, "mean": rounded(self.shown)}
-
-
-def _figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[_Single]:
-    """Of single runs of a batch size; how a metric ends is in the figure of whole trainings."""
-    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
-    each = per_step.get(advice.objective)
-    if each is None or advice.target is None:
-        return []
-    return [
-        _Single(each * (run.steps_to_target or run.steps), run.steps_to_target is None)
-        for run in runs
-    ]
-
-
-def _reference_runs(advice: Advice) -> list[_Single]:
-    """The reference as it is, seed by seed, of the verification where there was one."""
-    head, reference = advice.head_to_head, advice.reference
-    if head is None:
-        own = advice.candidate(reference.batch_size)
-        if own is None or own.learning_rate == reference.learning_rate:
-            return []  # its runs are those of its batch size
-        runs = runs_of(advice, reference.batch_size, reference.learning_rate)
-        return _figures(advice, own, runs)
-    words = objective_words(advice)
-    bounds = head.reference_bounds or (None,) * len(head.reference)
-    found = []
-    for figure, bound in zip(head.reference, bounds, strict=False):
-        if figure is not None:
-            found.append(_Single(words.shown(figure), is_bound=False))
-        elif bound is not None:
-            found.append(_Single(bound, is_bound=True))
-    return found
 
 
 def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
@@ -167,59 +127,49 @@ def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
 
 def _as_is(advice: Advice, study: Study) -> Iterator[Row]:
     looks, size = advice_looks(advice, study), advice.reference.batch_size
-    runs = _reference_runs(advice)
+    runs = reference_runs(advice)
     if not runs:
         return
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
     for run in runs:
-        yield {**base, **run.as_row("as_is")}
-    yours = reference_words(advice).short
-    highest = max(runs, key=lambda run: run.shown)
-    yield {
-        **base,
-        "kind": "words",
-        "mean": rounded(highest.shown),
-        "text": _with_value(advice, yours, [run.shown for run in runs if not run.is_bound]),
-    }
+        yield {**base, **_run_row(run, "as_is")}
+    highest = max(run.shown for run in runs)
+    yours = _with_value(advice, reference_words(advice).short, own_cost(advice))
+    yield {**base, "kind": "words", "mean": rounded(highest), "text": yours}
+
+
+def _run_row(run: RunFigure, kind: str) -> Row:
+    return {"kind": "bound" if run.is_bound else kind, "mean": rounded(run.shown)}
 
 
 def _named(advice: Advice, study: Study) -> Iterator[Row]:
-    """What the answer names: a ring around its figure, or those of its runs, and its value."""
-    found = advice.named
+    """What the answer names: its figure in a ring, with its name and value."""
+    found, cost = advice.named, named_cost(advice)
     if found is None:
         return
     looks, size = advice_looks(advice, study), found.batch_size
     base: Row = {"panel": "objective", "batch_size": size, "batch": label_of(looks, size)}
-    shown = _named_figures(advice, found)
-    for figure in shown:
-        yield {**base, "kind": "ring", "mean": rounded(figure)}
+    if cost is not None and not cost.runs:
+        kind = "verified" if cost.is_verified else "ring"
+        yield {**base, "kind": kind, **estimate_row(cost.estimate)}
+    for run in () if cost is None else cost.runs:
+        yield {**base, "kind": "ring", "mean": rounded(run.shown)}
     if is_same(found, advice.reference):
         return
     named = named_text(advice)
-    if shown:
-        label = _with_value(advice, named, shown)
-        yield {**base, "kind": "named", "mean": rounded(max(shown)), "text": label}
-    else:
+    if cost is None:
         yield {**base, "kind": "place", "text": named}
+    else:
+        highest = max((run.shown for run in cost.runs), default=cost.value)
+        label = _with_value(advice, named, cost)
+        yield {**base, "kind": "named", "mean": rounded(highest), "text": label}
 
 
-def _named_figures(advice: Advice, found: Configuration) -> list[float]:
-    candidate = advice.candidate(found.batch_size)
-    if candidate is None:
-        return []
-    cost = objective_words(advice).shown_estimate(candidate.cost).estimate
-    if cost is not None and has_rate_of(candidate, found):
-        return [cost]
-    runs = runs_of(advice, found.batch_size, found.learning_rate)
-    return [each.shown for each in _figures(advice, candidate, runs) if not each.is_bound]
-
-
-def _with_value(advice: Advice, name: str, shown: list[float]) -> str:
-    """A name with its figure, "yours: 13.2 s"; of several runs their mean."""
-    if not shown:
-        return text("{name}: target not reached", name=name)
-    value = quantity_text(objective_words(advice).quantity, statistics.fmean(shown))
-    return text("{name}: {value}", name=name, value=value)
+def _with_value(advice: Advice, name: str, cost: ShownCost | None) -> str:
+    """A name with its figure, "yours: 13.2 s", the same as in the table."""
+    if cost is None:
+        return name
+    return text("{name}: {value}", name=name, value=cost.text(objective_words(advice).quantity))
 
 
 def _words(advice: Advice, known: list[Candidate], rows: tuple[Row, ...]) -> str:
@@ -266,6 +216,11 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         yield text("×: {own}, at its own learning rate, one mark a seed.", own=own)
     if "ring" in kinds and advice.recommendation is None:
         yield text("A ring marks what is best so far.")
+    if "verified" in kinds:
+        yield text(
+            "The ring with a bar is what was found on fresh seeds, after all choices were made, "
+            "with its 95 % interval. The point beside it is the estimate before."
+        )
     if "bound" in kinds:
         yield text("↑: it had not reached the target by then; the figure is larger than this.")
 

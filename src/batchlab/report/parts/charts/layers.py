@@ -10,7 +10,7 @@ rows say their kind in a field:
     open   an estimate without runs of its own   line   a line a batch size
     lost   a run that ended badly, at the top    as_is  a run of the reference as it is
     ring   what is recommended                   words  a few words at a place
-    named  the same in words, above its mark
+    named  the same in words, above its mark    verified  the same with its interval
     curve  a run along training, by `series`     joined a line a seed through its runs
 
 The rows of a sweep are told apart by what they hold:
@@ -190,6 +190,15 @@ def _ring(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     return [chart.mark_point(size=260, strokeWidth=1.6, shape="circle", color=style.canvas.text)]
 
 
+def _verified(chart: alt.Chart, style: Style) -> list[alt.Chart]:
+    """A ring around a value with its interval."""
+    ink = style.canvas.text
+    return [
+        chart.mark_rule(strokeWidth=2, color=ink).encode(y="low:Q", y2="high:Q"),
+        *_ring(chart, style),
+    ]
+
+
 def _words(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     """Words beside a place, on the side that has room."""
     return [
@@ -330,6 +339,7 @@ _DRAWN: tuple[tuple[str, Draw], ...] = (
     ("open", _open),
     ("as_is", _as_is),
     ("ring", _ring),
+    ("verified", _verified),
     ("words", _words),
     ("named", _named),
     ("curve", _curve),

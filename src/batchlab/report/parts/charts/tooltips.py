@@ -39,6 +39,8 @@ def _parts(name: str, series: Sequence[str]) -> Iterator[str]:
         "indexof(['run', 'bound'], datum.kind) >= 0", text("of"), _words(text("one run"))
     )
     yield _said_if("datum.kind == 'as_is'", text("of"), _words(text("one run of yours as it is")))
+    found = _words(text("what was found on fresh seeds"))
+    yield _said_if("datum.kind == 'verified'", text("of"), found)
     yield _said_if("isValid(datum.seed)", text("seed"), "format(datum.seed, 'd')")
     for place in _PLACES:
         yield _place(place)
@@ -51,7 +53,7 @@ def _parts(name: str, series: Sequence[str]) -> Iterator[str]:
         high=number_expression(name, "datum.high"),
     )
     has_range = "isValid(datum.low) && datum.low != datum.high"
-    estimated = "indexof(['point', 'open'], datum.kind) >= 0"
+    estimated = "indexof(['point', 'open', 'verified'], datum.kind) >= 0"
     yield _said_if(f"{has_range} && {estimated}", text("95 % interval"), between)
     yield _said_if(f"{has_range} && !({estimated})", text("range"), between)
     yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")

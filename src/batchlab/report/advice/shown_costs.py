@@ -1,0 +1,172 @@
+"""Shown costs: the one figure each of yours and of what is named, wherever it is shown.
+
+Table, picture and bars show the same number: after a verification what was found there on fresh
+seeds, before it what the runs so far say.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.parts import Candidate, RateTried
+from batchlab.records.estimate import Estimate
+from batchlab.report.advice.objective_words import objective_words
+from batchlab.report.advice.rows import has_rate_of, runs_of
+from batchlab.report.parts.estimate_text import interval_only_text
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.words.catalogue import text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFigure:
+    """The objective's figure of one run.
+
+    Attributes:
+        shown: the figure, as it is shown.
+        is_bound: whether the run had not reached the target by then.
+    """
+
+    shown: float
+    is_bound: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownCost:
+    """The objective's figure of one configuration.
+
+    Attributes:
+        estimate: the figure as it is shown, with its interval where one is known.
+        is_bound: whether it is larger than this: some run did not reach the target.
+        is_verified: whether it is from the verification on fresh seeds.
+        runs: the runs whose mean it is; empty: it is an estimate.
+    """
+
+    estimate: Estimate
+    is_bound: bool
+    is_verified: bool
+    runs: tuple[RunFigure, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        assert self.estimate.estimate is not None
+        return self.estimate.estimate
+
+    def text(self, quantity: str, *, with_interval: bool = False) -> str:
+        """The figure in words, "1.28 s", "at least 9 s"."""
+        value = quantity_text(quantity, self.value)
+        if self.is_bound:
+            return text("at least {least}", least=value)
+        interval = interval_only_text(quantity, self.estimate) if with_interval else ""
+        return text("{value} ({interval})", value=value, interval=interval) if interval else value
+
+
+def named_cost(advice: Advice) -> ShownCost | None:
+    """Of what is named; None: nothing is named, or nothing is known of it."""
+    named, verified = advice.named, _expected(advice)
+    if named is None:
+        return None
+    if verified is not None:
+        return ShownCost(
+            estimate=verified, is_bound=False, is_verified=advice.head_to_head is not None
+        )
+    candidate = advice.candidate(named.batch_size)
+    if candidate is None:
+        return None
+    cost = objective_words(advice).shown_estimate(candidate.cost)
+    if cost.estimate is not None and has_rate_of(candidate, named):
+        return ShownCost(estimate=cost, is_bound=False, is_verified=False)
+    runs = runs_of(advice, named.batch_size, named.learning_rate)
+    return _of_runs(run_figures(advice, candidate, runs))
+
+
+def own_cost(advice: Advice) -> ShownCost | None:
+    """Of the user's configuration as it is: so many times that of what is named."""
+    if advice.objective == "quality":
+        return _own_quality(advice)
+    verified, gain = _expected(advice), advice.gain
+    if verified is None:
+        return _of_runs(reference_runs(advice))
+    assert verified.estimate is not None
+    times = gain.low if gain.estimate is None else gain.estimate
+    if times is None:
+        return None
+    return ShownCost(
+        estimate=_alone(times * verified.estimate),
+        is_bound=gain.estimate is None,
+        is_verified=advice.head_to_head is not None,
+    )
+
+
+def reference_runs(advice: Advice) -> list[RunFigure]:
+    """The reference as it is, seed by seed, of the verification where there was one."""
+    head, reference = advice.head_to_head, advice.reference
+    if head is None:
+        own = advice.candidate(reference.batch_size)
+        if own is None or own.learning_rate == reference.learning_rate:
+            return []  # its runs are those of its batch size
+        runs = runs_of(advice, reference.batch_size, reference.learning_rate)
+        return run_figures(advice, own, runs)
+    words = objective_words(advice)
+    bounds = head.reference_bounds or (None,) * len(head.reference)
+    found = []
+    for figure, bound in zip(head.reference, bounds, strict=False):
+        if figure is not None:
+            found.append(RunFigure(shown=words.shown(figure), is_bound=False))
+        elif bound is not None:
+            found.append(RunFigure(shown=bound, is_bound=True))
+    return found
+
+
+def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunFigure]:
+    """Of single runs of a batch size; how a metric ends is in the figure of whole trainings."""
+    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
+    each = per_step.get(advice.objective)
+    if each is None or advice.target is None:
+        return []
+    return [
+        RunFigure(
+            shown=each * (run.steps_to_target or run.steps), is_bound=run.steps_to_target is None
+        )
+        for run in runs
+    ]
+
+
+def _expected(advice: Advice) -> Estimate | None:
+    """What is named is expected to take; None: not known, or no target is asked for."""
+    if advice.recommendation is None or advice.expected is None:
+        return None
+    if advice.target is None or advice.objective == "quality":
+        return None
+    is_time = advice.objective == "time"
+    found = advice.expected.time_to_target_s if is_time else advice.expected.samples_to_target
+    return None if found.estimate is None else found
+
+
+def _own_quality(advice: Advice) -> ShownCost | None:
+    """The metric itself: its distance from perfect is so many times as large."""
+    named, words = advice.named, objective_words(advice)
+    candidate = None if named is None else advice.candidate(named.batch_size)
+    if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
+        return None
+    shown = words.shown(advice.gain.estimate * candidate.cost.estimate)
+    return ShownCost(estimate=_alone(shown), is_bound=False, is_verified=False)
+
+
+def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
+    """The mean of single runs; where one missed the target, the mean is larger than it looks."""
+    if not runs:
+        return None
+    return ShownCost(
+        estimate=_alone(statistics.fmean(run.shown for run in runs)),
+        is_bound=any(run.is_bound for run in runs),
+        is_verified=False,
+        runs=tuple(runs),
+    )
+
+
+def _alone(value: float) -> Estimate:
+    return Estimate.of(value, interval=(None, None), n=1)
