@@ -12,6 +12,7 @@ from batchlab.records.study import Study
 from batchlab.report.parts.output_file import check_output_file
 from batchlab.store.store import Store
 from batchlab.version import __version__
+from batchlab.words.moments import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 
@@ -152,6 +153,6 @@ def _study_id(
     found = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
-    listing = ", ".join(f"{name} ({made})" for name, made, _ in studies) or "none"
+    listing = ", ".join(f"{name} ({moment_text(made)})" for name, made, _ in studies) or "none"
     what = "no study" if not found else f"{len(found)} studies"
     raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")
