@@ -18,7 +18,7 @@ from batchlab.cli.options import (
     store_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import BATCH_SIZES, SECONDS, TARGET
 from batchlab.report.parts.output_file import check_output_file
 
@@ -148,8 +148,12 @@ def advise(
     if as_json:
         print(json_document(advised, store=store, page=report))
         return
-    from batchlab.report.advice.text import advice_text, explain_text
+    from batchlab.report.advice.text import advice_headline, advice_text, explain_text
 
-    print(advice_text(advised.advice, study=advised.study, report=report), end="")
-    if explain:
-        print(f"\n{explain_text(advised.advice)}", end="")
+    advice, study = advised.advice, advised.study
+
+    def made() -> str:
+        said = advice_text(advice, study=study, report=report)
+        return f"{said}\n{explain_text(advice)}" if explain else said
+
+    print_result(made, headline=lambda: advice_headline(advice, study=study))

@@ -12,7 +12,7 @@ from batchlab.cli.options import (
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import as_wide_as_stdout, at_work
 
 
 @click.command()
@@ -49,4 +49,5 @@ def check(
             budget_s=budget,
             reserved_s=invocation.reserved_s(budget, None),
         )
-    print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")
+    with as_wide_as_stdout():
+        print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")

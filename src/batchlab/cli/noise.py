@@ -15,7 +15,7 @@ from batchlab.cli.options import (
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.report.parts.output_file import check_output_file
 
 
@@ -60,10 +60,14 @@ def noise(
     if report is not None:
         check_output_file(report, store=None)
     with at_work() as progress:
+        # Now, while there is time, what shows the result too.
         from batchlab.commands.noise import noise as run_noise
         from batchlab.measurements.noise_document import to_json
         from batchlab.report.noise.html import write_noise_html
-        from batchlab.report.noise.text import noise_text  # now, while there is time
+        from batchlab.report.noise.text import (
+            noise_headline,
+            noise_text,
+        )  # now, while there is time
 
         made = run_noise(
             workload,
@@ -82,6 +86,5 @@ def noise(
     if as_json:
         print(to_json(made, report=report))
         return
-    print(noise_text(made), end="")
-    if report is not None:
-        print(f"\nThe report: {report}")
+    where = "" if report is None else f"\nThe report: {report}\n"
+    print_result(lambda: noise_text(made) + where, headline=lambda: noise_headline(made))

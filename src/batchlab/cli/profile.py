@@ -16,7 +16,7 @@ from batchlab.cli.options import (
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import BATCH_SIZES
 
 # The last probe may have to be ended, and a busy machine takes its time.
@@ -65,8 +65,12 @@ def profile(
     ends that process and nothing else. What --json prints can be read on another machine.
     """
     with at_work() as progress:
+        # Now, while there is time, what shows the result too.
         from batchlab.commands.profile import profile as run_profile
-        from batchlab.report.profile.text import profile_text  # now, while there is time
+        from batchlab.report.profile.text import (
+            profile_headline,
+            profile_text,
+        )  # now, while there is time
 
         made = run_profile(
             workload,
@@ -83,4 +87,4 @@ def profile(
     if as_json:
         print(made.to_json())
         return
-    print(profile_text(made), end="")
+    print_result(lambda: profile_text(made), headline=lambda: profile_headline(made))

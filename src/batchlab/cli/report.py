@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchlab.cli.options import store_option
+from batchlab.cli.output import as_wide_as_stdout
 
 if TYPE_CHECKING:
     from batchlab.commands.report import ReportFormat
@@ -36,7 +37,8 @@ def report(
     """Show a study of the store as a page, text, tables or images."""
     from batchlab.commands.report import report as shown_again
 
-    shown = shown_again(store, study=study_id, output_format=output_format, path=path)
+    with as_wide_as_stdout():
+        shown = shown_again(store, study=study_id, output_format=output_format, path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)
     if shown.text is not None:

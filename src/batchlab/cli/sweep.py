@@ -17,7 +17,7 @@ from batchlab.cli.options import (
     store_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import BATCH_SIZES, LEARNING_RATES, SECONDS, TARGET
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
@@ -142,12 +142,12 @@ def sweep(
 
 
 def _print_text(study: Study, store: Path, report: Path | None) -> None:
-    from batchlab.report import text_report
+    from batchlab.report.sweep.text import sweep_headline, text_report
 
-    print(text_report(study), end="")
-    print(f"\nThe store: {store}")
+    where = f"\nThe store: {store}\n"
     if report is not None:
-        print(f"The report: {report}")
+        where += f"The report: {report}\n"
+    print_result(lambda: text_report(study) + where, headline=lambda: sweep_headline(study))
 
 
 def _refuse_errors(study: Study) -> None:
