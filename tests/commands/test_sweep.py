@@ -37,7 +37,6 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.machine import thread_choices
 from batchlab.planning.scaling import scaled
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.study import Study
@@ -332,11 +331,13 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
 
     assert told.fractions == sorted(told.fractions)
     assert told.fractions[-1] == pytest.approx(1.0)
-    at_a_time = min(4, max(thread_choices("cpu")))
-    assert told.phases == [
-        "checking the workload",
-        f"training 4 of 4 trials, {at_a_time} at a time",
-    ]
+    timing = "timing each batch size alone"
+    assert told.begun == [("sweep", "tiny", [timing, "training 4 trials"])]
+    assert told.phases == ["checking the workload", "training 4 trials"]
+    assert told.texts[-1][0].endswith("seed 1: 100%")
+    assert told.texts[-1][1] == told.texts[-1][0].replace("batch size ", "").replace(
+        ", learning rate", " at"
+    )
 
 
 # Nothing is done twice

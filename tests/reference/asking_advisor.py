@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import RateTried, Step
 from batchlab.advice.question import Question
+from batchlab.advice.run_watcher import RunWatcher
 from batchlab.engines.contract import Engine, run_all
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
@@ -34,7 +35,9 @@ class AskingAdvisor:
     questions: list[Question] = field(default_factory=list)
     engines: list[Engine] = field(default_factory=list)
 
-    def __call__(self, question: Question, engine: Engine) -> Advice:
+    def __call__(
+        self, question: Question, engine: Engine, *, watcher: RunWatcher | None = None
+    ) -> Advice:
         self.questions.append(question)
         self.engines.append(engine)
         steps: list[Step] = []

@@ -13,6 +13,7 @@ from batchlab.cli.options import (
     drop_last_option,
     json_option,
     memory_limit_option,
+    quiet_option,
     sampling_option,
     settings_option,
     store_option,
@@ -86,6 +87,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
     help="Write the report to this file.",
 )
 @json_option
+@quiet_option
 @click.option("--explain", is_flag=True, help="Print too what was done and why, step by step.")
 @click.pass_obj
 def advise(
@@ -107,6 +109,7 @@ def advise(
     store: Path,
     report: Path,
     as_json: bool,
+    quiet: bool,
     explain: bool,
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
@@ -118,8 +121,10 @@ def advise(
     answered, it gives the same answer at once.
     """
     check_output_file(report, store=store)
-    with at_work() as progress:
+    with at_work(quiet=quiet) as progress:
+        progress.begins(command="advise", subject=workload, stages=())
         from batchlab.commands.advice_call import AdviceCall
+        from batchlab.commands.advice_request import budget_s_of
         from batchlab.commands.advise import advise_with_evidence
         from batchlab.commands.report import json_document, write_page
 
@@ -142,6 +147,8 @@ def advise(
             listener=progress,
             reserved_s=invocation.reserved_s(budget, report),
         )
+        if (seconds := budget_s_of(call)) is not None:
+            progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
         advised = advise_with_evidence(workload, call)
         progress.phase("writing the report")
         write_page(advised, report)

@@ -11,21 +11,23 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.cli.progress import ProgressBar, ProgressLines
+    from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet
 
 
 @contextlib.contextmanager
-def at_work() -> Iterator[ProgressBar | ProgressLines]:
+def at_work(*, quiet: bool) -> Iterator[ProgressDisplay | ProgressLines | Quiet]:
     """Context: a command that trains; gives what is told how it gets on.
 
     What the user's own code prints is no result, here or in a child: a script reads those.
     """
-    from batchlab.cli.progress import progress_on_stderr
     from batchlab.processes.fork_server import start_early
 
-    with _stdout_to_stderr(), progress_on_stderr() as progress:
+    with _stdout_to_stderr():
         start_early()  # it imports torch while the lines inside do
-        yield progress
+        from batchlab.cli.progress import progress_on_stderr
+
+        with progress_on_stderr(quiet=quiet) as progress:
+            yield progress
 
 
 @contextlib.contextmanager

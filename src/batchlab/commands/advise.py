@@ -9,6 +9,7 @@ from typing import Literal
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Objective
 from batchlab.commands.advice_call import AdviceCall
+from batchlab.commands.advice_progress import stages_of
 from batchlab.commands.advice_request import (
     AdviceRequest,
     advice_request,
@@ -178,6 +179,7 @@ def advise_about(
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """
+    listener.begins(command="advise", subject=asked.trial.workload, stages=stages_of(asked))
     summary = subject.summary(Path(store))
     study = StudyName(
         study_id=asked.study_id,

@@ -75,6 +75,7 @@ def noise(
         last_step = _last_step(loaded.workload, trial, length, steps)
         prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
         del loaded, workload
+        listener.begins(command="noise", subject=trial.workload, stages=())
         summary = prepared.summary(None)
         check_batch_norm(summary, [trial])
         prepared.let_go_of_data()
@@ -145,7 +146,7 @@ def _measured(
         BudgetError: there is none, for the time has run out.
         WorkloadError: there is none, for another reason.
     """
-    listener.phase("measuring gradient noise along a training of the workload's own configuration")
+    listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []
     child = Child(measure_noise_along, prepared.packed, request)
     try:

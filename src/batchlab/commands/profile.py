@@ -79,6 +79,7 @@ def profile(
         )
         prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory
+        listener.begins(command="profile", subject=request.trial.workload, stages=())
         summary = prepared.summary(None if store is None else Path(store))
         prepared.let_go_of_data()
         assert budget.work_ends_s is not None
