@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import RateTried, Step
 from batchlab.advice.question import Question
-from batchlab.advice.run_watcher import RunWatcher
 from batchlab.engines.contract import Engine, run_all
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
@@ -35,9 +34,7 @@ class AskingAdvisor:
     questions: list[Question] = field(default_factory=list)
     engines: list[Engine] = field(default_factory=list)
 
-    def __call__(
-        self, question: Question, engine: Engine, *, watcher: RunWatcher | None = None
-    ) -> Advice:
+    def __call__(self, question: Question, engine: Engine) -> Advice:
         self.questions.append(question)
         self.engines.append(engine)
         steps: list[Step] = []
