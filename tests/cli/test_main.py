@@ -52,7 +52,7 @@ OPTIONS = {
     },
     "check": {"--set", "--budget", "--json", "--quiet", "--device"},
     "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
-    "report": {"--store", "--study", "--format", "--report"},
+    "report": {"--store", "--study", "--format", "--report", "--live"},
     "weights": {"--store", "--study", "--output"},
     "workloads": {"--json"},
     "completion": set(),

@@ -394,7 +394,9 @@ def test_an_interrupted_sweep_goes_on_and_ends_in_the_same_numbers(
     lab: Path, tmp_path: Path
 ) -> None:
     class Impatient(Told):
-        def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+        def progress(
+            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+        ) -> None:
             super().progress(done_fraction=done_fraction, left_s=left_s, text=text)
             if done_fraction > 0.2 and not self.warnings:
                 self.warning("Ctrl-C")

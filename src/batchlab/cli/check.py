@@ -42,7 +42,6 @@ def check(
     """
     with at_work(quiet=quiet) as progress:
         progress.begins(command="check", subject=workload, stages=())
-        progress.phase("comparing gradients")
         from batchlab.commands.check import check as run_check
         from batchlab.report.check.document import check_json
         from batchlab.report.check.text import check_text

@@ -94,11 +94,21 @@ def stored(store: Path, study: str | None) -> Study | Advised:
 def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]:
     """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
-        found = opened.study(_study_id(opened.studies(), study, store))
-        advised = advice_of(opened, found)
-        if advised is not None:
-            return advised, None
-        return found, _unread(found) if opened.has_advice(found.study_id) else None
+        shown = stored_in(opened, study)
+        if isinstance(shown, Advised) or not opened.has_advice(shown.study_id):
+            return shown, None
+        return shown, _unread(shown)
+
+
+def stored_in(store: Store, study: str | None) -> Study | Advised:
+    """A study of an open store, with its answer where it has one that this version reads.
+
+    Raises:
+        UsageError: no study has such an id, or more than one.
+        StoreError: the store cannot be read.
+    """
+    found = store.study(_study_id(store.studies(), study, store.path))
+    return advice_of(store, found) or found
 
 
 def _unread(study: Study) -> str:
@@ -122,6 +132,17 @@ def write_page(shown: Study | Advised, path: Path) -> None:
         from batchlab.report import write_html
 
         write_html(shown, path)
+
+
+def page_of(shown: Study | Advised) -> str:
+    """The page of a study as text."""
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.html import render_advice_html
+
+        return render_advice_html(shown.advice, shown.study, shown.profile)
+    from batchlab.report.sweep.html import html_page
+
+    return html_page(shown)
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
