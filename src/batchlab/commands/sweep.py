@@ -29,11 +29,12 @@ from batchlab.planning.sweep_request import (
     plan_trials,
 )
 from batchlab.random_state import untouched_randomness
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
+from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.words.reasons import reason_text
@@ -99,7 +100,7 @@ def sweep(
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
-        listener: told how it gets on.
+        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.
@@ -112,7 +113,7 @@ def sweep(
         KeyboardInterrupt: after everything has been stored.
     """
     budget = Budget(budget_s, reserved_s=reserved_s)
-    listener = listener or Silent()
+    listener = listener_or_notebook(listener)
     request = checked_request(
         batch_sizes=batch_sizes,
         learning_rates=learning_rates,
