@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchlab.cli.options import store_option
-from batchlab.cli.output import as_wide_as_stdout
+from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
 # The study's own processes come first: its step times are measured while the page is made.
@@ -57,8 +57,11 @@ def report(
         shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)
-    if shown.text is not None:
-        print(shown.text, end="")
+    said, headline = shown.text, shown.headline
+    if said is not None and headline is not None:
+        print_result(lambda: said, headline=lambda: headline)
+    elif said is not None:
+        print(said, end="")
     for file in shown.files:
         print(file)
 

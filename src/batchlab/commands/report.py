@@ -25,11 +25,13 @@ class Report:
         warning: why it is not all that the study asked for, and what to do; None: it is.
         text: text or JSON to be printed, ended by a newline; None: it is in files.
         files: the files that were written.
+        headline: of a text for people what to read first, ended by a newline.
     """
 
     warning: str | None
     text: str | None = None
     files: tuple[Path, ...] = ()
+    headline: str | None = None
 
 
 def report(
@@ -63,7 +65,7 @@ def report(
     shown, warning = _shown(store, study)
     path = Path(path or f"batchlab-report.{output_format}")
     if output_format == "text":
-        return Report(warning=warning, text=_text(shown))
+        return Report(warning=warning, text=_text(shown), headline=_headline(shown))
     if output_format == "json":
         document = json_document(shown, store=store, page=None)
         return Report(warning=warning, text=document + "\n")
@@ -164,6 +166,16 @@ def _text(shown: Study | Advised) -> str:
     from batchlab.report import text_report
 
     return text_report(shown)
+
+
+def _headline(shown: Study | Advised) -> str:
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.text import advice_headline
+
+        return advice_headline(shown.advice, study=shown.study)
+    from batchlab.report.sweep.text import sweep_headline
+
+    return sweep_headline(shown)
 
 
 def _study_id(
