@@ -2,10 +2,33 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
+from tests.reference.terminal import Written, in_a_terminal
+from tests.reference.user_file import write_user_file
 
-from batchlab.cli.progress import ProgressBar, ProgressLines, duration, progress_on_stderr
+from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet, progress_on_stderr
+
+# A command that tells all there is to tell, for as long as a few frames take.
+TELLS = """
+import sys, time
+from batchlab.cli.progress import ProgressDisplay
+from batchlab.records.best_so_far import BestSoFar
+from batchlab.records.reason import Reason
+from batchlab.records.runs_asked import RunsAsked
+
+with ProgressDisplay() as progress:
+    progress.begins(command="advise", subject="mnist-mlp", stages=("setting the target", "b"))
+    progress.budget(spent_s=98.0, budget_s=180.0)
+    progress.phase("setting the target")
+    progress.best(BestSoFar(
+        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82))
+    progress.asked(RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,),
+        why=Reason.of("larger_may_be_better")))
+    progress.warning("[bold] " + "long " * 40 + "end")
+    time.sleep(SECONDS)
+"""
 
 
 class Terminal(io.StringIO):
@@ -13,57 +36,131 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(None, "?"), (0, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h")],
-)
-def test_a_duration_is_told_as_people_say_it(seconds: float | None, words: str) -> None:
-    assert duration(seconds) == words
+def told(tmp_path: Path, *, columns: int, seconds: float = 0.8, **more: object) -> Written:
+    code = TELLS.replace("SECONDS", str(seconds))
+    return in_a_terminal([sys.executable, "-c", code], columns=columns, folder=tmp_path, **more)  # type: ignore[arg-type]
 
 
-def test_a_pipe_gets_lines_and_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert isinstance(progress_on_stderr(), ProgressLines)
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    assert isinstance(progress_on_stderr(), ProgressBar)
-
-
-def test_lines_tell_phases_and_warnings_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressLines() as lines:
-        lines.phase("training")
-        lines.warning("odd")
-
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "training\nwarning: odd\n")
-
-
-def test_lines_tell_progress_once_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    now_s = 100.0
-    lines = ProgressLines(clock=lambda: now_s)
-
-    for now_s in (101.0, 109.0, 110.0, 111.0, 119.0, 121.0):
-        lines.progress(done_fraction=now_s / 1000, left_s=61.0, text="batch size 8")
-
-    told = capsys.readouterr().err.splitlines()
-    assert told == [" 11%  61 s left  batch size 8", " 12%  61 s left  batch size 8"]
-
-
-def test_a_bar_shows_fraction_time_left_and_trial_and_leaves_nothing_but_warnings(
+def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert isinstance(progress_on_stderr(), ProgressLines)
+    assert isinstance(progress_on_stderr(quiet=True), Quiet)
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(progress_on_stderr(), ProgressDisplay)
+    assert isinstance(progress_on_stderr(quiet=True), Quiet)
 
-    with ProgressBar() as bar:
-        bar.phase("training")
-        bar.warning("[bold] " + "long " * 40 + "end")
-        bar.progress(done_fraction=0.25, left_s=61.0, text="batch size 8")
-        bar._bar.refresh()
-        shown = terminal.getvalue()
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_on_stderr(), ProgressLines)
 
-    assert all(part in shown for part in ("training", "25 %", "61 s left", "batch size 8"))
-    # One line, however narrow the terminal, and no markup taken from a message.
-    assert "warning: [bold] " + "long " * 40 + "end" in shown
+
+def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressLines() as lines:
+        lines.begins(command="sweep", subject="mine", stages=("timing", "training 6 trials"))
+        lines.phase("checking the workload")
+        lines.phase("training 6 trials")
+        lines.warning("odd")
+        lines.progress(done_fraction=0.5, left_s=1.0, text="batch size 8")
+        lines.phase("writing the report")
+
+    told = capsys.readouterr()
+    assert (told.out, told.err.splitlines()) == (
+        "",
+        [
+            "sweep mine: checking the workload",
+            "sweep mine, stage 2 of 2: training 6 trials",
+            "warning: odd",
+            "sweep mine: writing the report",
+        ],
+    )
+
+
+def test_a_pipe_is_told_what_is_spent_of_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressLines() as lines:
+        lines.begins(command="advise", subject="mine", stages=("one", "two"))
+        lines.budget(spent_s=98.0, budget_s=180.0)
+        lines.phase("two")
+
+    assert capsys.readouterr().err == "advise mine, stage 2 of 2: two (1m38s of 3m spent)\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, columns: int) -> None:
+    written = told(tmp_path, columns=columns)
+
+    assert written.code == 0
+    assert max(map(len, written.lines)) <= columns
+    bars = [line for line in written.lines if "%" in line]
+    assert len(bars) >= 2
+    assert all("█" in bar and "m3" in bar and bar.endswith("of 3m") for bar in bars)
+    assert any("stage 1 of 2: setting the target" in line for line in written.lines)
+    assert any(line.startswith("best so far: ") for line in written.lines)
+    assert any("512" in line and "0.16" in line for line in written.lines)
+    assert any(line.endswith("a larger batch may be better") for line in written.lines)
+    said = " ".join(" ".join(written.lines).split())
+    assert "warning: [bold] " + "long " * 40 + "end" in said
+
+
+@pytest.mark.slow
+def test_a_terminal_made_narrower_gets_narrower_lines(tmp_path: Path) -> None:
+    written = told(tmp_path, columns=100, seconds=2.0, narrower_when=("best so far", 45))
+
+    wide = "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
+    assert wide in written.lines
+    after = written.lines[len(written.lines) - written.lines[::-1].index(wide) :]
+    assert sum("%" in line for line in after) >= 2
+    assert max(len(line) for line in after[3:]) < 45
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_terminal_with_its_cursor_and_without_the_display(
+    tmp_path: Path,
+) -> None:
+    written = told(tmp_path, columns=60, seconds=60.0, interrupt_when="best so far")
+
+    assert "KeyboardInterrupt" in written.raw
+    assert written.shows_the_cursor
+    drawn = written.raw[: written.raw.index("Traceback")]
+    # Each line of the display is erased, the last one drawn too.
+    assert drawn.rindex("\x1b[2K") > drawn.rindex("best so far")
+
+
+@pytest.mark.slow
+def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path: Path) -> None:
+    write_user_file(tmp_path)
+    command = [sys.executable, "-m", "batchlab.cli.main", "sweep", "mine.py:workload"]
+
+    written = in_a_terminal(
+        [*command, "--batch-sizes", "8,32", "--epochs", "40"], columns=40, folder=tmp_path
+    )
+
+    assert written.code == 0, written.raw
+    assert written.shows_the_cursor
+    lines = written.lines
+    assert any("training 2 trials" in line for line in lines)
+    stored = next(i for i, line in enumerate(lines) if line.startswith("The store: "))
+    assert any("2 trials: " in line for line in lines[stored + 1 :])  # the headline again
+    in_one_piece = [i for i, line in enumerate(lines) if line.startswith("Command: ")]
+    assert all(len(line) <= 40 for i, line in enumerate(lines) if i not in in_one_piece)
+
+
+@pytest.mark.slow
+def test_quiet_leaves_the_result_alone(tmp_path: Path, do: object) -> None:
+    write_user_file(tmp_path)
+    arguments = ("sweep", "mine.py:workload", "--batch-sizes", "8", "--epochs", "1")
+
+    done = do(*arguments, "--quiet")  # type: ignore[operator]
+
+    assert (done.code, done.err) == (0, "")
+    assert "1 trial" in done.out
+
+
+def test_errors_are_told_in_quiet_too(do: object) -> None:
+    done = do("sweep", "none.py:workload", "--quiet")  # type: ignore[operator]
+
+    assert done.code != 0
+    assert done.err.startswith("error: ")

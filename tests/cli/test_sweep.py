@@ -119,7 +119,7 @@ def test_a_workload_that_cannot_be_trained_is_told_in_one_line(
 
     done = do("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH)
 
-    lines = [line for line in done.err.splitlines() if line != "checking the workload"]
+    lines = [line for line in done.err.splitlines() if line != "sweep mine: checking the workload"]
     assert done.code == 1
     assert len(lines) == 1
     assert told in lines[0]

@@ -121,7 +121,7 @@ def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
 def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[ProfileRequest]) -> AskingAdvisor:
     asking = AskingAdvisor()
     monkeypatch.setattr(
-        advice_session, "_decided", lambda question, engine: asking(question, engine)
+        advice_session, "_decided", lambda question, engine, watcher: asking(question, engine)
     )
     return asking
 
@@ -778,7 +778,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
 def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advice_session, "_decided", lambda question, engine: made_up_advice())
+    monkeypatch.setattr(advice_session, "_decided", lambda *asked: made_up_advice())
     call = AdviceCall(
         objective="time",
         target=None,

@@ -26,23 +26,18 @@ from batchlab.profiling import measuring
 from batchlab.profiling import search as profile_search
 from batchlab.profiling.measuring import measure_profile, profile_request
 from batchlab.profiling.profile import Profile
+from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 from batchlab.workload.loading import live_workload
 
 
-class Heard:
+class Heard(Silent):
     """A listener that remembers the warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
-
-    def phase(self, text: str) -> None:
-        pass
-
-    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        pass
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)

@@ -37,7 +37,6 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.machine import thread_choices
 from batchlab.planning.scaling import scaled
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.study import Study
@@ -332,11 +331,13 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
 
     assert told.fractions == sorted(told.fractions)
     assert told.fractions[-1] == pytest.approx(1.0)
-    at_a_time = min(4, max(thread_choices("cpu")))
-    assert told.phases == [
-        "checking the workload",
-        f"training 4 of 4 trials, {at_a_time} at a time",
-    ]
+    timing = "timing each batch size alone"
+    assert told.begun == [("sweep", "tiny", [timing, "training 4 trials"])]
+    assert told.phases == ["checking the workload", "training 4 trials"]
+    assert told.texts[-1][0].endswith("seed 1: 100%")
+    assert told.texts[-1][1] == told.texts[-1][0].replace("batch size ", "").replace(
+        ", learning rate", " at"
+    )
 
 
 # Nothing is done twice
@@ -393,7 +394,9 @@ def test_an_interrupted_sweep_goes_on_and_ends_in_the_same_numbers(
     lab: Path, tmp_path: Path
 ) -> None:
     class Impatient(Told):
-        def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+        def progress(
+            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+        ) -> None:
             super().progress(done_fraction=done_fraction, left_s=left_s, text=text)
             if done_fraction > 0.2 and not self.warnings:
                 self.warning("Ctrl-C")

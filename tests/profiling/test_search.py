@@ -347,7 +347,9 @@ def test_what_is_done_only_goes_up(room_bytes: int | None) -> None:
     told: list[float] = []
 
     class Told(Silent):
-        def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+        def progress(
+            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+        ) -> None:
             told.append(done_fraction)
 
     machine = Wavering(sd=0.5, room_bytes=room_bytes)

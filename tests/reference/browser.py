@@ -72,7 +72,7 @@ CONTRASTS = """
 class Browser:
     """A fresh Chromium with the report open."""
 
-    def __init__(self, report: Path, profile: Path, *, width: int, dark: bool, scripts: bool):
+    def __init__(self, report: Path | str, profile: Path, *, width: int, dark: bool, scripts: bool):
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
 
@@ -89,7 +89,7 @@ class Browser:
         self.tell("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.tell("Emulation.setEmulatedMedia", features=[scheme])
-        self.address = report.as_uri()
+        self.address = report if isinstance(report, str) else report.as_uri()
         self.driver.get(self.address)
 
     def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
@@ -167,3 +167,11 @@ class Browser:
         # The browser's own start page asks for its parts; the report's document asks for itself.
         ours = [r["request"]["url"] for r in requests if r["documentURL"].startswith("file://")]
         assert [address for address in ours if not address.startswith("data:")] == [self.address]
+
+    def requests_beside(self, address: str) -> list[str]:
+        """What the page of that address has asked for beside itself."""
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        ours = [r["request"]["url"] for r in requests if r["documentURL"] == address]
+        assert address in ours
+        return [url for url in ours if url != address and not url.startswith("data:")]

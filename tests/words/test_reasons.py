@@ -72,7 +72,7 @@ def test_a_code_is_in_one_table_only() -> None:
 
 @pytest.mark.parametrize("code", sorted(MESSAGES))
 def test_every_text_can_be_written(code: str) -> None:
-    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS) | {"term"}
+    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS) | {"term", "moment"}
     for text in texts_of(MESSAGES[code]):
         for _, name, form, _ in string.Formatter().parse(text):
             assert name != "", f"{code}: a value without a name"

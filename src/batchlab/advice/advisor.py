@@ -16,6 +16,7 @@ from batchlab.advice.objective import best_value
 from batchlab.advice.other_targets import follow_to_harder_target
 from batchlab.advice.question import Question
 from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
+from batchlab.advice.run_watcher import RunWatcher, Unwatched
 from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.target_level import (
@@ -60,23 +61,31 @@ _FEW_BY_THE_CLOCK = 12.0
 _MOST_AT_ONCE = 2
 
 
-def advise(question: Question, engine: Engine) -> Advice:
+def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = None) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 
     It is deterministic: the same answers and clock readings of the engine give the same asks and
     the same advice, so that an interrupted study can be replayed.
 
+    Args:
+        question: what is asked.
+        engine: who trains.
+        watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
+
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine).advice()
+    return _Advisor(question, engine, watcher or Unwatched()).advice()
 
 
 class _Advisor:
-    def __init__(self, question: Question, engine: Engine) -> None:
+    def __init__(self, question: Question, engine: Engine, watcher: RunWatcher) -> None:
         self._question = question
-        self._run_log = RunLog(question=question, engine=engine, until=question.target)
+        self._run_log = RunLog(
+            question=question, engine=engine, until=question.target, watcher=watcher
+        )
         self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
+        self._run_log.ruled_out = self._state.ruled_out
         self._origin = question.target_origin
 
     def advice(self) -> Advice:

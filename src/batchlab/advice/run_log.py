@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.objective import best_value
 from batchlab.advice.parts import Purpose, RateTried, Step
 from batchlab.advice.question import Question
+from batchlab.advice.run_watcher import RunWatcher, Unwatched
+from batchlab.advice.why_asked import why_asked
 from batchlab.engines.contract import Engine
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import AllSplits, RunLength
+from batchlab.records.runs_asked import RunsAsked
 from batchlab.records.target import Target
 from batchlab.records.trial import Trial, TrialRecord
 
@@ -89,6 +92,8 @@ class RunLog:
         needed_later: the runs that will be asked for in any case; a core that would be idle
             begins with them. Nothing is decided by them before they are asked for.
         reserved_s: of the budget, for what comes last.
+        ruled_out: batch sizes that are no longer compared, with the reason.
+        watcher: looks on; nothing is decided by it.
     """
 
     question: Question
@@ -101,6 +106,8 @@ class RunLog:
     tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0
     needed_later: Callable[[], Iterable[RunRequest]] = tuple
+    ruled_out: Mapping[int, Reason] = field(default_factory=dict)
+    watcher: RunWatcher = field(default_factory=Unwatched)
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
@@ -108,6 +115,7 @@ class RunLog:
     def note(self, did: Reason, why: Reason) -> None:
         """Write down what is done next, and why."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
+        self.watcher.answered(self)
 
     def left_s(self) -> float:
         """What the budget leaves after what is reserved."""
@@ -278,6 +286,7 @@ class RunLog:
         Returns:
             The whole records, in the order of the requests.
         """
+        self._tell(requests, purpose)
         records = self._run_all(requests)
         for request, record in zip(requests, records, strict=True):
             if not record.evaluations and not record.has_failed:
@@ -286,7 +295,25 @@ class RunLog:
             self._kept_in(request)[key] = record
             if purpose != "cool_down":
                 self.purposes.setdefault(key, purpose)
+        self.watcher.answered(self)
         return records
+
+    def _tell(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
+        if not requests:
+            return
+        keys = [self.key_of(request) for request in requests]
+        batch_sizes, learning_rates, seeds = (
+            tuple(sorted(set(part))) for part in zip(*keys, strict=True)
+        )
+        self.watcher.asked(
+            RunsAsked(
+                batch_sizes=batch_sizes,
+                learning_rates=learning_rates,
+                seeds=seeds,
+                why=why_asked(purpose, self.steps[-1] if self.steps else None),
+            ),
+            purpose,
+        )
 
     def _kept_in(self, request: RunRequest) -> dict[Key, TrialRecord]:
         """A training with a cool-down is another than the one without."""

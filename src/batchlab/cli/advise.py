@@ -13,12 +13,13 @@ from batchlab.cli.options import (
     drop_last_option,
     json_option,
     memory_limit_option,
+    quiet_option,
     sampling_option,
     settings_option,
     store_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import BATCH_SIZES, SECONDS, TARGET
 from batchlab.report.parts.output_file import check_output_file
 
@@ -86,6 +87,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
     help="Write the report to this file.",
 )
 @json_option
+@quiet_option
 @click.option("--explain", is_flag=True, help="Print too what was done and why, step by step.")
 @click.pass_obj
 def advise(
@@ -107,6 +109,7 @@ def advise(
     store: Path,
     report: Path,
     as_json: bool,
+    quiet: bool,
     explain: bool,
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
@@ -118,8 +121,10 @@ def advise(
     answered, it gives the same answer at once.
     """
     check_output_file(report, store=store)
-    with at_work() as progress:
+    with at_work(quiet=quiet) as progress:
+        progress.begins(command="advise", subject=workload, stages=())
         from batchlab.commands.advice_call import AdviceCall
+        from batchlab.commands.advice_request import budget_s_of
         from batchlab.commands.advise import advise_with_evidence
         from batchlab.commands.report import json_document, write_page
 
@@ -142,14 +147,20 @@ def advise(
             listener=progress,
             reserved_s=invocation.reserved_s(budget, report),
         )
+        if (seconds := budget_s_of(call)) is not None:
+            progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
         advised = advise_with_evidence(workload, call)
         progress.phase("writing the report")
         write_page(advised, report)
     if as_json:
         print(json_document(advised, store=store, page=report))
         return
-    from batchlab.report.advice.text import advice_text, explain_text
+    from batchlab.report.advice.text import advice_headline, advice_text, explain_text
 
-    print(advice_text(advised.advice, study=advised.study, report=report), end="")
-    if explain:
-        print(f"\n{explain_text(advised.advice)}", end="")
+    advice, study = advised.advice, advised.study
+
+    def made() -> str:
+        said = advice_text(advice, study=study, report=report)
+        return f"{said}\n{explain_text(advice)}" if explain else said
+
+    print_result(made, headline=lambda: advice_headline(advice, study=study))

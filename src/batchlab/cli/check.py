@@ -9,10 +9,11 @@ from batchlab.cli.options import (
     device_option,
     json_option,
     minute_option,
+    quiet_option,
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import as_wide_as_stdout, at_work
 
 
 @click.command()
@@ -20,6 +21,7 @@ from batchlab.cli.output import at_work
 @settings_option
 @minute_option
 @json_option
+@quiet_option
 @device_option
 @click.pass_obj
 def check(
@@ -28,6 +30,7 @@ def check(
     settings: dict[str, str],
     budget: float,
     as_json: bool,
+    quiet: bool,
     device: str,
 ) -> None:
     """Check that the gradient stays the same under accumulation.
@@ -37,7 +40,8 @@ def check(
     The gradient of a batch is compared with that of its micro-batches put together. Where they
     differ, the causes are named with their places.
     """
-    with at_work():
+    with at_work(quiet=quiet) as progress:
+        progress.begins(command="check", subject=workload, stages=())
         from batchlab.commands.check import check as run_check
         from batchlab.report.check.document import check_json
         from batchlab.report.check.text import check_text
@@ -49,4 +53,5 @@ def check(
             budget_s=budget,
             reserved_s=invocation.reserved_s(budget, None),
         )
-    print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")
+    with as_wide_as_stdout():
+        print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")

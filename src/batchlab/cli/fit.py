@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from batchlab.cli.options import json_option
+from batchlab.cli.output import as_wide_as_stdout
 
 
 @click.command()
@@ -65,4 +66,5 @@ def fit(
         return
     from batchlab.report.fit.text import fit_text
 
-    print(fit_text(found), end="")
+    with as_wide_as_stdout():
+        print(fit_text(found), end="")

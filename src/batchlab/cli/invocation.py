@@ -25,10 +25,14 @@ class Invocation:
     command_line: str
     started_s: float
 
+    def elapsed_s(self) -> float:
+        """Seconds since the process began."""
+        return time.monotonic() - self.started_s
+
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
         """What of a budget is gone already, and what showing the results will take."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s
             to_show_s = min(_REPORT_RESERVE_S, at_most_s)
-        return time.monotonic() - self.started_s + to_show_s
+        return self.elapsed_s() + to_show_s

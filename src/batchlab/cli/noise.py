@@ -12,10 +12,11 @@ from batchlab.cli.options import (
     json_option,
     memory_limit_option,
     minute_option,
+    quiet_option,
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.report.parts.output_file import check_output_file
 
 
@@ -35,6 +36,7 @@ from batchlab.report.parts.output_file import check_output_file
 @minute_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write a page to this file.")
 @json_option
+@quiet_option
 @device_option
 @click.pass_obj
 def noise(
@@ -47,6 +49,7 @@ def noise(
     budget: float,
     report: Path | None,
     as_json: bool,
+    quiet: bool,
     device: str,
 ) -> None:
     """Measure the gradient noise scale along a training.
@@ -59,11 +62,16 @@ def noise(
     """
     if report is not None:
         check_output_file(report, store=None)
-    with at_work() as progress:
+    with at_work(quiet=quiet) as progress:
+        progress.begins(command="noise", subject=workload, stages=())
+        # Now, while there is time, what shows the result too.
         from batchlab.commands.noise import noise as run_noise
         from batchlab.measurements.noise_document import to_json
         from batchlab.report.noise.html import write_noise_html
-        from batchlab.report.noise.text import noise_text  # now, while there is time
+        from batchlab.report.noise.text import (
+            noise_headline,
+            noise_text,
+        )  # now, while there is time
 
         made = run_noise(
             workload,
@@ -82,6 +90,5 @@ def noise(
     if as_json:
         print(to_json(made, report=report))
         return
-    print(noise_text(made), end="")
-    if report is not None:
-        print(f"\nThe report: {report}")
+    where = "" if report is None else f"\nThe report: {report}\n"
+    print_result(lambda: noise_text(made) + where, headline=lambda: noise_headline(made))

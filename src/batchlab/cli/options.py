@@ -68,3 +68,6 @@ store_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
+quiet_option = click.option(
+    "--quiet", is_flag=True, help="Say nothing but the result and errors: no progress, no warnings."
+)

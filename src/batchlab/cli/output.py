@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.cli.progress import ProgressBar, ProgressLines
+    from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet
 
 
 @contextlib.contextmanager
-def at_work() -> Iterator[ProgressBar | ProgressLines]:
+def at_work(*, quiet: bool) -> Iterator[ProgressDisplay | ProgressLines | Quiet]:
     """Context: a command that trains; gives what is told how it gets on.
 
     What the user's own code prints is no result, here or in a child: a script reads those.
     """
-    from batchlab.cli.progress import progress_on_stderr
     from batchlab.processes.fork_server import start_early
 
-    with _stdout_to_stderr(), progress_on_stderr() as progress:
+    with _stdout_to_stderr():
         start_early()  # it imports torch while the lines inside do
-        yield progress
+        from batchlab.cli.progress import progress_on_stderr
+
+        with progress_on_stderr(quiet=quiet) as progress:
+            yield progress
 
 
 @contextlib.contextmanager
@@ -38,3 +42,40 @@ def _stdout_to_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def as_wide_as_stdout() -> Iterator[None]:
+    """Context: texts fit the terminal that stdout is; elsewhere they are as usual."""
+    from batchlab.report.parts.text_width import on_a_terminal
+
+    if not sys.stdout.isatty():
+        yield
+        return
+    with on_a_terminal(shutil.get_terminal_size().columns):
+        yield
+
+
+def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> None:
+    """Print a result for people, as wide as their terminal.
+
+    Where it is taller than the terminal its beginning is out of sight when the command ends, so the
+    headline comes again as the last lines.
+
+    Args:
+        made: makes the text, ended by a newline.
+        headline: makes what to read first, ended by a newline.
+    """
+    with as_wide_as_stdout():
+        said = made()
+        print(said, end="")
+        if sys.stdout.isatty() and _is_taller_than_the_screen(said):
+            print(f"\n{headline()}", end="")
+
+
+def _is_taller_than_the_screen(said: str) -> bool:
+    columns, rows = shutil.get_terminal_size()
+    prompt = 1
+    # What is not wrapped, such as a command to be copied, takes more than one row.
+    taken = sum(max(1, math.ceil(len(line) / columns)) for line in said.splitlines())
+    return taken + prompt > rows

@@ -13,10 +13,11 @@ from batchlab.cli.options import (
     json_option,
     memory_limit_option,
     minute_option,
+    quiet_option,
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import BATCH_SIZES
 
 # The last probe may have to be ended, and a busy machine takes its time.
@@ -43,6 +44,7 @@ _PROBE_END_S = 1.0
     "--store", type=click.Path(path_type=Path), help="Keep the step times here, for sweeps."
 )
 @json_option
+@quiet_option
 @device_option
 @click.pass_obj
 def profile(
@@ -55,6 +57,7 @@ def profile(
     budget: float,
     store: Path | None,
     as_json: bool,
+    quiet: bool,
     device: str,
 ) -> None:
     """Measure step time and memory by batch size, and find the largest that fits.
@@ -64,9 +67,14 @@ def profile(
     Every batch size is tried in a process of its own: one that runs out of memory, crashes or hangs
     ends that process and nothing else. What --json prints can be read on another machine.
     """
-    with at_work() as progress:
+    with at_work(quiet=quiet) as progress:
+        progress.begins(command="profile", subject=workload, stages=())
+        # Now, while there is time, what shows the result too.
         from batchlab.commands.profile import profile as run_profile
-        from batchlab.report.profile.text import profile_text  # now, while there is time
+        from batchlab.report.profile.text import (
+            profile_headline,
+            profile_text,
+        )  # now, while there is time
 
         made = run_profile(
             workload,
@@ -83,4 +91,4 @@ def profile(
     if as_json:
         print(made.to_json())
         return
-    print(profile_text(made), end="")
+    print_result(lambda: profile_text(made), headline=lambda: profile_headline(made))

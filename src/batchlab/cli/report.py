@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from batchlab.cli.options import store_option
+from batchlab.cli.output import as_wide_as_stdout, print_result
+from batchlab.errors import UsageError
+
+# The study's own processes come first: its step times are measured while the page is made.
+_NICE = 10
 
 if TYPE_CHECKING:
     from batchlab.commands.report import ReportFormat
@@ -21,8 +27,7 @@ if TYPE_CHECKING:
     "--format",
     "output_format",
     type=click.Choice(["html", "text", "csv", "svg", "png", "json"]),
-    default="html",
-    show_default=True,
+    help="Default: html.",
 )
 @click.option(
     "--report",
@@ -31,16 +36,55 @@ if TYPE_CHECKING:
     help="The file to write; csv, svg and png make several beside it. Default: batchlab-report.*, "
     "for text and json the terminal.",
 )
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Serve the page to this machine's browser while the study runs, until Ctrl-C.",
+)
 def report(
-    store: Path, study_id: str | None, output_format: ReportFormat, path: Path | None
+    store: Path,
+    study_id: str | None,
+    output_format: ReportFormat | None,
+    path: Path | None,
+    live: bool,
 ) -> None:
     """Show a study of the store as a page, text, tables or images."""
+    if live:
+        _serve(store, study_id, output_format, path)
+        return
     from batchlab.commands.report import report as shown_again
 
-    shown = shown_again(store, study=study_id, output_format=output_format, path=path)
+    with as_wide_as_stdout():
+        shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)
-    if shown.text is not None:
-        print(shown.text, end="")
+    said, headline = shown.text, shown.headline
+    if said is not None and headline is not None:
+        print_result(lambda: said, headline=lambda: headline)
+    elif said is not None:
+        print(said, end="")
     for file in shown.files:
         print(file)
+
+
+def _serve(
+    store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
+) -> None:
+    """Serve the live page.
+
+    Raises:
+        UsageError: something that a live page does not have was asked for.
+    """
+    if output_format is not None or path is not None:
+        raise UsageError(
+            "--live serves a page and writes no file; leave out --format and --report, or --live"
+        )
+    from batchlab.commands.live_report import LiveReport, refuse_unreadable
+    from batchlab.commands.live_server import serve_live
+
+    refuse_unreadable(store, study_id)
+    os.nice(_NICE)
+    serve_live(
+        LiveReport(store, study_id),
+        say=lambda address: print(f"{address} (Ctrl-C ends it)", flush=True),
+    )

@@ -12,12 +12,13 @@ from batchlab.cli.options import (
     device_option,
     drop_last_option,
     json_option,
+    quiet_option,
     sampling_option,
     settings_option,
     store_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work
+from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import BATCH_SIZES, LEARNING_RATES, SECONDS, TARGET
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 @store_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report to this file.")
 @json_option
+@quiet_option
 @device_option
 @click.pass_obj
 def sweep(
@@ -95,6 +97,7 @@ def sweep(
     store: Path,
     report: Path | None,
     as_json: bool,
+    quiet: bool,
     device: str,
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
@@ -106,7 +109,8 @@ def sweep(
     """
     if report is not None:
         check_output_file(report, store=store)
-    with at_work() as progress:
+    with at_work(quiet=quiet) as progress:
+        progress.begins(command="sweep", subject=workload, stages=())
         from batchlab.commands.report import json_document, write_page
         from batchlab.commands.sweep import sweep as run_sweep
 
@@ -142,12 +146,12 @@ def sweep(
 
 
 def _print_text(study: Study, store: Path, report: Path | None) -> None:
-    from batchlab.report import text_report
+    from batchlab.report.sweep.text import sweep_headline, text_report
 
-    print(text_report(study), end="")
-    print(f"\nThe store: {store}")
+    where = f"\nThe store: {store}\n"
     if report is not None:
-        print(f"The report: {report}")
+        where += f"The report: {report}\n"
+    print_result(lambda: text_report(study) + where, headline=lambda: sweep_headline(study))
 
 
 def _refuse_errors(study: Study) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from batchlab.advice.advice import Advice
 from batchlab.advice.question import Option, Question
 from batchlab.commands.advice_options import options_of, reference_of
+from batchlab.commands.advice_progress import AdviceProgress
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.budget import Budget
@@ -81,6 +82,7 @@ class AdviceSession:
             if self._store.decisions(study_id) is None:
                 self._put_study()
             journal = Journal(self._store, self._study)
+            self._tell_of_budget(journal)
             if stored_advice(self._store, study_id) is None:
                 try:
                     self._advise(journal)
@@ -99,6 +101,12 @@ class AdviceSession:
             trial_ids=(),
             target=self._asked.target,
         )
+
+    def _tell_of_budget(self, journal: Journal) -> None:
+        """Of a budget that is not known before a training is timed nothing is told yet."""
+        if self._budget.seconds is not None:
+            spent_s = journal.spent_before_s + self._budget.elapsed_s()
+            self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
@@ -122,6 +130,7 @@ class AdviceSession:
         # By the same profile it is the same again, where a study is taken up.
         own_step_s = here.about_step_s(reference.batch_size)
         limit_to_trainings(self._budget, self._asked, own_step_s, batch_size=reference.batch_size)
+        self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(here, options, budget_s=budget_s - journal.spent_before_s)
@@ -150,7 +159,7 @@ class AdviceSession:
             rules=self._rules(reference.batch_size),
         )
         try:
-            advice = _decided(question, engine)
+            advice = _decided(question, engine, AdviceProgress(self._listener))
         finally:
             engine.cancel()
         worth = worth_in_trainings(self._asked, here, advice)
@@ -347,10 +356,10 @@ class AdviceSession:
         return caveats
 
 
-def _decided(question: Question, engine: Engine) -> Advice:
+def _decided(question: Question, engine: Engine, watcher: AdviceProgress) -> Advice:
     from batchlab.advice.advisor import advise as decide  # it loads SciPy
 
-    return decide(question, engine)
+    return decide(question, engine, watcher=watcher)
 
 
 def _micro_batch_size(option: Option, here: Profile) -> int:

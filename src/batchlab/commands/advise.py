@@ -9,6 +9,7 @@ from typing import Literal
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Objective
 from batchlab.commands.advice_call import AdviceCall
+from batchlab.commands.advice_progress import stages_of
 from batchlab.commands.advice_request import (
     AdviceRequest,
     advice_request,
@@ -26,8 +27,9 @@ from batchlab.engines.journal import StudyName
 from batchlab.machine import environment
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Sampling, Setting
+from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
@@ -86,7 +88,7 @@ def advise(
         device: "cpu", "cuda" or "cuda:1".
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
-        listener: told how it gets on.
+        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
 
     Returns:
@@ -134,7 +136,7 @@ def advise_with_evidence(workload: Workload | str, call: AdviceCall) -> Advised:
         KeyboardInterrupt: after everything has been stored.
     """
     budget = Budget(budget_s_of(call), reserved_s=call.reserved_s)
-    listener = call.listener or Silent()
+    listener = listener_or_notebook(call.listener)
     check_objective(call.objective)
     elsewhere = read_profile(call.profile)
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
@@ -178,6 +180,7 @@ def advise_about(
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """
+    listener.begins(command="advise", subject=asked.trial.workload, stages=stages_of(asked))
     summary = subject.summary(Path(store))
     study = StudyName(
         study_id=asked.study_id,

@@ -15,10 +15,11 @@ from batchlab.planning.sweep_request import check_batch_norm, checked_request, p
 from batchlab.processes.children import Child, Ended
 from batchlab.random_state import untouched_randomness
 from batchlab.records.noise_point import NoisePoint
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Setting, Trial
+from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload, loaded_workload
@@ -55,7 +56,7 @@ def noise(
         memory_limit_bytes: what the process may ask for; None: what there is.
         budget_s: a ceiling in seconds for the whole call; None: 60.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
-        listener: told how it gets on.
+        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
 
     Returns:
         The noise at every point that the budget reached.
@@ -66,7 +67,7 @@ def noise(
         BudgetError: the budget ended before the first point.
     """
     budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
-    listener = listener or Silent()
+    listener = listener_or_notebook(listener)
     if steps is not None and steps < 0:
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
     with untouched_randomness():
@@ -75,6 +76,7 @@ def noise(
         last_step = _last_step(loaded.workload, trial, length, steps)
         prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
         del loaded, workload
+        listener.begins(command="noise", subject=trial.workload, stages=())
         summary = prepared.summary(None)
         check_batch_norm(summary, [trial])
         prepared.let_go_of_data()
@@ -145,7 +147,7 @@ def _measured(
         BudgetError: there is none, for the time has run out.
         WorkloadError: there is none, for another reason.
     """
-    listener.phase("measuring gradient noise along a training of the workload's own configuration")
+    listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []
     child = Child(measure_noise_along, prepared.packed, request)
     try:

@@ -12,8 +12,9 @@ from batchlab.errors import BudgetError
 from batchlab.profiling.measuring import ProfileRequest, measure_profile, profile_request
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
+from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
@@ -54,7 +55,7 @@ def profile(
         budget_s: a ceiling in seconds for the whole call; None: 60.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
-        listener: told how it gets on.
+        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
 
     Returns:
         The profile; batch sizes that did not run are in it with the reason.
@@ -66,7 +67,7 @@ def profile(
         BudgetError: the budget is too small for a profile.
     """
     budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
-    listener = listener or Silent()
+    listener = listener_or_notebook(listener)
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
@@ -79,6 +80,7 @@ def profile(
         )
         prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory
+        listener.begins(command="profile", subject=request.trial.workload, stages=())
         summary = prepared.summary(None if store is None else Path(store))
         prepared.let_go_of_data()
         assert budget.work_ends_s is not None

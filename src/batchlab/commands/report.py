@@ -12,6 +12,7 @@ from batchlab.records.study import Study
 from batchlab.report.parts.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
 from batchlab.version import __version__
+from batchlab.words.moments import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
@@ -25,11 +26,13 @@ class Report:
         warning: why it is not all that the study asked for, and what to do; None: it is.
         text: text or JSON to be printed, ended by a newline; None: it is in files.
         files: the files that were written.
+        headline: of a text for people what to read first, ended by a newline.
     """
 
     warning: str | None
     text: str | None = None
     files: tuple[Path, ...] = ()
+    headline: str | None = None
 
 
 def report(
@@ -63,7 +66,9 @@ def report(
     shown, warning = _shown(store, study)
     is_words = output_format in ("text", "json")
     if is_words and path is None:
-        return Report(warning=warning, text=_words(shown, output_format, store))
+        headline = _headline(shown) if output_format == "text" else None
+        words = _words(shown, output_format, store)
+        return Report(warning=warning, text=words, headline=headline)
     path = Path(path or f"batchlab-report.{output_format}")
     check_output_file(path, store=store)
     if is_words:
@@ -85,11 +90,21 @@ def stored(store: Path, study: str | None) -> Study | Advised:
 def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]:
     """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
-        found = opened.study(_study_id(opened.studies(), study, store))
-        advised = advice_of(opened, found)
-        if advised is not None:
-            return advised, None
-        return found, _unread(found) if opened.has_advice(found.study_id) else None
+        shown = stored_in(opened, study)
+        if isinstance(shown, Advised) or not opened.has_advice(shown.study_id):
+            return shown, None
+        return shown, _unread(shown)
+
+
+def stored_in(store: Store, study: str | None) -> Study | Advised:
+    """A study of an open store, with its answer where it has one that this version reads.
+
+    Raises:
+        UsageError: no study has such an id, or more than one.
+        StoreError: the store cannot be read.
+    """
+    found = store.study(_study_id(store.studies(), study, store.path))
+    return advice_of(store, found) or found
 
 
 def _unread(study: Study) -> str:
@@ -113,6 +128,17 @@ def write_page(shown: Study | Advised, path: Path) -> None:
         from batchlab.report import write_html
 
         write_html(shown, path)
+
+
+def page_of(shown: Study | Advised) -> str:
+    """The page of a study as text."""
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.html import render_advice_html
+
+        return render_advice_html(shown.advice, shown.study, shown.profile)
+    from batchlab.report.sweep.html import html_page
+
+    return html_page(shown)
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
@@ -160,6 +186,16 @@ def _text(shown: Study | Advised) -> str:
     return text_report(shown)
 
 
+def _headline(shown: Study | Advised) -> str:
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.text import advice_headline
+
+        return advice_headline(shown.advice, study=shown.study)
+    from batchlab.report.sweep.text import sweep_headline
+
+    return sweep_headline(shown)
+
+
 def _study_id(
     studies: tuple[tuple[str, str, str], ...], wanted: str | None, store: Path
 ) -> str | None:
@@ -168,6 +204,6 @@ def _study_id(
     found = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
-    listing = ", ".join(f"{name} ({made})" for name, made, _ in studies) or "none"
+    listing = ", ".join(f"{name} ({moment_text(made)})" for name, made, _ in studies) or "none"
     what = "no study" if not found else f"{len(found)} studies"
     raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")

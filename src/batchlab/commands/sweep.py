@@ -12,6 +12,7 @@ from batchlab.commands.budget import Budget
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.commands.subject import Subject
+from batchlab.commands.sweep_progress import SweepProgress
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.contract import Engine, RunPlan
 from batchlab.engines.kept_record import keep_record
@@ -28,11 +29,12 @@ from batchlab.planning.sweep_request import (
     plan_trials,
 )
 from batchlab.random_state import untouched_randomness
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
+from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.words.reasons import reason_text
@@ -98,7 +100,7 @@ def sweep(
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
-        listener: told how it gets on.
+        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.
@@ -111,7 +113,7 @@ def sweep(
         KeyboardInterrupt: after everything has been stored.
     """
     budget = Budget(budget_s, reserved_s=reserved_s)
-    listener = listener or Silent()
+    listener = listener_or_notebook(listener)
     request = checked_request(
         batch_sizes=batch_sizes,
         learning_rates=learning_rates,
@@ -178,13 +180,15 @@ def sweep_about(
         BudgetError: the budget is too small for one trial.
         KeyboardInterrupt: after everything has been stored.
     """
+    progress = SweepProgress(listener, trials)
     summary = subject.summary(Path(store))
     check_batch_norm(summary, trials)
     check_scaling_rule(summary, trials)
     # Only now: a request that is refused leaves no file behind.
     with Store(store) as opened:
         opened.put_workload(summary)
-        return _Sweep(opened, subject, request, trials, budget, listener).carried_out(command)
+        sweep = _Sweep(opened, subject, request, trials, budget, listener, progress)
+        return sweep.carried_out(command)
 
 
 class _Sweep:
@@ -198,6 +202,7 @@ class _Sweep:
         trials: tuple[Trial, ...],
         budget: Budget,
         listener: ProgressListener,
+        progress: SweepProgress,
     ) -> None:
         self._store = store
         self._subject = subject
@@ -205,6 +210,7 @@ class _Sweep:
         self._request = request
         self._trials = trials
         self._listener = listener
+        self._progress = progress
         self._workload_id = trials[0].workload_id
         self._steps_done: dict[str, int] = {}
         self._step_s: dict[int, float] = {}
@@ -276,7 +282,7 @@ class _Sweep:
 
     def _timed(self, trial: Trial) -> tuple[StepTiming, ...]:
         doing = f"timing the steps of batch size {trial.batch_size}, alone"
-        self._listener.phase(doing)
+        self._progress.timing(trial)
         ended = self._subject.timed(trial, timeout_s=self._timing_limit_s())
         if ended.status is not None:
             self._budget.refuse_if_out_of_time(doing)
@@ -331,10 +337,7 @@ class _Sweep:
 
     def _train(self, left: list[Trial]) -> None:
         engine = self._engine()
-        self._listener.phase(
-            f"training {len(left)} of {len(self._trials)} trials, "
-            f"{min(engine.n_workers, len(left))} at a time"
-        )
+        self._progress.training()
         try:
             for trial in left:
                 engine.submit(RunRequest(trial=trial, length=self._request.length))

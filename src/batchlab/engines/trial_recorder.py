@@ -154,6 +154,8 @@ class TrialRecorder:
             left_s=left_s,
             text=f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
             f"{trial.seed}: {fraction:.0%}",
+            short=f"{trial.batch_size} at {trial.learning_rate:g}, seed {trial.seed}: "
+            f"{fraction:.0%}",
         )
 
 

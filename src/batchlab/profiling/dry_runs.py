@@ -43,7 +43,7 @@ def dry_runs(
     why_not = _why_not(device)
     if why_not is not None:
         return tuple(_failed(trial, why_not) for trial in trials)
-    listener.phase("predicting memory: dry runs of each batch size")
+    listener.phase("predicting memory by dry runs")
     buffers = _in_child(
         deadline_s, find_buffers, packed, trials[0], available_bytes(torch.device(device))
     )

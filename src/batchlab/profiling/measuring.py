@@ -25,6 +25,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status, Trial
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 from batchlab.workload.loading import LoadedWorkload
@@ -100,6 +102,10 @@ def profile_request(
     )
 
 
+PROFILING = N_("measuring each batch size")
+"""The stage in which the batch sizes are tried."""
+
+
 def measure_profile(
     packed: PackedWorkload,
     request: ProfileRequest,
@@ -123,7 +129,7 @@ def measure_profile(
     """
     device = torch.device(request.device)
     dry = _dry_runs(packed, request, deadline_s, listener) if request.predict else ()
-    listener.phase("profiling: each batch size alone, the smallest first")
+    listener.phase(text(PROFILING))
     search = ProfileSearch(
         _Probing(packed, request),
         n_train=request.trial.n_train,

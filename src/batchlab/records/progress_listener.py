@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from batchlab.records.best_so_far import BestSoFar
+from batchlab.records.runs_asked import RunsAsked
 
 
 class ProgressListener(Protocol):
     """Who is told how the work gets on."""
 
-    def phase(self, text: str) -> None:
-        """A new part of the work begins."""
+    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
+        """A command begins on a subject; its stages, in order, will be told by `phase`."""
         ...
 
-    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        """So much of the training is done; so many seconds are left, None: not known yet."""
+    def phase(self, text: str) -> None:
+        """A new part of the work begins: one of the stages, or something beside them."""
+        ...
+
+    def budget(self, *, spent_s: float, budget_s: float) -> None:
+        """So much of the budget is spent by now; from here on it goes by the clock."""
+        ...
+
+    def asked(self, runs: RunsAsked) -> None:
+        """These runs are waited for."""
+        ...
+
+    def best(self, best: BestSoFar | None) -> None:
+        """This leads by now, None: nothing does."""
+        ...
+
+    def progress(
+        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+    ) -> None:
+        """So much of the training is done; so many seconds are left, None: not known yet.
+
+        `text` says what is done now, `short` the same in fewer characters.
+        """
         ...
 
     def warning(self, text: str) -> None:
@@ -24,10 +49,24 @@ class ProgressListener(Protocol):
 class Silent:
     """A listener that does nothing."""
 
+    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
+        """Say nothing."""
+
     def phase(self, text: str) -> None:
         """Say nothing."""
 
-    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+    def budget(self, *, spent_s: float, budget_s: float) -> None:
+        """Say nothing."""
+
+    def asked(self, runs: RunsAsked) -> None:
+        """Say nothing."""
+
+    def best(self, best: BestSoFar | None) -> None:
+        """Say nothing."""
+
+    def progress(
+        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+    ) -> None:
         """Say nothing."""
 
     def warning(self, text: str) -> None:

@@ -162,6 +162,16 @@ class Studies(Trials, Measurements):
                 )
             )
 
+    def trial_ids(self, study_id: str) -> tuple[str, ...]:
+        """The trials that a study has asked for by now, in that order; some may not have begun."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT trial_ids FROM studies WHERE study_id = ?", (study_id,)
+            ).fetchone()
+            if row is None:
+                raise self._no_study(connection, study_id)
+            return TEXTS.decoded(row[0], f"study {study_id}")
+
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
         known = [
             row[0] for row in connection.execute("SELECT study_id FROM studies ORDER BY asked")

@@ -68,6 +68,12 @@ MESSAGES: dict[str, Message] = {
     ),
     "back_to_rate": N_("batch size {size}: back to rate {rate:.3g}"),
     "fewer_steps_on_same_seeds": N_("on the same fresh seeds it took fewer steps"),
+    # What a round of runs is to tell, while it is under way.
+    "asked_for_end": N_("where does your configuration end?"),
+    "asked_for_rate": N_("which learning rate is best here?"),
+    "asked_on_fresh_seeds": N_("does the rate hold on fresh seeds?"),
+    "asked_to_verify": N_("is it as good on fresh seeds?"),
+    "asked_for_cool_down": N_("does a falling rate end better?"),
     # Valuations.
     "value_size": NN_(
         "value batch size {size} at rate {rate:.3g} with one seed",

@@ -16,6 +16,7 @@ from batchlab.words import languages as _LANGUAGES
 from batchlab.words.language import Language
 from batchlab.words.languages.english import LANGUAGE as ENGLISH
 from batchlab.words.message import N_, Message, PluralMessage
+from batchlab.words.moments import moment_text
 from batchlab.words.numbers import UNKNOWN
 from batchlab.words.terms import TERMS
 
@@ -42,7 +43,8 @@ def text(message: str, /, **values: object) -> str:
 
     Args:
         message: the English text; `{name}` is a value as it is, `{name:form}` a number in that
-            form (see `english_number`), `{name:term}` a key of `TERMS`.
+            form (see `english_number`), `{name:term}` a key of `TERMS`, `{name:moment}` a time
+            (see `moment_text`).
         values: a number, text that is already in the language or needs none, or None for unknown.
     """
     return _WRITER.vformat(_in_use.get().translations.gettext(message), (), values)
@@ -92,6 +94,8 @@ class _Writer(string.Formatter):
             return UNKNOWN
         if format_spec == "term":
             return text(TERMS.get(str(value), str(value)))
+        if format_spec == "moment":
+            return moment_text(str(value))
         if isinstance(value, bool | str):
             return str(value)
         return _in_use.get().number(value, format_spec)

@@ -17,7 +17,8 @@ from batchlab.profiling.profile import Profile
 from batchlab.records.dry_run import DryRun
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
-from batchlab.report.profile.text import WIDTH, profile_text
+from batchlab.report.parts.wrapped_text import WIDTH
+from batchlab.report.profile.text import profile_text
 
 SIZES = tuple(2**power for power in range(11))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
@@ -14,9 +14,16 @@ from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import has_rate_of
 from batchlab.report.advice.shown_costs import named_cost, own_cost
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.text_width import text_width
+from batchlab.report.parts.wrapped_text import wrapped_lines
 from batchlab.words.catalogue import text
 
+WIDTH = 100
 _LONGEST = 44  # characters
+_SHORTEST = 8
+_AROUND = 2 + 2 + 2  # what stands between size, bar, value and note
+_SIZE = 7
+_SMALL_SIZE = 5
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -46,12 +53,24 @@ def bars(advice: Advice) -> list[str]:
     longest = max(bar.figure for bar in found)
     values = [_value(words.quantity, bar) for bar in found]
     wide = max(map(len, values))
+    size, room = _SIZE, _room(found, wide, _SIZE)
+    if room < _SHORTEST:  # the notes that are not needed to tell the bars apart go first
+        own = text("at its own tuned rate")
+        found = [replace(bar, note="") if bar.note == own else bar for bar in found]
+        size = max(_SMALL_SIZE, *(len(str(bar.batch_size)) for bar in found))
+        room = max(_SHORTEST, _room(found, wide, size))
     lines = [
-        f"{bar.batch_size:>7}  {_drawn(bar, longest):<{_LONGEST}}  {value:>{wide}}  "
+        f"{bar.batch_size:>{size}}  {_drawn(bar, longest, room):<{room}}  {value:>{wide}}  "
         f"{bar.note}".rstrip()
         for bar, value in zip(found, values, strict=True)
     ]
-    return [title, *lines]
+    return [*wrapped_lines(title, text_width(WIDTH)), *lines]
+
+
+def _room(found: Sequence[_Bar], value_width: int, size_width: int) -> int:
+    """The characters that the longest bar may have beside everything else of its line."""
+    notes = max(len(bar.note) for bar in found)
+    return min(_LONGEST, text_width(WIDTH) - size_width - value_width - notes - _AROUND)
 
 
 def _bars(advice: Advice) -> Iterator[_Bar]:
@@ -86,9 +105,9 @@ def _value(quantity: str, bar: _Bar) -> str:
     return f"> {value}" if bar.is_bound else value
 
 
-def _drawn(bar: _Bar, longest: float) -> str:
+def _drawn(bar: _Bar, longest: float, room: int) -> str:
     """As long as its share of the longest, in eighths of a character; a bound ends in an arrow."""
-    eighths = max(1, round(bar.figure / longest * _LONGEST * 8))
+    eighths = max(1, round(bar.figure / longest * room * 8))
     if bar.is_bound:
         return "█" * max(0, eighths // 8 - 1) + "▶"
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import Sentence
+from batchlab.report.parts.text_width import text_width
+from batchlab.report.parts.wrapped_text import wrapped_lines
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
@@ -25,8 +26,9 @@ from batchlab.words.reasons import reason_text
 WIDTH = 100
 MOST_LINES = 40
 _LABEL_WIDTH = 15
+# On a narrower terminal a label has a line of its own.
+_ROOM_FOR_LABELS = 60
 _LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
-_NO_BREAK = "\u00a0"
 
 # Which sentences stand on the screen beside the answer; the page has all of them.
 _TOPICS = (
@@ -54,9 +56,11 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         report: the page that was written, None: none.
 
     Returns:
-        At most 40 lines of at most 100 characters where words can be wrapped, ended by a newline.
-        Caveats that have no room are counted.
+        At most 40 lines, as wide as the terminal, else 100 where words can be wrapped, ended by a
+        newline; on a narrow terminal so many more lines as it has fewer columns. Caveats that have
+        no room are counted.
     """
+    most_lines = MOST_LINES * WIDTH // text_width(WIDTH)
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     first = [*_wrapped(str(said["answer"]))]
     if (lead := said.pop("why", None)) is not None:
@@ -79,7 +83,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
 
     def room() -> int:
         taken = sum(len(part) + 1 for part in (*parts, found, paste) if part)
-        return MOST_LINES - taken - len(last)
+        return most_lines - taken - len(last)
 
     # What has no room is on the page.
     picture = bars(advice)
@@ -133,7 +137,7 @@ def _cost(advice: Advice, report: Path | None, *, has_model: bool) -> list[str]:
     more = [] if report is None else [text("report: {file}", file=str(report))]
     if has_model:
         more.append(text("trained model: batchlab weights"))
-    return [cost_text(advice), "; ".join(more)] if more else [cost_text(advice)]
+    return [*_wrapped(cost_text(advice)), *_wrapped("; ".join(more))]
 
 
 def cost_text(advice: Advice) -> str:
@@ -153,13 +157,23 @@ def cost_text(advice: Advice) -> str:
 
 def _labelled(label: str, said: Sentence) -> list[str]:
     """The words beside their label, and below them the command, in one piece."""
+    if text_width(WIDTH) < _ROOM_FOR_LABELS:
+        lines = [label, *_wrapped(str(said), first="  ", indent="  ")]
+        return [*lines, f"  {said.command}"] if said.command else lines
     indent = " " * (_LABEL_WIDTH + 1)
     lines = _wrapped(str(said), first=f"{label:<{_LABEL_WIDTH}} ", indent=indent)
     return [*lines, f"{indent}{said.command}"] if said.command else lines
 
 
 def _wrapped(said: str, *, first: str = "", indent: str = "") -> list[str]:
-    """Lines of the text; a percent sign stays with its number."""
-    kept = said.replace(" %", _NO_BREAK + "%")
-    lines = textwrap.wrap(kept, WIDTH, initial_indent=first, subsequent_indent=indent)
-    return [line.replace(_NO_BREAK, " ") for line in lines]
+    return wrapped_lines(said, text_width(WIDTH), first=first, indent=indent)
+
+
+def advice_headline(advice: Advice, *, study: Study) -> str:
+    """The answer again and the command that comes next, for where a long text ends."""
+    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
+    lines = _wrapped(str(said["answer"]))
+    follow_up = said.get("what would settle it")
+    if follow_up is not None and follow_up.command:
+        lines.append(text("to settle it: {command}", command=follow_up.command))
+    return "\n".join(lines) + "\n"

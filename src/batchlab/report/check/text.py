@@ -14,7 +14,7 @@ def check_text(found: Accumulation) -> str:
     """The answer, then each cause with its place and what to do.
 
     Returns:
-        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
     parts = [wrapped_text(_answer(found)), *map(wrapped_text, check_facts(found))]
     return "\n\n".join(parts) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from batchlab.fitting.fit import PointsFit
@@ -12,23 +11,22 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Column, Table
+from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
-
-WIDTH = 88
 
 
 def fit_text(found: PointsFit) -> str:
     """The fits for people: for each group its batch sizes, the law in numbers, and its caveats.
 
     Returns:
-        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
     parts = [_group_text(group, found.overhead_fraction) for group in found.groups]
     if found.across is not None:
-        parts.append("\n".join(_wrapped(f"- {across_text(law)}") for law in found.across))
-    parts.append(_wrapped(method_text()))
+        parts.append("\n".join(wrapped_text(f"- {across_text(law)}") for law in found.across))
+    parts.append(wrapped_text(method_text()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,7 +38,7 @@ def method_text() -> str:
 def _group_text(group: GroupFit, overhead_fraction: float) -> str:
     title = group_name(group.group) or text("all points")
     table = group_table(group).without_empty_columns().to_text()
-    facts = "\n".join(_wrapped(f"- {fact}") for fact in group_facts(group, overhead_fraction))
+    facts = "\n".join(wrapped_text(f"- {fact}") for fact in group_facts(group, overhead_fraction))
     return f"{title}\n\n{table}\n\n{facts}"
 
 
@@ -171,7 +169,3 @@ def across_text(law: AcrossFit) -> str:
 def group_name(group: tuple[tuple[str, str], ...]) -> str:
     """The values that tell a group apart; empty without grouping."""
     return ", ".join(f"{column} {value}" for column, value in group)
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

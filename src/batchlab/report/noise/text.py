@@ -20,12 +20,17 @@ def noise_text(noise: Noise) -> str:
     """The noise scale for people: what it means for the batch size in use, then a table.
 
     Returns:
-        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
     facts = "\n".join(wrapped_text(f"- {fact}") for fact in noise_facts(noise))
     tables = [noise_table(noise), *([layers_table(noise)] if noise.points[-1].layers else [])]
     shown = "\n\n".join(table.to_text() for table in tables)
-    return f"{noise_title(noise)}\n\n{facts}\n\n{shown}\n"
+    return f"{wrapped_text(noise_title(noise))}\n\n{facts}\n\n{shown}\n"
+
+
+def noise_headline(noise: Noise) -> str:
+    """What is read first: the noise scale at the last step."""
+    return f"{wrapped_text(next(noise_facts(noise)))}\n"
 
 
 def noise_title(noise: Noise) -> str:

@@ -7,8 +7,10 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from batchlab.report.parts.aligned_text import aligned_text
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.term_text import term_text
+from batchlab.report.parts.text_width import table_width
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
@@ -74,16 +76,11 @@ class Table:
         return file.getvalue()
 
     def to_text(self) -> str:
-        """The table as aligned text for a terminal, without its caption."""
-        lines = [tuple(column.header for column in self.columns), *self.texts()]
-        right = [self.is_number(column) for column in self.columns]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        return "\n".join(
-            "  ".join(
-                text.rjust(width) if numeric else text.ljust(width)
-                for text, width, numeric in zip(line, widths, right, strict=True)
-            ).rstrip()
-            for line in lines
+        """The table as aligned text, without its caption; it fits the terminal it is for."""
+        return aligned_text(
+            [tuple(column.header for column in self.columns), *self.texts()],
+            is_number=[self.is_number(column) for column in self.columns],
+            width=table_width(),
         )
 
     def without_empty_columns(self) -> Table:

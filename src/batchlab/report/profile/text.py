@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.report.profile.predicted_text import predicted_text
 from batchlab.report.profile.step_time_text import step_time_text
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
-WIDTH = 88
 # Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
 _FAR_OFF_FRACTION = 0.2
 # Processes that lie further apart than this deserve a word.
@@ -29,12 +28,17 @@ def profile_text(profile: Profile) -> str:
         profile: the profile; batch sizes that did not run are in the table with their status.
 
     Returns:
-        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
-    head = profile_title(profile)
+    head = wrapped_text(profile_title(profile))
     table = profile_table(profile).to_text()
-    facts = "\n".join(_wrapped(f"- {fact}") for fact in profile_facts(profile))
+    facts = "\n".join(wrapped_text(f"- {fact}") for fact in profile_facts(profile))
     return f"{head}\n\n{table}\n\n{facts}\n"
+
+
+def profile_headline(profile: Profile) -> str:
+    """What is read first: the largest batch size that fits."""
+    return f"{wrapped_text(next(profile_facts(profile)))}\n"
 
 
 def profile_title(profile: Profile) -> str:
@@ -223,7 +227,3 @@ def _throughput_text(profile: Profile) -> str:
         speed=point.samples_per_s,
         batch_size=plateau,
     )
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ")

@@ -30,9 +30,10 @@ from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
-__all__ = ["FINAL_METRICS", "Sentence", "ClaimVerdict", "sentences"]
+__all__ = ["EQUAL_BUDGETS", "FINAL_METRICS", "Sentence", "ClaimVerdict", "sentences"]
 
 FINAL_METRICS = N_("final metrics")
+EQUAL_BUDGETS = N_("equal budgets")
 _TOPICS: dict[BudgetName, str] = {
     "epochs": N_("equal epochs"),
     "steps": N_("equal steps"),
@@ -167,7 +168,7 @@ def _budgets(evidence: Evidence) -> Iterator[Sentence]:
                 verdict="cannot_tell",
             )
     if len(races) > 1:
-        yield Sentence(topic=N_("equal budgets"), text=agreement(races))
+        yield Sentence(topic=EQUAL_BUDGETS, text=agreement(races))
 
 
 def _plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from batchlab.measurements.registry import measurement_rows
@@ -12,15 +11,15 @@ from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import term_text
+from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.learning_rate import rate_table
-from batchlab.report.sweep.sentences import FINAL_METRICS, sentences
+from batchlab.report.sweep.sentences import EQUAL_BUDGETS, FINAL_METRICS, sentences
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.words.catalogue import text
 
-WIDTH = 88
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_CHARACTERS = 24
 
@@ -32,16 +31,22 @@ def text_report(study: Study) -> str:
         study: the study; trials that have not ended are shown as such.
 
     Returns:
-        Lines of at most 88 characters where words can be wrapped, ended by a newline.
+        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
     parts = [part for part in _parts(study) if part]
     return "\n\n".join(parts) + "\n"
 
 
+def sweep_headline(study: Study) -> str:
+    """What is read first: how the trials ended, and whether the equal budgets have one winner."""
+    winners = [str(said) for said in sentences(study) if said.topic == EQUAL_BUDGETS]
+    return "".join(f"{wrapped_text(said)}\n" for said in (trial_counts(study), *winners))
+
+
 def _parts(study: Study) -> Iterator[str]:
-    yield f"{study.workload.name}\n{trial_counts(study)}"
+    yield f"{study.workload.name}\n{wrapped_text(trial_counts(study))}"
     yield "\n".join(
-        _wrapped(f"- {sentence}")
+        wrapped_text(f"- {sentence}")
         for sentence in sentences(study)
         if sentence.topic != FINAL_METRICS  # the table below has them
     )
@@ -49,11 +54,11 @@ def _parts(study: Study) -> Iterator[str]:
         return
     chosen = chosen_cells(study)
     table = _batch_size_table(study, chosen)
-    yield f"{table.caption}\n{table.to_text()}"
+    yield f"{wrapped_text(table.caption)}\n{table.to_text()}"
     yield _curves_text(study, chosen)
     if len({record.trial.learning_rate for record in study.records}) > 1:
         rates = rate_table(study, deciding_split(study), study.workload.metrics[0].name)
-        yield f"{rates.caption}\n{rates.to_text()}"
+        yield f"{wrapped_text(rates.caption)}\n{rates.to_text()}"
     yield text("Command: {command}", command=study.command)
 
 
@@ -132,7 +137,7 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
         high=quantity_text(metric, high),
         high_bar=BARS[-1],
     )
-    return "\n".join([caption, *lines])
+    return "\n".join([wrapped_text(caption), *lines])
 
 
 def _bars(curve: Sequence[float], low: float, high: float) -> str:
@@ -141,7 +146,3 @@ def _bars(curve: Sequence[float], low: float, high: float) -> str:
     shown = [curve[round(i * last / max(1, n - 1))] for i in range(n)]
     room = high - low or 1.0
     return "".join(BARS[round((value - low) / room * (len(BARS) - 1))] for value in shown)
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ")

@@ -1,0 +1,56 @@
+"""AdviceProgress: tells a listener at which stage an advice is, by the runs that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchlab.advice.best_so_far import best_so_far
+from batchlab.advice.parts import Purpose
+from batchlab.advice.run_log import RunLog
+from batchlab.commands.advice_request import AdviceRequest
+from batchlab.profiling.measuring import PROFILING
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.runs_asked import RunsAsked
+from batchlab.words.catalogue import text
+from batchlab.words.message import N_
+
+TARGET = N_("setting the target")
+SEARCH = N_("comparing batch sizes")
+VERIFY = N_("verifying on fresh seeds")
+_OF_PURPOSE: dict[Purpose, str] = {
+    "pilot": TARGET,
+    "tune": SEARCH,
+    "value": SEARCH,
+    "verify": VERIFY,
+    "cool_down": VERIFY,
+}
+
+
+def stages_of(asked: AdviceRequest) -> Sequence[str]:
+    """The stages of an advice, in order; a pilot is needed where no target is given."""
+    needs_pilot = asked.target is None and asked.objective != "quality"
+    stages = (PROFILING, *((TARGET,) if needs_pilot else ()), SEARCH, VERIFY)
+    return [text(stage) for stage in stages]
+
+
+class AdviceProgress:
+    """Tells a listener of stages, runs and what leads (a `RunWatcher`)."""
+
+    def __init__(self, listener: ProgressListener) -> None:
+        """Nothing is asked for yet."""
+        self._listener = listener
+        self._stage = ""
+
+    def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
+        """Tell of a new stage, and of the runs."""
+        # A decision that is verified is repeated at a harder target.
+        is_last_check = runs.why.code == "harder_target_decided_too"
+        stage = text(VERIFY if is_last_check else _OF_PURPOSE[purpose])
+        if stage != self._stage:
+            self._stage = stage
+            self._listener.phase(stage)
+        self._listener.asked(runs)
+
+    def answered(self, run_log: RunLog) -> None:
+        """Tell what leads by now."""
+        self._listener.best(best_so_far(run_log))

@@ -1,0 +1,48 @@
+"""Live HTML: a page with a line that says how far it is, which loads itself again as it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchlab.words.catalogue import text
+
+_CLOSED = "default-src 'none';"
+# The page asks its own server whether it has changed, and nobody else.
+_OWN_SERVER = "default-src 'none'; connect-src 'self';"
+
+
+def waiting_page(why: str) -> str:
+    """A page for the time before there is anything to show.
+
+    Args:
+        why: what it waits for.
+    """
+    return _rendered("live.html.j2", say=text, why=why)
+
+
+def followed_page(page: str, *, status: str, version: str, follows: bool) -> str:
+    """A whole page with its status at the bottom.
+
+    Args:
+        page: the page as it would be written to a file; it opens where the one before it was read.
+        status: how far the study is.
+        version: changes when the page does, as its server tells it.
+        follows: whether the page may still change, and so looks for that.
+    """
+    end = _rendered("live_end.html.j2", say=text, status=status, version=version, follows=follows)
+    if follows:
+        page = page.replace(_CLOSED, _OWN_SERVER, 1)
+    return page.replace("</body>", f"{end}</body>")
+
+
+def _rendered(template: str, **values: object) -> str:
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return templates.get_template(template).render(**values)

@@ -1,0 +1,149 @@
+"""What leads while a study is under way, and that telling of it decides nothing."""
+
+from __future__ import annotations
+
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.advisor import advise
+from batchlab.advice.best_so_far import best_so_far
+from batchlab.advice.parts import Purpose
+from batchlab.advice.run_log import RunLog
+from batchlab.records.best_so_far import BestSoFar
+from batchlab.records.reason import Reason
+from batchlab.records.runs_asked import RunsAsked
+
+STEP_S = knee(64)
+
+
+def run_log(**changes):
+    asked = question(STEP_S, budget_s=1000.0, **changes)
+    engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=STEP_S)
+    return RunLog(question=asked, engine=engine, until=asked.target)
+
+
+def run(log, *runs, steps=20_000):
+    log.run(
+        [
+            log.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
+            for size, rate, seed in runs
+        ],
+        "tune",
+    )
+
+
+def test_nothing_leads_before_a_run_met_the_target():
+    log = run_log()
+    assert best_so_far(log) is None
+
+    run(log, (64, 0.04, 0), steps=3)
+    assert best_so_far(log) is None
+
+
+def test_the_least_mean_time_leads_with_its_seconds():
+    log = run_log()
+    run(log, (64, 0.02, 0), (64, 0.02, 1), (64, 0.04, 0), (16, 0.01, 0))
+
+    found = best_so_far(log)
+
+    costs = {}
+    for (size, rate, _), record in log.records.items():
+        costs.setdefault((size, rate), []).append(record.crossing(log.until).middle * STEP_S(size))
+    means = {cell: sum(found) / len(found) for cell, found in costs.items()}
+    assert (found.batch_size, found.learning_rate) == min(means, key=means.get)
+    assert found.quantity == "time_to_target_s"
+    assert found.value == pytest.approx(min(means.values()))
+
+
+def test_a_rate_that_missed_on_one_seed_does_not_lead():
+    log = run_log()
+    run(log, (64, 0.04, 0), (64, 0.02, 0))
+    leads = best_so_far(log)
+
+    run(log, (leads.batch_size, leads.learning_rate, 1), steps=3)
+
+    assert best_so_far(log).learning_rate != leads.learning_rate
+
+
+def test_examples_and_the_metric_lead_where_they_were_asked_for():
+    samples = run_log(objective="samples")
+    quality = run_log(objective="quality", target=None, longest_epochs=5)
+    run(samples, (16, 0.01, 0), (64, 0.04, 0))
+    run(quality, (16, 0.01, 0), (64, 0.04, 0))
+
+    fewest = {
+        key[0]: record.crossing(samples.until).middle * key[0]
+        for key, record in samples.records.items()
+    }
+    assert best_so_far(samples).quantity == "samples_to_target"
+    assert best_so_far(samples).value == pytest.approx(min(fewest.values()), rel=0.01)
+    assert best_so_far(quality).quantity == quality.question.metric
+    assert 0.9 < best_so_far(quality).value <= 1.0
+
+
+class Watcher:
+    def __init__(self):
+        self.purposes: list[Purpose] = []
+        self.runs: list[RunsAsked] = []
+        self.leads: list[BestSoFar | None] = []
+
+    def asked(self, runs, purpose):
+        self.runs.append(runs)
+        self.purposes.append(purpose)
+
+    def answered(self, log):
+        self.leads.append(best_so_far(log))
+
+
+def test_who_looks_on_sees_every_run_and_changes_nothing():
+    def advised(watcher=None):
+        engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
+        budget_s = 60 * Truth().best_steps(64) * 1e-3
+        return advise(question(knee(1024), budget_s=budget_s), engine, watcher=watcher)
+
+    watcher = Watcher()
+
+    advice = advised(watcher)
+
+    assert advice == advised()
+    assert (watcher.purposes[0], watcher.purposes[-1]) == ("tune", "value")
+    assert "verify" in watcher.purposes
+    assert watcher.runs[-1].why.code == "harder_target_decided_too"
+    seen = {
+        (size, seed) for runs in watcher.runs for size in runs.batch_sizes for seed in runs.seeds
+    }
+    assert seen >= {(run.batch_size, run.seed) for run in advice.tried}
+    assert watcher.leads[0] is None
+    assert watcher.leads[-1].batch_size in advice.flat_set
+
+
+def test_a_batch_size_that_was_ruled_out_does_not_lead():
+    log = run_log()
+    run(log, (64, 0.04, 0), (16, 0.01, 0))
+    leads = best_so_far(log).batch_size
+
+    log.ruled_out = {leads: Reason.as_written("it ends worse")}
+
+    assert best_so_far(log).batch_size == {64: 16, 16: 64}[leads]
+
+
+def test_every_round_of_runs_says_why():
+    watcher = Watcher()
+    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
+    asked = question(knee(1024), budget_s=60 * Truth().best_steps(64) * 1e-3, target=None)
+
+    advise(asked, engine, watcher=watcher)
+
+    codes = {
+        purpose: {
+            runs.why.code
+            for runs, each in zip(watcher.runs, watcher.purposes, strict=True)
+            if each == purpose
+        }
+        for purpose in set(watcher.purposes)
+    }
+    assert codes["pilot"] == {"asked_for_end"}
+    assert codes["verify"] == {"asked_to_verify"}
+    assert {"asked_for_rate", "larger_may_be_better"} <= codes["tune"]
+    assert "asked_on_fresh_seeds" in codes["value"]

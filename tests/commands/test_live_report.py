@@ -1,0 +1,205 @@
+"""The page of a study that runs: made anew when something was stored, and not too often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_study import STUDY as ADVISED
+from tests.reference.made_up_study import store_with_study
+from tests.reference.stored_advice import put_advised
+from tests.reference.stored_study import put_study
+
+from batchlab.commands import live_report
+from batchlab.commands.advised import Advised
+from batchlab.commands.live_report import LivePage, LiveReport, refuse_unreadable
+from batchlab.errors import StoreError, UsageError
+from batchlab.records.study import Study
+from batchlab.store.store import Store
+
+STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[int]:
+    """How many records each page had that was made; making one takes two seconds."""
+    made: list[int] = []
+
+    def page_of(shown: Study | Advised) -> str:
+        clock.now_s += 2.0
+        study = shown.study if isinstance(shown, Advised) else shown
+        made.append(len(study.records))
+        what = "an advice" if isinstance(shown, Advised) else "trials"
+        return f"<html><body><p>{what}: {len(study.records)}</p></body></html>"
+
+    monkeypatch.setattr(live_report, "page_of", page_of)
+    return made
+
+
+def begun(path: Path, study: Study = STUDY) -> Store:
+    """A store with a sweep of which no trial has begun."""
+    store = Store(path)
+    store.put_workload(study.workload)
+    store.put_study(
+        study_id=study.study_id,
+        command=study.command,
+        workload_id=study.workload.workload_id,
+        environment=study.environment,
+        trial_ids=[record.trial.trial_id for record in study.records],
+    )
+    return store
+
+
+def follows(page: LivePage) -> bool:
+    return "location.reload()" in page.html
+
+
+def test_before_there_is_a_store_a_page_waits_for_one(tmp_path: Path, made: list[int]) -> None:
+    live = LiveReport(tmp_path / "lab.db", None)
+
+    page = live.page()
+
+    assert "There is no store at " in page.html
+    assert (page.is_finished, follows(page), made) == (False, True, [])
+    assert list(tmp_path.iterdir()) == []
+
+    (tmp_path / "lab.db").touch()
+    assert "There is no store at " in live.page().html
+    Store(tmp_path / "lab.db").close()
+    assert "holds no study yet" in live.page().html
+    live.close()
+
+
+def test_a_new_trial_makes_a_new_page_and_the_last_one_ends_it(
+    tmp_path: Path, made: list[int]
+) -> None:
+    with begun(tmp_path / "lab.db") as store:
+        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
+        nothing = live.page()
+
+        store.put_record(STUDY.records[0])
+        one = live.page()
+        store.put_record(STUDY.records[1])
+        both = live.page()
+
+    assert made == [0, 1, 2]
+    assert len({page.version for page in (nothing, one, both)}) == 3
+    assert [follows(page) for page in (nothing, one, both)] == [True, True, False]
+    assert nothing.status.startswith("Not finished: 0 of 2 training runs have ended")
+    assert one.status.startswith("Not finished: 1 of 2 training runs have ended")
+    assert (both.status, both.is_finished) == ("Finished: 2 training runs.", True)
+    assert one.status in one.html
+    live.close()
+
+
+def test_where_nothing_was_stored_it_is_the_same_page(tmp_path: Path, made: list[int]) -> None:
+    with begun(tmp_path / "lab.db") as store:
+        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
+        store.put_record(STUDY.records[0])
+
+        assert live.page() == live.page() == live.page()
+
+    assert made == [1]
+    live.close()
+
+
+def test_the_study_has_the_machine_to_itself_after_each_page(
+    tmp_path: Path, made: list[int], clock: Clock
+) -> None:
+    records = [*STUDY.records, *made_up_study(batch_sizes=(1024,), epochs=3).records]
+    study = replace(STUDY, records=tuple(records))
+    with begun(tmp_path / "lab.db", study) as store:
+        live = LiveReport(tmp_path / "lab.db", None, rest=5.0, clock=clock)
+        live.page()
+
+        store.put_record(records[0])
+        early = live.page()
+        clock.now_s += 9.9
+        assert (live.page().version, made) == (early.version, [0])
+        # The status is cheap, so it is that of now.
+        assert "1 of 3" in early.status
+        assert "0 of 3" in early.html
+
+        clock.now_s += 0.2
+        assert "trials: 1" in live.page().html
+        assert made == [0, 1]
+
+        # The last one is not waited for.
+        store.put_record(records[1])
+        store.put_record(records[2])
+        assert live.page().is_finished
+    live.close()
+
+
+def test_an_advice_is_finished_when_there_is_an_answer(tmp_path: Path, made: list[int]) -> None:
+    with store_with_study(tmp_path / "lab.db"):
+        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
+        page = live.page()
+    assert page.status.startswith("Not finished: no training run yet, at ")
+    assert follows(page)
+    assert ADVISED.study_id == "study"
+
+    with Store(tmp_path / "lab.db") as store:
+        put_advised(store, made_up_advice())
+        page = live.page()
+    assert "an advice" in page.html
+    assert (page.is_finished, follows(page)) == (True, False)
+    live.close()
+
+
+def test_another_store_in_its_place_is_another_page(tmp_path: Path, made: list[int]) -> None:
+    with begun(tmp_path / "lab.db"):
+        live = LiveReport(tmp_path / "lab.db", None)
+        first = live.page()
+    for file in tmp_path.glob("lab.db*"):
+        if file.is_file():
+            file.unlink()
+    assert "There is no store at " in live.page().html
+
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, STUDY)
+        page = live.page()
+    assert (first.is_finished, page.is_finished) == (False, True)
+    live.close()
+
+
+def test_what_can_never_be_shown_is_refused_at_once(tmp_path: Path) -> None:
+    refuse_unreadable(tmp_path / "lab.db", "x")  # it may still come
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, STUDY)
+
+    refuse_unreadable(tmp_path / "lab.db", "made")
+    with pytest.raises(UsageError, match="no study whose id begins with 'x'"):
+        refuse_unreadable(tmp_path / "lab.db", "x")
+    (tmp_path / "other.db").write_text("something else")
+    with pytest.raises(StoreError, match="is not a batchlab store"):
+        refuse_unreadable(tmp_path / "other.db", None)
+
+
+@pytest.mark.slow
+def test_the_whole_page_of_a_study_without_a_run_can_be_made(tmp_path: Path) -> None:
+    with begun(tmp_path / "lab.db"):
+        live = LiveReport(tmp_path / "lab.db", None)
+        page = live.page()
+
+    assert "No trials have been run." in page.html
+    # It may ask its own server, and nobody else; the written page may ask nobody.
+    assert "default-src 'none'; connect-src 'self'; script-src" in page.html
+    assert page.html.count('http-equiv="Content-Security-Policy"') == 1
+    live.close()

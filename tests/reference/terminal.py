@@ -1,0 +1,96 @@
+"""A command in a terminal of a width: what it writes there, line by line."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a process wrote to its terminal, and how it ended."""
+
+    raw: str
+    code: int
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines that were ever drawn, without colors and movements of the cursor."""
+        return [_ESCAPE.sub("", line).rstrip() for line in re.split(r"[\r\n]+", self.raw) if line]
+
+    @property
+    def shows_the_cursor(self) -> bool:
+        """Whether the cursor was left in sight."""
+        return self.raw.rfind("\x1b[?25h") >= self.raw.rfind("\x1b[?25l")
+
+
+def set_size(fd: int, columns: int, rows: int = 24) -> None:
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def in_a_terminal(
+    command: Sequence[str],
+    *,
+    columns: int,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    interrupt_when: str | None = None,
+    narrower_when: tuple[str, int] | None = None,
+) -> Written:
+    """Run a command whose stdin, stdout and stderr are a terminal.
+
+    Args:
+        command: what to run.
+        columns: of the terminal.
+        folder: where to run it.
+        environment: variables beside the usual ones.
+        interrupt_when: send Ctrl-C once this was written.
+        narrower_when: once this was written, the terminal has so many columns.
+    """
+    ours, its = pty.openpty()
+    set_size(its, columns)
+    variables = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=variables | {"TERM": "xterm-256color"} | dict(environment or {}),
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    )
+    os.close(its)
+    written, ends_s = b"", time.monotonic() + PATIENCE_S
+    while True:
+        assert time.monotonic() < ends_s, written.decode(errors="replace")
+        if not select.select([ours], [], [], 0.2)[0]:
+            if process.poll() is not None:
+                break
+            continue
+        try:
+            found = os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+        written += found
+        if interrupt_when is not None and interrupt_when.encode() in written:
+            interrupt_when = None
+            process.send_signal(signal.SIGINT)
+        if narrower_when is not None and narrower_when[0].encode() in written:
+            set_size(ours, narrower_when[1])
+            narrower_when = None
+    os.close(ours)
+    return Written(raw=written.decode(), code=process.wait())
