@@ -19,7 +19,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work
-from batchlab.cli.values import BATCH_SIZES, SECONDS, TARGET
+from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME
 from batchlab.report.parts.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
@@ -42,7 +42,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--budget",
-    type=SECONDS,
+    type=BUDGET,
     help="Ceiling on the time of the whole command. Default: 180s.",
 )
 @click.option(
@@ -64,7 +64,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--train-time",
-    type=SECONDS,
+    type=TRAIN_TIME,
     help="With quality: compare after so much training, such as 60s, instead of --epochs.",
 )
 @memory_limit_option
@@ -126,7 +126,7 @@ def advise(
         call = AdviceCall(
             objective=objective,
             target=target,
-            budget_s=budget,
+            budget=budget,
             trainings=trainings,
             batch_sizes=batch_sizes,
             epochs=epochs,

@@ -46,7 +46,7 @@ def check(
             workload,
             settings=settings,
             device=device,
-            budget_s=budget,
+            budget=budget,
             reserved_s=invocation.reserved_s(budget, None),
         )
     print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.values import BYTES, SECONDS, SETTING
+from batchlab.cli.values import BUDGET, BYTES, SETTING
 from batchlab.errors import UsageError
 
 _DEFAULT_STORE = "batchlab.db"
@@ -57,7 +57,7 @@ device_option = click.option(
 )
 minute_option = click.option(
     "--budget",
-    type=SECONDS,
+    type=BUDGET,
     default="60s",
     show_default=True,
     help="Ceiling on the time of the whole command.",

@@ -38,7 +38,7 @@ def advise(
     *,
     objective: Objective = "time",
     target: tuple[str, float] | None = None,
-    budget_s: float | None = None,
+    budget: str | float | None = None,
     trainings: float | None = None,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
@@ -67,8 +67,9 @@ def advise(
             `train_s`).
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
-        budget_s: a ceiling in seconds for the whole call; None: 180, or what `trainings` take.
-        trainings: the ceiling, instead of `budget_s`, in trainings of the reference as it is, to
+        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds; None: three minutes, or what `trainings` take.
+        trainings: the ceiling, instead of `budget`, in trainings of the reference as it is, to
             its planned end, without their evaluations; > 0. How long one takes is measured first.
         batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
             powers of two from 8.
@@ -103,7 +104,7 @@ def advise(
     call = AdviceCall(
         objective=objective,
         target=target,
-        budget_s=budget_s,
+        budget=budget,
         trainings=trainings,
         batch_sizes=batch_sizes,
         epochs=epochs,
