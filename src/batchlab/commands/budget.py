@@ -28,15 +28,18 @@ def seconds_of(given: str | float, *, what: str = "budget") -> float:
     Raises:
         UsageError: something else, or no finite time above 0.
     """
-    value = given
-    if isinstance(given, str):
-        found = _TIME.fullmatch(given.strip())
-        parts = found.groupdict() if found else {}
-        value = sum(float(number) * _UNIT_S[unit] for unit, number in parts.items() if number)
+    value = _read(given) if isinstance(given, str) else given
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and math.isfinite(value) and value > 0):
         raise UsageError(f"{what} {given!r}: expected a time above 0, such as 90s, 5m or 1h30m")
     return float(value)
+
+
+def _read(text: str) -> float:
+    """The text in seconds; 0 where it is no time."""
+    found = _TIME.fullmatch(text.strip())
+    parts = found.groupdict() if found else {}
+    return sum(float(number) * _UNIT_S[unit] for unit, number in parts.items() if number)
 
 
 class Budget:
