@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -190,4 +191,6 @@ def advise_about(
     with Store(store) as opened:
         opened.put_workload(summary)
         session = AdviceSession(opened, subject, asked, study, summary, budget, listener)
-        return session.carried_out()
+        advised = session.carried_out()
+    kept_in = str(Path(store).absolute()), study.study_id
+    return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
