@@ -480,7 +480,7 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
         ({"learning_rates": (-1,)}, LearningRateError, "learning rate -1: expected a finite"),
         ({"learning_rates": (float("nan"),)}, LearningRateError, "learning rate nan"),
         ({"learning_rates": (float("inf"),)}, LearningRateError, "learning rate inf"),
-        ({"learning_rates": ("0.1",)}, LearningRateError, "learning rate 0.1: expected a finite"),
+        ({"learning_rates": ("0.1",)}, LearningRateError, "learning rate '0.1': expected a finite"),
         ({"learning_rates": 0.1}, LearningRateError, "learning rates 0.1: expected several"),
         ({"learning_rates": ()}, LearningRateError, "no learning rate was given"),
         ({"micro_batch_size": 0}, BatchSizeError, "micro-batch size 0 with batch size 20"),
