@@ -19,6 +19,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work
+from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME
 from batchlab.report.parts.output_file import check_output_file
 
@@ -38,6 +39,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--target",
     type=TARGET,
+    shell_complete=metric_suggestions,
     help="Validation level that counts as trained. Default: the workload's, or what it ends with.",
 )
 @click.option(

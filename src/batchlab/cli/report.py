@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchlab.cli.options import store_option
+from batchlab.cli.options import store_option, study_option
 
 if TYPE_CHECKING:
     from batchlab.commands.report import ReportFormat
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @store_option
-@click.option("--study", "study_id", help="Which study, by the start of its id. Default: the last.")
+@study_option
 @click.option(
     "--format",
     "output_format",

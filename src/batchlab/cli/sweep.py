@@ -18,6 +18,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work
+from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
@@ -48,7 +49,12 @@ if TYPE_CHECKING:
     help="Default: the workload's own, else 10, unless --steps is given.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of every trial.")
-@click.option("--target", type=TARGET, help="Validation level at which a trial ends.")
+@click.option(
+    "--target",
+    type=TARGET,
+    shell_complete=metric_suggestions,
+    help="Validation level at which a trial ends.",
+)
 @settings_option
 @click.option(
     "--scaling-rule",
