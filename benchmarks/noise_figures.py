@@ -33,7 +33,7 @@ _BLUE, _GREY = "#1f5fa8", "#777777"
 
 def along() -> alt.LayerChart:
     """The noise scale by step, with the batch size in use."""
-    noise = batchlab.noise("mnist-mlp", budget_s=120.0)
+    noise = batchlab.noise("mnist-mlp", budget="2m")
     rows = [
         {"step": max(1, point.step), "low": found.scale.low, "high": found.scale.high,
          "scale": found.scale.estimate}

@@ -91,7 +91,7 @@ def main(names: list[str]) -> None:
     for name in names or list(_CASES):
         make, sizes = _CASES[name]
         made = [
-            batchlab.profile(make(), batch_sizes=sizes, predict=True, budget_s=_MOST_S)
+            batchlab.profile(make(), batch_sizes=sizes, predict=True, budget=_MOST_S)
             for _ in range(_REPEATS)
         ]
         for size in sizes:

@@ -1,5 +1,6 @@
 """A workload of your own: any model, data, loss and optimizer, in one function.
 
+    batchlab advise examples/train.py:workload --budget 60s
     batchlab sweep examples/train.py:workload --batch-sizes 16,64,256,full \
         --learning-rates 0.03,0.1 --epochs 10
 

@@ -79,7 +79,7 @@ def test_in_double_precision_a_run_scores_what_it_does_on_the_cpu() -> None:
 @pytest.mark.usefixtures("quick")
 def test_the_peak_grows_by_what_an_example_takes_and_counts_the_driver() -> None:
     made = profile(
-        hungry(megabytes_per_example=64), batch_sizes=(1, 16, 32), device="cuda", budget_s=120.0
+        hungry(megabytes_per_example=64), batch_sizes=(1, 16, 32), device="cuda", budget="2m"
     )
 
     peaks = [at(made, size).peak_bytes for size in (1, 16, 32)]
@@ -99,7 +99,7 @@ def test_where_the_devices_memory_ends_the_search_goes_below_and_a_batch_is_accu
         hungry(megabytes_per_example=twenty_fourth),
         batch_sizes=(16, 32),
         device="cuda",
-        budget_s=300.0,
+        budget="5m",
     )
 
     assert at(made, 32).status is Status.OOM
@@ -124,7 +124,7 @@ def test_a_smaller_device_can_be_simulated() -> None:
         hungry(megabytes_per_example=64),
         device="cuda",
         memory_limit_bytes=limit_bytes,
-        budget_s=120.0,
+        budget="2m",
     )
 
     assert made.stopped == "memory"
@@ -145,7 +145,7 @@ def test_an_advice_leaves_the_callers_cuda_as_it_was(tmp_path: Path) -> None:
         target=("accuracy", 0.8),
         batch_sizes=(16, 64, 256),
         device="cuda",
-        budget_s=60.0,
+        budget="1m",
         store=tmp_path / "lab.db",
     )
 

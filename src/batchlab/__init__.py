@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from batchlab.records.notebook import show_with
+from batchlab.records.shown import show_with
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
@@ -114,10 +114,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _notebook_view(record: object) -> str:
-    from batchlab.report.notebook_view import notebook_view  # Jinja2 loads when it is needed
-
-    return notebook_view(record)
-
-
-show_with(_notebook_view)
+show_with(
+    notebook="batchlab.report.notebook_view:notebook_view",
+    page="batchlab.commands.record_page:write_record_page",
+    document="batchlab.report.plain_data:study_dict",
+    frame="batchlab.report.plain_data:data_frame",
+)

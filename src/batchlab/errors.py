@@ -42,6 +42,10 @@ class BudgetError(BatchlabError):
     """A budget too small for what was asked."""
 
 
+class MissingLibraryError(BatchlabError, ImportError):
+    """A library that batchlab runs without and that was asked for."""
+
+
 class TrialError(BatchlabError):
     """A trial that could not be run at all (a trial that ended badly is a record, not this)."""
 

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 
 from batchlab.cli.values import (
-    SECONDS,
+    BUDGET,
     batch_sizes,
     learning_rates,
     n_bytes,
-    seconds,
     setting,
     target,
 )
@@ -73,21 +72,8 @@ def test_another_setting_is_refused_with_what_is_possible(text: str) -> None:
         setting(text)
 
 
-@pytest.mark.parametrize(("text", "found"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("2 s", 2)])
-def test_a_budget_is_read_in_seconds(text: str, found: float) -> None:
-    assert seconds(text) == found
-
-
-@pytest.mark.parametrize("text", ["90", "0s", "-5m", "5 days", "nanh", "", "1h30m"])
-def test_another_budget_is_refused_with_what_is_possible(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        seconds(text)
-
-    assert f"budget {text!r}: expected a time above 0, such as 90s, 5m or 2h" in str(caught.value)
-
-
 def test_a_default_that_is_no_text_passes_as_it_is() -> None:
-    assert SECONDS.convert(5.0, None, None) == 5.0
+    assert BUDGET.convert(5.0, None, None) == 5.0
 
 
 @pytest.mark.parametrize(

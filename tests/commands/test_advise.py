@@ -131,7 +131,7 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
         "workload": tiny(),
         "batch_sizes": (10, 50),
         "store": lab,
-        "budget_s": BUDGET_S,
+        "budget": BUDGET_S,
     }
     return batchlab.advise(**(arguments | named))
 
@@ -255,8 +255,8 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_child(
 @pytest.mark.parametrize(
     "other",
     [
-        {"budget_s": 61.0},
-        {"budget_s": None, "trainings": 300, "epochs": 7},
+        {"budget": 61.0},
+        {"budget": None, "trainings": 300, "epochs": 7},
         {"objective": "samples"},
         {"target": ("accuracy", 0.8)},
         {"batch_sizes": (10,)},
@@ -282,7 +282,7 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
     with pytest.MonkeyPatch.context() as patch:
         set_step_clock(patch)
         # As a command that took longer or shorter to start: it may not change the decisions.
-        return advise(lab, budget_s=95.0, reserved_s=reserved_s)
+        return advise(lab, budget=95.0, reserved_s=reserved_s)
 
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,11 +419,11 @@ def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
     ("named", "error", "told"),
     [
         ({"objective": "speed"}, UsageError, "expected one of time, samples, quality"),
-        ({"budget_s": 0.0}, UsageError, "expected more than 0"),
-        ({"budget_s": float("nan")}, UsageError, "expected more than 0"),
+        ({"budget": 0.0}, UsageError, "budget 0.0: expected a time above 0"),
+        ({"budget": "3 years"}, UsageError, "budget .3 years.: expected a time above 0"),
         ({"trainings": 4}, UsageError, "give one of the two"),
-        ({"trainings": 0, "budget_s": None}, UsageError, "trainings 0: expected more than 0"),
-        ({"trainings": 4, "budget_s": None}, UsageError, "give --epochs"),
+        ({"trainings": 0, "budget": None}, UsageError, "trainings 0: expected more than 0"),
+        ({"trainings": 4, "budget": None}, UsageError, "give --epochs"),
         ({"target": ("f1", 0.9)}, UsageError, "no metric 'f1'"),
         ({"objective": "quality", "target": ("accuracy", 0.9)}, UsageError, "leave --target out"),
         ({"batch_sizes": (101,)}, BatchSizeError, "expected 1 to 100"),
@@ -457,7 +457,7 @@ def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
     # 7 epochs of 5 steps.
     one_s = 35 * STEP_S
 
-    advice = advise(lab, budget_s=None, trainings=300, epochs=7)
+    advice = advise(lab, budget=None, trainings=300, epochs=7)
 
     assert (advice.budget_s, advice.trainings) == (pytest.approx(300 * one_s), 300)
     (question,) = advisor.questions
@@ -472,7 +472,7 @@ def test_a_study_with_a_budget_in_trainings_goes_on_with_the_same_one(
         if n == 1:
             raise KeyboardInterrupt
 
-    asked: dict[str, Any] = {"budget_s": None, "trainings": 300, "epochs": 7}
+    asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
     advisor.before_ask = interrupt
     with pytest.raises(KeyboardInterrupt):
         advise(lab, **asked)
@@ -492,9 +492,9 @@ def test_trainings_too_short_for_a_profile_are_refused_before_it(
     with pytest.raises(
         BudgetError, match=r"1 trainings take 0\.1 s here.* give --trainings \d+ or"
     ):
-        advise(lab, budget_s=None, trainings=1, epochs=1)
+        advise(lab, budget=None, trainings=1, epochs=1)
     with pytest.raises(BudgetError, match=r"2 trainings take 10 s here, and .* the report alone 9"):
-        advise(lab, budget_s=None, trainings=2, train_s=5.0, objective="quality", reserved_s=9.0)
+        advise(lab, budget=None, trainings=2, train_s=5.0, objective="quality", reserved_s=9.0)
 
     assert profiled == []
 
@@ -505,7 +505,7 @@ def test_a_training_in_seconds_needs_no_first_look(
     advisor.longest_steps = 0
     monkeypatch.setattr(WorkloadSubject, "timed", None)
 
-    advice = advise(lab, budget_s=None, trainings=12, train_s=5.0, objective="quality")
+    advice = advise(lab, budget=None, trainings=12, train_s=5.0, objective="quality")
 
     assert advice.budget_s == 60.0
 
@@ -517,7 +517,7 @@ def test_where_a_first_look_fails_the_profile_says_how_long_a_training_takes(
     failed = Ended(status=Status.KILLED)
     monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
 
-    advice = advise(lab, budget_s=None, trainings=300, epochs=7)
+    advice = advise(lab, budget=None, trainings=300, epochs=7)
 
     assert advice.budget_s == pytest.approx(300 * 35 * STEP_S)
 
@@ -525,7 +525,7 @@ def test_where_a_first_look_fails_the_profile_says_how_long_a_training_takes(
 def test_without_anything_given_it_takes_three_minutes(lab: Path, advisor: AskingAdvisor) -> None:
     advisor.longest_steps = 0
 
-    assert advise(lab, budget_s=None).budget_s == 180.0
+    assert advise(lab, budget=None).budget_s == 180.0
 
 
 def test_whole_and_other_numbers_of_trainings_are_one_question(
@@ -534,7 +534,7 @@ def test_whole_and_other_numbers_of_trainings_are_one_question(
     advisor.longest_steps = 0
 
     for trainings in (300, 300.0):
-        advise(lab, budget_s=None, trainings=trainings, epochs=7)
+        advise(lab, budget=None, trainings=trainings, epochs=7)
 
     assert len(advisor.questions) == 1
 
@@ -549,7 +549,7 @@ def test_without_a_target_an_answer_says_what_such_answers_were_worth(
         found = [each for each in caveats if each.code == "worth_on_the_record"]
         return dict(found[0].values) if found else None
 
-    worth = told(budget_s=None, trainings=300, epochs=7)
+    worth = told(budget=None, trainings=300, epochs=7)
 
     assert worth is not None
     assert 0.9 * 300 < worth["trainings"] < 300  # the rest is not for runs
@@ -782,7 +782,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     call = AdviceCall(
         objective="time",
         target=None,
-        budget_s=BUDGET_S,
+        budget=BUDGET_S,
         trainings=None,
         batch_sizes=(10, 50),
         epochs=None,

@@ -142,7 +142,7 @@ def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> 
 @pytest.mark.slow
 def test_a_budget_that_ends_before_the_first_point_is_refused() -> None:
     with pytest.raises(BudgetError, match="give a larger --budget"):
-        noise(small(60), budget_s=0.31)
+        noise(small(60), budget=0.31)
 
 
 @pytest.mark.slow

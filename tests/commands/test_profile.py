@@ -54,7 +54,7 @@ def of_37() -> Iterator[Profile]:
     """The profile of 37 examples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile_search, "_TIMED_S", (0.05,))
-        yield profile(workload(n=37), budget_s=600.0)
+        yield profile(workload(n=37), budget="10m")
 
 
 # What is measured
@@ -286,7 +286,7 @@ def limited() -> Profile:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile_search, "_TIMED_S", (0.02,))
         return profile(
-            hungry(megabytes_per_example=8, n=32), memory_limit_bytes=140 * MEGABYTE, budget_s=120
+            hungry(megabytes_per_example=8, n=32), memory_limit_bytes=140 * MEGABYTE, budget="2m"
         )
 
 
@@ -353,7 +353,7 @@ def test_a_workload_that_the_check_refuses_is_not_probed() -> None:
 
 def test_a_budget_below_one_profile_is_refused() -> None:
     with pytest.raises(BudgetError, match="give a larger --budget"):
-        profile(workload(), budget_s=0.5)
+        profile(workload(), budget=0.5)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_a_budget_below_one_profile_is_refused() -> None:
     [
         ({"batch_sizes": (41,)}, BatchSizeError, "expected 1 to 40"),
         ({"batch_sizes": (0,)}, BatchSizeError, "expected 1 to 40"),
-        ({"budget_s": 0}, UsageError, "expected more than 0"),
+        ({"budget": 0}, UsageError, "budget 0: expected a time above 0"),
         ({"memory_limit_bytes": 0}, UsageError, "expected at least 1"),
         ({"device": "tpu"}, UsageError, "expected cpu, cuda or cuda:N"),
         ({"settings": {"width": 3}}, UsageError, "width"),

@@ -424,13 +424,13 @@ def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) 
     told = Told()
 
     started_s = time.monotonic()
-    first = run(lab, **request, budget_s=2.5, listener=told)
+    first = run(lab, **request, budget=2.5, listener=told)
     spent_s = time.monotonic() - started_s
 
     assert spent_s < 2.7
     assert {record.status for record in first.records} == {Status.TIMEOUT}
     assert told.warnings[-1].startswith("2 of 2 trials are not finished; the same command goes on")
-    second = run(lab, **request, budget_s=2.5)
+    second = run(lab, **request, budget=2.5)
     for before, after in zip(first.records, second.records, strict=True):
         assert after.resumed_from_steps[-1] > 0
         assert after.steps > before.steps
@@ -438,7 +438,7 @@ def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) 
 
 def test_a_budget_too_small_for_one_trial_stores_no_trial_and_no_study(lab: Path) -> None:
     with pytest.raises(BudgetError, match=r"budget 30 s: the shortest trial needs about \d+") as e:
-        run(lab, batch_sizes=(20, 50), epochs=10**6, budget_s=30)
+        run(lab, batch_sizes=(20, 50), epochs=10**6, budget=30)
 
     assert "give a larger --budget, or fewer --epochs" in str(e.value)
     assert trial_rows(lab) == []
@@ -448,7 +448,7 @@ def test_a_budget_too_small_for_one_trial_stores_no_trial_and_no_study(lab: Path
 
 def test_a_budget_that_ends_before_the_workload_is_checked_leaves_no_file(lab: Path) -> None:
     with pytest.raises(BudgetError, match=r"budget 0\.01 s: it ended while checking the workload"):
-        run(lab, budget_s=0.01)
+        run(lab, budget=0.01)
 
     assert not lab.exists()
 
@@ -459,7 +459,7 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
     with Store(lab) as other, other.claim("step-times"):
         started_s = time.monotonic()
         with pytest.raises(BudgetError, match="another sweep on this store"):
-            run(lab, batch_sizes=(50,), budget_s=1.0)
+            run(lab, batch_sizes=(50,), budget=1.0)
 
     assert time.monotonic() - started_s < 1.5
 
@@ -483,7 +483,7 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
         ({"learning_rates": (-1,)}, LearningRateError, "learning rate -1: expected a finite"),
         ({"learning_rates": (float("nan"),)}, LearningRateError, "learning rate nan"),
         ({"learning_rates": (float("inf"),)}, LearningRateError, "learning rate inf"),
-        ({"learning_rates": ("0.1",)}, LearningRateError, "learning rate 0.1: expected a finite"),
+        ({"learning_rates": ("0.1",)}, LearningRateError, "learning rate '0.1': expected a finite"),
         ({"learning_rates": 0.1}, LearningRateError, "learning rates 0.1: expected several"),
         ({"learning_rates": ()}, LearningRateError, "no learning rate was given"),
         ({"micro_batch_size": 0}, BatchSizeError, "micro-batch size 0 with batch size 20"),
@@ -494,8 +494,8 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
         ({"steps": -1}, UsageError, "steps=-1: expected a whole number"),
         ({"sampling": "shuffle"}, UsageError, "sampling 'shuffle': expected reshuffle or"),
         ({"scaling_rule": "cubic"}, UsageError, "scaling rule 'cubic': expected one of none"),
-        ({"budget_s": 0.0}, UsageError, "budget 0.0 s: expected more than 0"),
-        ({"budget_s": float("nan")}, UsageError, "budget nan s: expected more than 0"),
+        ({"budget": 0.0}, UsageError, "budget 0.0: expected a time above 0"),
+        ({"budget": float("nan")}, UsageError, "budget nan: expected a time above 0"),
         ({"device": "cuda:99"}, UsageError, "device 'cuda:99': PyTorch .* sees .* use cpu"),
         ({"device": "gpu"}, UsageError, "device 'gpu': expected cpu, cuda or cuda:N"),
         ({"device": "cpu:1"}, UsageError, "device 'cpu:1': expected cpu, cuda or cuda:N"),

@@ -46,6 +46,7 @@ def check(**fields: Any) -> WorkloadFacts:
         "test": (X[50:], Y[50:]),
         "loss": cross_entropy,
         "metrics": {"accuracy": accuracy},
+        "learning_rate": 0.01,
     }
     packed = cast("PackedWorkload", Unpacked(Workload(**(base | fields))))
     return check_workload(cast("Line", None), packed, "cpu")
@@ -333,3 +334,16 @@ def test_the_check_draws_the_same_numbers_whatever_was_drawn_before() -> None:
         told.append(check(loss=loss).warnings)
 
     assert told[0] == told[1]
+
+
+def test_an_optimizer_with_a_rate_of_its_own_is_refused() -> None:
+    told = r"does not use the learning rate that it is given; it sets 0\.001 always: pass the rate"
+
+    with pytest.raises(WorkloadError, match=told):
+        check(optimizer=lambda parts, rate: torch.optim.Adam(parts))
+
+
+def test_an_optimizer_that_scales_its_rate_is_taken() -> None:
+    facts = check(optimizer=lambda parts, rate: torch.optim.Adam(parts, lr=rate / 10))
+
+    assert facts.adam == AdamSettings(betas=(0.9, 0.999), eps=1e-8)

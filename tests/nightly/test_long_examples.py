@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.reference.example_commands import NAMES, commands
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,19 @@ def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Pa
     assert spent_s < 185
     assert second["recommendation"] == first["recommendation"]
     assert again_s < spent_s / 4
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", NAMES)
+def test_an_examples_own_commands_take_a_minute_each(name: str, tmp_path: Path) -> None:
+    for command in commands(name):
+        started_s = time.monotonic()
+        words = [f"{ROOT}/{word}" if word.startswith("examples/") else word for word in command]
+        found = json.loads(run(*words, "--json", folder=tmp_path))
+        spent_s = time.monotonic() - started_s
+        print(f"{name}: {command[0]} in {spent_s:.0f} s", found.get("verdict", ""))
+        assert spent_s < 62  # a budget is a ceiling; Python itself starts before it
+        assert found["trials"]
 
 
 @pytest.mark.nightly

@@ -69,6 +69,7 @@ def small_workload(
         loss=cross_entropy,
         metrics={"accuracy": accuracy},
         optimizer=optimizer,
+        learning_rate=0.01,
     )
 
 
@@ -189,6 +190,7 @@ def cropped_workload(*, n: int = 40, workers: int = 0) -> Workload:
         validation=PlainPoints(20),
         loss=lambda model, batch: functional.cross_entropy(model(batch["x"]), batch["y"]),
         optimizer=momentum_sgd,
+        learning_rate=0.01,
         collate=plus_one,
         workers=workers,
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, made_up_advice
 from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_point, made_up_profile
@@ -15,6 +16,7 @@ from batchlab.fitting.fit import PointsFit, fit
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.report.notebook_view import notebook_view
+from batchlab.report.sweep.sentences import sentences
 from batchlab.words.reasons import reason_text
 
 written = Reason.as_written
@@ -118,6 +120,39 @@ def test_an_advice_that_cannot_tell_says_so_and_what_is_missing() -> None:
     assert reason_text(advice.missing) in words
 
 
+def test_a_sweep_is_shown_with_who_won_a_row_a_batch_size_and_its_curves() -> None:
+    study = made_up_study(batch_sizes=(64, 256), seeds=2)
+
+    seen = shape(study._repr_html_())
+
+    (title,) = [s.text for s in sentences(study) if s.topic == "equal budgets"]
+    assert seen.words.strip().startswith(title)
+    assert "Compared: 2 batch sizes" in seen.words
+    assert re.search(r"Equal epochs .* Equal steps .* Equal time", seen.words, re.S)
+    for record in study.records:
+        assert re.search(rf"\b{record.trial.batch_size}\b", seen.words)
+    assert {"table", "svg", "path"} <= seen.seen
+
+
+def test_the_pictures_of_two_sweeps_do_not_share_names() -> None:
+    one = made_up_study(batch_sizes=(64, 256))
+
+    views = [replace(one, study_id=name)._repr_html_() for name in ("one", "two")]
+
+    named = [set(re.findall(r' id="([^"]+)"', view)) for view in views]
+    assert named[0]
+    assert named[0].isdisjoint(named[1])
+
+
+def test_a_sweep_that_showed_nothing_is_shown_without_a_picture() -> None:
+    study = replace(made_up_study(batch_sizes=(64,)), records=())
+
+    seen = shape(study._repr_html_())
+
+    assert "No trial has been run" in seen.words
+    assert "svg" not in seen.seen
+
+
 def test_a_profile_is_shown_with_every_batch_size_and_its_laws() -> None:
     words = shape(made_up_profile()._repr_html_()).words
 
@@ -144,8 +179,10 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
     )
     broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)
     profile = replace(made_up_profile(broken, made_up_point(2)), workload=SCRIPT)
+    made_up = made_up_study(batch_sizes=(64,))
+    study = replace(made_up, workload=replace(made_up.workload, name=SCRIPT))
 
-    for shown in (advice, profile, points_fit(SCRIPT)):
+    for shown in (advice, study, profile, points_fit(SCRIPT)):
         html = shown._repr_html_()
         assert "<script" not in html
         assert "&lt;script&gt;" in html
@@ -153,12 +190,13 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
 
 
 def test_a_view_fetches_and_runs_nothing() -> None:
-    for shown in (made_up_advice(), made_up_profile(), points_fit()):
-        assert not re.search(r"https?:|src=|href=|<style|<link|onload|@import", shown._repr_html_())
+    for shown in (made_up_advice(), made_up_study(), made_up_profile(), points_fit()):
+        html = re.sub(r' xmlns(:xlink)?="[^"]+"', "", shown._repr_html_())
+        assert not re.search(r"https?:|src=|href=|<script|<style|<link|onload|@import", html)
 
 
 def test_what_has_no_view_is_refused() -> None:
-    with pytest.raises(TypeError, match="a str has no view"):
+    with pytest.raises(TypeError, match="a str has no view; an Advice, Study, Profile"):
         notebook_view("words")  # type: ignore[arg-type]
 
 

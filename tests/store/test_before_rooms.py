@@ -156,7 +156,7 @@ def test_its_advice_is_asked_anew_from_its_trials(
         "mine.py:workload",
         batch_sizes=(32, 64, 128),
         target=("accuracy", 0.9),
-        budget_s=20.0,
+        budget="20s",
         store=path,
     )
 

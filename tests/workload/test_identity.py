@@ -251,7 +251,7 @@ def test_a_module_whose_file_is_gone_is_told_by_name(tmp_path: Path) -> None:
         {"name": "other"},
         {"schedule": lambda fraction: 1 - fraction},
         {"weight": lambda batch: 2.0 * len(batch[0])},
-        {"optimizer": torch.optim.Adam},
+        {"optimizer": torch.optim.Adam, "learning_rate": 0.01},
         {"loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1], reduction="sum")},
         {"train": (torch.zeros(20, 2), torch.zeros(20).long())},
         {"test": (torch.zeros(20, 2), torch.zeros(20).long())},

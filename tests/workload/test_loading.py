@@ -312,6 +312,7 @@ def test_a_live_workload_takes_settings_of_its_optimizer() -> None:
         train=(torch.zeros(20, 1),),
         loss=lambda model, batch: model(batch[0]).mean(),
         optimizer=torch.optim.Adam,
+        learning_rate=0.001,
     )
 
     assert live_workload(workload, {"weight_decay": 1}).settings == (("weight_decay", 1.0),)
@@ -339,7 +340,7 @@ def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
         ("train=(torch.zeros(0, 4), torch.zeros(0))", "train holds no examples"),
         ("train=torch.zeros(20, 4)", "train is one tensor"),
         ("train=(i for i in range(9))", "train is a generator"),
-        ("model=nn.Linear(4, 3)(torch.zeros(4))", "model is tensor"),
+        ("model=nn.Linear(4, 3)(torch.zeros(4))", "model is a Tensor"),
     ],
 )
 def test_a_workload_that_cannot_be_is_refused_in_one_line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchlab.advice.parts import (
@@ -21,14 +21,14 @@ from batchlab.advice.parts import (
 )
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
-from batchlab.records.notebook import ShownInNotebook
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
+from batchlab.records.shown import Reported
 from batchlab.records.target import Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Advice(ShownInNotebook):
+class Advice(Reported):
     """The answer to "which batch size should I use?".
 
     Attributes:
@@ -75,6 +75,7 @@ class Advice(ShownInNotebook):
         trainings: the same in trainings of the reference, where it was asked for so; else None.
         pay_back_runs: after how many full training runs the study has paid for itself; None:
             nothing is saved, or it is not known.
+        kept_in: the store's path and the study's id, where its runs are; None: not known.
     """
 
     verdict: Verdict
@@ -110,6 +111,7 @@ class Advice(ShownInNotebook):
     budget_s: float
     trainings: float | None = None
     pay_back_runs: float | None = None
+    kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         """The verdict and what is named; the fields and `to_dict` have the rest."""

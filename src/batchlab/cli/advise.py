@@ -20,7 +20,8 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
-from batchlab.cli.values import BATCH_SIZES, SECONDS, TARGET
+from batchlab.cli.suggestions import metric_suggestions
+from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME
 from batchlab.report.parts.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
@@ -39,11 +40,12 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--target",
     type=TARGET,
+    shell_complete=metric_suggestions,
     help="Validation level that counts as trained. Default: the workload's, or what it ends with.",
 )
 @click.option(
     "--budget",
-    type=SECONDS,
+    type=BUDGET,
     help="Ceiling on the time of the whole command. Default: 180s.",
 )
 @click.option(
@@ -65,7 +67,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--train-time",
-    type=SECONDS,
+    type=TRAIN_TIME,
     help="With quality: compare after so much training, such as 60s, instead of --epochs.",
 )
 @memory_limit_option
@@ -131,7 +133,7 @@ def advise(
         call = AdviceCall(
             objective=objective,
             target=target,
-            budget_s=budget,
+            budget=budget,
             trainings=trainings,
             batch_sizes=batch_sizes,
             epochs=epochs,

@@ -50,7 +50,7 @@ def check(
             workload,
             settings=settings,
             device=device,
-            budget_s=budget,
+            budget=budget,
             reserved_s=invocation.reserved_s(budget, None),
         )
     with as_wide_as_stdout():

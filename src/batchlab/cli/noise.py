@@ -80,7 +80,7 @@ def noise(
             settings=settings,
             device=device,
             memory_limit_bytes=memory_limit,
-            budget_s=budget,
+            budget=budget,
             reserved_s=invocation.reserved_s(budget, report),
             listener=progress,
         )

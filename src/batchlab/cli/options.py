@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.values import BYTES, SECONDS, SETTING
+from batchlab.cli.suggestions import DEFAULT_STORE, study_suggestions, workload_suggestions
+from batchlab.cli.values import BUDGET, BYTES, SETTING
 from batchlab.errors import UsageError
-
-_DEFAULT_STORE = "batchlab.db"
 
 
 def _each_once(
@@ -31,7 +30,9 @@ def _each_once(
     return settings
 
 
-workload_argument = click.argument("workload", default="mnist-mlp")
+workload_argument = click.argument(
+    "workload", default="mnist-mlp", shell_complete=workload_suggestions
+)
 settings_option = click.option(
     "--set",
     "settings",
@@ -57,13 +58,19 @@ device_option = click.option(
 )
 minute_option = click.option(
     "--budget",
-    type=SECONDS,
+    type=BUDGET,
     default="60s",
     show_default=True,
     help="Ceiling on the time of the whole command.",
 )
 store_option = click.option(
-    "--store", type=click.Path(path_type=Path), default=_DEFAULT_STORE, show_default=True
+    "--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True
+)
+study_option = click.option(
+    "--study",
+    "study_id",
+    shell_complete=study_suggestions,
+    help="Which study, by the start of its id. Default: the last.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."

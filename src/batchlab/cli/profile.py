@@ -83,7 +83,7 @@ def profile(
             device=device,
             memory_limit_bytes=memory_limit,
             predict=predict,
-            budget_s=budget,
+            budget=budget,
             reserved_s=invocation.reserved_s(budget, None) + _PROBE_END_S,
             store=store,
             listener=progress,

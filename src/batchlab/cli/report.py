@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchlab.cli.options import store_option
+from batchlab.cli.options import store_option, study_option
 from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @store_option
-@click.option("--study", "study_id", help="Which study, by the start of its id. Default: the last.")
+@study_option
 @click.option(
     "--format",
     "output_format",

@@ -19,7 +19,8 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
-from batchlab.cli.values import BATCH_SIZES, LEARNING_RATES, SECONDS, TARGET
+from batchlab.cli.suggestions import metric_suggestions
+from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
 from batchlab.report.parts.output_file import check_output_file
@@ -49,7 +50,12 @@ if TYPE_CHECKING:
     help="Default: the workload's own, else 10, unless --steps is given.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of every trial.")
-@click.option("--target", type=TARGET, help="Validation level at which a trial ends.")
+@click.option(
+    "--target",
+    type=TARGET,
+    shell_complete=metric_suggestions,
+    help="Validation level at which a trial ends.",
+)
 @settings_option
 @click.option(
     "--scaling-rule",
@@ -71,7 +77,7 @@ if TYPE_CHECKING:
     help="Measure at the start and where an epoch ends, too: noise_scale, gradient_variance, "
     "sharpness or top_eigenvalue. Repeatable.",
 )
-@click.option("--budget", type=SECONDS, help="Ceiling on the time of the whole command.")
+@click.option("--budget", type=BUDGET, help="Ceiling on the time of the whole command.")
 @store_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report to this file.")
 @json_option
@@ -129,7 +135,7 @@ def sweep(
             micro_batch_size=micro_batch_size,
             device=device,
             measure=measure,
-            budget_s=budget,
+            budget=budget,
             reserved_s=0.0 if budget is None else invocation.reserved_s(budget, report),
             store=store,
             command=invocation.command_line,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import click
 
+from batchlab.commands.budget import seconds_of
 from batchlab.errors import UsageError
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def batch_sizes(text: str) -> tuple[int | Literal["full"], ...]:
@@ -76,19 +76,6 @@ def setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def seconds(text: str) -> float:
-    """`90s`, `5m` or `2h` in seconds.
-
-    Raises:
-        UsageError: something else, or no time at all.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    value = float(found[1]) * _SECONDS[found[2]] if found else 0.0
-    if value <= 0:
-        raise UsageError(f"budget {text!r}: expected a time above 0, such as 90s, 5m or 2h")
-    return value
-
-
 def n_bytes(text: str) -> int:
     """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes.
 
@@ -136,5 +123,6 @@ BATCH_SIZES = Parsed("64,256,full", batch_sizes)
 LEARNING_RATES = Parsed("0.01,0.1", learning_rates)
 TARGET = Parsed("METRIC=VALUE", target)
 SETTING = Parsed("KEY=VALUE", setting)
-SECONDS = Parsed("90s|5m|2h", seconds)
+BUDGET = Parsed("90s|5m|1h30m", seconds_of)
+TRAIN_TIME = Parsed("90s|5m|1h30m", partial(seconds_of, what="train time"))
 BYTES = Parsed("2GiB", n_bytes)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.options import store_option
+from batchlab.cli.options import store_option, study_option
 
 
 @click.command()
 @store_option
-@click.option("--study", "study_id", help="Which study, by the start of its id. Default: the last.")
+@study_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

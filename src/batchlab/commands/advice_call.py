@@ -22,7 +22,7 @@ class AdviceCall:
 
     objective: Objective
     target: tuple[str, float] | None
-    budget_s: float | None
+    budget: str | float | None
     trainings: float | None
     batch_sizes: Sequence[int | Literal["full"]] | None
     epochs: int | None

@@ -12,6 +12,7 @@ from typing import get_args
 from batchlab.advice.parts import Objective
 from batchlab.commands.advice_call import AdviceCall
 from batchlab.commands.advice_options import candidate_batch_sizes, options_of, reference_of
+from batchlab.commands.budget import seconds_of
 from batchlab.errors import ProfileError, UsageError
 from batchlab.planning.sweep_request import (
     SweepRequest,
@@ -214,15 +215,16 @@ def budget_s_of(call: AdviceCall) -> float | None:
     """Seconds for the whole call; None: as long as so many trainings take, once that is known.
 
     Raises:
-        UsageError: both were given, or no number of trainings.
+        UsageError: both were given, or no time, or no number of trainings.
     """
     trainings = call.trainings
+    budget_s = None if call.budget is None else seconds_of(call.budget)
     if trainings is None:
-        return _DEFAULT_BUDGET_S if call.budget_s is None else call.budget_s
-    if call.budget_s is not None:
+        return budget_s or _DEFAULT_BUDGET_S
+    if budget_s is not None:
         raise UsageError(
-            f"{trainings:g} trainings and a budget of {call.budget_s:g} s: both say how long it "
-            f"may take; give one of the two"
+            f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "
+            f"take; give one of the two"
         )
     if not (math.isfinite(trainings) and trainings > 0):
         raise UsageError(f"trainings {trainings:g}: expected more than 0, such as 4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,7 @@ def advise(
     *,
     objective: Objective = "time",
     target: tuple[str, float] | None = None,
-    budget_s: float | None = None,
+    budget: str | float | None = None,
     trainings: float | None = None,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
@@ -69,8 +70,9 @@ def advise(
             `train_s`).
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
-        budget_s: a ceiling in seconds for the whole call; None: 180, or what `trainings` take.
-        trainings: the ceiling, instead of `budget_s`, in trainings of the reference as it is, to
+        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds; None: three minutes, or what `trainings` take.
+        trainings: the ceiling, instead of `budget`, in trainings of the reference as it is, to
             its planned end, without their evaluations; > 0. How long one takes is measured first.
         batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
             powers of two from 8.
@@ -105,7 +107,7 @@ def advise(
     call = AdviceCall(
         objective=objective,
         target=target,
-        budget_s=budget_s,
+        budget=budget,
         trainings=trainings,
         batch_sizes=batch_sizes,
         epochs=epochs,
@@ -192,4 +194,6 @@ def advise_about(
     with Store(store) as opened:
         opened.put_workload(summary)
         session = AdviceSession(opened, subject, asked, study, summary, budget, listener)
-        return session.carried_out()
+        advised = session.carried_out()
+    kept_in = str(Path(store).absolute()), study.study_id
+    return replace(advised, advice=replace(advised.advice, kept_in=kept_in))

@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 
 from batchlab.errors import BudgetError, UsageError
 
 # After its children have ended, a call reads back what they stored: so much of a budget is kept.
 RECORDING_S = 0.3
+
+_TIME = re.compile(
+    r"(?:(?P<hours>\d+(?:\.\d+)?)\s*h)?\s*(?:(?P<minutes>\d+(?:\.\d+)?)\s*m)?\s*"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)\s*s)?"
+)
+_UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
+
+
+def seconds_of(given: str | float, *, what: str = "budget") -> float:
+    """A time in seconds: `90s`, `5m`, `2h` and `1h30m` as they are typed, a number as it is.
+
+    Args:
+        given: a text with units, or seconds.
+        what: what the time is of, for the message.
+
+    Raises:
+        UsageError: something else, or no finite time above 0.
+    """
+    value = _read(given) if isinstance(given, str) else given
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and math.isfinite(value) and value > 0):
+        raise UsageError(f"{what} {given!r}: expected a time above 0, such as 90s, 5m or 1h30m")
+    return float(value)
+
+
+def _read(text: str) -> float:
+    """The text in seconds; 0 where it is no time."""
+    found = _TIME.fullmatch(text.strip())
+    parts = found.groupdict() if found else {}
+    return sum(float(number) * _UNIT_S[unit] for unit, number in parts.items() if number)
 
 
 class Budget:
@@ -20,36 +51,35 @@ class Budget:
         deadline_s: the `time.monotonic()` at which the call's own part ends; None: never.
     """
 
-    def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
+    def __init__(self, given: str | float | None, *, reserved_s: float = 0.0) -> None:
         """Start counting.
 
         Args:
-            seconds: the ceiling in seconds, > 0; None: there is none, until `limit` sets one.
+            given: the ceiling, as `seconds_of` reads it; None: there is none, until `limit` sets
+                one.
             reserved_s: the part that the caller needs for what it does around the call.
 
         Raises:
-            UsageError: `seconds` is not a finite number above 0.
+            UsageError: `given` is no time above 0.
         """
         self.started_s = time.monotonic()
         self.seconds: float | None = None
         self.deadline_s: float | None = None
         self._reserved_s = reserved_s
-        if seconds is not None:
-            self.limit(seconds)
+        if given is not None:
+            self.limit(given)
 
-    def limit(self, seconds: float) -> None:
+    def limit(self, given: str | float) -> None:
         """Set the ceiling; how high it is may depend on what was measured first.
 
         Args:
-            seconds: counted from when this was made, > 0.
+            given: counted from when this was made, as `seconds_of` reads it.
 
         Raises:
-            UsageError: `seconds` is not a finite number above 0.
+            UsageError: `given` is no time above 0.
         """
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise UsageError(f"budget {seconds} s: expected more than 0, such as 90s, 5m or 2h")
-        self.seconds = seconds
-        self.deadline_s = self.started_s + seconds - self._reserved_s
+        self.seconds = seconds_of(given)
+        self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
     @property
     def work_ends_s(self) -> float | None:

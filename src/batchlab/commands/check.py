@@ -17,15 +17,13 @@ from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
-_DEFAULT_BUDGET_S = 60.0
-
 
 def check(
     workload: Workload | str = "mnist-mlp",
     *,
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
-    budget_s: float | None = None,
+    budget: str | float = "60s",
     reserved_s: float = 0.0,
 ) -> Accumulation:
     """Compare the gradient of a batch with that of its micro-batches, and name what differs.
@@ -38,7 +36,8 @@ def check(
         workload: a Workload, a built-in name, or `path/file.py:name`.
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        budget_s: a ceiling in seconds for the whole call; None: 60.
+        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
 
     Returns:
@@ -49,17 +48,17 @@ def check(
         WorkloadError: the workload cannot be loaded or does not take its own examples.
         BudgetError: the budget is too small.
     """
-    budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    ceiling = Budget(budget, reserved_s=reserved_s)
     check_device(device)
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
         reference = loaded.reference
         packed = PackedWorkload(loaded.workload)
         del loaded, workload
-        ended = run_in_child(check_accumulation, packed, device, timeout_s=budget.time_limit_s())
+        ended = run_in_child(check_accumulation, packed, device, timeout_s=ceiling.time_limit_s())
     if ended.status is Status.TIMEOUT:
         raise BudgetError(
-            f"budget {budget.seconds:.3g} s: it ended before the gradients were compared; give a "
+            f"budget {ceiling.seconds:.3g} s: it ended before the gradients were compared; give a "
             f"larger --budget"
         )
     return value_of(ended, Accumulation, f"workload {reference!r}")

@@ -24,7 +24,6 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload, loaded_workload
 
-_DEFAULT_BUDGET_S = 60.0
 # Of the budget, that one point may take.
 _POINT_FRACTION = 0.2
 
@@ -37,7 +36,7 @@ def noise(
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
-    budget_s: float | None = None,
+    budget: str | float = "60s",
     reserved_s: float = 0.0,
     listener: ProgressListener | None = None,
 ) -> Noise:
@@ -54,7 +53,8 @@ def noise(
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: what the process may ask for; None: what there is.
-        budget_s: a ceiling in seconds for the whole call; None: 60.
+        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
 
@@ -66,7 +66,7 @@ def noise(
         WorkloadError: the workload cannot be loaded or trained.
         BudgetError: the budget ended before the first point.
     """
-    budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    ceiling = Budget(budget, reserved_s=reserved_s)
     listener = listener_or_notebook(listener)
     if steps is not None and steps < 0:
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
@@ -74,7 +74,7 @@ def noise(
         loaded = loaded_workload(workload, settings or {})
         trial, length = _own_trial(loaded, device)
         last_step = _last_step(loaded.workload, trial, length, steps)
-        prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
+        prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
         del loaded, workload
         listener.begins(command="noise", subject=trial.workload, stages=())
         summary = prepared.summary(None)
@@ -84,7 +84,7 @@ def noise(
             trial=trial,
             steps=geometric_steps(last_step),
             device=device,
-            point_s=_POINT_FRACTION * budget.time_limit_s(),
+            point_s=_POINT_FRACTION * ceiling.time_limit_s(),
             memory_limit_bytes=memory_limit_bytes,
             per_layer=per_layer,
         )

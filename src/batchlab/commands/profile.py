@@ -19,7 +19,6 @@ from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
-_DEFAULT_BUDGET_S = 60.0
 # Fewer batch sizes are no profile, unless fewer were asked for.
 _FEWEST_POINTS = 3
 
@@ -32,7 +31,7 @@ def profile(
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
     predict: bool = False,
-    budget_s: float | None = None,
+    budget: str | float = "60s",
     reserved_s: float = 0.0,
     store: str | Path | None = None,
     listener: ProgressListener | None = None,
@@ -52,7 +51,8 @@ def profile(
         memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
         predict: also predict the peak memory of each batch size without running it
             (`Profile.predicted_bytes`).
-        budget_s: a ceiling in seconds for the whole call; None: 60.
+        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
@@ -66,7 +66,7 @@ def profile(
         StoreError: the store cannot be used.
         BudgetError: the budget is too small for a profile.
     """
-    budget = Budget(_DEFAULT_BUDGET_S if budget_s is None else budget_s, reserved_s=reserved_s)
+    ceiling = Budget(budget, reserved_s=reserved_s)
     listener = listener_or_notebook(listener)
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
@@ -78,16 +78,16 @@ def profile(
             memory_limit_bytes=memory_limit_bytes,
             predict=predict,
         )
-        prepared = PreparedWorkload(loaded, device=device, budget=budget, listener=listener)
+        prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory
         listener.begins(command="profile", subject=request.trial.workload, stages=())
         summary = prepared.summary(None if store is None else Path(store))
         prepared.let_go_of_data()
-        assert budget.work_ends_s is not None
+        assert ceiling.work_ends_s is not None
         made = measure_profile(
-            prepared.packed, request, deadline_s=budget.work_ends_s, listener=listener
+            prepared.packed, request, deadline_s=ceiling.work_ends_s, listener=listener
         )
-        _refuse_too_few(made, request, budget)
+        _refuse_too_few(made, request, ceiling)
         if store is not None:
             with Store(store) as opened:
                 opened.put_workload(summary)

@@ -64,7 +64,7 @@ def sweep(
     micro_batch_size: int | None = None,
     device: str = "cpu",
     measure: Sequence[str] = (),
-    budget_s: float | None = None,
+    budget: str | float | None = None,
     reserved_s: float = 0.0,
     store: str | Path = "batchlab.db",
     command: str | None = None,
@@ -96,7 +96,8 @@ def sweep(
         measure: what else to measure at the start and where an epoch ends: "noise_scale",
             "gradient_variance", "sharpness", "top_eigenvalue". Trials that were trained before are
             not measured again.
-        budget_s: a ceiling in seconds for the whole call; what is not done by then can go on.
+        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds; what is not done by then can go on. None: there is none.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
@@ -112,7 +113,7 @@ def sweep(
         BudgetError: the budget is too small for one trial.
         KeyboardInterrupt: after everything has been stored.
     """
-    budget = Budget(budget_s, reserved_s=reserved_s)
+    ceiling = Budget(budget, reserved_s=reserved_s)
     listener = listener_or_notebook(listener)
     request = checked_request(
         batch_sizes=batch_sizes,
@@ -140,13 +141,15 @@ def sweep(
             )
         trials = plan_trials(loaded, request)
         described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
-        prepared = PreparedWorkload(loaded, device=request.device, budget=budget, listener=listener)
+        prepared = PreparedWorkload(
+            loaded, device=request.device, budget=ceiling, listener=listener
+        )
         del loaded, workload  # so that the data can go once they are in shared memory
         return sweep_about(
             WorkloadSubject(prepared),
             request,
             trials,
-            budget=budget,
+            budget=ceiling,
             store=store,
             command=described,
             listener=listener,

@@ -16,7 +16,7 @@ from batchlab.laws.overhead import batch_at_overhead, check_overhead
 from batchlab.laws.power_law import fit_power_law
 from batchlab.laws.registry import every_law
 from batchlab.laws.steps_to_target import StepsToTargetFit, fit_steps_to_target
-from batchlab.records.notebook import ShownInNotebook
+from batchlab.records.shown import ShownInNotebook
 
 _ACROSS = ("b_crit", "batch_at_overhead")
 

@@ -8,8 +8,8 @@ from typing import Any
 from batchlab.laws.noise_scale import NoiseScale, noise_scale
 from batchlab.records.estimate import Estimate
 from batchlab.records.noise_point import NoisePoint
-from batchlab.records.notebook import ShownInNotebook
 from batchlab.records.reason import Reason
+from batchlab.records.shown import ShownInNotebook
 
 
 @dataclass(frozen=True, kw_only=True)

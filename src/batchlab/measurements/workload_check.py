@@ -135,7 +135,23 @@ def _made_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> torch
             f"workload {workload.name!r}: `optimizer` returned a {type(optimizer).__name__}; "
             f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
         )
+    _check_rate_counts(workload, parameters, optimizer)
     return optimizer
+
+
+def _check_rate_counts(
+    workload: Workload, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
+) -> None:
+    """Refuse an optimizer with a rate of its own: every rate that is tried would be the same."""
+    make = workload.optimizer or default_optimizer
+    with _asking(workload, "`optimizer`"):
+        twice = make(parameters, 2 * workload.learning_rate)
+    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+    if rates and rates == [float(group["lr"]) for group in twice.param_groups]:
+        raise WorkloadError(
+            f"workload {workload.name!r}: `optimizer` does not use the learning rate that it is "
+            f"given; it sets {rates[0]:g} always: pass the rate on, as lr=learning_rate"
+        )
 
 
 def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:

@@ -153,7 +153,7 @@ def _checked_rate(given: Any, *, whose: str = "") -> float:
         rate = math.nan
     if isinstance(given, (str, bool)) or not (math.isfinite(rate) and rate > 0):
         raise LearningRateError(
-            f"learning rate {given}{whose}: expected a finite number above 0, such as 0.01"
+            f"learning rate {given!r}{whose}: expected a finite number above 0, such as 0.01"
         )
     return rate
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.processes.mapped_array import reduced_map
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 
@@ -105,7 +106,7 @@ def _plain(workload: Workload) -> dict[str, Any]:
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
-    """Leaves plain CPU tensors out, each once, to be put in shared memory."""
+    """Leaves plain CPU tensors out, each once, to be put in shared memory; maps stay in files."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -121,6 +122,9 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
             self._position_of[id(obj)] = len(self.tensors)
             self.tensors.append(obj)
         return self._position_of[id(obj)]
+
+    def reducer_override(self, obj: Any) -> Any:
+        return reduced_map(obj) or super().reducer_override(obj)
 
 
 class _Unpacker(pickle.Unpickler):

@@ -20,8 +20,8 @@ from batchlab.profiling.profile_point import (
 )
 from batchlab.records.dry_run import DryRun
 from batchlab.records.estimate import Estimate
-from batchlab.records.notebook import ShownInNotebook
 from batchlab.records.reason import Reason
+from batchlab.records.shown import ShownInNotebook
 
 if TYPE_CHECKING:
     from batchlab.laws.memory import MemoryFit

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.quantities import Better
+from batchlab.records.shown import Reported, document_of
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.target import Target
 from batchlab.records.trial import Setting, TrialRecord
@@ -61,8 +63,8 @@ class WorkloadSummary:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Study:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Study(Reported):
     """A set of trials with one question, and the place and time they were run.
 
     Attributes:
@@ -86,6 +88,21 @@ class Study:
     timings: tuple[StepTiming, ...]
     spent_s: float
     target: Target | None = None
+
+    def __repr__(self) -> str:
+        """What was trained, how often and where it is kept; the fields have the rest."""
+        well = sum(record.ended_well for record in self.records)
+        return (
+            f"Study(workload={self.workload.name!r}, batch_sizes={self.batch_sizes}, "
+            f"trials={len(self.records)}, ended_well={well})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `batchlab sweep --json` prints, described by docs/schema/sweep.json.
+
+        What only the command knows (the store, the page) is None.
+        """
+        return document_of(self)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

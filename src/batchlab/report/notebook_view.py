@@ -11,6 +11,7 @@ from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import PointsFit
 from batchlab.measurements.noise import Noise
 from batchlab.profiling.profile import Profile
+from batchlab.records.study import Study
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
@@ -24,6 +25,7 @@ from batchlab.report.noise.text import noise_facts, noise_title
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Table
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title
+from batchlab.report.study_cell import study_curves, study_lines, study_table
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
@@ -44,6 +46,7 @@ class _Part:
     facts: tuple[str, ...] = ()
     table: Table | None = None
     drawing: tuple[str, ...] = ()
+    picture: tuple[str, str] | None = None  # an SVG, and what it shows in words
 
 
 def notebook_view(shown: object) -> str:
@@ -67,7 +70,7 @@ def notebook_view(shown: object) -> str:
 @singledispatch
 def _parts(shown: object) -> Iterator[_Part]:
     raise TypeError(
-        f"a {type(shown).__name__} has no view; an Advice, Profile, Noise or PointsFit has"
+        f"a {type(shown).__name__} has no view; an Advice, Study, Profile, Noise or PointsFit has"
     )
 
 
@@ -128,6 +131,13 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
     if advice.missing is not None and advice.missing != advice.reason:
         yield text("Missing: {missing}.", missing=reason_text(advice.missing).rstrip("."))
     yield f"{cost_text(advice)}."
+
+
+@_parts.register
+def _(shown: Study) -> Iterator[_Part]:
+    title, facts = study_lines(shown)
+    yield _Part(title=title, facts=facts, table=study_table(shown))
+    yield _Part(picture=study_curves(shown))
 
 
 @_parts.register

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from batchlab.errors import WorkloadError
 from batchlab.records.quantities import Better, quantity
 from batchlab.records.target import Target
+from batchlab.workload.ready_made import check_loss, check_model, check_optimizer
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # a tuple of tensors with examples first, or a map-style Dataset
+Data = Any  # a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset
+
+# The functions that a workload may leave out, and what each is called with.
+_OPTIONAL_FUNCTIONS = {
+    "schedule": "fraction",
+    "weight": "batch",
+    "collate": "examples",
+    "augment": "batch",
+}
+_LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +60,7 @@ class Workload:
     Attributes:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
-        train: a tuple of tensors with examples first, or a map-style Dataset.
+        train: a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset.
         loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight.
         validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
             None: there is none, and what needs one says so.
@@ -64,7 +74,8 @@ class Workload:
         weight: function(batch) -> over how many units the loss is the mean (tokens, pixels);
             None: the number of examples.
         batch_size: the reference batch size.
-        learning_rate: the reference learning rate.
+        learning_rate: the reference learning rate; None: 0.01 for the default optimizer. One of
+            your own has no default here.
         epochs: how many passes a whole training of yours takes; None: as many as it takes to its
             plateau (a sweep: 10).
         target: the default target on validation data, or None.
@@ -73,7 +84,8 @@ class Workload:
         augment: function(batch) -> batch, on training batches only.
 
     Raises:
-        WorkloadError: a metric without a known direction, or an impossible field.
+        WorkloadError: a metric without a known direction, an optimizer of its own without a
+            learning rate, or an impossible field.
     """
 
     name: str
@@ -89,7 +101,7 @@ class Workload:
     schedule: Callable[[float], float] | None = None
     weight: Callable[[Batch], float] | None = None
     batch_size: int = 64
-    learning_rate: float = 0.01
+    learning_rate: float = None  # type: ignore[assignment]  # a number once it is made
     epochs: int | None = None
     target: Target | None = None
     collate: Callable[[list[Any]], Batch] | None = None
@@ -98,21 +110,56 @@ class Workload:
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and later less clearly."""
-        for name in self.metrics:
-            self.better(name)
-        for name in ("model", "loss"):
-            if not callable(getattr(self, name)):
-                raise WorkloadError(
-                    f"workload {self.name!r}: {name} is {getattr(self, name)!r}; expected a "
-                    f"function, such as {name}=build_{name} without calling it"
-                )
-        is_whole = isinstance(self.epochs, int) and not isinstance(self.epochs, bool)
-        if self.epochs is not None and not (is_whole and self.epochs >= 1):
-            raise WorkloadError(
-                f"workload {self.name!r}: epochs is {self.epochs!r}; expected a whole number of at "
-                f"least 1, or None where a training goes on to its plateau"
-            )
+        if not (isinstance(self.name, str) and self.name):
+            raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
+        check_model(self.name, self.model)
+        check_loss(self.name, self.loss)
+        check_optimizer(self.name, self.optimizer)
+        for name, arguments in _OPTIONAL_FUNCTIONS.items():
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                self._refuse(name, f"a function: {name}=lambda {arguments}: ...")
+        self._check_metrics()
+        self._check_numbers()
+        if self.learning_rate is None:
+            self._check_has_default_rate()
+            object.__setattr__(self, "learning_rate", _LEARNING_RATE)
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    def _check_metrics(self) -> None:
+        if not isinstance(self.metrics, Mapping):
+            self._refuse("metrics", 'names with their functions: metrics={"accuracy": accuracy}')
+        for name, metric in self.metrics.items():
+            if not (isinstance(metric, Metric) or callable(metric)):
+                self._refuse(f"metric {name!r}", "a function of the model and a batch", metric)
+            self.better(name)
+        if self.target is not None and not isinstance(self.target, Target):
+            self._refuse(
+                "target",
+                'a batchlab.Target(metric="accuracy", value=0.97, better="higher")',
+            )
+        if self.target is not None:
+            self.better(self.target.metric)
+
+    def _check_numbers(self) -> None:
+        if self.epochs is not None and not _is_whole(self.epochs, least=1):
+            self._refuse(
+                "epochs",
+                "a whole number of at least 1, or None where a training goes on to its plateau",
+            )
+        if not _is_whole(self.workers, least=0):
+            self._refuse("workers", "a whole number of at least 0")
+
+    def _check_has_default_rate(self) -> None:
+        if self.optimizer is not None:
+            raise WorkloadError(
+                f"workload {self.name!r}: it has an optimizer of its own and no learning rate; "
+                f"give the rate that you train with, such as learning_rate=1e-3, PyTorch's own "
+                f"for Adam"
+            )
+
+    def _refuse(self, field: str, expected: str, *given: object) -> NoReturn:
+        found = given[0] if given else getattr(self, field)
+        raise WorkloadError(f"workload {self.name!r}: {field} is {found!r}; expected {expected}")
 
     def better(self, metric: str) -> Better:
         """The direction of `metric`.
@@ -140,6 +187,10 @@ class Workload:
         """All metrics, the one that counts first; `loss` is always among them."""
         names = tuple(self.metrics)
         return names if "loss" in names else (*names, "loss")
+
+
+def _is_whole(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def size_of(data: Data) -> int:

@@ -24,6 +24,7 @@ from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
+from batchlab.workload.numpy_data import with_tensors
 from batchlab.workload.source import source_text
 from batchlab.workload.split import with_validation
 
@@ -111,6 +112,7 @@ def _loaded(
     workload: Workload, reference: str, source: str | None, used: Mapping[str, Setting]
 ) -> LoadedWorkload:
     settings = tuple(sorted(used.items()))
+    workload = with_tensors(workload)
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
     return LoadedWorkload(
         workload=ready,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Data, Workload
@@ -69,17 +69,32 @@ def _check(name: str, split: str, data: Data) -> None:
             f"workload {name!r}: {split} is one tensor; expected a tuple of tensors with examples "
             f"first, such as {split}=(x, y) or {split}=(x,)"
         )
-    if isinstance(data, list) and data and all(isinstance(part, Tensor) for part in data):
+    if isinstance(data, np.ndarray):
         raise WorkloadError(
-            f"workload {name!r}: {split} is a list of {len(data)} tensors; expected a tuple of "
-            f"tensors with examples first, such as {split}=(x, y)"
+            f"workload {name!r}: {split} is one NumPy array; expected a tuple of arrays or tensors "
+            f"with examples first, such as {split}=(x, y) or {split}=(x,)"
+        )
+    if isinstance(data, list) and data and all(_is_array(part) for part in data):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is a list of {len(data)} arrays or tensors; expected a "
+            f"tuple with examples first, such as {split}=(x, y)"
+        )
+    if isinstance(data, dict):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is a dict; expected a tuple of tensors, such as "
+            f"{split}=(x, y), or a Dataset whose examples are dicts"
+        )
+    if isinstance(data, DataLoader):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is a DataLoader, whose batch size is fixed; give the data "
+            f"in it: {split}=loader.dataset, and its collate_fn as collate"
         )
     if isinstance(data, tuple):
         if not data or not all(isinstance(part, Tensor) for part in data):
             kinds = ", ".join(type(part).__name__ for part in data) or "nothing"
             raise WorkloadError(
                 f"workload {name!r}: {split} is a tuple of {kinds}; expected tensors "
-                f"(torch.from_numpy makes one of a NumPy array)"
+                f"or NumPy arrays of numbers"
             )
         lengths = {len(part) if part.ndim else None for part in data}
         if len(lengths) != 1 or None in lengths:
@@ -93,11 +108,15 @@ def _check(name: str, split: str, data: Data) -> None:
         n = len(data)
     else:
         raise WorkloadError(
-            f"workload {name!r}: {split} is a {type(data).__name__}; expected a tuple of tensors "
-            f"or a map-style Dataset (with __len__ and __getitem__)"
+            f"workload {name!r}: {split} is a {type(data).__name__}; expected a tuple of "
+            f"tensors or a map-style Dataset (with __len__ and __getitem__)"
         )
     if n == 0:
         raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
+
+
+def _is_array(part: object) -> bool:
+    return isinstance(part, Tensor | np.ndarray)
 
 
 def tensors_of(data: Data | None) -> tuple[Tensor, ...]:

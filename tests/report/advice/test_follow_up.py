@@ -23,7 +23,13 @@ from batchlab.report.advice.follow_up import follow_up
             {"--target": "f1=0.8"},
             "batchlab advise 'my file.py:f' --budget 3m --target f1=0.8",
         ),
-        ("batchlab.advise(workload, budget_s=60)", {"--budget": "9m"}, "--budget 9m"),
+        ("batchlab.advise('mine', ...)", {"--budget": "9m"}, 'budget="9m"'),
+        ("batchlab.advise('mine', ...)", {"--trainings": "8"}, "trainings=8"),
+        (
+            "batchlab.advise('mine', ...)",
+            {"--budget": "9m", "--target": "f1=0.8"},
+            'budget="9m", target=("f1", 0.8)',
+        ),
     ],
 )
 def test_the_new_value_stands_in_place_of_the_old_one(command, options, told) -> None:

@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from batchlab.report.parts.output_file import OutputFileError, write_output_file
+from batchlab.errors import UsageError
+from batchlab.report.parts.output_file import OutputFileError, check_output_file, write_output_file
+from batchlab.store.store import Store
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -41,3 +43,11 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_folder_as_target_is_refused(tmp_path):
     with pytest.raises(OutputFileError, match="it is a folder; give a file name"):
         write_output_file(tmp_path, b"new")
+
+
+def test_a_page_in_place_of_any_store_is_refused(tmp_path):
+    with Store(tmp_path / "lab.db"):
+        pass
+
+    with pytest.raises(UsageError, match=r"--report .*lab\.db is a store; give another file"):
+        check_output_file(tmp_path / "lab.db", store=None)

@@ -216,3 +216,8 @@ def test_forty_steps_learn_something() -> None:
     metric = given.metrics["accuracy"]
     assert callable(metric)
     assert metric(model, head(given.validation, 1000)).item() > 0.7
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.01), ("adam", 0.001), ("adamw", 0.001)])
+def test_the_reference_rate_is_one_of_its_optimizer(optimizer: str, rate: float) -> None:
+    assert workload(optimizer=optimizer).learning_rate == rate

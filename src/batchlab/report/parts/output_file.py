@@ -28,6 +28,8 @@ def check_output_file(
     """
     if store is not None and path.resolve() == store.resolve():
         raise UsageError(f"{option} {path} is the store; give another file, such as {example}")
+    if _is_store(path):
+        raise UsageError(f"{option} {path} is a store; give another file, such as {example}")
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder; give a file, such as {path}/{example}")
     folder = path.absolute().parent
@@ -35,6 +37,14 @@ def check_output_file(
         raise UsageError(f"{option} {path}: there is no folder {folder}; make it, or give another")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"{option} {path}: {folder} cannot be written to; give another folder")
+
+
+def _is_store(path: Path) -> bool:
+    """Whether there is an SQLite file: it holds what took hours."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def write_output_file(path: Path, content: bytes) -> None:

@@ -67,13 +67,13 @@ class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
     study: str
     workload: WorkloadDocument
     environment: dict[str, str]
-    store: str
+    store: str | None
     report: str | None
     spent_s: float
     trials: tuple[TrialDocument, ...]
 
 
-def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
+def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> str:
     """The study as one JSON document; times in seconds, memory in bytes, unknown is null."""
     document = SweepDocument(
         schema=SCHEMA,
@@ -83,7 +83,7 @@ def sweep_document(study: Study, *, store: Path, report: Path | None) -> str:
         study=study.study_id,
         workload=workload_document(study),
         environment=dict(study.environment),
-        store=str(store),
+        store=None if store is None else str(store),
         report=None if report is None else str(report),
         spent_s=study.spent_s,
         trials=tuple(_trial(study, record) for record in study.records),

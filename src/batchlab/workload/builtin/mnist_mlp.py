@@ -16,6 +16,7 @@ from batchlab.workload.settings import check_whole, chosen
 
 _NAME = "mnist-mlp"
 _N_VALIDATION = {"split": 10_000, "all": 0}
+_LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
@@ -78,7 +79,7 @@ def workload(
         metrics={"accuracy": accuracy},
         optimizer=named_optimizer,
         batch_size=64,
-        learning_rate=0.01,
+        learning_rate=_LEARNING_RATES[optimizer],
     )
 
 

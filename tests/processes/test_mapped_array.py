@@ -1,0 +1,83 @@
+"""A memory map goes to a child by the name of its file."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from batchlab.processes.mapped_array import reduced_map
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.workload.definition import Workload
+
+VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "values.npy", VALUES)
+    return tmp_path / "values.npy"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [np.s_[:], np.s_[7000:], np.s_[3], np.s_[9_999:]],
+    ids=["whole", "its end", "one example", "the last one"],
+)
+def test_a_map_is_opened_again_at_the_same_numbers(file: Path, part: Any) -> None:
+    mapped = np.load(file, mmap_mode="r")[part]
+
+    reduced = reduced_map(mapped)
+
+    assert reduced is not None
+    opened = reduced[0](*reduced[1])
+    assert isinstance(opened, np.memmap)
+    assert np.array_equal(opened, VALUES[part])
+    assert len(pickle.dumps(reduced)) < 1000
+
+
+def test_what_is_written_there_stays_there(file: Path) -> None:
+    reduced = reduced_map(np.load(file, mmap_mode="r+"))
+    assert reduced is not None
+
+    reduced[0](*reduced[1])[:] = 0
+
+    assert np.array_equal(np.load(file), VALUES)
+
+
+def test_what_is_not_all_in_a_file_travels_by_its_bytes(file: Path) -> None:
+    mapped = np.load(file, mmap_mode="r")
+
+    others = (mapped[::2], mapped[:, 1], mapped + 1, VALUES, np.load(file, mmap_mode="c"), None)
+
+    assert [reduced_map(other) for other in others] == [None] * 6
+
+
+class Mapped:
+    def __init__(self, file: Path) -> None:
+        self.values = np.load(file, mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(self.values[index].copy())
+
+
+def test_a_dataset_with_a_map_reaches_a_child_without_its_bytes(file: Path) -> None:
+    workload = Workload(
+        name="mapped",
+        model=lambda: nn.Linear(6, 1),
+        train=Mapped(file),
+        loss=lambda model, batch: model(batch).mean(),
+    )
+
+    packed = PackedWorkload(workload)
+
+    assert len(packed._blob) < 20_000
+    assert torch.equal(packed.unpack().train[9_999], torch.from_numpy(VALUES[9_999]))

@@ -1,0 +1,51 @@
+"""A workload refuses at once what could only fail later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.workload.test_ready_made import refused, workload
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"metrics": ["accuracy"]}, "metrics is ['accuracy']; expected names with their functions"),
+        ({"metrics": {"accuracy": 0.9}}, "metric 'accuracy' is 0.9; expected a function of"),
+        ({"target": ("loss", 0.9)}, "target is ('loss', 0.9); expected a batchlab.Target(metric="),
+        ({"epochs": 0}, "epochs is 0; expected a whole number of at least 1, or None"),
+        ({"epochs": 2.5}, "epochs is 2.5; expected a whole number of at least 1, or None"),
+        ({"workers": -1}, "workers is -1; expected a whole number of at least 0"),
+        ({"augment": "flip"}, "augment is 'flip'; expected a function: augment=lambda batch: ..."),
+        ({"collate": 3}, "collate is 3; expected a function: collate=lambda examples: ..."),
+        ({"weight": 5}, "weight is 5; expected a function: weight=lambda batch: ..."),
+        ({"schedule": 0.5}, "schedule is 0.5; expected a function: schedule=lambda fraction: ..."),
+    ],
+    ids=str,
+)
+def test_a_field_that_is_not_possible_is_refused_with_what_is(
+    given: dict[str, Any], told: str
+) -> None:
+    assert refused(**given).startswith(f"workload 'mine': {told}")
+
+
+def test_a_target_on_a_metric_that_there_is_not_is_refused() -> None:
+    from batchlab.records.target import Target
+
+    target = Target(metric="f1", value=0.9, better="higher")
+
+    assert refused(target=target) == "workload 'mine' has no metric 'f1'; it has loss"
+
+
+def test_a_name_is_needed() -> None:
+    assert refused(name=None) == 'name is None; expected a text, such as name="mine"'
+
+
+def test_the_default_rate_is_that_of_the_default_optimizer_only() -> None:
+    assert workload(learning_rate=None).learning_rate == 0.01
+    assert refused(learning_rate=None, optimizer=torch.optim.Adam) == (
+        "workload 'mine': it has an optimizer of its own and no learning rate; give the rate that "
+        "you train with, such as learning_rate=1e-3, PyTorch's own for Adam"
+    )

@@ -1,0 +1,98 @@
+"""NumPy arrays are data where a tensor of the same numbers comes of them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.workload.test_ready_made import workload
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.loading import live_workload
+
+X = np.arange(60, dtype=np.float32).reshape(20, 3)
+Y = np.arange(20) % 2
+
+
+def loaded(*train: Any) -> tuple[torch.Tensor, ...]:
+    found: tuple[torch.Tensor, ...] = live_workload(
+        workload(train=train, validation=None), {}
+    ).workload.train
+    return found
+
+
+def read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    shown = array.view()
+    shown.flags.writeable = False
+    return shown
+
+
+@pytest.mark.parametrize(
+    "x",
+    [X, X.astype(">f4"), X[::-1][::-1], read_only(X), torch.from_numpy(X)],
+    ids=["plain", "other byte order", "reversed twice", "read only", "tensor"],
+)
+def test_arrays_become_tensors_of_the_same_numbers_without_a_warning(x: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train = loaded(x, Y)
+
+    assert torch.equal(train[0], torch.from_numpy(X))
+    assert train[1].dtype == torch.int64
+
+
+def test_a_plain_array_is_not_copied() -> None:
+    (x,) = loaded(X)
+
+    assert x.data_ptr() == X.__array_interface__["data"][0]
+
+
+def test_arrays_are_the_same_workload_as_their_tensors() -> None:
+    arrays, tensors = workload(train=(X, Y)), workload(train=(torch.tensor(X), torch.tensor(Y)))
+
+    assert live_workload(arrays, {}).workload_id == live_workload(tensors, {}).workload_id
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            (X.astype("f8"), Y),
+            "train holds a NumPy array of float64, and models are float32: give "
+            'x.astype("float32"), or torch.from_numpy(x) for a model of doubles',
+        ),
+        (
+            (np.array(["cat"] * 20), Y),
+            "train holds a NumPy array of <U3; expected numbers: turn words into numbers first",
+        ),
+        (
+            X,
+            "train is one NumPy array; expected a tuple of arrays or tensors with examples first, "
+            "such as train=(x, y) or train=(x,)",
+        ),
+        (
+            [X, Y],
+            "train is a list of 2 arrays or tensors; expected a tuple with examples first, such as "
+            "train=(x, y)",
+        ),
+        (
+            {"x": X, "y": Y},
+            "train is a dict; expected a tuple of tensors, such as train=(x, y), or a Dataset "
+            "whose examples are dicts",
+        ),
+        (
+            torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(20, 3))),
+            "train is a DataLoader, whose batch size is fixed; give the data in it: "
+            "train=loader.dataset, and its collate_fn as collate",
+        ),
+    ],
+    ids=["doubles", "words", "one array", "list", "dict", "loader"],
+)
+def test_other_data_are_refused_with_what_to_give(data: Any, told: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        live_workload(workload(train=data), {})
+
+    assert str(caught.value) == f"workload 'mine': {told}"

@@ -1,0 +1,134 @@
+"""What is handed over made is refused by a line that, typed as it stands, is right."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import batchlab
+from batchlab.errors import WorkloadError
+
+
+class Net(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+
+
+class FocalLoss(nn.Module):
+    def forward(self, outputs: Any, labels: Any) -> Any:
+        return nn.functional.cross_entropy(outputs, labels)
+
+
+def loss(model: nn.Module, batch: Any) -> Any:
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def workload(**given: Any) -> batchlab.Workload:
+    fields = {
+        "name": "mine",
+        "model": Net,
+        "train": (torch.zeros(20, 3), torch.zeros(20, dtype=torch.int64)),
+        "loss": loss,
+        "learning_rate": 0.1,
+    }
+    return batchlab.Workload(**(fields | given))
+
+
+def refused(**given: Any) -> str:
+    with pytest.raises(WorkloadError) as caught:
+        workload(**given)
+    return str(caught.value)
+
+
+ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"model": Net()},
+            "model is a Net that is made already; every training begins with a new one: "
+            "model=lambda: Net(...)",
+        ),
+        (
+            {"model": "net"},
+            "model is 'net'; expected a function that makes a new one: model=lambda: Net()",
+        ),
+        (
+            {"loss": nn.CrossEntropyLoss()},
+            "loss is a CrossEntropyLoss, which takes outputs and labels; expected a function of "
+            "the model and a batch: loss=lambda model, batch: "
+            "torch.nn.CrossEntropyLoss()(model(batch[0]), batch[1])",
+        ),
+        (
+            {"loss": nn.CrossEntropyLoss},
+            "loss is the class CrossEntropyLoss, which takes outputs and labels; expected a "
+            "function of the model and a batch: loss=lambda model, batch: "
+            "torch.nn.CrossEntropyLoss()(model(batch[0]), batch[1])",
+        ),
+        (
+            {"loss": FocalLoss()},
+            "loss is a FocalLoss, which takes outputs and labels; expected a function of the model "
+            "and a batch: loss=lambda model, batch: FocalLoss()(model(batch[0]), batch[1])",
+        ),
+        (
+            {"loss": nn.functional.cross_entropy},
+            "loss is cross_entropy, which takes outputs and labels; expected a function of the "
+            "model and a batch: loss=lambda model, batch: "
+            "torch.nn.functional.cross_entropy(model(batch[0]), batch[1])",
+        ),
+        (
+            {"optimizer": ADAM},
+            "optimizer is an Adam that is made already; expected a function that makes a new one: "
+            "optimizer=lambda parameters, learning_rate: "
+            "torch.optim.Adam(parameters, lr=learning_rate)",
+        ),
+        (
+            {"optimizer": "adam"},
+            "optimizer is 'adam'; expected a function that makes a new one: "
+            "optimizer=lambda parameters, learning_rate: "
+            "torch.optim.Adam(parameters, lr=learning_rate)",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_made_already_is_answered_with_the_line_to_write(
+    given: dict[str, Any], told: str
+) -> None:
+    assert refused(**given) == f"workload 'mine': {told}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"loss": nn.CrossEntropyLoss()},
+        {"loss": FocalLoss},
+        {"loss": nn.functional.cross_entropy},
+        {"optimizer": ADAM},
+    ],
+    ids=str,
+)
+def test_the_line_that_is_shown_is_taken(given: dict[str, Any]) -> None:
+    (field,) = given
+    found = re.search(rf"{field}=(lambda .*)", refused(**given))
+    assert found is not None
+
+    written = eval(found[1], {"torch": torch, "FocalLoss": FocalLoss})  # as somebody would type it
+
+    made = workload(**{field: written})
+    optimizer = made.optimizer(Net().parameters(), 0.5) if made.optimizer else None
+    assert made.loss(Net(), made.train).ndim == 0
+    assert optimizer is None or optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_function_of_the_users_own_is_taken_whatever_it_is_called_with() -> None:
+    class Callable:
+        def __call__(self, model: nn.Module, batch: Any) -> Any:
+            return loss(model, batch)
+
+    assert workload(loss=Callable(), optimizer=torch.optim.Adam).loss(Net(), workload().train) > 0
