@@ -167,7 +167,7 @@ def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_repor
     assert browser.ask(width.format("c-test-0")) == 0
     browser.driver.find_element("id", "view-time").click()
     assert browser.ask(width.format("c-test-0")) > 250
-    assert browser.ask("document.querySelectorAll('#table-h tbody tr').length") == 24
+    assert browser.ask("document.querySelectorAll('#table-trials tbody tr').length") == 24
     address = browser.ask("document.querySelector('a[download*=observations]').href")
     packed = base64.b64decode(address.partition(",")[2])
     assert gzip.decompress(packed).decode() == observations_table(STUDY).to_csv()

@@ -16,7 +16,7 @@ from batchlab.fitting.fit import PointsFit, fit
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.report.notebook_view import notebook_view
-from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep.conclusion import conclusion
 from batchlab.words.reasons import reason_text
 
 written = Reason.as_written
@@ -125,10 +125,10 @@ def test_a_sweep_is_shown_with_who_won_a_row_a_batch_size_and_its_curves() -> No
 
     seen = shape(study._repr_html_())
 
-    (title,) = [s.text for s in sentences(study) if s.topic == "equal budgets"]
-    assert seen.words.strip().startswith(title)
-    assert "Compared: 2 batch sizes" in seen.words
-    assert re.search(r"Equal epochs .* Equal steps .* Equal time", seen.words, re.S)
+    found = conclusion(study)
+    assert seen.words.strip().startswith(found.headline)
+    assert found.lead in " ".join(seen.words.split())
+    assert re.search(r"equal time .* equal steps", seen.words, re.S)
     for record in study.records:
         assert re.search(rf"\b{record.trial.batch_size}\b", seen.words)
     assert {"table", "svg", "path"} <= seen.seen
@@ -180,7 +180,8 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
     broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)
     profile = replace(made_up_profile(broken, made_up_point(2)), workload=SCRIPT)
     made_up = made_up_study(batch_sizes=(64,))
-    study = replace(made_up, workload=replace(made_up.workload, name=SCRIPT))
+    metric = replace(made_up.workload.metrics[0], name=SCRIPT)
+    study = replace(made_up, workload=replace(made_up.workload, metrics=(metric,)))
 
     for shown in (advice, study, profile, points_fit(SCRIPT)):
         html = shown._repr_html_()

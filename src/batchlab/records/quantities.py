@@ -50,6 +50,7 @@ QUANTITIES = (
     Quantity(name="step_s", unit="s", better="lower", label="time per step"),
     Quantity(name="samples_per_s", unit="1/s", better="higher", label="throughput"),
     Quantity(name="peak_bytes", unit="B", better="lower", label="peak memory"),
+    Quantity(name="metric_noise", unit="", better=None, label="noise of the metric"),
     Quantity(name="gradient_norm", unit="", better=None, label="gradient norm"),
     Quantity(name="update_norm", unit="", better=None, label="length of a step"),
     Quantity(name="distance", unit="", better=None, label="distance from the initial weights"),

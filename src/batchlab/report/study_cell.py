@@ -1,4 +1,4 @@
-"""StudyCell: what a notebook shows of a sweep: who won what, the batch sizes, their curves."""
+"""StudyCell: what a notebook shows of a sweep: what did best, the batch sizes, their curves."""
 
 from __future__ import annotations
 
@@ -11,23 +11,14 @@ from batchlab.report.parts.term_text import split_label
 from batchlab.report.parts.vega import specification, still_svg
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.cells import chosen_cells, deciding_split
-from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep.conclusion import conclusion
 from batchlab.words.catalogue import text
-
-# What the page begins with as well: what was compared, and who won at equal what.
-_SHOWN = ("trials", "what was compared", "equal epochs", "equal steps", "equal time")
-_SUMMED_UP = "equal budgets"
 
 
 def study_lines(study: Study) -> tuple[str, tuple[str, ...]]:
-    """Whether one batch size won, and below it what was compared and what won at equal what.
-
-    Where no two batch sizes were compared, the workload's name stands above.
-    """
-    said = sentences(study)
-    titles = [sentence.text for sentence in said if sentence.topic == _SUMMED_UP]
-    facts = tuple(sentence.text for sentence in said if sentence.topic in _SHOWN)
-    return (titles or [study.workload.name])[0], facts
+    """What the page begins with: which batch size did best, and what else was compared."""
+    found = conclusion(study)
+    return found.headline, (found.lead,) if found.lead else ()
 
 
 def study_table(study: Study) -> Table:

@@ -36,7 +36,7 @@ import tempfile
 store = tempfile.mkdtemp() + "/live.db"
 study = batchlab.sweep(workload, batch_sizes=[20], learning_rates=[0.01], steps=20, store=store)
 """,
-    "raise KeyboardInterrupt if batchlab.profile(workload, batch_sizes=[20], budget_s=20) else 0",
+    "raise KeyboardInterrupt if batchlab.profile(workload, batch_sizes=[20], budget=20) else 0",
 ]
 
 

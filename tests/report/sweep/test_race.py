@@ -18,7 +18,7 @@ SIZES = ("batch size 64", "batch size 256")
 
 def race(name, best, standing):
     budget = EqualBudget(name=name, amount=1.0, study=STUDY)
-    return Race(budget=budget, best=best, standing=standing, text="")
+    return Race(budget=budget, best=best, value=0.9, rivals=(), standing=standing, text="")
 
 
 @pytest.mark.parametrize(

@@ -51,4 +51,4 @@ def test_several_rates_have_a_table_of_their_own():
 
 
 def test_a_study_without_trials_says_so():
-    assert "No trials have been run." in text_report(made_up_study(batch_sizes=()))
+    assert "No trial has been run." in text_report(made_up_study(batch_sizes=()))

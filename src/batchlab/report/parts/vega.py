@@ -90,7 +90,8 @@ def _still(spec: Spec) -> Spec:
 # What an SVG of Vega repeats for every mark, though it is so anyway or the page's style says it.
 _NEEDLESS = re.compile(
     r' (?:opacity="1"|pointer-events="none"|aria-hidden="true"|stroke-miterlimit="10"|role="[^"]*"'
-    r'|aria-roledescription="[^"]*"|font-family="[^"]*"|font-weight="normal"|class="[^"]*"'
+    r'|aria-roledescription="[^"]*"|font-family="system-ui, sans-serif"|font-weight="normal"'
+    r'|class="[^"]*"'
     r'|xmlns:xlink="[^"]*"|version="1.1")'
     r'|<path d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>'
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from batchlab.records.evaluation import Split
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.sweep.spread import Spread
+from batchlab.report.parts.spread import Spread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,8 @@ from batchlab.records.evaluation import Split
 from batchlab.records.measurement import Measurement
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import TrialRecord
+from batchlab.report.parts.spread import Spread
 from batchlab.report.sweep.cells import Cell
-from batchlab.report.sweep.spread import Spread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,13 @@ from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep.cells import chosen_cells
+from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.sweep.effect import effect_sentences
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.plateaus import Plateaus
-from batchlab.report.sweep.sentences import FINAL_METRICS, Sentence, sentences
+from batchlab.report.sweep.plateaus import plateaus_of
+from batchlab.report.sweep.sentences import FIRST_SCREEN, Sentence, folklore, sentences
+from batchlab.report.sweep.summary_table import first_table
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.report.sweep.trials_table import IDENTITY, REASONS, trials_table
 from batchlab.words.catalogue import text
@@ -40,23 +44,31 @@ def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
     rows = figure_rows(sweep_figures)
     figures = [row.build(study) for row in rows]
-    plateaus = Plateaus(study)
+    plateaus = plateaus_of(study)
     trials = trials_table(study, plateaus)
     return render_page(
         "page.html.j2",
         study=study,
         environment=study_environment(study),
         command=study.command,
-        final_metrics=FINAL_METRICS,
+        found=conclusion(study),
+        compared=first_table(study, chosen_cells(study)),
+        effects=effect_sentences(study, plateaus),
+        claims=(claims := folklore(study)),
         figures=figures,
         looks=(looks := figure_looks(study)),
         legend=[(look, look.label) for look in looks],
-        findings=_findings(sentences(study, plateaus)),
+        findings=_findings(
+            said
+            for said in sentences(study, plateaus)
+            if said.topic not in FIRST_SCREEN and said not in claims
+        ),
         summary=trial_counts(study),
         switched=[
             (row, figure) for row, figure in zip(rows, figures, strict=True) if row.key in "abc"
         ],
-        others=[figure for figure in figures if figure.key not in "abc"],
+        by_key={figure.key: figure for figure in figures},
+        others=[figure for figure in figures if figure.key in "efg"],
         trials=_numbers_table(trials),
         reasons=replace(
             _columns(trials, (*IDENTITY[1:], *REASONS, "trial_id")),

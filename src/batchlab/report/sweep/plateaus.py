@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
+
+
+@functools.lru_cache(maxsize=1)
+def plateaus_of(study: Study) -> Plateaus:
+    """The plateaus of a study: its page asks for them in several places, one page at a time."""
+    return Plateaus(study)
 
 
 class Plateaus:

@@ -25,6 +25,8 @@ class Race:
     Attributes:
         budget: what is equal.
         best: the name of the batch size with the best mean.
+        value: that mean.
+        rivals: the batch sizes that may be as good, ascending.
         standing: "clear" where it is better than every other, "tied" where some other may be as
             good, "no_interval" where one seed each tells nothing.
         text: the sentence that says so, with the numbers.
@@ -32,6 +34,8 @@ class Race:
 
     budget: EqualBudget
     best: str
+    value: float
+    rivals: tuple[int, ...]
     standing: Standing
     text: str
 
@@ -49,10 +53,20 @@ class Race:
         best, *others = ranked
         held = [measured.compare(best, other, n_comparisons=len(others)) for other in others]
         standing = _standing(held)
+        level = measured.level(best)
+        assert level is not None, "what is ranked has a level"
         start = _start(evidence, budget, measured, ranked)
         return cls(
             budget=budget,
             best=evidence.name(best),
+            value=level,
+            rivals=tuple(
+                sorted(
+                    other.batch_size
+                    for other, comparison in zip(others, held, strict=True)
+                    if comparison.outcome != "better"
+                )
+            ),
             standing=standing,
             text=_told(evidence, ranked, held, standing, start=start),
         )

@@ -23,17 +23,20 @@ from batchlab.report.sweep.equal_budget import (
 )
 from batchlab.report.sweep.evidence import Evidence, batch_text
 from batchlab.report.sweep.paired import paired_sentences
-from batchlab.report.sweep.plateaus import Plateaus
+from batchlab.report.sweep.plateaus import Plateaus, plateaus_of
 from batchlab.report.sweep.race import Race, agreement
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
-__all__ = ["EQUAL_BUDGETS", "FINAL_METRICS", "Sentence", "ClaimVerdict", "sentences"]
+__all__ = ["FIRST_SCREEN", "Sentence", "ClaimVerdict", "folklore", "sentences"]
 
-FINAL_METRICS = N_("final metrics")
-EQUAL_BUDGETS = N_("equal budgets")
+_FINAL_METRICS = N_("final metrics")
+_EQUAL_BUDGETS = N_("equal budgets")
+_COMPARED = N_("what was compared")
+# What headline, lead and table have said before.
+FIRST_SCREEN = (_FINAL_METRICS, _EQUAL_BUDGETS, _COMPARED)
 _TOPICS: dict[BudgetName, str] = {
     "epochs": N_("equal epochs"),
     "steps": N_("equal steps"),
@@ -64,13 +67,18 @@ def sentences(study: Study, plateaus: Plateaus | None = None) -> tuple[Sentence,
         *_finals(evidence),
         *paired_sentences(evidence),
         *_budgets(evidence),
-        *_plateaus(evidence, plateaus or Plateaus(study)),
+        *_plateaus(evidence, plateaus or plateaus_of(study)),
         *_speed(evidence),
         *_gap(evidence),
         *claim_sentences(evidence),
         *_edges(study),
         *_failed(study),
     )
+
+
+def folklore(study: Study) -> tuple[Sentence, ...]:
+    """What people say of batch sizes, each with its verdict here; part of `sentences`."""
+    return claim_sentences(Evidence.of(study)) if study.records else ()
 
 
 def _basis(evidence: Evidence) -> Sentence:
@@ -99,7 +107,7 @@ def _basis(evidence: Evidence) -> Sentence:
             split=term_text(deciding_split(study)),
         )
     told = text("Compared: {compared}.", compared=compared)
-    return Sentence(topic=N_("what was compared"), text=told)
+    return Sentence(topic=_COMPARED, text=told)
 
 
 def _finals(evidence: Evidence) -> Iterator[Sentence]:
@@ -117,7 +125,7 @@ def _finals(evidence: Evidence) -> Iterator[Sentence]:
         ]
         longest = max(cell.ended_well, key=lambda record: record.steps)
         yield Sentence(
-            topic=FINAL_METRICS,
+            topic=_FINAL_METRICS,
             text=text(
                 "{size} at learning rate {rate:learning_rate}: {finals}, after {epochs} ({steps}).",
                 size=capitalised(evidence.name(cell)),
@@ -168,7 +176,7 @@ def _budgets(evidence: Evidence) -> Iterator[Sentence]:
                 verdict="cannot_tell",
             )
     if len(races) > 1:
-        yield Sentence(topic=EQUAL_BUDGETS, text=agreement(races))
+        yield Sentence(topic=_EQUAL_BUDGETS, text=agreement(races))
 
 
 def _plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batchlab.measurements.registry import measurement_rows
-from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
-from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.quantity_text import label_text, quantity_text
-from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.conclusion import conclusion
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.learning_rate import rate_table
-from batchlab.report.sweep.sentences import EQUAL_BUDGETS, FINAL_METRICS, sentences
+from batchlab.report.sweep.sentences import FIRST_SCREEN, sentences
+from batchlab.report.sweep.summary_table import summary_table
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.words.catalogue import text
 
@@ -38,70 +36,32 @@ def text_report(study: Study) -> str:
 
 
 def sweep_headline(study: Study) -> str:
-    """What is read first: how the trials ended, and whether the equal budgets have one winner."""
-    winners = [str(said) for said in sentences(study) if said.topic == EQUAL_BUDGETS]
-    return "".join(f"{wrapped_text(said)}\n" for said in (trial_counts(study), *winners))
+    """What is read first: which batch size did best, and how the trials ended."""
+    said = (conclusion(study).headline, trial_counts(study))
+    return "".join(f"{wrapped_text(each)}\n" for each in said)
 
 
 def _parts(study: Study) -> Iterator[str]:
-    yield f"{study.workload.name}\n{wrapped_text(trial_counts(study))}"
+    found = conclusion(study)
+    yield f"{study.workload.name}\n{wrapped_text(found.headline)}"
+    yield wrapped_text(found.lead)
+    if study.records:
+        chosen = chosen_cells(study)
+        table = summary_table(study, chosen)
+        yield f"{wrapped_text(table.caption)}\n{table.to_text()}"
+        yield _curves_text(study, chosen)
     yield "\n".join(
         wrapped_text(f"- {sentence}")
         for sentence in sentences(study)
-        if sentence.topic != FINAL_METRICS  # the table below has them
+        if sentence.topic not in FIRST_SCREEN
     )
     if not study.records:
         return
-    chosen = chosen_cells(study)
-    table = _batch_size_table(study, chosen)
-    yield f"{wrapped_text(table.caption)}\n{table.to_text()}"
-    yield _curves_text(study, chosen)
     if len({record.trial.learning_rate for record in study.records}) > 1:
         rates = rate_table(study, deciding_split(study), study.workload.metrics[0].name)
         yield f"{wrapped_text(rates.caption)}\n{rates.to_text()}"
+    yield wrapped_text(trial_counts(study))
     yield text("Command: {command}", command=study.command)
-
-
-def _batch_size_table(study: Study, chosen: Sequence[Cell]) -> Table:
-    metric = study.workload.metrics[0].name
-    held_out = held_out_split(study)
-    labels = {look.batch_size: look.label for look in figure_looks(study)}
-    of_batch_sizes = [row for row in measurement_rows().values() if row.of_batch_size is not None]
-    rows: list[tuple[Value, ...]] = []
-    for cell in chosen:
-        finals = [cell.final(split, metric) for split in SPLITS]
-        gap = None if held_out is None else cell.final_gap(held_out, metric)
-        rows.append(
-            (
-                labels[cell.batch_size],
-                cell.learning_rate,
-                len(cell.ended_well),
-                *(None if final is None else final.mean for final in finals),
-                None if gap is None else gap.mean,
-                *(row.value_of(study, cell.batch_size) for row in of_batch_sizes),
-            )
-        )
-    return Table(
-        caption=text(
-            "By batch size: final {metric}, mean over the seeds that ended well",
-            metric=label_text(metric),
-        ),
-        columns=(
-            Column(key="batch", quantity="batch", label=text("batch size")),
-            Column(key="learning_rate", quantity="learning_rate", label=text("rate")),
-            Column(key="n", quantity="n", label=text("seeds")),
-            *(Column(key=split, quantity=metric, label=term_text(split)) for split in SPLITS),
-            Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
-            *map(_measured_column, of_batch_sizes),
-        ),
-        rows=tuple(rows),
-    ).without_empty_columns()
-
-
-def _measured_column(measurement: Measurement) -> Column:
-    """Room is scarce here: the short header where the measurement has one."""
-    name, short = measurement.quantity.name, measurement.short
-    return Column(key=name, quantity=name, label=None if short is None else text(short))
 
 
 def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:

@@ -15,7 +15,7 @@ from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.cells import final_gap, held_out_split
-from batchlab.report.sweep.plateaus import Plateaus
+from batchlab.report.sweep.plateaus import Plateaus, plateaus_of
 from batchlab.report.sweep.trial_ending import status_text
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_
@@ -33,7 +33,7 @@ def trials_table(study: Study, plateaus: Plateaus | None = None) -> Table:
         study: the study.
         plateaus: of its trials, where some are known already; None: they are fitted here.
     """
-    plateaus = plateaus or Plateaus(study)
+    plateaus = plateaus or plateaus_of(study)
     metric = study.workload.metrics[0].name
     names = [summary.name for summary in study.workload.metrics]
     plain = (

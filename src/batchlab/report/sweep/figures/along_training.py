@@ -14,6 +14,7 @@ from batchlab.report.parts.charts.chart import chart, literal
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, list_text, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import label_text
+from batchlab.report.parts.spread import spread_row, spread_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label
 from batchlab.report.sweep.cells import Cell, chosen_cells
@@ -26,7 +27,6 @@ from batchlab.report.sweep.curves import (
 )
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
-from batchlab.report.sweep.spread import spread_row, spread_text
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_

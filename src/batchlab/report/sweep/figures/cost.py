@@ -13,9 +13,9 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.spread import Spread, size_rows, size_words
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.spread import Spread, size_rows, size_words
 from batchlab.words.catalogue import text
 
 

@@ -13,12 +13,12 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import label_text
+from batchlab.report.parts.spread import size_rows, size_words
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
-from batchlab.report.sweep.spread import size_rows, size_words
 from batchlab.words.catalogue import text
 
 

@@ -15,6 +15,7 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.quantity_text import label_text
+from batchlab.report.parts.spread import size_rows, size_words, spread_row, spread_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.curves import (
@@ -25,7 +26,6 @@ from batchlab.report.sweep.curves import (
 )
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
-from batchlab.report.sweep.spread import size_rows, size_words, spread_row, spread_text
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 

@@ -1,0 +1,151 @@
+"""Figure (h): what batch size does here: how many epochs are enough, how much a metric jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from batchlab.records.study import Study
+from batchlab.report.parts.charts.axes import value_y
+from batchlab.report.parts.charts.batch_sizes import batch_size_x
+from batchlab.report.parts.charts.chart import chart, in_panel
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain, with_room
+from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.spread import Spread, size_rows
+from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.parts.term_text import split_label
+from batchlab.report.sweep.cells import deciding_split
+from batchlab.report.sweep.effect import Effect, effects
+from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.plateaus import plateaus_of
+from batchlab.words.catalogue import text
+
+
+def effects_figure(study: Study, *, key: str) -> Figure:
+    """The epochs to the plateau and the noise of the metric, by batch size."""
+    found = effects(study, plateaus_of(study))
+    rows = tuple(_rows(study, found, key))
+    panels = tuple(_panels(study, rows, key))
+    return Figure(
+        key=key,
+        title=text("Epochs that are enough, and noise, by batch size"),
+        notes=tuple(_notes(rows)),
+        absent=None
+        if panels
+        else text("No trial was evaluated often enough to see its plateau or its noise."),
+        panels=panels,
+        data="effects",
+        rows=rows,
+        table=_table(found),
+    )
+
+
+def _rows(study: Study, found: tuple[Effect, ...], key: str) -> Iterator[Row]:
+    labels = {look.batch_size: look.label for look in figure_looks(study)}
+    for effect in found:
+        size = effect.cell.batch_size
+        for panel, values in (("epochs", effect.plateau_epochs), ("noise", effect.noises)):
+            if values:
+                spread = Spread(values=values)
+                name = {"panel": f"{key}-{panel}", "series": "end", "batch": labels[size]}
+                yield from size_rows(name, size, spread.mean, spread)
+        for epochs in effect.unfinished_epochs:
+            yield {
+                "panel": f"{key}-epochs",
+                "kind": "bound",
+                "batch": labels[size],
+                "batch_size": size,
+                "mean": rounded(epochs),
+            }
+
+
+def _panels(study: Study, rows: tuple[Row, ...], key: str) -> Iterator[Panel]:
+    looks = figure_looks(study)
+    metric = study.workload.metrics[0].name
+    what = split_label(deciding_split(study), metric)
+    for panel, quantity, title in (
+        (f"{key}-epochs", "epoch", text("epochs until the plateau")),
+        (f"{key}-noise", "metric_noise", text("jumps of {what} between evaluations", what=what)),
+    ):
+        own = [row for row in rows if row["panel"] == panel]
+        if not own:
+            continue
+        kinds = {"bound" for row in own if row.get("kind") == "bound"}
+        kinds |= {kind for row in own if "whole" in row for kind in ("whole", "single")}
+        yield Panel(
+            key=panel,
+            title=title,
+            alternative=_words(title, quantity, own),
+            plot=partial(
+                chart,
+                "effects",
+                where=in_panel(panel),
+                x=partial(batch_size_x, looks),
+                y=partial(value_y, quantity, with_room(rows_domain(own), above=0.12)),
+                name=quantity,
+                kinds=frozenset(kinds),
+                looks=looks,
+                series=("end",),
+            ),
+        )
+
+
+def _words(title: str, quantity: str, rows: list[Row]) -> str:
+    values = [
+        f"{row['batch']}: "
+        + (
+            text("more than {bound}", bound=quantity_text(quantity, row["mean"]))
+            if row.get("kind") == "bound"
+            else quantity_text(quantity, row["mean"])
+        )
+        for row in rows
+        if row.get("whole") or row.get("kind") == "bound"
+    ]
+    said = "; ".join(values)
+    return text("Chart of {what} against batch size. {values}.", what=title, values=said)
+
+
+def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
+    panels = {str(row["panel"]).rpartition("-")[2] for row in rows}
+    if "epochs" in panels:
+        yield text(
+            "A training is at its plateau where more epochs are not expected to make it better by "
+            "an amount that matters."
+        )
+    if any(row.get("kind") == "bound" for row in rows):
+        yield text("↑: it still improved at its last epoch, so it needs more epochs than this.")
+    if "noise" in panels:
+        yield text(
+            "The jumps are the standard deviation of the metric around its trend, over the last "
+            "half of the epochs, of trainings that no longer improved."
+        )
+
+
+def _table(found: tuple[Effect, ...]) -> Table:
+    rows: list[tuple[Value, ...]] = []
+    for effect in found:
+        epochs, noises = effect.plateau_epochs, effect.noises
+        rows.append(
+            (
+                effect.cell.batch_size,
+                len(effect.cell.ended_well),
+                sum(epochs) / len(epochs) if epochs else None,
+                len(effect.unfinished_epochs),
+                sum(noises) / len(noises) if noises else None,
+            )
+        )
+    return Table(
+        caption=text("Plateau and noise: means over the seeds that ended well"),
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="n", quantity="n", label=text("seeds")),
+            Column(key="plateau_epoch", quantity="epoch", label=text("epochs until the plateau")),
+            Column(key="n_unfinished", quantity="n", label=text("still improving")),
+            Column(key="noise", quantity="metric_noise", label=text("jumps")),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()
+
+
+ROWS = (FigureRow(key="h", name="effects", build=partial(effects_figure, key="h")),)

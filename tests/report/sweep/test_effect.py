@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.reference.made_up import made_up_curves, made_up_study
+
+from batchlab.laws.metric_noise import metric_noise
+from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep.effect import effect_sentences, effects
+from batchlab.report.sweep.plateaus import Plateaus
+
+BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
+# Batch size 64 is at its level long before the end, 1024 still climbs.
+RATES = {64: 2.0, 1024: 0.02}
+
+
+def curves(batch_size: int, learning_rate: float, seed: int):
+    return made_up_curves(validation=0.95, test=0.9, rate=RATES[batch_size])
+
+
+STUDY = made_up_study(batch_sizes=(64, 1024), seeds=2, epochs=30, curves=curves)
+
+
+def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not() -> None:
+    small, large = effects(STUDY, Plateaus(STUDY))
+
+    assert len(small.plateau_epochs) == 2
+    assert max(small.plateau_epochs) < 15
+    assert (large.plateau_epochs, large.unfinished_epochs) == ((), (30.0, 30.0))
+    figure = BUILD["h"](STUDY)
+    bounds = [row for row in figure.rows if row.get("kind") == "bound"]
+    assert [(row["batch"], row["mean"]) for row in bounds] == [("1024", 30.0), ("1024", 30.0)]
+    assert any(note.startswith("↑") for note in figure.notes)
+
+
+def test_each_effect_is_one_sentence_with_its_numbers() -> None:
+    said = effect_sentences(STUDY, Plateaus(STUDY))
+
+    small = max(effects(STUDY, Plateaus(STUDY))[0].plateau_epochs)
+    assert said["epochs"] == (
+        f"{small:.0f} epochs are enough for batch size 64. Still improving at the end: "
+        "batch size 1024."
+    )
+    assert said["gap"].startswith("Training minus test accuracy: ")
+
+
+def test_noise_is_that_of_trainings_that_no_longer_improve() -> None:
+    small, large = effects(STUDY, Plateaus(STUDY))
+    record = small.cell.ended_well[0]
+    values = record.at_epoch_ends("validation", "accuracy")
+    last = [value for epoch, value in sorted(values.items()) if epoch > 15]
+
+    assert small.noises[0] == pytest.approx(metric_noise(last))
+    assert np.isfinite(small.noises).all()
+    assert large.noises == ()
+
+
+def test_a_study_too_short_to_tell_has_no_picture_of_it() -> None:
+    figure = BUILD["h"](made_up_study(batch_sizes=(64,), epochs=1, n_validation=0))
+
+    assert figure.panels == ()
+    assert "often enough" in figure.absent
