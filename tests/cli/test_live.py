@@ -94,12 +94,14 @@ class TestInABrowser:
 
                 store.put_record(more.records[2])
 
-                browser.wait_for("!window.isTheFirst && document.readyState === 'complete'")
+                is_new = "!window.isTheFirst && document.readyState === 'complete'"
+                browser.wait_for(is_new, patience_s=120.0)  # it is made at a low priority
                 assert "Finished: 3 training runs." in browser.ask("document.body.innerText")
                 top = "document.getElementById('trials').getBoundingClientRect().top"
                 browser.wait_for(f"Math.abs({top} + 30) < 5")
                 assert browser.ask("document.querySelector('#trials details').open")
                 assert not browser.ask("document.documentElement.innerHTML.includes('reload()')")
+                assert browser.driver.get_log("browser") == []
                 assert browser.requests_beside(address) == []
             finally:
                 browser.driver.quit()

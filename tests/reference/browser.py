@@ -101,8 +101,8 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str) -> None:
-        deadline = time.monotonic() + WAIT_S
+    def wait_for(self, expression: str, *, patience_s: float = WAIT_S) -> None:
+        deadline = time.monotonic() + patience_s
         while not self.ask(expression):
             assert time.monotonic() < deadline, f"never true: {expression}"
             self.be_awake()

@@ -16,8 +16,9 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import plural, text
 
 # Making a page takes seconds of a core that the study could have: so long it is left alone after
-# each, in times of what the last one took.
+# each, in times of what the last one took, and at most so many seconds. The first one loads much.
 _REST = 5.0
+_MOST_REST_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +146,7 @@ class LiveReport:
         self._page = LivePage(html=html, version=version, status=status, is_finished=is_finished)
         self._is_up_to_date = True
         now_s = self._clock()
-        self._next_s = now_s + self._rest * (now_s - began_s)
+        self._next_s = now_s + min(_MOST_REST_S, self._rest * (now_s - began_s))
         return self._page
 
     def _waiting(self, why: str) -> LivePage:

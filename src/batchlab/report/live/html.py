@@ -32,7 +32,9 @@ def followed_page(page: str, *, status: str, version: str, follows: bool) -> str
     end = _rendered("live_end.html.j2", say=text, status=status, version=version, follows=follows)
     if follows:
         page = page.replace(_CLOSED, _OWN_SERVER, 1)
-    return page.replace("</body>", f"{end}</body>")
+    # What draws the charts has such a tag in a string: it is the last that ends the page.
+    head, tag, tail = page.rpartition("</body>")
+    return f"{head}{end}{tag}{tail}"
 
 
 def _rendered(template: str, **values: object) -> str:
