@@ -99,7 +99,7 @@ def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any])
         ("advise mine.py:workload --trainings 4 --budget 5m", "give one of the two"),
         ("advise mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
         ("advise mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
-        ("advise mine.py:workload --epochs 0", "'--epochs': 0 is not in the range x>=1"),
+        ("advise mine.py:workload --epochs 0", "--epochs 0: expected a whole number of at least 1"),
         ("advise mine.py:workload --memory-limit 2", "memory limit '2': expected a size"),
         ("advise mine.py:workload --report lab.db", "--report lab.db is the store"),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from batchlab.cli.options import json_option
+from batchlab.cli.values import Number, WholeNumber
 
 
 @click.command()
@@ -25,14 +26,14 @@ from batchlab.cli.options import json_option
 )
 @click.option(
     "--overhead",
-    type=float,
+    type=Number("0.2 for 20 %"),
     default=0.2,
     show_default=True,
     help="Share of samples to target above the reference's that a larger batch may cost.",
 )
 @click.option(
     "--reference-batch-size",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="What the overhead is counted from. Default: the smallest measured batch size.",
 )
 @json_option

@@ -66,7 +66,7 @@ def report(
     if output_format == "json":
         document = json_document(shown, store=store, page=None)
         return Report(warning=warning, text=document + "\n")
-    check_output_file(path, store=store)
+    check_output_file(path, store=store, example=f"report.{output_format}")
     if output_format == "html":
         write_page(shown, path)
         return Report(warning=warning, files=(path,))
