@@ -89,14 +89,14 @@ def test_metrics_of_the_workload_that_is_named_are_offered(tmp_path: Path) -> No
 def test_studies_of_the_store_are_offered(tmp_path: Path) -> None:
     with Store("lab.db") as store:
         ((study_id, _, command),) = store.studies()
-    before = Path("lab.db").read_bytes()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
     assert offered("batchlab report --store lab.db --study ") == [study_id]
     assert offered(f"batchlab weights --store lab.db --study {study_id[:3]}") == [study_id]
     assert offered("batchlab weights --store lab.db --study none") == []
     told = completed("batchlab report --store lab.db --study ", "", shell="fish")
     assert told == [f"{study_id}\t{command}"]
-    assert Path("lab.db").read_bytes() == before
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_what_is_no_store_offers_nothing_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ def test_a_budget_below_one_profile_is_refused() -> None:
         ({"batch_sizes": (41,)}, BatchSizeError, "expected 1 to 40"),
         ({"batch_sizes": (0,)}, BatchSizeError, "expected 1 to 40"),
         ({"budget": 0}, UsageError, "budget 0: expected a time above 0"),
-        ({"memory_limit_bytes": 0}, UsageError, "expected at least 1"),
+        ({"memory_limit_bytes": 0}, UsageError, "expected a number of bytes, at least 1"),
         ({"device": "tpu"}, UsageError, "expected cpu, cuda or cuda:N"),
         ({"settings": {"width": 3}}, UsageError, "width"),
     ],

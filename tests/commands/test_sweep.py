@@ -486,7 +486,7 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
         ({"learning_rates": ("0.1",)}, LearningRateError, "learning rate '0.1': expected a finite"),
         ({"learning_rates": 0.1}, LearningRateError, "learning rates 0.1: expected several"),
         ({"learning_rates": ()}, LearningRateError, "no learning rate was given"),
-        ({"micro_batch_size": 0}, BatchSizeError, "micro-batch size 0 with batch size 20"),
+        ({"micro_batch_size": 0}, BatchSizeError, "micro-batch size 0: expected a whole"),
         ({"micro_batch_size": 21}, BatchSizeError, "micro-batch size 21 with batch size 20: exp"),
         ({"seeds": 0}, UsageError, "seeds=0: expected a whole number of at least 1"),
         ({"epochs": 0}, UsageError, "epochs=0: expected a whole number of at least 1"),

@@ -277,7 +277,7 @@ def test_a_value_over_several_lines_is_refused_in_one_that_says_what_is_expected
     code = cli._exit_code(["fit", str(file)])
 
     assert code == 1
-    assert "steps_to_target=100 16,70 32,50; expected a finite number" in capsys.readouterr().err
+    assert "steps_to_target=100 16,70 32,50; expected a number above 0" in capsys.readouterr().err
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_too_few_batch_sizes_are_refused_with_the_groups_name(command) -> None: 
     code, out, err = command(table, "--group-by", "kind")
 
     assert (code, out) == (1, "")
-    assert "group kind=tiny: the target was reached at 2 distinct batch sizes (16, 64)" in err
+    assert "group kind=tiny: batch sizes at which the target was reached: 2 (16, 64)" in err
 
 
 def test_missing_columns_are_named_with_those_there_are() -> None:
@@ -304,7 +304,7 @@ def test_missing_columns_are_named_with_those_there_are() -> None:
         fit([{"size": 1, "steps_to_target": 2}])
     with pytest.raises(FitError, match="no column steps_to_target or samples_to_target"):
         fit([{"batch_size": 1, "steps": 2}])
-    with pytest.raises(UsageError, match="'kind' to group by; it has batch_size, steps_to_target"):
+    with pytest.raises(UsageError, match="'kind'; it has batch_size, steps_to_target"):
         fit(rows(), group_by=["kind"])
 
 

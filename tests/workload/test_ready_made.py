@@ -95,7 +95,7 @@ ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
             "torch.optim.Adam(parameters, lr=learning_rate)",
         ),
     ],
-    ids=str,
+    ids=["model", "word", "loss", "class", "own loss", "function", "optimizer", "its name"],
 )
 def test_what_is_made_already_is_answered_with_the_line_to_write(
     given: dict[str, Any], told: str
@@ -111,7 +111,7 @@ def test_what_is_made_already_is_answered_with_the_line_to_write(
         {"loss": nn.functional.cross_entropy},
         {"optimizer": ADAM},
     ],
-    ids=str,
+    ids=["loss", "class", "function", "optimizer"],
 )
 def test_the_line_that_is_shown_is_taken(given: dict[str, Any]) -> None:
     (field,) = given

@@ -21,7 +21,7 @@ from batchlab.cli.options import (
 )
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.suggestions import metric_suggestions
-from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME
+from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME, Number, WholeNumber
 from batchlab.report.parts.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
@@ -50,7 +50,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--trainings",
-    type=float,
+    type=Number("4"),
     help="Budget as a number of your own trainings instead of a time, such as 4. For models that "
     "train for hours.",
 )
@@ -62,7 +62,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="No run goes further. Default: as the budget allows; 10 for quality, or with a schedule.",
 )
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from batchlab.cli.options import json_option
 from batchlab.cli.output import as_wide_as_stdout
+from batchlab.cli.values import Number, WholeNumber
 
 
 @click.command()
@@ -26,14 +27,14 @@ from batchlab.cli.output import as_wide_as_stdout
 )
 @click.option(
     "--overhead",
-    type=float,
+    type=Number("0.2 for 20 %"),
     default=0.2,
     show_default=True,
     help="Share of samples to target above the reference's that a larger batch may cost.",
 )
 @click.option(
     "--reference-batch-size",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="What the overhead is counted from. Default: the smallest measured batch size.",
 )
 @json_option

@@ -100,7 +100,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        return _refused(f"{_one_line(_said(error))} ({_help_of(error)})", 2)
+        return _refused(f"{_said(error)} (see {_help_of(error, arguments)} --help)", 2)
     except UsageError as error:
         return _refused(_one_line(str(error)), 2)
     except BatchlabError as error:
@@ -116,9 +116,10 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
     return code if isinstance(code, int) else 0
 
 
-# What other programs call it; click itself finds what is spelled alike.
+# What other programs call it.
 _ELSEWHERE = {
     "--lr": "--learning-rates",
+    "--lrs": "--learning-rates",
     "--rate": "--learning-rates",
     "--bs": "--batch-sizes",
     "--sizes": "--batch-sizes",
@@ -132,12 +133,26 @@ _ELSEWHERE = {
 
 
 def _said(error: click.ClickException) -> str:
-    """The error's words; of an option by another program's name what the command has for it."""
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        meant = _ELSEWHERE.get(error.option_name)
-        if any(meant in parameter.opts for parameter in error.ctx.command.params):
-            return f"{error.message.rstrip('.')}. Did you mean {meant!r}?"
-    return error.format_message()
+    """The error's words in one line; of an unknown option with the one that was meant."""
+    if isinstance(error, click.NoSuchOption):
+        meant = _meant(error)
+        return f"No such option {error.option_name!r}.{meant and f' Did you mean {meant!r}?'}"
+    return " ".join(error.format_message().split())  # a list of choices comes on lines of its own
+
+
+def _meant(error: click.NoSuchOption) -> str:
+    """The option of the command that an unknown one may stand for; empty: none does."""
+    params = [] if error.ctx is None else error.ctx.command.params
+    known = [name for param in params for name in param.opts if name.startswith("--")]
+    elsewhere = _ELSEWHERE.get(error.option_name)
+    if elsewhere in known:
+        return elsewhere
+    import difflib  # only for who has mistyped something
+
+    # By their words: two dashes are alike in all.
+    words = {name.removeprefix("--"): name for name in known}
+    close = difflib.get_close_matches(error.option_name.removeprefix("--"), words, n=1)
+    return words[close[0]] if close else ""
 
 
 def _refused(line: str, code: int) -> int:
@@ -149,9 +164,11 @@ def _one_line(message: str) -> str:
     return next((line for line in message.strip().splitlines() if line), "no reason was given")
 
 
-def _help_of(error: click.ClickException) -> str:
+def _help_of(error: click.ClickException, arguments: list[str]) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"see {context.command_path if context else 'batchlab'} --help"
+    if context is not None:
+        return context.command_path
+    return " ".join(["batchlab", *(name for name in arguments[:1] if name in COMMANDS)])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
+from batchlab.cli.values import WholeNumber
 from batchlab.report.parts.output_file import check_output_file
 
 
@@ -24,7 +25,7 @@ from batchlab.report.parts.output_file import check_output_file
 @workload_argument
 @click.option(
     "--steps",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
     "or 10 epochs.",
 )

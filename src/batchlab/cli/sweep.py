@@ -20,7 +20,7 @@ from batchlab.cli.options import (
 )
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.suggestions import metric_suggestions
-from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET
+from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET, WholeNumber
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
 from batchlab.report.parts.output_file import check_output_file
@@ -41,15 +41,13 @@ if TYPE_CHECKING:
 @click.option(
     "--learning-rates", type=LEARNING_RATES, help="Default: the workload's reference rate."
 )
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trials per cell."
-)
+@click.option("--seeds", type=WholeNumber(1), default=1, show_default=True, help="Trials per cell.")
 @click.option(
     "--epochs",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     help="Default: the workload's own, else 10, unless --steps is given.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps of every trial.")
+@click.option("--steps", type=WholeNumber(1), help="Optimizer steps of every trial.")
 @click.option(
     "--target",
     type=TARGET,
@@ -68,7 +66,7 @@ if TYPE_CHECKING:
 @sampling_option
 @drop_last_option
 @click.option(
-    "--micro-batch-size", type=click.IntRange(min=1), help="Examples per forward and backward pass."
+    "--micro-batch-size", type=WholeNumber(1), help="Examples per forward and backward pass."
 )
 @click.option(
     "--measure",

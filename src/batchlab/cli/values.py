@@ -76,6 +76,57 @@ def setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _given_with(param: object) -> str:
+    """The option that a value was given with."""
+    return param.opts[0] if isinstance(param, click.Parameter) else "value"
+
+
+class WholeNumber(click.ParamType[int]):
+    """A flag's type: a whole number of at least `least`."""
+
+    name = "N"
+
+    def __init__(self, least: int) -> None:
+        """Refuse what is below `least`."""
+        self._least = least
+
+    def convert(self, value: object, param: object, ctx: object) -> int:
+        """A text is read; anything else is a default and stays.
+
+        Raises:
+            UsageError: no whole number, or one below.
+        """
+        text = str(value).strip()
+        if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < self._least:
+            raise UsageError(
+                f"{_given_with(param)} {value}: expected a whole number of at least {self._least}"
+            )
+        return int(text)
+
+
+class Number(click.ParamType[float]):
+    """A flag's type: a number; the command says which ones it takes."""
+
+    name = "NUMBER"
+
+    def __init__(self, such_as: str) -> None:
+        """Show `such_as` to who gives something else."""
+        self._such_as = such_as
+
+    def convert(self, value: object, param: object, ctx: object) -> float:
+        """A text is read; anything else is a default and stays.
+
+        Raises:
+            UsageError: no number.
+        """
+        try:
+            return float(str(value))
+        except ValueError:
+            raise UsageError(
+                f"{_given_with(param)} {value}: expected a number, such as {self._such_as}"
+            ) from None
+
+
 def n_bytes(text: str) -> int:
     """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes.
 

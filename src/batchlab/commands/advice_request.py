@@ -142,7 +142,7 @@ def read_profile(given: Profile | str | Path | None) -> Profile | None:
     except OSError as error:
         raise ProfileError(
             f"profile {path}: it cannot be read ({error.strerror}); make one with batchlab profile "
-            f"--json > {path}"
+            f"--json > profile.json"
         ) from error
     try:
         return Profile.from_json(text)
@@ -248,10 +248,11 @@ def _check_comparison(call: AdviceCall, workload: Workload) -> None:
             f'it one, or leave validation="split" to have it taken from the training set'
         )
     if call.objective == "quality" and call.target is not None:
-        metric, value = call.target
+        chosen = checked_target(workload, call.target)
         raise UsageError(
-            f"target {metric}={value} with objective quality: quality is compared after the "
-            f"same number of epochs for all; leave --target out, or ask for objective time"
+            f"target {chosen.metric}={chosen.value:g} with objective quality: quality is "
+            f"compared after the same number of epochs for all; leave --target out, or ask for "
+            f"objective time"
         )
     if call.train_s is not None:
         _check_train_s(call.train_s, call, workload)
@@ -268,7 +269,8 @@ def _check_train_s(train_s: float, call: AdviceCall, workload: Workload) -> None
         )
     if call.epochs is not None:
         raise UsageError(
-            f"{given} and {call.epochs} epochs: quality is compared after one of the two"
+            f"{given} and {call.epochs} epochs: both say when quality is compared; give one of the "
+            f"two"
         )
     if workload.schedule is not None:
         raise UsageError(

@@ -70,7 +70,7 @@ def report(
         words = _words(shown, output_format, store)
         return Report(warning=warning, text=words, headline=headline)
     path = Path(path or f"batchlab-report.{output_format}")
-    check_output_file(path, store=store)
+    check_output_file(path, store=store, example=f"report.{output_format}")
     if is_words:
         write_output_file(path, _words(shown, output_format, store).encode())
         return Report(warning=warning, files=(path,))

@@ -67,8 +67,8 @@ def save_weights(
     shown = stored(store, study)
     if not isinstance(shown, Advised):
         raise UsageError(
-            f"study {shown.study_id} of {store} is no advice, so nothing is named in it whose "
-            f"weights could be meant; run batchlab advise, or give the id of one with --study"
+            f"study {shown.study_id} of {store} is no advice, and only an advice names a "
+            f"batch size; run batchlab advise, or give the id of an advice with --study"
         )
     named = shown.advice.named
     if named is None:

@@ -68,7 +68,7 @@ def read_points(
         )
     for column in group_by:
         if column not in columns:
-            raise UsageError(f"{name} has no column {column!r} to group by; it has {listing}")
+            raise UsageError(f"{name} has no column {column!r}; it has {listing}")
     return tuple(_point(row, f"{name}, {where}", group_by) for where, row in rows)
 
 
@@ -85,6 +85,8 @@ def _rows(
             found = [(f"line {reader.line_num}", row) for row in reader]
     except FileNotFoundError:
         raise FitError(f"there is no file {path}; give a CSV file with the points") from None
+    except IsADirectoryError:
+        raise FitError(f"{path} is a folder; give a CSV file with the points") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FitError(f"{path} cannot be read as CSV: {error}; give a text file") from None
     return str(path), [(where, _trimmed(row, path, where)) for where, row in found]
@@ -156,7 +158,7 @@ def _number(
     if not (value == 0 and zero) and not 1 / _MOST <= value <= _MOST:
         shown = " ".join(str(given).split())  # a quote left open makes a value of many lines
         raise FitError(
-            f"{where}: {column}={shown}; expected a finite number above 0, {1 / _MOST:g} to "
+            f"{where}: {column}={shown}; expected a number above 0, from {1 / _MOST:g} to "
             f"{_MOST:g}; mend that point or leave it out"
         )
     return value

@@ -222,7 +222,7 @@ def fit_steps_to_target(
     if len(reached) < _SIZES_FOR_A_LAW:
         sizes = ", ".join(f"{size:g}" for size in reached) or "none"
         raise FitError(
-            f"the target was reached at {len(reached)} distinct batch sizes ({sizes}); the law has "
+            f"batch sizes at which the target was reached: {len(reached)} ({sizes}); the law has "
             f"two parameters and needs at least {_SIZES_FOR_A_LAW}; measure more batch sizes"
         )
     generator = np.random.default_rng([seed, 1])

@@ -44,6 +44,8 @@ def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
         UsageError: one of them is none of `on_request`.
     """
     known = on_request()
+    if isinstance(names, str):
+        raise UsageError(f"measure {names!r}: expected several, such as ({known[0]!r},)")
     for name in names:
         if name not in known:
             raise UsageError(f"measure {name!r}: expected one of {', '.join(known)}")

@@ -183,6 +183,11 @@ def checked_target(workload: Workload, target: tuple[str, float]) -> Target:
         UsageError: it has no such metric or no validation data, or the value is not finite or no
             accuracy.
     """
+    if not _is_target(target):
+        raise UsageError(
+            f"target {target!r}: expected a metric and its value, such as "
+            f'("{workload.metric_names[0]}", 0.97)'
+        )
     metric, value = target
     if metric not in workload.metric_names:
         raise UsageError(
@@ -201,9 +206,16 @@ def checked_target(workload: Workload, target: tuple[str, float]) -> Target:
     return Target(metric=metric, value=value, better=workload.better(metric))
 
 
+def _is_target(given: object) -> bool:
+    match given:
+        case (str(), value):
+            return isinstance(value, int | float) and not isinstance(value, bool)
+    return False
+
+
 def outside_of_a_share(metric: str, value: float) -> str:
     """What is said of a target above 1 or below 0 for a metric that is a share of the examples."""
-    meant = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else ""
+    meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
     return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 
 
@@ -234,7 +246,11 @@ def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, .
                 micro = batch_size
                 if request.micro_batch_size is not None:
                     micro = request.micro_batch_size
-                if not 1 <= micro <= batch_size:
+                if micro < 1:
+                    raise BatchSizeError(
+                        f"micro-batch size {micro}: expected a whole number of at least 1"
+                    )
+                if micro > batch_size:
                     raise BatchSizeError(
                         f"micro-batch size {micro} with batch size {batch_size}: expected 1 to "
                         f"{batch_size}; give a smaller one, or only batch sizes of at least {micro}"

@@ -76,9 +76,11 @@ def profile_request(
     Raises:
         UsageError: a value outside what is possible; the message says what is.
     """
-    if memory_limit_bytes is not None and memory_limit_bytes < 1:
+    is_number = isinstance(memory_limit_bytes, int | float)
+    if memory_limit_bytes is not None and not (is_number and memory_limit_bytes >= 1):
         raise UsageError(
-            f"memory limit {memory_limit_bytes} bytes: expected at least 1, such as 2GiB"
+            f"memory limit {memory_limit_bytes!r}: expected a number of bytes, at least 1, such as "
+            f"2 * 2**30"
         )
     # Without a smaller last batch all steps of a batch size take the same.
     trials = plan_trials(loaded, _request(batch_sizes, device))

@@ -16,7 +16,9 @@ def study_names(path: Path) -> list[tuple[str, str]]:
         path: the store; what is no store, or is busy, has none.
     """
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro"
+        # Read-only, SQLite would leave files beside a store that nobody has open.
+        access = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+        uri = f"{path.absolute().as_uri()}?{access}"
         with closing(sqlite3.connect(uri, uri=True, timeout=_WAIT_S)) as connection:
             rows = connection.execute("SELECT study_id, command FROM studies ORDER BY asked DESC")
             return [(str(study_id), str(command)) for study_id, command in rows]

@@ -6,16 +6,16 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
+import torch
 
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
@@ -25,12 +25,9 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
 from batchlab.workload.numpy_data import with_tensors
+from batchlab.workload.setting_value import as_type_of
 from batchlab.workload.source import source_text
 from batchlab.workload.split import with_validation
-
-# Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
-_LARGEST_WHOLE = 2**53 - 1
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +56,30 @@ def loaded_workload(
         UsageError: an unknown workload or setting, or a value of the wrong type.
         WorkloadError: the file is missing, cannot be run, or holds no such workload.
     """
+    if not isinstance(settings, Mapping):
+        raise UsageError(
+            f'settings {settings!r}: expected names with their values, such as {{"width": 64}}'
+        )
     if isinstance(workload, str):
         return load_workload(workload, settings)
+    if not isinstance(workload, Workload):
+        raise UsageError(_no_workload(workload))
     return live_workload(workload, settings)
+
+
+def _no_workload(given: object) -> str:
+    if isinstance(given, FunctionType):
+        return (
+            f"workload is the function {given.__name__}; give what it returns: {given.__name__}()"
+        )
+    if isinstance(given, torch.nn.Module):
+        return (
+            f"workload is a model ({type(given).__name__}); give a batchlab.Workload, which has "
+            f"its data, loss and optimizer too"
+        )
+    return (
+        f"workload is {given!r}; expected a batchlab.Workload, a built-in name or path/file.py:name"
+    )
 
 
 def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> LoadedWorkload:
@@ -126,10 +144,11 @@ def _found(reference: str) -> tuple[Workload | Callable[..., Workload], str]:
     """What a reference names, and the source that it stands for."""
     path, colon, name = reference.rpartition(":")
     if colon or reference.endswith(".py"):
-        if not colon:
+        if not (colon and name):
+            file = path or name
             raise UsageError(
-                f"{reference!r} names a file and no workload in it; give {reference}:NAME, where "
-                f"NAME is a Workload or a function that returns one"
+                f"{reference!r} names a file and no workload in it; give {file}:NAME, where NAME "
+                "is a Workload or a function that returns one"
             )
         return _in_file(Path(path), name)
     if reference not in workload_names():
@@ -150,6 +169,8 @@ def _did_you_mean(given: str, possible: Iterable[str]) -> str:
 
 
 def _in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workload], str]:
+    if file.is_dir():
+        raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
         raise WorkloadError(f"{file}: there is no such file; name a workload as path/file.py:name")
     module = _imported(file)
@@ -163,7 +184,7 @@ def _in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workload],
     found = getattr(module, name)
     if not isinstance(found, Workload) and not callable(found):
         raise WorkloadError(
-            f"{file}: {name!r} is a {type(found).__name__}; expected a batchlab.Workload or a "
+            f"{file}: {name!r} is {_kind_of(found)}; expected a batchlab.Workload or a "
             f"function that returns one"
         )
     # Two workloads of one file share its source, and may share their data: the name tells them.
@@ -246,6 +267,7 @@ def _candidates(module: Any) -> list[str]:
 def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting], dict[str, str | Setting]]:
+    _check_needs_nothing(function, reference)
     defaults = _keywords(function)
     given = {
         name: as_type_of(defaults[name], value, name)
@@ -261,9 +283,33 @@ def _called(
         raise WorkloadError(f"{reference}: making the workload raised {told(error)}") from error
     if not isinstance(workload, Workload):
         raise WorkloadError(
-            f"{reference} returned a {type(workload).__name__}; expected a batchlab.Workload"
+            f"{reference} returned {_kind_of(workload)}; expected a batchlab.Workload"
         )
     return workload, defaults | given, rest
+
+
+def _kind_of(value: object) -> str:
+    """What it is, in words: nothing is what a function without a `return` gives."""
+    return "nothing" if value is None else f"an object of type {type(value).__name__}"
+
+
+def _check_needs_nothing(function: Callable[..., Any], reference: str) -> None:
+    """Refuse a function with a parameter that nobody gives.
+
+    Raises:
+        WorkloadError: naming the parameter.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # written in C, without a signature
+        return
+    for parameter in parameters:
+        is_extra = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_extra:
+            raise WorkloadError(
+                f"{reference}: parameter {parameter.name!r} has no default; give it one, which "
+                f"--set {parameter.name}=VALUE changes"
+            )
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
@@ -315,66 +361,3 @@ def _with_optimizer_settings(
     used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
     assert workload.optimizer is not None
     return replace(workload, optimizer=partial(workload.optimizer, **used)), used
-
-
-def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
-    """`value` as a setting of the type of `default` (None: of any).
-
-    Args:
-        default: what the setting is without being set.
-        value: a text is read; another value must be of that type already.
-        name: the setting's, for messages.
-
-    Raises:
-        UsageError: it is not of that type, or a number that is not finite or not exact.
-    """
-    given: Any = value
-    if hasattr(given, "item"):  # one of NumPy's numbers
-        given = given.item()
-    found = _read(default, given) if isinstance(given, str) else _converted(default, given)
-    if found is _UNREADABLE or not _is_exact(found):
-        raise UsageError(f"setting {name}={value}: expected {_expected(default)}")
-    assert found is None or isinstance(found, (str, int, float))
-    return found
-
-
-_UNREADABLE = object()
-
-
-def _read(default: Setting, text: str) -> object:
-    if isinstance(default, str):
-        return text
-    if isinstance(default, bool):
-        return _WORDS.get(text.lower(), _UNREADABLE)
-    kinds = (int, float) if default is None else (type(default),)
-    for kind in kinds:
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text if default is None else _UNREADABLE
-
-
-def _converted(default: Setting, value: object) -> object:
-    if isinstance(default, float) and type(value) is int:
-        return float(value)  # as the text "0" would be, so that both are the same trial
-    if default is None:
-        return value if value is None or isinstance(value, (int, float)) else _UNREADABLE
-    return value if type(value) is type(default) else _UNREADABLE
-
-
-def _is_exact(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
-
-
-def _expected(default: Setting) -> str:
-    if default is None:
-        return "a text, a finite number or a whole number of at most 2^53 - 1"
-    if isinstance(default, bool):
-        return "true or false"
-    if isinstance(default, str):
-        return f"a text, such as {default!r}"
-    kind = "a whole number of at most 2^53 - 1" if isinstance(default, int) else "a finite number"
-    return f"{kind}, such as {default}"

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
 
+# A file with one of these names is opened by a program that takes nothing else.
+_SUFFIXES = frozenset({".html", ".csv", ".json", ".md", ".pdf", ".png", ".svg", ".txt", ".xlsx"})
+
 
 class OutputFileError(BatchlabError):
     """A report that could not be written; what was there before is unchanged."""
@@ -21,7 +24,7 @@ def check_output_file(
         path: the file to be written.
         store: the store of the same command; None: it has none.
         option: what `path` was given with.
-        example: what such a file may be called.
+        example: what such a file may be called; it ends as what is written does.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.
@@ -32,6 +35,12 @@ def check_output_file(
         raise UsageError(f"{option} {path} is a store; give another file, such as {example}")
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder; give a file, such as {path}/{example}")
+    wanted = Path(example).suffix
+    if path.suffix not in ("", wanted) and path.suffix.lower() in _SUFFIXES:
+        raise UsageError(
+            f"{option} {path}: what is written is {wanted}, not {path.suffix}; give a name such as "
+            f"{path.with_suffix(wanted)}"
+        )
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {folder}; make it, or give another")
