@@ -531,7 +531,7 @@ def test_the_only_batch_size_there_is_is_recommended_and_not_called_indifferent(
     advice, _ = advised(sizes=(64,))
 
     assert advice.verdict == "recommend"
-    assert "no batch size other than 64" in reason_text(advice.reason)
+    assert "only batch size 64 can be used here" in reason_text(advice.reason)
 
 
 def test_quality_compares_after_the_same_number_of_epochs():

@@ -38,7 +38,7 @@ def test_a_rate_that_held_beside_one_that_diverged_says_how_many_may_diverge():
     assert (values["held"], values["n"]) == (3, 3)
     # Three that held, of which each diverges with probability p: (1 - p)^3 = 5 %.
     assert (1 - values["share"]) ** 3 == pytest.approx(0.05)
-    assert "held on 3 of 3 seeds, so up to 63 % of trainings may diverge" in reason_text(caveat)
+    assert "3 of 3 seeds held, so up to 63 % of trainings may diverge" in reason_text(caveat)
 
 
 def test_a_rate_that_diverged_once_itself_is_told_though_nothing_above_it_was_run():
@@ -79,7 +79,7 @@ def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
 def test_one_seed_that_held_says_so_without_a_share():
     (caveat,) = caveats(state_with([met(90)], [diverged(40)]))
 
-    assert "run on one seed, so it may diverge as well" in reason_text(caveat)
+    assert "Only one seed was run with" in reason_text(caveat)
 
 
 def test_another_batch_size_that_diverged_says_nothing():

@@ -77,8 +77,8 @@ def test_the_worst_of_the_seeds_sets_the_level(order):
     level = of_the_worst(ASKED, [end_as(ASKED, first, curve_to(final)) for final in order])
 
     assert (level.target, level.end) == (alone.target, alone.end)
-    assert "at 0.88 " in reason_text(level.why)
-    assert "the worst of 3 seeds, the best is at 0.92" in reason_text(level.why)
+    assert "its plateau is 0.88 " in reason_text(level.why)
+    assert "the worst of 3 seeds; the best is at 0.92" in reason_text(level.why)
 
 
 def test_a_seed_that_failed_has_no_end():

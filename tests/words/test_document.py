@@ -44,8 +44,8 @@ def test_a_reason_is_its_text_with_its_code_and_values_beside_it() -> None:
     assert made["why_code"] == "size_did_not_run"
     assert made["why_values"] == {"size": 8, "why": {"code": INNER.code, "values": {}}}
     assert made["caveats"] == [
-        "the search for the learning rate was cut at batch size 8, 16: a better rate may lie "
-        "beside the one found"
+        "the search for the learning rate was cut short at batch size 8, 16: a better rate may "
+        "lie beside the one found"
     ]
     assert made["caveats_coded"] == [{"code": "rate_search_cut", "values": {"sizes": [8, 16]}}]
     assert made["sizes"] == {"tried": [8, 16]}

@@ -21,7 +21,7 @@ from batchlab.words.reasons import reason_text
 _SMALLEST = 8
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
 _STEPS_PER_EPOCH = 32
-_HABITS = (16, 32, 64, 128)
+_USUAL_SIZES = (16, 32, 64, 128)
 _NOT_REACHED: dict[Stopped | None, Reason] = {
     "memory": Reason.of("does_not_fit"),
     "time": Reason.of("profile_ended_before"),
@@ -43,7 +43,7 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     """
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     powers = [2**power for power in range(n_train.bit_length())]
-    wanted = {*(size for size in powers if size >= smallest), *_HABITS, reference}
+    wanted = {*(size for size in powers if size >= smallest), *_USUAL_SIZES, reference}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
 

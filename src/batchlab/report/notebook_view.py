@@ -33,7 +33,7 @@ from batchlab.words.reasons import reason_text
 _VERDICTS = {
     "recommend": N_("Recommended"),
     "better": N_("Better than yours, perhaps not the best"),
-    "indifferent": N_("It does not matter within these; with the least memory"),
+    "indifferent": N_("Does not matter within these sizes; with the least memory"),
     "cannot_tell": N_("Not settled"),
 }
 
@@ -125,7 +125,7 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
         )
     if advice.gain.estimate is not None or advice.gain.low is not None:
         yield text(
-            "Gain over the configuration as it is, on fresh seeds (ratio): {gain}.",
+            "Gain over your configuration, on fresh seeds (ratio): {gain}.",
             gain=estimate_text("ratio", advice.gain),
         )
     if advice.missing is not None and advice.missing != advice.reason:

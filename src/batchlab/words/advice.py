@@ -7,34 +7,33 @@ from batchlab.words.message import N_, NN_, Message
 MESSAGES: dict[str, Message] = {
     # The verdict.
     "missed_on_fresh_seeds": N_(
-        "batch size {size} missed the target on {missed} of {n} fresh seeds, after it had looked "
-        "best"
+        "batch size {size} looked best, but missed the target on {missed} of {n} fresh seeds"
     ),
     "slower_on_fresh_seeds": N_(
-        "on {n} fresh seeds batch size {size} took {times:times} times as much as before, more "
+        "batch size {size} took {times:times} times as much on {n} fresh seeds as before, more "
         "than chance explains"
     ),
     "reference_was_better": N_(
-        "on {n} fresh seeds batch size {other} at {rate:rate} was better than batch size {size}, "
-        "which had looked best"
+        "batch size {size} looked best, but batch size {other} at {rate:rate} was better on {n} "
+        "fresh seeds"
     ),
     "ends_no_worse": N_(
         "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}"
     ),
     "ends_worse": N_("batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}"),
     "faster_not_followed": N_(
-        "batch size {size} gets to the level sooner, but whether it ends as well was not seen: it "
-        "takes more epochs than the budget had left for"
+        "batch size {size} gets to the level sooner, but the budget was too short to see whether "
+        "it ends as well"
     ),
     "single_runs": N_(
-        "the budget has few whole trainings, so single runs were compared, and nothing is certain"
+        "the budget holds few whole trainings, so single runs were compared, and nothing is certain"
     ),
     "faster_not_seen_to_end": N_(
-        "batch size {size} gets to the level sooner, but no training of it came to its end on a "
-        "fresh seed"
+        "batch size {size} gets to the level sooner, but none of its trainings on a fresh seed "
+        "came to the end"
     ),
     "others_not_cooled": N_(
-        "with a cool-down batch size {size} takes a whole training, and no other batch size was "
+        "batch size {size} with a cool-down takes a whole training, and no other batch size was "
         "tried with one"
     ),
     "seems_to_end_worse": NN_(
@@ -46,66 +45,65 @@ MESSAGES: dict[str, Message] = {
     ),
     "faster_seems_to_end_worse": NN_(
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
-        "{other} at {other_ends:.4g}; one training of each leaves that open",
+        "{other} at {other_ends:.4g}. One training of each leaves that open",
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
-        "{other} at {other_ends:.4g}; {n} trainings of each leave that open",
+        "{other} at {other_ends:.4g}. {n} trainings of each leave that open",
         by="n",
     ),
     "cool_down_mends_nothing": N_(
-        "{why}; a rate that falls to zero over the last fifth does not mend it"
+        "{why}. A rate that falls to zero over the last fifth does not change that"
     ),
     "ending_open": N_(
-        "whether batch size {size} ends as well is open: after {n} trainings each it ends at "
-        "{ends:.4g}, {other} at {other_ends:.4g} (perhaps {worse:.2g} worse; {margin:.2g} is "
-        "allowed)"
+        "it is open whether batch size {size} ends as well. After {n} trainings each it ends at "
+        "{ends:.4g}, {other} at {other_ends:.4g}: up to {worse:.2g} worse, where {margin:.2g} is "
+        "allowed"
     ),
     "ending_seen_once": N_(
-        "whether batch size {size} ends as well is open: too few whole trainings were run"
+        "it is open whether batch size {size} ends as well: too few whole trainings were run"
     ),
     "whole_trainings_failed": NN_(
-        "a whole training of batch size {size} failed, after it had looked best: {why}",
-        "{n} whole trainings of batch size {size} failed, after it had looked best: {why}",
+        "batch size {size} looked best, but a whole training of it failed: {why}",
+        "batch size {size} looked best, but {n} whole trainings of it failed: {why}",
         by="n",
     ),
     "whole_trainings_not_seen": N_(
-        "whether it ends as well was not seen: it, or the reference, has no whole training on a "
+        "it is open whether it ends as well: it, or the reference, has no whole training on a "
         "fresh seed"
     ),
     "least_that_ends_no_worse": N_(
-        "batch size {size} has the least {objective:term} of those that end no worse; {others} "
-        "got there sooner, but ended worse"
+        "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
+        "there sooner, but ended worse"
     ),
     "no_whole_training": N_("no whole training of it was run"),
-    "all_end_worse": N_("nothing faster than the reference ends as well: {why}"),
+    "all_end_worse": N_("nothing that is faster than the reference ends as well: {why}"),
     "a_configuration": N_("{size} at {rate:rate}"),
     "all_within_delta": N_(
-        "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the best "
-        "in {objective:term}; {size} takes the least memory"
+        "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
+        "best {objective:term}; {size} takes the least memory"
     ),
-    "the_only_one": N_("no batch size other than {size} can be had here"),
-    "least_of_those_tried": N_("batch size {size} has the least {objective:term} of those tried"),
+    "the_only_one": N_("only batch size {size} can be used here"),
+    "least_of_those_tried": N_("batch size {size} has the best {objective:term} of those tried"),
     "largest_within_delta": N_(
         "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
-        "of the least"
+        "of the fewest"
     ),
     "end_of_training": N_("a whole training within its share of the budget"),
-    "end_not_seen": N_("the end of a training was not seen: missing is {missing}"),
+    "end_not_seen": N_("no training was seen to its end. Missing is {missing}"),
     "fastest_on_the_way": N_(
-        "batch size {size} was the first on the way, but whether it ends as well was not seen: "
-        "missing is {missing}"
+        "batch size {size} was the first on the way, but was not seen to its end. Missing is "
+        "{missing}"
     ),
     "reference_overfits": N_(
-        "the reference overfits: it gets worse again, so its best level counts; stop it there"
+        "the reference overfits: it gets worse again. So its best level counts; stop it there"
     ),
     "runs_leave_open": N_("the runs leave it open: {missing}"),
     "whether_best_is_open": N_("whether it is the best is open: {missing}"),
     "too_little_was_run": N_(
-        "batch size {size} looks best, but too little was run for it or beside it; more runs would "
-        "tell"
+        "batch size {size} looks best, but it or the others had too few runs; more runs would tell"
     ),
     "may_be_worse": N_(
-        "batch size {size} may be up to {worse:whole_percent} worse than {other} "
-        "({delta:whole_percent} is allowed); {what}"
+        "batch size {size} may be up to {worse:whole_percent} worse than {other}, where "
+        "{delta:whole_percent} is allowed; {what}"
     ),
     "may_take_longer_than_best": N_(
         "batch size {size} may take up to {times:two_digits} times as long as the best; {what}"
@@ -114,137 +112,135 @@ MESSAGES: dict[str, Message] = {
     "a_size_not_tried": N_("a batch size that was not tried"),
     "more_runs_would_tell": N_("more runs would tell"),
     "better_step_times_would_tell": N_(
-        "their step times are not known well enough; a profile with a larger budget, or on a "
-        "quieter machine, would tell"
+        "their step times are not known well enough: profile with a larger budget, or on a "
+        "quieter machine"
     ),
     # What stopped the study.
-    "reference_cannot_run": N_("the reference batch size {size} cannot be run: {why}"),
-    "none_met_on_fresh_seed": N_(
-        "no batch size met the target on a seed that did not choose its rate"
-    ),
+    "reference_cannot_run": N_("the reference batch size {size} does not run: {why}"),
+    "none_met_on_fresh_seed": N_("no batch size met the target on a fresh seed"),
     "budget_ended_before_reference": N_(
-        "the budget ended before the reference configuration had been trained once"
+        "the budget ended before your configuration had been trained once"
     ),
-    "reference_ruled_out": N_("at batch size {size}, the reference, {why}"),
+    "reference_ruled_out": N_("at the reference batch size {size} {why}"),
     "pilot_stopped": N_("a run of your own configuration failed: {why}"),
     "every_pilot_failed": N_(
         "your own configuration failed, and so did every other learning rate that was tried: {why}"
     ),
     "no_pilot_learned": N_(
-        "no pilot run learned anything in {steps} steps, all that its share of the budget allowed; "
-        "a larger budget or another learning rate in the workload may help"
+        "no first run learned anything in {steps} steps, its share of the budget; try a larger "
+        "budget or another learning rate in the workload"
     ),
-    "reference_rates_failed": N_("every rate tried at batch size {size} diverged or failed: {why}"),
+    "reference_rates_failed": N_(
+        "at batch size {size} every learning rate that was tried diverged or failed: {why}"
+    ),
     "no_distance_from_perfect": N_(
-        "validation {metric} is not between 0 and 1 (or, for a loss, above 0) in every run, so "
-        "there are no remaining errors to compare"
+        "there are no remaining errors to compare: validation {metric} is not between 0 and 1 in "
+        "every run (a loss: not above 0)"
     ),
     "reference_never_met": N_(
-        "no run of the reference batch size met {metric} {value:.6g} within {limit} steps, its "
-        "share of the budget"
+        "the reference batch size never met {metric} {value:.6g} in {limit} steps, its share of "
+        "the budget"
     ),
     "plateau_below_target": N_(
-        "{why}, and the best of them, with rate {rate:.6g}, has reached its plateau below it"
+        "{why}. The best of them, with rate {rate:rate}, has reached its plateau below that"
     ),
-    "none_beat_untrained": N_("{why}, and none got better than the untrained model"),
+    "none_beat_untrained": N_("{why}. None got better than the untrained model"),
     # The gain.
     "nothing_to_compare": N_("there is no recommendation to compare"),
     "nothing_left_for_fresh_seeds": N_("the budget had nothing left for runs on fresh seeds"),
     "reference_has_no_tuned_rate": N_(
-        "the reference batch size has no tuned rate: none met the target"
+        "no learning rate of the reference batch size met the target"
     ),
-    "no_seed_with_both": N_("on no fresh seed did both give a figure"),
+    "no_seed_with_both": N_("no fresh seed has a figure of both"),
     "missed_while_followed": N_(
-        "it missed the target while it was followed: the gain is at least this"
+        "it missed the target as long as it was followed, so the gain is at least this"
     ),
     # Candidates.
     "not_trained": N_("it was not trained"),
     "missed_by_smaller": N_(
-        "it was not trained: {size} did not meet the target in all the epochs allowed, and larger "
-        "batches need no fewer examples"
+        "it was not trained. Batch size {size} missed the target in all the epochs allowed, and "
+        "larger batches need no fewer examples"
     ),
     "peak_not_reported": N_("this device does not report it"),
     "bounded_by_others": N_(
-        "{why}; larger batches need no fewer examples and smaller ones no fewer steps, which "
-        "bounds it"
+        "{why}. Other batch sizes bound it: larger ones need no fewer examples, smaller ones no "
+        "fewer steps"
     ),
-    "all_rates_failed": N_("all {n} rates tried diverged or failed: {why}"),
-    "no_rate_met_target": N_("no rate tried met the target within {limit} steps"),
-    "no_rate_held": N_("on fresh seeds no rate tried met the target"),
-    "no_rate_held_because": N_("no rate tried held on a fresh seed: {why}"),
+    "all_rates_failed": N_("all {n} learning rates tried diverged or failed: {why}"),
+    "no_rate_met_target": N_("no learning rate tried met the target in {limit} steps"),
+    "no_rate_held": N_("no learning rate tried met the target on fresh seeds"),
+    "no_rate_held_because": N_("no learning rate tried held on a fresh seed: {why}"),
     "does_not_fit": N_("it does not fit in memory"),
-    "profile_ended_before": N_("it was not profiled: the part of the budget for that ended before"),
+    "profile_ended_before": N_("it was not profiled: the time for that had ended"),
     "smaller_did_not_run": N_("it was not profiled: the batch sizes before it did not run"),
     "not_profiled": N_("it was not profiled"),
     "between_two_timed": N_("it lies between two that were timed"),
     # The laws of the study.
     "memory_at_fewer_than_three": N_("memory was measured at fewer than 3 batch sizes"),
-    "timed_at_fewer_than_three": N_("steps were timed in one piece at fewer than 3 batch sizes"),
+    "timed_at_fewer_than_three": N_("fewer than 3 batch sizes were timed in one piece"),
     "rates_at_too_few": N_("rates were tuned at {n} batch sizes; 3 are needed"),
     "no_size_run_twice": N_("no batch size was run twice"),
     # Other targets.
     "same_runs_decide": N_("decided on the same runs"),
-    "runs_not_followed": N_("the runs were not followed so far"),
+    "runs_not_followed": N_("the runs were not followed that far"),
     "same_runs_leave_open": N_("the same runs leave it open at this target"),
     # Caveats.
     "easier_than_plateau": N_(
-        "the target is {metric} {value:.4g}, easier than what yours ends with: the budget does "
-        "not reach further. The critical batch size belongs to this target; it usually grows with "
-        "a harder one"
+        "the target is {metric} {value:.4g}, easier than what yours ends with, because the budget "
+        "does not reach further. A harder target usually has a larger critical batch size"
     ),
     "easier_than_asked": N_(
-        "the target is {metric} {value:.4g}, easier than {asked:.6g}: the budget does not reach "
-        "further; the critical batch size belongs to this target and usually grows with a "
-        "harder one"
+        "the target is {metric} {value:.4g}, easier than {asked:.6g}, because the budget does not "
+        "reach further. A harder target usually has a larger critical batch size"
     ),
     "some_seeds_missed": N_(
-        "{missed} of {n} fresh seeds missed the target for as long as they were followed"
+        "{missed} of {n} fresh seeds missed the target as long as they were followed"
     ),
     "at_the_edge": NN_(
-        "at batch size {size} training diverged with learning rate {above:rate}; {rate:rate} was "
-        "run on one seed, so it may diverge as well: then halve it",
-        "at batch size {size} training diverged with learning rate {above:rate}; {rate:rate} held "
-        "on {held} of {n} seeds, so up to {share:whole_percent} of trainings may diverge (95 %): "
-        "then halve it",
+        "at batch size {size} training diverged with learning rate {above:rate}. Only one seed "
+        "was run with {rate:rate}: should it diverge, halve the rate",
+        "at batch size {size} training diverged with learning rate {above:rate}. With "
+        "{rate:rate}, {held} of {n} seeds held, so up to {share:whole_percent} of trainings may "
+        "diverge (95 %): then halve the rate",
         by="n",
     ),
     "not_verified": N_(
-        "the recommendation was not verified on fresh seeds: what it is expected to take comes "
-        "from the runs that chose it"
+        "the recommendation was not verified on fresh seeds: its figures come from the runs that "
+        "chose it"
     ),
     "below_the_soonest": N_(
         "at batch size {size} rate {soonest:rate} was soonest, but only to an early level. What "
-        "is fast early often has a rate too high for the end, so {rate:rate} is named, which may "
-        "not have run"
+        "is fast early is often too high for the end. So {rate:rate} is named, which may not have "
+        "run"
     ),
     "worth_on_the_record": N_(
         "on recorded workloads with about {trainings:two_digits} trainings, answers like this one "
         "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end). "
-        "Of the answers {slower:whole_percent} were slower than where they began, and "
+        "{slower:whole_percent} of the answers were slower than the start, and "
         "{worse:whole_percent} ended worse"
     ),
     "rate_search_cut": N_(
-        "the search for the learning rate was cut at batch size {sizes}: a better rate may lie "
-        "beside the one found"
+        "the search for the learning rate was cut short at batch size {sizes}: a better rate may "
+        "lie beside the one found"
     ),
     "steps_rise": N_(
-        "batch size {larger} needs more steps than {smaller}, beyond the scatter of the seeds, "
-        "so larger batch sizes no longer rule out smaller ones that were not run"
+        "batch size {larger} needs more steps than {smaller}, by more than chance. So larger "
+        "batch sizes no longer rule out smaller ones that were not run"
     ),
     "samples_fall": N_(
-        "batch size {larger} needs fewer examples than {smaller}, beyond the scatter of the seeds, "
-        "so smaller batch sizes no longer rule out larger ones that were not run"
+        "batch size {larger} needs fewer examples than {smaller}, by more than chance. So smaller "
+        "batch sizes no longer rule out larger ones that were not run"
     ),
     "another_decision_at_target": N_(
-        "at the {which:term} target {metric} {value:.4g} the decision is another: batch size {size}"
+        "at the {which:term} target {metric} {value:.4g} the answer is another: batch size {size}"
     ),
     "stand_in": N_(
-        "batch size {size}, the workload's own, cannot be had on {device}: {why}; batch size "
-        "{chosen} at rate {rate:.3g} (the rule {rule}) stands in for it as the reference"
+        "your batch size {size} cannot be used on {device}: {why}. Batch size {chosen} at rate "
+        "{rate:.3g} (the rule {rule}) stands in for it"
     ),
     "profile_from_elsewhere": N_(
-        "step times and memory are those of {there} (the profile given, of {created_at:moment}); "
-        "the steps to the target were counted here, on {here}, and nothing was verified there"
+        "step times and memory are those of {there} (the profile given, of {created_at:moment}). Steps "
+        "were counted here, on {here}, and nothing was verified there"
     ),
     "profile_of_another_version": N_(
         "the profile given is of another version of this workload, with other source, settings or "
@@ -255,14 +251,14 @@ MESSAGES: dict[str, Message] = {
         "holds for trainings of that length"
     ),
     "rate_was_constant": N_(
-        "the runs had a constant learning rate; under a schedule other rates may be best"
+        "the learning rate was constant in all runs; under a schedule other rates may be best"
     ),
     "loss_couples": N_(
-        "the loss couples the examples of a batch: another batch size trains on another loss, and "
-        "accumulation does not make up for it"
+        "the loss couples the examples of a batch: another batch size trains on another loss. "
+        "Accumulation does not undo that"
     ),
     "model_has_batch_norm": N_(
-        "the model has BatchNorm, which normalizes over the micro-batch: another batch size trains "
-        "another function, and accumulation does not make up for it"
+        "the model has BatchNorm, which normalizes over the micro-batch: another batch size "
+        "trains another function. Accumulation does not undo that"
     ),
 }

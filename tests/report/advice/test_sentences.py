@@ -71,8 +71,8 @@ def test_indifferent_says_that_it_does_not_matter_and_takes_the_least_memory():
     advice = made_up_advice(step_s=same_time_machine, spread=0.03)
 
     assert said(advice, "answer") == (
-        "The batch size does not matter much here, from 16 to 4096 all are within 10 % of the "
-        "least time: use batch size 16 with learning rate 0.022, which takes the least memory."
+        "The batch size hardly matters here: 16 to 4096 are all within 10 % of the best time. Use "
+        "batch size 16 with learning rate 0.022. It takes the least memory."
     )
 
 
@@ -80,7 +80,7 @@ def test_cannot_tell_recommends_nothing_and_says_what_would_settle_it():
     advice = cannot_tell_advice()
 
     assert said(advice, "answer") == (
-        "Still open: which batch size gives the least time to validation accuracy ≥ 0.95."
+        "Still open: which batch size is the fastest to validation accuracy ≥ 0.95."
     )
     assert said(advice, "how sure") == "The 95 % bounds of 16 to 1024 overlap by more than 10 %."
     assert "Use batch size" not in " ".join(map(str, advice_sentences(advice, STUDY)))
@@ -104,7 +104,7 @@ def test_a_recommendation_that_changes_nothing_says_keep():
 
     assert said(advice, "answer").startswith("Keep batch size 1024 and learning rate 0.26 for")
     assert said(advice, "gain") == "It is your own configuration, so there is nothing to gain."
-    assert said(advice, "of it from the batch size") == ""
+    assert said(advice, "from the batch size alone") == ""
 
 
 def test_a_new_rate_for_the_old_batch_size_gains_nothing_from_the_batch_size():
@@ -112,7 +112,7 @@ def test_a_new_rate_for_the_old_batch_size_gains_nothing_from_the_batch_size():
     advice = replace(ADVICE, reference=own)
 
     assert said(advice, "answer").startswith("Keep batch size 1024 and set learning rate 0.26")
-    assert said(advice, "of it from the batch size").startswith("None: the batch size stays")
+    assert said(advice, "from the batch size alone").startswith("None: the batch size stays")
 
 
 # ---- the two gains
@@ -122,12 +122,12 @@ def test_the_gain_is_told_apart_from_the_gain_of_the_batch_size():
     advice = replace(ADVICE, gain=around(3.0, 0.1, 4), gain_from_batch_size=around(1.5, 0.1, 4))
 
     assert said(advice, "gain") == (
-        "Against the recommendation your configuration as it is (batch size 64, learning rate "
-        "0.01) takes 3 times as long (95 %: 2.7 to 3.3, 4 seeds)."
+        "Your configuration (batch size 64, learning rate 0.01) takes 3 times as long (95 %: 2.7 "
+        "to 3.3, 4 seeds)."
     )
-    assert said(advice, "of it from the batch size") == (
-        "Batch size 64 at its own tuned learning rate (0.05) takes 1.5 times as long (95 %: 1.4 "
-        "to 1.7, 4 seeds); the batch size alone gains this much, the learning rate the rest."
+    assert said(advice, "from the batch size alone") == (
+        "Batch size 64 at its tuned learning rate (0.05) takes 1.5 times as long (95 %: 1.4 to "
+        "1.7, 4 seeds). The batch size alone gains this much, the learning rate the rest."
     )
 
 
@@ -136,10 +136,13 @@ def test_the_gain_is_told_apart_from_the_gain_of_the_batch_size():
     [
         (around(2.0, 0.1), "takes 2 times as long (95 %: 1.8 to 2.2, 6 seeds)."),
         (around(0.5, 0.1), "takes only 0.50 times as long (95 %: 0.45 to 0.55, 6 seeds): it did"),
-        (around(1.1, 0.2), "which may be no difference."),
-        (around(0.9, 0.2), "takes 0.90 times as long (95 %: 0.72 to 1.08, 6 seeds), which may be"),
-        (Estimate.of(2.0, interval=(None, None), n=1), "without an interval, so it may be chance."),
-        (UNTOLD, "can't be told: no run reached the target."),
+        (around(1.1, 0.2), "6 seeds); there may be no difference."),
+        (around(0.9, 0.2), "takes 0.90 times as long (95 %: 0.72 to 1.08, 6 seeds); there may be"),
+        (
+            Estimate.of(2.0, interval=(None, None), n=1),
+            "2 times as long (no interval, so it may be chance).",
+        ),
+        (UNTOLD, "can't be compared: no run reached the target."),
         (
             Estimate(estimate=None, low=1.8, high=None, n=3, reason=written("x")),
             "takes at least 1.8 times",
@@ -165,18 +168,18 @@ def test_a_reference_that_missed_is_counted():
 def test_a_gain_that_the_batch_size_has_no_sure_part_in_is_the_learning_rates():
     advice = replace(ADVICE, gain=around(3.0, 0.1), gain_from_batch_size=around(1.05, 0.1))
 
-    text = said(advice, "of it from the batch size")
+    text = said(advice, "from the batch size alone")
 
-    assert "which may be no difference" in text
-    assert text.endswith("what is gained for certain comes from the learning rate.")
+    assert "there may be no difference" in text
+    assert text.endswith("The part of the gain that is certain comes from the learning rate.")
 
 
 def test_two_gains_that_overlap_leave_no_rest_to_the_learning_rate():
     advice = replace(ADVICE, gain=around(2.0, 0.2), gain_from_batch_size=around(1.9, 0.2))
 
-    text = said(advice, "of it from the batch size")
+    text = said(advice, "from the batch size alone")
 
-    assert text.endswith("the batch size alone gains this much.")
+    assert text.endswith("The batch size alone gains this much.")
 
 
 @pytest.mark.parametrize(
@@ -198,52 +201,52 @@ def test_of_a_loss_quality_is_told_in_the_loss_and_of_an_older_answer_as_it_was(
     assert "from perfect" in said(replace(advice, metric=""), "gain")
 
 
-# ---- habit
+# ---- usual sizes
 
 
-def test_a_habit_that_is_far_off_is_told_by_its_lower_bounds():
-    (sentence,) = [s for s in advice_sentences(ADVICE, STUDY) if s.topic == "habit"]
+def test_a_usual_size_that_is_far_off_is_told_by_its_lower_bounds():
+    (sentence,) = [s for s in advice_sentences(ADVICE, STUDY) if s.topic == "usual sizes"]
 
     assert sentence.verdict == "did_not_hold"
     assert "takes at least 14, 7.4, 3.9 and 2.2 times as long as with the best" in str(sentence)
 
 
-def test_a_habit_inside_the_flat_set_held():
+def test_a_usual_size_inside_the_flat_set_held():
     advice = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
-    (sentence,) = [s for s in advice_sentences(advice, STUDY) if s.topic == "habit"]
+    (sentence,) = [s for s in advice_sentences(advice, STUDY) if s.topic == "usual sizes"]
 
     assert sentence.verdict == "held"
-    assert "64 is within 10 % of the least time" in str(sentence)
-    assert "for 16 and 32" not in str(sentence)
+    assert "64 is within 10 % of the best time" in str(sentence)
+    assert "16 and 32 are still open" not in str(sentence)
 
 
-def test_a_habit_whose_bounds_are_wide_is_left_open():
+def test_a_usual_size_whose_bounds_are_wide_is_left_open():
     wide = Estimate.of(1.05, interval=(1.0, 1.4), n=3)
     advice = with_relative(ADVICE, b16=wide, b32=wide, b64=wide, b128=wide)
     unverified = replace(advice, gain_from_batch_size=wide)
 
-    (sentence,) = [s for s in advice_sentences(unverified, STUDY) if s.topic == "habit"]
+    (sentence,) = [s for s in advice_sentences(unverified, STUDY) if s.topic == "usual sizes"]
 
     assert sentence.verdict == "cannot_tell"
-    assert "Whether one of the usual 16, 32, 64 and 128 is near the best can't be told." in str(
-        sentence
+    assert (
+        str(sentence) == "It is open whether any of the usual 16, 32, 64 and 128 is near the best."
     )
 
 
-def test_the_own_batch_size_among_the_habits_is_told_by_its_fresh_seeds():
+def test_the_own_batch_size_among_the_usual_ones_is_told_by_its_fresh_seeds():
     """Two sentences about 64 at its tuned rate must not contradict each other."""
     wide = Estimate.of(1.05, interval=(1.0, 1.4), n=3)
     advice = with_relative(ADVICE, b16=wide, b32=wide, b64=wide, b128=wide)
     verified = replace(advice, gain_from_batch_size=Estimate.of(2.0, interval=(1.6, 2.6), n=3))
 
-    told = said(verified, "habit")
+    told = said(verified, "usual sizes")
 
     assert "with 64 it takes at least 1.6 times as long as with the best" in told
-    assert "for 16, 32 and 128 that can't be told" in told
+    assert "16, 32 and 128 are still open" in told
 
 
-# ---- laws, rules, targets, pay-back
+# ---- laws, rules, targets, break-even
 
 
 def test_a_critical_batch_size_is_a_value_a_bound_or_withheld():
@@ -251,7 +254,7 @@ def test_a_critical_batch_size_is_a_value_a_bound_or_withheld():
     assert "at least 9,000: beyond the largest" in said(one_sided_advice(), "critical batch size")
     withheld = said(cannot_tell_advice(), "critical batch size")
     assert "can't be told: the law does not fit" in withheld
-    assert "exponent of the more general law is 0.78 (95 %: 0.718 to 0.842)" in withheld
+    assert "In the more general law the exponent is 0.78 (95 %: 0.718 to 0.842)" in withheld
 
 
 def test_a_critical_batch_size_without_the_law_is_told_with_the_exponent():
@@ -261,6 +264,20 @@ def test_a_critical_batch_size_without_the_law_is_told_with_the_exponent():
 
     assert "is 500 (95 %: 440 to 560). The steps follow the more general law" in text
     assert "instead of 1" in text
+
+
+def test_the_law_of_the_steps_is_told_with_its_parameters_and_its_test():
+    assert said(ADVICE, "law of the steps") == (
+        "The steps were fitted with S = S_min (1 + B_crit / B), on log steps. S_min: 300 (95 %: "
+        "282 to 318). E_min in examples: 150,000 (95 %: 138,000 to 162,000). Its test against the "
+        "scatter of the seeds gives p = 0.41."
+    )
+    assert said(cannot_tell_advice(), "law of the steps") == (
+        "The law S = S_min (1 + B_crit / B) was not used. Its test against the scatter of the "
+        "seeds gives p = 0.003."
+    )
+    without_curve = replace(ADVICE.laws, curve=())
+    assert said(replace(ADVICE, laws=without_curve), "law of the steps") == ""
 
 
 def test_rules_are_held_against_the_tuned_rate():
@@ -274,7 +291,9 @@ def test_an_answer_that_flips_at_another_target_says_so():
     easier, _ = ADVICE.other_targets
     flipped = replace(ADVICE, other_targets=(replace(easier, batch_size=64),))
 
-    assert "batch size 64: the answer depends on the target" in said(flipped, "other targets")
+    assert "the answer is batch size 64: it depends on the target." in said(
+        flipped, "other targets"
+    )
     assert "batch size 1024 as well" in said(ADVICE, "other targets")
 
 
@@ -283,28 +302,31 @@ def test_when_to_stop_names_the_target_and_where_it_came_from():
     easier = replace(ADVICE, target_origin="easier")
 
     assert said(given, "when to stop") == (
-        "At validation accuracy ≥ 0.95, expected after 112 (95 %: 106 to 117) epochs."
+        "At validation accuracy ≥ 0.95, expected after 112 epochs (95 %: 106 to 117)."
     )
-    assert "(an easier target: the budget" in said(easier, "when to stop")
+    assert "The target is an easier one: the budget" in said(easier, "when to stop")
 
 
 @pytest.mark.parametrize(
     ("advice", "words"),
     [
-        (ADVICE, "It breaks even after about 22 full training runs (the study took"),
+        (ADVICE, "Breaks even after about 22 trainings (the study took"),
         (
             replace(ADVICE, pay_back_runs=0.4),
-            "It breaks even after about one full training run (the study",
+            "Breaks even after about one training (the study",
         ),
-        (replace(ADVICE, pay_back_runs=None), "after how many runs it breaks even is not known."),
+        (
+            replace(ADVICE, pay_back_runs=None),
+            "After how many trainings it breaks even is not known.",
+        ),
         (
             replace(ADVICE, pay_back_runs=None, gain=around(1.0, 0.2)),
-            "and found nothing that saves time for sure.",
+            "and found nothing that surely saves time.",
         ),
     ],
 )
-def test_pay_back_follows_the_gain(advice, words):
-    assert words in said(advice, "pay-back")
+def test_break_even_follows_the_gain(advice, words):
+    assert words in said(advice, "break-even")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -318,7 +340,7 @@ def test_every_sentence_of_every_kind_is_one_whole_sentence(kind):
         assert "nan" not in text
 
 
-def test_a_habit_that_was_not_trained_is_told_as_read_off_the_curve():
+def test_a_usual_size_that_was_not_trained_is_told_as_read_off_the_curve():
     advice = replace(
         ADVICE,
         candidates=tuple(
@@ -327,11 +349,11 @@ def test_a_habit_that_was_not_trained_is_told_as_read_off_the_curve():
         ),
     )
 
-    assert "16 was not trained: this is read off the fitted curve" in said(advice, "habit")
-    assert "not trained" not in said(ADVICE, "habit")
+    assert "16 was not trained: this is read off the fitted curve" in said(advice, "usual sizes")
+    assert "not trained" not in said(ADVICE, "usual sizes")
 
 
-def test_a_habit_that_missed_the_target_is_told_by_what_that_leaves():
+def test_a_usual_size_that_missed_the_target_is_told_by_what_that_leaves():
     missed = Estimate(
         estimate=None, low=1.7, high=None, n=0, reason=written("no rate tried met it")
     )
@@ -345,11 +367,11 @@ def test_a_habit_that_missed_the_target_is_told_by_what_that_leaves():
         ),
     )
 
-    text = said(advice, "habit")
+    text = said(advice, "usual sizes")
 
     assert "with 16, 64 and 128 it takes at least 1.7, 3.9 and 2.2 times as long" in text
-    assert "for 32 that can't be told" in text
-    assert "16 has no run that met the target, only this bound" in text
+    assert "32 is still open" in text
+    assert "no run of 16 met the target, so only this bound is known" in text
     assert "fitted curve" not in text
 
 
@@ -357,13 +379,13 @@ def test_a_stand_in_is_never_called_the_users_own():
     advice = replace(ADVICE, stand_in_for=96)
     same = replace(advice, recommendation=advice.reference, target_origin="pilot")
 
-    assert "the stand-in for your configuration (batch size 64" in said(advice, "gain")
-    assert "whose batch size 96 cannot be had" in said(same, "gain")
+    assert "The stand-in for your configuration (batch size 64" in said(advice, "gain")
+    assert "Your batch size 96 cannot be used here." in said(same, "gain")
     assert "what the stand-in for your configuration ends with" in said(same, "when to stop")
     figures = str(
         tuple(row.build(advice, advice_study(advice), None) for row in figure_rows(folder))
     )
-    assert "your configuration as it is" not in figures
+    assert "your configuration" not in figures.replace("the stand-in for your configuration", "")
     assert "your batch size" not in figures
     assert "the stand-in for your configuration" in figures
 
@@ -383,10 +405,10 @@ def test_what_a_race_names_is_the_answer_for_now():
     own = replace(advice, provisional=advice.reference)
 
     assert said(advice, "answer") == (
-        "Best so far: batch size 256 with learning rate 0.113, by a few single runs (not yet "
-        "certain)."
+        "Best so far: batch size 256 with learning rate 0.113 (not yet certain, from a few single "
+        "runs)."
     )
-    assert said(advice, "how sure").startswith("Still open: which batch size gives the least")
+    assert said(advice, "how sure").startswith("Still open: which batch size is the fastest")
     assert said(own, "answer").startswith("For now keep batch size")
 
 
@@ -394,8 +416,8 @@ def test_the_gain_of_a_race_says_where_its_interval_comes_from():
     advice = replace(raced_advice(), gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1))
 
     assert said(advice, "gain") == (
-        "In single runs your configuration as it is takes 3 times as long (95 %: 1.2 to 4.7, going "
-        "by how far such figures were off on recorded trainings)."
+        "In single runs your configuration takes 3 times as long (95 %: 1.2 to 4.7). The interval "
+        "comes from how far such runs were off on recorded trainings."
     )
     assert said(replace(advice, provisional=None), "gain") == ""
 
@@ -429,7 +451,7 @@ def test_what_was_missing_is_not_said_twice():
 def test_the_runs_that_pay_the_study_back_have_two_digits(runs: float, told: str) -> None:
     advice = replace(made_up_advice(), pay_back_runs=runs)
 
-    assert f"about {told} full training runs" in said(advice, "pay-back")
+    assert f"about {told} trainings" in said(advice, "break-even")
 
 
 def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendation() -> None:
@@ -462,7 +484,7 @@ def test_what_was_not_trained_to_its_end_is_not_the_best_so_far() -> None:
     told = said(replace(advice, provisional=tuned, endings=endings), "answer")
 
     assert "batch size 64 with learning rate 0.04 (not yet certain)" in told
-    assert "What may be faster was not trained to its end." in told
+    assert "Others may be faster, but were not trained to the end." in told
 
 
 def test_where_nothing_tried_is_better_the_own_configuration_is_kept_for_now() -> None:
@@ -542,7 +564,7 @@ def test_where_it_ends_names_all_three_as_finely_as_the_margin():
     told = where_it_ends(with_endings(made_up_advice()))
 
     assert "ends at accuracy 0.9784" in told
-    assert "your configuration as it is at 0.9780, 64 at its tuned rate at 0.9772" in told
+    assert "your configuration at 0.9780, 64 at its tuned rate at 0.9772" in told
     assert "Trained 3 times for 16 epochs" in told
 
 
@@ -566,7 +588,7 @@ def test_how_much_worse_it_may_end_is_told_in_errors_where_there_are_any():
 
 
 def test_what_ends_better_for_sure_is_told_so():
-    assert "at least as well, for sure" in where_it_ends(
+    assert "certainly ends at least as well (95 %)" in where_it_ends(
         with_endings(made_up_advice(), better_by=0.003)
     )
 
@@ -576,7 +598,7 @@ def test_of_one_training_each_nothing_is_told_of_how_much_worse_it_may_be():
     unknown = Estimate.of(0.0004, interval=(None, None), n=1)
     alone = replace(advice, endings=replace(advice.endings, difference=unknown))
 
-    assert "too few to tell" in where_it_ends(alone)
+    assert "too few trainings to tell" in where_it_ends(alone)
 
 
 def test_a_reference_without_a_whole_training_is_told_so():
@@ -585,7 +607,7 @@ def test_a_reference_without_a_whole_training_is_told_so():
 
     told = where_it_ends(replace(advice, endings=replace(advice.endings, reference=untrained)))
 
-    assert "your configuration as it is was not trained to its end" in told
+    assert "your configuration was not trained to its end" in told
 
 
 def test_what_ends_worse_is_told_with_why():
@@ -599,8 +621,8 @@ def test_a_cool_down_is_told_with_what_ends_worse_without_it():
     told = where_it_ends(advice)
 
     assert "At a constant rate it ends worse: at accuracy 0.9720, the better of yours" in told
-    assert "With a rate that falls to zero over the last 20 % of 16 epochs batch size" in told
-    assert "batch size 1024 ends at accuracy 0.9822, your configuration as it is at 0.9810" in told
+    assert "With a rate that falls to zero over the last 20 % of 16 epochs, batch size" in told
+    assert "batch size 1024 ends at accuracy 0.9822, your configuration at 0.9810" in told
     assert "that falls to zero over the last 20 % of the training" in said(advice, "answer")
 
 
@@ -613,8 +635,8 @@ def test_with_a_cool_down_whole_trainings_are_compared_not_the_time_to_the_targe
 
     told = said(advice, "answer")
 
-    assert "16 epochs take" in told
+    assert "16 epochs then take 183 ms instead of 2.05 s with your batch size" in told
     assert "it ends at most 0.0003 worse (95 %)" in told
     assert "least time" not in told
     assert "when the rate has fallen to zero" in said(advice, "when to stop")
-    assert said(advice, "pay-back") == ""
+    assert said(advice, "break-even") == ""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.quantity_text import quantity_text, range_text
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,8 @@ from batchlab.report.parts.quantity_text import quantity_text
 )
 def test_a_number_is_written_with_its_unit(name, value, text):
     assert quantity_text(name, value) == text
+
+
+def test_a_range_whose_ends_read_the_same_is_one_value() -> None:
+    assert range_text("peak_bytes", 71_700_000, 71_700_001) == "71.7 MB"
+    assert range_text("peak_bytes", 71_700_000, 72_000_000) == "71.7 MB to 72 MB"

@@ -11,9 +11,10 @@ from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
+from batchlab.report.advice.researcher_terms import researcher_terms
 from batchlab.report.advice.rows import advice_looks, drawn_looks, named_looks
 from batchlab.report.advice.script_lines import script_lines
-from batchlab.report.advice.sentences import advice_sentences
+from batchlab.report.advice.sentences import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import (
     candidates_table,
@@ -56,6 +57,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     answer = said.pop("answer")
     # What is read first: why in numbers, or why it is open.
     lead = said.pop("why", None) or said.pop("how sure", None)
+    research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
     first, *others = figures = _figures(advice, study, profile)
     return render_page(
         "advice.html.j2",
@@ -73,6 +75,8 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         caveats=[whole_sentence(caveat) for caveat in advice.caveats],
         summary=_summary(advice),
         findings=[(topic, [sentence]) for topic, sentence in said.items()],
+        research=research,
+        terms=researcher_terms(research),
         expected=None if advice.expected is None else expected_table(advice.expected),
         paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
         shown=others,
@@ -102,8 +106,8 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 def _summary(advice: Advice) -> str:
     asked = {
         "time": N_("Asked for: least time to the target."),
-        "samples": N_("Asked for: fewest samples to the target, as large a batch as that allows."),
-        "quality": N_("Asked for: best metric within a fixed run."),
+        "samples": N_("Asked for: the largest batch size that needs few samples to the target."),
+        "quality": N_("Asked for: best metric in a run of fixed length."),
     }[advice.objective]
     if advice.target is None:
         return text(asked)
@@ -113,10 +117,10 @@ def _summary(advice: Advice) -> str:
 
 def _cost_words(advice: Advice) -> str:
     spent = plural(
-        "{n} training run; {spent_s:train_s} of the budget of {budget_s:train_s} were spent, "
-        "profile and waiting included.",
-        "{n} training runs; {spent_s:train_s} of the budget of {budget_s:train_s} were spent, "
-        "profile and waiting included.",
+        "{n} training run took {spent_s:train_s} of the budget of {budget_s:train_s}, with "
+        "profile and waiting.",
+        "{n} training runs took {spent_s:train_s} of the budget of {budget_s:train_s}, with "
+        "profile and waiting.",
         advice.n_trials,
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,

@@ -67,7 +67,7 @@ OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
         quantity="time_to_target_s",
         figure=N_("time to target"),
         takes=N_("takes {ratio} times as long"),
-        within=N_("the least time"),
+        within=N_("the best time"),
     ),
     "samples": ObjectiveWords(
         quantity="samples_to_target",
@@ -77,7 +77,7 @@ OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
     ),
     "quality": ObjectiveWords(
         quantity="distance_from_perfect",
-        figure=N_("distance of the metric from perfect"),
+        figure=N_("distance from perfect"),
         takes=N_("ends {ratio} times as far from perfect"),
         within=N_("the best metric"),
     ),
@@ -94,7 +94,7 @@ _LOSS = ObjectiveWords(
     quantity="",
     figure=N_("validation {metric}"),
     takes=N_("ends with {ratio} times the {metric}"),
-    within=N_("the least {metric}"),
+    within=N_("the lowest {metric}"),
 )
 
 

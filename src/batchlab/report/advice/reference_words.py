@@ -29,7 +29,7 @@ def reference_words(advice: Advice) -> ReferenceWords:
     """The words for the reference of `advice`."""
     if advice.stand_in_for is None:
         return ReferenceWords(
-            configuration=text("your configuration as it is"),
+            configuration=text("your configuration"),
             batch_size=text("your batch size"),
             short=text("yours"),
             nothing_to_gain=text("It is your own configuration, so there is nothing to gain."),
@@ -39,8 +39,8 @@ def reference_words(advice: Advice) -> ReferenceWords:
         batch_size=text("the stand-in's batch size"),
         short=text("stand-in for yours"),
         nothing_to_gain=text(
-            "It is what stands in for your configuration, whose batch size {size} cannot be had: "
-            "there is nothing to compare it with.",
+            "Your batch size {size} cannot be used here. This one stands in for it, so there is "
+            "nothing to compare it with.",
             size=advice.stand_in_for,
         ),
     )

@@ -15,7 +15,7 @@ from batchlab.report.parts.palette import Look, Part, part_looks
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
 
-HABIT = (16, 32, 64, 128)  # the batch sizes people take without measuring
+USUAL_SIZES = (16, 32, 64, 128)  # what people take without measuring
 _FRESH = ("value", "verify")
 
 
@@ -33,7 +33,7 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
         n_train=study.workload.n_train,
         named=None if named is None else named.batch_size,
         yours=advice.reference.batch_size,
-        usual=HABIT,
+        usual=USUAL_SIZES,
     )
 
 

@@ -12,11 +12,11 @@ from batchlab.records.study import Study
 from batchlab.report.advice.told import Told
 from batchlab.report.advice.topics.answer import answer, flat_set, how_sure, missing
 from batchlab.report.advice.topics.ending import ending, trained_model
-from batchlab.report.advice.topics.gain import gain, gain_from_batch_size, pay_back
-from batchlab.report.advice.topics.habit import habit
-from batchlab.report.advice.topics.laws import critical_batch_size, rules
+from batchlab.report.advice.topics.gain import break_even, gain, gain_from_batch_size
+from batchlab.report.advice.topics.laws import critical_batch_size, law_of_steps, rules
 from batchlab.report.advice.topics.reason import why
 from batchlab.report.advice.topics.targets import other_targets, when_to_stop
+from batchlab.report.advice.topics.usual_sizes import usual_sizes
 from batchlab.report.parts.sentence import Sentence
 
 
@@ -35,6 +35,9 @@ def advice_sentences(advice: Advice, study: Study) -> tuple[Sentence, ...]:
     return tuple(sentence for sentence in said if sentence is not None)
 
 
+# In the words of researchers: the page folds them away, with what their terms mean.
+RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps", "scaling rules"})
+
 TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
     answer,
     why,
@@ -44,11 +47,12 @@ TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
     ending,
     gain,
     gain_from_batch_size,
-    habit,
+    usual_sizes,
     when_to_stop,
     trained_model,
     other_targets,
+    break_even,
     critical_batch_size,
+    law_of_steps,
     rules,
-    pay_back,
 )

@@ -19,9 +19,9 @@ from batchlab.words.terms import TERMS
 PURPOSES: dict[str, str] = {
     "pilot": N_("set the target"),
     "tune": N_("choose a learning rate"),
-    "value": N_("value the chosen rate on fresh seeds"),
+    "value": N_("measure the chosen rate on fresh seeds"),
     "verify": N_("verify against the reference"),
-    "cool_down": N_("see whether a rate that falls to zero at the end mends it"),
+    "cool_down": N_("try a rate that falls to zero at the end"),
 }
 # Batch size, learning rate, seed, and whether it had a cool-down.
 _Key = tuple[int, float, int, bool]
@@ -66,7 +66,7 @@ def candidates_table(advice: Advice) -> Table:
     rows = tuple(_candidate_row(advice, candidate) for candidate in advice.candidates)
     return Table(
         caption=text(
-            "Batch sizes in question, each at its own tuned learning rate ({figure})",
+            "Batch sizes in question, each at its tuned learning rate ({figure})",
             figure=words.figure_text,
         ),
         columns=(
@@ -81,7 +81,7 @@ def candidates_table(advice: Advice) -> Table:
             Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
             Column(key="relative", quantity="ratio", label=text("× best")),
             Column(key="relative_high", quantity="ratio", label=text("at most")),
-            Column(key="flat", quantity="", label=text("flat")),
+            Column(key="flat", quantity="", label=text("near best")),
         ),
         rows=rows,
     ).without_empty_columns()
@@ -121,7 +121,7 @@ def cost_table(advice: Advice, study: Study) -> Table:
             runs.setdefault(tried.purpose, {})[key] = tried
         seen.add(key)
     return Table(
-        caption=text("What was run; seconds of runs side by side are counted once for each"),
+        caption=text("What was run. Runs side by side each count their own seconds."),
         columns=(
             Column(key="purpose", quantity="", label=text("to")),
             Column(key="runs", quantity="n", label=text("training runs")),
@@ -147,7 +147,7 @@ def cost_table(advice: Advice, study: Study) -> Table:
 def tried_table(advice: Advice) -> Table:
     """Every training run, in the order they were asked."""
     return Table(
-        caption=text("Every training run, in the order they were asked"),
+        caption=text("Every training run, in order"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="learning_rate", quantity="learning_rate"),
@@ -193,7 +193,7 @@ def _sum_known(seconds: Mapping[_Key, float], found: Mapping[_Key, object]) -> f
 def steps_table(advice: Advice) -> Table:
     """What was done and why, in order."""
     return Table(
-        caption=text("What was done and why; seconds spent until then"),
+        caption=text("What was done and why, with the time spent until then"),
         columns=(
             Column(key="spent_s", quantity="train_s", label=text("after")),
             Column(key="did", quantity="", label=text("did")),

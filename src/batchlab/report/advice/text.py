@@ -37,12 +37,12 @@ _TOPICS = (
     "also fine",
     "where it ends",
     "gain",
-    "of it from the batch size",
+    "from the batch size alone",
     "when to stop",
-    "pay-back",
+    "break-even",
 )
 _SHORT = {
-    "of it from the batch size": N_("batch alone"),
+    "from the batch size alone": N_("batch alone"),
     "what would settle it": N_("to settle it"),
 }
 

@@ -49,10 +49,10 @@ class Told:
         """That what was asked is open."""
         return {
             "time": text(
-                "Still open: which batch size gives the least time to {target}.", target=self.target
+                "Still open: which batch size is the fastest to {target}.", target=self.target
             ),
             "samples": text(
-                "Still open: which batch size is the largest that needs few samples to {target}.",
+                "Still open: the largest batch size that needs few extra samples to {target}.",
                 target=self.target,
             ),
             "quality": text(
@@ -75,10 +75,10 @@ class Told:
         reference_s = self._training_s(self.advice.reference.batch_size, epochs)
         set_it = set_this(found, self.advice.reference)
         if own_s is None or reference_s is None:
-            return text("{set_this}: {ends}.", set_this=set_it, ends=_ends(endings))
+            return text("{set_this}. With that {ends}.", set_this=set_it, ends=_ends(endings))
         return text(
-            "{set_this}: {epochs:.3g} epochs take {own:train_s}, with your batch size "
-            "{reference:train_s}, and {ends}.",
+            "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of "
+            "{reference:train_s} with your batch size, and {ends}.",
             ends=_ends(endings),
             set_this=set_it,
             epochs=epochs,
@@ -123,14 +123,14 @@ class Told:
                 "{set_this} for the least time to {target}.", set_this=setting, target=self.target
             ),
             "samples": text(
-                "{set_this}: the largest that needs at most {near:percent} more samples than the "
-                "least to {target}.",
+                "{set_this}: the largest that gets to {target} with at most {near:percent} more "
+                "samples than the fewest.",
                 set_this=setting,
                 near=self.advice.delta,
                 target=self.target,
             ),
             "quality": text(
-                "{set_this} for the best validation {metric} within the fixed run.",
+                "{set_this} for the best validation {metric} in a run of fixed length.",
                 set_this=setting,
                 metric=self.workload.metrics[0].name,
             ),

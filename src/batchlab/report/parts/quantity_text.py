@@ -35,8 +35,9 @@ def quantity_text(name: str, value: float | str | None) -> str:
 
 
 def range_text(name: str, low: float, high: float) -> str:
-    """The range of a quantity over seeds, "0.961 to 0.972"."""
-    return text("{low} to {high}", low=quantity_text(name, low), high=quantity_text(name, high))
+    """The range of a quantity over seeds, "0.961 to 0.972"; one value where both read the same."""
+    from_, to = quantity_text(name, low), quantity_text(name, high)
+    return from_ if from_ == to else text("{low} to {high}", low=from_, high=to)
 
 
 def label_text(name: str) -> str:

@@ -283,8 +283,9 @@ def test_the_critical_batch_size_is_marked_only_where_it_is_known():
 
 
 def test_the_words_under_the_steps_say_whether_the_law_was_used():
-    assert any("fitted on log steps" in note for note in figures(ADVICE)["b"].notes)
-    assert any("was not used" in note for note in figures(cannot_tell_advice())["b"].notes)
+    assert any("a law fitted to the points" in note for note in figures(ADVICE)["b"].notes)
+    joined = figures(cannot_tell_advice())["b"].notes
+    assert any("the measured points, joined" in note for note in joined)
 
 
 def test_steps_draw_only_fresh_runs_at_the_tuned_rate():

@@ -169,23 +169,12 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     if laws is None or not laws.curve:
         yield text("No law was fitted.")
         return
-    p = laws.lack_of_fit.estimate
-    fit = ""
-    if p is not None:
-        fit = text(" (test of the fit against the scatter of the seeds: p = {p:.2g})", p=p)
     if laws.law_holds:
-        yield text(
-            "Line and band: the law S = S_min (1 + B_crit / B), fitted on log steps{fit}. "
-            "S_min {s_min}, E_min {e_min} samples.",
-            fit=fit,
-            s_min=estimate_text("steps_to_target", laws.s_min),
-            e_min=estimate_text("samples_to_target", laws.e_min),
-        )
+        yield text("Line and band: a law fitted to the points. It is told under For researchers.")
     else:
         yield text(
-            "Line and band: the measured points joined by a line that does not rise unless they "
-            "do beyond their scatter. The law S = S_min (1 + B_crit / B) was not used{fit}.",
-            fit=fit,
+            "Line and band: the measured points, joined. The line rises only where the points rise "
+            "by more than their scatter."
         )
 
 

@@ -27,10 +27,9 @@ def answer(told: Told) -> Sentence:
     if advice.verdict != "indifferent":
         return Sentence(topic=N_("answer"), text=with_a_capital(told.recommended))
     any_of_these = text(
-        "The batch size does not matter much here, {between}: {set_this}, which takes the least "
-        "memory.",
+        "The batch size hardly matters here: {between}. {set_this}. It takes the least memory.",
         between=_between(advice),
-        set_this=set_this(found, advice.reference),
+        set_this=with_a_capital(set_this(found, advice.reference)),
     )
     return Sentence(topic=N_("answer"), text=any_of_these)
 
@@ -42,23 +41,23 @@ def _best_so_far(told: Told) -> str:
     best = N_("Best so far: batch size {size} with learning rate {rate:rate} (not yet certain).")
     if is_same(found, told.advice.reference):
         best = N_(
-            "For now keep batch size {size} and learning rate {rate:rate}: nothing that was tried "
-            "is known to be better."
+            "For now keep batch size {size} and learning rate {rate:rate}: nothing else that was "
+            "tried is known to be better."
         )
     elif is_raced(told.advice):
         best = N_(
-            "Best so far: batch size {size} with learning rate {rate:rate}, by a few single runs "
-            "(not yet certain)."
+            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain, from "
+            "a few single runs)."
         )
     elif endings is not None and endings.is_likely_worse:
         best = N_(
-            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
-            "is faster seems to end worse."
+            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). "
+            "What is faster seems to end worse."
         )
     elif endings is not None and endings.is_unseen:
         best = N_(
-            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). What "
-            "may be faster was not trained to its end."
+            "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). "
+            "Others may be faster, but were not trained to the end."
         )
     return text(best, size=found.batch_size, rate=found.learning_rate)
 
@@ -107,10 +106,10 @@ def flat_set(told: Told) -> Sentence | None:
         return None
     near = near_text(advice)
     if len(advice.flat_set) == 1:
-        fine = text("No other batch size is sure (95 %) to be {near}.", near=near)
+        fine = text("No other batch size is proven to be {near} (95 %).", near=near)
     else:
         fine = text(
-            "Batch sizes {sizes}: {near} (95 %, all of them at once).",
+            "Batch sizes {sizes} are {near} (95 %, for all of them together).",
             sizes=listing([str(batch_size) for batch_size in advice.flat_set]),
             near=near,
         )
@@ -122,7 +121,7 @@ def _between(advice: Advice) -> str:
     if not advice.flat_set:
         return text("all are {near}", near=near)
     low, high = advice.flat_set[0], advice.flat_set[-1]
-    return text("from {low} to {high} all are {near}", low=low, high=high, near=near)
+    return text("{low} to {high} are all {near}", low=low, high=high, near=near)
 
 
 def _with_more(advice: Advice, more_s: float) -> dict[str, str]:

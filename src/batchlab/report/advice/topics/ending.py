@@ -31,8 +31,8 @@ def ending(told: Told) -> Sentence | None:
         )
     else:
         said = text(
-            "At a constant rate {worse}: at {metric} {end}, the better of yours at {other}. "
-            "With a rate that falls to zero over the last {part:percent} of {epochs:.3g} epochs "
+            "At a constant rate {worse}: at {metric} {end}, the better of yours at {other}. With "
+            "a rate that falls to zero over the last {part:percent} of {epochs:.3g} epochs, "
             "{cooled} ({trained}). {judged}",
             worse=text("it ends worse")
             if constant.verdict == "worse"
@@ -77,7 +77,7 @@ def trained_model(told: Told) -> Sentence | None:
     followed = (endings.recommended, endings.reference, endings.reference_tuned)
     if not any(end is not None and end.found and is_same(end, named) for end in followed):
         return None
-    kept = text("A whole training with it is kept: `batchlab weights` writes its model to a file.")
+    kept = text("A whole training with it was kept: `batchlab weights` writes its model to a file.")
     return Sentence(topic=N_("trained model"), text=kept)
 
 
@@ -108,14 +108,14 @@ def _judged(endings: Endings) -> str:
     if endings.compared_with == endings.recommended:
         if endings.recommended == endings.reference:
             return text("It is your own configuration.")
-        return text("No training of your configuration as it is came to its end.")
+        return text("No training of your configuration came to its end.")
     worst, margin = endings.difference.low, endings.margin
     if endings.verdict == "worse":
         return text("That is worse: {why}.", why=clause(endings.reason))
     if worst is None:
-        return text("That is too few to tell whether it ends as well.")
+        return text("These are too few trainings to tell whether it ends as well.")
     if worst >= 0 and endings.verdict == "no_worse":
-        return text("It ends at least as well, for sure (95 %).")
+        return text("It certainly ends at least as well (95 %).")
     mean = endings.compared_with.mean
     errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice.objective_words import objective_words, ratio_text
-from batchlab.report.advice.reason_clause import clause
+from batchlab.report.advice.reason_clause import clause, with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told, is_same
 from batchlab.report.parts.sentence import Sentence
@@ -21,9 +21,8 @@ def gain(told: Told) -> Sentence | None:
     if is_same(advice.recommendation, advice.reference):
         return Sentence(topic=N_("gain"), text=reference_words(advice).nothing_to_gain)
     against = text(
-        "Against the recommendation {configuration} (batch size {size}, learning rate {rate:rate}) "
-        "{compared}{missed}.",
-        configuration=reference_words(advice).configuration,
+        "{configuration} (batch size {size}, learning rate {rate:rate}) {compared}{missed}.",
+        configuration=with_a_capital(reference_words(advice).configuration),
         size=advice.reference.batch_size,
         rate=advice.reference.learning_rate,
         compared=_compared(advice, advice.gain),
@@ -39,8 +38,8 @@ def _by_single_runs(told: Told) -> Sentence | None:
     if advice.provisional is None or seen.estimate is None:
         return None
     said = text(
-        "In single runs {configuration} {takes} (95 %: {interval}, going by how far such figures "
-        "were off on recorded trainings).",
+        "In single runs {configuration} {takes} (95 %: {interval}). The interval comes from how "
+        "far such runs were off on recorded trainings.",
         configuration=reference_words(advice).configuration,
         takes=objective_words(advice).takes_text(ratio_text(seen.estimate)),
         interval=_ratio_interval(seen),
@@ -51,15 +50,15 @@ def _by_single_runs(told: Told) -> Sentence | None:
 def gain_from_batch_size(told: Told) -> Sentence | None:
     """How much of the gain is the batch size's: the reference batch size is tuned as well."""
     advice = told.advice
-    topic = N_("of it from the batch size")
+    topic = N_("from the batch size alone")
     if advice.recommendation is None or is_same(advice.recommendation, advice.reference):
         return None
     if told.same_batch_size:
-        nothing = text("None: the batch size stays as it is, only other settings change.")
+        nothing = text("None: the batch size stays, only other settings change.")
         return Sentence(topic=topic, text=nothing)
     tuned = advice.reference_tuned
     against = text(
-        "Batch size {size} at its own tuned learning rate{rate} {compared}{whose}.",
+        "Batch size {size} at its tuned learning rate{rate} {compared}.{whose}",
         size=advice.reference.batch_size,
         rate="" if tuned is None else text(" ({rate:rate})", rate=tuned.learning_rate),
         compared=_compared(advice, advice.gain_from_batch_size),
@@ -68,7 +67,7 @@ def gain_from_batch_size(told: Told) -> Sentence | None:
     return Sentence(topic=topic, text=against)
 
 
-def pay_back(told: Told) -> Sentence | None:
+def break_even(told: Told) -> Sentence | None:
     """What the study cost against what it saves in each run."""
     advice = told.advice
     if advice.recommendation is None or advice.recommendation.cool_down:
@@ -76,29 +75,30 @@ def pay_back(told: Told) -> Sentence | None:
     spent_s = advice.spent_s
     if advice.pay_back_runs is not None and advice.pay_back_runs > 1:
         earned = text(
-            "It breaks even after about {runs:two_digits} full training runs (the study took "
+            "Breaks even after about {runs:two_digits} trainings (the study took "
             "{spent_s:train_s}).",
             spent_s=spent_s,
             runs=advice.pay_back_runs,
         )
     elif advice.pay_back_runs is not None:
         earned = text(
-            "It breaks even after about one full training run (the study took {spent_s:train_s}).",
+            "Breaks even after about one training (the study took {spent_s:train_s}).",
             spent_s=spent_s,
         )
     elif advice.objective != "time":
         return None
     elif advice.gain.low is not None and advice.gain.low > 1:
         earned = text(
-            "The study took {spent_s:train_s}; after how many runs it breaks even is not known.",
+            "The study took {spent_s:train_s}. After how many trainings it breaks even is not "
+            "known.",
             spent_s=spent_s,
         )
     else:
         earned = text(
-            "The study took {spent_s:train_s} and found nothing that saves time for sure.",
+            "The study took {spent_s:train_s} and found nothing that surely saves time.",
             spent_s=spent_s,
         )
-    return Sentence(topic=N_("pay-back"), text=earned)
+    return Sentence(topic=N_("break-even"), text=earned)
 
 
 def _compared(advice: Advice, ratio: Estimate) -> str:
@@ -107,10 +107,12 @@ def _compared(advice: Advice, ratio: Estimate) -> str:
     if ratio.estimate is None and ratio.low is not None:
         return words.takes_text(text("at least {ratio:times}", ratio=ratio.low))
     if ratio.estimate is None:
-        return text("can't be told: {why}", why=clause(ratio.reason) or text("it was not measured"))
+        return text(
+            "can't be compared: {why}", why=clause(ratio.reason) or text("it was not measured")
+        )
     value = words.takes_text(ratio_text(ratio.estimate))
     if ratio.low is None and ratio.high is None:
-        return text("{takes}, without an interval, so it may be chance", takes=value)
+        return text("{takes} (no interval, so it may be chance)", takes=value)
     interval = plural(
         "(95 %: {interval}, {n} seed)",
         "(95 %: {interval}, {n} seeds)",
@@ -122,7 +124,7 @@ def _compared(advice: Advice, ratio: Estimate) -> str:
     if ratio.high is not None and ratio.high < 1:
         only = words.takes_text(text("only {ratio:times}", ratio=ratio.estimate))
         return text("{takes} {interval}: it did better", takes=only, interval=interval)
-    return text("{takes} {interval}, which may be no difference", takes=value, interval=interval)
+    return text("{takes} {interval}; there may be no difference", takes=value, interval=interval)
 
 
 def _ratio_interval(ratio: Estimate) -> str:
@@ -130,7 +132,8 @@ def _ratio_interval(ratio: Estimate) -> str:
         return text("at most {ratio:times}", ratio=ratio.high)
     if ratio.high is None and ratio.low is not None:
         return text("at least {ratio:times}", ratio=ratio.low)
-    return text("{low:times} to {high:times}", low=ratio.low or 0.0, high=ratio.high or 0.0)
+    low, high = ratio_text(ratio.low or 0.0), ratio_text(ratio.high or 0.0)
+    return low if low == high else text("{low} to {high}", low=low, high=high)
 
 
 def _missed(advice: Advice) -> str:
@@ -151,6 +154,6 @@ def _whose(advice: Advice) -> str:
         return ""
     if part.low is not None and part.low > 1:
         if part.high is None or whole.low <= part.high:
-            return text("; the batch size alone gains this much")
-        return text("; the batch size alone gains this much, the learning rate the rest")
-    return text("; what is gained for certain comes from the learning rate")
+            return text(" The batch size alone gains this much.")
+        return text(" The batch size alone gains this much, the learning rate the rest.")
+    return text(" The part of the gain that is certain comes from the learning rate.")

@@ -1,4 +1,4 @@
-"""The laws: the critical batch size, and what the scaling rules would have set."""
+"""The laws: the critical batch size, the law of the steps, and what scaling rules would set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def critical_batch_size(told: Told) -> Sentence | None:
         )
         if exponent.estimate is not None:
             untold += " " + text(
-                "The exponent of the more general law is {exponent}; 1 would be this law.",
+                "In the more general law the exponent is {exponent}; in this law it is 1.",
                 exponent=estimate_text("ratio", exponent),
             )
         return Sentence(topic=N_("critical batch size"), text=untold, verdict="cannot_tell")
@@ -48,6 +48,27 @@ def critical_batch_size(told: Told) -> Sentence | None:
             exponent=estimate_text("ratio", exponent),
         )
     return Sentence(topic=N_("critical batch size"), text=known)
+
+
+def law_of_steps(told: Told) -> Sentence | None:
+    """The law that the steps were fitted with, or that it was not used; None: there was no fit."""
+    laws = told.advice.laws
+    if laws is None or not laws.curve:
+        return None
+    if laws.law_holds:
+        parts = [
+            text("The steps were fitted with S = S_min (1 + B_crit / B), on log steps."),
+            text("S_min: {s_min}.", s_min=estimate_text("steps_to_target", laws.s_min)),
+            text(
+                "E_min in examples: {e_min}.", e_min=estimate_text("samples_to_target", laws.e_min)
+            ),
+        ]
+    else:
+        parts = [text("The law S = S_min (1 + B_crit / B) was not used.")]
+    p = laws.lack_of_fit.estimate
+    if p is not None:
+        parts.append(text("Its test against the scatter of the seeds gives p = {p:.2g}.", p=p))
+    return Sentence(topic=N_("law of the steps"), text=" ".join(parts))
 
 
 def _without_bound(reason: Reason) -> str:
@@ -74,7 +95,7 @@ def rules(told: Told) -> Sentence | None:
         for rule, rate in candidate.rule_learning_rates
     ]
     would = text(
-        "From the tuned rate at batch size {size} the scaling rules would have set: {rates}.",
+        "From the tuned rate of batch size {size} the scaling rules would set: {rates}.",
         size=told.advice.reference.batch_size,
         rates=", ".join(parts),
     )

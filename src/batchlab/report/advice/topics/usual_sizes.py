@@ -1,4 +1,4 @@
-"""The habit: how good the batch sizes that people take without measuring are here."""
+"""The usual sizes: how good the batch sizes that people take without measuring are here."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
-from batchlab.report.advice.rows import HABIT
+from batchlab.report.advice.rows import USUAL_SIZES
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.words.catalogue import listing, plural, text
 from batchlab.words.message import N_
 
 
-def habit(told: Told) -> Sentence | None:
+def usual_sizes(told: Told) -> Sentence | None:
     """How good the sizes that people take without measuring are here, each tuned."""
     advice = told.advice
-    valued = [c for c in advice.candidates if c.batch_size in HABIT]
+    valued = [c for c in advice.candidates if c.batch_size in USUAL_SIZES]
     limit = 1 + advice.delta
     good = [c for c in valued if c.in_flat_set]
     others = [c for c in valued if c not in good]
@@ -28,24 +28,28 @@ def habit(told: Told) -> Sentence | None:
     open_ones = [c for c in valued if c not in settled]
     if not settled:
         said = text(
-            "Whether one of the usual {sizes} is near the best can't be told.",
+            "It is open whether any of the usual {sizes} is near the best.",
             sizes=_sizes(open_ones),
         )
-        return Sentence(topic=N_("habit"), text=said, verdict="cannot_tell")
+        return Sentence(topic=N_("usual sizes"), text=said, verdict="cannot_tell")
     parts = []
     if good:
-        parts.append(_of_sizes("{sizes} is {near}", "{sizes} are {near}", good, near_text(advice)))
+        parts.append(
+            _of_sizes(N_("{sizes} is {near}"), N_("{sizes} are {near}"), good, near_text(advice))
+        )
     if worse:
-        parts.append(_habit_is_worse(advice, worse))
+        parts.append(_of_worse(advice, worse))
     if open_ones:
-        parts.append(text("for {sizes} that can't be told", sizes=_sizes(open_ones)))
+        parts.append(
+            _of_sizes(N_("{sizes} is still open"), N_("{sizes} are still open"), open_ones)
+        )
     parts += _untrained(valued, [candidate for candidate, _ in worse])
     verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
-    habitual = text(
-        "The usual 16, 32, 64 and 128, each at its own tuned learning rate: {parts}.",
+    each = text(
+        "The usual sizes, each at its tuned learning rate: {parts}.",
         parts="; ".join(parts),
     )
-    return Sentence(topic=N_("habit"), text=habitual, verdict=verdict)
+    return Sentence(topic=N_("usual sizes"), text=each, verdict=verdict)
 
 
 def _at_least(advice: Advice, candidate: Candidate) -> float:
@@ -60,7 +64,7 @@ def _at_least(advice: Advice, candidate: Candidate) -> float:
     return low
 
 
-def _habit_is_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str:
+def _of_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str:
     at_least = text("at least {ratios}", ratios=listing([ratio_text(low) for _, low in worse]))
     return text(
         "with {sizes} it {takes} as with the best",
@@ -70,20 +74,20 @@ def _habit_is_worse(advice: Advice, worse: list[tuple[Candidate, float]]) -> str
 
 
 def _untrained(valued: list[Candidate], worse: list[Candidate]) -> Iterator[str]:
-    """Where what is known of a habit comes from, if it was not trained itself."""
+    """Where what is known of a usual size comes from, if it was not trained itself."""
     untrained = [c for c in valued if c.learning_rate is None]
     off_the_curve = [c for c in untrained if c.relative.estimate is not None]
     if off_the_curve:
         yield _of_sizes(
-            "{sizes} was not trained: this is read off the fitted curve",
-            "{sizes} were not trained: this is read off the fitted curve",
+            N_("{sizes} was not trained: this is read off the fitted curve"),
+            N_("{sizes} were not trained: this is read off the fitted curve"),
             off_the_curve,
         )
     bounded = [c for c in worse if c in untrained and c not in off_the_curve]
     if bounded:
         yield _of_sizes(
-            "{sizes} has no run that met the target, only this bound",
-            "{sizes} have no run that met the target, only this bound",
+            N_("no run of {sizes} met the target, so only this bound is known"),
+            N_("no run of {sizes} met the target, so only these bounds are known"),
             bounded,
         )
 
