@@ -239,8 +239,8 @@ MESSAGES: dict[str, Message] = {
         "{rate:.3g} (the rule {rule}) stands in for it"
     ),
     "profile_from_elsewhere": N_(
-        "step times and memory are those of {there} (the profile given, of {created_at:moment}). Steps "
-        "were counted here, on {here}, and nothing was verified there"
+        "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
+        "Steps were counted here, on {here}, and nothing was verified there"
     ),
     "profile_of_another_version": N_(
         "the profile given is of another version of this workload, with other source, settings or "

@@ -1,0 +1,56 @@
+"""Made-up pages: every kind of advice and three kinds of sweeps, to be opened in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import KINDS, advice_study
+
+from batchlab.advice.advice import Advice
+from batchlab.records.study import Study
+from batchlab.records.trial import Status
+from batchlab.report.advice.html import render_advice_html
+from batchlab.report.sweep.html import html_page
+
+
+def _seeds_and_full_batch() -> Study:
+    return made_up_study(batch_sizes=(64, 256, 1024, 4096), seeds=3, epochs=8)
+
+
+def _rates_and_bad_ends() -> Study:
+    return made_up_study(
+        batch_sizes=(64, 256, 1024, 4096),
+        learning_rates=(0.01, 0.1),
+        seeds=2,
+        epochs=8,
+        endings={
+            (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
+            (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
+        },
+    )
+
+
+def _one_seed_of_one_size() -> Study:
+    return made_up_study(batch_sizes=(64,), seeds=1, epochs=6, n_test=0)
+
+
+SWEEPS: dict[str, Callable[[], Study]] = {
+    "sweep-seeds": _seeds_and_full_batch,
+    "sweep-rates": _rates_and_bad_ends,
+    "sweep-one-seed": _one_seed_of_one_size,
+}
+PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS)
+
+
+def write_page(name: str, path: Path) -> None:
+    """Write the page called `name`, one of `PAGES`."""
+    path.write_text(_rendered(name), encoding="utf-8")
+
+
+def _rendered(name: str) -> str:
+    if name in SWEEPS:
+        return html_page(SWEEPS[name]())
+    advice: Advice = KINDS[name.removeprefix("advice-")]()
+    return render_advice_html(advice, advice_study(advice), None)
