@@ -173,7 +173,7 @@ def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
             text("{size} in micro-batches of {micro}", size=c.batch_size, micro=c.micro_batch_size)
             for c in split
         )
-        yield text("Measured with gradient accumulation, so below the law: {sizes}.", sizes=named)
+        yield text("Measured in micro-batches, so below the law: {sizes}.", sizes=named)
 
 
 def _table(advice: Advice) -> Table:
