@@ -16,4 +16,4 @@ def test_a_batch_size_without_a_bound_is_told_and_kept_in_a_store():
     why = _bounds_of(decision(relative=(1.0, 1.0), high=(1.3, math.inf)))
 
     assert reason_kept(kept_reason(why)) == why
-    assert reason_text(why) == "near the best: 64 (at most x1.30), 128 (no bound yet)"
+    assert reason_text(why) == "near the best: 64 (at most 1.30 times), 128 (no bound yet)"

@@ -101,7 +101,7 @@ def test_a_batch_that_was_not_reached_says_why() -> None:
     _, large = options_of(profile, [64, 128], trial=TRIAL)
 
     assert not large.runs
-    assert "budget" in reason_text(large.note)
+    assert "the time for that had ended" in reason_text(large.note)
 
 
 def test_beyond_what_fits_nothing_is_interpolated() -> None:

@@ -200,7 +200,7 @@ def test_the_advice_is_the_advisors_with_the_whole_budget_and_the_caveats_of_the
     assert reason_text(advice.reason) == "it was asked"
     assert advice.budget_s == BUDGET_S
     assert reason_text(advice.caveats[0]) == "the advisor's own"
-    assert any("constant learning rate" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("learning rate was constant" in reason_text(caveat) for caveat in advice.caveats)
 
 
 @pytest.mark.slow

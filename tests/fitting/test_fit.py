@@ -219,14 +219,17 @@ def test_the_text_says_how_far_the_runs_lie_from_each_law(command) -> None:  # t
     _, out, _ = command(table)
 
     words = " ".join(out.split())
-    assert "of the runs from each law: 1.12 % from S_min (1 + B_crit/B), 1.2 % from S_min" in words
+    assert (
+        "of the runs from each law (standard deviation): 1.12 % from S_min (1 + B_crit/B), "
+        "1.2 % from S_min" in words
+    )
 
 
 def test_the_text_of_three_batch_sizes_says_why_there_is_no_exponent(command) -> None:  # type: ignore[no-untyped-def]
     _, out, _ = command(rows()[:3])
 
     words = " ".join(out.split())
-    assert "(the law has 1): can't be told: an exponent beside S_min and B_crit needs at" in words
+    assert "(the law has 1): can't be told: an exponent needs at least 4 different" in words
     assert "from each law" not in words
 
 

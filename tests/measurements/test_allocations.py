@@ -138,7 +138,7 @@ def test_a_step_that_needs_values_is_told_and_not_guessed(loss: Any) -> None:
     steps = recorded_steps(workload, small_trial(workload, batch_size=8), NONE)
 
     assert isinstance(steps, Reason)
-    assert "needs to know values that only computing gives" in reason_text(steps)
+    assert "uses values that only computing gives" in reason_text(steps)
 
 
 def test_an_error_of_the_users_own_is_not_told_as_a_lack_of_values() -> None:

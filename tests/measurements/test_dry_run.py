@@ -163,4 +163,4 @@ def test_a_model_that_does_not_do_the_same_in_every_step_is_told() -> None:
     (found,) = dry(wide(Skipping), 8)
 
     assert isinstance(found, Reason)
-    assert "not every training step does the same" in reason_text(found)
+    assert "training steps differ from each other" in reason_text(found)

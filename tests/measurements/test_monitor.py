@@ -263,7 +263,7 @@ def test_a_model_without_known_layers_says_so() -> None:
     )
 
     assert monitor is not None
-    assert "no layer of the model is one whose noise can be seen" in str(monitor)
+    assert "the model has no layer whose noise can be seen" in str(monitor)
     assert monitor.reading.gradient_norm is not None
 
 
@@ -272,7 +272,9 @@ def test_too_early_it_says_how_many_steps_it_has_seen() -> None:
 
     assert monitor is not None
     assert monitor.reading.seen_fraction == 1
-    assert "Step 51: 2 steps were measured so far, one in 50; three are needed." in str(monitor)
+    assert "Step 51: only 2 steps were measured so far, one in 50; three are needed." in str(
+        monitor
+    )
 
 
 @pytest.mark.usefixtures("every_step")

@@ -96,7 +96,7 @@ def test_its_arithmetic_does_not_grow_with_the_run() -> None:
             True,
             4,
             (
-                "each step accumulates 3 micro-batches of at most 4; layers that normalize over "
+                "each step adds up 3 micro-batches of at most 4; layers that normalize over "
                 "the batch see the micro-batch",
             ),
         ),

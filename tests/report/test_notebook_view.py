@@ -82,7 +82,7 @@ def test_an_advice_is_shown_with_its_verdict_and_what_to_set() -> None:
     assert f"Recommended: batch size {found.batch_size}, learning rate" in words
     assert f"learning rate {found.learning_rate:g}" in words
     assert "within 10 % of the best: 512 and 1024" in words
-    assert "Gain over your configuration, on fresh seeds (ratio): 10.4 (95 %:" in words
+    assert "Gain over yours, on fresh seeds (as a ratio): 10.4 (95 %:" in words
     assert "time to target" in words
     assert all(reason_text(caveat).rstrip(".")[1:] in words for caveat in advice.caveats)
 

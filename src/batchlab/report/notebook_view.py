@@ -125,7 +125,7 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
         )
     if advice.gain.estimate is not None or advice.gain.low is not None:
         yield text(
-            "Gain over your configuration, on fresh seeds (ratio): {gain}.",
+            "Gain over yours, on fresh seeds (as a ratio): {gain}.",
             gain=estimate_text("ratio", advice.gain),
         )
     if advice.missing is not None and advice.missing != advice.reason:

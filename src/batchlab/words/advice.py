@@ -119,7 +119,7 @@ MESSAGES: dict[str, Message] = {
     "reference_cannot_run": N_("the reference batch size {size} does not run: {why}"),
     "none_met_on_fresh_seed": N_("no batch size met the target on a fresh seed"),
     "budget_ended_before_reference": N_(
-        "the budget ended before your configuration had been trained once"
+        "the budget ended before your own settings had been trained once"
     ),
     "reference_ruled_out": N_("at the reference batch size {size} {why}"),
     "pilot_stopped": N_("a run of your own configuration failed: {why}"),
@@ -258,7 +258,7 @@ MESSAGES: dict[str, Message] = {
         "Accumulation does not undo that"
     ),
     "model_has_batch_norm": N_(
-        "the model has BatchNorm, which normalizes over the micro-batch: another batch size "
-        "trains another function. Accumulation does not undo that"
+        "the model has BatchNorm, which takes its mean from the micro-batch: at another batch "
+        "size you train another function. Accumulation does not undo that"
     ),
 }

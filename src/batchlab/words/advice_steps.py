@@ -11,7 +11,9 @@ MESSAGES: dict[str, Message] = {
     "pilot_at_other_rates": N_("pilot at other rates"),
     "nothing_learned_at": N_("nothing was learned at {rate:.3g}"),
     "target_set": N_("target: {metric} {value:.4g}"),
-    "pilot_was_cut": N_("the budget cut the first run after {epochs:.3g} of {planned:.3g} epochs"),
+    "pilot_was_cut": N_(
+        "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
+    ),
     "pilot_without_plateau": N_("the first run was not seen to reach a plateau: {why}"),
     "ends_at_plateau": N_(
         "as well as the reference ends, within {margin:.2g}: its plateau is {level:.4g} (mean of "

@@ -7,115 +7,113 @@ from batchlab.words.message import N_, Message
 MESSAGES: dict[str, Message] = {
     # The law of steps to target.
     "two_sizes_always_fit": N_(
-        "a law of two parameters passes through two batch sizes; give at least three at which "
-        "every run reached the target"
+        "two batch sizes always fit a law of two parameters; give at least three at which every "
+        "run reached the target"
     ),
     "no_seeds_repeated": N_(
-        "no batch size was run with more than one seed, so what the seeds' scatter explains is "
-        "not known; give two or more seeds"
+        "no batch size was run with more than one seed, so how far seeds scatter is not known; "
+        "give two or more seeds"
     ),
     "target_never_always_reached": N_(
-        "no batch size was left at which every run reached the target"
+        "there is no batch size at which every run reached the target"
     ),
     "steps_not_measured": N_(
-        "steps at batch size {at:.6g}: measured from {smallest} to {largest}, and without a law "
-        "nothing is known beyond; measure there"
+        "steps at batch size {at:.6g} are not known: they were measured from {smallest} to "
+        "{largest}, and no law leads beyond; measure there"
     ),
     "law_does_not_hold": N_(
-        "the law S_min (1 + B_crit/B) does not hold here (lack of fit: p = {p_value:.2g}); its "
-        "exponent would be {exponent:.2f} ({low} to {high}); use the measured points"
+        "the law S_min (1 + B_crit/B) does not hold here (p = {p_value:.2g}). Its exponent would "
+        "be {exponent:.2f} ({low} to {high}); use the measured points"
     ),
     "bound": N_("{value:.2f}"),
     "no_bound": N_("unknown"),
     "s_min_not_told": N_(
-        "S_min cannot be told from 0: no levelling off up to batch size {largest:.6g}; larger "
-        "batch sizes would tell"
+        "S_min may be 0: the steps do not level off up to batch size {largest:.6g}; larger batch "
+        "sizes would tell"
     ),
     "e_min_not_told": N_(
-        "E_min cannot be told from 0: no fall of the steps from batch size {smallest:.6g} on; "
-        "smaller batch sizes would tell"
+        "E_min may be 0: the steps do not fall from batch size {smallest:.6g} on; smaller batch "
+        "sizes would tell"
     ),
     "steps_scatter": N_(
-        "the steps between batch size {smallest:.6g} and {largest:.6g} scatter too much to tell "
+        "the steps from batch size {smallest:.6g} to {largest:.6g} scatter too much to tell "
         "whether they fall; more seeds or a wider range would tell"
     ),
     "b_crit_beyond_largest": N_(
-        "the estimate of B_crit lies beyond the largest measured batch size, {largest:.6g}: it is "
-        "at least {low:.4g}; larger batch sizes would tell"
+        "the estimate lies beyond the largest measured batch size, {largest:.6g}, so B_crit is at "
+        "least {low:.4g}; larger batch sizes would tell"
     ),
     "b_crit_below_smallest": N_(
-        "the estimate of B_crit lies below the smallest measured batch size, {smallest:.6g}: it is "
+        "the estimate lies below the smallest measured batch size, {smallest:.6g}, so B_crit is "
         "at most {high:.4g}; smaller batch sizes would tell"
     ),
-    "exponent_needs_four": N_(
-        "an exponent beside S_min and B_crit needs at least 4 distinct batch sizes, given {n}"
-    ),
+    "exponent_needs_four": N_("an exponent needs at least 4 different batch sizes, given {n}"),
     "no_law_fitted": N_("no law was fitted; use the measured points"),
     "samples_do_not_grow": N_(
-        "the samples to target do not grow up to batch size {largest}: at least {low:.4g}; larger "
-        "batch sizes would tell"
+        "the samples to the target do not grow up to batch size {largest}, so it is at least "
+        "{low:.4g}; larger batch sizes would tell"
     ),
     # The laws of step time and memory, and power laws.
     "step_time_never_flat": N_(
-        "the time of a step grows from batch size {smallest} on, so what a step takes without "
-        "examples cannot be told from 0; smaller batch sizes would tell"
+        "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "
+        "smaller batch sizes would tell"
     ),
     "step_time_flat": N_(
-        "the time of a step is flat up to batch size {largest}, so what an example takes cannot be "
-        "told from 0; larger batch sizes would tell"
+        "step time is flat up to batch size {largest}, so the time of one example may be 0; "
+        "larger batch sizes would tell"
     ),
     "step_times_scatter": N_(
-        "the step times between batch size {smallest} and {largest} scatter too much to tell where "
-        "they begin to grow; a quieter machine or a wider range would tell"
+        "step times from batch size {smallest} to {largest} scatter too much to tell where they "
+        "begin to grow; a quieter machine or a wider range would tell"
     ),
     "knee_beyond_largest": N_(
-        "the estimate of the knee lies beyond the largest measured batch size, {largest}: it is at "
+        "the estimate lies beyond the largest measured batch size, {largest}, so the knee is at "
         "least {low:.4g}; larger batch sizes would tell"
     ),
     "knee_below_smallest": N_(
-        "the estimate of the knee lies below the smallest measured batch size, {smallest}: it is "
-        "at most {high:.4g}; smaller batch sizes would tell"
+        "the estimate lies below the smallest measured batch size, {smallest}, so the knee is at "
+        "most {high:.4g}; smaller batch sizes would tell"
     ),
     "memory_at_too_few": N_(
-        "peaks at {n} batch sizes; a line needs two, and three for an interval: profile more"
+        "only {n} batch sizes have a peak; a line needs two, and three for an interval: profile "
+        "more"
     ),
     "power_law_needs_two": N_(
-        "{n} points at fewer than 2 distinct values; a power law needs 2, and 3 for bounds"
+        "{n} points at fewer than 2 different values; a power law needs 2, and 3 for bounds"
     ),
     # Means.
     "no_trial_ended_well": N_("no trial ended well; run one that does"),
     # The gradient noise scale.
     "gradient_lost_in_noise": N_(
-        "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} to "
-        "{high:.3g}); about {n_needed} examples would tell"
+        "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} "
+        "to {high:.3g}); about {n_needed} examples would tell"
     ),
     "gradient_lost_in_batches": N_(
-        "the gradient is lost in the noise of {n} batches; more of them would tell"
+        "the gradient is lost in the noise of {n} batches; more batches would tell"
     ),
     "gradient_not_finite": N_(
-        "the gradient holds values that are not finite; lower the learning rate or look at the loss"
+        "the gradient has values that are not finite; lower the learning rate or look at the loss"
     ),
     "loss_not_finite": N_("the loss was not finite after step {step}"),
     "noise_out_of_time": N_("the budget ended before step {step} was measured"),
     # Plateaus.
-    "no_level_after_bad_end": N_("the trial ended as {status:term}: there is no level to reach"),
+    "no_level_after_bad_end": N_("the trial ended as {status:term}, so there is no level to reach"),
     "no_validation_at_epoch_end": N_(
-        "no validation {metric} at an epoch's end: a plateau is judged on validation data; train "
+        "there is no validation {metric} at an epoch's end, and a plateau is judged on it; train "
         "with a validation set and for whole epochs"
     ),
     "flat_as_untrained": N_(
-        "validation {metric} is flat, but only {gained:.3g} better than the untrained model's: "
-        "training may not have begun to work; a higher learning rate or more epochs would tell"
+        "validation {metric} is flat, but only {gained:.3g} better than that of the untrained "
+        "model. Training may not have begun to work; try a higher learning rate or more epochs"
     ),
-    "curve_too_short": N_(
-        "{n} points are too few: a level, a rise, a rate and the noise need at least {needed} "
-        "epochs"
+    "curve_too_short": N_("{n} points are too few: at least {needed} epochs are needed"),
+    "curve_has_turned": N_("the curve got worse again, so no fitted law can describe it"),
+    "worse_since_best": N_(
+        "best near epoch {epoch}, and since then worse by more than {delta:.3g}"
     ),
-    "curve_has_turned": N_("the curve got worse again, which no fitted law can describe"),
-    "worse_since_best": N_("best near epoch {epoch} and worse by more than {delta:.3g} since"),
     "epochs_to_bring": N_(
-        "{horizon} more epochs are expected to bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}) "
-        "against delta = {delta:.3g}"
+        "{horizon} more epochs should bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}), where "
+        "{delta:.3g} would count"
     ),
     "plateau_reached": N_("reached at epoch {epoch}: {expected}"),
     "plateau_not_yet": N_("not yet: {expected}"),

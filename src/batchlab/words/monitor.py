@@ -6,20 +6,22 @@ from batchlab.words.message import N_, Message
 
 MESSAGES: dict[str, Message] = {
     "monitor_sees_no_layer": N_(
-        "no layer of the model is one whose noise can be seen (Linear, Conv2d, Embedding, "
-        "LayerNorm, each used once); batchlab noise measures any model"
+        "the model has no layer whose noise can be seen (Linear, Conv2d, Embedding, LayerNorm, "
+        "each used once); batchlab noise measures any model"
     ),
-    "monitor_too_early": N_("{n} steps were measured so far, one in {every}; three are needed"),
+    "monitor_too_early": N_(
+        "only {n} steps were measured so far, one in {every}; three are needed"
+    ),
     "mostly_noise": N_(
         "each step is mostly noise: the noise scale is above {low:critical_batch_size}, the batch "
-        "size {size}; a larger batch would cost few extra examples"
+        "size is {size}. A larger batch would cost few extra examples"
     ),
     "some_noise": N_(
-        "the noise scale is {scale:critical_batch_size}, the batch size {size}: steps are part "
-        "signal, part noise"
+        "steps are part signal, part noise: the noise scale is {scale:critical_batch_size}, the "
+        "batch size is {size}"
     ),
     "hardly_noise": N_(
         "the gradient has hardly any noise: the noise scale is below {high:critical_batch_size}, "
-        "the batch size {size}; a smaller batch would need hardly more steps"
+        "the batch size is {size}. A smaller batch would need hardly more steps"
     ),
 }

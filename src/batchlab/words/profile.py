@@ -12,23 +12,25 @@ MESSAGES: dict[str, Message] = {
         "batch size {size} lies outside the measured {smallest} to {largest}; profile it"
     ),
     "beyond_memory_limit": N_(
-        "its peak of {peak_bytes:limit_bytes} is above the memory limit of "
-        "{limit_bytes:limit_bytes}; use a smaller micro-batch or batch size"
+        "it needs {peak_bytes:limit_bytes}, the memory limit is {limit_bytes:limit_bytes}; use a "
+        "smaller micro-batch or batch size"
     ),
     # Why a batch size has no predicted memory.
     "no_dry_run": N_("batch size {size} had no dry run; name it in --batch-sizes"),
     "no_peak_measured": N_("no batch size has both a dry run and a measured peak"),
-    "dry_run_needs_cpu": N_("memory is predicted on the CPU alone, not on {device}"),
+    "dry_run_needs_cpu": N_("memory is predicted only for the CPU, not for {device}"),
     "heap_not_told": N_(
-        "the C library does not tell what it holds: it is no glibc 2.33 or newer, or another "
+        "the C library does not tell how much it holds: it is not glibc 2.33 or newer, or another "
         "allocator stands in for it (LD_PRELOAD)"
     ),
     "step_needs_values": N_(
-        "the training step needs to know values that only computing gives ({error}: {text})"
+        "the training step uses values that only computing gives ({error}: {text})"
     ),
-    "step_not_followed": N_("the step cannot be followed without computing it ({error}: {text})"),
+    "step_not_followed": N_(
+        "the training step cannot be followed without computing it ({error}: {text})"
+    ),
     "steps_differ": N_(
-        "not every training step does the same, or PyTorch does not know what it makes without "
+        "training steps differ from each other, or PyTorch cannot tell what one makes without "
         "running it ({text})"
     ),
 }

@@ -15,8 +15,8 @@ MESSAGES: dict[str, Message] = {
         "the loss of step {step} is infinite or near it; try a smaller learning rate"
     ),
     "losses_far_above_untrained": N_(
-        "the loss at the last {n} evaluations was {seen}, more than {factor:.6g} times the "
-        "untrained model's {first:.3g}; try a smaller learning rate"
+        "the loss at the last {n} evaluations was {seen}, more than {factor:.6g} times that of "
+        "the untrained model, {first:.3g}; try a smaller learning rate"
     ),
     "loss_seen": N_("{loss:.3g}"),
     "loss_seen_not_finite": N_("not finite"),
@@ -27,7 +27,7 @@ MESSAGES: dict[str, Message] = {
         "the kernel ended the process because memory ran out; use a smaller micro-batch or batch "
         "size"
     ),
-    "ended_by_signal": N_("the process was ended by {signal}"),
+    "ended_by_signal": N_("{signal} ended the process"),
     "ended_without_a_word": N_("the process ended without a message, exit code {exit_code}"),
     "not_ended_in_time": N_("it had not ended after {timeout_s:.0f} s"),
     # What the engine says.
@@ -35,8 +35,8 @@ MESSAGES: dict[str, Message] = {
     "recorded_until": N_("recorded until step {step}"),
     "ended_badly_when_recorded": N_("{status:term} at step {step} when it was recorded"),
     "recorded_with_fewer_seeds": N_(
-        "batch size {size} at learning rate {rate:.6g} was recorded with fewer seeds: it is far "
-        "from the best rate"
+        "batch size {size} at learning rate {rate:rate} was recorded with fewer seeds, because it "
+        "is far from the best rate"
     ),
     # Notes on the batches.
     "examples_left_out": N_(
@@ -44,7 +44,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "last_batch_smaller": N_("the last batch of every epoch has {rest} examples"),
     "steps_accumulate": N_(
-        "each step accumulates {passes} micro-batches of at most {size}; layers that normalize "
-        "over the batch see the micro-batch"
+        "each step adds up {passes} micro-batches of at most {size}; layers that normalize over "
+        "the batch see the micro-batch"
     ),
 }

@@ -25,14 +25,14 @@ def found(*findings: Finding, in_double: bool = True, rounding: float | None = N
 def test_nothing_found_is_said_with_the_rounding() -> None:
     said = found(rounding=1.2e-7)
 
-    assert said.startswith("mine: the gradient of a batch and that of its micro-batches are the")
-    assert "differ by 1e-07 of the gradient: rounding." in said
+    assert said.startswith("mine: a batch and its micro-batches have the same gradient.")
+    assert "differ by 1e-07 of the gradient. That is rounding." in said
 
 
 def test_a_cause_has_its_place_its_size_and_what_to_do() -> None:
     said = found(Finding(cause="sum", where="`loss`", size=5.0))
 
-    assert "is NOT that of its micro-batches." in said
+    assert "mine: a batch and its micro-batches do NOT have the same gradient." in said
     assert "- `loss` (500 % of the gradient): The loss is a sum over the batch" in said
     assert "Divide it by the number of examples." in said
 
@@ -40,11 +40,11 @@ def test_a_cause_has_its_place_its_size_and_what_to_do() -> None:
 def test_random_draws_alone_are_the_same_on_average() -> None:
     said = found(Finding(cause="dropout", where="2 (Dropout)", size=0.4, by_chance=True))
 
-    assert "the same on average; they differ by chance." in said
+    assert "the same gradient on average; the two differ by chance." in said
 
 
 def test_without_float64_it_says_so() -> None:
-    assert "for it takes no float64" in found(in_double=False)
+    assert "because it takes no float64" in found(in_double=False)
     assert "Compared in float64, on 6 training examples." in found()
 
 

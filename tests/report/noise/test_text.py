@@ -24,8 +24,8 @@ def test_it_says_what_share_of_the_gradient_is_noise_in_the_batch_in_use() -> No
     said = words(noise_text(noise))
 
     share = scale / 64 / (1 + scale / 64)
-    assert f"in a batch of 64, {100 * share:.0f} % of the gradient's squared length" in said
-    assert "is no critical batch size" in said
+    assert f"In a batch of 64, {100 * share:.0f} % of the gradient's squared length" in said
+    assert "is not a critical batch size" in said
 
 
 def test_it_says_how_it_grows() -> None:
@@ -40,7 +40,7 @@ def test_it_says_how_it_grows() -> None:
 def test_a_batch_far_above_the_noise_scale_has_hardly_any_noise() -> None:
     said = words(noise_text(made_up_noise(made_up_point(0, 1.0))))
 
-    assert "the gradient of a batch of 64 is nearly that of the whole training set" in said
+    assert "The gradient of a batch of 64 is nearly that of the whole training set" in said
 
 
 def test_a_gradient_lost_in_noise_has_a_bound_and_says_what_would_tell() -> None:

@@ -62,7 +62,7 @@ def test_the_largest_that_fits_is_told_with_the_limit() -> None:
 
 
 def test_the_memory_law_is_told_in_bytes() -> None:
-    assert "about 50 MB and 100 kB for each example of the batch" in words(made_up_profile())
+    assert "about 50 MB, and 100 kB more for each example of the batch" in words(made_up_profile())
 
 
 def test_too_few_peaks_for_a_law_are_told_as_such() -> None:
@@ -70,7 +70,7 @@ def test_too_few_peaks_for_a_law_are_told_as_such() -> None:
 
 
 def test_where_throughput_stops_growing_is_told() -> None:
-    assert "Throughput stops growing at batch size 1024, with 91.1 k/s" in words(made_up_profile())
+    assert "Throughput stops growing at batch size 1024, at 91.1 k/s" in words(made_up_profile())
 
 
 def test_throughput_that_still_grows_is_told_as_such() -> None:
@@ -102,7 +102,7 @@ def timed(step_s: Callable[[int], float], sizes: Sequence[int] = SIZES) -> Profi
 def test_the_law_of_the_step_time_is_told_with_its_knee() -> None:
     text = words(timed(lambda size: 1e-3 + 1e-5 * size))
 
-    assert "Step time: about 1 ms however small the batch, and 10 µs for each example" in text
+    assert "Step time: about 1 ms for the smallest batch, and 10 µs for each example" in text
     assert "equal at a batch size of about 100 (95 %:" in text
     assert "off that" not in text
 
@@ -117,14 +117,14 @@ def test_a_step_time_that_never_grows_is_told_as_such() -> None:
 def test_a_step_time_that_grows_from_the_first_example_is_told_as_such() -> None:
     text = words(timed(lambda size: 1e-4 * size))
 
-    assert "about 100 µs for each example from the smallest batch size on" in text
+    assert "about 100 µs for each example, from the smallest batch size on" in text
     assert "a batch size of at most" in text
 
 
 def test_a_batch_size_far_off_the_law_is_told() -> None:
     text = words(timed(lambda size: (1e-3 + 1e-5 * size) * (2 if size == 64 else 1)))
 
-    assert re.search(r"Single batch sizes lie up to \d+ % off that", text)
+    assert re.search(r"Single batch sizes are up to \d+ % off that", text)
 
 
 def test_too_few_batch_sizes_for_a_law_of_the_step_time_are_told_as_such() -> None:
@@ -144,7 +144,7 @@ def test_predicted_memory_stands_beside_what_was_measured() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("1024 ")]
     assert "152 MB     305 MB" in line
     told = " ".join(text.split())
-    assert "Predicted memory: what batch size 64 took, and what dry runs of the others" in told
+    assert "Predicted memory starts from what batch size 64 took. Dry runs tell how much" in told
     assert "It is at most 100 % off what was measured." in told
 
 
@@ -164,6 +164,6 @@ def test_why_memory_is_not_predicted_is_told_once_for_all_batch_sizes() -> None:
     dry = (DryRun(batch_size=64, reason=why), DryRun(batch_size=128, reason=why))
 
     assert (
-        "Memory of batch size 64, 128 without running it: cannot tell (memory is predicted on the "
-        "CPU alone, not on cuda)."
+        "Memory of batch size 64, 128 without running it: cannot tell (memory is predicted only "
+        "for the CPU, not for cuda)."
     ) in words(with_dry_runs(made_up_profile(), *dry))

@@ -49,7 +49,7 @@ class Told:
         """That what was asked is open."""
         return {
             "time": text(
-                "Still open: which batch size is the fastest to {target}.", target=self.target
+                "Still open: which batch size gets to {target} first.", target=self.target
             ),
             "samples": text(
                 "Still open: the largest batch size that needs few extra samples to {target}.",

@@ -23,17 +23,17 @@ def check_text(found: Accumulation) -> str:
 def _answer(found: Accumulation) -> str:
     if not found.findings:
         return text(
-            "{workload}: the gradient of a batch and that of its micro-batches are the same.",
+            "{workload}: a batch and its micro-batches have the same gradient.",
             workload=found.workload,
         )
     if found.equal:
         return text(
-            "{workload}: the gradient of a batch and that of its micro-batches are the same on "
-            "average; they differ by chance.",
+            "{workload}: a batch and its micro-batches have the same gradient on average; the two "
+            "differ by chance.",
             workload=found.workload,
         )
     return text(
-        "{workload}: the gradient of a batch is NOT that of its micro-batches.",
+        "{workload}: a batch and its micro-batches do NOT have the same gradient.",
         workload=found.workload,
     )
 
@@ -46,14 +46,14 @@ def check_facts(found: Accumulation) -> Iterator[str]:
         yield text("Compared in float64, on {n} training examples.", n=found.n_examples)
     else:
         yield text(
-            "Compared in the model's own precision, for it takes no float64, on {n} training "
-            "examples.",
+            "Compared on {n} training examples in the model's own precision, because it takes no "
+            "float64.",
             n=found.n_examples,
         )
     if found.rounding is not None:
         yield text(
-            "In the workload's own precision they differ by {rounding:.1g} of the gradient: "
-            "rounding.",
+            "In the workload's own precision they differ by {rounding:.1g} of the gradient. That "
+            "is rounding.",
             rounding=found.rounding,
         )
 

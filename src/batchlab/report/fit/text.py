@@ -87,21 +87,23 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
     yield from _distances(group.laws)
     if any(row.learning_rate is not None for row in group.batch_sizes):
         yield text(
-            "each batch size counts at the learning rate with the fewest steps in the mean over "
-            "its seeds"
+            "each batch size counts at the learning rate with the fewest steps, averaged over its "
+            "seeds"
         )
     edges = [str(row.batch_size) for row in group.batch_sizes if row.rate_at_edge]
     if edges:
         yield text(
-            "at batch size {sizes} the best learning rate is the smallest or largest tried: a "
-            "wider search may need fewer steps",
+            "at batch size {sizes} the best learning rate is at the edge of those tried: a wider "
+            "search may need fewer steps",
             sizes=", ".join(edges),
         )
 
 
-_REJECTED = N_("the test against the scatter of the seeds rejects the law (p = {p:.2g})")
+_REJECTED = N_(
+    "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g})"
+)
 _NOT_REJECTED = N_(
-    "the test against the scatter of the seeds finds nothing against the law (p = {p:.2g})"
+    "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
 )
 
 
@@ -131,7 +133,8 @@ def _distances(laws: Sequence[FittedLaw]) -> Iterator[str]:
     ]
     if len(parts) > 1:
         yield text(
-            "standard deviation of the runs from each law: {distances}", distances=", ".join(parts)
+            "distance of the runs from each law (standard deviation): {distances}",
+            distances=", ".join(parts),
         )
 
 

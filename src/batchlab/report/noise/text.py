@@ -49,13 +49,13 @@ def noise_facts(noise: Noise) -> Iterator[str]:
     yield _meaning(noise, noise.gradient_noise_scale, last.step)
     yield from _growth(noise)
     yield text(
-        "It is measured at single moments and is no critical batch size: how much a larger batch "
-        "saves shows in training alone (batchlab advise)."
+        "It is measured at single moments and is not a critical batch size: only training shows "
+        "how much a larger batch saves (batchlab advise)."
     )
     if last.way == "micro-batches":
         yield text(
-            "Its examples have no gradients of their own (batch normalization, or a loss that "
-            "couples them): the noise is that of micro-batches of {n}.",
+            "Single examples have no gradient of their own here (batch normalization, or a loss "
+            "that couples them). So the noise is that of micro-batches of {n}.",
             n=last.sample.unit_examples,
         )
     lost = next((found.scale.reason for _, found in noise.along if found.scale.reason), None)
@@ -81,11 +81,11 @@ def _meaning(noise: Noise, scale: Estimate, step: int) -> str:
 
 
 _NOISY = N_(
-    "At step {step} the noise scale is {scale:critical_batch_size} examples: in a batch of {size}, "
-    "{share:whole_percent} of the gradient's squared length is noise."
+    "At step {step} the noise scale is {scale:critical_batch_size} examples. In a batch of "
+    "{size}, {share:whole_percent} of the gradient's squared length is noise."
 )
 _CLEAR = N_(
-    "At step {step} the noise scale is {scale:critical_batch_size} examples: the gradient of a "
+    "At step {step} the noise scale is {scale:critical_batch_size} examples. The gradient of a "
     "batch of {size} is nearly that of the whole training set."
 )
 

@@ -16,8 +16,8 @@ def predicted_text(profile: Profile) -> Iterator[str]:
     start = profile.predicted_from
     if start is not None:
         said = text(
-            "Predicted memory: what batch size {start} took, and what dry runs of the others ask "
-            "for beyond its own.",
+            "Predicted memory starts from what batch size {start} took. Dry runs tell how much "
+            "more or less the others ask for.",
             start=start,
         )
         yield " ".join([said, *_off_text(profile, start)])

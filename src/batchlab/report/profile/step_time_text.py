@@ -21,9 +21,9 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     """
     if knee.estimate is not None:
         return text(
-            "about {least:step_s} however small the batch, and {each:step_s} for each example of a "
-            "large one. The two are equal at a batch size of about {knee}. Far above it a larger "
-            "batch does no more examples a second",
+            "about {least:step_s} for the smallest batch, and {each:step_s} for each example of a "
+            "large one. The two are equal at a batch size of about {knee}. Far above that, larger "
+            "batches train no more examples a second",
             least=overhead_s.estimate,
             each=s_per_example.estimate,
             knee=estimate_text("critical_batch_size", knee),
@@ -31,15 +31,15 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     bound = bound_text("critical_batch_size", knee)
     if bound and knee.low is not None and overhead_s.estimate is not None:
         return text(
-            "about {least:step_s} at every batch size that ran: what an example takes begins to "
-            "show at a batch size of {bound}",
+            "about {least:step_s} at every batch size that ran. The time of the examples begins "
+            "to show at a batch size of {bound}",
             least=overhead_s.estimate,
             bound=bound,
         )
     if bound and s_per_example.estimate is not None:
         return text(
-            "about {each:step_s} for each example from the smallest batch size on: what a step "
-            "takes without examples equals that of a batch size of {bound}",
+            "about {each:step_s} for each example, from the smallest batch size on. A step "
+            "without examples takes as long as a batch size of {bound}",
             each=s_per_example.estimate,
             bound=bound,
         )

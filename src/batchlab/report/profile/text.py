@@ -118,7 +118,7 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     if profile.stopped == "time":
         yield text("The budget ended before all batch sizes were tried.")
     if profile.stopped == "errors":
-        yield text("Larger batch sizes were not tried, for several in a row did not run.")
+        yield text("Larger batch sizes were not tried, because several in a row did not run.")
 
 
 def _largest_text(profile: Profile) -> str:
@@ -170,8 +170,8 @@ def _memory_text(profile: Profile) -> str:
             reason=reason_text(fixed.reason or each.reason),
         )
     return text(
-        "Memory: about {fixed:peak_bytes} and {each:peak_bytes} for each example of the batch, "
-        "above an idle process.",
+        "Memory: about {fixed:peak_bytes}, and {each:peak_bytes} more for each example of the "
+        "batch (above an idle process).",
         fixed=fixed.estimate,
         each=each.estimate,
     )
@@ -191,7 +191,7 @@ def _step_time_text(profile: Profile) -> str:
     if off <= _FAR_OFF_FRACTION:
         return text("Step time: {law}.", law=told)
     return text(
-        "Step time: {law}. Single batch sizes lie up to {off:.0f} % off that.",
+        "Step time: {law}. Single batch sizes are up to {off:.0f} % off that.",
         law=told,
         off=100 * off,
     )
@@ -201,9 +201,9 @@ def _scatter_text(profile: Profile) -> Iterator[str]:
     scatter = profile.process_scatter
     if scatter is not None and scatter.log_sd > _SCATTERED:
         yield text(
-            "Timed again in another process, a batch size takes another time (standard deviation "
-            "{sd:.0f} %). The intervals are of the mean over processes. A single batch size tells "
-            "less than the law through all of them.",
+            "A batch size that is timed again in another process takes another time (standard "
+            "deviation {sd:.0f} %). So the intervals are those of the mean over processes. The "
+            "law through all batch sizes tells more than a single one.",
             sd=100 * scatter.log_sd,
         )
 
@@ -216,14 +216,14 @@ def _throughput_text(profile: Profile) -> str:
     assert point is not None
     if plateau == largest:
         return text(
-            "Throughput still grows at the largest batch size that ran: {speed:samples_per_s} at "
-            "{batch_size}.",
+            "Throughput still grows at the largest batch size that ran, {batch_size}: "
+            "{speed:samples_per_s}.",
             speed=point.samples_per_s,
             batch_size=plateau,
         )
     return text(
-        "Throughput stops growing at batch size {batch_size}, with {speed:samples_per_s}: no "
-        "larger one that ran is more than 10 % faster.",
+        "Throughput stops growing at batch size {batch_size}, at {speed:samples_per_s}: no larger "
+        "one that ran is more than 10 % faster.",
         speed=point.samples_per_s,
         batch_size=plateau,
     )

@@ -463,7 +463,7 @@ def test_without_whole_trainings_the_figure_says_why():
     given = replace(made_up_advice(), target_origin="given")
 
     assert "was given" in figures(given)["g"].absent
-    assert "not followed to the end" in figures(made_up_advice())["g"].absent
+    assert "not trained to the end" in figures(made_up_advice())["g"].absent
 
 
 def test_quality_is_drawn_as_the_metric_itself():

@@ -104,7 +104,7 @@ def _panel(key: str, advice: Advice, study: Study, shown: _Set, rows: tuple[Row,
 def _absent(advice: Advice) -> str:
     if advice.target_origin == "given":
         return text("The level was given, so no training was followed to its end.")
-    return text("What is recommended was not followed to the end of a training on a fresh seed.")
+    return text("What is recommended was not trained to the end on a fresh seed.")
 
 
 def _sets(advice: Advice, endings: Endings) -> list[_Set]:
@@ -166,16 +166,16 @@ def _rows(advice: Advice, study: Study, shown: _Set, decisive: Endings) -> Itera
 
 def _notes(endings: Endings) -> tuple[str, ...]:
     seeds = text(
-        "One small circle is one training on a seed that chose neither the batch size nor a "
-        "learning rate: the mean of its last quarter. The large mark is the mean of the trainings."
+        "A small circle is one training on a fresh seed: the mean of its last quarter. The large "
+        "mark is the mean of the trainings."
     )
     cool_down = text(
         "With a cool-down the rate falls linearly to zero over the last {part:percent} of the "
-        "training, and its last twentieth counts.",
+        "training. There the last twentieth counts.",
         part=endings.recommended.cool_down,
     )
     line = text(
-        "The line: {margin} worse than the better of yours, a rule fixed beforehand.",
+        "The line: {margin} worse than the better of yours. That limit was fixed beforehand.",
         margin=number_text(endings.margin, ".2g"),
     )
     return (seeds, line) if endings.at_constant_rate is None else (seeds, cool_down, line)
@@ -220,7 +220,7 @@ def _table(sets: Sequence[_Set]) -> Table:
         )
     metric = sets[0].endings.metric
     return Table(
-        caption=text("Where whole trainings end; nothing was decided by the test data"),
+        caption=text("Where whole trainings end; the test data decided nothing"),
         columns=(
             Column(key="configuration", quantity="", label=text("configuration")),
             Column(key="batch_size", quantity="batch_size"),

@@ -124,7 +124,7 @@ def _why_absent(advice: Advice) -> str:
     if advice.endings is None:
         return text("No verification on fresh seeds was run.")
     return text(
-        "No batch size is recommended, so none is set against yours here. How the trainings on "
+        "No batch size is recommended, so none is compared with yours here. How the trainings on "
         "fresh seeds ended is in the figure of whole trainings."
     )
 
@@ -159,16 +159,16 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     if head is None:
         return
     yield text(
-        "Seeds {seeds} chose neither the batch size nor a learning rate. A thin line joins the "
-        "runs of one seed.",
+        "Seeds {seeds} are fresh: they chose neither the batch size nor a learning rate. A thin "
+        "line joins the runs of one seed.",
         seeds=list_text(head.seeds),
     )
     if any(row["kind"] == "bound" for row in rows):
-        yield text("↑: it had not reached the target by then, so its figure is larger than this.")
+        yield text("↑: the target was not reached by then, so the figure is larger than this.")
     if advice.reference_tuned is not None:
         yield text(
-            "From right to left: first the learning rate alone is tuned, then the batch size "
-            "changes with it."
+            "From right to left: first only the learning rate is tuned, then the batch size "
+            "changes, too."
         )
 
 

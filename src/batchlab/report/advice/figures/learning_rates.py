@@ -160,19 +160,19 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     kinds = kinds_of(rows)
     if "run" in kinds:
         yield text(
-            "Small circles: single runs; lines join their medians, in which a run that missed the "
-            "target counts as a long one. A ring marks the rate that was chosen."
+            "Small circles: single runs. Lines join their medians; a run that missed the target "
+            "counts as a long one. A ring marks the chosen rate."
         )
     if "bound" in kinds:
-        yield text("↑: a run that had not reached the target when it was stopped.")
+        yield text("↑: a run that was stopped before it reached the target.")
     if "lost" in kinds:
         yield text(
-            "× at the top: a run that diverged or failed; at most six are drawn at one rate."
+            "× at the top: a run that diverged or failed (at most six are drawn at one rate)."
         )
     if "rule" in kinds:
         yield text(
             "Dashed: what the scaling rules set from the tuned rate of {batch_size}. A rate is "
-            "tuned to about a factor of two, so points near a line do not contradict it.",
+            "tuned to about a factor of two, so points near a line agree with it.",
             batch_size=reference_words(advice).batch_size,
         )
 

@@ -143,8 +143,8 @@ def _words(name: str, rows: tuple[Row, ...]) -> str:
 def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else text(" on {device}", device=profile.device_name)
     yield text(
-        "Each batch size ran alone{where}: marks are its time per step, by its own blocks of "
-        "steps and by what all batch sizes show together, bars its 95 % interval.",
+        "Each batch size ran alone{where}. Marks are its time per step, bars the 95 % interval. "
+        "Both use its own steps and what all batch sizes show together.",
         where=where,
     )
     laws = advice.laws
@@ -159,7 +159,7 @@ def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
         fixed = estimate_text("peak_bytes", laws.fixed_bytes)
         slope = estimate_text("peak_bytes", laws.bytes_per_example)
         yield text(
-            "Memory is the peak above an idle process. Dashed: the fitted law, {fixed} fixed and "
+            "Memory is the peak above an idle process. Dashed: the fitted law, {fixed} and "
             "{slope} for each example of the batch.",
             fixed=fixed,
             slope=slope,
@@ -173,7 +173,7 @@ def _notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
             text("{size} in micro-batches of {micro}", size=c.batch_size, micro=c.micro_batch_size)
             for c in split
         )
-        yield text("Measured with gradient accumulation, so below the law: {sizes}.", sizes=named)
+        yield text("Measured in micro-batches, so below the law: {sizes}.", sizes=named)
 
 
 def _table(advice: Advice) -> Table:

@@ -53,14 +53,14 @@ def progress_figure(advice: Advice, study: Study, *, key: str) -> Figure:
         ),
         notes=(
             text(
-                "One line a run: solid the recommendation, dashed {batch_size} at its own tuned "
-                "rate, dotted {configuration}.",
+                "One line a run. Solid: the recommendation. Dashed: {batch_size} at its tuned "
+                "rate. Dotted: {configuration}.",
                 batch_size=own.batch_size,
                 configuration=own.configuration,
             ),
             text(
-                "Time is steps × the time of a step measured alone, not the clock of runs that "
-                "shared the machine."
+                "Time is steps × the time of one step measured alone. The clock of runs that "
+                "shared the machine would be longer."
             ),
         ),
         absent=None if curves else text("There are no runs to draw."),

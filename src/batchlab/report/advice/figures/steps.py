@@ -162,7 +162,7 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         else:
             yield text("Small circles: single runs on fresh seeds.")
     if any(row["kind"] == "open" for row in rows):
-        yield text("Hollow: not trained itself; read off the fitted curve.")
+        yield text("Hollow: not trained itself, read off the fitted curve.")
     if any(row["kind"] == "bound" for row in rows):
         yield text("↑: a run that had not reached the target by then.")
     laws = advice.laws

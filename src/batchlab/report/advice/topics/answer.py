@@ -88,7 +88,7 @@ def missing(told: Told) -> Sentence | None:
         options |= _with_more(advice, advice.more_budget_s)
     if advice.proposed_target is not None and advice.proposed_target != advice.target:
         target = advice.proposed_target
-        parts.append(text("The runs did reach {target}.", target=target_text(target)))
+        parts.append(text("The runs did get as far as {target}.", target=target_text(target)))
         options["--target"] = f"{target.metric}={target.value:.6g}"
     if not parts:
         return None

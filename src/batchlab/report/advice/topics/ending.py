@@ -31,9 +31,9 @@ def ending(told: Told) -> Sentence | None:
         )
     else:
         said = text(
-            "At a constant rate {worse}: at {metric} {end}, the better of yours at {other}. With "
-            "a rate that falls to zero over the last {part:percent} of {epochs:.3g} epochs, "
-            "{cooled} ({trained}). {judged}",
+            "At a constant rate {worse}: at {metric} {end}, the better of yours at {other}. So a "
+            "rate that falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
+            "({trained}). With it {cooled}. {judged}",
             worse=text("it ends worse")
             if constant.verdict == "worse"
             else text("it may end worse"),

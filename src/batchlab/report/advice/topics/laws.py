@@ -87,7 +87,7 @@ def rules(told: Told) -> Sentence | None:
         return None
     parts = [
         text(
-            "{rule} {rate:learning_rate} ({ratio:times} times the tuned rate)",
+            "{rule} {rate:learning_rate} ({ratio:times} times it)",
             rule=rule,
             rate=float(f"{rate:.2g}"),
             ratio=rate / found.learning_rate,
@@ -95,7 +95,8 @@ def rules(told: Told) -> Sentence | None:
         for rule, rate in candidate.rule_learning_rates
     ]
     would = text(
-        "From the tuned rate of batch size {size} the scaling rules would set: {rates}.",
+        "Scaling rules beside the tuned rate: {rates}. They start from the tuned rate of batch "
+        "size {size}.",
         size=told.advice.reference.batch_size,
         rates=", ".join(parts),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
+from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.rows import USUAL_SIZES
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
@@ -45,9 +46,10 @@ def usual_sizes(told: Told) -> Sentence | None:
         )
     parts += _untrained(valued, [candidate for candidate, _ in worse])
     verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
+    start, *rest = parts
     each = text(
-        "The usual sizes, each at its tuned learning rate: {parts}.",
-        parts="; ".join(parts),
+        "Each usual size at its tuned rate: {parts}.",
+        parts=". ".join([start, *map(with_a_capital, rest)]),
     )
     return Sentence(topic=N_("usual sizes"), text=each, verdict=verdict)
 

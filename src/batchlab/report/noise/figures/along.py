@@ -24,7 +24,7 @@ def along_figure(noise: Noise, *, key: str) -> Figure:
         key=key,
         title=text("The noise scale along a training"),
         notes=tuple(_notes(noise)),
-        absent=None if known else text("At no point of the training could it be told."),
+        absent=None if known else text("It could not be told at any point of the training."),
         panels=(_panel(noise, rows),) if known else (),
         data="along",
         rows=rows,
@@ -88,11 +88,13 @@ def _notes(noise: Noise) -> Iterator[str]:
     yield text(
         "The noise scale is the batch size at which half of a gradient's squared length is noise "
         "(McCandlish et al. 2018, https://arxiv.org/abs/1812.06162). It usually grows while the "
-        "loss falls, for the gradient shrinks faster than its noise."
+        "loss falls, because the gradient shrinks faster than its noise."
     )
-    yield text("Bars are 95 % intervals for the weights of that step; another seed has others.")
+    yield text(
+        "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
+    )
     if any(found.scale.estimate is None for _, found in noise.along):
-        yield text("An arrow stands where only a lower bound is known.")
+        yield text("An arrow: only a lower bound is known.")
 
 
 ROWS = (FigureRow(key="a", name="along", build=partial(along_figure, key="a")),)

@@ -93,13 +93,12 @@ def _rows(noise: Noise) -> Iterator[Row]:
 def _notes(noise: Noise) -> Iterator[str]:
     yield text(
         "How far the gradient of a batch lies from that of the whole training set (mean squared "
-        "distance): the noise of one example over the batch size. A batch that is a large part of "
-        "the training set has less, and all of it none (sampling without replacement)."
+        "distance). It is the noise of one example over the batch size. A batch that is a large "
+        "part of the training set has less, and all of it has none (sampling without replacement)."
     )
     yield text(
-        "Where the line is above the dashed one, a batch's gradient is more noise than gradient. "
-        "They cross near the noise scale, or before it where it is a large part of the training "
-        "set."
+        "Above the dashed line, a batch's gradient is more noise than gradient. The lines cross "
+        "near the noise scale, or before it where that is a large part of the training set."
     )
 
 
