@@ -16,7 +16,7 @@ from batchlab.cli.options import json_option
     "--group-by",
     multiple=True,
     metavar="COLUMN",
-    help="One law for each of its values. Repeatable.",
+    help="Fit one law for each value of this column. Repeatable.",
 )
 @click.option(
     "--across",
@@ -28,7 +28,7 @@ from batchlab.cli.options import json_option
     type=float,
     default=0.2,
     show_default=True,
-    help="Share of samples to target above the reference's that a larger batch may cost.",
+    help="Extra samples to the target that a larger batch may cost, as a share of the reference's.",
 )
 @click.option(
     "--reference-batch-size",

@@ -50,7 +50,7 @@ drop_last_option = click.option(
     "--drop-last", is_flag=True, help="Leave out a smaller last batch of an epoch."
 )
 memory_limit_option = click.option(
-    "--memory-limit", type=BYTES, help="Judge as if there were no more. Default: what there is."
+    "--memory-limit", type=BYTES, help="What needs more memory is too large. Default: all there is."
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."
@@ -60,7 +60,7 @@ minute_option = click.option(
     type=SECONDS,
     default="60s",
     show_default=True,
-    help="Ceiling on the time of the whole command.",
+    help="Most time that the whole command may take.",
 )
 store_option = click.option(
     "--store", type=click.Path(path_type=Path), default=_DEFAULT_STORE, show_default=True
