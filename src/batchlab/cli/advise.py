@@ -43,7 +43,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--budget",
     type=SECONDS,
-    help="Most time that the whole command may take. Default: 180s.",
+    help="Ceiling on the time of the whole command. Default: 180s.",
 )
 @click.option(
     "--trainings",
@@ -60,7 +60,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    help="Most epochs of a run. Default: as the budget allows; 10 for quality, or with a schedule.",
+    help="No run goes further. Default: as the budget allows; 10 for quality, or with a schedule.",
 )
 @click.option(
     "--train-time",
@@ -86,7 +86,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
     help="Write the report to this file.",
 )
 @json_option
-@click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
+@click.option("--explain", is_flag=True, help="Print too what was done and why, step by step.")
 @click.pass_obj
 def advise(
     invocation: Invocation,

@@ -60,7 +60,7 @@ minute_option = click.option(
     type=SECONDS,
     default="60s",
     show_default=True,
-    help="Most time that the whole command may take.",
+    help="Ceiling on the time of the whole command.",
 )
 store_option = click.option(
     "--store", type=click.Path(path_type=Path), default=_DEFAULT_STORE, show_default=True

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     help="Measure at the start and where an epoch ends, too: noise_scale, gradient_variance, "
     "sharpness or top_eigenvalue. Repeatable.",
 )
-@click.option("--budget", type=SECONDS, help="Most time that the whole command may take.")
+@click.option("--budget", type=SECONDS, help="Ceiling on the time of the whole command.")
 @store_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report to this file.")
 @json_option
