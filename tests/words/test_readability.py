@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from statistics import median
 
 import pytest
+from tests.reference.catalogue_messages import MOST_WORDS, SOURCES, messages
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.reading_ease import reading_ease, sentences, syllables
-from tests.words.test_sentences import MOST_WORDS, SOURCES, messages
 
 from batchlab.advice.advice import Advice
 from batchlab.report.advice.reason_clause import whole_sentence

@@ -18,7 +18,7 @@ from batchlab.cli.values import Number, WholeNumber
     "--group-by",
     multiple=True,
     metavar="COLUMN",
-    help="One law for each of its values. Repeatable.",
+    help="Fit one law for each value of this column. Repeatable.",
 )
 @click.option(
     "--across",
@@ -30,7 +30,7 @@ from batchlab.cli.values import Number, WholeNumber
     type=Number("0.2 for 20 %"),
     default=0.2,
     show_default=True,
-    help="Share of samples to target above the reference's that a larger batch may cost.",
+    help="Extra samples to the target that a larger batch may cost, as a share of the reference's.",
 )
 @click.option(
     "--reference-batch-size",

@@ -30,7 +30,7 @@ from batchlab.report.parts.output_file import check_output_file
     "or 10 epochs.",
 )
 @click.option(
-    "--per-layer", is_flag=True, help="Show each trainable parameter alone too, at the last step."
+    "--per-layer", is_flag=True, help="Also show each trainable parameter alone, at the last step."
 )
 @settings_option
 @memory_limit_option

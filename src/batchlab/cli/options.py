@@ -51,7 +51,7 @@ drop_last_option = click.option(
     "--drop-last", is_flag=True, help="Leave out a smaller last batch of an epoch."
 )
 memory_limit_option = click.option(
-    "--memory-limit", type=BYTES, help="Judge as if there were no more. Default: what there is."
+    "--memory-limit", type=BYTES, help="What needs more memory is too large. Default: all there is."
 )
 device_option = click.option(
     "--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."

@@ -18,7 +18,7 @@ from batchlab.measurements.layer_norms import is_known, own_parameters, squared_
 from batchlab.records.estimate import Estimate
 from batchlab.records.monitor_reading import MonitorReading
 from batchlab.records.reason import Reason
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
 
 # A measured step takes about half as long again: 1 % of the time.
@@ -124,12 +124,14 @@ class Monitor:
         """The reading in some lines."""
         reading = self.reading
         first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
-        second = text(
-            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spikes of the loss; seen "
-            "were layers with {seen:whole_percent} of the parameters.",
+        second = plural(
+            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spike of the loss. The "
+            "noise was seen in layers with {seen:whole_percent} of the parameters.",
+            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spikes of the loss. The "
+            "noise was seen in layers with {seen:whole_percent} of the parameters.",
+            reading.loss_spikes,
             norm=reading.gradient_norm,
             loss=reading.loss,
-            n=reading.loss_spikes,
             seen=reading.seen_fraction,
         )
         return f"{first}\n{second}"

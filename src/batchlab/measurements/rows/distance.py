@@ -21,7 +21,7 @@ def _distance(moment: Moment) -> float:
 def _notes(study: Study) -> Iterator[str]:
     yield text(
         "The distance from the initial weights grows about as the logarithm of the steps at a "
-        "large rate, so that what takes fewer steps stays nearer (Hoffer et al. 2017, "
+        "large rate. So what takes fewer steps stays nearer (Hoffer et al. 2017, "
         "https://arxiv.org/abs/1705.08741)."
     )
     yield from _growth_text(study)

@@ -30,8 +30,8 @@ def _noise_scale(moment: Moment) -> float | None:
 def _notes(study: Study) -> Iterator[str]:
     yield text(
         "The noise scale is the batch size at which half of a gradient's squared length is noise. "
-        "It usually grows while the loss falls. It is no critical batch size (McCandlish et al. "
-        "2018, https://arxiv.org/abs/1812.06162)."
+        "It usually grows while the loss falls. It is not a critical batch size (McCandlish et "
+        "al. 2018, https://arxiv.org/abs/1812.06162)."
     )
 
 

@@ -25,8 +25,8 @@ def _notes(study: Study) -> Iterator[str]:
         "Sharpness is how much the training loss can grow, in percent, when every weight may move "
         "by a thousandth of its size plus one thousandth. Large batches are said to end in sharp "
         "minima, which would generalize worse (Keskar et al. 2017, "
-        "https://arxiv.org/abs/1609.04836). Other work doubts that it decides (Dinh et al. 2017, "
-        "https://arxiv.org/abs/1703.04933)."
+        "https://arxiv.org/abs/1609.04836). Others doubt that sharpness decides this (Dinh et al. "
+        "2017, https://arxiv.org/abs/1703.04933)."
     )
 
 

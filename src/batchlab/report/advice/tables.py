@@ -81,7 +81,7 @@ def candidates_table(advice: Advice) -> Table:
             Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
             Column(key="relative", quantity="ratio", label=text("× best")),
             Column(key="relative_high", quantity="ratio", label=text("at most")),
-            Column(key="flat", quantity="", label=text("near best")),
+            Column(key="flat", quantity="", label=text("good")),
         ),
         rows=rows,
     ).without_empty_columns()
