@@ -159,7 +159,7 @@ def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_
     assert last.step == 4
     assert norm is not None
     assert norm > 0
-    _, observations = write_csv(study, tmp_path / "report.csv")
+    _, observations, *_ = write_csv(study, tmp_path / "report.csv")
     assert f"largest_weight,{norm}" in observations.read_text()
     assert "largest weight" in html_page(study)
 

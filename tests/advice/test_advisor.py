@@ -420,7 +420,8 @@ def test_the_planned_end_of_a_training_sets_the_level():
     planned = math.ceil(epochs * (N_TRAIN // 64 + 1))  # whole epochs, with their smaller last batch
     assert max(asked.last_step for asked in pilots) == planned
     assert advice.target_origin == "pilot"
-    assert any(step.why.code == "ends_as_planned" for step in advice.steps)
+    (level,) = [step.why for step in advice.steps if step.why.code == "worst_of_seeds"]
+    assert level.named["why"].code == "ends_as_planned"
     # What it ends with as it is, and a little less.
     at_the_end = 0.03 * (TRUTH.steps(64, 0.01) / planned) ** 0.5
     assert 1.0 <= (1 - advice.target.value) / at_the_end <= 1.25

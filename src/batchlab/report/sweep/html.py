@@ -68,7 +68,7 @@ def html_page(study: Study) -> str:
             (row, figure) for row, figure in zip(rows, figures, strict=True) if row.key in "abc"
         ],
         by_key={figure.key: figure for figure in figures},
-        others=[figure for figure in figures if figure.key in "efg"],
+        others=[figure for figure in figures if figure.key not in "abcdh"],
         trials=_numbers_table(trials),
         reasons=replace(
             _columns(trials, (*IDENTITY[1:], *REASONS, "trial_id")),
