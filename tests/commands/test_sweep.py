@@ -308,7 +308,7 @@ def test_what_a_reader_must_know_of_the_batches_is_noted(lab: Path) -> None:
 
     notes = " ".join(map(reason_text, kept.records[0].notes))
     assert "the last batch of every epoch has 10 examples" in notes
-    assert "accumulates 2 micro-batches of at most 16" in notes
+    assert "each step adds up 2 micro-batches of at most 16" in notes
     assert "10 examples are left out of every epoch" in " ".join(
         map(reason_text, dropped.records[0].notes)
     )

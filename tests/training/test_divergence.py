@@ -74,7 +74,9 @@ def test_the_reason_names_what_was_seen() -> None:
     reason = divergence(validated(2.0, 21.0, 31.04, None))
 
     assert reason is not None
-    assert "21, 31, not finite, more than 10 times the untrained model's 2;" in reason_text(reason)
+    assert "21, 31, not finite, more than 10 times that of the untrained model, 2;" in reason_text(
+        reason
+    )
 
 
 def test_without_validation_the_training_batches_tell() -> None:

@@ -571,7 +571,7 @@ class TestBadEnds:
         run = run_engine(workload, trial, RunLength(epochs=100))
 
         assert run.outcome.status is Status.DIVERGED
-        assert "more than 10 times the untrained model's" in reason_text(run.outcome.reason)
+        assert "more than 10 times that of the untrained model" in reason_text(run.outcome.reason)
         assert 3 <= run.evaluations[-1].step < 10
 
     @pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])

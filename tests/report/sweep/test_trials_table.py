@@ -60,7 +60,7 @@ def test_a_diagnosis_is_given_with_its_evidence():
     (row,) = rows_of(trials_table(study))
 
     assert "not enough epochs" in row["diagnosis"]
-    assert "more epochs are expected" in row["diagnosis_reason"]
+    assert "more epochs should bring" in row["diagnosis_reason"]
 
 
 def test_nothing_found_is_said_of_a_healthy_trial_only_when_all_rules_could_look():

@@ -83,7 +83,7 @@ def test_what_was_measured_is_told_of_and_what_was_not_is_named_with_its_command
     said = " ".join(BUILD["g"](study).notes)
 
     assert "https://arxiv.org/abs/1812.06162" in said
-    assert "no critical batch size" in said
+    assert "It is not a critical batch size" in said
     assert "1609.04836" not in said
     asked = "--measure gradient_variance --measure sharpness --measure top_eigenvalue"
     assert f"batchlab sweep {asked}" in said
