@@ -18,6 +18,7 @@ from batchlab.commands.advised import Advised
 from batchlab.commands.live_report import LivePage, LiveReport, refuse_unreadable
 from batchlab.errors import StoreError, UsageError
 from batchlab.records.study import Study
+from batchlab.records.trial import Status
 from batchlab.store.store import Store
 
 STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
@@ -105,6 +106,44 @@ def test_a_new_trial_makes_a_new_page_and_the_last_one_ends_it(
     assert one.status.startswith("Not finished: 1 of 2 training runs have ended")
     assert (both.status, both.is_finished) == ("Finished: 2 training runs.", True)
     assert one.status in one.html
+    live.close()
+
+
+def test_a_trial_that_the_same_command_goes_on_with_has_not_ended(
+    tmp_path: Path, made: list[int]
+) -> None:
+    cut = replace(STUDY.records[1], status=Status.TIMEOUT, reason=None)
+    with begun(tmp_path / "lab.db") as store:
+        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
+        store.put_record(STUDY.records[0])
+        store.put_record(cut)
+
+        page = live.page()
+
+    assert not page.is_finished
+    assert page.status.startswith("Not finished: 1 of 2 training runs have ended")
+    live.close()
+
+
+def test_after_a_failed_read_the_page_is_made_though_nothing_is_stored_since(
+    tmp_path: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = live_report.stored_in
+    with begun(tmp_path / "lab.db") as store:
+        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
+        live.page()
+        store.put_record(STUDY.records[0])
+
+        def gone(*_: object) -> None:
+            raise StoreError("the disk was away")
+
+        monkeypatch.setattr(live_report, "stored_in", gone)
+        with pytest.raises(StoreError):
+            live.page()
+        monkeypatch.setattr(live_report, "stored_in", whole)
+        live.page()
+
+    assert made == [0, 1]
     live.close()
 
 

@@ -157,6 +157,28 @@ def test_a_store_that_cannot_be_read_is_told(server: LiveServer, report: MadeUpR
     assert (answer.status, body) == (500, "the store is gone\n")
 
 
+def test_after_one_failed_read_the_next_page_is_there(
+    server: LiveServer, report: MadeUpReport
+) -> None:
+    asked(server)
+    report.fails = True
+    asked(server, "HEAD")
+    server._thread.submit(lambda: None).result()
+    report.fails = False
+
+    statuses = []
+    for _ in range(3):
+        statuses.append(asked(server, "HEAD")[0].status)
+        server._thread.submit(lambda: None).result()
+
+    assert statuses == [500, 200, 200]
+    assert asked(server, "HEAD")[0].getheader("ETag") > '"1"'
+
+
+def test_what_is_no_name_of_a_host_is_refused(server: LiveServer) -> None:
+    assert asked(server, host="[")[0].status == 403
+
+
 def test_a_connection_that_asks_nothing_keeps_nobody_waiting(server: LiveServer) -> None:
     with socket.create_connection(("127.0.0.1", server.server_port)):
         assert asked(server)[0].status == 200

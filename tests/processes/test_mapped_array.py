@@ -58,6 +58,22 @@ def test_what_is_not_all_in_a_file_travels_by_its_bytes(file: Path) -> None:
     assert [reduced_map(other) for other in others] == [None] * 6
 
 
+def test_columns_that_lie_together_travel_by_name_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "columns.npy", np.asfortranarray(VALUES))
+
+    reduced = reduced_map(np.load(tmp_path / "columns.npy", mmap_mode="r"))
+
+    assert reduced is not None
+    assert np.array_equal(reduced[0](*reduced[1]), VALUES)
+
+
+def test_a_map_whose_file_is_gone_travels_by_its_bytes(file: Path) -> None:
+    mapped = np.load(file, mmap_mode="r")
+    file.unlink()
+
+    assert reduced_map(mapped) is None
+
+
 class Mapped:
     def __init__(self, file: Path) -> None:
         self.values = np.load(file, mmap_mode="r")

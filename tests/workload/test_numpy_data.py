@@ -50,6 +50,22 @@ def test_a_plain_array_is_not_copied() -> None:
     assert x.data_ptr() == X.__array_interface__["data"][0]
 
 
+def test_parts_of_one_array_that_share_examples_are_refused() -> None:
+    wide = np.zeros((20, 6), dtype="float32")
+
+    with pytest.raises(WorkloadError, match="train and validation share storage"):
+        live_workload(
+            workload(train=(wide[:15, :3], Y[:15]), validation=(wide[10:, :3], Y[10:])), {}
+        )
+
+
+def test_a_transposed_array_and_one_that_runs_backwards_are_the_same_numbers() -> None:
+    backwards = loaded(X[::-1], Y)[0]
+
+    assert np.array_equal(backwards.numpy(), X[::-1])
+    assert np.array_equal(loaded(np.asfortranarray(X), Y)[0].numpy(), X)
+
+
 def test_arrays_are_the_same_workload_as_their_tensors() -> None:
     arrays, tensors = workload(train=(X, Y)), workload(train=(torch.tensor(X), torch.tensor(Y)))
 
@@ -63,6 +79,16 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
             (X.astype("f8"), Y),
             "train holds a NumPy array of float64, and models are float32: give "
             'x.astype("float32"), or torch.from_numpy(x) for a model of doubles',
+        ),
+        (
+            (X.astype(">f8"), Y),
+            "train holds a NumPy array of float64, and models are float32: give "
+            'x.astype("float32"), or torch.from_numpy(x) for a model of doubles',
+        ),
+        (
+            (X, Y.astype("uint16")),
+            "train holds a NumPy array of uint16, which PyTorch hardly computes with: give "
+            'x.astype("int64")',
         ),
         (
             (np.array(["cat"] * 20), Y),
@@ -89,7 +115,16 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
             "train=loader.dataset, and its collate_fn as collate",
         ),
     ],
-    ids=["doubles", "words", "one array", "list", "dict", "loader"],
+    ids=[
+        "doubles",
+        "foreign doubles",
+        "large unsigned",
+        "words",
+        "one array",
+        "list",
+        "dict",
+        "loader",
+    ],
 )
 def test_other_data_are_refused_with_what_to_give(data: Any, told: str) -> None:
     with pytest.raises(WorkloadError) as caught:

@@ -132,3 +132,11 @@ def test_a_function_of_the_users_own_is_taken_whatever_it_is_called_with() -> No
             return loss(model, batch)
 
     assert workload(loss=Callable(), optimizer=torch.optim.Adam).loss(Net(), workload().train) > 0
+
+
+def test_a_module_of_the_users_own_is_a_loss_if_it_takes_model_and_batch() -> None:
+    class Own(nn.Module):
+        def forward(self, model: nn.Module, batch: Any) -> Any:
+            return loss(model, batch)
+
+    assert workload(loss=Own()).loss(Net(), workload().train) > 0

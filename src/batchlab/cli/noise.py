@@ -69,10 +69,7 @@ def noise(
         from batchlab.commands.noise import noise as run_noise
         from batchlab.measurements.noise_document import to_json
         from batchlab.report.noise.html import write_noise_html
-        from batchlab.report.noise.text import (
-            noise_headline,
-            noise_text,
-        )  # now, while there is time
+        from batchlab.report.noise.text import noise_headline, noise_text
 
         made = run_noise(
             workload,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -54,7 +55,8 @@ def report(
         return
     from batchlab.commands.report import report as shown_again
 
-    with as_wide_as_stdout():
+    # A file has the width of a text, not that of the terminal it was asked for in.
+    with as_wide_as_stdout() if path is None else contextlib.nullcontext():
         shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)

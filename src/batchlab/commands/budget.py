@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from numbers import Real
 
 from batchlab.errors import BudgetError, UsageError
 
@@ -29,10 +30,12 @@ def seconds_of(given: str | float, *, what: str = "budget") -> float:
         UsageError: something else, or no finite time above 0.
     """
     value = _read(given) if isinstance(given, str) else given
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and math.isfinite(value) and value > 0):
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
         raise UsageError(f"{what} {given!r}: expected a time above 0, such as 90s, 5m or 1h30m")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError(f"{what}: {len(str(value))} digits; expected 90s, 5m or 1h30m") from None
 
 
 def _read(text: str) -> float:

@@ -12,6 +12,7 @@ from batchlab.commands.report import page_of, stored_in
 from batchlab.engines.journal import stored_journal
 from batchlab.errors import NoStoreError
 from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
 from batchlab.store.store import Store
 from batchlab.words.catalogue import plural, text
 
@@ -89,7 +90,7 @@ class LiveReport:
         if not store.studies():
             why = text("The store {path} holds no study yet.", path=str(self._path))
             return self._waiting(why)
-        self._seen = seen
+        self._seen, self._is_up_to_date = seen, False
         shown = stored_in(store, self._wanted)
         found = shown.study if isinstance(shown, Advised) else shown
         is_finished = _is_finished(store, shown)
@@ -164,12 +165,17 @@ def _is_finished(store: Store, shown: Study | Advised) -> bool:
     asked = store.trial_ids(shown.study_id)
     if not asked or stored_journal(store, shown.study_id):
         return store.has_advice(shown.study_id)
-    ended = {record.trial.trial_id for record in shown.records if record.status is not None}
+    ended = {record.trial.trial_id for record in shown.records if _has_ended(record)}
     return set(asked) <= ended
 
 
+def _has_ended(record: TrialRecord) -> bool:
+    """Whether the same command would not go on with it."""
+    return record.status is not None and not record.status.may_go_on
+
+
 def _status(store: Store, study: Study, *, is_finished: bool) -> str:
-    n_ended = sum(record.status is not None for record in study.records)
+    n_ended = sum(map(_has_ended, study.records))
     n_asked = len(store.trial_ids(study.study_id))
     if is_finished:
         return plural("Finished: {n} training run.", "Finished: {n} training runs.", n_ended)

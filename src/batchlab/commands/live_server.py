@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socketserver
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
@@ -36,6 +38,7 @@ class LiveServer(ThreadingHTTPServer):
         super().__init__((_LOOPBACK, 0), _Handler)
         self._report = report
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="live-page")
+        self._turn = threading.Lock()  # two tabs may ask at once
         self._under_way: Future[LivePage] | None = None
         self._last: LivePage | None = None
 
@@ -61,11 +64,18 @@ class LiveServer(ThreadingHTTPServer):
         """
         if self._last is None:
             return self.page()
-        if self._under_way is not None and self._under_way.done():
-            self._last, self._under_way = self._under_way.result(), None
-        if self._under_way is None:
-            self._under_way = self._thread.submit(self._report.page)
+        with self._turn:
+            done = self._under_way
+            if done is None or done.done():
+                self._under_way = self._thread.submit(self._report.page)
+        if done is not None and done.done():
+            self._last = done.result()
         return self._last
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a browser that went away: a tab is closed or loaded anew."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         """Take the port, without a look at the name of this machine: that may ask a network."""
@@ -102,7 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         # A page of another site may point a name of its own at this machine to read from it.
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        try:
+            host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        except ValueError:  # no name of a host
+            host = None
         if host not in _NAMES:
             self._say(HTTPStatus.FORBIDDEN, f"open {self.server.address}", with_body=with_body)
         elif self.path != "/":

@@ -17,10 +17,13 @@ _SPLITS = ("train", "validation", "test")
 
 
 def with_tensors(workload: Workload) -> Workload:
-    """`workload` with tensors for the NumPy arrays in its data; they share their memory.
+    """`workload` with tensors for the NumPy arrays in its data.
+
+    They share their memory, but for arrays that run backwards or have foreign bytes.
 
     Raises:
-        WorkloadError: an array of doubles, or of what is no number; the line to write is shown.
+        WorkloadError: an array of doubles, of large unsigned integers, or of what is no number;
+            the line to write is shown.
     """
     found = {split: getattr(workload, split) for split in _SPLITS}
     changed: dict[str, Any] = {
@@ -34,10 +37,10 @@ def with_tensors(workload: Workload) -> Workload:
 def _tensor(part: Any, what: str) -> Any:
     if not isinstance(part, np.ndarray):
         return part
-    if part.dtype == np.float64:
+    if part.dtype.kind == "f" and part.dtype.itemsize >= np.dtype(np.float64).itemsize:
         # NumPy's default and no model's: cast in silence, a model of doubles would lose digits.
         raise WorkloadError(
-            f"{what} holds a NumPy array of float64, and models are float32: give "
+            f"{what} holds a NumPy array of {part.dtype.name}, and models are float32: give "
             f'x.astype("float32"), or torch.from_numpy(x) for a model of doubles'
         )
     if part.dtype.kind not in "buif":
@@ -45,6 +48,17 @@ def _tensor(part: Any, what: str) -> Any:
             f"{what} holds a NumPy array of {part.dtype}; expected numbers: turn words into "
             f"numbers first"
         )
+    if part.dtype.kind == "u" and part.dtype.itemsize > 1:
+        raise WorkloadError(
+            f"{what} holds a NumPy array of {part.dtype.name}, which PyTorch hardly computes with: "
+            f'give x.astype("int64")'
+        )
+    # As it lies there: two parts of one array stay the same memory, which a split is checked for.
+    is_as_torch_has_it = part.dtype.isnative and all(
+        stride >= 0 and stride % part.itemsize == 0 for stride in part.strides
+    )
+    if is_as_torch_has_it:
+        return _shared(part)
     return _shared(np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("=")))
 
 

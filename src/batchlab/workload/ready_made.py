@@ -6,9 +6,14 @@ loads nothing of it.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from batchlab.errors import WorkloadError
+
+# What the first argument of a loss is called that takes outputs and not the model.
+_OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
+            "predictions", "x", "y_hat", "y_pred")  # fmt: skip
 
 
 def check_model(name: str, model: Any) -> None:
@@ -38,7 +43,7 @@ def check_loss(name: str, loss: Any) -> None:
     """
     kind = loss if isinstance(loss, type) else type(loss)
     given = called = ""
-    if _is_a(kind, "torch.nn.modules.module", "Module"):
+    if _takes_outputs(kind):
         given = f"the class {kind.__name__}" if loss is kind else _article(kind.__name__)
         called = f"{_prefix(kind)}{kind.__name__}()"
     elif getattr(loss, "__module__", None) == "torch.nn.functional":
@@ -55,6 +60,15 @@ def check_loss(name: str, loss: Any) -> None:
             f"workload {name!r}: loss is {_short(loss)}; expected a function of the model and a "
             f"batch: loss=lambda model, batch: cross_entropy(model(batch[0]), batch[1])"
         )
+
+
+def _takes_outputs(kind: type) -> bool:
+    """Whether a module computes a loss of outputs; one of the user's own may take the model."""
+    if not _is_a(kind, "torch.nn.modules.module", "Module"):
+        return False
+    forward: Any = getattr(kind, "forward", None)
+    names = list(inspect.signature(forward).parameters)[1:] if callable(forward) else []
+    return kind.__module__.startswith("torch.nn.") or bool(names and names[0] in _OUTPUTS)
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -26,7 +27,8 @@ def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     """
     given: Any = value
     if hasattr(given, "item"):  # one of NumPy's numbers
-        given = given.item()
+        with contextlib.suppress(ValueError, RuntimeError):  # several numbers are none
+            given = given.item()
     found = _read(default, given) if isinstance(given, str) else _converted(default, given)
     if found is _UNREADABLE or not _is_exact(found):
         raise UsageError(f"setting {name}={value}: expected {_expected(default, found)}")

@@ -15,6 +15,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
+from batchlab.report.advice.bars import bars
 from batchlab.report.advice.side_by_side import side_by_side
 
 ADVICE = made_up_advice()
@@ -80,6 +81,17 @@ def test_what_is_best_so_far_is_called_so() -> None:
 
     assert header(advice) == ["", "yours", "best so far"]
     assert rows(advice)["learning rate"] == ("0.01", "0.113")
+
+
+def test_yours_at_its_tuned_rate_is_the_figure_of_its_batch_size() -> None:
+    best = Configuration(batch_size=1024, micro_batch_size=1024, learning_rate=0.26)
+    tuned = replace(ADVICE.reference, learning_rate=ADVICE.candidate(64).learning_rate)
+    advice = replace(cannot_tell_advice(), provisional=best, reference=tuned, head_to_head=None)
+
+    yours, _ = rows(advice)["time to target, validation accuracy ≥ 0.95"]
+
+    assert yours.startswith("5.3 s")
+    assert any(line.endswith("5.3 s  yours") for line in bars(advice))
 
 
 def test_where_nothing_changes_there_is_no_table() -> None:

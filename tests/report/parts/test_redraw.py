@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.reference.made_up import made_up_study
+from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.report.advice import figures as advice_figures
@@ -24,7 +24,13 @@ def figures() -> Iterator[tuple[str, Figure]]:
     advice = KINDS["ends_no_worse"]()
     for row in figure_rows(advice_figures):
         yield f"advice-{row.key}", row.build(advice, advice_study(advice), None)
-    study = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1), seeds=2, epochs=3)
+    study = made_up_study(
+        batch_sizes=(64, 256),
+        learning_rates=(0.01, 0.1),
+        seeds=2,
+        epochs=20,
+        curves=lambda size, rate, seed: made_up_curves(rate=2.0 if size == 64 else 0.03),
+    )
     for row in figure_rows(sweep_figures):
         yield f"sweep-{row.key}", row.build(study)
 
@@ -71,10 +77,12 @@ def test_the_code_of_a_figure_draws_its_rows_again(name: str, tmp_path: Path) ->
     panels = json.loads(done.stdout)
     assert len(panels) == len(figure.panels)
     known = {row["mean"] for row in figure.rows if "mean" in row}
+    drawn = {str(label) for panel in panels for label, *_ in panel}
     for panel in panels:
         values = {value for _, *line in panel for value in line}
         assert values
         assert values <= known
+    assert drawn == {row["batch"] for row in figure.rows if "batch" in row and "mean" in row}
 
 
 def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_one_output_is_written_again_and_ends_as_one_line() -> None:
 
     now_s = 98.0
     progress.warning("<b>odd</b>")
+    now_s = 3600.0  # the cell goes on with something else
     progress.ends()
 
     assert cell.n_displayed == 1

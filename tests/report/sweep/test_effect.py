@@ -56,6 +56,14 @@ def test_noise_is_that_of_trainings_that_no_longer_improve() -> None:
     assert large.noises == ()
 
 
+def test_a_training_that_may_still_improve_tells_no_noise() -> None:
+    study = made_up_study(
+        batch_sizes=(64, 1024), epochs=30, curves=curves, n_validation=0, n_test=0
+    )
+
+    assert [effect.noises for effect in effects(study, Plateaus(study))] == [(), ()]
+
+
 def test_a_study_too_short_to_tell_has_no_picture_of_it() -> None:
     figure = BUILD["h"](made_up_study(batch_sizes=(64,), epochs=1, n_validation=0))
 

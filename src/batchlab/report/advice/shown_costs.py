@@ -89,6 +89,10 @@ def own_cost(advice: Advice) -> ShownCost | None:
         return _own_quality(advice)
     verified, gain = _expected(advice), advice.gain
     if verified is None:
+        own = advice.candidate(advice.reference.batch_size)
+        if own is not None and own.cost.estimate is not None and has_rate_of(own, advice.reference):
+            cost = objective_words(advice).shown_estimate(own.cost)
+            return ShownCost(estimate=cost, is_bound=False, is_verified=False)
         return _of_runs(reference_runs(advice))
     assert verified.estimate is not None
     times = gain.low if gain.estimate is None else gain.estimate

@@ -14,7 +14,7 @@ from batchlab.report.parts.vega import Spec
 # Fields that place words in a chart and say nothing of what was measured.
 LAYOUT = ("text", "side", "place", "marked", "chosen", "to_size")
 # Rows that are drawn again as points; what has no field `kind` is drawn as far as it is a mean.
-_POINTS = ("point", "open", "run", "as_is", "verified", "curve", "line")
+_POINTS = ("bound", "point", "open", "run", "as_is", "verified", "curve", "line")
 _ALONG = ("epoch", "step", "equal_time_s")
 
 
@@ -67,7 +67,7 @@ def _code(figure: Figure, specs: Mapping[str, Spec], file_name: str) -> Iterator
     yield ""
     yield f"rows = pd.read_csv({file_name!r}, dtype={{'batch': str}})"
     if any("kind" in row for row in figure.rows):
-        yield f"rows = rows[rows['kind'].isin({[*_POINTS]})]"
+        yield f"rows = rows[rows['kind'].isna() | rows['kind'].isin({[*_POINTS]})]"
     elif any(row.get("run") == "mean" for row in figure.rows):
         yield "rows = rows[rows['run'] == 'mean']"
     size = f"figsize=({5 * len(panels)}, 4), layout='constrained'"

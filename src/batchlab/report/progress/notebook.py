@@ -37,6 +37,7 @@ class NotebookProgress(Silent):
         self._state = ProgressState(clock=clock)
         self._warnings: list[str] = []
         self._shown_s = 0.0
+        self._told_s = 0.0
         self._handle: Any = None
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
@@ -80,13 +81,15 @@ class NotebookProgress(Silent):
         if self._handle is None:
             return
         name = f"{self._state.command} {self._state.subject}"
-        took = in_words("{name}: {took}", name=name, took=clock_text(self._state.elapsed_s))
+        # The cell may go on long after the command.
+        took = in_words("{name}: {took}", name=name, took=clock_text(self._told_s))
         self._write([took, *self._said()])
 
     def _said(self) -> list[str]:
         return [in_words("warning: {text}", text=text) for text in self._warnings]
 
     def _show(self, *, at_once: bool = False) -> None:
+        self._told_s = self._state.elapsed_s
         if at_once or self._clock() - self._shown_s >= _EVERY_S:
             self._shown_s = self._clock()
             self._write([*progress_lines(self._state, _WIDTH), *self._said()])

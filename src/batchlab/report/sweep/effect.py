@@ -25,7 +25,7 @@ class Effect:
         plateau_epochs: of the seeds that reached their plateau, after how many epochs.
         unfinished_epochs: of those that still improved, how many epochs they had.
         noises: the metric's standard deviation around its trend over the last half of the epochs,
-            of the seeds with enough evaluations there that no longer improved.
+            of the seeds with enough evaluations there that reached their plateau.
     """
 
     cell: Cell
@@ -41,8 +41,8 @@ def effects(study: Study, plateaus: Plateaus) -> tuple[Effect, ...]:
 
 def _effect(study: Study, cell: Cell, plateaus: Plateaus) -> Effect:
     found = [(record, plateaus.of(record)) for record in cell.ended_well]
-    # The bends of a curve that still improves are no noise.
-    flat = [record for record, plateau in found if plateau.verdict != "not_yet"]
+    # The bends of a curve that still improves, or may, are no noise.
+    flat = [record for record, plateau in found if plateau.verdict == "reached"]
     noises = (metric_noise(_last_half(study, record)) for record in flat)
     return Effect(
         cell=cell,

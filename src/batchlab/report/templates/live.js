@@ -46,7 +46,12 @@
     try {
       answer = await fetch("/", { method: "HEAD", cache: "no-store" });
     } catch {
-      note.textContent = {{ say("The live page has ended; this is what it showed last.") | tojson }};
+      note.textContent = {{ say("The live page does not answer; this is what it showed last.") | tojson }};
+      setTimeout(look, EVERY_MS);
+      return;
+    }
+    if (!answer.ok) {  // the store could not be read just now
+      setTimeout(look, EVERY_MS);
       return;
     }
     note.textContent = decodeURIComponent(answer.headers.get("X-Batchlab-Status") || "");

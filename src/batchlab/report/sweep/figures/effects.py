@@ -118,7 +118,7 @@ def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
     if "noise" in panels:
         yield text(
             "The jumps are the standard deviation of the metric around its trend, over the last "
-            "half of the epochs, of trainings that no longer improved."
+            "half of the epochs, of trainings that reached their plateau."
         )
 
 
@@ -136,7 +136,7 @@ def _table(found: tuple[Effect, ...]) -> Table:
             )
         )
     return Table(
-        caption=text("Plateau and noise: means over the seeds that ended well"),
+        caption=text("Plateau and noise: means over the seeds that reached their plateau"),
         columns=(
             Column(key="batch_size", quantity="batch_size"),
             Column(key="n", quantity="n", label=text("seeds")),
