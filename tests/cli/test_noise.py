@@ -19,7 +19,7 @@ def test_the_command_prints_a_table_or_one_document(do: Any, tmp_path: Path) -> 
     printed = do("noise", "mine.py:workload", "--steps", "16", "--json", "--report", "n.html")
 
     assert (shown.code, printed.code) == (0, 0)
-    assert "in a batch of 20," in " ".join(shown.out.split())
+    assert "In a batch of 20," in " ".join(shown.out.split())
     document = json.loads(printed.out)
     assert document["report"] == "n.html"
     assert "Gradient noise of mine" in Path("n.html").read_text()

@@ -57,8 +57,8 @@ CONTRASTS = """
   const texts = "p, li, td, th, h1, h2, h3, a, dt, dd, summary, label, figcaption, caption, code,"
     + "strong, svg text";
   for (const e of document.querySelectorAll(texts)) {
-    // A cross is a mark and no text: marks have a test of their own, in test_palette.py.
-    if (!e.getClientRects().length || ["", "×"].includes(e.textContent.trim())) continue;
+    // A cross or an arrow is a mark and no text: marks have a test of their own, test_palette.py.
+    if (!e.getClientRects().length || ["", "×", "↑"].includes(e.textContent.trim())) continue;
     const style = getComputedStyle(e);
     const ink = e instanceof SVGElement ? style.fill : style.color;
     const [low, high] = [light(ink), light(ground(e))].sort((a, b) => a - b);
