@@ -822,7 +822,7 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
     advice = advise(lab, profile=without(gpu, tiny().batch_size))
 
     assert advisor.questions[0].reference.batch_size == 10
-    assert "cannot be had on a GPU" in reason_text(advice.caveats[0])
+    assert "cannot be used on a GPU" in reason_text(advice.caveats[0])
 
 
 @pytest.mark.slow
@@ -830,7 +830,7 @@ def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
     lab: Path, gpu: Profile, profiled: list[ProfileRequest]
 ) -> None:
     for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
-        with pytest.raises(WorkloadError, match="cannot be had on a GPU"):
+        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
             advise(lab, profile=elsewhere)
 
     assert profiled == []

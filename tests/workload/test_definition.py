@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.workload.test_ready_made import refused, workload
+from tests.reference.handed_over import refused, workload
 
 
 @pytest.mark.parametrize(

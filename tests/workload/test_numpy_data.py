@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.workload.test_ready_made import workload
+from tests.reference.handed_over import workload
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.loading import live_workload
