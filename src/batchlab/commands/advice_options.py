@@ -16,12 +16,12 @@ from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Trial
+from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.words.reasons import reason_text
 
 _SMALLEST = 8
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
 _STEPS_PER_EPOCH = 32
-_USUAL_SIZES = (16, 32, 64, 128)
 _NOT_REACHED: dict[Stopped | None, Reason] = {
     "memory": Reason.of("does_not_fit"),
     "time": Reason.of("profile_ended_before"),
@@ -43,7 +43,7 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     """
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     powers = [2**power for power in range(n_train.bit_length())]
-    wanted = {*(size for size in powers if size >= smallest), *_USUAL_SIZES, reference}
+    wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
 
@@ -85,7 +85,7 @@ def reference_of(
     near = [option for option in options if option.runs]
     if not near:
         raise WorkloadError(
-            f"batch size {batch_size}, the workload's own, cannot be had on {device_name}: "
+            f"batch size {batch_size}, the workload's own, cannot be used on {device_name}: "
             f"{reason_text(own.note).rstrip('.')}; nor can any other of those asked for"
         )
     chosen = min(near, key=lambda o: (abs(math.log(o.batch_size / batch_size)), o.batch_size))
