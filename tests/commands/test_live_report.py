@@ -11,7 +11,7 @@ from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_study import STUDY as ADVISED
 from tests.reference.made_up_study import store_with_study
 from tests.reference.stored_advice import put_advised
-from tests.reference.stored_study import put_study
+from tests.reference.stored_study import put_asked, put_study
 
 from batchlab.commands import live_report
 from batchlab.commands.advised import Advised
@@ -56,14 +56,7 @@ def made(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[int]:
 def begun(path: Path, study: Study = STUDY) -> Store:
     """A store with a sweep of which no trial has begun."""
     store = Store(path)
-    store.put_workload(study.workload)
-    store.put_study(
-        study_id=study.study_id,
-        command=study.command,
-        workload_id=study.workload.workload_id,
-        environment=study.environment,
-        trial_ids=[record.trial.trial_id for record in study.records],
-    )
+    put_asked(store, study)
     return store
 
 

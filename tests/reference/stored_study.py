@@ -20,7 +20,8 @@ RECORD = STUDY.records[0]
 TRIAL_ID = RECORD.trial.trial_id
 
 
-def put_study(store: Store | InMemoryStore, study: Study) -> None:
+def put_asked(store: Store | InMemoryStore, study: Study) -> None:
+    """A study that is asked for, of which no trial has begun."""
     store.put_workload(study.workload)
     store.put_study(
         study_id=study.study_id,
@@ -29,6 +30,10 @@ def put_study(store: Store | InMemoryStore, study: Study) -> None:
         environment=study.environment,
         trial_ids=[record.trial.trial_id for record in study.records],
     )
+
+
+def put_study(store: Store | InMemoryStore, study: Study) -> None:
+    put_asked(store, study)
     for record in study.records:
         store.put_record(record)
     for timing in study.timings:

@@ -156,18 +156,19 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     if output_format == "html":
         write_page(shown, path)
         return (path,)
+    image_format: Literal["svg", "png"] = "svg" if output_format == "svg" else "png"
     if isinstance(shown, Advised):
         from batchlab.report.advice.files import write_advice_csv, write_advice_images
 
         seen = (shown.advice, shown.study, shown.profile)
         if output_format == "csv":
             return write_advice_csv(*seen, path)
-        return write_advice_images(*seen, path, "svg" if output_format == "svg" else "png")
+        return write_advice_images(*seen, path, image_format)
     from batchlab.report import write_csv, write_images
 
     if output_format == "csv":
         return write_csv(shown, path)
-    return write_images(shown, path, "svg" if output_format == "svg" else "png")
+    return write_images(shown, path, image_format)
 
 
 def _words(shown: Study | Advised, output_format: ReportFormat, store: Path) -> str:

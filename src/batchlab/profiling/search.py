@@ -14,10 +14,9 @@ from batchlab.laws.memory import MemoryFit, fit_memory
 from batchlab.profiling.profile_point import ProfilePoint, Stopped, peaks_for_law, scatter_of
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
+from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.words.reasons import reason_text
 
-# What people take without measuring is always tried, so that an answer can say how good it is.
-_USUAL_SIZES = (16, 32, 64, 128)
 # Seconds of timed steps in each process, by budget; the least still gives blocks of several steps
 # of a small model.
 _TIMED_S = (0.25, 0.15, 0.1)
@@ -69,7 +68,7 @@ def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int
         reference_batch_size: the workload's own; left out where it is above N.
     """
     doubled = [2**power for power in range(n_train.bit_length())]
-    wanted = {*doubled, *_USUAL_SIZES, reference_batch_size, n_train}
+    wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
 

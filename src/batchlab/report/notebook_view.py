@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
-from pathlib import Path
 
 from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import PointsFit
@@ -24,6 +23,7 @@ from batchlab.report.noise.tables import noise_table
 from batchlab.report.noise.text import noise_facts, noise_title
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Table
+from batchlab.report.parts.templates import rendered
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title
 from batchlab.report.study_cell import study_curves, study_lines, study_table
 from batchlab.words.catalogue import listing, text
@@ -55,16 +55,7 @@ def notebook_view(shown: object) -> str:
     Raises:
         TypeError: it is no record that has a view.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("notebook.html.j2").render(parts=list(_parts(shown)))
+    return rendered("notebook.html.j2", parts=list(_parts(shown)))
 
 
 @singledispatch

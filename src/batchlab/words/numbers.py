@@ -13,7 +13,8 @@ UNKNOWN = "–"
 _QUANTITIES = frozenset(row.name for row in QUANTITIES)
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
 # Counts that are estimates: three digits are all that is known of them.
-_COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
+COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
+THREE_DIGITS = ("learning_rate", "epochs_to_target", "ratio")
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -47,13 +48,13 @@ def _quantity_text(name: str, value: float) -> str:
         return _seconds_text(value)
     if unit in ("B", "1/s"):
         return _si_text(value, unit)
-    if name in _COUNTS:
+    if name in COUNTS:
         return _count_text(value)
     if isinstance(value, int):
         return str(value)
     if name == "epoch":
         return f"{value:.6g}"
-    if name in ("learning_rate", "epochs_to_target", "ratio"):
+    if name in THREE_DIGITS:
         return f"{value:.3g}"
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 

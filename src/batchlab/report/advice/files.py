@@ -9,8 +9,8 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.tables import candidates_table, tried_table
-from batchlab.report.parts.figure_files import Built, write_figure_images, write_figure_rows
-from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.figure_files import write_figure_images, write_figure_rows
+from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 
@@ -26,7 +26,8 @@ def write_advice_images(
     image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
     """Write one image a figure of the advice; see `write_figure_images`."""
-    return write_figure_images(_built(advice, study, profile), path, image_format)
+    built = built_figures(advice_figures, advice, study, profile)
+    return write_figure_images(built, path, image_format)
 
 
 def write_advice_csv(
@@ -54,11 +55,5 @@ def write_advice_csv(
     )
     for file, table in tables:
         write_output_file(file, table.to_csv().encode())
-    return (
-        *(file for file, _ in tables),
-        *write_figure_rows(_built(advice, study, profile), path),
-    )
-
-
-def _built(advice: Advice, study: Study, profile: Profile | None) -> Built:
-    return [(row, row.build(advice, study, profile)) for row in figure_rows(advice_figures)]
+    built = built_figures(advice_figures, advice, study, profile)
+    return (*(file for file, _ in tables), *write_figure_rows(built, path))

@@ -24,8 +24,7 @@ from batchlab.report.advice.tables import (
     tried_table,
 )
 from batchlab.report.parts.download import download
-from batchlab.report.parts.figure import Figure
-from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
@@ -58,7 +57,9 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     # What is read first: why in numbers, or why it is open.
     lead = said.pop("why", None) or said.pop("how sure", None)
     research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
-    first, *others = figures = _figures(advice, study, profile)
+    first, *others = figures = [
+        figure for _, figure in built_figures(advice_figures, advice, study, profile)
+    ]
     return render_page(
         "advice.html.j2",
         study=study,
@@ -129,8 +130,3 @@ def _cost_words(advice: Advice) -> str:
     if not trainings:
         return spent
     return text("{spent} The budget was {trainings}.", spent=spent, trainings=trainings)
-
-
-def _figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
-    """All figures in the order of the page."""
-    return tuple(row.build(advice, study, profile) for row in figure_rows(advice_figures))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate, Configuration, RateTried
 from batchlab.records.study import Study
+from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.parts.figure import Row
@@ -15,7 +16,6 @@ from batchlab.report.parts.palette import Look, Part, part_looks
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
 
-USUAL_SIZES = (16, 32, 64, 128)  # what people take without measuring
 _FRESH = ("value", "verify")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from batchlab.report.parts.templates import rendered
 from batchlab.words.catalogue import text
 
 _CLOSED = "default-src 'none';"
@@ -17,7 +16,7 @@ def waiting_page(why: str) -> str:
     Args:
         why: what it waits for.
     """
-    return _rendered("live.html.j2", say=text, why=why)
+    return rendered("live.html.j2", say=text, why=why)
 
 
 def followed_page(page: str, *, status: str, version: str, follows: bool) -> str:
@@ -29,22 +28,9 @@ def followed_page(page: str, *, status: str, version: str, follows: bool) -> str
         version: changes when the page does, as its server tells it.
         follows: whether the page may still change, and so looks for that.
     """
-    end = _rendered("live_end.html.j2", say=text, status=status, version=version, follows=follows)
+    end = rendered("live_end.html.j2", say=text, status=status, version=version, follows=follows)
     if follows:
         page = page.replace(_CLOSED, _OWN_SERVER, 1)
     # What draws the charts has such a tag in a string: it is the last that ends the page.
     head, tag, tail = page.rpartition("</body>")
     return f"{head}{end}{tag}{tail}"
-
-
-def _rendered(template: str, **values: object) -> str:
-    import jinja2
-
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return templates.get_template(template).render(**values)

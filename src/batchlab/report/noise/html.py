@@ -9,7 +9,7 @@ from batchlab.report.noise import figures as noise_figures
 from batchlab.report.noise.tables import layers_table, noise_table
 from batchlab.report.noise.text import noise_facts, noise_title
 from batchlab.report.parts.download import download
-from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page
 from batchlab.report.parts.palette import looks
@@ -38,7 +38,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         noise=noise,
         command=command,
         environment=list(noise.environment),
-        figures=(figures := [row.build(noise) for row in figure_rows(noise_figures)]),
+        figures=(figures := [figure for _, figure in built_figures(noise_figures, noise)]),
         looks=looks([noise.batch_size], n_train=noise.n_train),
         title=noise_title(noise),
         facts=list(noise_facts(noise)),

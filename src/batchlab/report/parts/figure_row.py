@@ -25,6 +25,11 @@ class FigureRow:
     build: Callable[..., Figure]
 
 
+def built_figures(folder: ModuleType, *records: object) -> list[tuple[FigureRow, Figure]]:
+    """The figures of a folder for the records of a report, each with its row, in their order."""
+    return [(row, row.build(*records)) for row in figure_rows(folder)]
+
+
 def figure_rows(folder: ModuleType) -> tuple[FigureRow, ...]:
     """The figures of a folder in the order of their keys; each file holds its `ROWS`."""
     rows = [row for name in row_names(folder) for row in row_module(folder, name).ROWS]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.canvas import PAGE
@@ -12,6 +11,7 @@ from batchlab.report.parts.figure import Figure, list_text
 from batchlab.report.parts.palette import Look
 from batchlab.report.parts.redraw import LAYOUT, redraw
 from batchlab.report.parts.sentence import ClaimVerdict
+from batchlab.report.parts.templates import rendered
 from batchlab.report.parts.vega import (
     columns,
     script,
@@ -51,15 +51,6 @@ def render_page(
         command: what all of it was made with.
         contents: what this template needs beside it.
     """
-    import jinja2
-
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     source = text("Measured with batchlab {version}: {made}", version=__version__, made=command)
     specs = {
         panel.key: specification(panel.plot(canvas=PAGE), PAGE)
@@ -78,7 +69,8 @@ def render_page(
         },
     }
     drawn["parts"] = [json.loads(part) for part in parts]
-    return templates.get_template(template).render(
+    return rendered(
+        template,
         version=__version__,
         verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
         say=text,

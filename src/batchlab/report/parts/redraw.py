@@ -89,7 +89,8 @@ def _panel_code(
     across, up = _channel(spec, "x"), _channel(spec, "y")
     x = across["field"]
     yield ""
-    yield f"panel = rows.query({_query(spec)!r})" if _query(spec) else "panel = rows"
+    where = _query(spec)
+    yield f"panel = rows.query({where!r})" if where else "panel = rows"
     yield "for label, part in panel.groupby('batch', sort=False):"
     style = along if x in _ALONG else "o"
     yield f"    {axes}.plot(part[{x!r}], part['mean'], {style!r}, label=label)"

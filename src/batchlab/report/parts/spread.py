@@ -80,15 +80,20 @@ def size_rows(
 
 
 def size_words(what: str, name: str, rows: tuple[Row, ...], panel: str) -> str:
-    """What a chart against batch size shows, in words."""
+    """What a chart against batch size shows, in words: each whole value, each bound."""
     values = [
-        f"{row['batch']}{_series_text(str(row['series']))}: {quantity_text(name, row['mean'])}"
+        f"{row['batch']}{_series_text(str(row.get('series', 'end')))}: {_value_text(name, row)}"
         for row in rows
-        if row["panel"] == panel and row["whole"]
+        if row["panel"] == panel and (row.get("whole") or row.get("kind") == "bound")
     ]
     return text(
         "Chart of {what} against batch size. {values}.", what=what, values="; ".join(values)
     )
+
+
+def _value_text(name: str, row: Row) -> str:
+    value = quantity_text(name, row["mean"])
+    return text("more than {bound}", bound=value) if row.get("kind") == "bound" else value
 
 
 def _series_text(series: str) -> str:

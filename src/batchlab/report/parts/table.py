@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from batchlab.report.parts.aligned_text import aligned_text
@@ -83,13 +83,22 @@ class Table:
             width=table_width(),
         )
 
+    def only(self, keys: Iterable[str]) -> Table:
+        """The same table with the columns called `keys`, in that order."""
+        place = {column.key: i for i, column in enumerate(self.columns)}
+        return self._at([place[key] for key in keys])
+
     def without_empty_columns(self) -> Table:
         """The same table without the columns that know nothing in any row."""
-        kept = [
-            i
-            for i in range(len(self.columns))
-            if any(row[i] not in (None, "", UNKNOWN) for row in self.rows)
-        ]
+        return self._at(
+            [
+                i
+                for i in range(len(self.columns))
+                if any(row[i] not in (None, "", UNKNOWN) for row in self.rows)
+            ]
+        )
+
+    def _at(self, kept: list[int]) -> Table:
         return Table(
             caption=self.caption,
             columns=tuple(self.columns[i] for i in kept),

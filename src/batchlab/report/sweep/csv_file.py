@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batchlab.records.study import Study
 from batchlab.report.parts.figure_files import write_figure_rows
-from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.sweep import figures as sweep_figures
@@ -31,5 +31,4 @@ def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
     observations = path.with_name(f"{path.stem}-observations.csv")
     write_output_file(path, trials_table(study).to_csv().encode())
     write_output_file(observations, observations_table(study).to_csv().encode())
-    built = [(row, row.build(study)) for row in figure_rows(sweep_figures)]
-    return path, observations, *write_figure_rows(built, path)
+    return path, observations, *write_figure_rows(built_figures(sweep_figures, study), path)

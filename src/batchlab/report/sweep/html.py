@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchlab.records.study import Study
 from batchlab.report.parts.download import download
-from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
@@ -42,8 +42,8 @@ def write_html(study: Study, path: Path) -> None:
 
 def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    rows = figure_rows(sweep_figures)
-    figures = [row.build(study) for row in rows]
+    built = built_figures(sweep_figures, study)
+    figures = [figure for _, figure in built]
     plateaus = plateaus_of(study)
     trials = trials_table(study, plateaus)
     return render_page(
@@ -64,14 +64,12 @@ def html_page(study: Study) -> str:
             if said.topic not in FIRST_SCREEN and said not in claims
         ),
         summary=trial_counts(study),
-        switched=[
-            (row, figure) for row, figure in zip(rows, figures, strict=True) if row.key in "abc"
-        ],
+        switched=[(row, figure) for row, figure in built if row.key in "abc"],
         by_key={figure.key: figure for figure in figures},
         others=[figure for figure in figures if figure.key not in "abcdh"],
         trials=_numbers_table(trials),
         reasons=replace(
-            _columns(trials, (*IDENTITY[1:], *REASONS, "trial_id")),
+            trials.only((*IDENTITY[1:], *REASONS, "trial_id")).without_empty_columns(),
             caption=text("Why a trial ended so, has this plateau and this diagnosis"),
         ),
         downloads=(
@@ -91,21 +89,10 @@ def _findings(said: Iterable[Sentence]) -> list[tuple[str, list[Sentence]]]:
     return [(topic, list(group)) for topic, group in groups]
 
 
-def _columns(table: Table, keys: Iterable[str]) -> Table:
-    """The columns called `keys`, in that order, without those that know nothing."""
-    place = {column.key: i for i, column in enumerate(table.columns)}
-    kept = [place[key] for key in keys]
-    return Table(
-        caption=table.caption,
-        columns=tuple(table.columns[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
-    ).without_empty_columns()
-
-
 def _numbers_table(table: Table) -> Table:
     """The trials as people compare them: without the reasons, the hash at the end."""
     first = (*IDENTITY[1:], "status", "plateau", "plateau_epoch", "diagnosis")
     last = ("batch_mode", "micro_batch_size", "engine", "threads", "trial_id")
     named = {*first, *last, *REASONS}
     rest = [column.key for column in table.columns if column.key not in named]
-    return _columns(table, (*first, *rest, *last))
+    return table.only((*first, *rest, *last)).without_empty_columns()

@@ -7,11 +7,10 @@ from typing import Literal
 
 from batchlab.records.study import Study
 from batchlab.report.parts.figure_files import write_figure_images
-from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.sweep import figures as sweep_figures
 
 
 def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
     """Write one image a figure; see `write_figure_images`."""
-    built = [(row, row.build(study)) for row in figure_rows(sweep_figures)]
-    return write_figure_images(built, Path(path), image_format)
+    return write_figure_images(built_figures(sweep_figures, study), Path(path), image_format)

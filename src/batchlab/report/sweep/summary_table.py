@@ -22,12 +22,7 @@ _ON_A_PAGE = ("batch", "learning_rate", "train", "validation", "test", "generali
 def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
     """The final metrics and the gap: what a page shows first; the rest is in its figures."""
     whole = summary_table(study, chosen)
-    kept = [i for i, column in enumerate(whole.columns) if column.key in _ON_A_PAGE]
-    return Table(
-        caption=whole.caption,
-        columns=tuple(whole.columns[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in whole.rows),
-    )
+    return whole.only(column.key for column in whole.columns if column.key in _ON_A_PAGE)
 
 
 def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:

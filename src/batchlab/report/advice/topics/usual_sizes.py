@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
+from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
 from batchlab.report.advice.reason_clause import with_a_capital
-from batchlab.report.advice.rows import USUAL_SIZES
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.words.catalogue import listing, plural, text

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from batchlab.report.parts.quantity_text import shown_quantity
+from batchlab.words.numbers import COUNTS, THREE_DIGITS
 
-_COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
-_THREE_DIGITS = ("learning_rate", "epochs_to_target", "ratio")
 _WHOLE = ("step", "batch_size", "seed")
 
 
@@ -24,14 +23,14 @@ def number_expression(name: str, value: str) -> str:
         return _seconds(value)
     if unit in ("B", "1/s"):
         return _si(value, unit)
-    if name in _COUNTS:
+    if name in COUNTS:
         rounded = f"toNumber(format({value}, '.2e'))"
         return f"(abs({value}) >= 100 ? format({rounded}, ',.0f') : {_digits(value)})"
     if name in _WHOLE:
         return f"format({value}, 'd')"
     if name == "epoch":
         return _digits(value, 6)
-    if name in _THREE_DIGITS:
+    if name in THREE_DIGITS:
         return _digits(value)
     is_near_one = f"{value} == 0 || (abs({value}) >= 0.001 && abs({value}) < 10)"
     return f"({is_near_one} ? format({value}, '.4f') : {_digits(value)})"

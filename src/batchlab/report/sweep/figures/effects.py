@@ -11,8 +11,7 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain, with_room
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.spread import Spread, size_rows
+from batchlab.report.parts.spread import Spread, size_rows, size_words
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label
 from batchlab.report.sweep.cells import deciding_split
@@ -76,7 +75,7 @@ def _panels(study: Study, rows: tuple[Row, ...], key: str) -> Iterator[Panel]:
         yield Panel(
             key=panel,
             title=title,
-            alternative=_words(title, quantity, own),
+            alternative=size_words(title, quantity, rows, panel),
             plot=partial(
                 chart,
                 "effects",
@@ -89,21 +88,6 @@ def _panels(study: Study, rows: tuple[Row, ...], key: str) -> Iterator[Panel]:
                 series=("end",),
             ),
         )
-
-
-def _words(title: str, quantity: str, rows: list[Row]) -> str:
-    values = [
-        f"{row['batch']}: "
-        + (
-            text("more than {bound}", bound=quantity_text(quantity, row["mean"]))
-            if row.get("kind") == "bound"
-            else quantity_text(quantity, row["mean"])
-        )
-        for row in rows
-        if row.get("whole") or row.get("kind") == "bound"
-    ]
-    said = "; ".join(values)
-    return text("Chart of {what} against batch size. {values}.", what=title, values=said)
 
 
 def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
