@@ -83,6 +83,12 @@ def listing(parts: Sequence[str]) -> str:
     return text(N_("{most} and {last}"), most=", ".join(most), last=last) if most else last
 
 
+def capitalized(words: str) -> str:
+    """The words with their first letter in upper case."""
+    place = next((i for i, character in enumerate(words) if character.isalpha()), 0)
+    return words[:place] + words[place : place + 1].upper() + words[place + 1 :]
+
+
 class _Writer(string.Formatter):
     """Writes the values of a text; only names stand in its braces, no attributes or items."""
 

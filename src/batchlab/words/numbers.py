@@ -56,6 +56,8 @@ def _quantity_text(name: str, value: float) -> str:
         return f"{value:.6g}"
     if name in THREE_DIGITS:
         return f"{value:.3g}"
+    if name == "generalization_gap" and abs(value) < 10:
+        return f"{round(value, 4) + 0.0:.4f}"  # a difference below the last digit is none: no -0
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
 
@@ -118,6 +120,7 @@ FORMS: dict[str, Callable[[float], str]] = {
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
     "two_digits": _two_digits_text,
+    "count": _count_text,
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
     "seconds": _seconds_text,

@@ -73,7 +73,7 @@ def test_a_size_is_told_without_its_sign():
 
     low, high = -found.difference.high, -found.difference.low
     assert 0.0150 < low < 0.0190 < high < 0.0230
-    assert told == f"0.0190 (95 %: {low:.4f} to {high:.4f}, 6 trials)"
+    assert told == f"0.0190 (95 %: {low:.4f} to {high:.4f})"
 
 
 def test_what_is_missing_is_named():

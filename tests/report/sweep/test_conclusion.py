@@ -50,7 +50,7 @@ def test_of_one_batch_size_there_is_no_order() -> None:
     found = conclusion(made_up_study(batch_sizes=(64,)))
 
     assert found.headline.startswith("Batch size 64 ended at validation accuracy ")
-    assert found.lead == ""
+    assert found.lead == "Trained at learning rate 0.01, 1 seed."
 
 
 def test_without_anything_that_ended_well_it_says_so() -> None:

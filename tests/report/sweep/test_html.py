@@ -20,8 +20,15 @@ from batchlab.report.sweep import html as html_module
 from batchlab.report.sweep import plateaus
 from batchlab.report.sweep import sentences as sentences_module
 from batchlab.report.sweep import trials_table as trials_table_module
+from batchlab.report.sweep.claims import claim_sentences
+from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.sweep.effect import effect_sentences
+from batchlab.report.sweep.evidence import Evidence
+from batchlab.report.sweep.finals_table import finals_table
 from batchlab.report.sweep.html import html_page
-from batchlab.report.sweep.sentences import FIRST_SCREEN, folklore, sentences
+from batchlab.report.sweep.plateaus import plateaus_of
+from batchlab.report.sweep.races_table import races_table
+from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.trials_table import trials_table
 
 STUDY = replace(
@@ -95,16 +102,26 @@ def test_bad_trials_are_named_with_their_reason(text):
     assert "seed 1: diverged at epoch 2: the loss grew a thousandfold" in text
 
 
-def test_the_sentences_stand_under_their_topics_with_their_verdicts(text):
-    claims = folklore(STUDY)
+def test_what_is_said_stands_under_its_topic_once_with_its_verdict(text):
+    claims = claim_sentences(Evidence.of(STUDY))
     assert len(claims) == 4
     for sentence in sentences(STUDY):
-        if sentence.topic in FIRST_SCREEN:  # headline, lead and table have said it
-            assert escape(sentence.text, quote=False) not in text
-            continue
-        assert (f"<dt>{sentence.topic}</dt>" in text) == (sentence not in claims)
+        assert f"<dt>{sentence.topic}</dt>" in text
         assert text.count(escape(sentence.text, quote=False)) == 1
-    assert '<strong class="verdict cannot_tell">can&#39;t tell</strong>' in text
+    for claim in claims:
+        assert text.count(f'<dt>“{claim.topic}”</dt>\n<dd><strong class="verdict') == 1
+        assert escape(claim.text, quote=False) in text
+    found = conclusion(STUDY)
+    for said in (found.headline, found.lead, *effect_sentences(STUDY, plateaus_of(STUDY)).values()):
+        assert text.count(escape(said, quote=False)) == 1
+    assert '<strong class="verdict did_not_hold">did not hold</strong>' in text
+
+
+def test_every_mean_and_every_difference_has_its_interval_on_the_page(text):
+    for table in (races_table(Evidence.of(STUDY)), finals_table(Evidence.of(STUDY))):
+        assert len(table.rows) >= 3
+        for cell in (cell for row in table.texts() for cell in row):
+            assert f">{escape(cell, quote=False)}</td>" in text
 
 
 def test_the_command_and_the_environment_are_there(text):

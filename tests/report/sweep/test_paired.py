@@ -9,7 +9,7 @@ from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.right_examples import RightExamples
 from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.paired import paired_sentences
+from batchlab.report.sweep.paired import paired_sentences, paired_table
 
 N = 1000
 
@@ -57,22 +57,38 @@ def said(study) -> str:
     return " ".join(sentence.text for sentence in paired_sentences(Evidence.of(study)))
 
 
-def test_the_best_on_validation_data_is_held_against_each_other_on_the_same_examples() -> None:
-    found = said(with_right(study(), right_of))
+def differences(study) -> dict[str, tuple[float, float, float]]:
+    """Of each batch size beside the best how many more are right, at least and at most, in %."""
+    table = paired_table(Evidence.of(study))
+    return {row[0]: tuple(float(cell.removesuffix(" %")) for cell in row[1:]) for row in table.rows}
 
-    assert "Of the same 1,000 test examples batch size 64, the best on validation data" in found
-    assert "3.10 % more than 256 (" in found
-    assert "0.00 % more than 32 (" in found
+
+def test_the_best_on_validation_data_is_held_against_each_other_on_the_same_examples() -> None:
+    found = with_right(study(), right_of)
+
+    assert said(found) == (
+        "On the same 1,000 test examples, batch size 64 (the best on validation data) is right "
+        "more often than batch size 256; cannot be told from batch size 32."
+    )
+    assert differences(found)["batch size 256"][0] == 3.1
+    assert differences(found)["batch size 32"][0] == 0
+
+
+def test_where_another_is_right_more_often_the_best_on_validation_data_is_behind() -> None:
+    behind = with_right(study(), lambda b, s: np.arange(N) >= {32: 0, 64: 200, 256: 100}[b] + s)
+
+    assert "is right less often than batch sizes 32 and 256." in said(behind)
 
 
 def test_what_may_be_none_is_said_not_to_be_told_apart() -> None:
-    assert said(with_right(study(), right_of)).endswith("Not told apart from it: 32.")
+    assert said(with_right(study(), right_of)).endswith("; cannot be told from batch size 32.")
 
 
 def test_where_all_are_told_apart_nothing_of_that_is_said() -> None:
     far = with_right(study(), lambda b, s: np.arange(N) >= {32: 100, 64: 0, 256: 200}[b] + s)
 
-    assert "Not told apart" not in said(far)
+    assert "cannot be told" not in said(far)
+    assert "is right more often than batch sizes 32 and 256." in said(far)
 
 
 def test_one_seed_tells_nothing() -> None:
@@ -90,19 +106,19 @@ def test_one_batch_size_is_held_against_nothing() -> None:
 def test_trials_that_were_asked_about_unlike_examples_are_not_compared() -> None:
     mixed = with_right(study(), lambda b, s: right_of(b, s)[: N - (b == 256)])
 
-    assert "than 256" not in said(mixed)
-    assert "than 32" in said(mixed)
+    assert [*differences(mixed)] == ["batch size 32"]
+    assert "256" not in said(mixed)
 
 
 def test_of_several_the_intervals_are_wide_enough_for_all_of_them() -> None:
     three = with_right(study(), right_of)
     two = replace(three, records=tuple(r for r in three.records if r.trial.batch_size != 32))
 
-    def width(found: str) -> float:
-        low, high = found.split("than 256 (")[1].split(")")[0].split(" to ")
-        return float(high) - float(low)
+    def width(study) -> float:
+        _, low, high = differences(study)["batch size 256"]
+        return high - low
 
-    assert width(said(three)) > width(said(two))
+    assert width(three) > width(two)
 
 
 def test_without_test_data_nothing_is_said_for_the_best_was_chosen_on_the_others() -> None:

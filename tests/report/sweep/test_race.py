@@ -1,85 +1,79 @@
-"""Who leads, and that budgets agree only where their leaders are clear."""
+"""Who leads under each equal budget, and what the conclusion and the table say of it."""
 
-import itertools
-import re
+from __future__ import annotations
 
 import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
-from batchlab.report.sweep.equal_budget import NAMES, EqualBudget
-from batchlab.report.sweep.race import Race, agreement
-from batchlab.report.sweep.sentences import sentences
-
-STUDY = made_up_study()
-STANDINGS = ("clear", "tied", "no_interval")
-SIZES = ("batch size 64", "batch size 256")
+from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.sweep.evidence import Evidence
+from batchlab.report.sweep.race import races
+from batchlab.report.sweep.races_table import races_table
 
 
-def race(name, best, standing):
-    budget = EqualBudget(name=name, amount=1.0, study=STUDY)
-    return Race(budget=budget, best=best, value=0.9, rivals=(), standing=standing, text="")
-
-
-@pytest.mark.parametrize(
-    "states", list(itertools.product(itertools.product(SIZES, STANDINGS), repeat=3))
-)
-def test_only_clear_leaders_agree_or_differ(states):
-    races = [race(name, *state) for name, state in zip(NAMES, states, strict=True)]
-
-    told = agreement(races)
-
-    clear = [best for best, standing in states if standing == "clear"]
-    assert ("do not agree" in told) == (len(set(clear)) > 1)
-    assert ("same leader" in told) == (len(clear) > 1 and len(set(clear)) == 1)
-    assert ("One budget has a clear leader" in told) == (len(clear) == 1)
-    unclear = [name for name, (_, standing) in zip(NAMES, states, strict=True)
-               if standing != "clear"]  # fmt: skip
-    if clear:
-        said = told.partition("none is clear under ")[2]
-        assert re.findall("|".join(NAMES), said) == unclear
-        assert len(re.findall("batch size", told)) == len(clear)
-
-
-def test_leaders_that_nobody_is_sure_of_are_no_agreement():
-    races = [race(name, "batch size 64", "tied") for name in NAMES]
-
-    assert agreement(races) == (
-        "No leader is clear under equal epochs, equal steps and equal time."
-    )
-
-
-def test_with_one_seed_the_best_means_are_named_as_such():
-    races = [race(name, "batch size 64", "no_interval") for name in NAMES[:2]]
-
-    assert agreement(races) == (
-        "Best means, without an interval: batch size 64 under equal epochs, batch size 64 under "
-        "equal steps."
-    )
-
-
-@pytest.mark.parametrize("seeds", [1, 2, 3])
-@pytest.mark.parametrize("number", range(12))
-def test_what_made_up_studies_say_of_budgets_follows_what_they_say_of_each(number, seeds):
+def scattered_study(number: int, seeds: int):
+    """Three batch sizes that learn at random speeds, with seeds that scatter little or much."""
     random = np.random.default_rng([number, seeds])
     rates = dict(zip((64, 256, 1024), random.uniform(0.2, 1.2, 3), strict=True))
     scatter = random.choice([0.001, 0.02, 0.2])
     noise = {(b, s): float(random.normal(0, scatter)) for b in rates for s in range(seeds)}
-    study = made_up_study(
+    return made_up_study(
         seeds=seeds,
         epochs=8,
         curves=lambda b, r, s: made_up_curves(rate=max(0.05, rates[b] + noise[b, s])),
     )
 
-    said = {found.topic: found.text for found in sentences(study)}
 
-    each = {name: said[f"equal {name}"] for name in NAMES}
-    leaders = {name: re.search(r"; (batch size \d+) was best", told) for name, told in each.items()}
-    clear = {name: found[1] for name, found in leaders.items() if found}
-    together = said["equal budgets"]
-    assert ("same leader" in together) == (len(clear) > 1 and len(set(clear.values())) == 1)
-    assert ("do not agree" in together) == (len(set(clear.values())) > 1)
-    for name, leader in clear.items():
-        assert f"{leader} under equal {name}" in together
-    assert "leader: no" not in together
-    assert "no clear leader" not in together
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("number", range(12))
+def test_what_is_said_of_each_budget_follows_its_intervals(number, seeds):
+    study = scattered_study(number, seeds)
+    evidence = Evidence.of(study)
+    found, lead = races(evidence), conclusion(study).lead
+
+    assert [race.budget.name for race in found] == ["epochs", "steps", "time"]
+    for race in found:
+        lows = [other.comparison.difference.low for other in race.others]
+        outcomes = [other.comparison.outcome for other in race.others]
+        if seeds == 1:
+            assert (race.standing, lows) == ("no_interval", [None, None])
+        else:
+            is_clear = outcomes == ["better"] * 2
+            assert is_clear == (min(lows) > 0 and "same" not in outcomes)
+            assert race.standing == ("clear" if is_clear else "tied")
+        assert all(race.level >= other.level for other in race.others)
+        if race.budget.name != "epochs":
+            name = evidence.name(race.leader)
+            says_best = f"In {race.budget.words}, {name} is best with {race.level:.4f}." in lead
+            says_ahead = f"In {race.budget.words}, {name} is ahead with {race.level:.4f}" in lead
+            assert (says_best, says_ahead) == (race.standing == "clear", race.standing != "clear")
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_table_has_every_batch_size_of_every_budget_the_best_first(seeds):
+    evidence = Evidence.of(scattered_study(0, seeds))
+    table = races_table(evidence)
+
+    expected = [
+        (race.budget.words, evidence.name(cell))
+        for race in races(evidence)
+        for cell in (race.leader, *(other.cell for other in race.others))
+    ]
+    assert [row[:2] for row in table.rows] == expected
+    for first in range(0, len(expected), 3):
+        ahead, *others = table.rows[first : first + 3]
+        assert ahead[-1] == "ahead"
+        for row in others:
+            assert row[3] == pytest.approx(ahead[2] - row[2])
+            assert (row[4] == "") == (seeds == 1)
+
+
+def test_more_rivals_than_a_sentence_bears_are_counted():
+    study = made_up_study(
+        batch_sizes=(8, 16, 32, 64, 128),
+        seeds=2,
+        curves=lambda b, r, seed: made_up_curves(validation=0.5 + 0.5 * seed),
+    )
+
+    assert "; 4 others may be as good." in conclusion(study).lead

@@ -8,6 +8,11 @@ import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_study
 
 from batchlab.records.trial import Status
+from batchlab.report.sweep.claims import claim_sentences
+from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.sweep.evidence import Evidence
+from batchlab.report.sweep.finals_table import finals_table
+from batchlab.report.sweep.race import races
 from batchlab.report.sweep.sentences import sentences
 
 SIZES = (64, 256, 1024)
@@ -32,13 +37,31 @@ LEVEL = dict.fromkeys(SIZES, (0.99, 0.97, 0.97))
 
 def claims(study):
     """The claims with their verdicts."""
-    return {
-        found.topic: found.verdict for found in sentences(study) if found.topic[0].isupper()
-    } | {found.topic: found.verdict for found in sentences(study) if found.topic.startswith("32")}
+    return {found.topic: found.verdict for found in claim_sentences(Evidence.of(study))}
 
 
 def texts(study, topic):
-    return [found.text for found in sentences(study) if found.topic == topic]
+    said = (*sentences(study), *claim_sentences(Evidence.of(study)))
+    return [found.text for found in said if found.topic == topic]
+
+
+def race(study, budget):
+    """The race under one equal budget."""
+    (found,) = (found for found in races(Evidence.of(study)) if found.budget.name == budget)
+    return found
+
+
+def leader(study, budget):
+    """The batch size that is clearly ahead; None: none is."""
+    found = race(study, budget)
+    return found.leader.batch_size if found.standing == "clear" else None
+
+
+def finals(study):
+    """The rows of the table of final metrics, by batch size and column."""
+    table = finals_table(Evidence.of(study))
+    keys = [column.key for column in table.columns]
+    return {row[0]: dict(zip(keys, row, strict=True)) for row in table.rows}
 
 
 def text(study, topic):
@@ -71,17 +94,17 @@ def test_what_these_seeds_do_not_tell_apart_is_not_called_the_same():
     study = made_up_study(seeds=3, curves=by_size(LEVEL, scatter=0.01))
 
     assert claims(study)["Larger batches generalize worse"] == "cannot_tell"
-    assert "not told apart by these seeds" in text(study, "Larger batches generalize worse")
-    assert "these seeds do not tell" in text(study, "equal epochs")
-    assert "within" not in text(study, "equal epochs")
+    assert "too close for these seeds to tell" in text(study, "Larger batches generalize worse")
+    found = race(study, "epochs")
+    assert {other.comparison.outcome for other in found.others} == {"cannot_tell"}
+    assert found.rivals == tuple(sorted({*SIZES} - {found.leader.batch_size}))
 
 
 @pytest.mark.slow
 def test_what_differs_by_less_than_matters_is_said_to():
     study = made_up_study(seeds=6, curves=by_size(LEVEL, scatter=0.0001))
 
-    assert "; within 0.0020 of batch size" in text(study, "equal epochs")
-    assert "do not tell" not in text(study, "equal epochs")
+    assert {other.comparison.outcome for other in race(study, "epochs").others} == {"same"}
 
 
 @pytest.mark.slow
@@ -93,9 +116,9 @@ def test_0_9705_against_0_9371_with_ranges_of_0_002_is_never_no_difference():
     study = made_up_study(seeds=2, curves=curves)
 
     assert claims(study)["Larger batches generalize worse"] == "held"
-    assert "batch size 64 was best" in text(study, "equal epochs")
-    assert not any("no difference" in found.text for found in sentences(study)
-                   if found.topic != "equal time")  # fmt: skip
+    assert leader(study, "epochs") == 64
+    assert {other.comparison.outcome for other in race(study, "epochs").others} == {"better"}
+    assert not any("no difference" in found.text for found in claim_sentences(Evidence.of(study)))
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
@@ -109,8 +132,9 @@ def test_no_interval_of_an_accuracy_exceeds_1(seeds):
         },
     )
 
-    for told in texts(clipped, "final metrics"):
-        bounds = [float(x) for x in re.findall(r"(?:%: | to )([\d.]+)", told)]
+    for row in finals(clipped).values():
+        told = " ".join(row[split] for split in ("train", "validation", "test"))
+        bounds = [float(x) for x in re.findall(r"(?:\(| to )([\d.]+)", told)]
         assert len(bounds) == 6
         assert max(bounds) <= 1
 
@@ -136,8 +160,9 @@ def test_one_seed_claims_nothing():
     study = made_up_study(seeds=1, curves=by_size(WORSE))
 
     assert set(claims(study).values()) == {"cannot_tell"}
-    assert "one seed: no interval" in text(study, "Larger batches generalize worse")
-    assert "one seed" in text(study, "what was compared")
+    assert "One seed: this may be chance" in text(study, "Larger batches generalize worse")
+    assert "1 seed each" in conclusion(study).lead
+    assert leader(study, "epochs") is None
 
 
 @pytest.mark.slow
@@ -151,8 +176,8 @@ def test_a_falling_metric_is_compared_by_its_own_direction():
 
     worse, better = claims(study_of(WORSE)), claims(study_of(BETTER))
 
-    assert "batch size 64 was best" in text(study_of(WORSE), "equal epochs")
-    assert "batch size 1024 was best" in text(study_of(BETTER), "equal epochs")
+    assert leader(study_of(WORSE), "epochs") == 64
+    assert leader(study_of(BETTER), "epochs") == 1024
 
     assert worse["Larger batches generalize worse"] == "held"
     assert worse["Larger batches overfit more"] == "held"
@@ -166,9 +191,9 @@ def test_less_training_is_named_where_training_fell_behind_too():
     smaller_gap = {64: (0.99, 0.95, 0.95), 256: (0.987, 0.96, 0.96), 1024: (0.984, 0.97, 0.97)}
     study = made_up_study(seeds=4, curves=by_size(behind))
 
-    assert "part of it is less training" in text(study, "Larger batches generalize worse")
+    assert "which is part of this" in text(study, "Larger batches generalize worse")
     other = made_up_study(seeds=4, curves=by_size(smaller_gap))
-    assert "sign of less training" in text(other, "Larger batches overfit more")
+    assert "less training makes the gap smaller" in text(other, "Larger batches overfit more")
 
 
 @pytest.mark.slow
@@ -184,10 +209,9 @@ def test_three_budgets_name_three_winners():
         step_s=lambda b: 1e-3 + 1e-5 * b,
     )
 
-    assert "batch size 64 was best" in text(study, "equal epochs")
-    assert "full batch was best" in text(study, "equal steps")
-    assert "batch size 256 was best" in text(study, "equal time")
-    assert "do not agree" in text(study, "equal budgets")
+    assert [leader(study, name) for name in ("epochs", "steps", "time")] == [64, 4096, 256]
+    assert "In equal time (504 ms each), batch size 256 is best with " in conclusion(study).lead
+    assert "In equal steps (12 each), full batch is best with " in conclusion(study).lead
 
 
 def test_equal_time_uses_the_step_time_measured_alone():
@@ -200,33 +224,33 @@ def test_equal_time_uses_the_step_time_measured_alone():
             step_s=step_s,
         )
 
-    slow_small = text(study_of(lambda b: 1e-3), "equal time")
-    slow_large = text(study_of(lambda b: {64: 1e-4, 256: 1e-2}[b]), "equal time")
+    slow_small = study_of(lambda b: 1e-3)
+    slow_large = study_of(lambda b: {64: 1e-4, 256: 1e-2}[b])
 
-    assert "batch size 256 was best" in slow_small
-    assert "batch size 64 was best" in slow_large
+    assert leader(slow_small, "time") == 256
+    assert leader(slow_large, "time") == 64
 
 
 def test_without_step_times_equal_time_cannot_be_told():
     study = made_up_study(seeds=2, timed=False)
 
-    assert "cannot tell" in text(study, "equal time")
+    assert text(study, "equal time").startswith("This was not compared: the step times")
+    assert "time" not in {found.budget.name for found in races(Evidence.of(study))}
     assert texts(study, "speed") == []
 
 
 def test_one_fixed_rate_is_labelled_as_such():
     study = made_up_study(seeds=2)
 
-    assert "one fixed learning rate, 0.01, not tuned" in text(study, "what was compared")
-    assert "one fixed learning rate" in text(study, "Larger batches generalize worse")
+    assert "one fixed learning rate, 0.01, not tuned" in conclusion(study).lead
 
 
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ("none", "one learning rate for each batch size, not tuned"),
-        ("sqrt", "one learning rate for each batch size, set by the rule sqrt, not tuned"),
-        ("sde-adam", "set by the rule sde-adam, which moves Adam's betas and eps too, not tuned"),
+        ("none", "at one learning rate each, not tuned"),
+        ("sqrt", "at one learning rate each, set by the rule sqrt, not tuned"),
+        ("sde-adam", "by the rule sde-adam (which moves Adam's betas and eps too), not tuned"),
     ],
 )
 def test_the_rule_that_set_the_rates_is_named(rule, told):
@@ -243,13 +267,13 @@ def test_the_rule_that_set_the_rates_is_named(rule, told):
         for record in study.records
     )
 
-    assert told in text(replace(study, records=records), "what was compared")
+    assert told in conclusion(replace(study, records=records)).lead
 
 
 def test_tuned_rates_are_labelled_as_such():
     study = made_up_study(seeds=2, learning_rates=RATES)
 
-    assert "best of its learning rates on validation data" in text(study, "what was compared")
+    assert "each at the best of its learning rates on validation data" in conclusion(study).lead
 
 
 def rate_curves(best):
@@ -264,10 +288,8 @@ def rate_curves(best):
 def test_a_best_rate_at_the_edge_is_unfinished(best, edge):
     study = made_up_study(learning_rates=RATES, curves=rate_curves(best))
 
-    assert len(texts(study, "learning rate")) == len(SIZES)
-    assert (
-        f"the {edge} of the 3 tried: the search has not finished"
-        in texts(study, "learning rate")[0]
+    assert text(study, "learning rate").startswith(
+        f"The best learning rate is the {edge} that was tried at batch sizes 64, 256 and 1024:"
     )
 
 
@@ -289,34 +311,35 @@ def test_a_trial_that_went_bad_is_named_and_in_no_mean():
     bad = {(256, 0.01, 1): (Status.NAN, "the loss is not a number at step 32", 3)}
     study = made_up_study(seeds=3, curves=by_size(WORSE), endings=bad)
 
-    assert text(study, "in no mean") == (
-        "In no mean: batch size 256 at learning rate 0.01, seed 1: nan at epoch 3: "
+    assert text(study, "left out") == (
+        "Left out of every mean: batch size 256 at learning rate 0.01, seed 1: nan at epoch 3: "
         "the loss is not a number at step 32."
     )
-    (final,) = (found for found in texts(study, "final metrics") if "size 256" in found)
-    assert "2 seeds" in final
-    assert "Equal epochs (20 each)" in text(study, "equal epochs")
+    assert finals(study)["batch size 256"]["n"] == 2
+    assert race(study, "epochs").budget.amount == 20
 
 
 def test_nothing_but_bad_trials_compares_nothing():
     endings = {(size, 0.01, 0): (Status.DIVERGED, "loss grew", 2) for size in SIZES}
-    found = sentences(made_up_study(endings=endings))
+    study = made_up_study(endings=endings)
 
-    assert "No trial ended well" in found[0].text
-    assert [sentence.topic for sentence in found[1:]] == ["in no mean"] * 3
+    assert "No trial ended well" in conclusion(study).headline
+    assert [sentence.topic for sentence in sentences(study)] == ["left out"] * 3
 
 
 def test_no_trial_at_all_is_said():
-    (found,) = sentences(made_up_study(batch_sizes=()))
+    study = made_up_study(batch_sizes=())
 
-    assert "No trial" in found.text
+    assert "No trial" in conclusion(study).headline
+    assert sentences(study) == ()
 
 
 def test_one_batch_size_makes_no_comparison():
     study = made_up_study(batch_sizes=(64,), seeds=3)
 
     assert claims(study) == {}
-    assert texts(study, "equal epochs") == []
+    assert races(Evidence.of(study)) == ()
+    assert conclusion(study).lead == "Trained at learning rate 0.01, 3 seeds."
 
 
 @pytest.mark.slow
@@ -360,7 +383,9 @@ def test_full_batch_that_is_slower_per_epoch_does_not_converge_better():
     study = full_batch_study({64: 0.5, 4096: 0.1})
 
     assert claims(study)["Full batch converges better"] == "did_not_hold"
-    assert "ahead of some size under equal steps" in text(study, "Full batch converges better")
+    assert text(study, "Full batch converges better").endswith(
+        "In equal steps, full batch is ahead of some other size."
+    )
 
 
 def test_full_batch_that_wins_under_every_budget_converges_better():
@@ -369,35 +394,29 @@ def test_full_batch_that_wins_under_every_budget_converges_better():
     assert claims(study)["Full batch converges better"] == "held"
 
 
-def test_curves_before_their_plateau_are_named():
-    study = made_up_study(
-        seeds=2,
-        curves=lambda b, r, seed: made_up_curves(rate={64: 0.8, 256: 0.7, 1024: 0.1}[b]),
+def test_whether_the_epochs_were_enough_is_said_to_be_open_where_it_is():
+    short, long = made_up_study(epochs=2), made_up_study(seeds=2, curves=by_size(WORSE))
+
+    assert text(short, "plateau").startswith(
+        "Whether the epochs were enough cannot be told for batch sizes 64, 256 and 1024."
     )
-
-    assert "Still improving at the end: batch size 1024;" in text(study, "plateau")
-
-
-def test_all_at_their_plateau_is_said():
-    study = made_up_study(seeds=2, curves=by_size(WORSE))
-
-    assert text(study, "plateau") == "All of these trials reached their plateau."
+    assert texts(long, "plateau") == []
 
 
 @pytest.mark.slow
 def test_without_validation_data_the_plateau_cannot_be_told_and_test_data_describe():
     study = made_up_study(seeds=4, n_validation=0, curves=by_size(WORSE))
 
-    assert "test data must not decide" in text(study, "plateau")
+    assert "Test data must not decide" in text(study, "plateau")
     assert claims(study)["Larger batches generalize worse"] == "held"
-    assert "test accuracy" in text(study, "equal epochs")
+    assert "test accuracy" in conclusion(study).headline
 
 
 def test_without_held_out_data_generalization_cannot_be_told():
     study = made_up_study(seeds=4, n_validation=0, n_test=0, curves=by_size(WORSE))
 
     assert claims(study)["Larger batches generalize worse"] == "cannot_tell"
-    assert "training accuracy" in text(study, "equal epochs")
+    assert "training accuracy" in conclusion(study).headline
 
 
 def test_test_scores_choose_no_learning_rate():
@@ -408,19 +427,22 @@ def test_test_scores_choose_no_learning_rate():
 
     study = made_up_study(learning_rates=RATES, curves=curves)
 
-    assert all("at learning rate 0.1:" in found for found in texts(study, "final metrics"))
+    assert [row["learning_rate"] for row in finals(study).values()] == [0.1] * 3
 
 
 def test_speed_names_the_highest_throughput():
     study = made_up_study(step_s=lambda b: {64: 1e-3, 256: 1e-3, 1024: 0.1}[b])
 
-    assert text(study, "speed").startswith("Batch size 256 had the highest throughput, 256,000")
+    assert text(study, "speed") == (
+        "Batch size 256 is the fastest: 256,000 examples a second, 25 times as many as batch size "
+        "1024. A step takes 1 ms, at batch size 1024 100 ms."
+    )
 
 
 def test_full_batch_is_called_by_its_name():
     study = made_up_study(batch_sizes=(64, 4096), seeds=2)
 
-    assert any("Full batch at learning rate" in found for found in texts(study, "final metrics"))
+    assert [*finals(study)] == ["batch size 64", "full batch"]
 
 
 def test_a_sentence_reads_as_its_text():
@@ -446,36 +468,41 @@ def test_values_between_evaluations_lie_on_the_line_between_them():
     )
 
     # 40 steps: the end at 1024, and 40 of 64 steps into the first epoch at 64.
-    assert "0.3000 at batch size 1024, 0.1125 at batch size 64" in text(study, "equal steps")
+    found = race(study, "steps")
+    assert (found.leader.batch_size, found.level) == (1024, pytest.approx(0.3))
+    assert [other.level for other in found.others] == [pytest.approx(0.1125)]
 
 
 @pytest.mark.slow
 def test_a_comparison_at_chosen_rates_says_that_the_best_of_several_looks_better_than_it_is() -> (
     None
 ):
-    several = sentences(made_up_study(learning_rates=(0.01, 0.1), seeds=2))
-    one = sentences(made_up_study(learning_rates=(0.01,), seeds=2))
+    several = conclusion(made_up_study(learning_rates=(0.01, 0.1), seeds=2))
+    one = conclusion(made_up_study(learning_rates=(0.01,), seeds=2))
 
-    caveat = "the best of several looks better than it is"
-    assert any(caveat in sentence.text for sentence in several)
-    assert not any(caveat in sentence.text for sentence in one)
+    caveat = "The best of several rates looks better than it is on the validation data"
+    assert caveat in several.lead
+    assert caveat not in one.lead
 
 
 def test_the_gap_has_an_interval_that_counts_the_examples_where_there_are_seeds():
-    several = text(made_up_study(batch_sizes=(64,), seeds=3), "generalization gap")
-    one = text(made_up_study(batch_sizes=(64,), seeds=1), "generalization gap")
+    def gap_of(study):
+        return finals(study)["batch size 64"]["generalization_gap"]
 
-    found = re.search(r": (\S+) \(95 %: (\S+) to (\S+)\) at batch size 64", several)
+    several = gap_of(made_up_study(batch_sizes=(64,), seeds=3))
+    one = gap_of(made_up_study(batch_sizes=(64,), seeds=1))
+
+    found = re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", several)
     assert found is not None
     gap, low, high = map(float, found.groups())
     assert low < gap < high
     # Of the few made-up test examples alone: the seeds scatter by a thousandth.
     assert high - low > 0.01
-    assert "95 %" not in one
+    assert "(" not in one
 
 
 def test_the_gap_of_a_loss_has_no_interval_of_examples():
     study = made_up_study(batch_sizes=(64,), seeds=3)
     by_loss = replace(study, workload=replace(study.workload, metrics=study.workload.metrics[1:]))
 
-    assert "95 %" not in text(by_loss, "generalization gap")
+    assert "(" not in finals(by_loss)["batch size 64"]["generalization_gap"]

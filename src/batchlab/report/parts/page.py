@@ -10,7 +10,7 @@ from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Figure, list_text
 from batchlab.report.parts.palette import Look
 from batchlab.report.parts.redraw import LAYOUT, redraw
-from batchlab.report.parts.sentence import ClaimVerdict
+from batchlab.report.parts.sentence import VERDICT_WORDS
 from batchlab.report.parts.templates import rendered
 from batchlab.report.parts.vega import (
     columns,
@@ -22,14 +22,6 @@ from batchlab.report.parts.vega import (
 )
 from batchlab.version import __version__
 from batchlab.words.catalogue import plural, text
-from batchlab.words.message import N_
-
-VERDICT_WORDS: dict[ClaimVerdict, str] = {
-    "held": N_("held"),
-    "did_not_hold": N_("did not hold"),
-    "cannot_tell": N_("can't tell"),
-    "not_tested": N_("not tested"),
-}
 
 
 def render_page(

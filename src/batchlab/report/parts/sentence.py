@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from batchlab.words.message import N_
+
 ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
+VERDICT_WORDS: dict[ClaimVerdict, str] = {
+    "held": N_("held"),
+    "did_not_hold": N_("did not hold"),
+    "cannot_tell": N_("can't tell"),
+    "not_tested": N_("not tested"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

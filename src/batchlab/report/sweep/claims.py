@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-from batchlab.planning.scaling import moves_adam
 from batchlab.records.evaluation import Split
-from batchlab.records.study import Study
 from batchlab.report.parts.quantity_text import label_text, quantity_text
-from batchlab.report.parts.sentence import ClaimVerdict, Sentence
+from batchlab.report.parts.sentence import VERDICT_WORDS, ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell, held_out_split
 from batchlab.report.sweep.comparison import Comparison, difference_text
@@ -27,19 +26,13 @@ from batchlab.report.sweep.equal_budget import (
     equal_text,
     metric_text,
 )
-from batchlab.report.sweep.evidence import Evidence
+from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
 from batchlab.report.sweep.measured import Measured
 from batchlab.report.sweep.training_fit import TrainingFit
-from batchlab.words.catalogue import listing, text
+from batchlab.words.catalogue import capitalized, listing, text
 from batchlab.words.message import N_
 
 GOOD_START = (32, 128)
-
-
-def capitalised(words: str) -> str:
-    """The words with their first letter in upper case."""
-    place = next((i for i, character in enumerate(words) if character.isalpha()), 0)
-    return words[:place] + words[place : place + 1].upper() + words[place + 1 :]
 
 
 def gap_what(split: Split, metric: str) -> str:
@@ -53,10 +46,31 @@ def gap_what(split: Split, metric: str) -> str:
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
-    """Every claim with its verdict; none where fewer than two batch sizes can be compared."""
+    """Every claim with its verdict and why; none where fewer than two batch sizes are compared.
+
+    The topic is the claim. At which learning rates they were compared stands in `basis_text`.
+    """
     if len(evidence.cells) < 2 or not evidence.budgets:
         return ()
-    return tuple(claim(evidence) for claim in CLAIMS)
+    told = [claim(evidence) for claim in CLAIMS]
+    reasons = [sentence.text for sentence in told]
+    return tuple(
+        replace(sentence, text=text("For the same reason as the one above."))
+        if i and sentence.verdict == "not_tested" and sentence.text == reasons[i - 1]
+        else sentence
+        for i, sentence in enumerate(told)
+    )
+
+
+def claim_text(claim: Sentence) -> str:
+    """A claim, its verdict and why, in one line."""
+    assert claim.verdict is not None, "every claim has a verdict"
+    return text(
+        "“{claim}”: {verdict}. {why}",
+        claim=text(claim.topic),
+        verdict=text(VERDICT_WORDS[claim.verdict]),
+        why=claim.text,
+    )
 
 
 def larger_batches_generalize_worse(evidence: Evidence) -> Sentence:
@@ -64,11 +78,9 @@ def larger_batches_generalize_worse(evidence: Evidence) -> Sentence:
     claim = N_("Larger batches generalize worse")
     split = held_out_split(evidence.study)
     if split is None:
-        return _untold(claim, text("there are no test and no validation data"))
+        return _untold(claim, text("There are no test and no validation data."))
     what = metric_text(split, evidence.metric)
-    note = N_(
-        "The largest of them also fits its training data less well, so part of it is less training."
-    )
+    note = N_("The largest also learned its training data less well, which is part of this.")
     return _ordered(evidence, claim, what, evidence.at_end(split), {"held": note})
 
 
@@ -77,11 +89,11 @@ def larger_batches_overfit_more(evidence: Evidence) -> Sentence:
     claim = N_("Larger batches overfit more")
     split = held_out_split(evidence.study)
     if split is None:
-        return _untold(claim, text("there are no test and no validation data"))
+        return _untold(claim, text("There are no test and no validation data."))
     what = text("generalization gap ({what})", what=gap_what(split, evidence.metric))
     note = N_(
-        "The largest of them also fits its training data less well: a smaller gap there is a sign "
-        "of less training."
+        "The largest also learned its training data less well, and less training makes the gap "
+        "smaller."
     )
     return _ordered(
         evidence, claim, what, evidence.gaps(split), {"did_not_hold": note, "cannot_tell": note}
@@ -100,9 +112,9 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
         why = (
-            text("no batch size from {low} to {high} was run", low=low, high=high)
+            text("No batch size from {low} to {high} was run.", low=low, high=high)
             if not inside
-            else text("no batch size outside {low} to {high} was run", low=low, high=high)
+            else text("No batch size outside {low} to {high} was run.", low=low, high=high)
         )
         return _untold(claim, why)
     # Chosen by its size and not by its result, which would look better than it is.
@@ -116,14 +128,14 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
     elif all(comparison.at_most_slightly_worse for _, _, comparison in held):
         verdict = "held"
         seen = text(
-            "{size} was no more than {tolerance} worse than any size outside, under {budgets}",
+            "In {budgets}, {size} is at most {tolerance} worse than any size outside.",
             size=evidence.name(start),
             tolerance=_tolerance_text(evidence),
             budgets=_budget_names(budgets),
         )
     else:
         verdict, seen = "cannot_tell", _open(evidence, start, held, budgets)
-    return _sentence(claim, verdict, seen, evidence)
+    return Sentence(topic=claim, text=seen, verdict=verdict)
 
 
 def full_batch_converges_better(evidence: Evidence) -> Sentence:
@@ -132,7 +144,7 @@ def full_batch_converges_better(evidence: Evidence) -> Sentence:
     full = [cell for cell in evidence.cells if cell.batch_size == evidence.study.workload.n_train]
     minis = [cell for cell in evidence.cells if cell not in full]
     if not full:
-        return _untold(claim, text("full batch was not run, or no trial of it ended well"))
+        return _untold(claim, text("Full batch was not run, or no trial of it ended well."))
     held = _held_everywhere(evidence, full[0], minis, evidence.budgets)
     worse = _findings(held, "worse")
     ahead = sorted({budget.name for budget, _, _ in _findings(held, "better")}, key=NAMES.index)
@@ -141,19 +153,21 @@ def full_batch_converges_better(evidence: Evidence) -> Sentence:
         seen = _beaten(evidence, full[0], worse)
         if ahead:
             seen = text(
-                "{seen}; it was ahead of some size under {budgets}",
+                "{seen} In {budgets}, full batch is ahead of some other size.",
                 seen=seen,
                 budgets=listing([equal_text(name) for name in ahead]),
             )
+    elif same := _findings(held, "same"):
+        verdict, seen = "did_not_hold", _no_better(evidence, full[0], same[0])
     elif len(_findings(held, "better")) == len(held):
         verdict = "held"
         seen = text(
-            "it was better than every other size under {budgets}",
+            "In {budgets}, it is better than every other size.",
             budgets=_budget_names(evidence.budgets),
         )
     else:
         verdict, seen = "cannot_tell", _open(evidence, full[0], held, evidence.budgets)
-    return _sentence(claim, verdict, seen, evidence)
+    return Sentence(topic=claim, text=seen, verdict=verdict)
 
 
 CLAIMS: tuple[Callable[[Evidence], Sentence], ...] = (
@@ -163,51 +177,7 @@ CLAIMS: tuple[Callable[[Evidence], Sentence], ...] = (
     full_batch_converges_better,
 )
 
-_WORDS: dict[ClaimVerdict, str] = {
-    "held": N_("held here"),
-    "did_not_hold": N_("did not hold here"),
-    "cannot_tell": N_("cannot tell"),
-    "not_tested": N_("not tested"),
-}
-
 _Held = Sequence[tuple[EqualBudget, Cell, Comparison]]
-
-
-def rate_basis(study: Study) -> str:
-    """At which learning rates the batch sizes were compared, in words."""
-    rates: dict[int, set[float]] = {}
-    rules = set()
-    for record in study.records:
-        rates.setdefault(record.trial.batch_size, set()).add(record.trial.learning_rate)
-        rules.add(record.trial.scaling_rule)
-    distinct = set().union(*rates.values())
-    if len(distinct) == 1:
-        return text(
-            "at one fixed learning rate, {rate:learning_rate}, not tuned for each batch size",
-            rate=distinct.pop(),
-        )
-    if all(len(own) == 1 for own in rates.values()):
-        return _one_rate_each(rules)
-    chosen_on = "validation" if study.workload.n_validation else "training"
-    return text(
-        "each at the best of its learning rates on {split} data", split=term_text(chosen_on)
-    )
-
-
-def _one_rate_each(rules: set[str]) -> str:
-    """That each batch size has one rate, and by which rule where it was one alone."""
-    if len(rules) != 1 or rules == {"none"}:
-        return text("at one learning rate for each batch size, not tuned")
-    (rule,) = rules
-    if moves_adam(rule):
-        return text(
-            "at one learning rate for each batch size, set by the rule {rule}, which moves Adam's "
-            "betas and eps too, not tuned",
-            rule=rule,
-        )
-    return text(
-        "at one learning rate for each batch size, set by the rule {rule}, not tuned", rule=rule
-    )
 
 
 def _ordered(
@@ -230,12 +200,12 @@ def _ordered(
     """
     fit = TrainingFit.of(evidence)
     if fit is None:
-        return _not_tested(claim, text("no train metric was measured after equal epochs"))
+        none = text("No training metric was measured in equal epochs.")
+        return Sentence(topic=claim, text=none, verdict="not_tested")
     compared = [cell for cell in fit.alike if measured.level(cell) is not None]
     if len(compared) < 2 or not fit.begun:
-        why = text("after {budget}, {why}", budget=evidence.budgets[0].words,
-                   why=fit.why_not_tested)  # fmt: skip
-        return _not_tested(claim, why)
+        why = fit.why_not_tested(evidence)
+        return Sentence(topic=claim, text=why, verdict="not_tested")
     first, last = compared[0], compared[-1]
     reversed_pairs = [
         text("from {first} to {last}", first=evidence.name(earlier), last=evidence.name(later))
@@ -243,10 +213,15 @@ def _ordered(
         if measured.compare(earlier, later, n_comparisons=len(compared) - 1).outcome == "worse"
     ]
     small, large = (_level_text(evidence, measured, cell) for cell in (first, last))
-    levels = text("{what} was {small} and {large}", what=what, small=small, large=large)
+    levels = text(
+        "In {budget}, {what} is {small} and {large}",
+        budget=evidence.budgets[0].words,
+        what=what,
+        small=small,
+        large=large,
+    )
     verdict, seen = _order_found(evidence, measured.compare(first, last), levels, reversed_pairs)
-    after = text("after {budget}, {seen}", budget=evidence.budgets[0].words, seen=seen)
-    told = _sentence(claim, verdict, after, evidence)
+    told = Sentence(topic=claim, text=seen, verdict=verdict)
     if evidence.at_end("train").compare(last, first).outcome == "worse" and verdict in less_trained:
         told = told.with_note(text(less_trained[verdict]))
     left_out = fit.left_out(evidence)
@@ -259,26 +234,26 @@ def _order_found(
     """What the first and the last of several say of their order, and the verdict that follows."""
     size = difference_text(evidence.metric, ends)
     if ends.outcome == "better":
-        seen = text("{levels}, a difference of {size}", levels=levels, size=size)
+        seen = text("{levels}, a difference of {size}.", levels=levels, size=size)
         if not reversed_pairs:
             return "held", seen
-        other_way = text(
-            "{seen}, but it went the other way {where}", seen=seen, where=listing(reversed_pairs)
+        return "did_not_hold", text(
+            "{seen} But it goes the other way {where}.", seen=seen, where=listing(reversed_pairs)
         )
-        return "did_not_hold", other_way
     if ends.outcome == "worse":
-        return "did_not_hold", text("{levels}, the reverse, by {size}", levels=levels, size=size)
+        return "did_not_hold", text("{levels}: the reverse, by {size}.", levels=levels, size=size)
     if ends.outcome == "same":
         return "did_not_hold", text(
-            "{levels}: no difference that matters, {size}, within {tolerance}",
-            levels=levels,
-            size=size,
-            tolerance=_tolerance_text(evidence),
+            "{levels}: no difference that matters, {size}.", levels=levels, size=size
         )
     if ends.missing:
-        return "cannot_tell", text("{levels} ({missing})", levels=levels, missing=ends.missing)
+        return "cannot_tell", text(
+            "{levels}. {missing}.", levels=levels, missing=capitalized(ends.missing)
+        )
     return "cannot_tell", text(
-        "{levels}: not told apart by these seeds, {size}", levels=levels, size=size
+        "{levels}: too close for these seeds to tell, {size}. More seeds would.",
+        levels=levels,
+        size=size,
     )
 
 
@@ -304,7 +279,7 @@ def _beaten(evidence: Evidence, cell: Cell, worse: _Held) -> str:
     budget, other, comparison = min(worse, key=lambda found: found[2].difference.estimate or 0.0)
     what = metric_text(budget_split(evidence.study), evidence.metric)
     return text(
-        "under {budget}, {better} was better than {worse} in {what} by {difference}",
+        "In {budget}, {better} has a better {what} than {worse}, by {difference}.",
         budget=budget.words,
         better=evidence.name(other),
         worse=evidence.name(cell),
@@ -313,15 +288,31 @@ def _beaten(evidence: Evidence, cell: Cell, worse: _Held) -> str:
     )
 
 
+def _no_better(evidence: Evidence, cell: Cell, found: tuple[EqualBudget, Cell, Comparison]) -> str:
+    budget, other, comparison = found
+    return text(
+        "In {budget}, {size} is no better than {other}: {metric} differs by {difference}.",
+        budget=budget.words,
+        size=evidence.name(cell),
+        other=evidence.name(other),
+        metric=metric_text(budget_split(evidence.study), evidence.metric),
+        difference=difference_text(evidence.metric, comparison),
+    )
+
+
 def _open(evidence: Evidence, cell: Cell, held: _Held, budgets: Sequence[EqualBudget]) -> str:
     missing = [comparison.missing for _, _, comparison in held]
     if missing[0] is not None and None not in missing:
-        return missing[0]
+        return text("{missing}.", missing=capitalized(missing[0]))
+    unsure = {
+        other.batch_size for _, other, comparison in held if comparison.outcome == "cannot_tell"
+    }
     return text(
-        "{size} and the others differ by no more than the seeds scatter, in some comparison under "
-        "{budgets}; more seeds would tell",
-        size=evidence.name(cell),
+        "In {budgets}, {size} and {others} are too close for these seeds to tell. More seeds "
+        "would.",
         budgets=_budget_names(budgets),
+        size=evidence.name(cell),
+        others=batch_sizes_text(evidence.study, sorted(unsure)),
     )
 
 
@@ -342,24 +333,4 @@ def _budget_names(budgets: Sequence[EqualBudget]) -> str:
 
 
 def _untold(claim: str, why: str) -> Sentence:
-    told = text("“{claim}”: cannot tell, {why}.", claim=text(claim), why=why)
-    return Sentence(topic=claim, text=told, verdict="cannot_tell")
-
-
-def _not_tested(claim: str, why: str) -> Sentence:
-    told = text("“{claim}”: not tested, because {why}.", claim=text(claim), why=why)
-    return Sentence(topic=claim, text=told, verdict="not_tested")
-
-
-def _sentence(claim: str, verdict: ClaimVerdict, seen: str, evidence: Evidence) -> Sentence:
-    return Sentence(
-        topic=claim,
-        text=text(
-            "“{claim}”: {verdict}. {seen}. Compared {basis}.",
-            claim=text(claim),
-            verdict=text(_WORDS[verdict]),
-            seen=capitalised(seen),
-            basis=rate_basis(evidence.study),
-        ),
-        verdict=verdict,
-    )
+    return Sentence(topic=claim, text=why, verdict="cannot_tell")

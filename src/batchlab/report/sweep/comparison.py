@@ -8,13 +8,13 @@ from typing import Literal
 
 from batchlab.records.estimate import Estimate
 from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 Difference = Literal["better", "worse", "same", "cannot_tell"]
 Seeds = Mapping[int, float]  # seed -> value
-ONE_SEED = N_("one seed: no interval; two or more seeds would tell")
+ONE_SEED = N_("one seed: this may be chance")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def difference_text(metric: str, comparison: Comparison) -> str:
-    """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139, 6 trials)"."""
+    """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139)"."""
     found = comparison.difference
     if found.estimate is None:
         return text("an unknown amount ({reason})", reason=reason_text(found.reason))
@@ -65,10 +65,8 @@ def difference_text(metric: str, comparison: Comparison) -> str:
     low, high = found.low, found.high
     if found.estimate < 0:
         low, high = -high, -low
-    return plural(
-        "{size} (95 %: {low} to {high}, {n} trial)",
-        "{size} (95 %: {low} to {high}, {n} trials)",
-        found.n,
+    return text(
+        "{size} (95 %: {low} to {high})",
         size=size,
         low=quantity_text(metric, low),
         high=quantity_text(metric, high),

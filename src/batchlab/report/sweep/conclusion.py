@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from batchlab.records.study import Study
 from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.sweep.claims import capitalised, rate_basis
-from batchlab.report.sweep.equal_budget import BudgetName, budget_split, metric_text
+from batchlab.report.sweep.basis import basis_text
+from batchlab.report.sweep.equal_budget import budget_split, metric_text
 from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
-from batchlab.report.sweep.race import Race
-from batchlab.words.catalogue import number_text, plural, text
+from batchlab.report.sweep.race import Race, races
+from batchlab.words.catalogue import capitalized, plural, text
+
+_MOST_NAMED = 3  # rivals in one sentence; the rest are in a table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,8 +21,8 @@ class Conclusion:
 
     Attributes:
         headline: the batch size that ended best after equal epochs, and how sure that is.
-        lead: what equal time and equal steps say instead, and what was compared; "" where there is
-            nothing to compare.
+        lead: what equal time and equal steps say instead, and what was compared; "" where no trial
+            ended well.
     """
 
     headline: str
@@ -36,52 +38,54 @@ def conclusion(study: Study) -> Conclusion:
         return Conclusion(
             headline=text("No trial ended well, so nothing can be compared."), lead=""
         )
-    races: dict[BudgetName, Race] = {
-        budget.name: race
-        for budget in evidence.budgets
-        if (race := Race.of(evidence, budget)) is not None
-    }
-    if "epochs" not in races:
-        return Conclusion(headline=_of_one(evidence), lead="")
-    others = [_other(evidence, races[name]) for name in ("time", "steps") if name in races]
+    basis = basis_text(evidence)
+    raced = {race.budget.name: race for race in races(evidence)}
+    if "epochs" not in raced:
+        return Conclusion(headline=_of_one(evidence), lead=basis)
+    others = [_other(evidence, raced[name]) for name in ("time", "steps") if name in raced]
     return Conclusion(
-        headline=_headline(evidence, races["epochs"]),
-        lead=" ".join((*others, _basis(evidence))),
+        headline=_headline(evidence, raced["epochs"]), lead=" ".join((*others, basis))
     )
 
 
 def _headline(evidence: Evidence, race: Race) -> str:
     best = text(
         "{best} did best in {epochs}: {metric} {value}",
-        best=capitalised(race.best),
+        best=capitalized(evidence.name(race.leader)),
         epochs=_epochs(race.budget.amount),
         metric=metric_text(budget_split(evidence.study), evidence.metric),
-        value=quantity_text(evidence.metric, race.value),
+        value=quantity_text(evidence.metric, race.level),
     )
     if race.standing == "no_interval":
         return text("{best}. One seed each: this may be chance.", best=best)
     if race.standing == "clear":
         return text("{best}.", best=best)
-    rivals = capitalised(batch_sizes_text(evidence.study, race.rivals))
+    rivals = capitalized(batch_sizes_text(evidence.study, race.rivals))
     return text("{best}. {rivals} may be as good.", best=best, rivals=rivals)
 
 
 def _other(evidence: Evidence, race: Race) -> str:
     """Who leads when something else is equal."""
-    value = quantity_text(evidence.metric, race.value)
+    leader, value = evidence.name(race.leader), quantity_text(evidence.metric, race.level)
     if race.standing == "clear":
         return text(
             "In {budget}, {best} is best with {value}.",
             budget=race.budget.words,
-            best=race.best,
+            best=leader,
             value=value,
         )
-    return text(
-        "In {budget}, {best} is ahead with {value}, not for certain.",
+    ahead = text(
+        "In {budget}, {best} is ahead with {value}",
         budget=race.budget.words,
-        best=race.best,
+        best=leader,
         value=value,
     )
+    if race.standing == "no_interval":
+        return text("{ahead}.", ahead=ahead)  # the headline has said that it may be chance
+    if len(race.rivals) > _MOST_NAMED:
+        return text("{ahead}; {n} others may be as good.", ahead=ahead, n=len(race.rivals))
+    rivals = batch_sizes_text(evidence.study, race.rivals)
+    return text("{ahead}; {rivals} may be as good.", ahead=ahead, rivals=rivals)
 
 
 def _of_one(evidence: Evidence) -> str:
@@ -92,7 +96,7 @@ def _of_one(evidence: Evidence) -> str:
         return text("The {metric} was never measured.", metric=metric_text(split, evidence.metric))
     return text(
         "{size} ended at {metric} {value}.",
-        size=capitalised(evidence.name(cell)),
+        size=capitalized(evidence.name(cell)),
         metric=metric_text(split, evidence.metric),
         value=quantity_text(evidence.metric, level),
     )
@@ -101,15 +105,3 @@ def _of_one(evidence: Evidence) -> str:
 def _epochs(amount: float) -> str:
     return plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", 1 if amount == 1 else 2,
                   epochs=amount)  # fmt: skip
-
-
-def _basis(evidence: Evidence) -> str:
-    seeds = sorted({len(cell.ended_well) for cell in evidence.cells})
-    many = number_text(seeds[-1], "")
-    if len(seeds) > 1:
-        many = text("{few} to {more}", few=number_text(seeds[0], ""), more=many)
-    return text(
-        "Compared {basis}, {seeds} each.",
-        basis=rate_basis(evidence.study),
-        seeds=plural("{which} seed", "{which} seeds", seeds[-1], which=many),
-    )

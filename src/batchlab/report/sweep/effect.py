@@ -123,7 +123,8 @@ def _epochs(study: Study, found: tuple[Effect, ...]) -> str | None:
         )
     if unfinished:
         names = batch_sizes_text(study, [effect.cell.batch_size for effect in unfinished])
-        parts.append(text("Still improving at the end: {names}.", names=names))
+        still = "Still improving at the end: {names}. More epochs may change the order."
+        parts.append(text(still, names=names))
     return " ".join(parts) or None
 
 

@@ -13,14 +13,20 @@ from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
+from batchlab.report.parts.sentence import Sentence
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.cells import chosen_cells
+from batchlab.report.sweep.claims import claim_sentences
 from batchlab.report.sweep.conclusion import conclusion
 from batchlab.report.sweep.effect import effect_sentences
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.sweep.finals_table import finals_table
+from batchlab.report.sweep.paired import paired_table
 from batchlab.report.sweep.plateaus import plateaus_of
-from batchlab.report.sweep.sentences import FIRST_SCREEN, Sentence, folklore, sentences
+from batchlab.report.sweep.races_table import races_table
+from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.summary_table import first_table
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.report.sweep.trials_table import IDENTITY, REASONS, trials_table
@@ -46,6 +52,7 @@ def html_page(study: Study) -> str:
     figures = [figure for _, figure in built]
     plateaus = plateaus_of(study)
     trials = trials_table(study, plateaus)
+    evidence = Evidence.of(study)
     return render_page(
         "page.html.j2",
         study=study,
@@ -54,14 +61,15 @@ def html_page(study: Study) -> str:
         found=conclusion(study),
         compared=first_table(study, chosen_cells(study)),
         effects=effect_sentences(study, plateaus),
-        claims=(claims := folklore(study)),
+        claims=claim_sentences(evidence),
         figures=figures,
         looks=(looks := figure_looks(study)),
         legend=[(look, look.label) for look in looks],
-        findings=_findings(
-            said
-            for said in sentences(study, plateaus)
-            if said.topic not in FIRST_SCREEN and said not in claims
+        findings=_findings(sentences(study, plateaus)),
+        intervals=_with_rows(
+            races=races_table(evidence),
+            finals=finals_table(evidence),
+            paired=paired_table(evidence),
         ),
         summary=trial_counts(study),
         switched=[(row, figure) for row, figure in built if row.key in "abc"],
@@ -87,6 +95,11 @@ def _findings(said: Iterable[Sentence]) -> list[tuple[str, list[Sentence]]]:
     """The sentences, those that follow each other on one topic together under its name."""
     groups = itertools.groupby(said, key=lambda sentence: sentence.topic)
     return [(topic, list(group)) for topic, group in groups]
+
+
+def _with_rows(**tables: Table) -> dict[str, Table]:
+    """The tables that have a row, by their names."""
+    return {name: table for name, table in tables.items() if table.rows}
 
 
 def _numbers_table(table: Table) -> Table:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from batchlab.records.study import Study
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.claims import claim_sentences, claim_text
 from batchlab.report.sweep.conclusion import conclusion
 from batchlab.report.sweep.curves import mean_curve
+from batchlab.report.sweep.effect import effect_sentences
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.learning_rate import rate_table
-from batchlab.report.sweep.sentences import FIRST_SCREEN, sentences
+from batchlab.report.sweep.plateaus import plateaus_of
+from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.summary_table import summary_table
 from batchlab.report.sweep.trial_ending import trial_counts
 from batchlab.words.catalogue import text
@@ -50,18 +54,21 @@ def _parts(study: Study) -> Iterator[str]:
         table = summary_table(study, chosen)
         yield f"{wrapped_text(table.caption)}\n{table.to_text()}"
         yield _curves_text(study, chosen)
-    yield "\n".join(
-        wrapped_text(f"- {sentence}")
-        for sentence in sentences(study)
-        if sentence.topic not in FIRST_SCREEN
-    )
     if not study.records:
         return
+    plateaus = plateaus_of(study)
+    said = (*effect_sentences(study, plateaus).values(), *map(str, sentences(study, plateaus)))
+    yield _listed(said)
+    yield _listed(map(claim_text, claim_sentences(Evidence.of(study))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
         rates = rate_table(study, deciding_split(study), study.workload.metrics[0].name)
         yield f"{wrapped_text(rates.caption)}\n{rates.to_text()}"
     yield wrapped_text(trial_counts(study))
     yield text("Command: {command}", command=study.command)
+
+
+def _listed(said: Iterable[str]) -> str:
+    return "\n".join(wrapped_text(f"- {each}") for each in said)
 
 
 def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:

@@ -14,8 +14,8 @@ from batchlab.laws.plateau import STARTED_DELTAS
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.equal_budget import metric_text
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.words.catalogue import listing, text
+from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
+from batchlab.words.catalogue import text
 
 # The margin in tolerances: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference below
 # it would be no claim that people make; a training fit within it explains no larger one.
@@ -31,14 +31,18 @@ class TrainingFit:
         others: the cells beyond it.
         begun: whether the best fit is clearly better than the untrained models' mean; True where
             that is not known.
-        levels: every cell's training metric in words.
+        metric: the training metric in words.
+        best: its best value, and of which cell, in words.
+        worst: its worst, likewise.
         margin: the difference beyond which two fits are not alike, in words.
     """
 
     alike: tuple[Cell, ...]
     others: tuple[Cell, ...]
     begun: bool
-    levels: str
+    metric: str
+    best: str
+    worst: str
     margin: str
 
     @classmethod
@@ -50,42 +54,39 @@ class TrainingFit:
         ]
         if not levels:
             return None
-        best = (max if evidence.better == "higher" else min)(level for _, level in levels)
+        choose = max if evidence.better == "higher" else min
+        first, best = choose(levels, key=lambda found: found[1])
+        last, worst = max(levels, key=lambda found: abs(found[1] - best))
         margin = _TOLERANCES * evidence.tolerance
         alike = tuple(cell for cell, level in levels if abs(level - best) <= margin)
-        each = [
-            text(
-                "{value} at {size}",
-                value=quantity_text(evidence.metric, level),
-                size=evidence.name(cell),
-            )
-            for cell, level in levels
-        ]
         return cls(
             alike=alike,
             others=tuple(cell for cell in evidence.cells if cell not in alike),
             begun=_begun(evidence, best),
-            levels=text(
-                "{metric} was {levels}",
-                metric=metric_text("train", evidence.metric),
-                levels=listing(each),
-            ),
+            metric=metric_text("train", evidence.metric),
+            best=_level_text(evidence, first, best),
+            worst=_level_text(evidence, last, worst),
             margin=quantity_text(evidence.metric, margin),
         )
 
-    @property
-    def why_not_tested(self) -> str:
+    def why_not_tested(self, evidence: Evidence) -> str:
         """Why no two batch sizes can be compared, with the numbers."""
+        budget = evidence.budgets[0].words
         if not self.begun:
             return text(
-                "{levels}, hardly better than before training: there is nothing yet that could "
-                "generalize; more epochs or a higher learning rate would tell",
-                levels=self.levels,
+                "Little has been learned yet: in {budget} the best {metric} is {best}, hardly "
+                "better than before training. More epochs or a higher learning rate would tell.",
+                budget=budget,
+                metric=self.metric,
+                best=self.best,
             )
         return text(
-            "{levels}, and runs whose training fit differs by more than {margin} show how far "
-            "training got, not how they generalize (more epochs or tuned rates would tell)",
-            levels=self.levels,
+            "Some have trained further than others: in {budget} {metric} is {best}, but {worst}, "
+            "more than {margin} apart. More epochs, or a tuned rate for each, would tell.",
+            budget=budget,
+            metric=self.metric,
+            best=self.best,
+            worst=self.worst,
             margin=self.margin,
         )
 
@@ -94,12 +95,20 @@ class TrainingFit:
         if not self.others:
             return None
         return text(
-            "Left out: {sizes}, because {levels}; only fits within {margin} of the best are "
-            "compared.",
-            sizes=listing([evidence.name(cell) for cell in self.others]),
-            levels=self.levels,
+            "Left out: {sizes}, whose {metric} is more than {margin} off the best. That shows how "
+            "far training got, not how it generalizes.",
+            sizes=batch_sizes_text(evidence.study, [cell.batch_size for cell in self.others]),
+            metric=self.metric,
             margin=self.margin,
         )
+
+
+def _level_text(evidence: Evidence, cell: Cell, level: float) -> str:
+    return text(
+        "{value} at {size}",
+        value=quantity_text(evidence.metric, level),
+        size=evidence.name(cell),
+    )
 
 
 def _begun(evidence: Evidence, best: float) -> bool:

@@ -32,6 +32,9 @@ def number_expression(name: str, value: str) -> str:
         return _digits(value, 6)
     if name in THREE_DIGITS:
         return _digits(value)
+    if name == "generalization_gap":
+        fixed = f"replace(format({value}, '.4f'), '−', '-')"
+        return f"(abs({value}) < 10 ? {fixed} : {_digits(value)})"
     is_near_one = f"{value} == 0 || (abs({value}) >= 0.001 && abs({value}) < 10)"
     return f"({is_near_one} ? format({value}, '.4f') : {_digits(value)})"
 
