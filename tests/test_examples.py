@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.example_commands import EXAMPLES, NAMES, commands
 
 from batchlab.cli import main as cli
@@ -57,17 +58,25 @@ def test_an_example_is_short_and_says_how_to_ask_about_it(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_swept_and_advised(name: str, run: Any) -> None:
-    named = f"{EXAMPLES}/{name}.py:workload"
-
-    swept = run("sweep", named, "--batch-sizes", "16,64", "--steps", "10")
-    asked = ("--batch-sizes", "16,64", "--budget", "20s", "--store", "other.db")
-    advised = run("advise", named, *asked)
+def test_an_example_is_swept(name: str, run: Any) -> None:
+    swept = run(
+        "sweep", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--steps", "10"
+    )
 
     assert [trial["status"] for trial in swept["trials"]] == ["ok", "ok"]
     for trial in swept["trials"]:
         assert set(trial["final"]["validation"]) == set(swept["workload"]["metrics"])
         assert None not in trial["final"]["validation"].values()
+
+
+# The night gives each a minute.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", by_day(NAMES, ["csv_file", "tokens"]))
+def test_an_example_is_advised(name: str, run: Any) -> None:
+    advised = run(
+        "advise", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--budget", "20s"
+    )
+
     assert advised["n_trials"] >= 1
     assert {16, 64} <= {candidate["batch_size"] for candidate in advised["candidates"]}
 

@@ -15,7 +15,7 @@ def test_a_sweep_killed_at_four_random_moments_ends_with_the_very_same_numbers(
 ) -> None:
     # Sixty in tests/nightly.
     assert_killed_often_ends_the_same(
-        tmp_path, seed=20_261_120, epochs=40, kills=4, while_starting=1
+        tmp_path, seed=20_261_120, epochs=20, kills=4, while_starting=1
     )
 
 

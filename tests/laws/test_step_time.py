@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.step_time import STUDIES, fit_by_search, law
 
 from batchlab.errors import FitError
@@ -113,8 +114,11 @@ def test_the_residuals_are_logarithms_in_the_order_of_the_batch_sizes() -> None:
     assert fit.residuals[3] == pytest.approx(math.log((points[3][1].estimate or 0) / on_law))
 
 
+BY_DAY = ("a CPU, 14 sizes", "a busy machine", "3 sizes", "knee 20 times above the range")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", by_day(STUDIES, BY_DAY))
 def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> None:
     study, random, n_draws = STUDIES[name], np.random.default_rng(3), 100
     middle = study.sizes[len(study.sizes) // 2]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.reference.by_day import by_day
 from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import expected_excess_loss, stationary_excess_loss
 from tests.reference.small_workloads import small_trial
@@ -22,6 +23,7 @@ from batchlab.workload.definition import Workload
 # distance by at least 1 - 2 x 0.1 x 0.5.
 BURN_IN_STEPS = 150
 SEEDS = 8
+BOUNCES = [(1, 150), (4, 400), (16, 1500)]
 
 
 def only_trained(**settings: float) -> Workload:
@@ -56,7 +58,7 @@ def test_full_batches_reach_the_optimum(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("batch_size", "epochs"), [(1, 150), (4, 400), (16, 1500)])
+@pytest.mark.parametrize(("batch_size", "epochs"), by_day(BOUNCES, [BOUNCES[0], BOUNCES[-1]]))
 def test_at_a_constant_rate_the_loss_bounces_as_high_as_the_formula_says(
     batch_size: int, epochs: int
 ) -> None:
