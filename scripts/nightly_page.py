@@ -9,10 +9,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-_TOOK = re.compile(r"^([0-9.]+)s call +(\S+)$", re.MULTILINE)
-_ENDED = re.compile(r"^(PASSED|FAILED) (\S+)", re.MULTILINE)
+# A name may have spaces where it ends with the values of its parameters.
+_TOOK = re.compile(r"^([0-9.]+)s call +(\S.*?)\s*$", re.MULTILINE)
+_ENDED = re.compile(r"^(PASSED|FAILED) (\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 # What a test printed stands below its name: a figure that the page should show.
-_PRINTED = re.compile(r"^_+ (\w+) _+\n-+ Captured stdout call -+\n(.*)$", re.MULTILINE)
+_PRINTED = re.compile(r"^_+ (\w+(?:\[.*\])?) _+\n-+ Captured stdout call -+\n(.*)$", re.MULTILINE)
 
 
 def main() -> None:
