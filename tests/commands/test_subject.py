@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -195,8 +196,7 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     assert "made-up" in page.read_text()
 
 
-def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+def swept(grid: RecordedGrid, lab: Path) -> Study:
     trials = tuple(
         Trial.of_whole_batches(
             workload_id=WORKLOAD_ID,
@@ -222,17 +222,53 @@ def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: li
         device="cpu",
     )
 
-    study = sweep_about(
+    return sweep_about(
         GridSubject(grid),
         request,
         trials,
         budget=Budget(None),
-        store=tmp_path / "lab.db",
+        store=lab,
         command="batchlab sweep a grid",
         listener=Silent(),
     )
 
+
+def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+
+    study = swept(grid, tmp_path / "lab.db")
+
     assert children == []
-    assert [record.trial for record in study.records] == list(trials)
+    assert [(r.trial.seed, r.trial.batch_size) for r in study.records] == [
+        (0, 16),
+        (0, 32),
+        (1, 16),
+        (1, 32),
+    ]
     assert [record.steps for record in study.records] == [70] * 4
     assert {timing.batch_size for timing in study.timings} == {16, 32}
+
+
+@pytest.mark.parametrize("ask", [advised, swept])
+def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
+    ask: Callable[[RecordedGrid, Path], object],
+    tmp_path: Path,
+    children: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+    lab = tmp_path / "lab.db"
+
+    def is_worked_on() -> bool:
+        with Store.existing(lab) as store:
+            return store.is_worked_on(store.study().study_id)
+
+    def interrupted(engine: RecordedEngine) -> RunEnd:
+        assert is_worked_on()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask(grid, lab)
+
+    assert not is_worked_on()
