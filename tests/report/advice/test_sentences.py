@@ -126,7 +126,7 @@ def test_the_gain_is_told_apart_from_the_gain_of_the_batch_size():
         "to 3.3, 4 seeds)."
     )
     assert said(advice, "from the batch size alone") == (
-        "Batch size 64 at its tuned learning rate (0.05) takes 1.5 times as long (95 %: 1.4 to "
+        "Batch size 64 at its tuned rate (0.05) takes 1.5 times as long (95 %: 1.4 to "
         "1.7, 4 seeds). The batch size alone gains this much, the learning rate the rest."
     )
 
