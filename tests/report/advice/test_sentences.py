@@ -461,7 +461,7 @@ def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendat
     )
 
     told = said(advice, "answer")
-    assert told == "Best so far: batch size 256 with learning rate 0.113 (not yet certain)."
+    assert told == "Best so far: batch size 256 with learning rate 0.11 (not yet certain)."
 
 
 def test_the_best_so_far_may_be_what_ends_best_and_not_what_is_fastest() -> None:
