@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.prepared_workload import PreparedWorkload
@@ -48,6 +49,7 @@ _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
 _UNSTEADY_FRACTION = 0.3
 
 
+@known_arguments_only
 def sweep(
     workload: Workload | str = "mnist-mlp",
     *,
