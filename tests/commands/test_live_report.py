@@ -166,21 +166,23 @@ def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
 
 
 def test_of_a_finished_study_it_is_asked_more_seldom_and_another_one_is_followed(
-    tmp_path: Path, made: list[int]
+    tmp_path: Path, made: list[int], clock: Clock
 ) -> None:
     other = replace(made_up_study(batch_sizes=(32, 64, 128), epochs=3), study_id="another")
     with Store(tmp_path / "lab.db") as store:
         put_study(store, STUDY)
-        any_study = LiveReport(tmp_path / "lab.db", None)
+        any_study = LiveReport(tmp_path / "lab.db", None, clock=clock)
         this_one = LiveReport(tmp_path / "lab.db", STUDY.study_id)
         finished, kept = any_study.page(), this_one.page()
         assert (finished.status, kept.status) == ("Finished: 2 training runs.",) * 2
 
         put_asked(store, other)
         store.put_record(other.records[0])
-        followed, kept_still = any_study.page(), this_one.page()
+        with store.working_on(other.study_id):
+            followed, kept_still = any_study.page(), this_one.page()
 
-    assert followed.status.startswith("Stopped: 2 of 3 training runs have ended.")
+    assert followed.status.endswith(": 2 of 3 training runs have ended.")
+    # At once: what belongs to another study is not left on the page.
     assert "trials: 2" in followed.html
     assert (finished.look_again_s, followed.look_again_s) == (10.0, 3.0)
     # What others store costs the finished one no page.

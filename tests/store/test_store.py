@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import tempfile
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -709,12 +710,13 @@ def test_an_exception_inside_a_claim_comes_out_and_ends_it(store):
 def test_a_study_is_worked_on_until_the_last_process_that_does_ends(store):
     with Store.existing(store.path) as other:
         assert not other.is_worked_on("s")
-        with store.working_on("s"):
-            with other.working_on("s"):
+        with ExitStack() as later:
+            with store.working_on("s"):
+                later.enter_context(other.working_on("s"))
                 assert store.is_worked_on("s")
-            assert other.is_worked_on("s")
-            assert not other.is_worked_on("another")
-        assert not other.is_worked_on("s")
+                assert not store.is_worked_on("another")
+            assert store.is_worked_on("s")
+        assert not store.is_worked_on("s")
 
 
 def test_a_process_that_is_killed_works_on_nothing(store):
