@@ -43,6 +43,28 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
         {"workload": None},
         "workload is None; expected a batchlab.Workload, a built-in name or path/file.py:name",
     ),
+    ("sweep", {"lr": 0.1}, "batchlab.sweep has no argument 'lr'; did you mean 'learning_rates'?"),
+    *(
+        (
+            "advise",
+            {name: 0.1},
+            f"batchlab.advise has no argument {name!r}. advise finds the learning rate of each "
+            "batch size itself. The rate that you train with now belongs in the workload: "
+            "Workload(learning_rate=...)",
+        )
+        for name in ("lr", "learning_rate", "learning_rates")
+    ),
+    (
+        "profile",
+        {"memory_limit": 2**30},
+        "batchlab.profile has no argument 'memory_limit'; did you mean 'memory_limit_bytes'?",
+    ),
+    (
+        "check",
+        {"xyz": 1},
+        "batchlab.check has no argument 'xyz'; it has workload, settings, device, budget, "
+        "reserved_s",
+    ),
     ("sweep", {"batch_sizes": [500]}, f"batch size 500 {SIZE} of it in one batch"),
     ("advise", {"batch_sizes": [500]}, f"batch size 500 {SIZE} of it in one batch"),
     ("profile", {"batch_sizes": [0]}, f"batch size 0 {SIZE} of it in one batch"),
@@ -150,3 +172,8 @@ def test_a_wrong_call_is_told_in_this_line_and_leaves_no_file(
 
     assert str(caught.value) == told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_argument_that_is_not_there_is_a_type_error_as_in_any_function() -> None:
+    with pytest.raises(TypeError, match="no argument 'seed'; did you mean 'seeds'"):
+        batchlab.sweep(tiny(), seed=3)  # type: ignore[call-arg]

@@ -14,6 +14,10 @@ class UsageError(BatchlabError, ValueError):
     """The request itself is wrong: the command line exits with 2."""
 
 
+class ArgumentNameError(UsageError, TypeError):
+    """An argument that the function does not have."""
+
+
 class BatchSizeError(UsageError):
     """A batch size (or micro-batch size) that cannot be used with this training set."""
 

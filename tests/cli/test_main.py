@@ -84,6 +84,20 @@ def test_every_option_and_default_is_explained(command: str, do: Any) -> None:
 
     assert (done.code, done.err) == (0, "")
     assert OPTIONS[command] <= set(re.findall(r"--[a-z-]+", done.out))
+    silent = [
+        parameter.name
+        for parameter in cli.batchlab.commands[command].params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("command", ["advise", "sweep", "profile"])
+def test_what_help_shows_as_a_value_can_be_typed(command: str, do: Any) -> None:
+    shown = do(command, "--help").out
+
+    assert "--batch-sizes 64,256,full " in shown  # FULL would be refused
+    assert "--budget 90s|5m|1h30m " in shown
 
 
 def test_without_arguments_the_commands_are_shown(do: Any) -> None:

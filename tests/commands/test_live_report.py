@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,14 @@ from tests.reference.stored_study import put_asked, put_study
 
 from batchlab.commands import live_report
 from batchlab.commands.advised import Advised
-from batchlab.commands.live_report import LivePage, LiveReport, refuse_unreadable
+from batchlab.commands.live_report import LiveReport, refuse_unreadable
+from batchlab.engines.journal import Journal
 from batchlab.errors import StoreError, UsageError
+from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
+from batchlab.report.progress.lines import progress_lines
+from batchlab.report.progress.state import ProgressState
 from batchlab.store.store import Store
 
 STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
@@ -60,17 +66,13 @@ def begun(path: Path, study: Study = STUDY) -> Store:
     return store
 
 
-def follows(page: LivePage) -> bool:
-    return "location.reload()" in page.html
-
-
 def test_before_there_is_a_store_a_page_waits_for_one(tmp_path: Path, made: list[int]) -> None:
     live = LiveReport(tmp_path / "lab.db", None)
 
     page = live.page()
 
     assert "There is no store at " in page.html
-    assert (page.is_finished, follows(page), made) == (False, True, [])
+    assert (page.is_finished, made) == (False, [])
     assert list(tmp_path.iterdir()) == []
 
     (tmp_path / "lab.db").touch()
@@ -94,9 +96,8 @@ def test_a_new_trial_makes_a_new_page_and_the_last_one_ends_it(
 
     assert made == [0, 1, 2]
     assert len({page.version for page in (nothing, one, both)}) == 3
-    assert [follows(page) for page in (nothing, one, both)] == [True, True, False]
-    assert nothing.status.startswith("Not finished: 0 of 2 training runs have ended")
-    assert one.status.startswith("Not finished: 1 of 2 training runs have ended")
+    assert nothing.status.startswith("Stopped: 0 of 2 training runs have ended.")
+    assert one.status.startswith("Stopped: 1 of 2 training runs have ended.")
     assert (both.status, both.is_finished) == ("Finished: 2 training runs.", True)
     assert one.status in one.html
     live.close()
@@ -114,7 +115,112 @@ def test_a_trial_that_the_same_command_goes_on_with_has_not_ended(
         page = live.page()
 
     assert not page.is_finished
-    assert page.status.startswith("Not finished: 1 of 2 training runs have ended")
+    assert page.status.startswith("Stopped: 1 of 2 training runs have ended")
+    live.close()
+
+
+def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
+    tmp_path: Path, made: list[int]
+) -> None:
+    with begun(tmp_path / "lab.db") as store:
+        live = LiveReport(tmp_path / "lab.db", None)
+        with store.working_on(STUDY.study_id):
+            running = live.page()
+        # Nothing was stored in between: so it is where the process was killed.
+        stopped = live.page()
+        with store.working_on(STUDY.study_id):
+            again = live.page()
+
+    assert re.fullmatch(
+        r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\.", running.status
+    )
+    assert stopped.status == (
+        "Stopped: 0 of 2 training runs have ended. No process works on it now. To go on, give the "
+        f"same command: {STUDY.command}"
+    )
+    assert again.status.startswith("Under way at ")
+    # The training runs are the same, so the page is not made anew, but it says so too.
+    assert made == [0]
+    assert len({page.version for page in (running, stopped, again)}) == 1
+    assert html.escape(stopped.status, quote=False) in stopped.html
+    live.close()
+
+
+def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
+    tmp_path: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = live_report.stored_in
+    with begun(tmp_path / "lab.db") as store:
+
+        def ends_after_the_first(opened: Store, study: str | None) -> Study | Advised:
+            seen = whole(opened, study)
+            for record in STUDY.records:
+                store.put_record(record)
+            return seen
+
+        monkeypatch.setattr(live_report, "stored_in", ends_after_the_first)
+        live = LiveReport(tmp_path / "lab.db", None)
+
+        assert live.page().status == "Finished: 2 training runs."
+    live.close()
+
+
+def test_of_a_finished_study_it_is_asked_more_seldom_and_another_one_is_followed(
+    tmp_path: Path, made: list[int], clock: Clock
+) -> None:
+    other = replace(made_up_study(batch_sizes=(32, 64, 128), epochs=3), study_id="another")
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, STUDY)
+        any_study = LiveReport(tmp_path / "lab.db", None, clock=clock)
+        this_one = LiveReport(tmp_path / "lab.db", STUDY.study_id)
+        finished, kept = any_study.page(), this_one.page()
+        assert (finished.status, kept.status) == ("Finished: 2 training runs.",) * 2
+
+        put_asked(store, other)
+        store.put_record(other.records[0])
+        with store.working_on(other.study_id):
+            followed, kept_still = any_study.page(), this_one.page()
+
+    assert followed.status.endswith(": 2 of 3 training runs have ended.")
+    # At once: what belongs to another study is not left on the page.
+    assert "trials: 2" in followed.html
+    assert (finished.look_again_s, followed.look_again_s) == (10.0, 3.0)
+    # What others store costs the finished one no page.
+    assert (kept_still, made) == (kept, [2, 2, 2])
+    any_study.close()
+    this_one.close()
+
+
+BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
+
+
+def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(
+    tmp_path: Path, made: list[int]
+) -> None:
+    with store_with_study(tmp_path / "lab.db") as store:
+        journal = Journal(store, ADVISED)
+        journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
+        store.put_study(
+            study_id=ADVISED.study_id,
+            command=ADVISED.command,
+            workload_id=ADVISED.workload_id,
+            environment=ADVISED.environment,
+            trial_ids=["x", "y"],
+        )
+        live = LiveReport(tmp_path / "lab.db", None)
+        with store.working_on(ADVISED.study_id):
+            before = live.page()
+            journal.note_best(BEST)
+            journal.put_readings(spent_s=2.0)
+            after = live.page()
+    state = ProgressState()
+    state.lead = BEST
+    (told,) = [line for line in progress_lines(state, 200) if line.startswith("best so far")]
+
+    # How many runs it will need nobody knows, so there is no "of 2".
+    assert before.status.endswith(": 0 training runs have ended.")
+    assert after.status.endswith(f": 0 training runs have ended; {told}.")
+    assert told == "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
     live.close()
 
 
@@ -156,7 +262,7 @@ def test_the_study_has_the_machine_to_itself_after_each_page(
 ) -> None:
     records = [*STUDY.records, *made_up_study(batch_sizes=(1024,), epochs=3).records]
     study = replace(STUDY, records=tuple(records))
-    with begun(tmp_path / "lab.db", study) as store:
+    with begun(tmp_path / "lab.db", study) as store, store.working_on(study.study_id):
         live = LiveReport(tmp_path / "lab.db", None, rest=5.0, clock=clock)
         live.page()
 
@@ -166,7 +272,7 @@ def test_the_study_has_the_machine_to_itself_after_each_page(
         assert (live.page().version, made) == (early.version, [0])
         # The status is cheap, so it is that of now.
         assert "1 of 3" in early.status
-        assert "0 of 3" in early.html
+        assert "trials: 0" in early.html
 
         clock.now_s += 0.2
         assert "trials: 1" in live.page().html
@@ -179,19 +285,37 @@ def test_the_study_has_the_machine_to_itself_after_each_page(
     live.close()
 
 
+def test_a_stopped_study_needs_no_machine_and_is_shown_at_once(
+    tmp_path: Path, made: list[int], clock: Clock
+) -> None:
+    with begun(tmp_path / "lab.db") as store:
+        live = LiveReport(tmp_path / "lab.db", None, rest=5.0, clock=clock)
+        with store.working_on(STUDY.study_id):
+            live.page()
+            store.put_record(STUDY.records[0])
+            live.page()
+            assert made == [0]
+
+        stopped = live.page()
+
+    assert made == [0, 1]
+    assert stopped.status.startswith("Stopped: 1 of 2 ")
+    live.close()
+
+
 def test_an_advice_is_finished_when_there_is_an_answer(tmp_path: Path, made: list[int]) -> None:
     with store_with_study(tmp_path / "lab.db"):
         live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
         page = live.page()
-    assert page.status.startswith("Not finished: no training run yet, at ")
-    assert follows(page)
+    assert page.status.startswith("Stopped: no training run has begun yet.")
+    assert not page.is_finished
     assert ADVISED.study_id == "study"
 
     with Store(tmp_path / "lab.db") as store:
         put_advised(store, made_up_advice())
         page = live.page()
     assert "an advice" in page.html
-    assert (page.is_finished, follows(page)) == (True, False)
+    assert page.is_finished
     live.close()
 
 

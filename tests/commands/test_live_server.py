@@ -22,6 +22,7 @@ class MadeUpReport:
         self.n = 0
         self.threads: set[str] = set()
         self.fails = False
+        self.is_finished = False
         self.is_closed = False
 
     def page(self) -> LivePage:
@@ -33,7 +34,7 @@ class MadeUpReport:
             html=f"<p>page {self.n}</p>",
             version=f'"{self.n}"',
             status=f"{self.n} of 9 – so far",
-            is_finished=False,
+            is_finished=self.is_finished,
         )
 
     def close(self) -> None:
@@ -129,6 +130,17 @@ def test_the_pages_script_is_told_version_and_status_without_the_page(server: Li
 
     assert (answer.status, body, answer.getheader("ETag")) == (200, "", '"1"')
     assert unquote(answer.getheader("X-Batchlab-Status") or "") == "1 of 9 – so far"
+
+
+def test_the_pages_script_is_told_to_ask_more_seldom_when_the_study_is_finished(
+    server: LiveServer, report: MadeUpReport
+) -> None:
+    asked(server)
+    assert asked(server, "HEAD")[0].getheader("X-Batchlab-Look-Again-S") == "3"
+
+    report.is_finished = True
+    asked(server)
+    assert asked(server, "HEAD")[0].getheader("X-Batchlab-Look-Again-S") == "10"
 
 
 def test_asked_again_the_script_hears_of_the_next_page(

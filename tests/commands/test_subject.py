@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_timing
 from tests.reference.recorded_grid import made_up_rows, write_grid
+from tests.reference.told import Told
 
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advise import advise_about
@@ -23,9 +25,12 @@ from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.progress_listener import ProgressListener, Silent
-from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.run import RunEnd
+from batchlab.records.study import MetricSummary, Study, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.report.advice.text import advice_text
+from batchlab.report.parts.best_so_far_text import best_so_far_text
+from batchlab.report.sweep.conclusion import conclusion
 from batchlab.store.store import Store
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
@@ -98,7 +103,7 @@ class GridSubject:
         return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
 
 
-def advised(grid: RecordedGrid, lab: Path) -> Advised:
+def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = None) -> Advised:
     trial = Trial.of_whole_batches(
         workload_id=WORKLOAD_ID,
         workload=grid.header.workload,
@@ -133,8 +138,35 @@ def advised(grid: RecordedGrid, lab: Path) -> Advised:
         budget=Budget(BUDGET_S),
         store=lab,
         command="batchlab advise a grid",
-        listener=Silent(),
+        listener=listener or Silent(),
     )
+
+
+def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
+    tmp_path: Path, children: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+    lab, told = tmp_path / "lab.db", Told()
+    whole = RecordedEngine.next_finished
+
+    def interrupted(engine: RecordedEngine) -> RunEnd:
+        if any(told.leads):
+            raise KeyboardInterrupt
+        return whole(engine)
+
+    monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        advised(grid, lab, told)
+
+    shown = stored(lab, None)
+
+    assert isinstance(shown, Study)
+    assert shown.best_so_far == told.leads[-1]
+    assert shown.best_so_far is not None
+    best = best_so_far_text(shown.best_so_far)
+    found = conclusion(shown)
+    assert found.headline == f"B{best[1:]}."
+    assert found.lead == "It is not certain yet: this question has no answer so far."
 
 
 @pytest.mark.slow
@@ -164,8 +196,7 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     assert "made-up" in page.read_text()
 
 
-def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+def swept(grid: RecordedGrid, lab: Path) -> Study:
     trials = tuple(
         Trial.of_whole_batches(
             workload_id=WORKLOAD_ID,
@@ -191,17 +222,53 @@ def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: li
         device="cpu",
     )
 
-    study = sweep_about(
+    return sweep_about(
         GridSubject(grid),
         request,
         trials,
         budget=Budget(None),
-        store=tmp_path / "lab.db",
+        store=lab,
         command="batchlab sweep a grid",
         listener=Silent(),
     )
 
+
+def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+
+    study = swept(grid, tmp_path / "lab.db")
+
     assert children == []
-    assert [record.trial for record in study.records] == list(trials)
+    assert [(r.trial.seed, r.trial.batch_size) for r in study.records] == [
+        (0, 16),
+        (0, 32),
+        (1, 16),
+        (1, 32),
+    ]
     assert [record.steps for record in study.records] == [70] * 4
     assert {timing.batch_size for timing in study.timings} == {16, 32}
+
+
+@pytest.mark.parametrize("ask", [advised, swept])
+def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
+    ask: Callable[[RecordedGrid, Path], object],
+    tmp_path: Path,
+    children: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+    lab = tmp_path / "lab.db"
+
+    def is_worked_on() -> bool:
+        with Store.existing(lab) as store:
+            return store.is_worked_on(store.study().study_id)
+
+    def interrupted(engine: RecordedEngine) -> RunEnd:
+        assert is_worked_on()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask(grid, lab)
+
+    assert not is_worked_on()

@@ -11,6 +11,7 @@ from tests.reference.made_up_study import STUDY, store_with_study
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.journal import Journal, stored_journal
 from batchlab.errors import StoreError
+from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.run_length import AllSplits, RunLength
@@ -114,6 +115,18 @@ def test_readings_before_which_nothing_was_done_are_not_kept(store: Store) -> No
     Journal(store, STUDY).note_reading(3.0)
 
     assert Journal(store, STUDY).replayed_reading_s() is None
+
+
+def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) -> None:
+    best = BestSoFar(batch_size=8, learning_rate=0.1, quantity="time_to_target_s", value=2.5)
+    journal = Journal(store, STUDY)
+    journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
+    journal.note_best(best)
+    journal.put_readings(spent_s=2.0)
+
+    Journal(store, STUDY).put_end(end_of(REQUEST), PACE, spent_s=3.0)
+
+    assert [entry.best for entry in stored_journal(store, "study")] == [None, best, best]
 
 
 def with_splits(all_splits: AllSplits) -> RunRequest:

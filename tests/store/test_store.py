@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import tempfile
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -704,6 +705,42 @@ def test_an_exception_inside_a_claim_comes_out_and_ends_it(store):
 
     with store.claim("a") as mine:
         assert mine
+
+
+def test_a_study_is_worked_on_until_the_last_process_that_does_ends(store):
+    with Store.existing(store.path) as other:
+        assert not other.is_worked_on("s")
+        with ExitStack() as later:
+            with store.working_on("s"):
+                later.enter_context(other.working_on("s"))
+                assert store.is_worked_on("s")
+                assert not store.is_worked_on("another")
+            assert store.is_worked_on("s")
+        assert not store.is_worked_on("s")
+
+
+def test_a_process_that_is_killed_works_on_nothing(store):
+    code = """
+with Store(sys.argv[1]) as store, store.working_on("s"):
+    print(True, flush=True)
+    sys.stdin.readline()
+"""
+    process = child(code, store.path)
+    assert process.stdout.readline() == "True\n"
+    assert store.is_worked_on("s")
+
+    process.kill()
+    process.wait()
+
+    assert not store.is_worked_on("s")
+
+
+def test_who_asks_whether_a_study_is_worked_on_makes_no_file(store):
+    before = set(store.path.parent.iterdir())
+
+    assert not store.is_worked_on("s")
+
+    assert set(store.path.parent.iterdir()) == before
 
 
 def test_the_folder_of_checkpoints_is_made_beside_the_store(store):

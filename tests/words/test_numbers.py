@@ -19,7 +19,7 @@ from batchlab.words.numbers import english_number, form_of
         (153.0, "times", "150"),
         (99.7, "times", "100"),
         (1234.0, "times", "1,200"),
-        (0.0031415, "rate", "0.00314"),
+        (0.0031415, "rate", "0.0031"),
         (3.0, "octaves", "8"),
         (-0.5, "octaves", "0.71"),
         (0.97312, "metric", "0.9731"),
@@ -53,3 +53,19 @@ def test_an_unknown_form_is_refused() -> None:
 )
 def test_a_time_that_is_about_so_long_has_two_digits(value_s, text):
     assert english_number(value_s, "about_seconds") == text
+
+
+@pytest.mark.parametrize("form", ["rate", "learning_rate"])
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [
+        *((0.08, "0.08"), (0.125, "0.125"), (0.00316, "0.00316"), (0.1 + 0.2, "0.3")),
+        # Half an octave, a quarter and three quarters of one above 0.08: what a search chooses.
+        *((0.08 * 2**0.5, "0.11"), (0.08 * 2**0.25, "0.095"), (0.08 * 2**0.75, "0.13")),
+        *((0.0123456, "0.012"), (0.000_0123456, "1.2e-05"), (2.0**0.5, "1.4")),
+    ],
+)
+def test_a_rate_has_the_digits_that_it_was_given_with_and_two_where_it_was_computed(
+    form: str, rate: float, shown: str
+) -> None:
+    assert english_number(rate, form) == shown

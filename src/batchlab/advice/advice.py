@@ -52,11 +52,11 @@ class Advice(Reported):
             seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound. Of
             what a race of single runs names for now: by these, with an interval from how far such
             figures were off on recorded trainings.
-        gain_from_batch_size: the same over the reference batch size at its own tuned rate.
+        gain_from_batch_size: the same over the reference batch size at its tuned rate.
         reference: the workload's own configuration, or what stands in for it.
         stand_in_for: the workload's own batch size, where it cannot be had and `reference` stands
             in for it; None: `reference` is its own.
-        reference_tuned: the reference batch size at its own tuned rate; None: not tuned.
+        reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.
         tried: every training run, in the order they were asked.

@@ -52,7 +52,7 @@ def endings_of(
         seeds: that had no part in the choice; after a race that of the race, for want of others.
         recommended: its batch size and rate.
         reference: the configuration as it is.
-        tuned: the reference batch size at its own tuned rate; None: it has none.
+        tuned: the reference batch size at its tuned rate; None: it has none.
         n_looks: how often these seeds, or some of them, are looked at: once or twice.
         constant: how they end at a constant rate, where those with a cool-down are asked for; the
             better of the references is then the best of them with and without one.

@@ -169,7 +169,7 @@ class HeadToHead:
         seeds: the seeds, fresh for all three.
         recommended: the objective's figure of the recommended configuration, by seed.
         reference: of the reference configuration; None: it missed the target.
-        reference_tuned: of the reference batch size at its own tuned rate.
+        reference_tuned: of the reference batch size at its tuned rate.
         reference_bounds: where the reference missed: the figure it had not reached the target by.
     """
 
@@ -234,7 +234,7 @@ class Endings:
         seeds: the seeds, fresh for all three.
         recommended: how the recommendation ends, or what was to be one.
         reference: how the reference ends as it is.
-        reference_tuned: the reference batch size at its own tuned rate; None: it has none.
+        reference_tuned: the reference batch size at its tuned rate; None: it has none.
         compared_with: the one of the references that ends better.
         difference: how much better than that the recommendation ends, in the metric's unit;
             negative: it ends worse. Each end of its interval holds in 95 of 100 studies, also of

@@ -41,7 +41,7 @@ class Verification:
         missed: runs of the recommendation that missed the target or failed.
         against: what they say against the recommendation; None: nothing.
         gain: the reference's figure over the recommendation's.
-        gain_from_batch_size: the same for the reference batch size at its own tuned rate.
+        gain_from_batch_size: the same for the reference batch size at its tuned rate.
         endings: how whole trainings end; None: an end was not in question, or none was seen.
         is_cut: it seemed to end worse on the first seeds, and the others were kept.
     """

@@ -34,47 +34,50 @@ _DEFAULT_REPORT = "batchlab-report.html"
     type=click.Choice(["time", "samples", "quality"]),
     default="time",
     show_default=True,
-    help="Least time to the target, the largest batch that needs hardly more examples to it, or "
-    "the best validation metric after --epochs or --train-time.",
+    help="What is best. time: the least time to the target. samples: the largest batch size that "
+    "needs hardly more examples to get there. quality: the best validation metric after --epochs "
+    "or --train-time.",
 )
 @click.option(
     "--target",
     type=TARGET,
     shell_complete=metric_suggestions,
-    help="Validation level that counts as trained. Default: the workload's, or what it ends with.",
+    help="How good a model must be on validation data to count as trained, such as accuracy=0.97. "
+    "Default: the workload's own target, or what your training ends with.",
 )
 @click.option(
     "--budget",
     type=BUDGET,
-    help="Ceiling on the time of the whole command. Default: 180s.",
+    help="Answer within this much time. Default: 3m.",
 )
 @click.option(
     "--trainings",
     type=Number("4"),
-    help="Budget as a number of your own trainings instead of a time, such as 4. For models that "
-    "train for hours.",
+    help="The budget as a number of trainings as you do them now, such as 4. For models that train "
+    "for hours.",
 )
 @click.option(
     "--batch-sizes",
     type=BATCH_SIZES,
-    help="The candidates, beside the workload's own; full is the whole training set. Default: "
+    help="Batch sizes to compare with the workload's own; full is the whole training set. Default: "
     "powers of two from 8.",
 )
 @click.option(
     "--epochs",
     type=WholeNumber(1),
-    help="No run goes further. Default: as the budget allows; 10 for quality, or with a schedule.",
+    help="No training goes more often than this through the training data. Default: the workload's "
+    "own number, or what the budget allows; 10 for quality, or with a schedule.",
 )
 @click.option(
     "--train-time",
     type=TRAIN_TIME,
-    help="With quality: compare after so much training, such as 60s, instead of --epochs.",
+    help="With --objective quality: compare after this much training time instead of --epochs.",
 )
 @memory_limit_option
 @click.option(
     "--profile",
     type=click.Path(path_type=Path),
-    help="Step times and memory of another machine, from batchlab profile --json there.",
+    help="Answer for another machine: the file that batchlab profile --json made there.",
 )
 @settings_option
 @sampling_option
@@ -90,7 +93,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @json_option
 @quiet_option
-@click.option("--explain", is_flag=True, help="Print too what was done and why, step by step.")
+@click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
 @click.pass_obj
 def advise(
     invocation: Invocation,
@@ -118,9 +121,9 @@ def advise(
 
     WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
 
-    The batch sizes are profiled, the learning rate is tuned where it may win, the answer is
-    verified on fresh seeds. Interrupted by Ctrl-C or worse, the same command goes on; once it has
-    answered, it gives the same answer at once.
+    It times the batch sizes, finds the best learning rate of those that may win, and checks the
+    answer with new random numbers. After Ctrl-C or a crash, give the same command to go on. Given
+    again after the answer, it shows the same answer at once.
     """
     check_output_file(report, store=store)
     with at_work(quiet=quiet) as progress:

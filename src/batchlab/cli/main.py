@@ -116,43 +116,30 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
     return code if isinstance(code, int) else 0
 
 
-# What other programs call it.
-_ELSEWHERE = {
-    "--lr": "--learning-rates",
-    "--lrs": "--learning-rates",
-    "--rate": "--learning-rates",
-    "--bs": "--batch-sizes",
-    "--sizes": "--batch-sizes",
-    "--time": "--budget",
-    "--goal": "--target",
-    "--out": "--report",
-    "--output": "--report",
-    "--db": "--store",
-    "--gpu": "--device",
-}
-
-
 def _said(error: click.ClickException) -> str:
     """The error's words in one line; of an unknown option with the one that was meant."""
     if isinstance(error, click.NoSuchOption):
-        meant = _meant(error)
-        return f"No such option {error.option_name!r}.{meant and f' Did you mean {meant!r}?'}"
+        return f"No such option {error.option_name!r}.{_instead(error)}"
     return " ".join(error.format_message().split())  # a list of choices comes on lines of its own
 
 
-def _meant(error: click.NoSuchOption) -> str:
-    """The option of the command that an unknown one may stand for; empty: none does."""
-    params = [] if error.ctx is None else error.ctx.command.params
-    known = [name for param in params for name in param.opts if name.startswith("--")]
-    elsewhere = _ELSEWHERE.get(error.option_name)
-    if elsewhere in known:
-        return elsewhere
-    import difflib  # only for who has mistyped something
+def _instead(error: click.NoSuchOption) -> str:
+    """What to give instead of an unknown option; empty: nothing is like it."""
+    from batchlab.commands.argument_names import found_instead, known_name
 
-    # By their words: two dashes are alike in all.
-    words = {name.removeprefix("--"): name for name in known}
-    close = difflib.get_close_matches(error.option_name.removeprefix("--"), words, n=1)
-    return words[close[0]] if close else ""
+    params = [] if error.ctx is None else error.ctx.command.params
+    options = {
+        name.removeprefix("--").replace("-", "_"): name
+        for param in params
+        for name in param.opts
+        if name.startswith("--")
+    }
+    given = error.option_name.removeprefix("--").replace("-", "_")
+    command = None if error.ctx is None else error.ctx.info_name
+    if found := found_instead(command or "", given):
+        return f" {found}"
+    meant = known_name(given, options)
+    return f" Did you mean {options[meant]!r}?" if meant else ""
 
 
 def _refused(line: str, code: int) -> int:

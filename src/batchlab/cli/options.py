@@ -39,32 +39,43 @@ settings_option = click.option(
     type=SETTING,
     multiple=True,
     callback=_each_once,
-    help="A setting of the workload. Repeatable.",
+    help="Change a setting of the workload, such as width=64. Give it again for another setting.",
 )
 sampling_option = click.option(
     "--sampling",
     type=click.Choice(["reshuffle", "replacement"]),
     default="reshuffle",
     show_default=True,
+    help="reshuffle: each epoch takes every example once, in a new order. replacement: each step "
+    "draws its examples at random.",
 )
 drop_last_option = click.option(
-    "--drop-last", is_flag=True, help="Leave out a smaller last batch of an epoch."
+    "--drop-last", is_flag=True, help="Leave out the last batch of each epoch if it is smaller."
 )
 memory_limit_option = click.option(
-    "--memory-limit", type=BYTES, help="What needs more memory is too large. Default: all there is."
+    "--memory-limit",
+    type=BYTES,
+    help="The most memory that training may take. Default: all there is.",
 )
 device_option = click.option(
-    "--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where to run: cpu, cuda, or cuda:1 for the second GPU.",
 )
 minute_option = click.option(
     "--budget",
     type=BUDGET,
     default="60s",
     show_default=True,
-    help="Ceiling on the time of the whole command.",
+    help="Stop after this much time at most.",
 )
 store_option = click.option(
-    "--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True
+    "--store",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_STORE,
+    show_default=True,
+    help="The file that keeps all results.",
 )
 study_option = click.option(
     "--study",
@@ -76,5 +87,5 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
 quiet_option = click.option(
-    "--quiet", is_flag=True, help="Say nothing but the result and errors: no progress, no warnings."
+    "--quiet", is_flag=True, help="Print only the result and errors: no progress, no warnings."
 )

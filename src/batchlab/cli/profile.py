@@ -29,19 +29,21 @@ _PROBE_END_S = 1.0
 @click.option(
     "--batch-sizes",
     type=BATCH_SIZES,
-    help="Examples per optimizer step; full is the whole training set. Default: 1, 2, 4, ... full, "
-    "and the workload's own.",
+    help="Batch sizes to measure; full is the whole training set. Default: 1, 2, 4 and so on to "
+    "full, and the workload's own.",
 )
 @settings_option
 @memory_limit_option
 @click.option(
     "--predict",
     is_flag=True,
-    help="Also predict each batch size's peak memory without running it (CPU).",
+    help="Also predict the peak memory of each batch size without running it (CPU only).",
 )
 @minute_option
 @click.option(
-    "--store", type=click.Path(path_type=Path), help="Keep the step times here, for sweeps."
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Keep the step times in this file, for later sweeps.",
 )
 @json_option
 @quiet_option
@@ -64,17 +66,15 @@ def profile(
 
     WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
 
-    Every batch size is tried in a process of its own: one that runs out of memory, crashes or hangs
-    ends that process and nothing else. What --json prints can be read on another machine.
+    Each batch size runs in a process of its own. If one runs out of memory, crashes or hangs, the
+    others run all the same. What --json prints can be used on another machine: batchlab advise
+    --profile FILE.
     """
     with at_work(quiet=quiet) as progress:
         progress.begins(command="profile", subject=workload, stages=())
         # Now, while there is time, what shows the result too.
         from batchlab.commands.profile import profile as run_profile
-        from batchlab.report.profile.text import (
-            profile_headline,
-            profile_text,
-        )  # now, while there is time
+        from batchlab.report.profile.text import profile_headline, profile_text
 
         made = run_profile(
             workload,

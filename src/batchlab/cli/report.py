@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--format",
     "output_format",
     type=click.Choice(["html", "text", "csv", "svg", "png", "json"]),
-    help="Default: html.",
+    help="What to make of it. Default: html.",
 )
 @click.option(
     "--report",
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--live",
     is_flag=True,
-    help="Serve the page to this machine's browser while the study runs, until Ctrl-C.",
+    help="Print an address where your browser shows the page, up to date while a study runs. "
+    "Ctrl-C ends it.",
 )
 def report(
     store: Path,

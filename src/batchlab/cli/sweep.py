@@ -35,24 +35,38 @@ if TYPE_CHECKING:
 @click.option(
     "--batch-sizes",
     type=BATCH_SIZES,
-    help="Examples per optimizer step; full is the whole training set. Default: full, and 64, 256, "
-    "1024 where it is larger.",
+    help="Batch sizes to compare; full is the whole training set. Default: full, and those of 64, "
+    "256 and 1024 that are smaller.",
 )
 @click.option(
-    "--learning-rates", type=LEARNING_RATES, help="Default: the workload's reference rate."
+    "--learning-rates",
+    type=LEARNING_RATES,
+    help="Train each batch size at each of these. Default: the workload's own rate.",
 )
-@click.option("--seeds", type=WholeNumber(1), default=1, show_default=True, help="Trials per cell.")
+@click.option(
+    "--seeds",
+    type=WholeNumber(1),
+    default=1,
+    show_default=True,
+    help="Train each combination this often, each time with other random numbers.",
+)
 @click.option(
     "--epochs",
     type=WholeNumber(1),
-    help="Default: the workload's own, else 10, unless --steps is given.",
+    help="How often each training goes through the training data. Default: the workload's own "
+    "number, or 10; no limit where --steps is given.",
 )
-@click.option("--steps", type=WholeNumber(1), help="Optimizer steps of every trial.")
+@click.option(
+    "--steps",
+    type=WholeNumber(1),
+    help="How many steps (updates of the model) each training takes. With --epochs too, whichever "
+    "ends first.",
+)
 @click.option(
     "--target",
     type=TARGET,
     shell_complete=metric_suggestions,
-    help="Validation level at which a trial ends.",
+    help="End each training once it is this good on validation data, such as accuracy=0.97.",
 )
 @settings_option
 @click.option(
@@ -60,22 +74,29 @@ if TYPE_CHECKING:
     type=click.Choice(list(scaling_rules())),
     default="none",
     show_default=True,
-    help="How the rates follow the batch size from the workload's reference batch size; sde-adam "
-    "moves Adam's betas and eps as well.",
+    help="How to change the learning rates with the batch size. Those given are for the workload's "
+    "own batch size. sde-adam changes Adam's betas and eps too.",
 )
 @sampling_option
 @drop_last_option
 @click.option(
-    "--micro-batch-size", type=WholeNumber(1), help="Examples per forward and backward pass."
+    "--micro-batch-size",
+    type=WholeNumber(1),
+    help="Cut each batch into pieces of this many examples, to save memory. Default: the whole "
+    "batch.",
 )
 @click.option(
     "--measure",
     multiple=True,
     metavar="NAME",
-    help="Measure at the start and where an epoch ends, too: noise_scale, gradient_variance, "
-    "sharpness or top_eigenvalue. Repeatable.",
+    help="Also measure this at the start and at the end of each epoch: noise_scale, "
+    "gradient_variance, sharpness or top_eigenvalue. Give it again for another.",
 )
-@click.option("--budget", type=BUDGET, help="Ceiling on the time of the whole command.")
+@click.option(
+    "--budget",
+    type=BUDGET,
+    help="Stop after this much time at most. The same command goes on later. Default: no limit.",
+)
 @store_option
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report to this file.")
 @json_option
@@ -108,8 +129,8 @@ def sweep(
 
     WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
 
-    What the store holds is not trained again. Interrupted by Ctrl-C or worse, the same command goes
-    on; asked for more epochs, a trial trains only those that are missing.
+    Nothing that the store holds is trained again. After Ctrl-C or a crash, give the same command to
+    go on. Ask for more epochs, and only the missing ones are trained.
     """
     if report is not None:
         check_output_file(report, store=store)

@@ -165,6 +165,10 @@ class Parsed(click.ParamType[object]):
         self.name = name
         self._parse = parse
 
+    def get_metavar(self, param: object, ctx: object = None) -> str:
+        """The name as it is: in capitals, as click writes it, `full` and `90s` would be refused."""
+        return self.name
+
     def convert(self, value: object, param: object, ctx: object) -> object:
         """A text is read; anything else is a default and stays."""
         return self._parse(value) if isinstance(value, str) else value

@@ -26,11 +26,13 @@ def weights(store: Path, study_id: str | None, output: Path) -> None:
     model.load_state_dict(safetensors.torch.load_file(FILE)).
     """
     from batchlab.commands.save_weights import save_weights
+    from batchlab.words.catalogue import number_text
 
     saved = save_weights(output, store=store, study=study_id)
     trial = saved.record.trial
+    rate = number_text(trial.learning_rate, "rate")
     reached = "" if saved.value is None else f", validation {saved.metric} {saved.value:.4g}"
     print(
-        f"{saved.path}: batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
+        f"{saved.path}: batch size {trial.batch_size}, learning rate {rate}, seed "
         f"{trial.seed}, {saved.record.epochs:.3g} epochs{reached}"
     )

@@ -8,6 +8,7 @@ from batchlab.advice.best_so_far import best_so_far
 from batchlab.advice.parts import Purpose
 from batchlab.advice.run_log import RunLog
 from batchlab.commands.advice_request import AdviceRequest
+from batchlab.engines.journal import Journal
 from batchlab.profiling.measuring import PROFILING
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.runs_asked import RunsAsked
@@ -36,9 +37,15 @@ def stages_of(asked: AdviceRequest) -> Sequence[str]:
 class AdviceProgress:
     """Tells a listener of stages, runs and what leads (a `RunWatcher`)."""
 
-    def __init__(self, listener: ProgressListener) -> None:
-        """Nothing is asked for yet."""
+    def __init__(self, listener: ProgressListener, journal: Journal | None = None) -> None:
+        """Nothing is asked for yet.
+
+        Args:
+            listener: told of stages, runs and what leads.
+            journal: keeps what leads for who looks into the store; None: nobody does.
+        """
         self._listener = listener
+        self._journal = journal
         self._stage = ""
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
@@ -53,4 +60,7 @@ class AdviceProgress:
 
     def answered(self, run_log: RunLog) -> None:
         """Tell what leads by now."""
-        self._listener.best(best_so_far(run_log))
+        best = best_so_far(run_log)
+        self._listener.best(best)
+        if self._journal is not None:
+            self._journal.note_best(best)

@@ -73,11 +73,14 @@ class AdviceSession:
         """Profile, advise, and read the study back; a finished study is only read."""
         study_id = self._study.study_id
         # Of two processes that ask the same at once, one works and the other takes its answer.
-        with own_turn(
-            self._store,
-            f"study-{study_id}",
-            budget=self._budget,
-            while_waiting="another process was working on the same question",
+        with (
+            own_turn(
+                self._store,
+                f"study-{study_id}",
+                budget=self._budget,
+                while_waiting="another process was working on the same question",
+            ),
+            self._store.working_on(study_id),
         ):
             if self._store.decisions(study_id) is None:
                 self._put_study()
@@ -159,7 +162,7 @@ class AdviceSession:
             rules=self._rules(reference.batch_size),
         )
         try:
-            advice = _decided(question, engine, AdviceProgress(self._listener))
+            advice = _decided(question, engine, AdviceProgress(self._listener, journal))
         finally:
             engine.cancel()
         worth = worth_in_trainings(self._asked, here, advice)

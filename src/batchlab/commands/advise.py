@@ -20,6 +20,7 @@ from batchlab.commands.advice_request import (
 )
 from batchlab.commands.advice_session import AdviceSession
 from batchlab.commands.advised import Advised
+from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.commands.subject import Subject
@@ -36,6 +37,7 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
 
+@known_arguments_only
 def advise(
     workload: Workload | str = "mnist-mlp",
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import value_of
 from batchlab.errors import BudgetError
@@ -18,6 +19,7 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
 
+@known_arguments_only
 def check(
     workload: Workload | str = "mnist-mlp",
     *,

@@ -134,7 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
             page.html,
             kind="text/html",
             with_body=with_body,
-            more={"ETag": page.version, "X-Batchlab-Status": quote(page.status)},
+            more={
+                "ETag": page.version,
+                "X-Batchlab-Status": quote(page.status),
+                "X-Batchlab-Look-Again-S": f"{page.look_again_s:g}",
+            },
         )
 
     def _say(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.errors import BudgetError, UsageError, WorkloadError
@@ -28,6 +29,7 @@ from batchlab.workload.loading import LoadedWorkload, loaded_workload
 _POINT_FRACTION = 0.2
 
 
+@known_arguments_only
 def noise(
     workload: Workload | str = "mnist-mlp",
     *,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.errors import BudgetError
@@ -23,6 +24,7 @@ from batchlab.workload.loading import loaded_workload
 _FEWEST_POINTS = 3
 
 
+@known_arguments_only
 def profile(
     workload: Workload | str = "mnist-mlp",
     *,

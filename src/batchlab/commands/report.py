@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from batchlab.commands.advised import Advised, advice_of
+from batchlab.engines.journal import stored_journal
 from batchlab.errors import UsageError
 from batchlab.records.study import Study
 from batchlab.report.parts.output_file import check_output_file, write_output_file
@@ -104,7 +105,15 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
         StoreError: the store cannot be read.
     """
     found = store.study(_study_id(store.studies(), study, store.path))
-    return advice_of(store, found) or found
+    return advice_of(store, found) or _with_best_so_far(store, found)
+
+
+def _with_best_so_far(store: Store, study: Study) -> Study:
+    """A study with what leads in it, where it is an advice without an answer."""
+    entries = stored_journal(store, study.study_id)
+    if not entries or store.has_advice(study.study_id):
+        return study
+    return replace(study, best_so_far=entries[-1].best)
 
 
 def _unread(study: Study) -> str:

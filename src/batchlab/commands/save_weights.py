@@ -13,6 +13,7 @@ from batchlab.errors import UsageError
 from batchlab.records.trial import TrialRecord
 from batchlab.report.parts.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
+from batchlab.words.catalogue import number_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +98,8 @@ def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Adv
     if not runs:
         raise UsageError(
             f"no run with batch size {named.batch_size} and learning rate "
-            f"{named.learning_rate:g} was trained, so there are no weights to give"
+            f"{number_text(named.learning_rate, 'rate')} was trained, so there are no weights to "
+            f"give"
         )
     sign = 1 if advice.better == "higher" else -1
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.prepared_workload import PreparedWorkload
@@ -48,6 +49,7 @@ _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
 _UNSTEADY_FRACTION = 0.3
 
 
+@known_arguments_only
 def sweep(
     workload: Workload | str = "mnist-mlp",
     *,
@@ -221,13 +223,17 @@ class _Sweep:
 
     def carried_out(self, command: str) -> Study:
         """Time, train; then read the study back from the store."""
+        with self._store.working_on(study_id := _study_id(self._trials)):
+            self._carry_out(study_id, command)
+            return self._store.study(study_id)
+
+    def _carry_out(self, study_id: str, command: str) -> None:
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
             for trial in left:
                 refuse_to_train_over(self._store, trial)
             self._measure_step_times(left)
             self._check_budget(left)
-        study_id = _study_id(self._trials)
         self._store.put_study(
             study_id=study_id,
             command=command,
@@ -242,7 +248,6 @@ class _Sweep:
         finally:
             self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
-        return self._store.study(study_id)
 
     def _say_what_is_left(self) -> None:
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]

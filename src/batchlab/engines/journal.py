@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.kept_record import keep_record
+from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
@@ -107,6 +108,7 @@ class JournalEntry:
         runs: how the next training runs ended, in the order in which they did.
         cost_model: what the engine had learned by then of how long runs take.
         spent_s: seconds of the budget that were spent when this was written.
+        best: what led then, for who looks on: nothing is decided by it; None: nothing did.
     """
 
     profile: str | None = None
@@ -116,6 +118,7 @@ class JournalEntry:
     runs: tuple[StoredEnd, ...] = ()
     cost_model: CostModel = field(default_factory=CostModel)
     spent_s: float = 0.0
+    best: BestSoFar | None = None
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
@@ -151,6 +154,7 @@ class Journal:
         self._trial_ids: dict[str, None] = {}
         self._target: Target | None = None
         self._trials_put: tuple[str, ...] = ()
+        self._best = self._written[-1].best if self._written else None
 
     @property
     def profile(self) -> str | None:
@@ -217,6 +221,10 @@ class Journal:
         self._trial_ids[request.trial.trial_id] = None
         self._target = request.length.until
 
+    def note_best(self, best: BestSoFar | None) -> None:
+        """Note what leads; it is stored with what is written next."""
+        self._best = best
+
     def put_readings(self, *, spent_s: float) -> None:
         """Store the readings and the study's trials: what follows from them is about to be done."""
         self._write(JournalEntry(readings_s=tuple(self._readings), spent_s=spent_s))
@@ -256,7 +264,7 @@ class Journal:
         self._readings_to_come.clear()
 
     def _write(self, entry: JournalEntry) -> None:
-        self._written.append(entry)
+        self._written.append(replace(entry, best=self._best))
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)
         self._store.put_decisions(self._study.study_id, text)

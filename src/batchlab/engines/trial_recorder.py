@@ -19,6 +19,7 @@ from batchlab.records.trial import Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Outcome, Task
+from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
 # An interval between evaluations leaves pauses up to twice as far apart; what was evaluated twice
@@ -141,7 +142,7 @@ class TrialRecorder:
         self._claims.pop(trial_id).close()
         if outcome.status is not None and not outcome.status.ended_well:
             self._listener.warning(
-                f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
+                f"batch size {trial.batch_size}, learning rate {_rate(trial)}, seed "
                 f"{trial.seed}: {outcome.status} ({reason_text(outcome.reason)})"
             )
         self._tell(request, 1.0)
@@ -152,11 +153,14 @@ class TrialRecorder:
         self._listener.progress(
             done_fraction=done,
             left_s=left_s,
-            text=f"batch size {trial.batch_size}, learning rate {trial.learning_rate:g}, seed "
+            text=f"batch size {trial.batch_size}, learning rate {_rate(trial)}, seed "
             f"{trial.seed}: {fraction:.0%}",
-            short=f"{trial.batch_size} at {trial.learning_rate:g}, seed {trial.seed}: "
-            f"{fraction:.0%}",
+            short=f"{trial.batch_size} at {_rate(trial)}, seed {trial.seed}: {fraction:.0%}",
         )
+
+
+def _rate(trial: Trial) -> str:
+    return number_text(trial.learning_rate, "rate")
 
 
 def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
 from batchlab.records.step_timing import StepTiming
@@ -77,6 +78,8 @@ class Study(Reported):
         timings: step times measured alone, one per batch size where there are any.
         spent_s: seconds spent on it so far, over all its sessions.
         target: the target asked for, by which `steps_to_target` counts; None: none.
+        best_so_far: what leads in an advice that has no answer yet; None: it has one, nothing
+            leads, or no advice was asked for.
     """
 
     study_id: str
@@ -88,6 +91,7 @@ class Study(Reported):
     timings: tuple[StepTiming, ...]
     spent_s: float
     target: Target | None = None
+    best_so_far: BestSoFar | None = None
 
     def __repr__(self) -> str:
         """What was trained, how often and where it is kept; the fields have the rest."""

@@ -1,4 +1,4 @@
-"""StoreFolder: the files beside a store: checkpoints of trials, and locks that claim them."""
+"""StoreFolder: the files beside a store: checkpoints of trials, and locks of who works on what."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 
 from batchlab.errors import StoreError
 from batchlab.store.connection import StoreConnection
+
+
+def _at_work(study_id: str) -> str:
+    return f"at-work-{study_id}.lock"
 
 
 class StoreFolder(StoreConnection):
@@ -30,7 +34,28 @@ class StoreFolder(StoreConnection):
         The claim ends with the block, or with the process however it ends, so none is ever stale.
         A child made by a bare fork inside the block shares the claim.
         """
-        path = self._beside(f"{trial_id}.lock")
+        with self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
+            yield is_ours
+
+    @contextmanager
+    def working_on(self, study_id: str) -> Iterator[None]:
+        """Tell everyone, for as long as the block lasts, that this process works on a study.
+
+        Several may at once. It ends with the process too, however that ends.
+        """
+        with self._locked(_at_work(study_id), fcntl.LOCK_SH):
+            yield
+
+    def is_worked_on(self, study_id: str) -> bool:
+        """Whether a process of this machine works on a study right now."""
+        if not (self._folder / _at_work(study_id)).exists():
+            return False  # who only looks makes no files
+        with self._locked(_at_work(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
+            return not is_free
+
+    @contextmanager
+    def _locked(self, name: str, how: int) -> Iterator[bool]:
+        path = self._beside(name)
         try:
             # Opened anew each time: flock is between open files, so it also holds inside a process.
             file = path.open("ab")
@@ -38,21 +63,24 @@ class StoreFolder(StoreConnection):
             raise self._beside_error(path, error) from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                is_ours = True
+                fcntl.flock(file, how)
+                is_held = True
             except BlockingIOError:
-                is_ours = False
+                is_held = False
             except OSError as error:
                 raise self._beside_error(path, error) from error
-            yield is_ours
+            yield is_held
+
+    @property
+    def _folder(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.checkpoints")
 
     def _beside(self, name: str) -> Path:
-        folder = self.path.with_name(f"{self.path.name}.checkpoints")
         try:
-            folder.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise self._beside_error(folder, error) from error
-        return folder / name
+            raise self._beside_error(self._folder, error) from error
+        return self._folder / name
 
     def _beside_error(self, path: Path, error: OSError) -> StoreError:
         return StoreError(

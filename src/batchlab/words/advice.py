@@ -236,7 +236,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "stand_in": N_(
         "your batch size {size} cannot be used on {device}: {why}. Batch size {chosen} at rate "
-        "{rate:.3g} (the rule {rule}) stands in for it"
+        "{rate:rate} (the rule {rule}) stands in for it"
     ),
     "profile_from_elsewhere": N_(
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "

@@ -9,7 +9,7 @@ MESSAGES: dict[str, Message] = {
     "pilot": N_("pilot: train the reference for up to {epochs:.1f} epochs"),
     "pilot_sets_target": N_("no target was given: what this run ends with sets one"),
     "pilot_at_other_rates": N_("pilot at other rates"),
-    "nothing_learned_at": N_("nothing was learned at {rate:.3g}"),
+    "nothing_learned_at": N_("nothing was learned at {rate:rate}"),
     "target_set": N_("target: {metric} {value:.4g}"),
     "pilot_was_cut": N_(
         "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
@@ -54,7 +54,7 @@ MESSAGES: dict[str, Message] = {
         "its rate was chosen on {n} seeds, and this batch size matters",
         by="n",
     ),
-    "another_rate": N_("batch size {size}: rate {rate:.3g} instead of {before:.3g}"),
+    "another_rate": N_("batch size {size}: rate {rate:rate} instead of {before:rate}"),
     "lowest_point_of_seeds": NN_(
         "the runs of one seed are best there",
         "the runs of {n} seeds are best there",
@@ -67,7 +67,7 @@ MESSAGES: dict[str, Message] = {
     "fresh_seed_did_not_survive": N_(
         "the rate chosen before failed on fresh seeds, or missed the target on most"
     ),
-    "back_to_rate": N_("batch size {size}: back to rate {rate:.3g}"),
+    "back_to_rate": N_("batch size {size}: back to rate {rate:rate}"),
     "fewer_steps_on_same_seeds": N_("it took fewer steps on the same fresh seeds"),
     # What a round of runs is to tell, while it is under way.
     "asked_for_end": N_("where does your configuration end?"),
@@ -77,8 +77,8 @@ MESSAGES: dict[str, Message] = {
     "asked_for_cool_down": N_("does a falling rate end better?"),
     # Valuations.
     "value_size": NN_(
-        "measure batch size {size} at rate {rate:.3g} on one fresh seed",
-        "measure batch size {size} at rate {rate:.3g} on {n} fresh seeds",
+        "measure batch size {size} at rate {rate:rate} on one fresh seed",
+        "measure batch size {size} at rate {rate:rate} on {n} fresh seeds",
         by="n",
     ),
     "choosing_seed_flatters": N_(

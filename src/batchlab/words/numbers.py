@@ -5,6 +5,7 @@ Another language has a function of its own in place of `english_number`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from batchlab.records.quantities import QUANTITIES, quantity
@@ -14,7 +15,9 @@ _QUANTITIES = frozenset(row.name for row in QUANTITIES)
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
 # Counts that are estimates: three digits are all that is known of them.
 COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
-THREE_DIGITS = ("learning_rate", "epochs_to_target", "ratio")
+THREE_DIGITS = ("epochs_to_target", "ratio")
+# A rate that lies so near to three digits was given with them.
+SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -54,6 +57,8 @@ def _quantity_text(name: str, value: float) -> str:
         return str(value)
     if name == "epoch":
         return f"{value:.6g}"
+    if name == "learning_rate":
+        return _rate_text(value)
     if name in THREE_DIGITS:
         return f"{value:.3g}"
     if name == "generalization_gap" and abs(value) < 10:
@@ -110,7 +115,14 @@ def _two_digits_text(value: float) -> str:
 
 
 def _rate_text(learning_rate: float) -> str:
-    return _quantity_text("learning_rate", learning_rate)
+    """As it was given, up to three digits: 0.125. Two of one that was computed: 0.113137 is 0.11.
+
+    A search tells rates apart by a factor of two or its root, so its third digit says nothing.
+    """
+    given = f"{learning_rate:.3g}"
+    if math.isclose(float(given), learning_rate, rel_tol=SAME_RATE):
+        return given
+    return f"{learning_rate:.2g}"
 
 
 FORMS: dict[str, Callable[[float], str]] = {

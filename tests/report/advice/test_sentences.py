@@ -126,7 +126,7 @@ def test_the_gain_is_told_apart_from_the_gain_of_the_batch_size():
         "to 3.3, 4 seeds)."
     )
     assert said(advice, "from the batch size alone") == (
-        "Batch size 64 at its tuned learning rate (0.05) takes 1.5 times as long (95 %: 1.4 to "
+        "Batch size 64 at its tuned rate (0.05) takes 1.5 times as long (95 %: 1.4 to "
         "1.7, 4 seeds). The batch size alone gains this much, the learning rate the rest."
     )
 
@@ -461,7 +461,7 @@ def test_what_cannot_be_told_names_the_best_of_what_was_tried_and_no_recommendat
     )
 
     told = said(advice, "answer")
-    assert told == "Best so far: batch size 256 with learning rate 0.113 (not yet certain)."
+    assert told == "Best so far: batch size 256 with learning rate 0.11 (not yet certain)."
 
 
 def test_the_best_so_far_may_be_what_ends_best_and_not_what_is_fastest() -> None:

@@ -80,7 +80,7 @@ def test_what_is_best_so_far_is_called_so() -> None:
     advice = replace(cannot_tell_advice(), provisional=best)
 
     assert header(advice) == ["", "yours", "best so far"]
-    assert rows(advice)["learning rate"] == ("0.01", "0.113")
+    assert rows(advice)["learning rate"] == ("0.01", "0.11")
 
 
 def test_yours_at_its_tuned_rate_is_the_figure_of_its_batch_size() -> None:

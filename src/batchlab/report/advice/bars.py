@@ -55,7 +55,7 @@ def bars(advice: Advice) -> list[str]:
     wide = max(map(len, values))
     size, room = _SIZE, _room(found, wide, _SIZE)
     if room < _SHORTEST:  # the notes that are not needed to tell the bars apart go first
-        own = text("at its own tuned rate")
+        own = text("at its tuned rate")
         found = [replace(bar, note="") if bar.note == own else bar for bar in found]
         size = max(_SMALL_SIZE, *(len(str(bar.batch_size)) for bar in found))
         room = max(_SHORTEST, _room(found, wide, size))
@@ -96,7 +96,7 @@ def _note(advice: Advice, candidate: Candidate) -> str:
             return ""
         return named_text(advice)
     if candidate.batch_size == advice.reference.batch_size:
-        return text("at its own tuned rate")
+        return text("at its tuned rate")
     return ""
 
 

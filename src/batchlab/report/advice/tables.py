@@ -61,12 +61,12 @@ def expected_table(expected: Expected) -> Table:
 
 
 def candidates_table(advice: Advice) -> Table:
-    """Every batch size in question with its own figures at its own tuned rate."""
+    """Every batch size in question with its own figures at its tuned rate."""
     words = objective_words(advice)
     rows = tuple(_candidate_row(advice, candidate) for candidate in advice.candidates)
     return Table(
         caption=text(
-            "Batch sizes in question, each at its tuned learning rate ({figure})",
+            "Batch sizes in question, each at its tuned rate ({figure})",
             figure=words.figure_text,
         ),
         columns=(

@@ -19,18 +19,16 @@ def waiting_page(why: str) -> str:
     return rendered("live.html.j2", say=text, why=why)
 
 
-def followed_page(page: str, *, status: str, version: str, follows: bool) -> str:
+def followed_page(page: str, *, status: str, version: str) -> str:
     """A whole page with its status at the bottom.
 
     Args:
         page: the page as it would be written to a file; it opens where the one before it was read.
         status: how far the study is.
         version: changes when the page does, as its server tells it.
-        follows: whether the page may still change, and so looks for that.
     """
-    end = rendered("live_end.html.j2", say=text, status=status, version=version, follows=follows)
-    if follows:
-        page = page.replace(_CLOSED, _OWN_SERVER, 1)
+    end = rendered("live_end.html.j2", say=text, status=status, version=version)
+    page = page.replace(_CLOSED, _OWN_SERVER, 1)
     # What draws the charts has such a tag in a string: it is the last that ends the page.
     head, tag, tail = page.rpartition("</body>")
     return f"{head}{end}{tag}{tail}"

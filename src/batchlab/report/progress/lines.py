@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.runs_asked import RunsAsked
-from batchlab.report.parts.quantity_text import label_text, quantity_text
+from batchlab.report.parts.best_so_far_text import best_so_far_wordings
 from batchlab.report.progress.state import ProgressState
 from batchlab.words.catalogue import listing, number_text, plural, text
 from batchlab.words.reasons import reason_text
@@ -27,7 +26,7 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
     lines = [
         _fitting(_head(state), width),
         _bar_line(state, width, ascii_only=ascii_only),
-        *([_fitting(_lead(state.lead), width)] if state.lead is not None else []),
+        *([_fitting(best_so_far_wordings(state.lead), width)] if state.lead is not None else []),
         *_now(state, width),
     ]
     return [line[:width] for line in lines if line]
@@ -111,21 +110,6 @@ def _time(state: ProgressState) -> str:
     if left_s is not None:
         return text("{left} left", left=clock_text(left_s))
     return clock_text(state.elapsed_s)
-
-
-def _lead(lead: BestSoFar) -> Iterator[str]:
-    rate = number_text(lead.learning_rate, "rate")
-    value = quantity_text(lead.quantity, lead.value)
-    figure = {
-        "time_to_target_s": text("{value} to target", value=value),
-        "samples_to_target": text("{value} examples to target", value=value),
-    }.get(lead.quantity, text("{metric} {value}", metric=label_text(lead.quantity), value=value))
-    named = {"size": lead.batch_size, "rate": rate, "figure": figure, "value": value}
-    yield text("best so far: batch size {size} at learning rate {rate} ({figure})", **named)
-    yield text("best so far: batch size {size} at {rate} ({figure})", **named)
-    yield text("best so far: {size} at {rate} ({figure})", **named)
-    yield text("best so far: {size} at {rate} ({value})", **named)
-    yield text("best so far: {size} at {rate}", **named)
 
 
 def _now(state: ProgressState, width: int) -> Iterator[str]:

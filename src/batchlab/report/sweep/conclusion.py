@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.records.study import Study
+from batchlab.report.parts.best_so_far_text import best_so_far_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.basis import basis_text
 from batchlab.report.sweep.equal_budget import budget_split, metric_text
@@ -20,7 +21,8 @@ class Conclusion:
     """What is read first.
 
     Attributes:
-        headline: the batch size that ended best after equal epochs, and how sure that is.
+        headline: the batch size that ended best after equal epochs, and how sure that is; of an
+            advice without an answer what leads.
         lead: what equal time and equal steps say instead, and what was compared; "" where no trial
             ended well.
     """
@@ -30,7 +32,17 @@ class Conclusion:
 
 
 def conclusion(study: Study) -> Conclusion:
-    """The conclusion of a study; without a trial that ended well it says so."""
+    """The conclusion of a study; without a trial that ended well it says so.
+
+    Of an advice without an answer it is what leads: its runs end at the target, so that they say
+    nothing of equal epochs.
+    """
+    if study.best_so_far is not None:
+        best = capitalized(best_so_far_text(study.best_so_far))
+        return Conclusion(
+            headline=text("{best}.", best=best),
+            lead=text("It is not certain yet: this question has no answer so far."),
+        )
     if not study.records:
         return Conclusion(headline=text("No trial has been run."), lead="")
     evidence = Evidence.of(study)

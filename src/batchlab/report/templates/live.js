@@ -21,7 +21,6 @@
     const section = kept.section && document.getElementById(kept.section);
     scrollTo(0, section ? scrollY + topOf(section) - kept.top : kept.y);
   });
-{% if follows %}
 
   // It asks every few seconds whether it has changed, and loads itself again where it has.
   const SHOWN = {{ version | tojson }};
@@ -54,16 +53,16 @@
       setTimeout(look, EVERY_MS);
       return;
     }
-    note.textContent = decodeURIComponent(answer.headers.get("X-Batchlab-Status") || "");
+    const said = decodeURIComponent(answer.headers.get("X-Batchlab-Status") || "");
+    if (note.textContent !== said) note.textContent = said;  // else it would be read out again
     const isBeingRead = document.hidden || !getSelection().isCollapsed;
     if (answer.headers.get("ETag") !== SHOWN && !isBeingRead) {
       keep();
       location.reload();
       return;
     }
-    setTimeout(look, EVERY_MS);
+    setTimeout(look, 1000 * Number(answer.headers.get("X-Batchlab-Look-Again-S")));
   }
 
   setTimeout(look, EVERY_MS);
-{% endif %}
 })();

@@ -200,7 +200,7 @@ def _tuned_words(advice: Advice) -> str:
             size=c.batch_size,
             rate=quantity_text("learning_rate", c.learning_rate),
             rules="".join(
-                f", {rule} {quantity_text('learning_rate', float(f'{rate:.3g}'))}"
+                f", {rule} {quantity_text('learning_rate', rate)}"
                 for rule, rate in c.rule_learning_rates
             ),
         )
@@ -253,7 +253,7 @@ def _table(advice: Advice) -> Table:
 def _rule_text(rate: float | None, tuned: float | None) -> str:
     if rate is None:
         return ""
-    value = quantity_text("learning_rate", float(f"{rate:.3g}"))
+    value = quantity_text("learning_rate", rate)
     return value if tuned is None else f"{value} (× {ratio_text(rate / tuned)})"
 
 

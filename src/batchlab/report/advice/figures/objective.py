@@ -179,7 +179,7 @@ def _words(advice: Advice, known: list[Candidate], rows: tuple[Row, ...]) -> str
     values += runs_in_words(rows, words.quantity)
     inside = ", ".join(str(c.batch_size) for c in known if c.in_flat_set) or text("none")
     return text(
-        "Chart of {figure} against batch size, each at its own tuned learning rate. {values}. "
+        "Chart of {figure} against batch size, each at its tuned rate. {values}. "
         "In the flat set: {inside}.",
         figure=words.figure_text,
         values="; ".join(values),
@@ -192,7 +192,7 @@ def _notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
     kinds = kinds_of(rows)
     if not {"point", "open"}.isdisjoint(kinds):
         yield text(
-            "Each batch size at its own tuned learning rate, valued on seeds that did not choose "
+            "Each batch size at its tuned rate, valued on seeds that did not choose "
             "it. Bars and band: 95 % intervals of each batch size alone."
         )
     if "run" in kinds:

@@ -55,7 +55,7 @@ def _ends(advice: Advice, endings: Endings) -> str:
     named = text("batch size {size}", size=mine.batch_size)
     if mine.batch_size == own.batch_size and mine.learning_rate != own.learning_rate:
         named = text(
-            "batch size {size} at learning rate {rate:.3g}",
+            "batch size {size} at learning rate {rate:rate}",
             size=mine.batch_size,
             rate=mine.learning_rate,
         )

@@ -58,7 +58,7 @@ def gain_from_batch_size(told: Told) -> Sentence | None:
         return Sentence(topic=topic, text=nothing)
     tuned = advice.reference_tuned
     against = text(
-        "Batch size {size} at its tuned learning rate{rate} {compared}.{whose}",
+        "Batch size {size} at its tuned rate{rate} {compared}.{whose}",
         size=advice.reference.batch_size,
         rate="" if tuned is None else text(" ({rate:rate})", rate=tuned.learning_rate),
         compared=_compared(advice, advice.gain_from_batch_size),

@@ -89,7 +89,7 @@ def rules(told: Told) -> Sentence | None:
         text(
             "{rule} {rate:learning_rate} ({ratio:times} times it)",
             rule=rule,
-            rate=float(f"{rate:.2g}"),
+            rate=rate,
             ratio=rate / found.learning_rate,
         )
         for rule, rate in candidate.rule_learning_rates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchlab.report.parts.quantity_text import shown_quantity
-from batchlab.words.numbers import COUNTS, THREE_DIGITS
+from batchlab.words.numbers import COUNTS, SAME_RATE, THREE_DIGITS
 
 _WHOLE = ("step", "batch_size", "seed")
 
@@ -30,6 +30,9 @@ def number_expression(name: str, value: str) -> str:
         return f"format({value}, 'd')"
     if name == "epoch":
         return _digits(value, 6)
+    if name == "learning_rate":
+        given = f"abs(toNumber(format({value}, '.2e')) - {value}) <= {SAME_RATE} * abs({value})"
+        return f"({given} ? {_digits(value)} : {_digits(value, 2)})"
     if name in THREE_DIGITS:
         return _digits(value)
     if name == "generalization_gap":
