@@ -14,10 +14,10 @@ from batchlab.errors import BatchlabError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Status
 from batchlab.report import write_html
+from batchlab.report.parts import plateaus
 from batchlab.report.parts.download import download
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.sweep import html as html_module
-from batchlab.report.sweep import plateaus
 from batchlab.report.sweep import sentences as sentences_module
 from batchlab.report.sweep import trials_table as trials_table_module
 from batchlab.report.sweep.html import html_page

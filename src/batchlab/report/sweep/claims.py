@@ -15,10 +15,11 @@ from itertools import pairwise
 from batchlab.planning.scaling import moves_adam
 from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
+from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, held_out_split
+from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.comparison import Comparison, difference_text
 from batchlab.report.sweep.equal_budget import (
     NAMES,

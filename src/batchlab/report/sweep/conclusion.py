@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.records.study import Study
+from batchlab.report.parts.batch_text import batch_sizes_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.claims import capitalised, rate_basis
 from batchlab.report.sweep.equal_budget import BudgetName, budget_split, metric_text
-from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.race import Race
 from batchlab.words.catalogue import number_text, plural, text
 

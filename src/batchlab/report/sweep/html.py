@@ -13,13 +13,13 @@ from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
+from batchlab.report.parts.plateaus import plateaus_of
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.cells import chosen_cells
 from batchlab.report.sweep.conclusion import conclusion
 from batchlab.report.sweep.effect import effect_sentences
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.plateaus import plateaus_of
 from batchlab.report.sweep.sentences import FIRST_SCREEN, Sentence, folklore, sentences
 from batchlab.report.sweep.summary_table import first_table
 from batchlab.report.sweep.trial_ending import trial_counts

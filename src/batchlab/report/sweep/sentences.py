@@ -10,20 +10,22 @@ from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate
 from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
+from batchlab.report.parts.batch_text import batch_text
 from batchlab.report.parts.figure import SPLITS
+from batchlab.report.parts.held_out import deciding_split, held_out_split
+from batchlab.report.parts.plateaus import Plateaus, plateaus_of
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, cells, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.cells import Cell, cells, chosen_cells
 from batchlab.report.sweep.claims import capitalised, claim_sentences, gap_what, rate_basis
 from batchlab.report.sweep.equal_budget import (
     NAMES,
     BudgetName,
     metric_text,
 )
-from batchlab.report.sweep.evidence import Evidence, batch_text
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.paired import paired_sentences
-from batchlab.report.sweep.plateaus import Plateaus, plateaus_of
 from batchlab.report.sweep.race import Race, agreement
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import number_text, plural, text

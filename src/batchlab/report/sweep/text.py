@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from batchlab.records.study import Study
+from batchlab.report.parts.held_out import deciding_split, held_out_split
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.parts.wrapped_text import wrapped_text
-from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.conclusion import conclusion
 from batchlab.report.sweep.curves import mean_curve
 from batchlab.report.sweep.figure_looks import figure_looks
