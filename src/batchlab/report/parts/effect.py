@@ -31,6 +31,11 @@ class Effect:
     unfinished_epochs: tuple[float, ...]
     noises: tuple[float, ...]
 
+    @property
+    def learning_rate(self) -> float:
+        """The rate of its trainings; there is at least one."""
+        return self.records[0].trial.learning_rate
+
     @classmethod
     def of(
         cls,

@@ -12,6 +12,10 @@ from batchlab.report.parts.figure import Panel, Row, rows_domain, with_room
 from batchlab.report.parts.palette import Look
 from batchlab.report.parts.spread import size_words
 
+# Of the axis: so that no mark lies on the frame. Wide ranges have a logarithmic axis, with its own.
+_ROOM_OF_AN_ARROW, _ROOM_OF_A_CIRCLE = 0.12, 0.05
+_NO_MAGNITUDES = 10.0
+
 
 def size_panel(
     data: str,
@@ -44,7 +48,9 @@ def size_panel(
     kinds |= {"bound" for row in own if row.get("kind") == "bound"}
     domain = rows_domain([{"mean": 0.0}, *own] if has_zero else own)
     if "bound" in kinds:
-        domain = with_room(domain, above=0.12)
+        domain = with_room(domain, above=_ROOM_OF_AN_ARROW)
+    if 0 < domain[1] < _NO_MAGNITUDES * domain[0]:
+        domain = with_room(domain, below=_ROOM_OF_A_CIRCLE, above=_ROOM_OF_A_CIRCLE)
     return Panel(
         key=key,
         title=title,
