@@ -5,12 +5,13 @@ from __future__ import annotations
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.canvas import PAPER
 from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.held_out import deciding_split
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table
 from batchlab.report.parts.term_text import split_label
 from batchlab.report.parts.vega import specification, still_svg
 from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.cells import chosen_cells, deciding_split
+from batchlab.report.sweep.cells import chosen_cells
 from batchlab.report.sweep.conclusion import conclusion
 from batchlab.words.catalogue import text
 

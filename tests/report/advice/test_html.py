@@ -56,8 +56,8 @@ def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
         assert escape(sentence.text, quote=False) in read
 
 
-def test_the_answer_stands_before_the_caveats_and_these_before_the_evidence(text):
-    names = ("answer", "evidence", "caveats", "figure-b")
+def test_the_answer_stands_before_the_evidence_the_effects_and_the_long_figures(text):
+    names = ("answer", "evidence", "caveats", "effects", "figure-b")
     places = [text.index(f'<section id="{name}"') for name in names]
 
     assert places == sorted(places)
@@ -68,6 +68,7 @@ def test_every_chart_is_there_without_a_script_and_in_words(text, page):
 
     assert [plot["id"] for plot in plots] == [
         "a-objective",
+        "h-epochs",
         "b-steps",
         "c-step_s",
         "c-peak_bytes",
@@ -131,7 +132,7 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
     assert (page.unmatched, page.open) == ([], [])
     # The first figure stands beside the answer, without a heading of its own.
     has_lines_to_paste = advice.recommendation is not None
-    assert len(page.having("h2")) == has_lines_to_paste + 2 + 6 + 2
+    assert len(page.having("h2")) == has_lines_to_paste + 3 + 6 + 2
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.laws.metric_noise import metric_noise
 from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.plateaus import Plateaus
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.effect import effect_sentences, effects
-from batchlab.report.sweep.plateaus import Plateaus
 
 BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 # Batch size 64 is at its level long before the end, 1024 still climbs.
@@ -47,7 +47,7 @@ def test_each_effect_is_one_sentence_with_its_numbers() -> None:
 
 def test_noise_is_that_of_trainings_that_no_longer_improve() -> None:
     small, large = effects(STUDY, Plateaus(STUDY))
-    record = small.cell.ended_well[0]
+    record = small.records[0]
     values = record.at_epoch_ends("validation", "accuracy")
     last = [value for epoch, value in sorted(values.items()) if epoch > 15]
 

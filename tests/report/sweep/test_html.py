@@ -14,10 +14,11 @@ from batchlab.errors import BatchlabError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Status
 from batchlab.report import write_html
+from batchlab.report.parts import plateaus
 from batchlab.report.parts.download import download
 from batchlab.report.parts.observations_table import observations_table
+from batchlab.report.parts.plateaus import plateaus_of
 from batchlab.report.sweep import html as html_module
-from batchlab.report.sweep import plateaus
 from batchlab.report.sweep import sentences as sentences_module
 from batchlab.report.sweep import trials_table as trials_table_module
 from batchlab.report.sweep.claims import claim_sentences
@@ -26,7 +27,6 @@ from batchlab.report.sweep.effect import effect_sentences
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.finals_table import finals_table
 from batchlab.report.sweep.html import html_page
-from batchlab.report.sweep.plateaus import plateaus_of
 from batchlab.report.sweep.races_table import races_table
 from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.trials_table import trials_table

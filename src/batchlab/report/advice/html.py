@@ -9,6 +9,8 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.budget_words import trainings_words
+from batchlab.report.advice.effect_text import effect_sentences
+from batchlab.report.advice.effects import effects_of
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.researcher_terms import researcher_terms
@@ -16,6 +18,7 @@ from batchlab.report.advice.rows import advice_looks, drawn_looks, named_looks
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice.side_by_side import side_by_side
+from batchlab.report.advice.sweep_command import sweep_command
 from batchlab.report.advice.tables import (
     candidates_table,
     cost_table,
@@ -60,6 +63,10 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     first, *others = figures = [
         figure for _, figure in built_figures(advice_figures, advice, study, profile)
     ]
+    (effect,) = (figure for figure in others if figure.key == "h")
+    effects = effects_of(advice, study)
+    said_of = effect_sentences(advice, study, effects)
+    drawn = {panel.key.rpartition("-")[2] for panel in effect.panels}
     return render_page(
         "advice.html.j2",
         study=study,
@@ -80,7 +87,11 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         terms=researcher_terms(research),
         expected=None if advice.expected is None else expected_table(advice.expected),
         paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
-        shown=others,
+        shown=[figure for figure in others if figure is not effect],
+        effect=effect,
+        effects=said_of,
+        untold=[sentence for name, sentence in said_of.items() if name not in drawn],
+        sweep=None if effects.shows_all else sweep_command(advice, study, effects),
         legends={
             figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures
         },

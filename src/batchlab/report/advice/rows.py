@@ -87,7 +87,7 @@ def candidate_kind(candidate: Candidate) -> str:
 def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
     """Whether a batch size's estimate is of the learning rate that is named with it."""
     rate = candidate.learning_rate
-    return rate is not None and _is_same_rate(rate, named.learning_rate)
+    return rate is not None and is_same_rate(rate, named.learning_rate)
 
 
 def is_raced(advice: Advice) -> bool:
@@ -122,13 +122,14 @@ def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[R
         learning_rate: its rate.
     """
     for tried in advice.tried:
-        is_same = _is_same_rate(tried.learning_rate, learning_rate)
+        is_same = is_same_rate(tried.learning_rate, learning_rate)
         is_fresh = tried.purpose in _FRESH or is_raced(advice)
         if tried.batch_size == batch_size and is_same and is_fresh:
             yield tried
 
 
-def _is_same_rate(one: float, other: float) -> bool:
+def is_same_rate(one: float, other: float) -> bool:
+    """Whether two learning rates are one: a lattice of octaves leaves rounding errors."""
     return math.isclose(one, other, rel_tol=1e-9)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from batchlab.planning.scaling import moves_adam
 from batchlab.records.study import Study
+from batchlab.report.parts.held_out import deciding_split
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import cells, deciding_split
+from batchlab.report.sweep.cells import cells
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.words.catalogue import number_text, plural, text
 

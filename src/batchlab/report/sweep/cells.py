@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from batchlab.records.evaluation import Split
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import TrialRecord
+from batchlab.report.parts.held_out import deciding_split, final_gaps, finals
 from batchlab.report.parts.spread import Spread
 
 
@@ -36,21 +37,11 @@ class Cell:
 
     def final(self, split: Split, metric: str) -> Spread | None:
         """The last known `metric` of every trial that ended well, None where none has one."""
-        finals = [record.final(split, metric) for record in self.ended_well]
-        known = tuple(value for value in finals if value is not None)
-        return Spread(values=known) if known else None
+        return finals(self.ended_well, split, metric)
 
     def final_gap(self, held_out: Split, metric: str) -> Spread | None:
         """Train metric less held-out metric at the last evaluation that knows both."""
-        gaps = [final_gap(record, held_out, metric) for record in self.ended_well]
-        known = tuple(gap for gap in gaps if gap is not None)
-        return Spread(values=known) if known else None
-
-
-def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
-    """Train metric less held-out metric at the last evaluation; None if it does not know both."""
-    train, other = record.final("train", metric), record.final(held_out, metric)
-    return None if train is None or other is None else train - other
+        return final_gaps(self.ended_well, held_out, metric)
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
@@ -62,18 +53,6 @@ def cells(study: Study) -> tuple[Cell, ...]:
         Cell(batch_size=batch_size, learning_rate=learning_rate, records=tuple(records))
         for (batch_size, learning_rate), records in sorted(found.items())
     )
-
-
-def deciding_split(study: Study) -> Split:
-    """The split that learning rates are compared on: never the test set."""
-    return "validation" if study.workload.n_validation else "train"
-
-
-def held_out_split(study: Study) -> Split | None:
-    """The split that the train metric is held against: test, else validation, else none."""
-    if study.workload.n_test:
-        return "test"
-    return "validation" if study.workload.n_validation else None
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:

@@ -14,10 +14,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 from batchlab.records.evaluation import Split
+from batchlab.report.parts.batch_text import batch_sizes_text
+from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.sentence import VERDICT_WORDS, ClaimVerdict, Sentence
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, held_out_split
+from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.comparison import Comparison, difference_text
 from batchlab.report.sweep.equal_budget import (
     NAMES,
@@ -26,7 +28,7 @@ from batchlab.report.sweep.equal_budget import (
     equal_text,
     metric_text,
 )
-from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.measured import Measured
 from batchlab.report.sweep.training_fit import TrainingFit
 from batchlab.words.catalogue import capitalized, listing, text

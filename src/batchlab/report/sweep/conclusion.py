@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchlab.records.study import Study
+from batchlab.report.parts.batch_text import batch_sizes_text
 from batchlab.report.parts.best_so_far_text import best_so_far_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.basis import basis_text
 from batchlab.report.sweep.equal_budget import budget_split, metric_text
-from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.race import Race, races
 from batchlab.words.catalogue import capitalized, plural, text
 

@@ -15,7 +15,7 @@ from batchlab.records.target import Crossing, Target
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.records.workload_document import WorkloadDocument, workload_document
 from batchlab.report.parts.figure import SPLITS
-from batchlab.report.sweep.cells import final_gap, held_out_split
+from batchlab.report.parts.held_out import final_gap, held_out_split
 from batchlab.version import __version__
 from batchlab.words.document import document_text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -10,6 +10,7 @@ from batchlab.laws.plateau import default_delta
 from batchlab.records.evaluation import Split
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
+from batchlab.report.parts.batch_text import batch_text
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.comparison import Seeds
 from batchlab.report.sweep.equal_budget import (
@@ -19,7 +20,6 @@ from batchlab.report.sweep.equal_budget import (
     equal_budget,
 )
 from batchlab.report.sweep.measured import Measured
-from batchlab.words.catalogue import listing, number_text, text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,22 +138,3 @@ class Evidence:
     def name(self, cell: Cell) -> str:
         """A batch size in words."""
         return batch_text(self.study, cell.batch_size)
-
-
-def batch_sizes_text(study: Study, batch_sizes: Sequence[int]) -> str:
-    """Several batch sizes in words: "batch sizes 32, 128 and 512"."""
-    if len(batch_sizes) == 1:
-        return batch_text(study, batch_sizes[0])
-    full = study.workload.n_train
-    named = [
-        text("{n} (full)", n=size) if size == full else number_text(size, "")
-        for size in batch_sizes
-    ]
-    return text("batch sizes {named}", named=listing(named))
-
-
-def batch_text(study: Study, batch_size: int) -> str:
-    """A batch size in words: "batch size 64", "full batch"."""
-    if batch_size == study.workload.n_train:
-        return text("full batch")
-    return text("batch size {batch_size}", batch_size=batch_size)

@@ -7,10 +7,11 @@ from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate
 from batchlab.records.evaluation import Split
 from batchlab.report.parts.figure import SPLITS
+from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, held_out_split
+from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.words.catalogue import text
 

@@ -13,6 +13,7 @@ from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
+from batchlab.report.parts.plateaus import plateaus_of
 from batchlab.report.parts.sentence import Sentence
 from batchlab.report.parts.table import Table
 from batchlab.report.sweep import figures as sweep_figures
@@ -24,7 +25,6 @@ from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.finals_table import finals_table
 from batchlab.report.sweep.paired import paired_table
-from batchlab.report.sweep.plateaus import plateaus_of
 from batchlab.report.sweep.races_table import races_table
 from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.summary_table import first_table

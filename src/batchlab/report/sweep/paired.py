@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from batchlab.laws.paired_examples import Right, paired_difference
 from batchlab.records.estimate import Estimate
 from batchlab.records.evaluation import Split
+from batchlab.report.parts.batch_text import batch_sizes_text, batch_text
+from batchlab.report.parts.held_out import deciding_split, held_out_split
 from batchlab.report.parts.sentence import Sentence
 from batchlab.report.parts.table import Column, Table
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, deciding_split, held_out_split
-from batchlab.report.sweep.evidence import Evidence, batch_sizes_text, batch_text
+from batchlab.report.sweep.cells import Cell
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.message import N_
 

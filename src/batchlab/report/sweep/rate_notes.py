@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchlab.records.study import Study
+from batchlab.report.parts.held_out import deciding_split
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, deciding_split
+from batchlab.report.sweep.cells import Cell
 from batchlab.words.catalogue import text
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchlab.records.study import Study
+from batchlab.report.parts.batch_text import batch_sizes_text, batch_text
+from batchlab.report.parts.plateaus import Plateaus, plateaus_of
 from batchlab.report.parts.sentence import Sentence
 from batchlab.report.sweep.cells import cells, chosen_cells
 from batchlab.report.sweep.equal_budget import NAMES, BudgetName
-from batchlab.report.sweep.evidence import Evidence, batch_sizes_text, batch_text
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.paired import paired_sentences
-from batchlab.report.sweep.plateaus import Plateaus, plateaus_of
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import capitalized, text
 from batchlab.words.message import N_

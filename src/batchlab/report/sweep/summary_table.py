@@ -8,10 +8,11 @@ from batchlab.measurements.registry import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import SPLITS
+from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import term_text
-from batchlab.report.sweep.cells import Cell, held_out_split
+from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.words.catalogue import text
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from batchlab.records.study import Study
+from batchlab.report.parts.held_out import deciding_split, held_out_split
+from batchlab.report.parts.plateaus import plateaus_of
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.parts.wrapped_text import wrapped_text
-from batchlab.report.sweep.cells import Cell, chosen_cells, deciding_split, held_out_split
+from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.claims import claim_sentences, claim_text
 from batchlab.report.sweep.conclusion import conclusion
 from batchlab.report.sweep.curves import mean_curve
@@ -16,7 +18,6 @@ from batchlab.report.sweep.effect import effect_sentences
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.figures.learning_rate import rate_table
-from batchlab.report.sweep.plateaus import plateaus_of
 from batchlab.report.sweep.sentences import sentences
 from batchlab.report.sweep.summary_table import summary_table
 from batchlab.report.sweep.trial_ending import trial_counts

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from batchlab.laws.plateau import STARTED_DELTAS
+from batchlab.report.parts.batch_text import batch_sizes_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.equal_budget import metric_text
-from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
+from batchlab.report.sweep.evidence import Evidence
 from batchlab.words.catalogue import text
 
 # The margin in tolerances: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference below

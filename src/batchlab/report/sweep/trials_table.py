@@ -11,11 +11,11 @@ from batchlab.records.measurement import OfTrial
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.parts.figure import SPLITS
+from batchlab.report.parts.held_out import final_gap, held_out_split
+from batchlab.report.parts.plateaus import Plateaus, plateaus_of
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
-from batchlab.report.sweep.cells import final_gap, held_out_split
-from batchlab.report.sweep.plateaus import Plateaus, plateaus_of
 from batchlab.report.sweep.trial_ending import status_text
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_

@@ -8,12 +8,10 @@ from functools import partial
 from batchlab.measurements.registry import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
-from batchlab.report.parts.charts.axes import value_y
-from batchlab.report.parts.charts.batch_sizes import batch_size_x
-from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
+from batchlab.report.parts.figure import Figure, Row
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.spread import Spread, size_rows, size_words
+from batchlab.report.parts.size_panel import size_panel
+from batchlab.report.parts.spread import Spread, size_rows
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.words.catalogue import text
@@ -24,25 +22,18 @@ def cost_figure(study: Study, *, key: str) -> Figure:
     rows = tuple(_cost_rows(study))
     looks = figure_looks(study)
     panels = tuple(
-        Panel(
+        size_panel(
+            "cost",
+            rows,
+            looks,
             key=f"{key}-{name}",
+            quantity=name,
             title=text(measurement.quantity.label),
-            alternative=size_words(text(measurement.quantity.label), name, rows, f"{key}-{name}"),
-            plot=partial(
-                chart,
-                "cost",
-                where=in_panel(f"{key}-{name}"),
-                x=partial(batch_size_x, looks),
-                y=partial(value_y, name, rows_domain(own)),
-                name=name,
-                kinds=frozenset({"whole", "single"}),
-                looks=looks,
-                series=("timing",),
-            ),
+            series=("timing",),
         )
         for measurement in _shown()
         for name in [measurement.quantity.name]
-        if (own := [row for row in rows if row["panel"] == f"{key}-{name}"])
+        if any(row["panel"] == f"{key}-{name}" for row in rows)
     )
     return Figure(
         key=key,

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from batchlab.records.study import Study
-from batchlab.report.parts.charts.axes import value_y
-from batchlab.report.parts.charts.batch_sizes import batch_size_x
-from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain, with_room
+from batchlab.report.parts.effect import Effect
+from batchlab.report.parts.figure import Figure, Panel, Row, rounded
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.spread import Spread, size_rows, size_words
+from batchlab.report.parts.held_out import deciding_split
+from batchlab.report.parts.plateaus import plateaus_of
+from batchlab.report.parts.size_panel import size_panel
+from batchlab.report.parts.spread import Spread, size_rows
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label
-from batchlab.report.sweep.cells import deciding_split
-from batchlab.report.sweep.effect import Effect, effects
+from batchlab.report.sweep.effect import effects
 from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.plateaus import plateaus_of
 from batchlab.words.catalogue import text
 
 
@@ -43,7 +42,7 @@ def effects_figure(study: Study, *, key: str) -> Figure:
 def _rows(study: Study, found: tuple[Effect, ...], key: str) -> Iterator[Row]:
     labels = {look.batch_size: look.label for look in figure_looks(study)}
     for effect in found:
-        size = effect.cell.batch_size
+        size = effect.batch_size
         for panel, values in (("epochs", effect.plateau_epochs), ("noise", effect.noises)):
             if values:
                 spread = Spread(values=values)
@@ -60,34 +59,22 @@ def _rows(study: Study, found: tuple[Effect, ...], key: str) -> Iterator[Row]:
 
 
 def _panels(study: Study, rows: tuple[Row, ...], key: str) -> Iterator[Panel]:
-    looks = figure_looks(study)
     metric = study.workload.metrics[0].name
     what = split_label(deciding_split(study), metric)
     for panel, quantity, title in (
         (f"{key}-epochs", "epoch", text("epochs until the plateau")),
         (f"{key}-noise", "metric_noise", text("jumps of {what} between evaluations", what=what)),
     ):
-        own = [row for row in rows if row["panel"] == panel]
-        if not own:
-            continue
-        kinds = {"bound" for row in own if row.get("kind") == "bound"}
-        kinds |= {kind for row in own if "whole" in row for kind in ("whole", "single")}
-        yield Panel(
-            key=panel,
-            title=title,
-            alternative=size_words(title, quantity, rows, panel),
-            plot=partial(
-                chart,
+        if any(row["panel"] == panel for row in rows):
+            yield size_panel(
                 "effects",
-                where=in_panel(panel),
-                x=partial(batch_size_x, looks),
-                y=partial(value_y, quantity, with_room(rows_domain(own), above=0.12)),
-                name=quantity,
-                kinds=frozenset(kinds),
-                looks=looks,
+                rows,
+                figure_looks(study),
+                key=panel,
+                quantity=quantity,
+                title=title,
                 series=("end",),
-            ),
-        )
+            )
 
 
 def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
@@ -112,8 +99,8 @@ def _table(found: tuple[Effect, ...]) -> Table:
         epochs, noises = effect.plateau_epochs, effect.noises
         rows.append(
             (
-                effect.cell.batch_size,
-                len(effect.cell.ended_well),
+                effect.batch_size,
+                len(effect.records),
                 sum(epochs) / len(epochs) if epochs else None,
                 len(effect.unfinished_epochs),
                 sum(noises) / len(noises) if noises else None,

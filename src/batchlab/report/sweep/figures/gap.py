@@ -7,16 +7,15 @@ from functools import partial
 
 from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
-from batchlab.report.parts.charts.axes import value_y
-from batchlab.report.parts.charts.batch_sizes import batch_size_x
-from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, rows_domain
+from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text
-from batchlab.report.parts.spread import size_rows, size_words
+from batchlab.report.parts.size_panel import size_panel
+from batchlab.report.parts.spread import size_rows
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
-from batchlab.report.sweep.cells import Cell, chosen_cells, held_out_split
+from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.words.catalogue import text
@@ -55,24 +54,17 @@ def _final_panel(
     study: Study, rows: tuple[Row, ...], held_out: Split, metric: str, *, key: str
 ) -> Panel:
     label, split = label_text(metric), term_text(held_out)
-    what = text("final train and {split} {metric}", split=split, metric=label)
-    return Panel(
+    return size_panel(
+        "gap",
+        rows,
+        figure_looks(study),
         key=key,
+        quantity=metric,
         title=text(
             "final {metric}: train (solid line), {split} (dashed)", metric=label, split=split
         ),
-        alternative=size_words(what, metric, rows, key),
-        plot=partial(
-            chart,
-            "gap",
-            where=in_panel(key),
-            x=partial(batch_size_x, figure_looks(study)),
-            y=partial(value_y, metric, rows_domain(row for row in rows if row["panel"] == key)),
-            name=metric,
-            kinds=frozenset({"whole", "single"}),
-            looks=figure_looks(study),
-            series=("train", held_out),
-        ),
+        what=text("final train and {split} {metric}", split=split, metric=label),
+        series=("train", held_out),
     )
 
 
@@ -84,24 +76,16 @@ def _gap_panel(
         train=split_label("train", metric),
         held_out=split_label(held_out, metric),
     )
-    own = [row for row in rows if row["panel"] == key]
-    return Panel(
+    return size_panel(
+        "gap",
+        rows,
+        figure_looks(study),
         key=key,
+        quantity="generalization_gap",
         title=text("generalization gap: {what}", what=what),
-        alternative=size_words(
-            text("generalization gap, {what},", what=what), "generalization_gap", rows, key
-        ),
-        plot=partial(
-            chart,
-            "gap",
-            where=in_panel(key),
-            x=partial(batch_size_x, figure_looks(study)),
-            y=partial(value_y, "generalization_gap", rows_domain([{"mean": 0.0}, *own])),
-            name="generalization_gap",
-            kinds=frozenset({"zero", "whole", "single"}),
-            looks=figure_looks(study),
-            series=("gap",),
-        ),
+        what=text("generalization gap, {what},", what=what),
+        series=("gap",),
+        has_zero=True,
     )
 
 

@@ -11,10 +11,11 @@ from batchlab.report.parts.charts.axes import measured_rates_x, value_y
 from batchlab.report.parts.charts.chart import chart
 from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.held_out import deciding_split
 from batchlab.report.parts.spread import spread_row, spread_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
-from batchlab.report.sweep.cells import cells, chosen_cells, deciding_split
+from batchlab.report.sweep.cells import cells, chosen_cells
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import text
