@@ -434,7 +434,7 @@ def test_the_model_of_a_whole_training_with_what_is_named_can_be_had() -> None:
     unseen = replace(followed.endings.recommended, values=(None, None, None))
     not_followed = replace(followed, endings=replace(followed.endings, recommended=unseen))
 
-    assert "`batchlab weights`" in said(followed, "trained model")
+    assert "This command writes its model to a file." in said(followed, "trained model")
     assert said(not_followed, "trained model") == ""
     assert said(made_up_advice(), "trained model") == ""  # only the time to a level was compared
 

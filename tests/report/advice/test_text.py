@@ -59,7 +59,7 @@ def test_the_screen_begins_with_the_answer_and_ends_with_the_report():
 def test_the_last_line_tells_how_to_get_a_model_that_was_trained_to_its_end():
     lines = screen(with_endings(ADVICE)).splitlines()
 
-    assert lines[-1] == "report: report.html; trained model: batchlab weights"
+    assert lines[-1] == "report: report.html; trained model: batchlab weights --study made-up-"
 
 
 def test_without_a_report_none_is_named():

@@ -79,7 +79,8 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
             text("paste:"),
             *(f"  {line}" for line in script_lines(advice.recommendation)),
         ]
-    last = _cost(advice, report, has_model="trained model" in said)
+    model = said.get("trained model")
+    last = _cost(advice, report, model="" if model is None else model.command)
 
     def room() -> int:
         taken = sum(len(part) + 1 for part in (*parts, found, paste) if part)
@@ -132,11 +133,11 @@ def _caveats(caveats: Sequence[Reason], *, most: int) -> list[str]:
     return lines
 
 
-def _cost(advice: Advice, report: Path | None, *, has_model: bool) -> list[str]:
+def _cost(advice: Advice, report: Path | None, *, model: str) -> list[str]:
     """What it took, where more is to be read, and how to get the model that was trained."""
     more = [] if report is None else [text("report: {file}", file=str(report))]
-    if has_model:
-        more.append(text("trained model: batchlab weights"))
+    if model:
+        more.append(text("trained model: {command}", command=model))
     return [*_wrapped(cost_text(advice)), *_wrapped("; ".join(more))]
 
 

@@ -11,6 +11,7 @@ from batchlab.report.advice.end_text import end_text
 from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told, is_same
+from batchlab.report.advice.weights_command import weights_command
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
@@ -77,8 +78,11 @@ def trained_model(told: Told) -> Sentence | None:
     followed = (endings.recommended, endings.reference, endings.reference_tuned)
     if not any(end is not None and end.found and is_same(end, named) for end in followed):
         return None
-    kept = text("A whole training with it was kept: `batchlab weights` writes its model to a file.")
-    return Sentence(topic=N_("trained model"), text=kept)
+    return Sentence(
+        topic=N_("trained model"),
+        text=text("A whole training with it was kept. This command writes its model to a file."),
+        command=weights_command(told.study),
+    )
 
 
 def _trained(endings: Endings) -> str:
