@@ -117,7 +117,10 @@ class LiveReport:
         if self._page is not None and not self._has_changed(store, version):
             return self._page
         if not store.studies():
-            why = text("The store {path} holds no study yet.", path=str(self._path))
+            why = text(
+                "The store {path} holds no study yet. A sweep is shown once its steps are timed.",
+                path=str(self._path),
+            )
             return self._waiting(why)
         self._version, self._seen = version, None
         seen = _seen(store, self._wanted)

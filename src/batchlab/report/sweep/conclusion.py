@@ -11,6 +11,7 @@ from batchlab.report.sweep.claims import capitalised, rate_basis
 from batchlab.report.sweep.equal_budget import BudgetName, budget_split, metric_text
 from batchlab.report.sweep.evidence import Evidence, batch_sizes_text
 from batchlab.report.sweep.race import Race
+from batchlab.report.sweep.trial_ending import none_ended_well
 from batchlab.words.catalogue import number_text, plural, text
 
 
@@ -45,9 +46,7 @@ def conclusion(study: Study) -> Conclusion:
         return Conclusion(headline=text("No trial has been run."), lead="")
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        return Conclusion(
-            headline=text("No trial ended well, so nothing can be compared."), lead=""
-        )
+        return Conclusion(headline=none_ended_well(study), lead="")
     races: dict[BudgetName, Race] = {
         budget.name: race
         for budget in evidence.budgets

@@ -25,7 +25,7 @@ from batchlab.report.sweep.evidence import Evidence, batch_text
 from batchlab.report.sweep.paired import paired_sentences
 from batchlab.report.sweep.plateaus import Plateaus, plateaus_of
 from batchlab.report.sweep.race import Race, agreement
-from batchlab.report.sweep.trial_ending import trial_words
+from batchlab.report.sweep.trial_ending import none_ended_well, trial_words
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
@@ -60,7 +60,7 @@ def sentences(study: Study, plateaus: Plateaus | None = None) -> tuple[Sentence,
         )
     evidence = Evidence.of(study)
     if not evidence.cells:
-        none = text("No trial ended well, so nothing can be compared.")
+        none = none_ended_well(study)
         return (Sentence(topic=N_("trials"), text=none), *_failed(study))
     return (
         _basis(evidence),
