@@ -177,7 +177,7 @@ class LiveReport:
             return True
         if self._shows(seen):
             return False
-        # Where no process works on it, none is to be left alone.
+        # A stopped study leaves the machine free, so nothing has to wait.
         return not seen.is_worked_on or self._clock() >= self._next_s
 
     def _make(self, seen: _Seen) -> None:
