@@ -132,6 +132,14 @@ def test_the_pages_script_is_told_version_and_status_without_the_page(server: Li
     assert unquote(answer.getheader("X-Batchlab-Status") or "") == "1 of 9 – so far"
 
 
+def test_a_page_that_was_loaded_is_not_followed_by_an_older_one(server: LiveServer) -> None:
+    asked(server)
+    asked(server, "HEAD")  # begins to make the second
+    loaded, _ = asked(server)
+
+    assert (loaded.getheader("ETag"), asked(server, "HEAD")[0].getheader("ETag")) == ('"3"', '"3"')
+
+
 def test_the_pages_script_is_told_to_ask_more_seldom_when_the_study_is_finished(
     server: LiveServer, report: MadeUpReport
 ) -> None:

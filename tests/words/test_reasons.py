@@ -66,6 +66,20 @@ def test_every_name_in_a_text_is_a_value_of_its_reason() -> None:
     assert missing == []
 
 
+def test_a_rate_is_written_as_a_rate_in_every_reason() -> None:
+    forms = {
+        code: form
+        for code, message in MESSAGES.items()
+        for words in texts_of(message)
+        for _, name, form, _ in string.Formatter().parse(words)
+        if name == "rate"
+    }
+
+    assert len(forms) > 5
+    # Without a form it would have all its digits: 0.056568542494923805.
+    assert set(forms.values()) == {"rate"}, forms
+
+
 def test_a_code_is_in_one_table_only() -> None:
     assert sum(map(len, _TABLES)) == len(MESSAGES)
 

@@ -117,7 +117,10 @@ class LiveReport:
         if self._page is not None and not self._has_changed(store, version):
             return self._page
         if not store.studies():
-            why = text("The store {path} holds no study yet.", path=str(self._path))
+            why = text(
+                "The store {path} holds no study yet. A sweep is shown once its steps are timed.",
+                path=str(self._path),
+            )
             return self._waiting(why)
         self._version, self._seen = version, None
         seen = _seen(store, self._wanted)
@@ -174,7 +177,7 @@ class LiveReport:
             return True
         if self._shows(seen):
             return False
-        # Where no process works on it, none is to be left alone.
+        # A stopped study leaves the machine free, so nothing has to wait.
         return not seen.is_worked_on or self._clock() >= self._next_s
 
     def _make(self, seen: _Seen) -> None:

@@ -53,7 +53,9 @@ class LiveServer(ThreadingHTTPServer):
         Raises:
             BatchlabError: there is none; the message says why.
         """
-        self._last = self._thread.submit(self._report.page).result()
+        with self._turn:  # what was under way before is older, and must not come after it
+            made = self._under_way = self._thread.submit(self._report.page)
+        self._last = made.result()
         return self._last
 
     def latest(self) -> LivePage:

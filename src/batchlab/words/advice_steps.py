@@ -62,7 +62,7 @@ MESSAGES: dict[str, Message] = {
     ),
     "again_on_another_seed": N_("tune batch size {size} again, on another seed"),
     "slow_seed": N_("no rate met the target on the first seed; the nearest one does on this seed"),
-    "lower_rate": N_("batch size {size}: a lower rate, {rate}"),
+    "lower_rate": N_("batch size {size}: a lower rate, {rate:rate}"),
     "no_lower_rate": N_("batch size {size}: no lower rate is left"),
     "fresh_seed_did_not_survive": N_(
         "the rate chosen before failed on fresh seeds, or missed the target on most"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.trial import Status
@@ -60,4 +62,14 @@ def test_without_anything_that_ended_well_it_says_so() -> None:
     assert (
         conclusion(made_up_study(batch_sizes=(64,), endings=bad)).headline
         == "No trial ended well, so nothing can be compared."
+    )
+
+
+def test_while_trials_are_under_way_none_is_said_to_have_ended_badly() -> None:
+    study = made_up_study(batch_sizes=(64,))
+    begun = replace(study, records=tuple(replace(r, status=None) for r in study.records))
+
+    assert (
+        conclusion(begun).headline
+        == "No trial has ended well so far, so nothing can be compared yet."
     )

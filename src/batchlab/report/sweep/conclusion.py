@@ -12,6 +12,7 @@ from batchlab.report.sweep.basis import basis_text
 from batchlab.report.sweep.equal_budget import budget_split, metric_text
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.race import Race, races
+from batchlab.report.sweep.trial_ending import none_ended_well
 from batchlab.words.catalogue import capitalized, plural, text
 
 _MOST_NAMED = 3  # rivals in one sentence; the rest are in a table
@@ -48,9 +49,7 @@ def conclusion(study: Study) -> Conclusion:
         return Conclusion(headline=text("No trial has been run."), lead="")
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        return Conclusion(
-            headline=text("No trial ended well, so nothing can be compared."), lead=""
-        )
+        return Conclusion(headline=none_ended_well(study), lead="")
     basis = basis_text(evidence)
     raced = {race.budget.name: race for race in races(evidence)}
     if "epochs" not in raced:

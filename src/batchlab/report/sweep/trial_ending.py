@@ -36,3 +36,10 @@ def trial_counts(study: Study) -> str:
         for status, count in counts.most_common()
     )
     return plural("{n} trial: {ended}.", "{n} trials: {ended}.", n, ended=ended)
+
+
+def none_ended_well(study: Study) -> str:
+    """That no trial ended well, or that none has so far."""
+    if any(record.status is None for record in study.records):
+        return text("No trial has ended well so far, so nothing can be compared yet.")
+    return text("No trial ended well, so nothing can be compared.")
