@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.reference.asking_advisor import AskingAdvisor
+from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.small_workloads import cosine
@@ -318,7 +319,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [1, 4, 7])
+@pytest.mark.parametrize("after", by_day([1, 4, 7], [4]))
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     lab: Path,
     tmp_path: Path,

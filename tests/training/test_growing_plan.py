@@ -113,7 +113,7 @@ def test_it_trains_as_the_textbook_does_bit_for_bit(
 @pytest.mark.parametrize(
     ("micro_batch_size", "sampling", "drop_last"),
     [
-        pytest.param(N, "reshuffle", False, marks=pytest.mark.slow),
+        pytest.param(N, "reshuffle", False, marks=pytest.mark.nightly),
         (9, "reshuffle", True),
         pytest.param(N, "replacement", False, marks=pytest.mark.slow),
     ],

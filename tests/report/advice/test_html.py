@@ -5,8 +5,10 @@ from html import escape
 from urllib.parse import unquote
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up_advice import (
     KINDS,
+    KINDS_BY_DAY,
     advice_study,
     cannot_tell_advice,
     made_up_advice,
@@ -122,8 +124,8 @@ def test_text_of_a_user_is_never_markup():
     assert Page(text).unmatched == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow  # all of them in a browser: tests/report/test_every_page.py
+@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
 def test_every_kind_of_advice_gives_a_whole_page(kind):
     advice = KINDS[kind]()
 

@@ -8,8 +8,9 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.chart_words import figure_words
-from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_advice import KINDS, KINDS_BY_DAY, advice_study
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.names import NAMES
 from tests.reference.pseudo_language import letters_outside, pseudo_language
@@ -140,7 +141,7 @@ def test_no_code_of_the_advisor_escapes_the_catalogue(asked: tuple[float, float 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
 def test_nothing_that_is_seen_or_read_out_of_the_page_escapes_the_catalogue(kind: str) -> None:
     advice = KINDS[kind]()
 

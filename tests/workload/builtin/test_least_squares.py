@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.reference.by_day import by_day
 from tests.reference.least_squares import (
     exact_optimum,
     expected_excess_loss,
@@ -145,7 +146,7 @@ class TestWorkload:
         assert model.weight.tolist() == [[0.0, 0.0, 0.0]]
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("batch_size", [1, 4])
+    @pytest.mark.parametrize("batch_size", by_day([1, 4], [4]))
     def test_the_bounce_of_small_batches_is_the_one_of_the_formula(self, batch_size: int) -> None:
         given = workload(n=100, dimension=3, condition_number=4.0)
         x, y = (part.numpy() for part in given.train)

@@ -4,8 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up_advice import (
     KINDS,
+    KINDS_BY_DAY,
     advice_study,
     cannot_tell_advice,
     cooled_advice,
@@ -51,7 +53,7 @@ class LimitedProfile:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("canvas", [PAGE, PAPER], ids=["page", "paper"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
 def test_every_plot_of_every_kind_is_valid_vega_lite(kind, canvas):
     for figure in figures(KINDS[kind]()).values():
         for panel in figure.panels:
