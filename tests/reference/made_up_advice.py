@@ -407,7 +407,7 @@ def advice_study(advice: Advice) -> Study:
 
 def made_up_gap(batch_size: int) -> float:
     """Train less test accuracy of a whole training: smaller for larger batches."""
-    return 2 / batch_size
+    return 0.1 / math.sqrt(batch_size)
 
 
 def made_up_jump(batch_size: int) -> float:

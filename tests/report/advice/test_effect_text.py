@@ -24,7 +24,7 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice.effect_text import effect_sentences
+from batchlab.report.advice.effect_text import effect_sentences, untold_sentences
 from batchlab.report.advice.effects import Effects, effects_of
 
 ADVICE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
@@ -169,6 +169,25 @@ def test_without_a_target_the_epochs_are_those_to_the_plateau():
         f"{epochs} epochs are enough for batch sizes 64 and 1024."
     )
     assert effects(quality).to_target == ()
+
+
+def test_a_study_that_shows_nothing_says_so_once():
+    advice = nothing_reached_advice()
+    sentences = said(advice)
+
+    assert untold_sentences(effects(advice), sentences, ()) == [
+        "The runs of this study ended too early to show it."
+    ]
+
+
+def test_what_has_a_picture_is_not_said_again_below():
+    advice = made_up_advice(sizes=(64, 256, 1024))
+    sentences = said(advice)
+
+    assert untold_sentences(effects(advice), sentences, {"epochs"}) == [
+        sentences["noise"],
+        sentences["gap"],
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
