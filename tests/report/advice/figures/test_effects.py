@@ -23,6 +23,7 @@ from batchlab.records.study import Study
 from batchlab.report.advice.figures.effects import effects_figure
 from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Figure, Row
+from batchlab.report.parts.vega import paper_image
 
 ADVICE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 
@@ -85,6 +86,12 @@ def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
         assert float(train["mean"] or 0) - float(test["mean"] or 0) == pytest.approx(
             made_up_gap(size), abs=1e-6
         )
+
+
+def test_an_image_too_tells_train_from_test_by_dashes() -> None:
+    image = paper_image(figure(), "svg").decode()
+
+    assert image.count('stroke-dasharray="4,3"') == 1
 
 
 def test_what_is_known_of_one_batch_size_only_is_no_picture() -> None:
