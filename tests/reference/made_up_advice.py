@@ -402,8 +402,49 @@ def advice_study(advice: Advice) -> Study:
     return replace(
         base,
         command="batchlab advise made-up --budget 5m",
-        records=tuple(_record(run) for run in advice.tried),
+        records=(*(_record(run) for run in advice.tried), *_whole_trainings(advice)),
         target=advice.target,
+    )
+
+
+def made_up_gap(batch_size: int) -> float:
+    """Train less test accuracy of a whole training: smaller for larger batches."""
+    return 0.1 / math.sqrt(batch_size)
+
+
+def made_up_jump(batch_size: int) -> float:
+    """How far validation accuracy lies above and below its level, turn by turn."""
+    return 0.02 / math.sqrt(batch_size)
+
+
+def _whole_trainings(advice: Advice) -> Iterator[TrialRecord]:
+    """A record for every whole training, on its level long before its end."""
+    compared = (advice.endings, None if advice.endings is None else advice.endings.at_constant_rate)
+    for endings in (each for each in compared if each is not None):
+        for ending in (endings.recommended, *endings.references):
+            for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
+                if value is not None and test is not None:
+                    yield _whole(ending, seed, value, test)
+
+
+def _whole(ending: Ending, seed: int, value: float, test: float) -> TrialRecord:
+    size, level = ending.batch_size, approach(value, rate=2.0)
+    jump = made_up_jump(size)
+    trial = made_up_trial(
+        batch_size=size, learning_rate=ending.learning_rate, seed=seed, n_train=N_TRAIN
+    )
+    if ending.cool_down:
+        steps = trial.plan.steps_in(round(ending.epochs))
+        trial = replace(trial, cool_down=ending.cool_down, horizon_steps=steps)
+    return made_up_record(
+        trial=trial,
+        curves={
+            ("train", "accuracy"): approach(test + made_up_gap(size), rate=2.0),
+            ("validation", "accuracy"): lambda epoch: (level(epoch) or 0) + jump * (-1) ** epoch,
+            ("test", "accuracy"): approach(test, rate=2.0),
+        },
+        epochs=round(ending.epochs),
+        step_s=flat_machine(size),
     )
 
 

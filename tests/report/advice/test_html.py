@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from html import escape
 from urllib.parse import unquote
@@ -18,6 +19,8 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
+from batchlab.report.advice.effect_text import effect_sentences
+from batchlab.report.advice.effects import effects_of
 from batchlab.report.advice.html import render_advice_html, write_advice_html
 from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.tables import candidates_table, tried_table
@@ -26,6 +29,10 @@ written = Reason.as_written
 
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
 STUDY = advice_study(ADVICE)
+EFFECT_SWEEP = (
+    *("made-up", "--batch-sizes", "16,64,1024", "--learning-rates", "0.022,0.05,0.26"),
+    *("--epochs", "12", "--report", "batch-sizes.html"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,38 @@ def test_the_legend_of_a_figure_has_only_what_it_draws(text):
     assert "recommended: 1024" in legend
     assert "yours: 64" in legend
     assert "usual" not in legend
+
+
+def section(text: str) -> str:
+    """The part of the page that says what batch size does."""
+    return text[text.index('<section id="effects"') : text.index('<section id="figure-b"')]
+
+
+def test_what_batch_size_does_is_in_the_contents_and_leads_to_the_page_that_explains_it(text):
+    assert '<li><a href="#effects">What batch size does here</a></li>' in text
+    assert "docs/batch-size-basics.md explains" in section(text)
+
+
+def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_does(text):
+    said = html.unescape(section(text))
+
+    assert said.count('class="plot"') == 1
+    assert "Epochs enough for validation accuracy ≥ 0.95: about" in said
+    assert "so the generalization gap is not known." in said
+    assert "This trains 9 times, for 12 epochs each, and shows more:" in said
+    assert f"<code>batchlab sweep {' '.join(EFFECT_SWEEP)}</code>" in said
+
+
+def test_each_effect_that_was_seen_is_one_picture_with_one_sentence_and_no_sweep():
+    advice = KINDS["ends_no_worse"]()
+    study = advice_study(advice)
+
+    said = html.unescape(section(render_advice_html(advice, study, None)))
+
+    assert said.count('class="plot"') == 3
+    for sentence in effect_sentences(advice, study, effects_of(advice, study)).values():
+        assert said.count(f"<p>{sentence}</p>\n</figure>") == 1
+    assert "batchlab sweep" not in said
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from statistics import fmean
 
 from batchlab.advice.advice import Advice
@@ -29,6 +30,19 @@ def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str
         "noise": _noise(study, effects),
         "gap": _gap(study, effects),
     }
+
+
+def untold_sentences(effects: Effects, said: Mapping[str, str], drawn: Container[str]) -> list[str]:
+    """Those that stand under no picture; one for all of them where nothing is known.
+
+    Args:
+        effects: what the runs show.
+        said: the sentences by the name of their effect.
+        drawn: the names of the effects that have a picture.
+    """
+    if effects.shows_nothing:
+        return [text("The runs of this study ended too early to show it.")]
+    return [sentence for name, sentence in said.items() if name not in drawn]
 
 
 def _epochs(advice: Advice, study: Study, effects: Effects) -> str:

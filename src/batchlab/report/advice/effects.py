@@ -57,6 +57,14 @@ class Effects:
         return len(self.noisy) > 1
 
     @property
+    def shows_nothing(self) -> bool:
+        """Whether not even of one batch size an effect is known."""
+        plateaus = () if self.to_target else self.flat
+        known = any(e.plateau_epochs or e.unfinished_epochs for e in plateaus)
+        is_enough = any(each.enough for each in self.to_target)
+        return not (known or is_enough or self.noisy or self.ends)
+
+    @property
     def shows_all(self) -> bool:
         """Whether a sweep would show nothing more."""
         return self.shows_gap and (self.shows_noise or self.has_schedule)

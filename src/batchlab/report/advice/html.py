@@ -9,7 +9,7 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice.budget_words import trainings_words
-from batchlab.report.advice.effect_text import effect_sentences
+from batchlab.report.advice.effect_text import effect_sentences, untold_sentences
 from batchlab.report.advice.effects import effects_of
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reason_clause import whole_sentence
@@ -90,7 +90,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         shown=[figure for figure in others if figure is not effect],
         effect=effect,
         effects=said_of,
-        untold=[sentence for name, sentence in said_of.items() if name not in drawn],
+        untold=untold_sentences(effects, said_of, drawn),
         sweep=None if effects.shows_all else sweep_command(advice, study, effects),
         legends={
             figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures

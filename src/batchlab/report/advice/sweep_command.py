@@ -70,17 +70,16 @@ def sweep_command(advice: Advice, study: Study, effects: Effects) -> SweepComman
         study: its trials.
         effects: what these show, and at which rates.
     """
-    rates = _rates(effects)
     trained = sorted({record.trial.batch_size for record in study.records})
     own = advice.reference.batch_size if advice.named is None else advice.named.batch_size
     sizes = {advice.reference.batch_size, own, *trained[:1], *trained[-1:]}
     if len(sizes) == 1:
         sizes |= _another(advice, *sizes)
-    known = {rates.get(size, advice.reference.learning_rate) for size in sizes}
+    rates = {_rate(advice, _rates(effects), size) for size in sizes}
     return SweepCommand(
         batch_sizes=tuple(sorted(sizes)),
         learning_rates=tuple(
-            dict.fromkeys(english_number(rate, "learning_rate") for rate in sorted(known))
+            dict.fromkeys(english_number(rate, "learning_rate") for rate in sorted(rates))
         ),
         epochs=_epochs(effects),
         asked=study.command,
@@ -97,6 +96,13 @@ def _epochs(effects: Effects) -> int:
 def _rates(effects: Effects) -> dict[int, float]:
     rates = {effect.batch_size: effect.learning_rate for effect in effects.flat}
     return rates | {each.batch_size: each.learning_rate for each in effects.to_target}
+
+
+def _rate(advice: Advice, known: dict[int, float], size: int) -> float:
+    """The best known of a batch size; of one that was not trained yours, by the square root."""
+    own = advice.reference.batch_size
+    yours = known.get(own, advice.reference.learning_rate)
+    return known.get(size, yours * math.sqrt(size / own))
 
 
 def _another(advice: Advice, size: int) -> set[int]:

@@ -174,10 +174,10 @@ def _target_notes(effects: Effects) -> Iterator[str]:
             "Epochs: the mark is the estimate with its 95 % interval, a small circle one run on a "
             "fresh seed."
         )
-    if not all(each.is_estimated for each in effects.to_target):
+    if any(each.enough is not None and not each.is_estimated for each in effects.to_target):
         yield text(
-            "Epochs without an interval are of single runs that chose the learning rate too. So "
-            "they may look a little better than they are."
+            "Epochs without an interval are of single runs. Where these chose the learning rate "
+            "too, they look a little better than they are."
         )
     if any(each.missed for each in effects.to_target):
         yield text("↑: a run that had not reached the target by then.")

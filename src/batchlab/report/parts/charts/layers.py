@@ -280,13 +280,15 @@ def _whole_line(chart: alt.Chart, style: Style) -> list[alt.Chart]:
     """The line of a series across the batch sizes, and the range at each of them."""
     import altair as alt
 
-    dash = alt.StrokeDash("series:N").scale(
-        domain=list(style.series), range=[[1, 0], [4, 3]][: len(style.series)]
-    )
+    line = chart.mark_line(color=style.canvas.text, opacity=0.45, strokeWidth=1.5)
+    # One series has no dashes: the panels of an image share theirs, and the first would set them.
+    if len(style.series) > 1:
+        dash = alt.StrokeDash("series:N").scale(
+            domain=list(style.series), range=[[1, 0], [4, 3]][: len(style.series)]
+        )
+        line = line.encode(strokeDash=dash.legend(None))
     return [
-        chart.mark_line(color=style.canvas.text, opacity=0.45, strokeWidth=1.5).encode(
-            strokeDash=dash.legend(None)
-        ),
+        line,
         style.coloured(chart).mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
     ]
 
