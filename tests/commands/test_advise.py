@@ -632,7 +632,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     assert dict(question.rules)[80] == (("none", 1.0), ("linear", 8.0), ("sqrt", 8**0.5))
     assert reason_text(advice.caveats[0]) == (
         f"your batch size {reference} cannot be used on here: it raised. Batch size 10 at rate "
-        f"0.0707 (the rule sqrt) stands in for it"
+        f"0.071 (the rule sqrt) stands in for it"
     )
     assert advisor.asked[0][0] == 10
 

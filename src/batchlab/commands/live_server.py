@@ -64,15 +64,16 @@ class LiveServer(ThreadingHTTPServer):
         Raises:
             BatchlabError: there is none; the message says why.
         """
-        if self._last is None:
+        last = self._last
+        if last is None:
             return self.page()
         with self._turn:
             done = self._under_way
             if done is None or done.done():
                 self._under_way = self._thread.submit(self._report.page)
-        if done is not None and done.done():
-            self._last = done.result()
-        return self._last
+            if done is not None and done.done():
+                last = self._last = done.result()
+        return last
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a browser that went away: a tab is closed or loaded anew."""
