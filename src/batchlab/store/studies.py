@@ -121,9 +121,9 @@ class Studies(Trials, Measurements):
         with self._reading() as connection:
             row = connection.execute(
                 "SELECT study_id, command, created_at, workload_id, environment, trial_ids, "
-                "spent_s, target FROM studies WHERE ?1 IS NULL OR study_id = ?1 "
+                "spent_s, target FROM studies WHERE :id IS NULL OR study_id = :id "
                 "ORDER BY asked DESC LIMIT 1",
-                (study_id,),
+                {"id": study_id},
             ).fetchone()
             if row is None:
                 raise self._no_study(connection, study_id)
