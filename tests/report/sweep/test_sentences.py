@@ -97,7 +97,7 @@ def test_equal_time_uses_the_step_time_measured_alone():
 def test_without_step_times_equal_time_cannot_be_told():
     study = made_up_study(seeds=2, timed=False)
 
-    assert text(study, "equal time").startswith("This was not compared: the step times")
+    assert text(study, "equal time").startswith("Equal time was not compared: the step times")
     assert "time" not in {found.budget.name for found in races(Evidence.of(study))}
     assert texts(study, "speed") == []
 

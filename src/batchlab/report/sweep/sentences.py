@@ -55,7 +55,10 @@ def _no_race(evidence: Evidence) -> Iterator[Sentence]:
         if name not in [budget.name for budget in evidence.budgets]:
             yield Sentence(
                 topic=_TOPICS[name],
-                text=text("This was not compared: the step times were not measured alone."),
+                text=text(
+                    "{budget} was not compared: the step times were not measured alone.",
+                    budget=capitalized(text(_TOPICS[name])),
+                ),
             )
 
 
@@ -79,8 +82,8 @@ def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]
         yield Sentence(
             topic=N_("plateau"),
             text=text(
-                "Whether the epochs were enough cannot be told for {sizes}. The table of trials "
-                "says why.",
+                "Whether the epochs were enough cannot be told for {sizes}. The report's table of "
+                "trials says why.",
                 sizes=batch_sizes_text(evidence.study, open_sizes),
             ),
         )
