@@ -82,8 +82,8 @@ def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]
         yield Sentence(
             topic=N_("plateau"),
             text=text(
-                "Whether the epochs were enough cannot be told for {sizes}. The report's table of "
-                "trials says why.",
+                "Whether the epochs were enough cannot be told for {sizes}. The table of trials in "
+                "the report says why.",
                 sizes=batch_sizes_text(evidence.study, open_sizes),
             ),
         )
