@@ -214,7 +214,7 @@ def _ordered(
         for earlier, later in pairwise(compared)
         if measured.compare(earlier, later, n_comparisons=len(compared) - 1).outcome == "worse"
     ]
-    small, large = (_level_text(evidence, measured, cell) for cell in (first, last))
+    small, large = (evidence.level_text(cell, measured.level(cell)) for cell in (first, last))
     levels = text(
         "In {budget}, {what} is {small} and {large}",
         budget=evidence.budgets[0].words,
@@ -315,14 +315,6 @@ def _open(evidence: Evidence, cell: Cell, held: _Held, budgets: Sequence[EqualBu
         budgets=_budget_names(budgets),
         size=evidence.name(cell),
         others=batch_sizes_text(evidence.study, sorted(unsure)),
-    )
-
-
-def _level_text(evidence: Evidence, measured: Measured, cell: Cell) -> str:
-    return text(
-        "{value} at {size}",
-        value=quantity_text(evidence.metric, measured.level(cell)),
-        size=evidence.name(cell),
     )
 
 

@@ -11,6 +11,7 @@ from batchlab.records.evaluation import Split
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.report.parts.batch_text import batch_text
+from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.cells import Cell, chosen_cells
 from batchlab.report.sweep.comparison import Seeds
 from batchlab.report.sweep.equal_budget import (
@@ -20,6 +21,7 @@ from batchlab.report.sweep.equal_budget import (
     equal_budget,
 )
 from batchlab.report.sweep.measured import Measured
+from batchlab.words.catalogue import text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +136,11 @@ class Evidence:
         ]
         best_first = sorted(levels, key=itemgetter(0), reverse=self.better == "higher")
         return [cell for _, cell in best_first]
+
+    def level_text(self, cell: Cell, level: float | None) -> str:
+        """A value of the metric that counts and whose it is: "0.97 at batch size 64"."""
+        value = quantity_text(self.metric, level)
+        return text("{value} at {size}", value=value, size=self.name(cell))
 
     def name(self, cell: Cell) -> str:
         """A batch size in words."""

@@ -6,6 +6,7 @@ from batchlab.laws.generalization_gap import generalization_gap
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate
 from batchlab.records.evaluation import Split
+from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text, quantity_text
@@ -51,15 +52,8 @@ def finals_table(evidence: Evidence) -> Table:
 
 
 def _interval_text(metric: str, found: Estimate) -> str:
-    mean = quantity_text(metric, found.estimate)
-    if found.low is None or found.high is None:
-        return mean
-    return text(
-        "{mean} ({low} to {high})",
-        mean=mean,
-        low=quantity_text(metric, found.low),
-        high=quantity_text(metric, found.high),
-    )
+    mean, interval = quantity_text(metric, found.estimate), interval_only_text(metric, found)
+    return text("{mean} ({interval})", mean=mean, interval=interval) if interval else mean
 
 
 def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.sweep.comparison import Comparison
@@ -44,21 +45,9 @@ def _rows(evidence: Evidence, race: Race) -> Iterator[tuple[Value, ...]]:
             evidence.name(other.cell),
             other.level,
             None if found.estimate is None else abs(found.estimate),
-            _interval_text(evidence, other.comparison),
+            interval_only_text(evidence.metric, found),
             _standing_text(evidence, other.comparison),
         )
-
-
-def _interval_text(evidence: Evidence, comparison: Comparison) -> str:
-    """How far behind at least and at most; below zero it may be ahead."""
-    low, high = comparison.difference.low, comparison.difference.high
-    if low is None or high is None:
-        return ""
-    return text(
-        "{low} to {high}",
-        low=quantity_text(evidence.metric, low),
-        high=quantity_text(evidence.metric, high),
-    )
 
 
 def _standing_text(evidence: Evidence, comparison: Comparison) -> str:

@@ -114,6 +114,14 @@ def _speed(evidence: Evidence) -> Iterator[Sentence]:
     )
 
 
+_HIGHEST = N_(
+    "The best learning rate is the highest that was tried at {sizes}: a higher one may be better."
+)
+_LOWEST = N_(
+    "The best learning rate is the lowest that was tried at {sizes}: a lower one may be better."
+)
+
+
 def _edges(study: Study) -> Iterator[Sentence]:
     """Batch sizes whose best learning rate is the first or last of those tried."""
     rates: dict[int, list[float]] = {}
@@ -124,24 +132,10 @@ def _edges(study: Study) -> Iterator[Sentence]:
     ]
     highest = [c.batch_size for c in several if c.learning_rate == max(rates[c.batch_size])]
     lowest = [c.batch_size for c in several if c.learning_rate == min(rates[c.batch_size])]
-    if highest:
-        yield Sentence(
-            topic=N_("learning rate"),
-            text=text(
-                "The best learning rate is the highest that was tried at {sizes}: a higher one "
-                "may be better.",
-                sizes=batch_sizes_text(study, highest),
-            ),
-        )
-    if lowest:
-        yield Sentence(
-            topic=N_("learning rate"),
-            text=text(
-                "The best learning rate is the lowest that was tried at {sizes}: a lower one may "
-                "be better.",
-                sizes=batch_sizes_text(study, lowest),
-            ),
-        )
+    for message, sizes in ((_HIGHEST, highest), (_LOWEST, lowest)):
+        if sizes:
+            told = text(message, sizes=batch_sizes_text(study, sizes))
+            yield Sentence(topic=N_("learning rate"), text=told)
 
 
 def _failed(study: Study) -> Iterator[Sentence]:

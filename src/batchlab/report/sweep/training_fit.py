@@ -65,8 +65,8 @@ class TrainingFit:
             others=tuple(cell for cell in evidence.cells if cell not in alike),
             begun=_begun(evidence, best),
             metric=metric_text("train", evidence.metric),
-            best=_level_text(evidence, first, best),
-            worst=_level_text(evidence, last, worst),
+            best=evidence.level_text(first, best),
+            worst=evidence.level_text(last, worst),
             margin=quantity_text(evidence.metric, margin),
         )
 
@@ -102,14 +102,6 @@ class TrainingFit:
             metric=self.metric,
             margin=self.margin,
         )
-
-
-def _level_text(evidence: Evidence, cell: Cell, level: float) -> str:
-    return text(
-        "{value} at {size}",
-        value=quantity_text(evidence.metric, level),
-        size=evidence.name(cell),
-    )
 
 
 def _begun(evidence: Evidence, best: float) -> bool:

@@ -12,6 +12,7 @@ from batchlab.report.advice.epochs_to_target import EpochsToTarget
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.rows import advice_looks, drawn_looks, label_of
 from batchlab.report.parts.effect import Effect
+from batchlab.report.parts.effect_text import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE
 from batchlab.report.parts.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.held_out import deciding_split, finals, held_out_split
@@ -144,17 +145,11 @@ def _notes(study: Study, effects: Effects) -> Iterator[str]:
     if effects.shows_epochs:
         yield from _target_notes(effects)
     if effects.shows_plateaus:
-        yield text(
-            "A training is at its plateau where more epochs are not expected to make it better by "
-            "an amount that matters."
-        )
+        yield text(PLATEAU_NOTE)
         if any(effect.unfinished_epochs for effect in effects.flat):
-            yield text("↑: it still improved at its last epoch, so it needs more epochs than this.")
+            yield text(UNFINISHED_NOTE)
     if effects.shows_noise:
-        yield text(
-            "The jumps are the standard deviation of the metric around its trend, over the last "
-            "half of the epochs, of trainings that reached their plateau."
-        )
+        yield text(NOISE_NOTE)
     if effects.shows_gap:
         yield text(
             "The gap is the distance from train to {split}, at the end of whole trainings.",

@@ -7,6 +7,7 @@ from functools import partial
 
 from batchlab.records.study import Study
 from batchlab.report.parts.effect import Effect
+from batchlab.report.parts.effect_text import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.held_out import deciding_split
@@ -80,17 +81,11 @@ def _panels(study: Study, rows: tuple[Row, ...], key: str) -> Iterator[Panel]:
 def _notes(rows: tuple[Row, ...]) -> Iterator[str]:
     panels = {str(row["panel"]).rpartition("-")[2] for row in rows}
     if "epochs" in panels:
-        yield text(
-            "A training is at its plateau where more epochs are not expected to make it better by "
-            "an amount that matters."
-        )
+        yield text(PLATEAU_NOTE)
     if any(row.get("kind") == "bound" for row in rows):
-        yield text("↑: it still improved at its last epoch, so it needs more epochs than this.")
+        yield text(UNFINISHED_NOTE)
     if "noise" in panels:
-        yield text(
-            "The jumps are the standard deviation of the metric around its trend, over the last "
-            "half of the epochs, of trainings that reached their plateau."
-        )
+        yield text(NOISE_NOTE)
 
 
 def _table(found: tuple[Effect, ...]) -> Table:
