@@ -19,6 +19,7 @@ from batchlab.commands.sweep import sweep_about
 from batchlab.engines.contract import RunPlan
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import RecordedGrid
+from batchlab.engines.trial_recorder import is_trained
 from batchlab.planning.sweep_request import checked_request
 from batchlab.processes.children import Ended
 from batchlab.profiling.measuring import ProfileRequest
@@ -26,8 +27,9 @@ from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd
+from batchlab.records.run_length import RunLength
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.report.advice.text import advice_text
 from batchlab.report.parts.best_so_far_text import best_so_far_text
 from batchlab.report.sweep.conclusion import conclusion
@@ -90,6 +92,12 @@ class GridSubject:
                 trial.batch_size, step_s=STEP_S[trial.batch_size], workload_id=WORKLOAD_ID
             )
         )
+
+    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
+        return is_trained(record, length)
+
+    def check_can_train(self, store: Store, trial: Trial) -> None:
+        pass
 
     def engine(
         self,

@@ -235,6 +235,8 @@ class AdviceSession:
             started_s=time.monotonic(),
             budget_s=self._budget.time_limit_s(_FIRST_LOOK_S),
         )
+        if not engine.capabilities.keeps_cadence:
+            return  # it may never show the untrained model
         one_step = RunLength(steps=1, all_splits="never")
         (record,) = run_all(engine, [RunRequest(trial=trial, length=one_step)])
         if not record.evaluations:

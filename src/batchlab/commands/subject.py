@@ -10,8 +10,9 @@ from batchlab.processes.children import Ended
 from batchlab.profiling.measuring import ProfileRequest
 from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Trial
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.store.store import Store
 
 
@@ -45,6 +46,27 @@ class Subject(Protocol):
         Args:
             trial: of that batch size.
             timeout_s: seconds that it may take.
+        """
+        ...
+
+    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
+        """Whether what is stored of a trial answers, so that nothing of it is to be trained.
+
+        Args:
+            record: as it is stored; None: it is not.
+            length: how far is asked.
+        """
+        ...
+
+    def check_can_train(self, store: Store, trial: Trial) -> None:
+        """Refuse a trial that could only be trained further by losing what is stored of it.
+
+        Args:
+            store: which keeps it.
+            trial: that is not done.
+
+        Raises:
+            StoreError: naming the trial and the ways out.
         """
         ...
 

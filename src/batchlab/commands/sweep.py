@@ -17,7 +17,6 @@ from batchlab.commands.sweep_progress import SweepProgress
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.contract import Engine, RunPlan
 from batchlab.engines.kept_record import keep_record
-from batchlab.engines.trial_recorder import is_trained, refuse_to_train_over
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
 from batchlab.measurements.registry import checked_on_request
@@ -231,7 +230,7 @@ class _Sweep:
         left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
         if left:
             for trial in left:
-                refuse_to_train_over(self._store, trial)
+                self._subject.check_can_train(self._store, trial)
             self._measure_step_times(left)
             self._check_budget(left)
         self._store.put_study(
@@ -378,7 +377,7 @@ class _Sweep:
         return self._store.record(trial.trial_id)
 
     def _is_done(self, record: TrialRecord | None) -> bool:
-        return is_trained(record, self._request.length)
+        return self._subject.is_done(record, self._request.length)
 
 
 def _has(record: TrialRecord | None, name: str) -> bool:

@@ -7,13 +7,15 @@ from pathlib import Path
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.engines.contract import RunPlan
 from batchlab.engines.local_processes import LocalProcesses
+from batchlab.engines.trial_recorder import is_trained, refuse_to_train_over
 from batchlab.measurements.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.profiling.measuring import ProfileRequest, measure_profile
 from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Trial
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.store.store import Store
 
 
@@ -48,6 +50,14 @@ class WorkloadSubject:
             self._prepared.device,
             timeout_s=timeout_s,
         )
+
+    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
+        """Trained as far as asked, and evaluated as often."""
+        return is_trained(record, length)
+
+    def check_can_train(self, store: Store, trial: Trial) -> None:
+        """Refuse a finished trial whose checkpoint cannot be used."""
+        refuse_to_train_over(store, trial)
 
     def engine(
         self,

@@ -32,10 +32,11 @@ class WorkloadSummary:
         reference: how it was named on the command line (`mnist-mlp`, `train.py:workload`).
         settings: all settings with the values used, sorted by name.
         n_train: examples in the training set.
-        n_validation: examples in the validation set; 0: there is none.
+        n_validation: examples in the validation set; 0: there is none; None: there are some, and
+            nobody told how many (a script's own).
         n_test: examples in the test set; 0: there is none.
         n_train_evaluated: training examples that the train metric is taken over (a fixed subset).
-        n_parameters: trainable parameters of the model.
+        n_parameters: trainable parameters of the model; None: not known.
         metrics: the metrics, the first is the one that counts; `loss` is always among them.
         batch_size: the reference batch size.
         learning_rate: the reference learning rate.
@@ -51,10 +52,10 @@ class WorkloadSummary:
     reference: str
     settings: tuple[tuple[str, Setting], ...]
     n_train: int
-    n_validation: int
+    n_validation: int | None
     n_test: int
     n_train_evaluated: int
-    n_parameters: int
+    n_parameters: int | None
     metrics: tuple[MetricSummary, ...]
     batch_size: int
     learning_rate: float
@@ -62,6 +63,11 @@ class WorkloadSummary:
     loss_couples: bool = False
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation data, however many."""
+        return self.n_validation != 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

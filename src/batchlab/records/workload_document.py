@@ -21,10 +21,10 @@ class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     settings: dict[str, str | int | float | bool | None]
     n_train: int
-    n_validation: int
+    n_validation: int | None
     n_test: int
     n_train_evaluated: int
-    n_parameters: int
+    n_parameters: int | None
     metrics: dict[str, Better]
     batch_size: int
     learning_rate: float

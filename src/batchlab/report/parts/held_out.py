@@ -12,14 +12,14 @@ from batchlab.report.parts.spread import Spread
 
 def deciding_split(study: Study) -> Split:
     """The split that learning rates are compared on: never the test set."""
-    return "validation" if study.workload.n_validation else "train"
+    return "validation" if study.workload.has_validation else "train"
 
 
 def held_out_split(study: Study) -> Split | None:
     """The split that the train metric is held against: test, else validation, else none."""
     if study.workload.n_test:
         return "test"
-    return "validation" if study.workload.n_validation else None
+    return "validation" if study.workload.has_validation else None
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:

@@ -108,7 +108,7 @@ def value_at(
 
 def budget_split(study: Study) -> Split:
     """The split that budgets are compared on: scored often, and held out where possible."""
-    if study.workload.n_validation:
+    if study.workload.has_validation:
         return "validation"
     return "test" if study.workload.n_test else "train"
 

@@ -125,7 +125,7 @@ class Evidence:
         workload = self.study.workload
         return {
             "train": workload.n_train_evaluated,
-            "validation": workload.n_validation,
+            "validation": workload.n_validation or 0,
             "test": workload.n_test,
         }[split]
 

@@ -68,13 +68,15 @@ def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
         if (train := record.final("train", metric)) is not None
         and (held_out := record.final(split, metric)) is not None
     ]
-    if metric not in FRACTION_METRICS or not all(0 <= each <= 1 for pair in pairs for each in pair):
+    n_held_out = workload.n_test if split == "test" else workload.n_validation
+    are_shares = metric in FRACTION_METRICS and all(0 <= e <= 1 for pair in pairs for e in pair)
+    if not (are_shares and n_held_out):
         return quantity_text("generalization_gap", gap.mean)
     found = generalization_gap(
         [train for train, _ in pairs],
         [held_out for _, held_out in pairs],
         n_train=workload.n_train,
         n_train_evaluated=workload.n_train_evaluated,
-        n_held_out=workload.n_test if split == "test" else workload.n_validation,
+        n_held_out=n_held_out,
     )
     return _interval_text("generalization_gap", found)

@@ -64,7 +64,7 @@ def _no_race(evidence: Evidence) -> Iterator[Sentence]:
 
 def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]:
     """Where it cannot be told whether the epochs were enough."""
-    if not evidence.study.workload.n_validation:
+    if not evidence.study.workload.has_validation:
         yield Sentence(
             topic=N_("plateau"),
             text=text(

@@ -201,13 +201,13 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator
         )
     elif seeds:
         yield text("One seed only: there is no band, and the spread between seeds is not known.")
-    if workload.n_validation == 0:
+    if not workload.has_validation:
         yield text("There is no validation set: learning rates are compared on train data.")
     if workload.n_test == 0:
         yield text(
             "There is no test set: the gap is taken to the validation set where there is one."
         )
-    if workload.n_train_evaluated < workload.n_train:
+    if 0 < workload.n_train_evaluated < workload.n_train:
         yield text(
             "The train metric is taken over a fixed {n} of the {n_train} training examples.",
             n=workload.n_train_evaluated,
