@@ -20,10 +20,12 @@ class Invocation:
     Attributes:
         command_line: what was typed, quoted so that it can be typed again.
         started_s: when the process began, by the monotonic clock.
+        own_command: what stood after `--`: a training command with placeholders; None: nothing.
     """
 
     command_line: str
     started_s: float
+    own_command: tuple[str, ...] | None = None
 
     def elapsed_s(self) -> float:
         """Seconds since the process began."""

@@ -39,6 +39,9 @@ COMMANDS = (
     "completion",
 )
 
+# What anybody's training command may be given to, after `--`.
+_WITH_OWN_COMMAND = ("advise", "sweep", "profile", "init")
+
 # Measured in one go: nothing of them is kept when they are interrupted.
 _IN_ONE_GO = ("profile", "noise", "check")
 
@@ -93,10 +96,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
-    invocation = Invocation(command_line=shlex.join(["batchlab", *arguments]), started_s=started_s)
+    own, own_command = _apart(arguments)
+    invocation = Invocation(
+        command_line=shlex.join(["batchlab", *arguments]),
+        started_s=started_s,
+        own_command=own_command,
+    )
     try:
         code = batchlab.main(
-            arguments or ["--help"], prog_name="batchlab", standalone_mode=False, obj=invocation
+            own or ["--help"], prog_name="batchlab", standalone_mode=False, obj=invocation
         )
         sys.stdout.flush()
     except click.ClickException as error:
@@ -114,6 +122,14 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """The arguments of batchlab, and the training command after `--`, where one may stand."""
+    if "--" not in arguments or arguments[0] not in _WITH_OWN_COMMAND:
+        return arguments, None
+    place = arguments.index("--")
+    return arguments[:place], tuple(arguments[place + 1 :])
 
 
 def _said(error: click.ClickException) -> str:

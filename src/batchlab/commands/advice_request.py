@@ -188,7 +188,9 @@ def advice_request(
         given = plan_trials(loaded, request)
         sizes = tuple(sorted({workload.batch_size, *(trial.batch_size for trial in given)}))
     if elsewhere is not None:
-        elsewhere = _usable(elsewhere, reference, sizes, memory_limit_bytes=call.memory_limit_bytes)
+        elsewhere = usable_profile(
+            elsewhere, reference, sizes, memory_limit_bytes=call.memory_limit_bytes
+        )
     return AdviceRequest(
         objective=call.objective,
         target=None if target is None else checked_target(workload, target),
@@ -255,10 +257,24 @@ def _check_comparison(call: AdviceCall, workload: Workload) -> None:
             f"objective time"
         )
     if call.train_s is not None:
-        _check_train_s(call.train_s, call, workload)
+        check_train_s(call.train_s, call)
+        if workload.schedule is not None:
+            raise UsageError(
+                f"train time {call.train_s:g} s: workload {workload.name!r} has a learning rate "
+                f"with a shape of its own, which spans epochs; give --epochs instead"
+            )
 
 
-def _check_train_s(train_s: float, call: AdviceCall, workload: Workload) -> None:
+def check_train_s(train_s: float, call: AdviceCall) -> None:
+    """Refuse a time to compare after where it is none, or something else says when.
+
+    Args:
+        train_s: as it was given, in seconds.
+        call: what else was.
+
+    Raises:
+        UsageError: naming what to leave out.
+    """
     given = f"train time {train_s:g} s"
     if not (math.isfinite(train_s) and train_s > 0):
         raise UsageError(f"{given}: expected more than 0, such as 60s")
@@ -271,11 +287,6 @@ def _check_train_s(train_s: float, call: AdviceCall, workload: Workload) -> None
         raise UsageError(
             f"{given} and {call.epochs} epochs: both say when quality is compared; give one of the "
             f"two"
-        )
-    if workload.schedule is not None:
-        raise UsageError(
-            f"{given}: workload {workload.name!r} has a learning rate with a shape of its own, "
-            f"which spans epochs; give --epochs instead"
         )
 
 
@@ -307,7 +318,7 @@ def _reference(loaded: LoadedWorkload, request: SweepRequest, *, epochs: int | N
     return replace(reference, horizon_steps=reference.plan.steps_in(epochs))
 
 
-def _usable(
+def usable_profile(
     elsewhere: Profile,
     reference: Trial,
     sizes: tuple[int, ...],
@@ -315,6 +326,12 @@ def _usable(
     memory_limit_bytes: int | None,
 ) -> Profile:
     """The profile under the call's memory limit; refused now, before anything is measured here.
+
+    Args:
+        elsewhere: made on another machine.
+        reference: the workload's own configuration.
+        sizes: the batch sizes in question.
+        memory_limit_bytes: to judge by; None: the profile's own.
 
     Raises:
         ProfileError: it is of another workload.

@@ -22,10 +22,13 @@ from batchlab.commands.advice_session import AdviceSession
 from batchlab.commands.advised import Advised
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
+from batchlab.commands.command_request import check_command_call, command_advice_request
+from batchlab.commands.command_subject import CommandSubject
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.commands.subject import Subject
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.journal import StudyName
+from batchlab.launching.training_command import TrainingCommand
 from batchlab.machine import environment
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -39,7 +42,7 @@ from batchlab.workload.loading import loaded_workload
 
 @known_arguments_only
 def advise(
-    workload: Workload | str = "mnist-mlp",
+    workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
     objective: Objective = "time",
     target: tuple[str, float] | None = None,
@@ -66,7 +69,7 @@ def advise(
     interruption the same call goes on, and once it has answered it gives the same answer at once.
 
     Args:
-        workload: a Workload, a built-in name, or `path/file.py:name`.
+        workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs` or
             `train_s`).
@@ -128,7 +131,7 @@ def advise(
     return advise_with_evidence(workload, call).advice
 
 
-def advise_with_evidence(workload: Workload | str, call: AdviceCall) -> Advised:
+def advise_with_evidence(workload: Workload | TrainingCommand | str, call: AdviceCall) -> Advised:
     """What `advise` does, with the runs and the profile that its answer rests on.
 
     Args:
@@ -143,6 +146,8 @@ def advise_with_evidence(workload: Workload | str, call: AdviceCall) -> Advised:
     listener = listener_or_notebook(call.listener)
     check_objective(call.objective)
     elsewhere = read_profile(call.profile)
+    if isinstance(workload, TrainingCommand):
+        return _advised_command(workload, call, elsewhere, budget=budget, listener=listener)
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, call.settings or {})
@@ -158,6 +163,29 @@ def advise_with_evidence(workload: Workload | str, call: AdviceCall) -> Advised:
             command=described,
             listener=listener,
         )
+
+
+def _advised_command(
+    command: TrainingCommand,
+    call: AdviceCall,
+    elsewhere: Profile | None,
+    *,
+    budget: Budget,
+    listener: ProgressListener,
+) -> Advised:
+    check_command_call(command, call)
+    listener.begins(command="advise", subject=command.name, stages=())
+    subject = CommandSubject(command, budget=budget, listener=listener)
+    # Before the request: how many examples there are is known by then.
+    summary = subject.summary(Path(call.store))
+    return advise_about(
+        subject,
+        command_advice_request(command, summary, call, elsewhere=elsewhere),
+        budget=budget,
+        store=call.store,
+        command=call.command or f"batchlab.advise({command.name!r}, ...)",
+        listener=listener,
+    )
 
 
 def advise_about(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
@@ -18,7 +18,7 @@ from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
 from batchlab.records.dry_run import DryRun
 from batchlab.records.progress_listener import ProgressListener
@@ -131,7 +131,6 @@ def measure_profile(
     """
     device = torch.device(request.device)
     dry = _dry_runs(packed, request, deadline_s, listener) if request.predict else ()
-    listener.phase(text(PROFILING))
     search = ProfileSearch(
         _Probing(packed, request),
         n_train=request.trial.n_train,
@@ -139,6 +138,44 @@ def measure_profile(
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
     )
+    return profile_of(request, search, dry_runs=dry, listener=listener)
+
+
+class Search(Protocol):
+    """Tries batch sizes."""
+
+    stopped: Stopped | None
+
+    @property
+    def points(self) -> tuple[ProfilePoint, ...]:
+        """What was tried, by batch size."""
+        ...
+
+    def run(self, batch_sizes: Sequence[int]) -> None:
+        """Try these batch sizes, as far as time and memory go."""
+        ...
+
+
+def profile_of(
+    request: ProfileRequest,
+    search: Search,
+    *,
+    listener: ProgressListener,
+    dry_runs: tuple[DryRun, ...] = (),
+) -> Profile:
+    """The profile that a search makes, whatever it tries.
+
+    Args:
+        request: what to try.
+        search: tries it.
+        listener: hears of the progress.
+        dry_runs: made before.
+
+    Raises:
+        WorkloadError: no batch size could be trained, or none in that memory.
+    """
+    listener.phase(text(PROFILING))
+    device = torch.device(request.device)
     found = environment()  # before the search: afterwards there may be no time left for it
     search.run(request.batch_sizes)
     made = Profile(
@@ -153,7 +190,7 @@ def measure_profile(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         points=search.points,
         stopped=search.stopped,
-        dry_runs=dry,
+        dry_runs=dry_runs,
     )
     _refuse_if_nothing_runs(made)
     _warn(made, listener)

@@ -45,6 +45,7 @@ class WorkloadSummary:
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
+        start_s: seconds from the start of its process to its first progress; None: not asked.
     """
 
     workload_id: str
@@ -63,6 +64,7 @@ class WorkloadSummary:
     loss_couples: bool = False
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
+    start_s: float | None = None
 
     @property
     def has_validation(self) -> bool:

@@ -27,6 +27,10 @@ class StoreFolder(StoreConnection):
         files_id = trial_id if row is None or row[0] is None else row[0]
         return self._beside(f"{files_id}.safetensors")
 
+    def trial_folder(self, trial_id: str) -> Path:
+        """Where a trial that is a command of its own writes what it likes; made by who uses it."""
+        return self.path.with_name(f"{self.path.name}.trials") / trial_id
+
     @contextmanager
     def claim(self, trial_id: str) -> Iterator[bool]:
         """Claim a trial for this process: True if it is ours now, False if another has it.

@@ -1,0 +1,45 @@
+"""CommandAnswer: whether a stored training of a command answers, and as what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status, TrialRecord
+
+ENDED_ITSELF = "command_ended_itself"
+"""The reason of a training whose script ended before it was asked to."""
+
+
+def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
+    """Whether a stored training is as long as asked, has met the target, or cannot be longer.
+
+    Args:
+        record: as it is stored; None: it is not.
+        length: how far is asked.
+    """
+    if record is None or record.status is None:
+        return False
+    if record.reason is not None and record.reason.code == ENDED_ITSELF:
+        return True
+    if record.status.may_go_on:
+        return False
+    if not record.ended_well or record.steps >= length.last_step(record.trial):
+        return True
+    crossing = None if length.until is None else record.crossing(length.until)
+    return crossing is not None and crossing.held
+
+
+def answer(record: TrialRecord, length: RunLength) -> TrialRecord:
+    """A stored training as the answer to what was asked.
+
+    Args:
+        record: it answers (`is_answered`), or ended badly.
+        length: how far was asked.
+    """
+    record = replace(record, target=length.until)
+    if not record.ended_well:
+        return record
+    crossing = None if length.until is None else record.crossing(length.until)
+    met = crossing is not None and crossing.held
+    return replace(record, status=Status.TARGET_REACHED if met else Status.OK)

@@ -1,0 +1,135 @@
+"""ScriptCourse: the evaluations of one training, as the progress of its script tells them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from batchlab.records.evaluation import Evaluation, Score
+from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
+from batchlab.records.run import RunRequest
+from batchlab.records.target import crossing_of
+from batchlab.records.trial import Status
+from batchlab.training.divergence import divergence
+
+# What scripts call the loss of their training batches.
+_BATCH_LOSSES = ("train_loss", "loss", "training_loss")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """That a training is to end here.
+
+    Attributes:
+        status: how it ends.
+        reason: why it ends badly; None: it does not.
+    """
+
+    status: Status
+    reason: Reason | None = None
+
+
+class ScriptCourse:
+    """One training under way: what it was evaluated to so far, and whether it is to end."""
+
+    def __init__(self, request: RunRequest, metric: str, better: Better) -> None:
+        """Nothing was seen yet.
+
+        Args:
+            request: the run.
+            metric: the validation metric that counts, as the script names it.
+            better: its direction.
+        """
+        self._request = request
+        self._plan = request.trial.plan
+        self._metric = metric
+        self._better = better
+        self._evaluations: dict[int, Evaluation] = {}
+        self._began_s: float | None = None
+        self._losses: list[float] = []
+        self._lost_at: int | None = None
+        self.step = 0
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """All so far, by step."""
+        return tuple(self._evaluations[step] for step in sorted(self._evaluations))
+
+    def add(
+        self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
+    ) -> Evaluation | None:
+        """One piece of progress.
+
+        The same step told again replaces what it was evaluated to before.
+
+        Args:
+            values: what was measured there, by the script's own names.
+            step: updates done, at least as many as before.
+            samples: examples seen.
+            at_s: by a monotonic clock, in seconds.
+
+        Returns:
+            A new evaluation, where the metric is among the values.
+        """
+        self._began_s = at_s if self._began_s is None else self._began_s
+        self.step = max(self.step, step)
+        self._note_batch_loss(values, step)
+        if self._metric not in values:
+            return None
+        value = values[self._metric]
+        known = math.isfinite(value)
+        losses = [loss for loss in self._losses if math.isfinite(loss)]
+        made = Evaluation(
+            step=step,
+            samples=samples,
+            train_s=at_s - self._began_s,
+            eval_s=0.0,  # a script does not tell it apart
+            batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
+            scores=(
+                Score(split="validation", metric=self._metric, value=value if known else None),
+            ),
+        )
+        self._losses.clear()
+        self._evaluations[step] = made
+        return made
+
+    def verdict(self) -> Verdict | None:
+        """Whether the training is to end, by the last that it told; None: it goes on."""
+        if self._lost_at is not None:
+            reason = Reason.of("loss_not_a_number", step=self._lost_at)
+            return Verdict(status=Status.NAN, reason=reason)
+        evaluations = self.evaluations
+        if not evaluations:
+            return None
+        last = evaluations[-1]
+        if last.step > 0 and last.is_not_finite("validation", self._metric):
+            reason = Reason.of("metric_not_finite", metric=self._metric, step=last.step)
+            return Verdict(status=Status.NAN, reason=reason)
+        if self._better == "lower":
+            diverged = divergence(tuple(map(_as_loss, evaluations)))
+            if diverged is not None:
+                return Verdict(status=Status.DIVERGED, reason=diverged)
+        until = self._request.length.until
+        crossing = None if until is None else crossing_of(evaluations, until)
+        if crossing is not None and crossing.held:
+            return Verdict(status=Status.TARGET_REACHED)
+        if last.step >= self._request.last_step:
+            return Verdict(status=Status.OK)
+        return None
+
+    def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
+        for name in _BATCH_LOSSES:
+            if name in values and name != self._metric:
+                self._losses.append(values[name])
+                # An infinite one may be a step that a gradient scaler leaves out.
+                if math.isnan(values[name]) and self._lost_at is None:
+                    self._lost_at = step
+                return
+
+
+def _as_loss(evaluation: Evaluation) -> Evaluation:
+    """As `divergence` reads it, where the metric goes down as a loss does."""
+    score = evaluation.scores[0]
+    return replace(evaluation, scores=(replace(score, metric="loss"),))

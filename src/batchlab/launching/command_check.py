@@ -1,0 +1,257 @@
+"""CommandCheck: does a command train, and do its flags act? Found out before the budget goes.
+
+Five short beginnings of a training: as it is, the same again, then with another seed, another rate
+and another batch size. Where two of them tell the very same numbers, what differs does not act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchlab.errors import BatchSizeError, UsageError, WorkloadError
+from batchlab.launching.first_look import FirstLook, first_look
+from batchlab.launching.placeholders import Value
+from batchlab.launching.training_command import TrainingCommand
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
+
+# A rate so many times smaller shows in any curve that a rate shapes.
+_RATE_FACTOR = 8.0
+# The first look waits longest: for the slowest start, when nothing is in any cache.
+_FIRST_SHARE = 0.5
+# What a script is told to take that is ended after a look.
+_EPOCHS = 1000
+_STEPS = 10**6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandFacts:
+    """What the check of a command found.
+
+    Attributes:
+        examples: training examples, N.
+        start_s: seconds from its start to its first progress.
+        recognized: what was recognized in its first output, for people.
+        warnings: what is odd, or could not be told.
+    """
+
+    examples: int
+    start_s: float
+    recognized: str
+    warnings: tuple[str, ...]
+
+
+class CommandCheck:
+    """The check of one command."""
+
+    def __init__(
+        self,
+        command: TrainingCommand,
+        *,
+        folder: Path,
+        marker: str,
+        limit_s: float,
+        left_s: Callable[[], float],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Nothing was run yet.
+
+        Args:
+            command: what is checked.
+            folder: for its beginnings.
+            marker: names them among all trainings.
+            limit_s: seconds for all of it.
+            left_s: what is left of the budget, in seconds.
+            tell: hears what is tried.
+        """
+        self._command = command
+        self._folder = folder
+        self._marker = marker
+        self._limit_s = limit_s
+        self._left_s = left_s
+        self._tell = tell
+        self._spent_s = 0.0
+        self._warnings: list[str] = []
+
+    def facts(self, *, proves: bool) -> CommandFacts:
+        """Run the beginnings.
+
+        Args:
+            proves: whether flags are proven to act; else only the first look is taken.
+
+        Raises:
+            WorkloadError: it does not train, or its metric is never seen.
+            UsageError: a flag does not act, or the number of examples is not known.
+            ProgressError: its progress contradicts itself.
+        """
+        first = self._looked("as you train now", {}, self._limit_s * _FIRST_SHARE)
+        self._refuse_failure(first)
+        self._refuse_silence(first)
+        examples = self._command.examples or first.examples(self._command.batch_size)
+        if examples is None:
+            raise UsageError(
+                "how many training examples there are is not known: its progress counts no epochs "
+                "beside its steps; give --examples, such as --examples 50000"
+            )
+        if self._command.batch_size > examples:
+            raise BatchSizeError(
+                f"batch size {self._command.batch_size} of this command: expected 1 to {examples}, "
+                f"the size of its training set; give --batch-size, the one you train with now"
+            )
+        if proves:
+            self._prove(first, examples)
+        assert first.start_s is not None
+        return CommandFacts(
+            examples=examples,
+            start_s=first.start_s,
+            recognized=_recognized(first, self._command.metric),
+            warnings=tuple(self._warnings),
+        )
+
+    # ---- one beginning
+
+    def _looked(self, what: str, changed: dict[str, Value], limit_s: float) -> FirstLook:
+        self._tell(f"checking the command: {what}")
+        number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
+        found = first_look(
+            self._command,
+            {**self._own_values(), **changed},
+            folder=self._folder / str(number),
+            marker=self._marker,
+            limit_s=max(1.0, min(limit_s, self._left_s())),
+        )
+        self._spent_s += found.took_s
+        return found
+
+    def _own_values(self) -> dict[str, Value | None]:
+        command = self._command
+        return {
+            "batch_size": command.batch_size,
+            "micro_batch_size": command.batch_size,
+            "accumulation_steps": 1,
+            "learning_rate": command.learning_rate,
+            "seed": 0,
+            "epochs": command.epochs or _EPOCHS,
+            "steps": _STEPS,
+            "resume_from": None,
+        }
+
+    def _refuse_failure(self, look: FirstLook) -> None:
+        """Refuse a command that cannot be run at all.
+
+        Raises:
+            WorkloadError: with its last lines.
+        """
+        if look.end.was_asked or look.end.status is Status.OK:
+            return
+        said = " | ".join(look.end.last_lines[-3:])
+        lines = f". It said: {said}" if said else ""
+        raise WorkloadError(
+            f"the command could not be run: {reason_text(look.end.reason).rstrip('.')}{lines}"
+        )
+
+    def _refuse_silence(self, look: FirstLook) -> None:
+        """Refuse a command whose metric was never seen after a step.
+
+        Raises:
+            WorkloadError: naming what was seen.
+        """
+        if look.trained:
+            return
+        metric = self._command.metric
+        if look.names:
+            seen = f"it told {', '.join(look.names[:12])}"
+            todo = "give one of these with --metric, or a --pattern that finds it"
+        else:
+            seen = "no progress was recognized in its output"
+            todo = (
+                "put batchlab.log(step=..., "
+                f"{metric}=...) into the script, or give a --pattern that finds it"
+            )
+        when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
+        buffered = (
+            "; if it prints them later, give a larger --budget" if look.is_cut else ""
+        )
+        raise WorkloadError(
+            f"metric {metric!r} was not seen {when}: {seen}; {todo}{buffered}"
+        )
+
+    # ---- proof
+
+    def _prove(self, first: FirstLook, examples: int) -> None:
+        command = self._command
+        again = self._compared("the same again", {}, first)
+        is_repeatable = again is not None and _same(first, again)
+        if again is not None and not is_repeatable and command.takes("seed"):
+            self._warnings.append(
+                "the same command with the same seed does not give the same numbers; the scatter "
+                "that this adds is part of every interval"
+            )
+        if not command.takes("seed"):
+            if is_repeatable:
+                raise UsageError(
+                    "two runs of the command gave the same numbers and it has no {seed}, so it "
+                    "cannot be told how much is chance; put {seed} where your script takes its "
+                    "seed, such as --seed {seed}"
+                )
+        else:
+            self._refuse_if_same(
+                self._compared("with another seed", {"seed": 1}, first),
+                first,
+                "{seed} does not act: two seeds gave the same numbers. Have the script seed its "
+                "weights and the order of its examples with it, or leave {seed} out",
+            )
+        if command.learning_rate is not None:
+            rate = command.learning_rate / _RATE_FACTOR
+            self._refuse_if_same(
+                self._compared("with another learning rate", {"learning_rate": rate}, first),
+                first,
+                f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
+                f"same numbers. Have the script use the rate that it is given",
+            )
+        size = 2 * command.batch_size if 2 * command.batch_size <= examples else None
+        size = size or max(1, command.batch_size // 2)
+        changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
+        self._refuse_if_same(
+            self._compared("with another batch size", changed, first),
+            first,
+            f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
+            f"Have the script use the batch size that it is given",
+        )
+
+    def _compared(
+        self, what: str, changed: dict[str, Value], first: FirstLook
+    ) -> FirstLook | None:
+        """Another beginning as long as the first; None: there is no time for one, or it failed."""
+        left_s = self._limit_s - self._spent_s
+        if left_s < first.took_s:
+            self._warnings.append(
+                f"there was no time to check the command {what}; a larger --budget has it checked"
+            )
+            return None
+        look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0))
+        if not look.trained:
+            why = "its metric was not seen in time"
+            if not look.end.was_asked and look.end.reason is not None:
+                why = reason_text(look.end.reason).rstrip(".")
+            self._warnings.append(f"the command could not be checked {what}: {why}")
+            return None
+        return look
+
+    def _refuse_if_same(self, look: FirstLook | None, first: FirstLook, text: str) -> None:
+        if look is not None and _same(first, look):
+            raise UsageError(text)
+
+
+def _same(one: FirstLook, other: FirstLook) -> bool:
+    """Whether two beginnings tell the very same values after the first step, as far as both go."""
+    pairs = zip(one.trained, other.trained, strict=False)
+    return all(value == twin for (_, value), (_, twin) in pairs)
+
+
+def _recognized(look: FirstLook, metric: str) -> str:
+    names = ", ".join(look.names[:8])
+    step, value = look.trained[0]
+    return f"{look.readings[0].shape}: {names}; first {metric} {value:g} at step {step}"

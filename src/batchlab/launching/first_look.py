@@ -1,0 +1,126 @@
+"""FirstLook: the beginning of one training of a command, as far as its metric is seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchlab.launching.command_end import CommandEnd
+from batchlab.launching.followed import FollowedTraining
+from batchlab.launching.placeholders import Value
+from batchlab.launching.progress_points import ProgressPoints
+from batchlab.launching.reading import Reading
+from batchlab.launching.training_command import TrainingCommand
+
+# Values of the metric after the first step that a look waits for: of one alone it might be chance
+# that two trainings print the same.
+_VALUES = 2
+_LISTEN_S = 0.25
+_GRACE_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstLook:
+    """What the beginning of a training showed.
+
+    Attributes:
+        curve: step and value of the metric, as told, the first ones.
+        readings: all of its progress until then.
+        start_s: seconds from its start to its first progress; None: there was none.
+        took_s: seconds of the whole look.
+        end: how it ended.
+        is_cut: whether the time for the look ended before enough was seen.
+        names: the values that it told, by name.
+    """
+
+    curve: tuple[tuple[int, float], ...]
+    readings: tuple[Reading, ...]
+    start_s: float | None
+    took_s: float
+    end: CommandEnd
+    is_cut: bool
+    names: tuple[str, ...]
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """At which the metric was told."""
+        return tuple(step for step, _ in self.curve)
+
+    @property
+    def trained(self) -> tuple[tuple[int, float], ...]:
+        """The values after the first step."""
+        return tuple((step, value) for step, value in self.curve if step > 0)
+
+    def examples(self, batch_size: int) -> int | None:
+        """Training examples, where the progress counts both steps and epochs; None: it does not.
+
+        Args:
+            batch_size: of this training.
+        """
+        for reading in reversed(self.readings):
+            if reading.epoch and reading.samples:
+                return round(reading.samples / reading.epoch)
+            if reading.epoch and reading.step:
+                return round(reading.step * batch_size / reading.epoch)
+        return None
+
+
+def first_look(
+    command: TrainingCommand,
+    values: Mapping[str, Value | None],
+    *,
+    folder: Path,
+    marker: str,
+    limit_s: float,
+) -> FirstLook:
+    """Run a command until its metric was seen a few times, and end it.
+
+    Args:
+        command: what is run.
+        values: of its placeholders.
+        folder: of this training.
+        marker: names it among all trainings.
+        limit_s: seconds after which it is ended with what was seen.
+
+    Raises:
+        ProgressError: its progress contradicts itself.
+    """
+    began_s = time.monotonic()
+    batch_size = values["batch_size"]
+    assert isinstance(batch_size, int)
+    points = ProgressPoints(
+        command.metric, batch_size=batch_size, n_train=command.examples or batch_size
+    )
+    curve: dict[int, float] = {}
+    seen: list[Reading] = []
+    names: dict[str, None] = {}
+    is_cut = is_asked = False
+    with FollowedTraining(
+        command, values, folder=folder, marker=marker, grace_s=min(_GRACE_S, limit_s / 4)
+    ) as training:
+        end: CommandEnd | None = None
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            for reading in () if is_asked else readings:
+                seen.append(reading)
+                names.update(dict.fromkeys(name for name, _ in reading.values))
+                point = points.add(reading)
+                if point is not None:
+                    curve[point.step] = point.value
+            if end is None and not is_asked:
+                enough = sum(step > 0 for step in curve) >= _VALUES
+                is_cut = not enough and time.monotonic() - began_s >= limit_s
+                is_asked = enough or is_cut
+                if is_asked:
+                    training.end()
+    return FirstLook(
+        curve=tuple(sorted(curve.items())),
+        readings=tuple(seen),
+        start_s=seen[0].at_s - began_s if seen else None,
+        took_s=time.monotonic() - began_s,
+        end=end,
+        is_cut=is_cut,
+        names=tuple(names),
+    )

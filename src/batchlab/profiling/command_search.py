@@ -1,0 +1,161 @@
+"""CommandSearch: which batch sizes of a command to time, in which order, and for how long.
+
+Starting a script takes seconds, where a workload's process takes hundredths: so each batch size
+runs once, the ones that matter most first, and again only while there is time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from batchlab.profiling.profile_point import ProfilePoint, Stopped
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.reason import Reason
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
+
+# A batch size that is tried again should have this much more time than it took at first.
+_AGAIN_FACTOR = 1.3
+# Several processes of each batch size show how far these differ; more tell little.
+_PROCESSES = 2
+# So many bad ends in a row end the growth.
+_BAD_IN_A_ROW = 2
+
+Probe = Callable[[int, int, float], ProfilePoint]
+"""Times a batch size in micro-batches of a size, within so many seconds."""
+
+
+class CommandSearch:
+    """Times batch sizes: the reference, the larger ones up, the smaller ones down, all again."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        reference: int,
+        memory_limit_bytes: int | None,
+        can_accumulate: bool,
+        deadline_s: float,
+        listener: ProgressListener,
+    ) -> None:
+        """Nothing is tried yet.
+
+        Args:
+            probe: times a batch size.
+            reference: the batch size that one trains with now.
+            memory_limit_bytes: beyond it a batch size counts as out of memory; None: no limit.
+            can_accumulate: whether the command takes micro-batches.
+            deadline_s: the `time.monotonic()` at which it ends with what it has.
+            listener: hears of each batch size, and of those that end badly.
+        """
+        self._probe = probe
+        self._reference = reference
+        self._memory_limit_bytes = memory_limit_bytes
+        self._can_accumulate = can_accumulate
+        self._deadline_s = deadline_s
+        self._listener = listener
+        self._found: dict[int, ProfilePoint] = {}
+        self._took_s: dict[int, float] = {}
+        self.stopped: Stopped | None = None
+
+    @property
+    def points(self) -> tuple[ProfilePoint, ...]:
+        """What was tried so far, by batch size."""
+        return tuple(self._found[size] for size in sorted(self._found))
+
+    def run(self, batch_sizes: Sequence[int]) -> None:
+        """Time these batch sizes, then those that ran again."""
+        own = self._reference
+        larger = sorted(size for size in batch_sizes if size > own)
+        smaller = sorted((size for size in batch_sizes if size < own), reverse=True)
+        n_in_all = len(batch_sizes)
+        self._in_order([size for size in batch_sizes if size == own], n_in_all)
+        # The next larger and the next smaller first: without them there is nothing to choose.
+        self._in_order(larger[:1], n_in_all)
+        self._in_order(smaller, n_in_all)
+        self._in_order(larger[1:], n_in_all)
+        for _ in range(_PROCESSES - 1):
+            self._all_again()
+
+    def _in_order(self, sizes: Sequence[int], n_in_all: int) -> None:
+        n_bad = 0
+        for size in sizes:
+            point = self._tried(size, size, n_in_all)
+            if point is None:
+                return
+            if point.status is Status.OOM and size > self._reference:
+                self.stopped = self.stopped or "memory"
+                self._accumulated([each for each in sizes if each >= size], n_in_all)
+                return
+            n_bad = 0 if point.ran else n_bad + 1
+            if n_bad >= _BAD_IN_A_ROW:
+                self.stopped = self.stopped or "errors"
+                return
+
+    def _accumulated(self, sizes: Sequence[int], n_in_all: int) -> None:
+        """Those that do not fit, in pieces of the largest that does."""
+        fits = max((size for size, point in self._found.items() if point.ran), default=None)
+        if not self._can_accumulate or fits is None:
+            return
+        for size in sizes:
+            pieces = -(-size // fits)
+            if size % pieces == 0 and self._tried(size, size // pieces, n_in_all) is None:
+                return
+
+    def _tried(self, size: int, micro: int, n_in_all: int) -> ProfilePoint | None:
+        left_s = self._left_s()
+        if left_s <= max(self._took_s.values(), default=0.0):
+            self.stopped = self.stopped or "time"
+            self._listener.warning(
+                f"there was no time left to try batch size {size}; give a larger --budget"
+            )
+            return None
+        pieces = "" if micro == size else f" in pieces of {micro}"
+        done = min(1.0, len(self._found) / (_PROCESSES * n_in_all))
+        self._listener.progress(
+            done_fraction=done, left_s=None, text=f"batch size {size}{pieces}", short=str(size)
+        )
+        began_s = time.monotonic()
+        point = self._judged(self._probe(size, micro, left_s))
+        if point.ran:
+            self._took_s[size] = time.monotonic() - began_s
+        else:
+            self._listener.warning(
+                f"batch size {size}{pieces}: {point.status} ({reason_text(point.reason)})"
+            )
+        self._found[size] = point
+        return point
+
+    def _judged(self, point: ProfilePoint) -> ProfilePoint:
+        limit = self._memory_limit_bytes
+        if limit is None or point.peak_bytes is None or point.peak_bytes <= limit:
+            return point
+        reason = Reason.of("beyond_memory_limit", peak_bytes=point.peak_bytes, limit_bytes=limit)
+        return replace(point, status=Status.OOM, reason=reason)
+
+    def _all_again(self) -> None:
+        """In turn, so that a moment in which something else ran falls on one of each size's."""
+        for size, point in sorted(self._found.items()):
+            if not point.ran:
+                continue
+            if self._left_s() <= _AGAIN_FACTOR * self._took_s[size]:
+                return
+            self._listener.progress(
+                done_fraction=min(1.0, 0.5 + len(self._took_s) / (4 * len(self._found))),
+                left_s=None,
+                text=f"batch size {size} again",
+                short=f"{size} again",
+            )
+            again = self._probe(size, point.micro_batch_size, self._left_s())
+            if again.ran and again.timing is not None:
+                peaks = [p for p in (point.peak_bytes, again.peak_bytes) if p is not None]
+                self._found[size] = replace(
+                    point,
+                    again=(*point.again, again.timing),
+                    peak_bytes=max(peaks, default=None),
+                )
+
+    def _left_s(self) -> float:
+        return self._deadline_s - time.monotonic()

@@ -1,0 +1,129 @@
+"""CommandTiming: the step time and memory of one batch size of somebody's own command, alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from batchlab.launching.command_end import CommandEnd
+from batchlab.launching.followed import FollowedTraining
+from batchlab.launching.progress_points import ProgressPoints
+from batchlab.launching.reading import Reading
+from batchlab.launching.step_intervals import Moment, StepIntervals, step_intervals
+from batchlab.launching.training_command import TrainingCommand
+from batchlab.launching.trial_values import trial_values
+from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.records.reason import Reason
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Status, Trial
+
+# Enough for an interval that holds the median 95 times in 100, and as long as clocks take to settle.
+_STRETCHES = 12
+_TIMED_S = 2.0
+_LISTEN_S = 0.25
+_GRACE_S = 5.0
+# Of a training that ends by itself first, fewer steps are enough; of one that doesn't, it is told
+# to take so many.
+_MOST_STEPS = 10**9
+
+
+def timed_command(
+    command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
+) -> ProfilePoint:
+    """Run a command until enough of its steps were seen, and end it.
+
+    Args:
+        command: what is run, with nothing beside it.
+        trial: gives the batch size and how it is cut; nothing is stored under its name.
+        folder: of this run.
+        marker: names it among all trainings.
+        limit_s: seconds after which it is ended with what was seen.
+
+    Returns:
+        Its time and memory; or why there are none.
+    """
+    until_s = time.monotonic() + limit_s
+    seen = _Seen(command, trial)
+    with FollowedTraining(
+        command,
+        trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS),
+        folder=folder,
+        marker=marker,
+        grace_s=min(_GRACE_S, limit_s / 4),
+    ) as training:
+        end: CommandEnd | None = None
+        is_asked = False
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            for reading in readings:
+                seen.add(reading)
+            if not is_asked and end is None:
+                is_asked = seen.is_enough or time.monotonic() >= until_s
+                if is_asked:
+                    training.end()
+    return _point(trial, seen.intervals, end, is_late=not seen.is_enough and is_asked)
+
+
+class _Seen:
+    """The moments of one run."""
+
+    def __init__(self, command: TrainingCommand, trial: Trial) -> None:
+        self._points = ProgressPoints(
+            command.metric,
+            batch_size=trial.batch_size,
+            counted_batch_size=trial.micro_batch_size,
+            n_train=trial.n_train,
+        )
+        self._plan = trial.plan
+        self._moments: list[Moment] = []
+
+    def add(self, reading: Reading) -> None:
+        point = self._points.add(reading)
+        samples = self._points.samples_at(reading) if point is None else point.samples
+        if samples is None:
+            return
+        step = self._plan.step_at(samples) if reading.step is None else reading.step
+        moment = Moment(at_s=reading.at_s, step=step, has_metric=point is not None)
+        self._moments.append(moment)
+
+    @property
+    def intervals(self) -> StepIntervals:
+        return step_intervals(self._moments)
+
+    @property
+    def is_enough(self) -> bool:
+        found = self.intervals
+        if len(found.step_s) < _STRETCHES:
+            return False
+        return self._moments[-1].at_s - self._moments[0].at_s >= _TIMED_S
+
+
+def _point(
+    trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
+) -> ProfilePoint:
+    peak = None if end.peak is None else end.peak.bytes
+    sizes = {"batch_size": trial.batch_size, "micro_batch_size": trial.micro_batch_size}
+    if end.status not in (Status.OK, Status.KILLED) or (
+        end.status is Status.KILLED and not end.was_asked
+    ):
+        return ProfilePoint(**sizes, status=end.status, reason=end.reason, peak_bytes=peak)
+    if not found.is_enough:
+        reason = Reason.of("steps_seen_too_seldom", n=len(found.step_s))
+        status = Status.TIMEOUT if is_late else Status.ERROR
+        return ProfilePoint(**sizes, status=status, reason=reason, peak_bytes=peak)
+    return ProfilePoint(
+        **sizes,
+        status=Status.OK,
+        timing=StepTiming(
+            workload_id=trial.workload_id,
+            batch_size=trial.batch_size,
+            micro_batch_size=trial.micro_batch_size,
+            device=trial.device,
+            threads=1,
+            warmup_s=found.warmup_step_s,
+            block_s=found.step_s,
+            block_steps=1,
+            peak_bytes=peak,
+        ),
+        peak_bytes=peak,
+    )
