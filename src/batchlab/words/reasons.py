@@ -6,6 +6,7 @@ from batchlab.records.reason import Reason, Value
 from batchlab.words import (
     advice,
     advice_steps,
+    commands,
     diagnoses,
     laws,
     monitor,
@@ -26,6 +27,7 @@ _TABLES = (
     advice_steps.MESSAGES,
     others.MESSAGES,
     monitor.MESSAGES,
+    commands.MESSAGES,
 )
 MESSAGES: dict[str, Message] = {code: row for table in _TABLES for code, row in table.items()}
 

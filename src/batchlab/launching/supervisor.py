@@ -1,0 +1,405 @@
+"""Supervisor: the small process between batchlab and a command, which leaves nobody behind.
+
+It is run by its path with `python -I -S -E`: it starts in a few hundredths of a second and imports
+little, and nothing of batchlab. What it does:
+
+- It starts the command in a session of its own, and hands on what the command writes, each piece
+  with the time at which it came. It listens to batchlab, and watches whether batchlab lives.
+- When the command ends, when batchlab asks for it or is gone (by kill -9 perhaps), it ends every
+  process that the command started: SIGTERM, a grace, SIGKILL until none is left. On Linux they are
+  found wherever they fled to, since an orphan becomes this process's own child (a subreaper); the
+  kernel's word that there are no children is the proof. Elsewhere it is the process group.
+- When it is killed itself, the kernel kills the command; `leftovers` finds the rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import struct
+import sys
+import time
+from collections import deque
+
+FRAME = struct.Struct("<cdI")
+"""Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
+ENDED = struct.Struct("<iiiiddq")
+"""The end: wait status of the command (-1: it never ran), processes left behind, whether it was
+ended on request, kills for memory meanwhile (-1: not counted), seconds on the monotonic clock, CPU
+seconds, bytes of its largest process."""
+NOT_STARTED = struct.Struct("<ic")
+"""Why it never ran: the system's error number, `d` for the working directory or `c` for itself."""
+
+END, KILL = b"e", b"k"
+"""The words of batchlab: end it with a grace, end it at once."""
+
+# The pieces of a chatty command are put together for so long: at most a hundred wake-ups a second,
+# and the time of a piece is late by this much at most.
+REST_S = 0.01
+MOST_WAITING_BYTES = 16 << 20  # beyond it the command waits until batchlab has read
+READ_BYTES = 1 << 18
+PIPE_BYTES = 1 << 20
+# A process that the command left behind may end by itself, as Python's resource tracker does.
+LINGER_S = 1.0
+SCAN_S = 0.05
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_F_SETPIPE_SZ = 1031
+_LINUX = sys.platform == "linux"
+
+
+class Supervisor:
+    """One command, from its start until none of its processes is left."""
+
+    def __init__(self, *, control: int, report: int, owner: int, grace_s: float) -> None:
+        """Get ready to listen.
+
+        Args:
+            control: reading end of batchlab's words.
+            report: writing end of what is said to batchlab.
+            owner: batchlab's process.
+            grace_s: from SIGTERM to SIGKILL, in seconds.
+        """
+        self._control, self._report, self._owner = control, report, owner
+        self._grace_s = grace_s
+        self._command = 0
+        self._wait_status = -1
+        self._command_ended_s: float | None = None
+        self._cpu_s, self._largest_bytes = 0.0, 0
+        self._is_asked = self._is_owner_gone = False
+        self._told: set[int] = set()
+        self._n_left_behind = 0
+        self._end_s: float | None = None  # when SIGTERM is due
+        self._kill_s: float | None = None  # when SIGKILL is due
+        self._waiting: deque[memoryview] = deque()
+        self._n_waiting_bytes = 0
+        self._read_s = 0.0  # not before this time
+        self._output, self._output_of_command = _large_pipe()
+        self._woken = _wakeup_pipe(self._on_signal)
+        self._pidfd = _pidfd(owner)
+        for end in (control, report, self._output):
+            os.set_blocking(end, False)
+
+    def run(self, argv: list[str], folder: str) -> None:
+        """Start the command in a folder and stay until all is over and said."""
+        kills_before = kills_for_memory()
+        self._start(argv, folder)
+        while self._has_children():
+            self._wait()
+            self._signal_what_is_due()
+        self._take_output(everything=True)
+        kills = kills_for_memory()
+        ended = ENDED.pack(
+            self._wait_status,
+            self._n_left_behind,
+            self._is_asked,
+            -1 if kills is None or kills_before is None else kills - kills_before,
+            time.monotonic() if self._command_ended_s is None else self._command_ended_s,
+            self._cpu_s,
+            self._largest_bytes,
+        )
+        self._end_s = self._kill_s = None  # nothing is due any more
+        self._say(b"e", ended)
+        while self._waiting and not self._is_owner_gone:
+            self._wait()
+
+    def _start(self, argv: list[str], folder: str) -> None:
+        failed, failed_of_command = os.pipe()
+        own = os.getpid()
+        self._command = os.fork()
+        if self._command == 0:
+            _become(argv, folder, self._output_of_command, failed_of_command, own)
+        os.close(self._output_of_command)
+        os.close(failed_of_command)
+        failure = os.read(failed, NOT_STARTED.size)  # ends when the command has begun
+        os.close(failed)
+        if failure:
+            self._say(b"f", failure)
+        else:
+            self._say(b"s", str(self._command).encode())
+
+    def _wait(self) -> None:
+        """Until something happens or is due; then do all of it but the signals."""
+        poll = select.poll()
+        now_s = time.monotonic()
+        due_s = [at_s for at_s in (self._end_s, self._kill_s) if at_s is not None]
+        if self._kill_s is not None:
+            due_s = [now_s + (SCAN_S if now_s < self._kill_s else 0.002)]
+        if self._output >= 0 and self._n_waiting_bytes < MOST_WAITING_BYTES:
+            if now_s >= self._read_s:
+                poll.register(self._output, select.POLLIN)
+            else:
+                due_s.append(self._read_s)
+        if self._waiting:
+            poll.register(self._report, select.POLLOUT)
+        if not self._is_owner_gone:
+            poll.register(self._control, select.POLLIN)
+            if self._pidfd is not None:
+                poll.register(self._pidfd, select.POLLIN)
+            else:
+                due_s.append(now_s + 0.5)
+        poll.register(self._woken, select.POLLIN)
+        timeout_ms = max(0.0, min(due_s) - now_s) * 1e3 if due_s else None
+        ready = {end for end, _ in poll.poll(timeout_ms)}
+
+        if self._woken in ready:
+            os.read(self._woken, 4096)
+        if self._control in ready:
+            self._listen()
+        if self._pidfd in ready or (self._pidfd is None and os.getppid() != self._owner):
+            self._lose_owner()
+        if self._output in ready:
+            self._take_output()
+        if self._report in ready:
+            self._send()
+
+    def _listen(self) -> None:
+        words = os.read(self._control, 64)
+        if not words:
+            self._lose_owner()
+            return
+        self._ask(0.0 if KILL in words else self._grace_s)
+
+    def _lose_owner(self) -> None:
+        self._is_owner_gone = True
+        self._waiting.clear()
+        self._n_waiting_bytes = 0
+        self._ask(self._grace_s)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number != signal.SIGCHLD:
+            self._ask(self._grace_s)
+
+    def _ask(self, grace_s: float) -> None:
+        now_s = time.monotonic()
+        self._is_asked |= self._command_ended_s is None
+        self._end_s = now_s if self._end_s is None else min(now_s, self._end_s)
+        if grace_s == 0.0:
+            self._kill_s = now_s
+
+    def _has_children(self) -> bool:
+        """Reap what has ended; whether anything of the command is left."""
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return not _LINUX and self._has_group()
+            if pid == 0:
+                return True
+            self._cpu_s += used.ru_utime + used.ru_stime
+            self._largest_bytes = max(self._largest_bytes, used.ru_maxrss * (1024 if _LINUX else 1))
+            if pid == self._command:
+                self._wait_status, self._command_ended_s = status, time.monotonic()
+                if self._end_s is None:
+                    self._end_s = self._command_ended_s + min(LINGER_S, self._grace_s)
+
+    def _has_group(self) -> bool:
+        try:
+            os.killpg(self._command, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def _signal_what_is_due(self) -> None:
+        now_s = time.monotonic()
+        if self._end_s is None or now_s < self._end_s:
+            return
+        if self._kill_s is None:
+            self._kill_s = now_s + self._grace_s
+        own_group = os.getpgrp()
+        alive = descendants(os.getpid()) if _LINUX else {self._command: self._command}
+        if self._command_ended_s is not None and not self._is_asked:
+            self._n_left_behind = max(self._n_left_behind, len(alive))
+        if now_s >= self._kill_s:
+            # A group dies at once, as no process of it can fork any more; one that flees from
+            # group to group dies by itself, or in the next round.
+            for group in {*alive.values()} - {own_group}:
+                _send_signal(os.killpg, group, signal.SIGKILL)
+            for pid in alive:
+                _send_signal(os.kill, pid, signal.SIGKILL)
+            return
+        for pid in alive.keys() - self._told:
+            _send_signal(os.kill if _LINUX else os.killpg, pid, signal.SIGTERM)
+        self._told |= alive.keys()
+
+    def _take_output(self, *, everything: bool = False) -> None:
+        while self._output >= 0:
+            try:
+                piece = os.read(self._output, READ_BYTES)
+            except BlockingIOError:
+                break
+            if not piece:
+                os.close(self._output)
+                self._output = -1
+                break
+            self._say(b"o", piece)
+            if not everything:
+                if len(piece) < READ_BYTES // 4:
+                    self._read_s = time.monotonic() + REST_S
+                break
+
+    def _say(self, kind: bytes, payload: bytes) -> None:
+        if self._is_owner_gone:
+            return
+        for part in (FRAME.pack(kind, time.monotonic(), len(payload)), payload):
+            self._waiting.append(memoryview(part))
+            self._n_waiting_bytes += len(part)
+        self._send()
+
+    def _send(self) -> None:
+        while self._waiting:
+            try:
+                n = os.write(self._report, self._waiting[0])
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                self._lose_owner()
+                return
+            self._n_waiting_bytes -= n
+            if n == len(self._waiting[0]):
+                self._waiting.popleft()
+            else:
+                self._waiting[0] = self._waiting[0][n:]
+
+
+def descendants(ancestor: int) -> dict[int, int]:
+    """The living processes below one, each with its process group; zombies are left out."""
+    children: dict[int, list[int]] = {}
+    group, is_alive = {}, {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            stat = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+        except OSError:
+            continue  # it has just ended
+        try:
+            # The name of the program stands in parentheses and may hold anything.
+            state, parent, its_group = os.read(stat, 1024).rpartition(b")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        finally:
+            os.close(stat)
+        pid = int(name)
+        children.setdefault(int(parent), []).append(pid)
+        group[pid], is_alive[pid] = int(its_group), state not in (b"Z", b"X")
+    found, unseen = {}, [ancestor]
+    while unseen:
+        for pid in children.pop(unseen.pop(), ()):
+            unseen.append(pid)
+            if is_alive[pid]:
+                found[pid] = group[pid]
+    return found
+
+
+def kills_for_memory() -> int | None:
+    """How many processes the kernel has killed for memory so far; None: not reported."""
+    try:
+        with open("/proc/vmstat", "rb") as counts:
+            for line in counts:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
+def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:
+    """In the child: turn into the command, or say why not. Never returns."""
+    where = b"c"
+    try:
+        os.setsid()
+        if _LINUX:
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != supervisor:
+                os._exit(1)  # it died before the line above
+            _offer_to_the_kernel()
+        for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        where = b"d"
+        os.chdir(folder)
+        where = b"c"
+        os.execvpe(argv[0], argv, os.environ)
+    except OSError as error:
+        os.write(failed, NOT_STARTED.pack(error.errno or 0, where))
+    finally:
+        os._exit(127)
+
+
+def _offer_to_the_kernel() -> None:
+    """Where memory runs out, the kernel takes the training rather than batchlab."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+b", buffering=0) as score:
+            if int(score.read()) < 500:
+                score.write(b"500")
+    except OSError:
+        pass
+
+
+def _send_signal(send: object, target: int, number: int) -> None:
+    try:
+        send(target, number)  # type: ignore[operator]
+    except (ProcessLookupError, PermissionError):
+        pass  # it has ended meanwhile, or belongs to somebody else
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+def _large_pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    if _LINUX:
+        try:
+            fcntl.fcntl(ends[0], _F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            pass  # this user has many large pipes already; a small one does
+    return ends
+
+
+def _wakeup_pipe(on_signal: object) -> int:
+    """A reading end that becomes ready when a child ends, or somebody wants this process to end."""
+    woken, wake = os.pipe()
+    for end in (woken, wake):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)  # type: ignore[arg-type]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return woken
+
+
+def _pidfd(process: int) -> int | None:
+    """Something that becomes ready when a process has ended; None: to be looked at by hand."""
+    try:
+        return os.pidfd_open(process)
+    except (AttributeError, OSError):
+        return None
+
+
+def main(arguments: list[str]) -> None:
+    """Supervise the command that the arguments give.
+
+    Args:
+        arguments: control, report, owner, grace, folder, then the command.
+    """
+    control, report, owner = map(int, arguments[:3])
+    for end in (control, report):
+        os.set_inheritable(end, False)
+    if _LINUX:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    supervisor = Supervisor(
+        control=control, report=report, owner=owner, grace_s=float(arguments[3])
+    )
+    if os.getppid() == owner:  # else it died before it could be watched
+        supervisor.run(arguments[5:], arguments[4])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

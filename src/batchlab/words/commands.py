@@ -1,0 +1,37 @@
+"""Commands: how somebody's own training command ended, and what shared the machine with it."""
+
+from __future__ import annotations
+
+from batchlab.words.message import N_, Message
+
+MESSAGES: dict[str, Message] = {
+    # It never ran.
+    "command_not_found": N_(
+        "the command {program} was not found; check its name, or give the path to it"
+    ),
+    "command_not_executable": N_(
+        "{program} may not be run; make it executable (chmod +x), or name its program first, as "
+        "in: python {program}"
+    ),
+    "command_without_interpreter": N_(
+        "{program} is no program; name one first, as in: python {program}"
+    ),
+    "interpreter_missing": N_(
+        "{program} is there, but the program named in its first line is not; name it on the "
+        "command line, as in: python {program}"
+    ),
+    "working_folder_missing": N_("the command cannot run in the folder {folder}: {error}"),
+    "command_not_started": N_("{program} could not be started: {error}"),
+    # It ran.
+    "command_failed": N_("{command} ended with exit code {exit_code}; its last line: {said}"),
+    "nothing_said": N_("it wrote nothing"),
+    "needs_terminal": N_(
+        "the command asks for input and nobody is there to answer ({line}); give it all it needs "
+        "as options"
+    ),
+    "ended_on_request": N_("batchlab ended it"),
+    "supervisor_killed": N_(
+        "the small process that watches over the command was killed; batchlab ended the command"
+    ),
+    "same_failure_again": N_("{n} runs failed in the same way: {why}"),
+}

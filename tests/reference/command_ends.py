@@ -1,0 +1,35 @@
+"""Made-up ends of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchlab.launching.command_end import CommandEnd
+from batchlab.records.reason import Reason
+from batchlab.records.trial import Status
+
+
+def failed_end(
+    *,
+    last_line: str = "KeyError: 'label'",
+    exit_code: int = 1,
+    status: Status = Status.ERROR,
+    was_asked: bool = False,
+) -> CommandEnd:
+    """The end of a command that failed after a second."""
+    return CommandEnd(
+        status=status,
+        reason=Reason.of(
+            "command_failed", command="python train.py", exit_code=exit_code, said=last_line
+        ),
+        exit_code=exit_code,
+        signal=None,
+        was_asked=was_asked,
+        last_lines=("Traceback (most recent call last):", last_line),
+        started_s=0.0,
+        ended_s=1.0,
+        cpu_s=1.0,
+        peak=None,
+        n_left_behind=0,
+        output=Path("output.gz"),
+    )
