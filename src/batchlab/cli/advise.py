@@ -20,6 +20,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
+from batchlab.cli.own_command import own_command, own_command_options
 from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME, Number, WholeNumber
 from batchlab.report.parts.output_file import check_output_file
@@ -94,9 +95,11 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @json_option
 @quiet_option
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
+@own_command_options
 @click.pass_obj
 def advise(
     invocation: Invocation,
+    /,
     workload: str,
     objective: Literal["time", "samples", "quality"],
     target: tuple[str, float] | None,
@@ -116,6 +119,7 @@ def advise(
     as_json: bool,
     quiet: bool,
     explain: bool,
+    **own: object,
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
 
@@ -126,8 +130,10 @@ def advise(
     again after the answer, it shows the same answer at once.
     """
     check_output_file(report, store=store)
+    training_command = own_command(invocation, own, epochs=epochs)
     with at_work(quiet=quiet) as progress:
-        progress.begins(command="advise", subject=workload, stages=())
+        subject = workload if training_command is None else training_command.name
+        progress.begins(command="advise", subject=subject, stages=())
         from batchlab.commands.advice_call import AdviceCall
         from batchlab.commands.advice_request import budget_s_of
         from batchlab.commands.advise import advise_with_evidence
@@ -154,7 +160,7 @@ def advise(
         )
         if (seconds := budget_s_of(call)) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
-        advised = advise_with_evidence(workload, call)
+        advised = advise_with_evidence(training_command or workload, call)
         progress.phase("writing the report")
         write_page(advised, report)
     if as_json:

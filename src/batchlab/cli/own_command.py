@@ -91,11 +91,11 @@ def own_command(
                 f"--, such as -- python train.py --batch-size {{batch_size}}"
             )
         return None
-    from batchlab.launching.run_file import read_run_file
-    from batchlab.launching.training_command import TrainingCommand
-
     if file is not None:
+        from batchlab.launching.run_file import read_run_file
+
         return read_run_file(file, **values)
+    assert invocation.own_command is not None
     if _workload_given():
         raise UsageError(
             "a workload and a command after -- were given: both say what to train; give one of "
@@ -106,6 +106,8 @@ def own_command(
             "a command of your own needs --metric: the validation metric that counts, as your "
             "script prints it, such as --metric val_loss"
         )
+    from batchlab.launching.training_command import TrainingCommand
+
     return TrainingCommand(arguments=invocation.own_command, epochs=epochs, **values)
 
 
@@ -121,5 +123,3 @@ def _run_file(invocation: Invocation) -> Path | None:
 def _workload_given() -> bool:
     source = click.get_current_context().get_parameter_source("workload")
     return source is click.core.ParameterSource.COMMANDLINE
-
-

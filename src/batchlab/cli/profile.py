@@ -18,6 +18,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
+from batchlab.cli.own_command import own_command, own_command_options
 from batchlab.cli.values import BATCH_SIZES
 
 # The last probe may have to be ended, and a busy machine takes its time.
@@ -48,9 +49,11 @@ _PROBE_END_S = 1.0
 @json_option
 @quiet_option
 @device_option
+@own_command_options
 @click.pass_obj
 def profile(
     invocation: Invocation,
+    /,
     workload: str,
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     settings: dict[str, str],
@@ -61,6 +64,7 @@ def profile(
     as_json: bool,
     quiet: bool,
     device: str,
+    **own: object,
 ) -> None:
     """Measure step time and memory by batch size, and find the largest that fits.
 
@@ -70,14 +74,16 @@ def profile(
     others run all the same. What --json prints can be used on another machine: batchlab advise
     --profile FILE.
     """
+    training_command = own_command(invocation, own)
     with at_work(quiet=quiet) as progress:
-        progress.begins(command="profile", subject=workload, stages=())
+        subject = workload if training_command is None else training_command.name
+        progress.begins(command="profile", subject=subject, stages=())
         # Now, while there is time, what shows the result too.
         from batchlab.commands.profile import profile as run_profile
         from batchlab.report.profile.text import profile_headline, profile_text
 
         made = run_profile(
-            workload,
+            training_command or workload,
             batch_sizes=batch_sizes,
             settings=settings,
             device=device,

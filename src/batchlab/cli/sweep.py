@@ -19,6 +19,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
+from batchlab.cli.own_command import own_command, own_command_options
 from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET, WholeNumber
 from batchlab.errors import BatchlabError
@@ -102,9 +103,11 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @device_option
+@own_command_options
 @click.pass_obj
 def sweep(
     invocation: Invocation,
+    /,
     workload: str,
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     learning_rates: tuple[float, ...] | None,
@@ -124,6 +127,7 @@ def sweep(
     as_json: bool,
     quiet: bool,
     device: str,
+    **own: object,
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 
@@ -134,13 +138,15 @@ def sweep(
     """
     if report is not None:
         check_output_file(report, store=store)
+    training_command = own_command(invocation, own, epochs=epochs)
     with at_work(quiet=quiet) as progress:
-        progress.begins(command="sweep", subject=workload, stages=())
+        subject = workload if training_command is None else training_command.name
+        progress.begins(command="sweep", subject=subject, stages=())
         from batchlab.commands.report import json_document, write_page
         from batchlab.commands.sweep import sweep as run_sweep
 
         study = run_sweep(
-            workload,
+            training_command or workload,
             batch_sizes=batch_sizes,
             learning_rates=learning_rates,
             seeds=seeds,

@@ -155,7 +155,7 @@ def command_sweep_trials(
         )
     sizes = request.batch_sizes
     if sizes is None:
-        sizes = [size for size in _around(summary.batch_size) if size <= summary.n_train]
+        sizes = around(summary)
     trials: dict[str, Trial] = {}
     for seed in range(request.seeds):
         for rate in rates:
@@ -171,8 +171,15 @@ def command_sweep_trials(
     return tuple(trials.values())
 
 
-def _around(size: int) -> tuple[int, ...]:
-    return tuple(sorted({max(1, size // 4), size, 4 * size, 16 * size}))
+def around(summary: WorkloadSummary) -> tuple[int, ...]:
+    """A few batch sizes around the one that one trains with now.
+
+    Args:
+        summary: says which that is, and how many examples there are.
+    """
+    own = summary.batch_size
+    sizes = {max(1, own // 4), own, 4 * own, 16 * own}
+    return tuple(sorted(size for size in sizes if size <= summary.n_train))
 
 
 def check_command_call(command: TrainingCommand, call: AdviceCall) -> None:
@@ -248,7 +255,7 @@ def _batch_sizes(summary: WorkloadSummary, call: AdviceCall) -> tuple[int, ...]:
     """Those given, with the reference; else powers of two, as many as the budget can time."""
     n_train, own = summary.n_train, summary.batch_size
     if call.batch_sizes is not None:
-        return _given(call.batch_sizes, summary)
+        return given_sizes(call.batch_sizes, summary)
     possible = candidate_batch_sizes(n_train, reference=own)
     budget_s = budget_s_of(call)
     if budget_s is None or summary.start_s is None:
@@ -282,9 +289,18 @@ def _spread(sizes: Sequence[int], n: int) -> list[int]:
     return [sizes[round(place * (len(sizes) - 1) / max(1, n - 1))] for place in range(n)]
 
 
-def _given(
+def given_sizes(
     batch_sizes: Sequence[int | Literal["full"]], summary: WorkloadSummary
 ) -> tuple[int, ...]:
+    """The batch sizes asked for, with the one that one trains with now, ascending.
+
+    Args:
+        batch_sizes: each 1 to N, or "full" for N.
+        summary: of the command.
+
+    Raises:
+        BatchSizeError: one that the training set does not allow.
+    """
     found = {summary.batch_size}
     for given in batch_sizes:
         size = summary.n_train if given == "full" else int(given)

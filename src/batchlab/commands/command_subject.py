@@ -189,7 +189,5 @@ class CommandSubject:
     @contextmanager
     def _folder(self) -> Iterator[Path]:
         """For what is run and not kept."""
-        with tempfile.TemporaryDirectory(
-            prefix="batchlab-", ignore_cleanup_errors=True
-        ) as folder:
+        with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)

@@ -8,8 +8,11 @@ from typing import Literal
 
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
+from batchlab.commands.command_profile import profile_of_command
+from batchlab.commands.command_request import refuse_for_commands
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.errors import BudgetError
+from batchlab.launching.training_command import TrainingCommand
 from batchlab.profiling.measuring import ProfileRequest, measure_profile, profile_request
 from batchlab.profiling.profile import Profile
 from batchlab.random_state import untouched_randomness
@@ -26,7 +29,7 @@ _FEWEST_POINTS = 3
 
 @known_arguments_only
 def profile(
-    workload: Workload | str = "mnist-mlp",
+    workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     settings: Mapping[str, Setting] | None = None,
@@ -45,7 +48,7 @@ def profile(
     ran in one piece is then timed again in further processes, as far as the budget reaches.
 
     Args:
-        workload: a Workload, a built-in name, or `path/file.py:name`.
+        workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         batch_sizes: examples per step, each 1 to N, or "full" for N; None: 1, 2, 4, ... N, and
             the workload's own.
         settings: of the workload or its optimizer.
@@ -70,6 +73,21 @@ def profile(
     """
     ceiling = Budget(budget, reserved_s=reserved_s)
     listener = listener_or_notebook(listener)
+    if isinstance(workload, TrainingCommand):
+        for option, is_given in (
+            ("--set", bool(settings)),
+            ("--device", device != "cpu"),
+            ("--predict", predict),
+            ("--store", store is not None),
+        ):
+            refuse_for_commands(option, is_given=is_given)
+        return profile_of_command(
+            workload,
+            batch_sizes=batch_sizes,
+            memory_limit_bytes=memory_limit_bytes,
+            budget=ceiling,
+            listener=listener,
+        )
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})

@@ -10,6 +10,12 @@ from typing import Literal
 
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
+from batchlab.commands.command_request import (
+    command_sweep_trials,
+    command_target,
+    refuse_for_commands,
+)
+from batchlab.commands.command_subject import CommandSubject
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.commands.subject import Subject
@@ -18,6 +24,7 @@ from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.contract import Engine, RunPlan
 from batchlab.engines.kept_record import keep_record
 from batchlab.errors import BudgetError
+from batchlab.launching.training_command import TrainingCommand
 from batchlab.machine import environment
 from batchlab.measurements.registry import checked_on_request
 from batchlab.planning.sweep_request import (
@@ -50,7 +57,7 @@ _UNSTEADY_FRACTION = 0.3
 
 @known_arguments_only
 def sweep(
-    workload: Workload | str = "mnist-mlp",
+    workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     learning_rates: Sequence[float] | None = None,
@@ -77,7 +84,7 @@ def sweep(
     checkpoint, and one that was asked for more epochs than before goes on from its end.
 
     Args:
-        workload: a Workload, a built-in name, or `path/file.py:name`.
+        workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         batch_sizes: examples per step, each 1 to N, or "full" for N; None: 64, 256, 1024 as far
             as they are below N, and "full".
         learning_rates: each > 0; None: the workload's reference rate.
@@ -129,6 +136,27 @@ def sweep(
         device=device,
         measures=checked_on_request(measure),
     )
+    if isinstance(workload, TrainingCommand):
+        for option, given, usual in (
+            ("--set", settings or {}, {}),
+            ("--scaling-rule", scaling_rule, "none"),
+            ("--sampling", sampling, "reshuffle"),
+            ("--drop-last", drop_last, False),
+            ("--micro-batch-size", micro_batch_size, None),
+            ("--device", device, "cpu"),
+            ("--measure", tuple(measure), ()),
+        ):
+            refuse_for_commands(option, is_given=given != usual)
+        return _sweep_of_command(
+            workload,
+            request,
+            target,
+            has_length=epochs is not None or steps is not None,
+            budget=ceiling,
+            store=store,
+            command=command or f"batchlab.sweep({workload.name!r}, ...)",
+            listener=listener,
+        )
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
@@ -155,6 +183,36 @@ def sweep(
             command=described,
             listener=listener,
         )
+
+
+def _sweep_of_command(
+    training_command: TrainingCommand,
+    request: SweepRequest,
+    target: tuple[str, float] | None,
+    *,
+    has_length: bool,
+    budget: Budget,
+    store: str | Path,
+    command: str,
+    listener: ProgressListener,
+) -> Study:
+    length = request.length
+    if not has_length and training_command.epochs is not None:
+        length = replace(length, epochs=training_command.epochs)
+    if target is not None:
+        length = replace(length, until=command_target(training_command, target))
+    request = replace(request, length=replace(length, all_splits="never"))
+    subject = CommandSubject(training_command, budget=budget, listener=listener)
+    summary = subject.summary(Path(store))
+    return sweep_about(
+        subject,
+        request,
+        command_sweep_trials(training_command, summary, request),
+        budget=budget,
+        store=store,
+        command=command,
+        listener=listener,
+    )
 
 
 def sweep_about(

@@ -274,12 +274,10 @@ class CommandEngine:
         Raises:
             TrialError: with the command's last lines.
         """
-        if self._failures.is_hopeless_after(end):
-            said = "; ".join(end.last_lines[-3:])
-            raise TrialError(
-                f"the command failed {self._failures.most} times in the same way, so the study "
-                f"stops: {reason_text(end.reason).rstrip('.')}. Its last lines: {said}"
-            )
+        why = self._failures.add(end)
+        if why is not None:
+            said = " | ".join(end.last_lines[-3:])
+            raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")
 
     def _learn(self, trial: Trial, wall_s: float) -> None:
         record = self._store.record(trial.trial_id)
@@ -333,9 +331,7 @@ def _in_time(record: TrialRecord | None, request: RunRequest, engine: str) -> Tr
     """What is known of a training for which no time was left."""
     if record is None:
         return request.never_begun(engine)
-    return replace(
-        record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=request.length.until
-    )
+    return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=request.length.until)
 
 
 def _opening_record(request: RunRequest, engine: str) -> TrialRecord:

@@ -75,7 +75,7 @@ class FollowedTraining:
         until_s = time.monotonic() + timeout_s
         while True:
             left_s = until_s - time.monotonic()
-            wait([self._launched], max(0.0, min(left_s, _LOOK_EVERY_S)))
+            wait([self._launched.connection], max(0.0, min(left_s, _LOOK_EVERY_S)))
             ended = self._launched.receive()
             self._take_log()
             if ended is not None and not self._is_over:

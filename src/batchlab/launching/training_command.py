@@ -9,8 +9,8 @@ from pathlib import Path
 
 from batchlab.errors import UsageError
 from batchlab.launching.command_template import CommandTemplate
-from batchlab.launching.metric_direction import direction_of
 from batchlab.launching.config_template import filled_config
+from batchlab.launching.metric_direction import direction_of
 from batchlab.launching.placeholders import Value, placeholders_in
 from batchlab.records.quantities import Better
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from batchlab.launching.command_end import CommandEnd
@@ -17,7 +18,7 @@ from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status, Trial
 
-# Enough for an interval that holds the median 95 times in 100, and as long as clocks take to settle.
+# Enough for an interval that holds the median 95 times in 100, and for clocks to settle.
 _STRETCHES = 12
 _TIMED_S = 2.0
 _LISTEN_S = 0.25
@@ -98,22 +99,24 @@ class _Seen:
         return self._moments[-1].at_s - self._moments[0].at_s >= _TIMED_S
 
 
-def _point(
-    trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
-) -> ProfilePoint:
+def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool) -> ProfilePoint:
     peak = None if end.peak is None else end.peak.bytes
-    sizes = {"batch_size": trial.batch_size, "micro_batch_size": trial.micro_batch_size}
-    if end.status not in (Status.OK, Status.KILLED) or (
-        end.status is Status.KILLED and not end.was_asked
-    ):
-        return ProfilePoint(**sizes, status=end.status, reason=end.reason, peak_bytes=peak)
+    point = ProfilePoint(
+        batch_size=trial.batch_size,
+        micro_batch_size=trial.micro_batch_size,
+        status=end.status,
+        reason=end.reason,
+        peak_bytes=peak,
+    )
+    if not (end.was_asked or end.status is Status.OK):
+        return point
     if not found.is_enough:
         reason = Reason.of("steps_seen_too_seldom", n=len(found.step_s))
-        status = Status.TIMEOUT if is_late else Status.ERROR
-        return ProfilePoint(**sizes, status=status, reason=reason, peak_bytes=peak)
-    return ProfilePoint(
-        **sizes,
+        return replace(point, status=Status.TIMEOUT if is_late else Status.ERROR, reason=reason)
+    return replace(
+        point,
         status=Status.OK,
+        reason=None,
         timing=StepTiming(
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,
@@ -125,5 +128,4 @@ def _point(
             block_steps=1,
             peak_bytes=peak,
         ),
-        peak_bytes=peak,
     )

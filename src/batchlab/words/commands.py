@@ -33,5 +33,17 @@ MESSAGES: dict[str, Message] = {
     "supervisor_killed": N_(
         "the small process that watches over the command was killed; batchlab ended the command"
     ),
+    # Its progress.
+    "command_ended_itself": N_(
+        "the script ended by itself at step {step} of the {asked} that were asked for"
+    ),
+    "metric_never_seen": N_("it ended well, and {metric} was never told"),
+    "metric_not_finite": N_(
+        "{metric} is no finite number at step {step}; try a smaller learning rate"
+    ),
+    "steps_seen_too_seldom": N_(
+        "its progress was told {n} times after its first steps, too seldom for a step time; tell "
+        "it more often, as with batchlab.log(step=...)"
+    ),
     "same_failure_again": N_("{n} runs failed in the same way: {why}"),
 }
