@@ -60,3 +60,7 @@ class ProfileError(BatchlabError):
 
 class FitError(BatchlabError):
     """Points that a law cannot be fitted to: too few, not finite, not positive."""
+
+
+class ProgressError(BatchlabError):
+    """A training's progress that can't be read: no metric, or a counter that goes backward."""

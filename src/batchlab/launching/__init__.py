@@ -1,0 +1,1 @@
+"""Anybody's training command: its arguments, its life, its output, its progress."""
