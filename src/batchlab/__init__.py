@@ -1,7 +1,8 @@
 """batchlab: which batch size should I use, answered with measurements.
 
 The names below are the public surface; each is loaded when it is first used, so that
-`import batchlab` loads neither torch nor a plotting library.
+`import batchlab` loads neither torch nor a plotting library. `log`, which a training calls at each
+step, needs nothing and is there at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from batchlab.progress_log import log
 from batchlab.records.shown import show_with
 from batchlab.version import __version__
 
@@ -63,6 +65,7 @@ __all__ = [
     "advise",
     "check",
     "fit",
+    "log",
     "noise",
     "profile",
     "save_weights",

@@ -171,12 +171,8 @@ class CommandCheck:
                 f"{metric}=...) into the script, or give a --pattern that finds it"
             )
         when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
-        buffered = (
-            "; if it prints them later, give a larger --budget" if look.is_cut else ""
-        )
-        raise WorkloadError(
-            f"metric {metric!r} was not seen {when}: {seen}; {todo}{buffered}"
-        )
+        buffered = "; if it prints them later, give a larger --budget" if look.is_cut else ""
+        raise WorkloadError(f"metric {metric!r} was not seen {when}: {seen}; {todo}{buffered}")
 
     # ---- proof
 
@@ -221,9 +217,7 @@ class CommandCheck:
             f"Have the script use the batch size that it is given",
         )
 
-    def _compared(
-        self, what: str, changed: dict[str, Value], first: FirstLook
-    ) -> FirstLook | None:
+    def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:
         """Another beginning as long as the first; None: there is no time for one, or it failed."""
         left_s = self._limit_s - self._spent_s
         if left_s < first.took_s:

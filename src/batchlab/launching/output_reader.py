@@ -1,0 +1,101 @@
+"""OutputReader: a training's output as it arrives, and the readings in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchlab.launching.line_cutter import LineCutter, plain_text
+from batchlab.launching.line_pattern import LinePattern
+from batchlab.launching.reading import Reading
+from batchlab.launching.shape import Shape
+from batchlab.launching.shape_rows import chosen_shapes, shape_rows
+
+
+class OutputReader:
+    """Reads one run. It takes any bytes, in pieces of any length, in bounded memory."""
+
+    def __init__(
+        self,
+        shapes: Sequence[str] | None = None,
+        pattern: str | None = None,
+        *,
+        metric: str | None = None,
+    ) -> None:
+        """A reader at the beginning of a run.
+
+        Args:
+            shapes: names of the shapes to recognize, of `shape_rows`; None: all.
+            pattern: a regular expression with named groups that is tried first on each line.
+            metric: the metric asked for, which plain lines may call by a name of its own.
+
+        Raises:
+            UsageError: an unknown shape, or a pattern that can't be used.
+        """
+        rows = shape_rows() if shapes is None else chosen_shapes(shapes)
+        self._pattern = None if pattern is None else LinePattern(pattern)
+        self._metric = None if metric is None else metric.lower()
+        self._readers = [(row, row.reader()) for row in rows.values()]
+        metric_needle = () if metric is None else (metric.lower().encode(),)
+        needles = {needle for row in rows.values() for needle in row.needles}
+        self._needles = (*needles, *metric_needle)
+        self._cutters: dict[str, LineCutter] = {}
+
+    def feed(self, data: bytes, at_s: float, *, stream: str = "output") -> list[Reading]:
+        """The readings that `data` completes.
+
+        Args:
+            data: what came next.
+            at_s: when it came, by `time.monotonic`.
+            stream: where it came from; the lines of two streams do not run into one another.
+        """
+        cutter = self._cutters.setdefault(stream, LineCutter())
+        return self._read(cutter.lines(data, at_s), data)
+
+    def finish(self) -> list[Reading]:
+        """The last readings of a run that has ended."""
+        readings: list[Reading] = []
+        for cutter in self._cutters.values():
+            readings += self._read(cutter.finish())
+        for _, reader in self._readers:
+            readings += reader.finish()
+        return readings
+
+    def _read(self, lines: list[tuple[bytes, float]], data: bytes | None = None) -> list[Reading]:
+        readings: list[Reading] = []
+        for line, at_s in self._promising(lines, data):
+            readings += self._read_line(line, at_s)
+        return readings
+
+    def _promising(
+        self, lines: list[tuple[bytes, float]], data: bytes | None
+    ) -> list[tuple[bytes, float]]:
+        """The lines that may hold something: most output is no progress, and passes fast."""
+        if self._pattern is not None or data is None or len(lines) < 2:
+            return lines
+        lower = data.lower()
+        present = [needle for needle in self._needles if needle in lower]
+        # The first line may have begun before these bytes.
+        return lines if present else lines[:1]
+
+    def _read_line(self, line: bytes, at_s: float) -> list[Reading]:
+        lower = line.lower()
+        present = [needle for needle in self._needles if needle in lower]
+        if not present and self._pattern is None:
+            return []
+        text = plain_text(line)
+        if self._pattern is not None and (reading := self._pattern.read(text, at_s)) is not None:
+            return [reading]
+        for row, reader in self._readers:
+            if self._may_take(row, present, text):
+                found = reader.read(text, at_s)
+                if found is not None:
+                    return found
+        return []
+
+    def _may_take(self, row: Shape, present: list[bytes], text: str) -> bool:
+        if row.likely is None:
+            return any(needle in row.needles for needle in present)
+        lower = text.lower()
+        return (self._metric is not None and self._metric in lower) or bool(
+            row.likely.search(lower)
+        )

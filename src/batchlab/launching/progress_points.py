@@ -1,0 +1,143 @@
+"""ProgressPoints: readings as values of one metric by samples, which batch sizes share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from batchlab.errors import ProgressError
+from batchlab.launching.metric_name import MetricName
+from batchlab.launching.reading import Reading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricPoint:
+    """One value of the metric along a run.
+
+    Attributes:
+        at_s: when it was printed, by the system's monotonic clock, in seconds.
+        samples: training examples seen until then.
+        step: optimizer updates until then, as far as samples tell, rounded up.
+        value: not always finite.
+    """
+
+    at_s: float
+    samples: int
+    step: int
+    value: float
+
+
+class ProgressPoints:
+    """The points of one run, as its readings come.
+
+    Samples are those that were printed; else steps × batch size; else epochs × training examples,
+    with the steps since the last epoch. Steps of different batch sizes are never compared.
+
+    Attributes:
+        metric: the metric, with the name that is read.
+        points: so far, by rising samples.
+        contradictions: texts about values that were printed twice for one step and differ.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        *,
+        batch_size: int,
+        counted_batch_size: int | None = None,
+        n_train: int | None = None,
+    ) -> None:
+        """No points yet.
+
+        Args:
+            metric: the name that the user gave.
+            batch_size: examples per optimizer update.
+            counted_batch_size: examples per printed step, where the shape counts micro-batches;
+                None: the batch size.
+            n_train: training examples in an epoch; None: not known.
+        """
+        self.metric = MetricName(metric)
+        self.points: list[MetricPoint] = []
+        self.contradictions: list[str] = []
+        self._batch_size = batch_size
+        self._counted = counted_batch_size or batch_size
+        self._n_train = n_train
+        self._last: dict[str, Reading] = {}
+        self._at_metric: Reading | None = None
+
+    def add(self, reading: Reading) -> MetricPoint | None:
+        """The point of this reading; None: it has no value of the metric.
+
+        A second value at the same samples takes the place of the first.
+
+        Raises:
+            ProgressError: the counter went backward, there is none, or samples can't be told.
+        """
+        value = self.metric.value_in(reading)
+        place = self._place_of(reading)
+        if value is None:
+            return None
+        if place is None:
+            raise ProgressError(
+                f"metric {self.metric.printed!r} was printed before any step, epoch or count of "
+                f"samples; print one of these beside it"
+            )
+        self._check_forward(place)
+        point = self._point(reading, place, value)
+        if self.points and self.points[-1].samples == point.samples:
+            self._note_twice(self.points.pop(), point, place)
+        self.points.append(point)
+        return point
+
+    def samples_at(self, reading: Reading) -> int | None:
+        """Training examples seen at this reading; None: its counters don't tell."""
+        if reading.samples is not None:
+            return reading.samples
+        if reading.step is not None:
+            return reading.step * self._counted
+        if reading.epoch is None or self._n_train is None:
+            return None
+        since = (reading.epoch_step or 0) * self._counted
+        return round(reading.epoch * self._n_train) + since
+
+    def _place_of(self, reading: Reading) -> Reading | None:
+        """The reading that says where this one is: itself, or the last one that said so."""
+        if reading.has_position:
+            self._last[reading.shape] = reading
+            return reading
+        own = self._last.get(reading.shape)
+        return own or max(self._last.values(), key=lambda each: each.at_s, default=None)
+
+    def _point(self, reading: Reading, place: Reading, value: float) -> MetricPoint:
+        samples = self.samples_at(place)
+        if samples is None:
+            raise ProgressError(
+                "progress is printed in epochs alone, and the number of training examples is not "
+                "known: give it, as in --examples 50000, or print samples or steps"
+            )
+        step = math.ceil(samples / self._batch_size)
+        return MetricPoint(at_s=reading.at_s, samples=samples, step=step, value=value)
+
+    def _check_forward(self, place: Reading) -> None:
+        before, self._at_metric = self._at_metric, place
+        if before is None:
+            return
+        for name in ("samples", "step", "epoch"):
+            now, then = getattr(place, name), getattr(before, name)
+            if now is not None and then is not None:
+                if now < then:
+                    counter = "sample" if name == "samples" else name
+                    raise ProgressError(
+                        f"{counter} counter goes backward: {now:g} after {then:g}; it has to count "
+                        f"from the beginning of the training"
+                    )
+                return
+
+    def _note_twice(self, first: MetricPoint, second: MetricPoint, place: Reading) -> None:
+        if first.value == second.value or (math.isnan(first.value) and math.isnan(second.value)):
+            return
+        where = f"step {place.step}" if place.step is not None else f"sample {second.samples}"
+        self.contradictions.append(
+            f"{self.metric.printed} was printed twice at {where}, as {first.value:g} and "
+            f"{second.value:g}; the last one counts"
+        )

@@ -1,0 +1,127 @@
+"""words: plain lines such as `epoch 3 step 100 val_loss=0.41`, by the names beside the numbers."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from batchlab.launching.counter_names import spoken_kind
+from batchlab.launching.counters import Counters
+from batchlab.launching.plain_number import NUMBER, count_of, number_of
+from batchlab.launching.reading import Reading
+from batchlab.launching.shape import Shape
+
+_LONGEST_LINE = 2000
+_WORD = r"(?!(?:nan|NaN|inf)\b)[A-Za-z_][\w@./\-]*"
+# "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
+_PAIR = re.compile(
+    rf"(?<![\w@./\-])(?P<name>(?>{_WORD}(?: {_WORD}){{0,3}}))"
+    r"(?P<sign>\s*[:=]\s*|\s+|(?=\[))\[?\s*"
+    rf"(?P<number>{NUMBER})"
+    rf"(?:\s*(?:/|of)\s*(?P<total>{NUMBER}))?"
+    r"(?![A-Za-z_\d]|[:/,.]\d)"
+    r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
+)
+_COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
+_METRICS = (
+    *("loss", "acc", "err", "val", "test", "score", "auc", "f1", "bleu", "perplexity", "ppl"),
+    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "r2"),
+)
+# Most lines that hold one of these words have no number where it would have to be.
+_LIKELY = re.compile(
+    rf"(?:{'|'.join(_COUNTERS)})[\w/]*\W{{0,4}}\d"
+    rf"|(?:{'|'.join(_METRICS)})[\w@./\-]*(?:[ \w]*[:=]\s*|\s+)[-+.]?(?:\d|nan|inf)"
+)
+_LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._counters = Counters()
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        found = _Found(line[:_LONGEST_LINE])
+        if not found.values and found.step is None:
+            return None if found.epoch is None else self._begun(found.epoch)
+        samples = found.samples if found.values else None  # alone it is the size of a data set
+        position = self._counters.position(
+            step=found.step,
+            n_steps=found.n_steps,
+            epoch=found.epoch,
+            samples=samples,
+            part=found.part,
+        )
+        return [
+            Reading(
+                at_s=at_s,
+                shape="words",
+                step=position.step,
+                epoch=position.epoch,
+                epoch_step=position.epoch_step,
+                samples=position.samples,
+                epoch_length=position.epoch_length,
+                values=tuple(found.values.items()),
+            )
+        ]
+
+    def _begun(self, epoch: float) -> list[Reading]:
+        """A line with the number of an epoch and nothing else: it begins, for all that is known."""
+        if isinstance(epoch, int):
+            self._counters.begin_epoch(epoch)
+        return []
+
+    def finish(self) -> list[Reading]:
+        return []
+
+
+class _Found:
+    """The counters of one line and its other numbers by their names."""
+
+    def __init__(self, line: str) -> None:
+        self.step: int | None = None
+        self.n_steps: int | None = None
+        self.epoch: float | None = None
+        self.samples: int | None = None
+        self.part: tuple[int, int] | None = None
+        self.values: dict[str, float] = {}
+        for match in _PAIR.finditer(line):
+            self._take(match, _name(match["name"], match["sign"]))
+
+    def _take(self, match: re.Match[str], name: str) -> None:
+        if match["whole"] is not None and self.part is None and int(match["whole"]) > 0:
+            self.part = (int(match["part"]), int(match["whole"]))
+        kind, count = spoken_kind(name), count_of(match["number"])
+        if kind is None:
+            self._take_value(match, name)
+        elif kind == "epoch" and self.epoch is None:
+            is_number = count is not None and match["number"].isdigit()
+            self.epoch = count if is_number else number_of(match["number"])
+        elif kind == "step" and self.step is None:
+            self.step = count
+            self.n_steps = None if match["total"] is None else count_of(match["total"])
+        elif kind == "samples" and self.samples is None:
+            self.samples = count
+
+    def _take_value(self, match: re.Match[str], name: str) -> None:
+        """A value; `9000/10000` is 0.9."""
+        number, total = number_of(match["number"]), number_of(match["total"] or "1")
+        if number is not None and total:
+            self.values[name] = number / total
+
+
+@lru_cache(maxsize=1000)
+def _name(name: str, sign: str) -> str:
+    """The words before the number; before `=` only the last of them is the name."""
+    for level in _LOG_LEVELS:
+        name = name.removeprefix(level)
+    return name.split()[-1] if "=" in sign else name
+
+
+SHAPE = Shape(
+    place=7,
+    label="names and numbers in plain lines",
+    needles=tuple(word.encode() for word in (*_COUNTERS, *_METRICS)),
+    likely=_LIKELY,
+    counts="updates",
+    reader=_Lines,
+)

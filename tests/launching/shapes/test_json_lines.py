@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.reference.sampled_output import readings_of
+
+
+def test_a_counter_and_the_numbers_beside_it_are_read() -> None:
+    (found,) = readings_of(b'{"step": 100, "loss": 0.5, "name": "a", "done": false, "x": null}')
+
+    assert (found.shape, found.step, found.values) == ("json-lines", 100, (("loss", 0.5),))
+
+
+def test_numbers_inside_an_object_have_its_name_before_theirs() -> None:
+    (found,) = readings_of(b'{"epoch": 1, "validation": {"loss": 0.5, "top": {"k": 5}}}')
+
+    assert found.values == (("validation.loss", 0.5), ("validation.top.k", 5.0))
+
+
+def test_what_is_not_finite_is_kept() -> None:
+    (found,) = readings_of(b'{"samples": 640, "loss": NaN, "best": Infinity}')
+
+    assert found.samples == 640
+    assert repr(dict(found.values)) == repr({"loss": math.nan, "best": math.inf})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"steps": 1000, "lr": 0.1}',
+        '{"loss": 0.5}',
+        '{"step": 3}',
+        '["step", 3]',
+        '{"step": true, "loss": 1}',
+    ],
+)
+def test_an_object_without_a_counter_or_a_number_is_no_progress(line: str) -> None:
+    assert [each for each in readings_of(line.encode()) if each.shape == "json-lines"] == []
+
+
+def test_a_whole_epoch_is_a_number_and_a_fraction_the_passes_done() -> None:
+    output = b'{"epoch": 0, "loss": 1}\n{"epoch": 1, "loss": 1}\n'
+
+    assert [each.epoch for each in readings_of(output)] == [1, 2]
+    assert readings_of(b'{"epoch": 0.25, "loss": 1}')[0].epoch == 0.25

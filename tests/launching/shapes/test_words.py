@@ -1,0 +1,81 @@
+"""Plain lines of real scripts, each as it was printed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.reference.sampled_output import readings_of, sample
+
+
+def places_of(name: str, metric: str) -> list[tuple[int | None, float | None, float]]:
+    return [
+        (reading.step, reading.epoch, dict(reading.values)[metric])
+        for reading in readings_of(sample(name))
+        if metric in dict(reading.values)
+    ]
+
+
+def test_the_mnist_example_of_pytorch_tests_at_the_end_of_its_epochs() -> None:
+    assert places_of("pytorch_mnist.txt", "Accuracy") == [(None, 1, 0.9842), (None, 2, 0.9881)]
+    assert places_of("pytorch_mnist.txt", "Loss")[-1] == (None, 1.992, 0.009012)
+
+
+def test_the_quickstart_of_pytorch_names_the_epoch_above_its_lines() -> None:
+    assert places_of("pytorch_quickstart.txt", "Avg loss") == [
+        (None, 1, 2.150834),
+        (None, 2, 1.884371),
+    ]
+    assert places_of("pytorch_quickstart.txt", "loss")[1] == (None, 6464 / 60000, 2.294637)
+
+
+def test_names_of_two_words_and_no_colon_are_read() -> None:
+    assert places_of("nanogpt.txt", "val loss") == [(0, None, 4.2823), (250, None, 2.0655)]
+
+
+def test_the_references_of_torchvision_count_batches_within_an_epoch() -> None:
+    assert places_of("torchvision.txt", "Acc@1") == [(None, 1, 23.402)]
+    assert [place[1] for place in places_of("torchvision.txt", "lr")] == [0, 625 / 1251, 1]
+
+
+def test_steps_that_start_again_each_epoch_are_counted_on() -> None:
+    assert [step for step, _, _ in places_of("yunjey.txt", "Loss")] == [100, 600, 700, 1200]
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("epoch 3 step 100 val_loss=0.41", {"val_loss": 0.41}),
+        ("Step: 100, loss: 0.5", {"loss": 0.5}),
+        ("step 1 | loss 1.2e-3 | lr 3e-4 | 12.5ms", {"loss": 1.2e-3, "lr": 3e-4}),
+        ("step 1 loss: nan, acc=-inf", {"loss": math.nan, "acc": -math.inf}),
+        ("2026-01-01 10:00:00,123 INFO step=100 loss=0.5", {"loss": 0.5}),
+        ("INFO:train:step=100 loss=.5", {"loss": 0.5}),
+        ("step 7: tokens seen: 16,384, loss: 0.5.", {"tokens seen": 16384.0, "loss": 0.5}),
+        ("step 7 elapsed: 0:10:31 loss: 0.5", {"loss": 0.5}),
+    ],
+)
+def test_values_are_read_by_the_names_before_them(line: str, values: dict[str, float]) -> None:
+    (found,) = readings_of(line.encode())
+
+    assert repr(dict(found.values)) == repr(values)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Using 4 workers on host gpu-17",
+        "number of training examples: many",
+        "loss is going down",
+        "val_loss=0,41",  # a comma for a point would be read as 0
+        "Epochs: 10",
+        "samples: 60000",
+    ],
+)
+def test_a_line_that_measures_nothing_is_no_progress(line: str) -> None:
+    assert [each for each in readings_of(line.encode()) if each.has_position] == []
+
+
+def test_the_number_of_steps_to_come_is_no_counter() -> None:
+    for reading in readings_of(b"max steps: 1000, loss weight: 2\ntotal steps = 500 loss 3\n"):
+        assert not reading.has_position

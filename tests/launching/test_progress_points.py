@@ -1,0 +1,138 @@
+"""Readings as points by samples, which batch sizes share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from batchlab.errors import ProgressError
+from batchlab.launching.progress_points import ProgressPoints
+from batchlab.launching.reading import Reading
+
+
+def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Reading:
+    counters = {
+        name: fields.pop(name)
+        for name in ("step", "epoch", "epoch_step", "samples")
+        if name in fields
+    }
+    return Reading(at_s=at_s, shape=shape, values=tuple(fields.items()), **counters)
+
+
+def points_of(*readings: Reading, metric: str = "val_loss", **options: Any) -> list[Any]:
+    points = ProgressPoints(metric, **{"batch_size": 32, "n_train": 1000, **options})
+    for each in readings:
+        points.add(each)
+    return [(point.samples, point.step, point.value) for point in points.points]
+
+
+@pytest.mark.parametrize(
+    ("counters", "samples", "step"),
+    [
+        ({"samples": 640}, 640, 20),
+        ({"samples": 641}, 641, 21),
+        ({"step": 10}, 320, 10),
+        ({"step": 10, "epoch": 0.4, "samples": 300}, 300, 10),
+        ({"step": 10, "epoch": 0.4}, 320, 10),
+        ({"epoch": 1.5}, 1500, 47),
+        ({"epoch": 2, "epoch_step": 10}, 2320, 73),
+    ],
+)
+def test_samples_come_from_the_surest_counter(
+    counters: dict[str, Any], samples: int, step: int
+) -> None:
+    assert points_of(reading(**counters, val_loss=0.5)) == [(samples, step, 0.5)]
+
+
+def test_printed_steps_may_be_micro_batches() -> None:
+    assert points_of(reading(step=10, val_loss=0.5), counted_batch_size=8) == [(80, 3, 0.5)]
+
+
+def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> None:
+    found = points_of(
+        reading(step=5),
+        reading(shape="tqdm", step=900),
+        reading(val_loss=0.5),
+        reading(shape="json-lines", step=6, val_loss=0.25),
+    )
+
+    assert found == [(160, 5, 0.5), (192, 6, 0.25)]
+
+
+def test_a_line_without_a_counter_takes_that_of_another_shape_if_its_own_has_none() -> None:
+    assert points_of(reading(shape="tqdm", step=9), reading(val_loss=0.5)) == [(288, 9, 0.5)]
+
+
+def test_the_same_value_twice_is_one_point() -> None:
+    points = ProgressPoints("val_loss", batch_size=32)
+    for step, value in ((1, math.nan), (1, math.nan), (2, 0.5), (2, 0.5)):
+        points.add(reading(step=step, val_loss=value))
+
+    assert [point.step for point in points.points] == [1, 2]
+    assert points.contradictions == []
+
+
+def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
+    points = ProgressPoints("val_loss", batch_size=32)
+    points.add(reading(step=2, val_loss=0.5))
+    points.add(reading(step=2, val_loss=0.25))
+
+    assert [point.value for point in points.points] == [0.25]
+    assert points.contradictions == [
+        "val_loss was printed twice at step 2, as 0.5 and 0.25; the last one counts"
+    ]
+
+
+def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
+    with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
+        points_of(reading(step=1200, val_loss=0.5), reading(step=500, val_loss=0.4))
+
+
+def test_positions_without_the_metric_may_come_from_elsewhere_and_go_backward() -> None:
+    found = points_of(reading(step=1000), reading(step=1, val_loss=0.5), reading(step=2))
+
+    assert found == [(32, 1, 0.5)]
+
+
+def test_a_metric_before_any_counter_is_an_error() -> None:
+    with pytest.raises(ProgressError, match="before any step, epoch or count of samples"):
+        points_of(reading(val_loss=0.5))
+
+
+def test_epochs_alone_need_the_number_of_examples() -> None:
+    with pytest.raises(ProgressError, match="--examples 50000"):
+        points_of(reading(epoch=1, val_loss=0.5), n_train=None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "printed"),
+    [
+        ("val_loss", "eval_loss"),
+        ("val_loss", "val loss"),
+        ("val_loss", "validation.loss"),
+        ("val_loss", "val/loss"),
+        ("loss", "eval_loss"),
+        ("accuracy", "val_acc"),
+        ("accuracy", "Accuracy"),
+        ("eval_loss", "val_loss"),
+    ],
+)
+def test_a_metric_is_found_under_its_other_names(asked: str, printed: str) -> None:
+    assert points_of(reading(step=1, **{printed: 0.5}), metric=asked) == [(32, 1, 0.5)]
+
+
+@pytest.mark.parametrize("printed", ["train_loss", "test_loss", "val_loss_2", "los"])
+def test_another_metric_is_not_taken_for_it(printed: str) -> None:
+    assert points_of(reading(step=1, **{printed: 0.5}), metric="val_loss") == []
+
+
+def test_the_name_to_the_letter_goes_before_all_others() -> None:
+    assert points_of(reading(step=1, loss=1.0, eval_loss=0.5), metric="loss") == [(32, 1, 1.0)]
+    assert points_of(reading(step=1, eval_loss=0.5, loss=1.0), metric="loss") == [(32, 1, 1.0)]
+
+
+def test_two_names_that_may_be_meant_are_told() -> None:
+    with pytest.raises(ProgressError, match=r"'loss' may be 'eval_loss' or 'val_loss'.*--metric"):
+        points_of(reading(step=1, eval_loss=1.0, val_loss=0.5), metric="loss")

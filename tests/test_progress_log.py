@@ -1,0 +1,232 @@
+"""`batchlab.log` in a training: nothing outside a study, never an error inside one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchlab import progress_log
+from batchlab.progress_log import LOG_PATH_VARIABLE, ProgressLog
+
+
+def run(code: str, log: Path | None, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != LOG_PATH_VARIABLE}
+    if log is not None:
+        environment[LOG_PATH_VARIABLE] = str(log)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, **options
+    )
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "progress.jsonl"
+
+
+def test_outside_a_study_nothing_heavy_is_loaded_and_nothing_happens() -> None:
+    heavy = ("torch", "numpy", "msgspec", "json", "subprocess", "socket", "asyncio")
+    code = (
+        "import sys; before = set(sys.modules); import batchlab\n"
+        "batchlab.log(step=1, val_loss=0.5); batchlab.log(step='x', epoch=object(), bad='text')\n"
+        f"print([name for name in {heavy} if name in set(sys.modules) - before])"
+    )
+
+    done = run(code, None)
+
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+
+
+def test_inside_a_study_nothing_heavy_is_loaded_either(log: Path) -> None:
+    heavy = ("torch", "numpy", "msgspec", "subprocess", "socket")
+    code = (
+        "import sys, batchlab; batchlab.log(step=1, val_loss=0.5)\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+
+    assert run(code, log, check=True).stdout == "[]\n"
+    assert lines_of(log)[0]["values"] == {"val_loss": 0.5}
+
+
+def test_outside_a_study_a_call_costs_less_than_a_microsecond() -> None:
+    code = (
+        "import timeit, batchlab\n"
+        "call = lambda: batchlab.log(step=1, val_loss=0.5)\n"
+        "print(min(timeit.repeat(call, number=10000, repeat=20)) / 10000)"
+    )
+
+    assert float(run(code, None, check=True).stdout) < 1e-6
+
+
+def test_a_line_says_when_how_far_and_what(log: Path) -> None:
+    before_s = time.monotonic()
+    run("import batchlab; batchlab.log(step=100, epoch=1.5, samples=6400, val_loss=0.25)", log)
+
+    (line,) = lines_of(log)
+    assert before_s < line.pop("at_s") < time.monotonic()  # one clock for the whole system
+    assert line == {
+        "batchlab_log": 1,
+        "step": 100,
+        "epoch": 1.5,
+        "samples": 6400,
+        "values": {"val_loss": 0.25},
+    }
+
+
+def test_numbers_of_any_kind_are_taken_by_their_float(log: Path) -> None:
+    import numpy as np
+    import torch
+
+    written = ProgressLog(str(log))
+
+    written.write(
+        step=torch.tensor(3),
+        values={
+            "a": torch.tensor(0.5, requires_grad=True),
+            "b": np.float32(0.25),
+            "c": np.int64(2),
+            "d": True,
+        },
+    )
+
+    (line,) = lines_of(log)
+    assert (line["step"], line["values"]) == (3, {"a": 0.5, "b": 0.25, "c": 2.0, "d": 1.0})
+
+
+def test_what_is_not_finite_is_kept_as_such(log: Path) -> None:
+    ProgressLog(str(log)).write(step=1, values={"a": math.nan, "b": math.inf, "c": -math.inf})
+
+    (line,) = lines_of(log)
+    assert line["values"] == {"a": "nan", "b": "inf", "c": "-inf"}
+
+
+@pytest.mark.parametrize(
+    ("counters", "values", "told"),
+    [
+        ({"step": 1}, {"loss": "good"}, "loss='good'"),
+        ({"step": "one"}, {"loss": 1.0}, "step='one'"),
+        ({"step": 1.5}, {}, "step=1.5"),
+        ({"step": -1}, {}, "step=-1"),
+        ({"samples": math.nan}, {}, "samples=nan"),
+        ({}, {"loss": [1, 2]}, "loss=[1, 2]"),
+    ],
+)
+def test_what_is_no_number_is_told_and_the_rest_is_kept(
+    log: Path, counters: dict[str, Any], values: dict[str, Any], told: str
+) -> None:
+    ProgressLog(str(log)).write(epoch=2, values={"right": 0.5, **values}, **counters)
+
+    (line,) = lines_of(log)
+    assert line["not_understood"] == [told]
+    assert line["epoch"] == 2
+    assert line["values"]["right"] == 0.5
+
+
+def test_a_value_that_breaks_when_it_is_looked_at_breaks_nothing(log: Path) -> None:
+    class Broken:
+        def __float__(self) -> float:
+            raise RuntimeError("device-side assert triggered")
+
+        def __repr__(self) -> str:
+            raise RuntimeError("device-side assert triggered")
+
+    ProgressLog(str(log)).write(step=1, values={"loss": Broken()})
+
+    assert lines_of(log)[0]["not_understood"] == ["loss=Broken"]
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "/no/such/folder/log", "/"])
+def test_a_full_disk_or_a_missing_folder_never_reaches_the_training(path: str) -> None:
+    done = run("import batchlab; batchlab.log(step=1, loss=1.0); print('goes on')", Path(path))
+
+    assert (done.stdout, done.stderr) == ("goes on\n", "")
+
+
+def test_a_pipe_whose_reader_is_gone_never_stops_the_training(log: Path) -> None:
+    os.mkfifo(log)
+    code = (
+        "import batchlab, os, threading\n"
+        "batchlab.log(step=1, loss=1.0)\n"
+        f"reader = os.open({str(log)!r}, os.O_RDONLY | os.O_NONBLOCK)\n"
+        "batchlab.log(step=2, loss=1.0)\n"
+        "print(len(os.read(reader, 1000)) > 0)\n"
+        "os.close(reader)\n"
+        "for step in range(5): batchlab.log(step=step, loss=1.0)\n"
+        "print('goes on')"
+    )
+
+    done = run(code, log, timeout=20)
+
+    assert (done.stdout, done.stderr) == ("True\ngoes on\n", "")
+
+
+def test_a_torn_line_does_not_take_the_next_one_with_it(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ProgressLog(str(log))
+    write = os.write
+    monkeypatch.setattr(progress_log.os, "write", lambda file, line: write(file, line[:10]))
+    written.write(step=1, values={})
+    monkeypatch.undo()
+
+    written.write(step=2, values={})
+
+    assert json.loads(log.read_text().splitlines()[-1])["step"] == 2
+
+
+def test_a_script_that_closes_its_descriptors_gets_no_line_into_its_own_files(
+    log: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.txt"
+    code = (
+        "import batchlab, os\n"
+        "batchlab.log(step=1, loss=1.0)\n"
+        "os.closerange(3, 100)\n"
+        f"files = [open({str(own)!r}, 'a') for _ in range(8)]\n"
+        "batchlab.log(step=2, loss=1.0)"
+    )
+
+    run(code, log, check=True)
+
+    assert own.read_text() == ""
+    assert [line["step"] for line in lines_of(log)] == [1, 2]
+
+
+def test_children_of_the_script_log_into_the_same_file_line_by_line(log: Path) -> None:
+    code = (
+        "import batchlab, os\n"
+        "batchlab.log(step=0, loss=1.0)\n"
+        "children = []\n"
+        "for child in range(4):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        for step in range(200): batchlab.log(step=step, loss=0.5, child=child)\n"
+        "        os._exit(0)\n"
+        "    children.append(pid)\n"
+        "for pid in children: os.waitpid(pid, 0)"
+    )
+
+    run(code, log, check=True)
+
+    assert len(lines_of(log)) == 801
+
+
+def test_the_reader_may_cut_the_file_to_nothing(log: Path) -> None:
+    written = ProgressLog(str(log))
+    written.write(step=1, values={"loss": 1.0})
+    os.truncate(log, 0)
+
+    written.write(step=2, values={"loss": 1.0})
+
+    assert [line["step"] for line in lines_of(log)] == [2]
