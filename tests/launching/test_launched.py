@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import stat
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
@@ -70,9 +71,7 @@ def test_a_command_has_a_session_and_a_group_of_its_own_and_nothing_to_read(
 
 
 def test_python_writes_at_once(start: Callable) -> None:
-    started = start(
-        (os.sys.executable, "-S", "-c", "import time; print('early'); time.sleep(600)")  # type: ignore[attr-defined]
-    )
+    started = start((sys.executable, "-S", "-c", "import time; print('early'); time.sleep(600)"))
 
     started.receive_until("early\n")
 
@@ -185,10 +184,10 @@ def test_a_command_that_closes_its_output_goes_on(start: Callable, tmp_path: Pat
 
 
 def test_processes_that_fork_faster_than_one_can_look_are_all_ended(start: Callable) -> None:
-    # Each forks the next in a new session and ends; sixty of these chains at once.
+    # Each forks the next in a new session and ends; twenty of these chains at once.
     started = start(
         IGNORES_SIGTERM + "import os, time\n"
-        "for _ in range(60):\n"
+        "for _ in range(20):\n"
         "    if os.fork() == 0:\n"
         "        while True:\n"
         "            if os.fork(): os._exit(0)\n"
@@ -212,6 +211,19 @@ def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(start: C
 
     assert end.status == Status.KILLED
     assert "was killed; batchlab ended the command" in why(end)
+    assert living(started.launched.marker) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a promise of Linux")
+def test_the_kernel_ends_a_command_whose_supervisor_was_killed(start: Callable) -> None:
+    started = start(SLEEPS)
+    started.receive_until("here")
+
+    os.kill(started.launched._supervisor.pid, signal.SIGKILL)
+
+    until_s = time.monotonic() + 30
+    while living(started.launched.marker) and time.monotonic() < until_s:
+        time.sleep(0.01)
     assert living(started.launched.marker) == ()
 
 

@@ -6,6 +6,7 @@ import gzip
 import logging
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 EACH_END_BYTES = 2 << 20
@@ -85,13 +86,13 @@ class KeptOutput:
             return
         self._guarded(lambda: file.write(piece))
         now_s = time.monotonic()
-        if now_s >= self._flushed_s + _FLUSH_S:
+        if self._file is not None and now_s >= self._flushed_s + _FLUSH_S:
             self._flushed_s = now_s
             self._guarded(file.flush)
 
-    def _guarded(self, write: object) -> None:
+    def _guarded(self, write: Callable[[], object]) -> None:
         try:
-            write()  # type: ignore[operator]
+            write()
         except OSError as error:
             self._file = None
             _log.warning("%s: the output is no longer kept (%s)", self.path, error.strerror)

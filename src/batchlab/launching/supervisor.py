@@ -24,6 +24,10 @@ import sys
 import time
 from collections import deque
 
+TYPE_CHECKING = False  # `typing` takes longer to load than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FRAME = struct.Struct("<cdI")
 """Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
 ENDED = struct.Struct("<iiiiddq")
@@ -342,9 +346,9 @@ def _offer_to_the_kernel() -> None:
         pass
 
 
-def _send_signal(send: object, target: int, number: int) -> None:
+def _send_signal(send: Callable[[int, int], None], target: int, number: int) -> None:
     try:
-        send(target, number)  # type: ignore[operator]
+        send(target, number)
     except (ProcessLookupError, PermissionError):
         pass  # it has ended meanwhile, or belongs to somebody else
 
@@ -363,14 +367,14 @@ def _large_pipe() -> tuple[int, int]:
     return ends
 
 
-def _wakeup_pipe(on_signal: object) -> int:
+def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
     """A reading end that becomes ready when a child ends, or somebody wants this process to end."""
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)  # type: ignore[arg-type]
+        signal.signal(number, on_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return woken
 

@@ -1,0 +1,97 @@
+"""Outputs of every kind, through a real command."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.reference.large_output import assert_a_large_output_is_kept_small
+
+from batchlab.records.trial import Status
+
+
+def kept(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        return file.read()
+
+
+def test_a_hundred_megabytes_keep_a_few(tmp_path: Path) -> None:
+    # A gigabyte in tests/nightly.
+    assert_a_large_output_is_kept_small(tmp_path, n_bytes=100_000_000)
+
+
+def test_a_line_without_an_end_takes_no_memory(start: Callable) -> None:
+    pieces = 0
+
+    def count(piece: bytes, at_s: float) -> None:
+        nonlocal pieces
+        pieces += len(piece)
+
+    started = start("import os\nfor _ in range(300): os.write(1, b'x' * 100_000)")
+    started.launched._on_output = count
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    end = started.launched.wait(30)
+
+    assert pieces == 30_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kibibytes
+    assert end.last_lines == ("x" * 399 + "…",)
+
+
+def test_bytes_that_are_no_text_come_through_and_are_kept(start: Callable) -> None:
+    started = start("import os\nfor _ in range(40): os.write(1, bytes(range(256)))")
+
+    end = started.launched.wait(30)
+
+    assert b"".join(piece for piece, _ in started.pieces) == bytes(range(256)) * 40
+    assert kept(end.output) == bytes(range(256)) * 40
+
+
+def test_a_command_that_only_writes_to_stderr_is_heard(start: Callable) -> None:
+    started = start("import sys; print('loss 1.0', file=sys.stderr); sys.exit(1)")
+
+    end = started.launched.wait(30)
+
+    assert started.text == "loss 1.0\n"
+    assert end.last_lines == ("loss 1.0",)
+
+
+def test_what_a_program_holds_back_until_its_end_comes_then(start: Callable) -> None:
+    # With -I Python does not heed PYTHONUNBUFFERED, like any program written in C.
+    started = start("import time\nfor i in range(9): print(i)\ntime.sleep(0.2)")
+
+    end = started.launched.wait(30)
+
+    assert started.text == "".join(f"{i}\n" for i in range(9))
+    assert {at_s > end.started_s + 0.2 for _, at_s in started.pieces} == {True}
+
+
+@pytest.mark.parametrize("n_lines", [2000])
+def test_a_chatty_command_wakes_batchlab_a_hundred_times_a_second_at_most(
+    n_lines: int, start: Callable
+) -> None:
+    started = start(
+        f"import os, time\nfor i in range({n_lines}): os.write(1, b'%d\\n' % i); time.sleep(1e-4)"
+    )
+
+    end = started.launched.wait(30)
+
+    assert started.text == "".join(f"{i}\n" for i in range(n_lines))
+    assert len(started.pieces) < 100 * end.duration_s + 3
+
+
+def test_a_flood_ends_when_it_is_asked_to(start: Callable) -> None:
+    started = start(("yes", "x" * 200), grace_s=20.0)
+    while len(started.pieces) < 5:
+        started.launched.wait(0.01)
+    asked_s = time.monotonic()
+
+    started.launched.end()
+
+    end = started.launched.wait(30)
+    assert (end.status, end.signal) == (Status.KILLED, "SIGTERM")
+    assert end.ended_s - asked_s < 10.0

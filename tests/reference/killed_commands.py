@@ -1,0 +1,129 @@
+"""Random kills of a command, of the batchlab that started it, or of both; and what is left then."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from batchlab.launching.process_tree import end_leftovers, living
+
+# Two workers, one of them in a session of its own, and a daemon that ignores SIGTERM.
+COMMAND = """
+import os, signal, time
+for i in range(3):
+    if os.fork() == 0:
+        if i: os.setsid()
+        if i == 2:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.fork(): os._exit(0)
+        time.sleep(600)
+while True:
+    print("step", flush=True)
+    time.sleep(0.01)
+"""
+BATCHLAB = f"""
+import os, sys
+from multiprocessing.connection import wait
+from pathlib import Path
+from batchlab.launching.launched import Launched
+
+study, folder = sys.argv[1], Path(sys.argv[2])
+started = [
+    Launched(
+        [sys.executable, "-I", "-S", "-c", {COMMAND!r}], cwd=folder, environment=os.environ,
+        folder=folder / name, marker=study + "/" + name, on_output=lambda *_: None, grace_s=0.05,
+    )
+    for name in ("a", "b")
+]
+running = {{one.connection: one for one in started}}
+asked = [0]  # its stdin: closed, it ends all
+print("ready", flush=True)
+while running:
+    for ready in wait([*running, *asked]):
+        if ready == 0:
+            asked.clear()
+            for one in running.values():
+                one.end()
+        elif running[ready].receive() is not None:
+            del running[ready]
+"""
+WITHIN_S = 30.0
+VICTIMS = ("trial", "batchlab", "both", "supervisor", "batchlab and supervisor")
+
+
+def assert_no_kill_leaves_a_process(folder: Path, *, seed: int, kills: int) -> None:
+    """Kill so many times at random moments and look each time.
+
+    Args:
+        folder: for what the commands write.
+        seed: of the victims and moments; printed, and in the message of a failure.
+        kills: how many.
+    """
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    for turn in range(kills):
+        # The first ones so that each kind is there in a short list of turns.
+        victim = VICTIMS[turn] if turn < len(VICTIMS) else draw.choice(VICTIMS)
+        study = f"killed-{os.getpid()}-{time.monotonic_ns()}"
+        place = f"seed {seed}, turn {turn}, {victim}"
+        (folder / study).mkdir()
+        _kill_once(folder / study, study, victim, draw, place)
+
+
+def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place: str) -> None:
+    batchlab = subprocess.Popen(
+        [sys.executable, "-c", BATCHLAB, study, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert batchlab.stdin is not None
+        assert batchlab.stdout is not None
+        if draw.random() < 0.7:
+            assert batchlab.stdout.readline() == b"ready\n", place
+            time.sleep(draw.uniform(0, 0.1))
+        else:
+            time.sleep(draw.uniform(0, 0.4))  # while it starts
+        there = living(study)
+        supervisors = [pid for pid in there if "supervisor.py" in _command_line(pid)]
+        others = [pid for pid in there if pid not in supervisors]
+        if victim in ("trial", "both") and others:
+            _kill(draw.choice(others))
+        if "supervisor" in victim and supervisors:
+            _kill(draw.choice(supervisors))
+        if victim in ("batchlab", "both", "batchlab and supervisor"):
+            batchlab.kill()
+        batchlab.stdin.close()
+        exit_code = batchlab.wait(WITHIN_S)
+        if victim in ("trial", "supervisor"):
+            assert exit_code == 0, place
+        if victim == "batchlab and supervisor":
+            end_leftovers(study, grace_s=0.05)
+        until_s = time.monotonic() + WITHIN_S
+        while (left := living(study)) and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert left == (), f"{place}: {[_command_line(pid) for pid in left]}"
+    finally:
+        batchlab.kill()
+        batchlab.wait()
+        batchlab.stdout.close()  # type: ignore[union-attr]
+        end_leftovers(study, grace_s=0.0)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:120]
+    except OSError:
+        return ""
