@@ -165,7 +165,7 @@ class AdviceSession:
             advice = _decided(question, engine, AdviceProgress(self._listener, journal))
         finally:
             engine.cancel()
-        worth = worth_in_trainings(self._asked, here, advice)
+        worth = worth_in_trainings(self._asked, here, advice, start_s=self._summary.start_s or 0.0)
         advice = replace(
             advice,
             budget_s=self._allowed_s,
@@ -262,6 +262,8 @@ class AdviceSession:
         share_s = _PROFILE_MOST_S
         if self._budget.seconds is not None:
             share_s = min(share_s, max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds))
+        # A script takes its time to start, for each batch size.
+        share_s += len(asked.batch_sizes) * (self._summary.start_s or 0.0)
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}

@@ -85,13 +85,16 @@ def training_s(asked: AdviceRequest, timed_s: float, *, batch_size: int) -> floa
     return trial.plan.steps_in(asked.epochs) * timed_s
 
 
-def worth_in_trainings(asked: AdviceRequest, here: Profile, advice: Advice) -> Reason | None:
+def worth_in_trainings(
+    asked: AdviceRequest, here: Profile, advice: Advice, *, start_s: float
+) -> Reason | None:
     """What answers with so many trainings were worth where the best is known.
 
     Args:
         asked: the question as it was asked.
         here: the profile of this machine.
         advice: as the advisor gave it: its budget is what runs have, profile and report aside.
+        start_s: seconds that each training takes before its first step.
 
     Returns:
         None: nothing is named, nothing like it was asked there, or how long a training takes was
@@ -110,4 +113,6 @@ def worth_in_trainings(asked: AdviceRequest, here: Profile, advice: Advice) -> R
         one_s = max(pilots) * here.about_step_s(size)
     # The record's answers had all of their budget for runs.
     for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
-    return worth_of(for_runs_s / one_s, is_recommended=advice.recommendation is not None)
+    return worth_of(
+        for_runs_s / (start_s + one_s), is_recommended=advice.recommendation is not None
+    )

@@ -10,6 +10,9 @@ from batchlab.records.trial import Status, TrialRecord
 ENDED_ITSELF = "command_ended_itself"
 """The reason of a training whose script ended before it was asked to."""
 
+LAST_TOLD = "metric_told_before_end"
+"""The note of a whole training that told its metric for the last time before its end."""
+
 
 def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
     """Whether a stored training is as long as asked, has met the target, or cannot be longer.
@@ -24,10 +27,17 @@ def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
         return True
     if record.status.may_go_on:
         return False
-    if not record.ended_well or record.steps >= length.last_step(record.trial):
+    last_step = length.last_step(record.trial)
+    if not record.ended_well or _trained_steps(record) >= last_step:
         return True
     crossing = None if length.until is None else record.crossing(length.until)
     return crossing is not None and crossing.held
+
+
+def _trained_steps(record: TrialRecord) -> int:
+    """Steps of a training that ended well, which may have told its metric before its end."""
+    asked = [dict(note.values)["asked"] for note in record.notes if note.code == LAST_TOLD]
+    return max([record.steps, *(steps for steps in asked if isinstance(steps, int))])
 
 
 def answer(record: TrialRecord, length: RunLength) -> TrialRecord:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from batchlab.engines.command_answer import ENDED_ITSELF, answer, is_answered
+from batchlab.engines.command_answer import ENDED_ITSELF, LAST_TOLD, answer, is_answered
 from batchlab.engines.contract import Capabilities, RunPlan
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.rows.command import ROW
@@ -187,7 +187,7 @@ class CommandEngine:
             reason=verdict.reason,
             traceback=_tail(end) if verdict.status is Status.ERROR else None,
             peak_bytes=None if end is None or end.peak is None else end.peak.bytes,
-            notes=request.trial.notes,
+            notes=(*request.trial.notes, *_last_told(course, verdict, request)),
         )
         self._learn(request.trial, self._clock() - began_s)
         self._tell(request, 1.0)
@@ -262,10 +262,11 @@ class CommandEngine:
                 status=Status.ERROR,
                 reason=Reason.of("metric_never_seen", metric=self._command.metric),
             )
-        step = course.evaluations[-1].step
-        if step >= request.last_step:
+        # It was told how long to train, and its last evaluation may lie before the end.
+        is_whole = self._command.spans_a_length
+        if is_whole or course.step >= request.last_step:
             return Verdict(status=Status.OK)
-        reason = Reason.of(ENDED_ITSELF, step=step, asked=request.last_step)
+        reason = Reason.of(ENDED_ITSELF, step=course.step, asked=request.last_step)
         return Verdict(status=Status.TIMEOUT, reason=reason)
 
     def _stop_if_hopeless(self, end: CommandEnd) -> None:
@@ -325,6 +326,14 @@ class CommandEngine:
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
+
+
+def _last_told(course: ScriptCourse, verdict: Verdict, request: RunRequest) -> tuple[Reason, ...]:
+    """That a whole training told its metric last before its end."""
+    last = course.evaluations[-1].step if course.evaluations else 0
+    if verdict.status is not Status.OK or last >= request.last_step:
+        return ()
+    return (Reason.of(LAST_TOLD, step=last, asked=request.last_step),)
 
 
 def _in_time(record: TrialRecord | None, request: RunRequest, engine: str) -> TrialRecord:

@@ -22,6 +22,8 @@ _LOOK_EVERY_S = 0.05
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 _OUTPUT_NAME = "output"
+LOG_SHAPE = "batchlab"
+"""The shape of the lines of `batchlab.log`."""
 
 
 class FollowedTraining:
@@ -52,7 +54,7 @@ class FollowedTraining:
         self._n_read = 0
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._readings: list[Reading] = []
-        self._is_over = False
+        self._is_over = self._has_log = False
         self._launched = Launched(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
@@ -84,7 +86,7 @@ class FollowedTraining:
             if self._readings or ended is not None or left_s <= 0:
                 told = sorted(self._readings, key=lambda reading: reading.at_s)
                 self._readings = []
-                return told, ended
+                return self._of_the_log(told), ended
 
     def end(self) -> None:
         """Ask for its end; that comes by `listen`."""
@@ -104,6 +106,13 @@ class FollowedTraining:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _of_the_log(self, told: list[Reading]) -> list[Reading]:
+        """Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded."""
+        self._has_log = self._has_log or any(reading.shape == LOG_SHAPE for reading in told)
+        if not self._has_log:
+            return told
+        return [reading for reading in told if reading.shape == LOG_SHAPE]
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         self._readings += self._reader.feed(piece, at_s)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlab.launching.command_end import CommandEnd
-from batchlab.launching.followed import FollowedTraining
+from batchlab.launching.followed import LOG_SHAPE, FollowedTraining
 from batchlab.launching.progress_points import ProgressPoints
 from batchlab.launching.reading import Reading
 from batchlab.launching.step_intervals import Moment, StepIntervals, step_intervals
+from batchlab.launching.supervisor import REST_S
 from batchlab.launching.training_command import TrainingCommand
 from batchlab.launching.trial_values import trial_values
 from batchlab.profiling.profile_point import ProfilePoint
@@ -84,8 +85,14 @@ class _Seen:
         if samples is None:
             return
         step = self._plan.step_at(samples) if reading.step is None else reading.step
-        moment = Moment(at_s=reading.at_s, step=step, has_metric=point is not None)
-        self._moments.append(moment)
+        self._moments.append(
+            Moment(
+                at_s=reading.at_s,
+                step=step,
+                has_metric=point is not None,
+                resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
+            )
+        )
 
     @property
     def intervals(self) -> StepIntervals:

@@ -45,7 +45,8 @@ class WorkloadSummary:
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
-        start_s: seconds from the start of its process to its first progress; None: not asked.
+        start_s: of somebody's own command, seconds from its start to its first progress; None: a
+            workload, which starts in hundredths of a second.
     """
 
     workload_id: str
@@ -65,6 +66,11 @@ class WorkloadSummary:
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
     start_s: float | None = None
+
+    @property
+    def is_own_command(self) -> bool:
+        """Whether it is somebody's own training command, run as it is."""
+        return self.start_s is not None
 
     @property
     def has_validation(self) -> bool:

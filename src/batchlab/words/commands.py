@@ -37,6 +37,9 @@ MESSAGES: dict[str, Message] = {
     "command_ended_itself": N_(
         "the script ended by itself at step {step} of the {asked} that were asked for"
     ),
+    "metric_told_before_end": N_(
+        "the script told its metric at step {step} for the last time, and trained to step {asked}"
+    ),
     "metric_never_seen": N_("it ended well, and {metric} was never told"),
     "metric_not_finite": N_(
         "{metric} is no finite number at step {step}; try a smaller learning rate"

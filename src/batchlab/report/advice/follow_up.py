@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
+
+from batchlab.report.parts.stored_command import StoredCommand
 
 # Both say how much is spent: one takes the place of the other.
 _AMOUNTS = frozenset({"--budget", "--trainings"})
@@ -17,19 +18,11 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
             else was given is not known.
         options: their values by name, "--budget" say.
     """
-    new = [part for option in options.items() for part in option]
-    if not command.startswith("batchlab "):
+    stored = StoredCommand.of(command)
+    if stored is None:
         return ", ".join(map(_argument, options, options.values()))
-    replaced = {*options, *(_AMOUNTS if _AMOUNTS & options.keys() else ())}
-    words = iter(shlex.split(command))
-    kept = []
-    for word in words:
-        name, is_joined, _ = word.partition("=")
-        if name not in replaced:
-            kept.append(word)
-        elif not is_joined:
-            next(words, None)  # its value
-    return shlex.join([*kept, *new])
+    replaced = _AMOUNTS if _AMOUNTS & options.keys() else frozenset()
+    return stored.varied(leave_out=replaced, options=options)
 
 
 def _argument(option: str, value: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice.effects import Effects
+from batchlab.report.parts.stored_command import StoredCommand
 from batchlab.words.numbers import english_number
 
 # A training as long shows the noise of its metric, if it has stopped improving by its half.
@@ -17,9 +16,13 @@ FEWEST_EPOCHS = 12
 # Of one batch size alone another is this many times as large.
 _FURTHER = 4
 # What a sweep takes as an advice does.
-_KEPT = frozenset({"--set", "--sampling", "--device", "--store"})
-_FLAGS = frozenset({"--drop-last", "--json", "--quiet", "--explain"})
-_KEPT_FLAGS = frozenset({"--drop-last"})
+_KEPT = frozenset(
+    {
+        *("--set", "--sampling", "--drop-last", "--device", "--store"),
+        *("--metric", "--better", "--examples", "--batch-size", "--learning-rate"),
+        *("--pattern", "--config"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,18 +48,19 @@ class SweepCommand:
 
     def __str__(self) -> str:
         sizes = [str(size) for size in self.batch_sizes]
-        if not self.asked.startswith("batchlab "):
+        stored = StoredCommand.of(self.asked)
+        if stored is None:
             return (
                 f"batchlab.sweep(workload, batch_sizes=[{', '.join(sizes)}], "
                 f"learning_rates=[{', '.join(self.learning_rates)}], epochs={self.epochs})"
             )
-        options = [
-            *("--batch-sizes", ",".join(sizes)),
-            *("--learning-rates", ",".join(self.learning_rates)),
-            *("--epochs", str(self.epochs)),
-            *("--report", "batch-sizes.html"),
-        ]
-        return shlex.join(["batchlab", "sweep", *_kept(self.asked), *options])
+        options = {
+            "--batch-sizes": ",".join(sizes),
+            "--learning-rates": ",".join(self.learning_rates),
+            "--epochs": str(self.epochs),
+            "--report": "batch-sizes.html",
+        }
+        return stored.varied(name="sweep", keep=_KEPT, options=options)
 
 
 def sweep_command(advice: Advice, study: Study, effects: Effects) -> SweepCommand:
@@ -109,16 +113,3 @@ def _another(advice: Advice, size: int) -> set[int]:
     fit = [c.batch_size for c in advice.candidates if c.fits and c.batch_size != size]
     nearest = sorted(fit, key=lambda other: abs(math.log(other / (_FURTHER * size))))
     return set(nearest[:1])
-
-
-def _kept(command: str) -> Iterator[str]:
-    """The workload, and the options of an advice that a sweep has too."""
-    words = iter(shlex.split(command)[2:])
-    for word in words:
-        name, is_joined, _ = word.partition("=")
-        if not word.startswith("-") or name in _KEPT_FLAGS:
-            yield word
-        elif name not in _FLAGS:
-            parts = [word] if is_joined else [word, next(words, "")]
-            if name in _KEPT:
-                yield from parts

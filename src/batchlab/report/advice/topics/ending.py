@@ -73,8 +73,8 @@ def trained_model(told: Told) -> Sentence | None:
     """That a whole training with what is named is kept, and how to get its model."""
     advice = told.advice
     named, endings = advice.named, advice.endings
-    if named is None or endings is None:
-        return None
+    if named is None or endings is None or told.study.workload.is_own_command:
+        return None  # a command keeps its models itself
     followed = (endings.recommended, endings.reference, endings.reference_tuned)
     if not any(end is not None and end.found and is_same(end, named) for end in followed):
         return None
