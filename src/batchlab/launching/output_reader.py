@@ -61,25 +61,23 @@ class OutputReader:
         return readings
 
     def _read(self, lines: list[tuple[bytes, float]], data: bytes | None = None) -> list[Reading]:
-        readings: list[Reading] = []
-        for line, at_s in self._promising(lines, data):
-            readings += self._read_line(line, at_s)
+        if not lines:
+            return []
+        # Most output is no progress, and passes fast: its pieces hold no needle at all.
+        lower = b"" if data is None else data.lower()
+        present = (
+            self._needles if data is None else [each for each in self._needles if each in lower]
+        )
+        # The first line may have begun before these bytes.
+        readings = self._read_line(*lines[0], self._needles)
+        if present or self._pattern is not None:
+            for line, at_s in lines[1:]:
+                readings += self._read_line(line, at_s, present)
         return readings
 
-    def _promising(
-        self, lines: list[tuple[bytes, float]], data: bytes | None
-    ) -> list[tuple[bytes, float]]:
-        """The lines that may hold something: most output is no progress, and passes fast."""
-        if self._pattern is not None or data is None or len(lines) < 2:
-            return lines
-        lower = data.lower()
-        present = [needle for needle in self._needles if needle in lower]
-        # The first line may have begun before these bytes.
-        return lines if present else lines[:1]
-
-    def _read_line(self, line: bytes, at_s: float) -> list[Reading]:
+    def _read_line(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
         lower = line.lower()
-        present = [needle for needle in self._needles if needle in lower]
+        present = [needle for needle in needles if needle in lower]
         if not present and self._pattern is None:
             return []
         text = plain_text(line)

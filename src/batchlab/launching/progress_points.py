@@ -9,6 +9,8 @@ from batchlab.errors import ProgressError
 from batchlab.launching.metric_name import MetricName
 from batchlab.launching.reading import Reading
 
+_MOST_CONTRADICTIONS = 10  # what is said of them, not how many there were
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
@@ -36,7 +38,8 @@ class ProgressPoints:
     Attributes:
         metric: the metric, with the name that is read.
         points: so far, by rising samples.
-        contradictions: texts about values that were printed twice for one step and differ.
+        contradictions: the first ten texts about values that were printed twice for one step and
+            differ.
     """
 
     def __init__(
@@ -135,6 +138,8 @@ class ProgressPoints:
 
     def _note_twice(self, first: MetricPoint, second: MetricPoint, place: Reading) -> None:
         if first.value == second.value or (math.isnan(first.value) and math.isnan(second.value)):
+            return
+        if len(self.contradictions) >= _MOST_CONTRADICTIONS:
             return
         where = f"step {place.step}" if place.step is not None else f"sample {second.samples}"
         self.contradictions.append(

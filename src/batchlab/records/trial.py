@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import rfc8785
@@ -255,12 +256,24 @@ class TrialRecord:
                 yield evaluation, value
 
     def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
-        """The known values of `metric` on `split` by whole epochs done; 0: the untrained model."""
-        places = (
-            (self.trial.plan.position(evaluation.step), value)
-            for evaluation, value in self.curve(split, metric)
-        )
-        return {epoch: value for (epoch, steps_since), value in places if steps_since == 0}
+        """The known values of `metric` on `split` by whole epochs done; 0: the untrained model.
+
+        A training that was evaluated where its own script likes may have none there: then a value
+        lies on the straight line between the evaluations on either side.
+        """
+        known = [(evaluation.step, value) for evaluation, value in self.curve(split, metric)]
+        places = ((self.trial.plan.position(step), value) for step, value in known)
+        found = {epoch: value for (epoch, steps_since), value in places if steps_since == 0}
+        return found if found.keys() - {0} else found | self._between_epoch_ends(known)
+
+    def _between_epoch_ends(self, known: list[tuple[int, float]]) -> dict[int, float]:
+        plan = self.trial.plan
+        found = {}
+        for (before, earlier), (after, later) in pairwise(known):
+            for epoch in range(plan.position(before)[0] + 1, plan.position(after)[0] + 1):
+                share = (plan.steps_in(epoch) - before) / (after - before)
+                found[epoch] = earlier + share * (later - earlier)
+        return found
 
     def final(self, split: Split, metric: str) -> float | None:
         """The value of `metric` on `split` at the last evaluation, None if it is not known there.

@@ -23,9 +23,10 @@ _PAIR = re.compile(
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
 _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
+# Longer than two letters, for two are in any binary data; the metric asked for is looked for too.
 _METRICS = (
-    *("loss", "acc", "err", "val", "test", "score", "auc", "f1", "bleu", "perplexity", "ppl"),
-    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "r2"),
+    *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
+    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric"),
 )
 # Most lines that hold one of these words have no number where it would have to be.
 _LIKELY = re.compile(
