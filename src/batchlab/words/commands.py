@@ -33,5 +33,10 @@ MESSAGES: dict[str, Message] = {
     "supervisor_killed": N_(
         "the small process that watches over the command was killed; batchlab ended the command"
     ),
+    # What went on beside it.
+    "something_else_ran": N_(
+        "something else used {fraction:whole_percent} of this machine's cores meanwhile, so the "
+        "times may be too long"
+    ),
     "same_failure_again": N_("{n} runs failed in the same way: {why}"),
 }
