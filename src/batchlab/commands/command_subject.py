@@ -164,7 +164,7 @@ class CommandSubject:
             )
             facts = check.facts(proves=proves)
         self._budget.refuse_if_out_of_time("checking the command")
-        self._listener.phase(f"recognized {facts.recognized}")
+        self._listener.phase(facts.recognized.rstrip("."))
         return self._summary_of(facts)
 
     def _summary_of(self, facts: CommandFacts) -> WorkloadSummary:

@@ -13,6 +13,7 @@ from pathlib import Path
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.launching.first_look import FirstLook, first_look
 from batchlab.launching.placeholders import Value
+from batchlab.launching.recognized import silence_text
 from batchlab.launching.training_command import TrainingCommand
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
@@ -106,7 +107,7 @@ class CommandCheck:
         return CommandFacts(
             examples=examples,
             start_s=first.start_s,
-            recognized=_recognized(first, self._command.metric),
+            recognized=first.recognized.text(),
             warnings=tuple(self._warnings),
         )
 
@@ -146,10 +147,10 @@ class CommandCheck:
         """
         if look.end.was_asked or look.end.status is Status.OK:
             return
-        said = " | ".join(look.end.last_lines[-3:])
-        lines = f". It said: {said}" if said else ""
+        said = " | ".join(look.end.last_lines[-4:-1])
+        before = f" (before it: {said})" if said else ""
         raise WorkloadError(
-            f"the command could not be run: {reason_text(look.end.reason).rstrip('.')}{lines}"
+            f"the command failed: {reason_text(look.end.reason).rstrip('.')}{before}"
         )
 
     def _refuse_silence(self, look: FirstLook) -> None:
@@ -160,19 +161,13 @@ class CommandCheck:
         """
         if look.trained:
             return
-        metric = self._command.metric
-        if look.names:
-            seen = f"it told {', '.join(look.names[:12])}"
-            todo = "give one of these with --metric, or a --pattern that finds it"
-        else:
-            seen = "no progress was recognized in its output"
-            todo = (
-                "put batchlab.log(step=..., "
-                f"{metric}=...) into the script, or give a --pattern that finds it"
-            )
         when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
-        buffered = "; if it prints them later, give a larger --budget" if look.is_cut else ""
-        raise WorkloadError(f"metric {metric!r} was not seen {when}: {seen}; {todo}{buffered}")
+        complaint = look.recognized.complaint()
+        if complaint is None:
+            complaint = f"{self._command.metric} was told before the first step alone"
+        if not look.readings and look.is_cut:
+            complaint = silence_text(look.took_s)
+        raise WorkloadError(f"the metric was not seen {when}: {complaint}")
 
     # ---- proof
 
@@ -244,8 +239,3 @@ def _same(one: FirstLook, other: FirstLook) -> bool:
     pairs = zip(one.trained, other.trained, strict=False)
     return all(value == twin for (_, value), (_, twin) in pairs)
 
-
-def _recognized(look: FirstLook, metric: str) -> str:
-    names = ", ".join(look.names[:8])
-    step, value = look.trained[0]
-    return f"{look.readings[0].shape}: {names}; first {metric} {value:g} at step {step}"

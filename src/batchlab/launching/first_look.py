@@ -9,9 +9,11 @@ from pathlib import Path
 
 from batchlab.launching.command_end import CommandEnd
 from batchlab.launching.followed import FollowedTraining
+from batchlab.launching.metric_name import MetricName
 from batchlab.launching.placeholders import Value
 from batchlab.launching.progress_points import ProgressPoints
 from batchlab.launching.reading import Reading
+from batchlab.launching.recognized import Recognized
 from batchlab.launching.training_command import TrainingCommand
 
 # Values of the metric after the first step that a look waits for: of one alone it might be chance
@@ -32,7 +34,7 @@ class FirstLook:
         took_s: seconds of the whole look.
         end: how it ended.
         is_cut: whether the time for the look ended before enough was seen.
-        names: the values that it told, by name.
+        recognized: what was recognized in its output.
     """
 
     curve: tuple[tuple[int, float], ...]
@@ -41,7 +43,7 @@ class FirstLook:
     took_s: float
     end: CommandEnd
     is_cut: bool
-    names: tuple[str, ...]
+    recognized: Recognized
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -95,7 +97,7 @@ def first_look(
     )
     curve: dict[int, float] = {}
     seen: list[Reading] = []
-    names: dict[str, None] = {}
+    recognized = Recognized(MetricName(command.metric))
     is_cut = is_asked = False
     with FollowedTraining(
         command, values, folder=folder, marker=marker, grace_s=min(_GRACE_S, limit_s / 4)
@@ -105,7 +107,7 @@ def first_look(
             readings, end = training.listen(_LISTEN_S)
             for reading in () if is_asked else readings:
                 seen.append(reading)
-                names.update(dict.fromkeys(name for name, _ in reading.values))
+                recognized.add(reading)
                 point = points.add(reading)
                 if point is not None:
                     curve[point.step] = point.value
@@ -122,5 +124,5 @@ def first_look(
         took_s=time.monotonic() - began_s,
         end=end,
         is_cut=is_cut,
-        names=tuple(names),
+        recognized=recognized,
     )

@@ -50,6 +50,7 @@ from batchlab.launching.command_end import (
     why_not_started,
 )
 from batchlab.launching.kept_output import KeptOutput
+from batchlab.launching.memory_watch import MemoryWatch
 from batchlab.launching.process_tree import end_marked, marks
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
@@ -119,6 +120,7 @@ class Launched:
             os.close(control)
             os.close(reporting)
         os.set_blocking(report, False)
+        self._memory = MemoryWatch(self._supervisor.pid)
 
     @property
     def connection(self) -> Connection:
@@ -224,6 +226,7 @@ class Launched:
         largest_bytes: int,
     ) -> CommandEnd:
         last_lines = self._kept.last_lines(_N_LAST_LINES)
+        peak = self._memory.stop(0 if self._not_started else largest_bytes)
         reason: Reason | None
         name, code = signal_name(wait_status), None
         if self._not_started is not None:
@@ -235,7 +238,7 @@ class Launched:
                 wait_status=wait_status,
                 was_asked=bool(was_asked),
                 kernel_killed=n_kills > 0,
-                is_device_full=False,
+                is_device_full=peak is not None and peak.is_gpu_full,
                 last_lines=last_lines,
             )
         return CommandEnd(
@@ -248,7 +251,7 @@ class Launched:
             started_s=self._started_s,
             ended_s=ended_s,
             cpu_s=cpu_s,
-            peak=None,
+            peak=peak,
             n_left_behind=n_left_behind,
             output=self._kept.path,
         )
@@ -268,7 +271,7 @@ class Launched:
             started_s=self._started_s,
             ended_s=time.monotonic(),
             cpu_s=0.0,
-            peak=None,
+            peak=self._memory.stop(),
             n_left_behind=0,
             output=self._kept.path,
         )

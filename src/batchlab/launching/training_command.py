@@ -9,9 +9,9 @@ from pathlib import Path
 
 from batchlab.errors import UsageError
 from batchlab.launching.command_template import CommandTemplate
-from batchlab.launching.config_template import filled_config
+from batchlab.launching.config_template import ConfigTemplate
 from batchlab.launching.metric_direction import direction_of
-from batchlab.launching.placeholders import Value, placeholders_in
+from batchlab.launching.placeholders import Value
 from batchlab.records.quantities import Better
 
 # What people train with who have not said.
@@ -124,21 +124,14 @@ class TrainingCommand:
         """
         known: dict[str, Value | None] = {**values, "output_dir": output_dir}
         if self.config is not None:
-            known["config"] = filled_config(self.place / self.config, known, folder=folder)
+            known["config"] = ConfigTemplate(self.place / self.config).write(known, folder)
         return self.template.filled(known)
 
     def takes(self, placeholder: str) -> bool:
         """Whether a value for this placeholder reaches the script."""
         return placeholder in self.template.placeholders
 
-    def _names_in_config(self) -> set[str] | None:
+    def _names_in_config(self) -> frozenset[str] | None:
         if self.config is None:
             return None
-        path = self.place / self.config
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"config {path}: it cannot be read ({error}); name a text file with placeholders"
-            ) from error
-        return set(placeholders_in(text, where=str(path)))
+        return ConfigTemplate(self.place / self.config).placeholders

@@ -48,5 +48,10 @@ MESSAGES: dict[str, Message] = {
         "its progress was told {n} times after its first steps, too seldom for a step time; tell "
         "it more often, as with batchlab.log(step=...)"
     ),
+    # What went on beside it.
+    "something_else_ran": N_(
+        "something else used {fraction:whole_percent} of this machine's cores meanwhile, so the "
+        "times may be too long"
+    ),
     "same_failure_again": N_("{n} runs failed in the same way: {why}"),
 }
