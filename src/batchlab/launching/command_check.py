@@ -238,4 +238,3 @@ def _same(one: FirstLook, other: FirstLook) -> bool:
     """Whether two beginnings tell the very same values after the first step, as far as both go."""
     pairs = zip(one.trained, other.trained, strict=False)
     return all(value == twin for (_, value), (_, twin) in pairs)
-
