@@ -92,9 +92,7 @@ class ScriptCourse:
             train_s=at_s - self._began_s,
             eval_s=0.0,  # a script does not tell it apart
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
-            scores=(
-                Score(split="validation", metric=self.metric, value=value if known else None),
-            ),
+            scores=(Score(split="validation", metric=self.metric, value=value if known else None),),
         )
         self._losses.clear()
         self._evaluations[step] = made
