@@ -33,6 +33,7 @@ COMMANDS = (
     "noise",
     "check",
     "fit",
+    "init",
     "report",
     "weights",
     "workloads",
@@ -40,7 +41,7 @@ COMMANDS = (
 )
 
 # Measured in one go: nothing of them is kept when they are interrupted.
-_IN_ONE_GO = ("profile", "noise", "check")
+_IN_ONE_GO = ("profile", "noise", "check", "init")
 
 
 class CommandFiles(MutableMapping[str, click.Command]):
