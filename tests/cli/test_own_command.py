@@ -25,7 +25,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("advise", "--metric", "val_loss"), "none was given; put it after --"),
+        (("advise", "--metric", "val_loss"), "and none was given"),
         (("advise", *OWN, *RATE), "needs --metric"),
         (("advise", "mnist-mlp", *TOLD, *OWN, *RATE), "both say what to train"),
         (("advise", *TOLD, *OWN, *RATE), "give --learning-rate"),
