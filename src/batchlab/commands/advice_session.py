@@ -19,6 +19,7 @@ from batchlab.commands.own_trainings import (
     worth_in_trainings,
 )
 from batchlab.commands.own_turn import own_turn
+from batchlab.commands.sizes_that_run import with_sizes_that_run
 from batchlab.commands.stored_advice import put_advice, stored_advice
 from batchlab.commands.subject import Subject
 from batchlab.engines.contract import Engine, RunPlan, run_all
@@ -264,8 +265,9 @@ class AdviceSession:
         made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}
         # The sizes are tried in their order: without a larger one there is nothing to choose.
-        least = [size for size in asked.batch_sizes if size <= asked.trial.batch_size]
-        least += [size for size in asked.batch_sizes if size > asked.trial.batch_size][:1]
+        asked_for, own = asked.to_profile.batch_sizes, asked.trial.batch_size
+        least = [size for size in asked_for if size <= own]
+        least += [size for size in asked_for if size > own][:1]
         if made.stopped == "time" and not set(least) <= tried:
             raise BudgetError(
                 f"{asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, ended "
@@ -288,7 +290,7 @@ class AdviceSession:
                 checked.append(option)
             except BatchSizeError as error:
                 checked.append(replace(option, note=option.note or Reason.as_written(str(error))))
-        return tuple(checked)
+        return with_sizes_that_run(self._summary, checked)
 
     def _engine(self, here: Profile, options: tuple[Option, ...], *, budget_s: float) -> Engine:
         return self._subject.engine(

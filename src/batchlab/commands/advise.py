@@ -23,6 +23,7 @@ from batchlab.commands.advised import Advised
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.sizes_that_run import fitting_request
 from batchlab.commands.subject import Subject
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.journal import StudyName
@@ -186,6 +187,7 @@ def advise_about(
     """
     listener.begins(command="advise", subject=asked.trial.workload, stages=stages_of(asked))
     summary = subject.summary(Path(store))
+    asked = fitting_request(summary, asked, listener)
     study = StudyName(
         study_id=asked.study_id,
         command=command,

@@ -112,6 +112,9 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         n_parameters=facts.n_parameters,
         has_batch_norm=facts.has_batch_norm,
         loss_couples=facts.loss_couples,
+        couples_in_training=facts.couples_in_training,
+        sizes=facts.sizes,
+        evaluated_sizes=facts.evaluated_sizes,
         adam=facts.adam,
         metrics=tuple(
             MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names

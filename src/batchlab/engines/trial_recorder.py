@@ -15,6 +15,7 @@ from batchlab.records.evaluation import Evaluation
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
@@ -44,6 +45,7 @@ class TrialRecorder:
         *,
         device: str,
         threads: int,
+        evaluated_sizes: RunnableSizes = ANY_SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep the records in `store`.
@@ -53,8 +55,10 @@ class TrialRecorder:
             listener: told how the runs get on.
             device: the PyTorch device, such as "cpu" or "cuda:1".
             threads: threads for each trial that has no checkpoint with a number of its own.
+            evaluated_sizes: how many examples the model takes in an evaluation.
             clock: a monotonic clock, in seconds.
         """
+        self._evaluated_sizes = evaluated_sizes
         self._store = store
         self._listener = listener
         self._device = device
@@ -116,6 +120,7 @@ class TrialRecorder:
             checkpoint=path,
             resume=resume,
             versions=library_versions(),
+            evaluated_sizes=self._evaluated_sizes,
         )
 
     def evaluated(self, request: RunRequest, evaluations: Sequence[Evaluation]) -> None:

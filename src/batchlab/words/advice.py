@@ -174,6 +174,9 @@ MESSAGES: dict[str, Message] = {
     "profile_ended_before": N_("it was not profiled: the time for that had ended"),
     "smaller_did_not_run": N_("it was not profiled: the batch sizes before it did not run"),
     "not_profiled": N_("it was not profiled"),
+    "takes_only": N_("the model takes {most} examples at a time only"),
+    "takes_multiples_of": N_("the model takes multiples of {of} examples only"),
+    "takes_at_least": N_("the model takes no fewer than {least} examples"),
     "between_two_timed": N_("it lies between two that were timed"),
     # The laws of the study.
     "memory_at_fewer_than_three": N_("memory was measured at fewer than 3 batch sizes"),
