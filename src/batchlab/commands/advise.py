@@ -22,6 +22,7 @@ from batchlab.commands.advice_session import AdviceSession
 from batchlab.commands.advised import Advised
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
+from batchlab.commands.coupled_loss import in_whole_batches
 from batchlab.commands.prepared_workload import PreparedWorkload
 from batchlab.commands.sizes_that_run import fitting_request
 from batchlab.commands.subject import Subject
@@ -187,7 +188,7 @@ def advise_about(
     """
     listener.begins(command="advise", subject=asked.trial.workload, stages=stages_of(asked))
     summary = subject.summary(Path(store))
-    asked = fitting_request(summary, asked, listener)
+    asked = in_whole_batches(summary, fitting_request(summary, asked, listener))
     study = StudyName(
         study_id=asked.study_id,
         command=command,

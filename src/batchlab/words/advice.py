@@ -260,6 +260,20 @@ MESSAGES: dict[str, Message] = {
         "the loss couples the examples of a batch: another batch size trains on another loss. "
         "Accumulation does not undo that"
     ),
+    "losses_not_comparable": N_(
+        "the loss couples the examples of a batch, so every batch size trains on another loss and "
+        "their losses cannot be compared. Give the workload a metric over a fixed set of "
+        "examples, such as retrieval or a probe. If the loss is a mean over other units, let "
+        "weight say over which"
+    ),
+    "pieces_train_on_another_loss": N_(
+        "it fits in micro-batches of {size} only, which train on another loss: this one couples "
+        "the examples of a batch"
+    ),
+    "layers_couple": N_(
+        "a layer of the model couples the examples of a batch in training: at another batch size "
+        "you train another function. Accumulation does not undo that"
+    ),
     "model_has_batch_norm": N_(
         "the model has BatchNorm, which takes its mean from the micro-batch: at another batch "
         "size you train another function. Accumulation does not undo that"
