@@ -241,6 +241,16 @@ MESSAGES: dict[str, Message] = {
         "your batch size {size} cannot be used on {device}: {why}. Batch size {chosen} at rate "
         "{rate:rate} (the rule {rule}) stands in for it"
     ),
+    "ended_before_budget": N_(
+        "the study ended with {left_s:seconds} of its {budget_s:seconds} unspent: {why}"
+    ),
+    "seeds_used_up": N_(
+        "each of its {n} seeds for that had its run, and more time alone would not settle it"
+    ),
+    "next_run_too_dear": N_("one more run takes about {run_s:about_seconds}"),
+    "no_run_would_tell_more": N_(
+        "no further run would have changed the answer, and more time alone would not settle it"
+    ),
     "profile_from_elsewhere": N_(
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
