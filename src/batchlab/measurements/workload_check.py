@@ -63,13 +63,16 @@ class WorkloadFacts:
     evaluated_sizes: RunnableSizes = ANY_SIZE
 
 
-def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadFacts:
+def check_workload(
+    line: Line, packed: PackedWorkload, device: str, with_steps: bool = True
+) -> WorkloadFacts:
     """Make the model, look at its loss, its metrics and a training step, compare the splits.
 
     Args:
         line: the connection to the parent, unused.
         packed: the workload.
         device: the PyTorch device.
+        with_steps: whether training steps are taken, for which memory may not be enough.
 
     Returns:
         The facts, with warnings.
@@ -93,8 +96,10 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
     evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
     seen = look_at_loss(workload, model, on, evaluated)
     left_out = check_metrics(workload, model, on, evaluated)
-    sizes = sizes_in_training(workload, on) or ANY_SIZE
-    odd = check_step(workload, on, sizes)
+    sizes, odd = ANY_SIZE, tuple[str, ...]()
+    if with_steps:
+        sizes = sizes_in_training(workload, on) or ANY_SIZE
+        odd = check_step(workload, on, sizes)
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(

@@ -300,6 +300,7 @@ def _warn(made: Profile, listener: ProgressListener) -> None:
         point
         for point in made.points
         if point.drifted
+        or made.timed_s(point).is_too_wide
         or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
     ]
     if unsteady:
