@@ -29,6 +29,7 @@ def searched(
     ceiling_bytes: int | None = None,
     n_train: int = N_TRAIN,
     listener: ProgressListener | None = None,
+    accumulates: bool = True,
 ) -> ProfileSearch:
     search = ProfileSearch(
         machine,
@@ -36,6 +37,7 @@ def searched(
         ceiling_bytes=ceiling_bytes,
         left_s=machine.left_s,
         listener=listener or Silent(),
+        accumulates=accumulates,
     )
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search
@@ -166,6 +168,14 @@ def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
     accumulated = [point for point in search.points if point.accumulation_steps > 1]
     assert {point.batch_size for point in accumulated} == {1024, 2048, 4096, 8192, N_TRAIN}
     assert all(point.ran and point.micro_batch_size <= 1000 for point in accumulated)
+
+
+def test_what_would_train_on_another_loss_in_pieces_is_not_accumulated() -> None:
+    search = searched(MadeUpMachine(room_bytes=peak_bytes(1000)), accumulates=False)
+
+    assert all(point.accumulation_steps == 1 for point in search.points)
+    assert search.stopped == "memory"
+    assert largest(search) >= 800
 
 
 def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch.utils.data import default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
+from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.evaluation import Score, Split
 from batchlab.records.right_examples import RightExamples
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.training.counted_examples import counted_examples
@@ -42,9 +45,13 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     """Examples per forward pass of an evaluation of `trial`, the same for all batch sizes.
 
     A loss that couples the examples of a batch is another function for every batch size, and two
-    trials can only be compared by one function. Four times the reference batch size, which without
-    gradients takes less memory than training does; at least 64, so that evaluations are not slow,
-    and at most 1000. Where memory ends below the trial's batch size, twice its micro-batch at most.
+    trials can only be compared by one function. So a coupled loss, as evaluated, is comparable in
+    kind. It is still another one than each batch size trained on, and a smaller last batch has its
+    own: no advice rests on it (`AdviceSession`), but one may on a metric over a fixed pool.
+
+    Four times the reference batch size, which without gradients takes less memory than training
+    does; at least 64, so that evaluations are not slow, and at most 1000. Where memory ends below
+    the trial's batch size, twice its micro-batch at most.
 
     Args:
         trial: what is trained.
@@ -66,6 +73,7 @@ class Evaluator:
         *,
         batch_size: int,
         most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
+        sizes: RunnableSizes = ANY_SIZE,
     ) -> None:
         """Choose the fixed subset of the training set that stands for it.
 
@@ -74,6 +82,8 @@ class Evaluator:
             device: where they are evaluated.
             batch_size: examples per forward pass.
             most_train_examples: of a larger training set this many are evaluated.
+            sizes: how many examples the model takes in a pass; what batches of such sizes do
+                not reach at the end of a split is left out.
 
         Raises:
             WorkloadError: the validation set has not been split off the training set yet.
@@ -88,6 +98,7 @@ class Evaluator:
             chosen = torch.randperm(n_train, generator=generator)[:n_evaluated]
             chosen = chosen.sort().values
         self._batches: dict[Split, list[Batch] | _Fetched] = {}
+        batch_size = sizes.at_once(batch_size)
         for split in ("train", "validation", "test"):
             data = getattr(workload, split)
             if data is None:
@@ -98,6 +109,10 @@ class Evaluator:
                     f"there yet; pass it through with_validation first, or give it {split}=None"
                 )
             subset = chosen if split == "train" else None
+            n = size_of(data) if subset is None else len(subset)
+            n_used = sizes.n_used(n, at_once=batch_size)
+            if n_used < n:
+                subset = (torch.arange(n) if subset is None else subset)[:n_used]
             if isinstance(data, tuple):
                 self._batches[split] = _tensor_batches(data, subset, device, batch_size)
             else:
@@ -161,7 +176,7 @@ class Evaluator:
             batch = on_device(kept, self._device)
             versions = _versions(batch)
             for position, metric in enumerate(metrics):
-                part = torch.as_tensor(metric.sum(model, batch)).detach()
+                part = evaluated_sum(metric, model, batch)
                 if part.is_floating_point():
                     part = part.double()
                 held = sums[position]
@@ -228,8 +243,11 @@ def as_metric(workload: Workload, name: str) -> Metric:
     if isinstance(given, Metric):
         if given.count is not None:
             return given
-        return Metric(sum=given.sum, count=count, finalise=given.finalise, better=given.better)
+        return replace(given, count=count)
     mean: Callable[[nn.Module, Batch], Tensor] = given
+    if given is workload.loss:
+        # Nobody said whether a loss differentiates inside (a physical residual does): it shows.
+        mean = _with_gradients_if_needed(given)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)
@@ -239,6 +257,39 @@ def as_metric(workload: Workload, name: str) -> Metric:
         return torch.as_tensor(mean(model, batch)).double() * weight
 
     return Metric(sum=sum_of_means, count=count, better=workload.better(name))
+
+
+def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
+    """The metric's sum over a batch, detached; without gradients unless it asks for them."""
+    with torch.set_grad_enabled(metric.enable_grad):
+        return torch.as_tensor(metric.sum(model, batch)).detach()
+
+
+def loss_without_gradients(workload: Workload) -> Callable[[nn.Module, Batch], Tensor]:
+    """The workload's loss as it is evaluated: without gradients, unless it fails without."""
+    return torch.no_grad()(_with_gradients_if_needed(workload.loss))
+
+
+def _with_gradients_if_needed(
+    loss: Callable[[nn.Module, Batch], Tensor],
+) -> Callable[[nn.Module, Batch], Tensor]:
+    """The loss without gradients, or with them once it has failed without and not with them."""
+    needs_gradients = False
+
+    def evaluated(model: nn.Module, batch: Batch) -> Tensor:
+        nonlocal needs_gradients
+        if not needs_gradients:
+            try:
+                return loss(model, batch)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+        with torch.enable_grad():
+            value = torch.as_tensor(loss(model, batch)).detach()
+        needs_gradients = True
+        return value
+
+    return evaluated
 
 
 @contextmanager
@@ -263,20 +314,23 @@ def forward_remembered(model: nn.Module) -> Iterator[None]:
     or is of a kind that does not tell, it is computed again.
     """
     asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    with_gradients = False
     output: Any = None
     versions: list[int | None] = []
 
     def remembering(compute: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            nonlocal asked, output, versions
+            nonlocal asked, with_gradients, output, versions
             if (
                 asked is None
+                or with_gradients != torch.is_grad_enabled()
                 or not _the_very_same(asked, (args, kwargs))
                 or None in versions
                 or versions != _versions((args, kwargs, output))
             ):
                 output = compute(*args, **kwargs)
                 asked, versions = (args, kwargs), _versions((args, kwargs, output))
+                with_gradients = torch.is_grad_enabled()
             return output
 
         return forward

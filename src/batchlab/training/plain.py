@@ -21,6 +21,7 @@ from batchlab.records.evaluation import Evaluation, Score, Split
 from batchlab.records.measurement import AtStep
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.target import Crossing, crossing_of
 from batchlab.records.trial import Status, Trial
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -48,6 +49,7 @@ class Task:
         checkpoint: where to keep the checkpoint; None: nowhere.
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
+        evaluated_sizes: how many examples the model takes in an evaluation.
     """
 
     trial: Trial
@@ -57,6 +59,7 @@ class Task:
     checkpoint: Path | None
     resume: bool
     versions: tuple[tuple[str, str], ...]
+    evaluated_sizes: RunnableSizes = ANY_SIZE
 
     @property
     def last_step(self) -> int:
@@ -155,7 +158,8 @@ class _Run:
         self._emit = emit
         device = torch.device(task.device)
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
-        self._evaluator = Evaluator(workload, device, batch_size=at_once)
+        sizes = task.evaluated_sizes
+        self._evaluator = Evaluator(workload, device, batch_size=at_once, sizes=sizes)
         self._stepper = Stepper(workload, task.trial, device)
         self._watched = WatchedModel(
             self._stepper.model,

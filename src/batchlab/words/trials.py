@@ -22,6 +22,9 @@ MESSAGES: dict[str, Message] = {
     "loss_seen_not_finite": N_("not finite"),
     # How the process ended.
     "user_error": N_("{error}: {text}"),
+    "failed_alike_before": N_(
+        "it was not trained: two trials of batch size {size} had ended with {why}"
+    ),
     "memory_ran_out": N_("memory ran out ({error}); use a smaller micro-batch or batch size"),
     "kernel_ended_process": N_(
         "the kernel ended the process because memory ran out; use a smaller micro-batch or batch "

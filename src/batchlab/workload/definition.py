@@ -38,12 +38,15 @@ class Metric:
         count: function(batch) -> number that adds up over batches; None: the batch's weight.
         finalise: function(total sum, total count) -> number; None: their ratio.
         better: "higher" or "lower".
+        enable_grad: whether `sum` differentiates itself (a physical residual, a gradient penalty),
+            for which the evaluation, usually without gradients, keeps them.
     """
 
     sum: Callable[[nn.Module, Batch], Tensor]
     count: Callable[[Batch], float] | None = None
     finalise: Callable[[Tensor, float], float] | None = None
     better: Better
+    enable_grad: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a direction that is neither of the two."""
