@@ -272,7 +272,7 @@ def _check_train_s(train_s: float, call: AdviceCall, workload: Workload) -> None
             f"{given} and {call.epochs} epochs: both say when quality is compared; give one of the "
             f"two"
         )
-    if workload.schedule is not None:
+    if workload.has_schedule:
         raise UsageError(
             f"{given}: workload {workload.name!r} has a learning rate with a shape of its own, "
             f"which spans epochs; give --epochs instead"
@@ -291,7 +291,7 @@ def _epochs(call: AdviceCall, workload: Workload) -> int | None:
     if call.train_s is not None:
         return call.epochs
     planned = call.epochs or workload.epochs
-    if workload.schedule is not None or call.objective == "quality":
+    if workload.has_schedule or call.objective == "quality":
         return planned or _DEFAULT_EPOCHS
     return planned
 
@@ -301,7 +301,7 @@ def _reference(loaded: LoadedWorkload, request: SweepRequest, *, epochs: int | N
     workload = loaded.workload
     (planned,) = plan_trials(loaded, replace(request, batch_sizes=(workload.batch_size,)))
     reference = replace(planned, horizon_steps=None)
-    if workload.schedule is None:
+    if not workload.has_schedule:
         return reference
     assert epochs is not None
     return replace(reference, horizon_steps=reference.plan.steps_in(epochs))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from batchlab.errors import BatchlabError, WorkloadError
+from batchlab.measurements.own_step_check import own_step_warnings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -20,7 +21,7 @@ from batchlab.records.adam_settings import AdamSettings
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.batching import n_examples, on_device
 from batchlab.training.evaluator import as_metric, weight_of
-from batchlab.training.stepper import default_optimizer
+from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
 from batchlab.workload.split import tensors_of
@@ -77,17 +78,18 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
             f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
             f"return an nn.Module with some"
         )
-    optimizer = _made_optimizer(workload, parameters)
+    made = _made_optimizers(workload, model)
     _check_labels(workload, model, torch.device(device))
     loss_warnings, loss_couples = _look_at_loss(workload, model, torch.device(device))
     _check_metrics(workload, model, torch.device(device))
+    own_step = own_step_warnings(workload, device)
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         ),
-        adam=adam_settings(optimizer),
-        warnings=(*loss_warnings, *_equal_row_warnings(workload)),
+        adam=adam_settings(*made.optimizers),
+        warnings=(*loss_warnings, *own_step, *_equal_row_warnings(workload)),
         loss_couples=loss_couples,
     )
 
@@ -126,32 +128,23 @@ def _made(workload: Workload) -> nn.Module:
     return model
 
 
-def _made_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    make = workload.optimizer or default_optimizer
+def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
     with _asking(workload, "`optimizer`"):
-        optimizer = make(parameters, workload.learning_rate)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `optimizer` returned a {type(optimizer).__name__}; "
-            f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
-        )
-    _check_rate_counts(workload, parameters, optimizer)
-    return optimizer
-
-
-def _check_rate_counts(
-    workload: Workload, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
-) -> None:
-    """Refuse an optimizer with a rate of its own: every rate that is tried would be the same."""
-    make = workload.optimizer or default_optimizer
-    with _asking(workload, "`optimizer`"):
-        twice = make(parameters, 2 * workload.learning_rate)
-    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
-    if rates and rates == [float(group["lr"]) for group in twice.param_groups]:
+        made = made_optimizers(workload, model, workload.learning_rate)
+        # With a rate of its own, every rate that is tried would be the same.
+        twice = made_optimizers(workload, model, 2 * workload.learning_rate)
+    rates, doubled = _rates(made), _rates(twice)
+    if rates and rates == doubled:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` does not use the learning rate that it is "
             f"given; it sets {rates[0]:g} always: pass the rate on, as lr=learning_rate"
         )
+    return made
+
+
+def _rates(made: MadeOptimizers) -> list[float]:
+    groups = (group for each in made.optimizers for group in each.param_groups)
+    return [float(group["lr"]) for group in groups if "lr" in group]
 
 
 def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:
@@ -197,6 +190,8 @@ def _look_at_loss(
 
     A batch is doubled in eval mode with the same random numbers: a mean stays, a sum doubles.
     """
+    if workload.loss is None:
+        return (), False
     batch = on_device(first_batch(workload, _EXAMPLES), device)
     doubled = on_device(first_batch(workload, _EXAMPLES, copies=2), device)
     with _evaluating(model):
