@@ -39,8 +39,17 @@ def run(
 
 
 def test_there_is_one_for_each_kind_of_data() -> None:
-    assert NAMES == ["csv_file", "fine_tuning", "images", "tokens", "train"]
+    assert {"csv_file", "fine_tuning", "images", "tokens", "train"} <= set(NAMES)
     assert (EXAMPLES / "notebook.ipynb").exists()
+
+
+# Other ways to train than plain steps on a loss.
+WAYS_TO_TRAIN = ("clipping", "ema", "gan", "grad_scaler", "pinn", "sam")
+
+
+@pytest.mark.parametrize("name", WAYS_TO_TRAIN)
+def test_another_way_to_train_takes_forty_lines(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
 
 
 @pytest.mark.parametrize("name", NAMES)

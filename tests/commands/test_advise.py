@@ -48,7 +48,7 @@ from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
-from batchlab.training.plain import Outcome
+from batchlab.training.outcome import Outcome
 from batchlab.words.reasons import reason_text
 from batchlab.workload.classification import Labelled, accuracy
 from batchlab.workload.definition import Metric, Workload

@@ -463,3 +463,30 @@ def test_micro_batches_and_their_number_make_up_the_batch_size() -> None:
 
 def test_a_single_example_is_a_data_set() -> None:
     assert largest(searched(MadeUpMachine(), n_train=1)) == 1
+
+
+def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
+    warnings: list[str] = []
+
+    class Told(Silent):
+        def warning(self, text: str) -> None:
+            warnings.append(text)
+
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000))
+    search = ProfileSearch(
+        machine,
+        n_train=N_TRAIN,
+        ceiling_bytes=None,
+        left_s=machine.left_s,
+        listener=Told(),
+        may_accumulate=False,
+    )
+
+    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+
+    assert {point.accumulation_steps for point in search.points} == {1}
+    assert search.stopped == "memory"
+    assert warnings[-1] == (
+        f"batch sizes above {largest(search)} do not fit: the workload's `step` takes whole "
+        f"batches; one that takes micro-batches says accumulates=True"
+    )

@@ -134,7 +134,12 @@ class AdviceSession:
             here = Profile.from_json(journal.profile)
         shown = self._asked.elsewhere or here
         options = self._without_batches_of_one(
-            options_of(shown, self._asked.batch_sizes, trial=self._asked.trial)
+            options_of(
+                shown,
+                self._asked.batch_sizes,
+                trial=self._asked.trial,
+                may_accumulate=self._asked.to_profile.may_accumulate,
+            )
         )
         if why_not is not None:
             options = all_but(self._summary.batch_size, options, why_not)

@@ -17,6 +17,7 @@ from batchlab.records.accumulation import Accumulation
 from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
+from batchlab.workload.own_training import check_has_loss
 
 
 @known_arguments_only
@@ -54,6 +55,7 @@ def check(
     check_device(device)
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
+        check_has_loss(loaded.workload, "the check of accumulation")
         reference = loaded.reference
         packed = PackedWorkload(loaded.workload)
         del loaded, workload

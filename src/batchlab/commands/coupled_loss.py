@@ -34,7 +34,7 @@ def in_whole_batches(summary: WorkloadSummary, asked: AdviceRequest) -> AdviceRe
     """The request that plans no micro-batches where they would train on another loss."""
     if not summary.loss_couples:
         return asked
-    return replace(asked, to_profile=replace(asked.to_profile, accumulates=False))
+    return replace(asked, to_profile=replace(asked.to_profile, may_accumulate=False))
 
 
 def of_the_reference_alone(asked: AdviceRequest) -> AdviceRequest:

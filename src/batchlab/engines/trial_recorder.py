@@ -20,7 +20,9 @@ from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import ENGINE, Outcome, Task
+from batchlab.training.early_stopping import STOPPED_EARLY
+from batchlab.training.outcome import Outcome
+from batchlab.training.plain import ENGINE, Task
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
@@ -154,7 +156,7 @@ class TrialRecorder:
                 reason=outcome.reason,
                 traceback=outcome.traceback,
                 peak_bytes=outcome.peak_bytes,
-                notes=trial.notes,
+                notes=(*trial.notes, *outcome.notes),
             )
         self._claims.pop(trial_id).close()
         if outcome.status is not None and not outcome.status.ended_well:
@@ -214,6 +216,8 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held:
             return True
+    if any(note.code == STOPPED_EARLY for note in record.notes):
+        return True
     return record.steps >= length.last_step(record.trial)
 
 
@@ -241,7 +245,8 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    return next(asked).step == crossing.step
+    # Where something waits for epoch ends, there are more evaluations than are asked for.
+    return next(asked).step >= crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.measurements.few_examples import around
+from batchlab.measurements.own_step_check import at_a_constant_rate
 from batchlab.measurements.users_code import asking, evaluating
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything
@@ -101,7 +102,9 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
         WorkloadError: a step fails.
     """
     steps = _Steps(workload, device)
-    warnings = steps.first(sizes.at_once(_A_FEW))
+    warnings: tuple[str, ...] = ()
+    if workload.step is None:  # one of its own is looked at more closely (`own_step_check`)
+        warnings = steps.first(sizes.at_once(_A_FEW))
     n_train, batch_size = size_of(workload.train), workload.batch_size
     rest = n_train % batch_size
     if batch_size < n_train and rest > _SMALL[-1] and sizes.holds(rest):
@@ -168,7 +171,7 @@ class _Steps:
             raise
 
     def _made(self) -> Stepper:
-        workload = self._workload
+        workload = at_a_constant_rate(self._workload)
         if isinstance(workload.train, tuple):  # steps are given their examples: the rest stays
             workload = replace(workload, train=tuple(part[:1] for part in workload.train))
         trial = Trial.of_whole_batches(

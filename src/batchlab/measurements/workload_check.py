@@ -20,6 +20,7 @@ from batchlab.measurements.batch_sizes_that_run import (
 )
 from batchlab.measurements.loss_check import look_at_loss
 from batchlab.measurements.metric_check import check_metrics
+from batchlab.measurements.own_step_check import own_step_warnings
 from batchlab.measurements.users_code import asking, evaluating
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
@@ -27,7 +28,7 @@ from batchlab.random_state import seed_everything
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.training.adam_settings import adam_settings
-from batchlab.training.stepper import default_optimizer
+from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
 from batchlab.workload.definition import Workload
 from batchlab.workload.split import tensors_of
 
@@ -89,7 +90,7 @@ def check_workload(
             f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
             f"return an nn.Module with some"
         )
-    optimizer = _made_optimizer(workload, parameters)
+    made = _made_optimizers(workload, model)
     on = torch.device(device)
     _check_labels(workload, model, on)
     # Where nothing runs, what follows asks again and says why.
@@ -99,13 +100,13 @@ def check_workload(
     sizes, odd = ANY_SIZE, tuple[str, ...]()
     if with_steps:
         sizes = sizes_in_training(workload, on) or ANY_SIZE
-        odd = check_step(workload, on, sizes)
+        odd = (*check_step(workload, on, sizes), *own_step_warnings(workload, device))
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         ),
-        adam=adam_settings(optimizer),
+        adam=adam_settings(*made.optimizers),
         warnings=(*seen.warnings, *left_out, *odd, *_equal_row_warnings(workload)),
         loss_couples=seen.couples,
         couples_in_training=seen.couples_in_training,
@@ -125,32 +126,23 @@ def _made(workload: Workload) -> nn.Module:
     return model
 
 
-def _made_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    make = workload.optimizer or default_optimizer
+def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
     with asking(workload, "`optimizer`"):
-        optimizer = make(parameters, workload.learning_rate)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `optimizer` returned a {type(optimizer).__name__}; "
-            f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
-        )
-    _check_rate_counts(workload, parameters, optimizer)
-    return optimizer
-
-
-def _check_rate_counts(
-    workload: Workload, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
-) -> None:
-    """Refuse an optimizer with a rate of its own: every rate that is tried would be the same."""
-    make = workload.optimizer or default_optimizer
-    with asking(workload, "`optimizer`"):
-        twice = make(parameters, 2 * workload.learning_rate)
-    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
-    if rates and rates == [float(group["lr"]) for group in twice.param_groups]:
+        made = made_optimizers(workload, model, workload.learning_rate)
+        # With a rate of its own, every rate that is tried would be the same.
+        twice = made_optimizers(workload, model, 2 * workload.learning_rate)
+    rates, doubled = _rates(made), _rates(twice)
+    if rates and rates == doubled:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` does not use the learning rate that it is "
             f"given; it sets {rates[0]:g} always: pass the rate on, as lr=learning_rate"
         )
+    return made
+
+
+def _rates(made: MadeOptimizers) -> list[float]:
+    groups = (group for each in made.optimizers for group in each.param_groups)
+    return [float(group["lr"]) for group in groups if "lr" in group]
 
 
 def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:

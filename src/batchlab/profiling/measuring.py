@@ -53,7 +53,7 @@ class ProfileRequest:
         device: the PyTorch device.
         memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
         predict: whether memory is predicted too.
-        accumulates: whether what does not fit in one piece is tried in micro-batches.
+        may_accumulate: whether a step may be cut into micro-batches.
     """
 
     trial: Trial
@@ -62,7 +62,7 @@ class ProfileRequest:
     device: str
     memory_limit_bytes: int | None
     predict: bool = False
-    accumulates: bool = True
+    may_accumulate: bool = True
 
 
 def profile_request(
@@ -103,6 +103,7 @@ def profile_request(
         device=device,
         memory_limit_bytes=memory_limit_bytes,
         predict=predict,
+        may_accumulate=loaded.workload.takes_micro_batches,
     )
 
 
@@ -139,7 +140,7 @@ def measure_profile(
         ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
-        accumulates=request.accumulates,
+        may_accumulate=request.may_accumulate,
     )
     return profile_of(request, search, dry_runs=dry, listener=listener)
 

@@ -171,6 +171,9 @@ MESSAGES: dict[str, Message] = {
     "no_rate_held": N_("no learning rate tried met the target on fresh seeds"),
     "no_rate_held_because": N_("no learning rate tried held on a fresh seed: {why}"),
     "does_not_fit": N_("it does not fit in memory"),
+    "does_not_fit_whole": N_(
+        "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
+    ),
     "profile_ended_before": N_("it was not profiled: the time for that had ended"),
     "smaller_did_not_run": N_("it was not profiled: the batch sizes before it did not run"),
     "not_profiled": N_("it was not profiled"),

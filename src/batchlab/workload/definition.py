@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from batchlab.errors import WorkloadError
 from batchlab.records.quantities import Better, quantity
 from batchlab.records.target import Target
+from batchlab.workload.own_training import check_own_training
 from batchlab.workload.ready_made import check_loss, check_model, check_optimizer
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
@@ -64,16 +64,34 @@ class Workload:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
         train: a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset.
-        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight.
+        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None:
+            there is a `step`, and `metrics` say what is good.
+        step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
+            loss first or called "loss": one optimizer step as you write it, with zero_grad,
+            backward and optimizer.step(). What it keeps between steps belongs into buffers of the
+            model, or into the dict that `optimizer` returns. None: plain steps on `loss`.
+        accumulates: whether `step` takes a tuple of micro-batches in place of a batch; False: a
+            batch is never cut.
         validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
             None: there is none, and what needs one says so.
         test: like `train`, or None. Read for the report only, never for a choice.
         metrics: name -> function(model, batch) -> scalar mean, or a `Metric`. The first one is
             the one that counts; empty: the loss is.
         optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer;
-            None: SGD with momentum 0.9.
+            (name, parameter) pairs where its first parameter is called `named_parameters`. With a
+            `step` it may return a dict of several, and of what else a training keeps, such as a
+            GradScaler. None: SGD with momentum 0.9.
+        clip_norm: the largest norm of the whole gradient, which is clipped to it; None: any.
+        ema: decay per step, at the reference batch size, of averaged weights that are evaluated in
+            place of the raw ones; at batch size B it is ema ** (B / reference). None: no average.
         schedule: function(fraction of the run in [0, 1]) -> multiplier of the learning rate;
             None: a constant rate.
+        scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
+            scheduler of torch.optim.lr_scheduler, in place of `schedule`; ReduceLROnPlateau gets
+            the metric that counts. None: there is none.
+        scheduler_every: "epoch" or "step": when the scheduler goes on; "step" needs `n_steps`.
+        patience_epochs: a training ends where the metric that counts has not improved on
+            validation data for so many epochs; None: it does not end early.
         weight: function(batch) -> over how many units the loss is the mean (tokens, pixels);
             None: the number of examples.
         batch_size: the reference batch size.
@@ -88,20 +106,27 @@ class Workload:
 
     Raises:
         WorkloadError: a metric without a known direction, an optimizer of its own without a
-            learning rate, or an impossible field.
+            learning rate, an impossible field, or fields that do not go together.
     """
 
     name: str
     model: Callable[[], nn.Module]
     train: Data
-    loss: Callable[[nn.Module, Batch], Tensor]
+    loss: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # see `step`
+    step: Callable[[nn.Module, Any, Any], Any] | None = None
+    accumulates: bool = False
     validation: Data | Literal["split"] | None = "split"
     test: Data | None = None
     metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor]] = field(
         default_factory=lambda: MappingProxyType({})
     )
-    optimizer: Callable[..., torch.optim.Optimizer] | None = None
+    optimizer: Callable[..., Any] | None = None
+    clip_norm: float | None = None
+    ema: float | None = None
     schedule: Callable[[float], float] | None = None
+    scheduler: Callable[..., Any] | None = None
+    scheduler_every: Literal["epoch", "step"] = "epoch"
+    patience_epochs: int | None = None
     weight: Callable[[Batch], float] | None = None
     batch_size: int = 64
     learning_rate: float = None  # type: ignore[assignment]  # a number once it is made
@@ -116,12 +141,14 @@ class Workload:
         if not (isinstance(self.name, str) and self.name):
             raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
         check_model(self.name, self.model)
-        check_loss(self.name, self.loss)
+        if self.loss is not None:
+            check_loss(self.name, self.loss)
         check_optimizer(self.name, self.optimizer)
         for name, arguments in _OPTIONAL_FUNCTIONS.items():
             if not (getattr(self, name) is None or callable(getattr(self, name))):
                 self._refuse(name, f"a function: {name}=lambda {arguments}: ...")
         self._check_metrics()
+        check_own_training(self)
         self._check_numbers()
         if self.learning_rate is None:
             self._check_has_default_rate()
@@ -174,7 +201,7 @@ class Workload:
         if isinstance(given, Metric):
             return given.better
         known = quantity(metric).better
-        if known is None or (given is None and metric != "loss"):
+        if known is None or (given is None and (metric != "loss" or self.loss is None)):
             raise WorkloadError(
                 f"workload {self.name!r}: metric {metric!r} has no known direction; accuracy goes "
                 f"up, loss and error go down; for another name give "
@@ -187,9 +214,19 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """All metrics, the one that counts first; `loss` is always among them."""
+        """All metrics, the one that counts first; `loss` is among them wherever there is one."""
         names = tuple(self.metrics)
-        return names if "loss" in names else (*names, "loss")
+        return names if "loss" in names or self.loss is None else (*names, "loss")
+
+    @property
+    def takes_micro_batches(self) -> bool:
+        """Whether a batch may be cut: a `step` of its own has to say that it takes the pieces."""
+        return self.step is None or self.accumulates
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether its learning rate has a shape of its own."""
+        return self.schedule is not None or self.scheduler is not None
 
 
 def _is_whole(value: object, *, least: int) -> bool:

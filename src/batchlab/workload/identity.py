@@ -28,6 +28,10 @@ from batchlab.workload.source import is_library, source_text
 _EXAMPLES_OF_A_DATASET = 64
 _DATA_SEED = 0
 _SPLITS = ("train", "validation", "test")
+_LATER = (
+    *("step", "accumulates", "clip_norm", "ema"),
+    *("scheduler", "scheduler_every", "patience_epochs"),
+)
 
 
 def workload_identity(
@@ -138,9 +142,11 @@ class _ValueHash:
         self._word(type(value).__name__)
         match value:
             case Workload():
-                for name in Workload.__dataclass_fields__:
-                    # How long a training is planned to be changes none of its steps.
-                    if name not in (*_SPLITS, "epochs"):
+                for name, field in Workload.__dataclass_fields__.items():
+                    # How long a training is planned to be changes none of its steps. A field that
+                    # came later counts where it is used: older trials stay known.
+                    is_unused = name in _LATER and getattr(value, name) == field.default
+                    if name not in (*_SPLITS, "epochs") and not is_unused:
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():
