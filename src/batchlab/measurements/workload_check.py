@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.children import Line
@@ -21,8 +20,10 @@ from batchlab.training.adam_settings import adam_settings
 from batchlab.training.batching import n_examples, on_device
 from batchlab.training.evaluator import as_metric, weight_of
 from batchlab.training.stepper import default_optimizer
+from batchlab.training.whole_set_metric import check_over_all, is_over_all
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
+from batchlab.workload.fetching import fetched
 from batchlab.workload.split import tensors_of
 
 _EXAMPLES = 8  # enough to tell a sum from a mean, few enough for any model
@@ -160,13 +161,8 @@ def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:
 
 
 def _batch_of(workload: Workload, chosen: range, *, copies: int = 1) -> Batch:
-    if isinstance(workload.train, tuple):
-        return tuple(
-            torch.cat([part[chosen.start : chosen.stop]] * copies) for part in workload.train
-        )
-    collate = workload.collate or default_collate
     with _asking(workload, "fetching and collating examples of train"):
-        return collate([workload.train[index] for index in chosen] * copies)
+        return fetched(workload.train, torch.tensor([*chosen] * copies), workload.collate)
 
 
 def _loss_tensor(workload: Workload, model: nn.Module, batch: Batch, *, seed: int) -> Tensor:
@@ -258,6 +254,10 @@ def _check_metrics(workload: Workload, model: nn.Module, device: torch.device) -
     batch = on_device(first_batch(workload, _EXAMPLES), device)
     with _evaluating(model), torch.no_grad():
         for name in workload.metrics:
+            if is_over_all(workload, name):  # of so few examples it may not exist
+                with _asking(workload, f"metric {name!r}"):
+                    check_over_all(workload, name, model, device)
+                continue
             metric = as_metric(workload, name)
             assert metric.count is not None
             with _asking(workload, f"metric {name!r}"):

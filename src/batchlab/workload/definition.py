@@ -11,13 +11,14 @@ from batchlab.errors import WorkloadError
 from batchlab.records.quantities import Better, quantity
 from batchlab.records.target import Target
 from batchlab.workload.ready_made import check_loss, check_model, check_optimizer
+from batchlab.workload.stateful_metric import direction_of, is_stateful
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset
+Data = Any  # what `Workload.train` says, or what loading has made of it
 
 # The functions that a workload may leave out, and what each is called with.
 _OPTIONAL_FUNCTIONS = {
@@ -31,26 +32,57 @@ _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optim
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """A metric that is added up over batches: `finalise(sum of sums, sum of counts)`.
+    """A metric that is added up over batches, or one that needs the whole split at once.
+
+    Give `sum` (then the metric is `finalise(sum of sums, sum of counts)`) or `over_all`.
 
     Attributes:
         sum: function(model, batch) -> tensor of any fixed shape that adds up over batches.
         count: function(batch) -> number that adds up over batches; None: the batch's weight.
         finalise: function(total sum, total count) -> number; None: their ratio.
+        over_all: function(predictions, targets) -> number, of all examples of a split: CPU
+            tensors with examples first, or lists where `predict` returns lists. A torchmetrics
+            object (with `update`, `compute` and `reset`) does as well.
+        predict: for `over_all`: function(model, batch) -> (predictions, targets) of a batch;
+            None: `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower".
+
+    Raises:
+        WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
     """
 
-    sum: Callable[[nn.Module, Batch], Tensor]
+    sum: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # with over_all
     count: Callable[[Batch], float] | None = None
     finalise: Callable[[Tensor, float], float] | None = None
-    better: Better
+    over_all: Callable[[Any, Any], float] | Any | None = None
+    predict: Callable[[nn.Module, Batch], tuple[Any, Any]] | None = None
+    better: Better = None  # type: ignore[assignment]  # left out, it is refused in plain words
 
     def __post_init__(self) -> None:
-        """Refuse a direction that is neither of the two."""
+        """Refuse a direction that is neither of the two, and what cannot be computed."""
+        if self.better is None:
+            raise WorkloadError(
+                'a batchlab.Metric has no direction; give it better="higher" or better="lower"'
+            )
         if self.better not in ("higher", "lower"):
             raise WorkloadError(
                 f"better={self.better!r}: a metric is better 'higher' or 'lower'; give one of them"
             )
+        if (self.sum is None) == (self.over_all is None):
+            given = "neither" if self.sum is None else "both"
+            raise WorkloadError(
+                f"a batchlab.Metric has {given} of sum and over_all; give sum=... for what adds up "
+                f"over batches, or over_all=... for what needs the whole set"
+            )
+        if self.predict is not None and self.over_all is None:
+            raise WorkloadError(
+                "a batchlab.Metric has predict without over_all; sum is given the model and the "
+                "batch and needs no predict: leave it out"
+            )
+        computed = self.sum if self.over_all is None else self.over_all
+        if not (callable(computed) or is_stateful(computed)):
+            what = "sum" if self.over_all is None else "over_all"
+            raise WorkloadError(f"a batchlab.Metric has {what}={computed!r}; expected a function")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +92,14 @@ class Workload:
     Attributes:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
-        train: a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset.
+        train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
+            them; a map-style Dataset. A memory map stays in its file.
         loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight.
         validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
             None: there is none, and what needs one says so.
         test: like `train`, or None. Read for the report only, never for a choice.
-        metrics: name -> function(model, batch) -> scalar mean, or a `Metric`. The first one is
-            the one that counts; empty: the loss is.
+        metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
+            object. The first one is the one that counts; empty: the loss is.
         optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer;
             None: SGD with momentum 0.9.
         schedule: function(fraction of the run in [0, 1]) -> multiplier of the learning rate;
@@ -94,7 +127,7 @@ class Workload:
     loss: Callable[[nn.Module, Batch], Tensor]
     validation: Data | Literal["split"] | None = "split"
     test: Data | None = None
-    metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor]] = field(
+    metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor] | Any] = field(
         default_factory=lambda: MappingProxyType({})
     )
     optimizer: Callable[..., torch.optim.Optimizer] | None = None
@@ -129,7 +162,7 @@ class Workload:
         if not isinstance(self.metrics, Mapping):
             self._refuse("metrics", 'names with their functions: metrics={"accuracy": accuracy}')
         for name, metric in self.metrics.items():
-            if not (isinstance(metric, Metric) or callable(metric)):
+            if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
                 self._refuse(f"metric {name!r}", "a function of the model and a batch", metric)
             self.better(name)
         if self.target is not None and not isinstance(self.target, Target):
@@ -170,6 +203,8 @@ class Workload:
         given = self.metrics.get(metric)
         if isinstance(given, Metric):
             return given.better
+        if is_stateful(given):
+            return direction_of(given, metric_name=metric, workload=self.name)
         known = quantity(metric).better
         if known is None or (given is None and metric != "loss"):
             raise WorkloadError(

@@ -24,7 +24,7 @@ from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
-from batchlab.workload.numpy_data import with_tensors
+from batchlab.workload.array_data import with_tensors
 from batchlab.workload.setting_value import as_type_of
 from batchlab.workload.source import source_text
 from batchlab.workload.split import with_validation

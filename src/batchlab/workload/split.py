@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.definition import Data, Workload
+from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
+from batchlab.workload.definition import Data, Workload, size_of
+from batchlab.workload.fetching import ChosenPart
 
 # One example in ten, drawn by a seed that never changes.
 _VALIDATION_EVERY = 10
@@ -40,7 +42,7 @@ def with_validation(workload: Workload) -> Workload:
             f"workload {workload.name!r}: validation={workload.validation!r}; expected data, "
             f'"split" for a tenth of the training set, or None for no validation set'
         )
-    n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
+    n = size_of(workload.train)
     if n < _VALIDATION_EVERY:
         raise WorkloadError(
             f"workload {workload.name!r}: {n} training examples are too few to split a tenth off "
@@ -57,8 +59,9 @@ def with_validation(workload: Workload) -> Workload:
 def _taken(data: Data, chosen: Tensor) -> Data:
     if isinstance(data, tuple):
         return tuple(part[chosen.to(part.device)] for part in data)
-    dataset: Dataset[Any] = data
-    return Subset(dataset, chosen.tolist())
+    if isinstance(data, Columns) and data.is_resident:
+        return data.with_parts(lambda part: part[chosen.to(part.device)])
+    return ChosenPart(data, chosen)
 
 
 def _check(name: str, split: str, data: Data) -> None:
@@ -78,11 +81,6 @@ def _check(name: str, split: str, data: Data) -> None:
         raise WorkloadError(
             f"workload {name!r}: {split} is a list of {len(data)} arrays or tensors; expected a "
             f"tuple with examples first, such as {split}=(x, y)"
-        )
-    if isinstance(data, dict):
-        raise WorkloadError(
-            f"workload {name!r}: {split} is a dict; expected a tuple of tensors, such as "
-            f"{split}=(x, y), or a Dataset whose examples are dicts"
         )
     if isinstance(data, DataLoader):
         raise WorkloadError(
@@ -120,10 +118,21 @@ def _is_array(part: object) -> bool:
 
 
 def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
-    """The tensors of a split, examples first; none for a Dataset that does not show its own."""
+    """The tensors of a split, examples first; none for data that are read or made one by one."""
     if isinstance(data, TensorDataset):
         return data.tensors
-    return data if isinstance(data, tuple) else ()
+    return resident_tensors(data) or ()
+
+
+def _views_of(data: Data) -> tuple[Tensor, ...]:
+    """The first part of a split as it lies in memory or in a map of a file; nothing is read."""
+    if isinstance(data, Columns):
+        first = data.parts[0]
+        if isinstance(first, Tensor):
+            return (first,)
+        is_seen = first.dtype.kind in "buif" and first.dtype.isnative
+        return (shared_tensor(first),) if is_seen else ()
+    return tensors_of(data)
 
 
 def _check_apart(workload: Workload) -> None:
@@ -141,8 +150,8 @@ def _check_apart(workload: Workload) -> None:
 
 
 def _share_examples(one: Data, other: Data) -> bool:
-    if tensors_of(one) and tensors_of(other):
-        return _overlap_in_memory(tensors_of(one)[0], tensors_of(other)[0])
+    if _views_of(one) and _views_of(other):
+        return _overlap_in_memory(_views_of(one)[0], _views_of(other)[0])
     if isinstance(one, Subset) and isinstance(other, Subset) and one.dataset is other.dataset:
         return not set(one.indices).isdisjoint(other.indices)
     datasets = [data.dataset if isinstance(data, Subset) else data for data in (one, other)]
