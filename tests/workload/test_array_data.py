@@ -115,7 +115,7 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
             "train holds the shapes (20, 3) in ['x'], (19,) in ['y']['class']; expected the same "
             "number of examples first in each",
         ),
-        ({"x": X, "y": 3}, "train['y'] is a int; expected a tensor or a NumPy array with examples "
+        ({"x": X, "y": 3}, "train['y'] is of type int; expected a tensor or an array with examples "
             "first"),
         ({}, "train is empty; expected tensors or arrays with examples first"),
         (

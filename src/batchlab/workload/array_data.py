@@ -67,7 +67,7 @@ def _check_columns(parts: list[tuple[str, Any]], what: str) -> None:
     for place, part in parts:
         if not isinstance(part, Tensor | np.ndarray):
             raise WorkloadError(
-                f"{what}{place} is a {type(part).__name__}; expected a tensor or a NumPy array "
+                f"{what}{place} is of type {type(part).__name__}; expected a tensor or an array "
                 f"with examples first"
             )
     lengths = {place: len(part) if part.ndim else None for place, part in parts}

@@ -46,21 +46,22 @@ def file_region(value: object) -> FileRegion | None:
 
 
 def _of_array(array: np.ndarray[Any, Any]) -> FileRegion | None:
+    if not array.size or min(array.strides, default=0) < 0:
+        return None
+    n_bytes = _extent(array.shape, array.strides) + array.itemsize
+    address = array.__array_interface__["data"][0]
     owner: Any = array
     while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
         owner = owner.base
     mapped = getattr(owner, "_mmap", None)
-    if mapped is None or not array.size or min(array.strides, default=0) < 0:
-        return None
+    if mapped is None:  # over a tensor, perhaps, that is over a map
+        return None if owner is None else _looked_up(address, n_bytes)
     if owner.mode == "c" or owner.filename is None or not Path(owner.filename).exists():
         return None
     first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
     map_begins = owner.offset - owner.offset % mmap.ALLOCATIONGRANULARITY
-    return FileRegion(
-        path=str(owner.filename),
-        offset=map_begins + array.__array_interface__["data"][0] - first_byte,
-        n_bytes=_extent(array.shape, array.strides) + array.itemsize,
-    )
+    offset = map_begins + address - first_byte
+    return FileRegion(path=str(owner.filename), offset=offset, n_bytes=n_bytes)
 
 
 def _of_tensor(tensor: Tensor) -> FileRegion | None:
@@ -68,9 +69,7 @@ def _of_tensor(tensor: Tensor) -> FileRegion | None:
         return None
     strides = tuple(stride * tensor.element_size() for stride in tensor.stride())
     n_bytes = _extent(tuple(tensor.shape), strides) + tensor.element_size()
-    if n_bytes < _WORTH_LOOKING_UP_BYTES:
-        return None
-    return _shared_mapping(tensor.data_ptr(), n_bytes)
+    return _looked_up(tensor.data_ptr(), n_bytes)
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
@@ -78,8 +77,10 @@ def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
 
 
-def _shared_mapping(address: int, n_bytes: int) -> FileRegion | None:
+def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
     """The file that shared memory at an address is a map of, where the system tells."""
+    if n_bytes < _WORTH_LOOKING_UP_BYTES:
+        return None
     try:
         lines = _MAPS.read_text().splitlines()
     except OSError:  # it is Linux's own
