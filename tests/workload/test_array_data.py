@@ -118,11 +118,6 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
         ({"x": X, "y": 3}, "train['y'] is of type int; expected a tensor or an array with examples "
             "first"),
         ({}, "train is empty; expected tensors or arrays with examples first"),
-        (
-            torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(20, 3))),
-            "train is a DataLoader, whose batch size is fixed; give the data in it: "
-            "train=loader.dataset, and its collate_fn as collate",
-        ),
     ],
     ids=[
         "doubles",
@@ -135,7 +130,6 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
         "lengths in a dict",
         "a number in a dict",
         "empty",
-        "loader",
     ],
 )
 def test_other_data_are_refused_with_what_to_give(data: Any, told: str) -> None:

@@ -118,7 +118,7 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         ),
         batch_size=workload.batch_size,
         learning_rate=workload.learning_rate,
-        warnings=facts.warnings,
+        warnings=(*loaded.notes, *facts.warnings),
     )
 
 

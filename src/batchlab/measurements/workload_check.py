@@ -19,6 +19,7 @@ from batchlab.records.adam_settings import AdamSettings
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.batching import n_examples, on_device
 from batchlab.training.evaluator import as_metric, weight_of
+from batchlab.training.sampled_order import sampled_order
 from batchlab.training.stepper import default_optimizer
 from batchlab.training.whole_set_metric import check_over_all, is_over_all
 from batchlab.workload.definition import Batch, Workload, size_of
@@ -79,6 +80,7 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
             f"return an nn.Module with some"
         )
     optimizer = _made_optimizer(workload, parameters)
+    _check_sampler(workload)
     _check_labels(workload, model, torch.device(device))
     loss_warnings, loss_couples = _look_at_loss(workload, model, torch.device(device))
     _check_metrics(workload, model, torch.device(device))
@@ -266,6 +268,13 @@ def _check_metrics(workload: Workload, model: nn.Module, device: torch.device) -
                     float(total) / count
                 else:
                     float(metric.finalise(total, count))
+
+
+def _check_sampler(workload: Workload) -> None:
+    if workload.make_sampler is not None:
+        with _asking(workload, "`make_sampler`"):
+            size = min(workload.batch_size, size_of(workload.train))
+            sampled_order(workload, batch_size=size, seed=_SEED, drop_last=False)
 
 
 def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:

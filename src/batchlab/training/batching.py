@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Sampling, Trial
+from batchlab.training.sampled_order import sampled_order
 from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.containers import filled, is_container
 from batchlab.workload.definition import Batch, Workload
@@ -50,6 +51,18 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
     if sampling == "replacement":
         return torch.randint(n_train, (n_train,), generator=generator)
     return torch.randperm(n_train, generator=generator)
+
+
+def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
+    """The examples of one epoch of a trial: by the workload's sampler, or as `epoch_order` says."""
+    if workload.make_sampler is None:
+        return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
+    return sampled_order(
+        workload,
+        batch_size=trial.batch_size,
+        seed=derived_seed("sampler", trial.seed, epoch),
+        drop_last=trial.drop_last,
+    )
 
 
 def n_examples(batch: Batch) -> int:
@@ -124,9 +137,7 @@ class TensorBatches:
                 )
             return
         trial = self._trial
-        order = epoch_order(
-            trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
-        ).to(self._device)
+        order = order_of(self._workload, trial, epoch).to(self._device)
         taken = self._plan.samples_at(begin)  # before this epoch
         first = begin + first_step
         while first < end:
@@ -150,6 +161,7 @@ class TensorBatches:
             and trial.sampling == "reshuffle"
             and trial.micro_batch_size >= trial.n_train
             and self._workload.augment is None
+            and self._workload.make_sampler is None
         )
 
     def _last_of_gather(self, first: int, end: int) -> int:
@@ -196,9 +208,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         self._first_step = first_step
         self._plan = trial.plan
         self._begin = self._plan.steps_in(epoch)
-        self._order = epoch_order(
-            trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
-        )
+        self._order = order_of(workload, trial, epoch)
 
     def __len__(self) -> int:
         return self._plan.steps_in(self._epoch + 1) - self._begin - self._first_step
@@ -292,11 +302,3 @@ def examples_at(workload: Workload, chosen: Tensor) -> Batch:
         chosen: their indices, int64, shape (n,).
     """
     return fetched(workload.train, chosen, workload.collate)
-
-
-def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Batches:
-    """The batches of `workload`'s training set for `trial`."""
-    tensors = resident_tensors(workload.train)
-    if tensors is not None and (workload.collate is None or isinstance(workload.train, tuple)):
-        return TensorBatches(workload, trial, device)
-    return DatasetBatches(workload, trial, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,10 +20,13 @@ from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.training.counted_examples import counted_examples
 from batchlab.training.replaced_forward import Forward, replaced_forward
+from batchlab.training.stream_batches import StreamedSplit
 from batchlab.training.whole_set_metric import WholeSetMetric, is_over_all
 from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
-from batchlab.workload.fetching import fetched
+from batchlab.workload.fetching import Collate, fetched
+from batchlab.workload.loader_template import Collated
+from batchlab.workload.stream import is_stream
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000
@@ -89,7 +92,7 @@ class Evaluator:
             generator = torch.Generator().manual_seed(derived_seed("train metric"))
             chosen = torch.randperm(n_train, generator=generator)[:n_evaluated]
             chosen = chosen.sort().values
-        self._batches: dict[Split, list[Batch] | _Fetched] = {}
+        self._batches: dict[Split, Iterable[Batch]] = {}
         for split in ("train", "validation", "test"):
             data = getattr(workload, split)
             if data is None:
@@ -99,9 +102,8 @@ class Evaluator:
                     f"workload {workload.name!r}: {split}={data!r} stands for data that are not "
                     f"there yet; pass it through with_validation first, or give it {split}=None"
                 )
-            self._batches[split] = _batches_of(
-                workload, data, chosen if split == "train" else None, device, batch_size
-            )
+            subset = chosen if split == "train" else None
+            self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """All metrics of `splits`, in eval mode, without gradients; random streams untouched.
@@ -203,12 +205,19 @@ def _tally(workload: Workload, name: str) -> _Sums | WholeSetMetric:
 
 
 def _batches_of(
-    workload: Workload, data: Data, chosen: Tensor | None, device: torch.device, batch_size: int
-) -> list[Batch] | _Fetched:
+    workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, batch_size: int
+) -> Iterable[Batch]:
     """The evaluation batches of a split, or of its chosen examples; tensors on the device."""
+    data, collate = getattr(workload, split), workload.collate
+    if isinstance(data, Collated):
+        data, collate = data.dataset, data.collate
+    if is_stream(data):
+        n = size_of(data) if chosen is None else len(chosen)
+        what = f"workload {workload.name!r}: {split}"
+        return StreamedSplit(data, collate, n=n, batch_size=batch_size, what=what)
     tensors = resident_tensors(data)
-    if tensors is None or (isinstance(data, Columns) and workload.collate is not None):
-        return _Fetched(workload, data, chosen, batch_size)
+    if tensors is None or (isinstance(data, Columns) and collate is not None):
+        return _Fetched(data, collate, chosen, batch_size)
     if chosen is not None:
         tensors = tuple(part.index_select(0, chosen.to(part.device)) for part in tensors)
     batches = zip(*(part.to(device).split(batch_size) for part in tensors), strict=True)
@@ -219,10 +228,10 @@ class _Fetched:
     """The batches of data that are read anew each time."""
 
     def __init__(
-        self, workload: Workload, data: Data, chosen: Tensor | None, batch_size: int
+        self, data: Data, collate: Collate | None, chosen: Tensor | None, batch_size: int
     ) -> None:
         self._batch_size = batch_size
-        self._collate = workload.collate
+        self._collate = collate
         self._data = data
         self._indices = torch.arange(len(data)) if chosen is None else chosen
 

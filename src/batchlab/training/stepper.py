@@ -14,8 +14,8 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
 from batchlab.records.trial import Trial
 from batchlab.training.adam_settings import move_adam_settings
-from batchlab.training.batching import training_batches
 from batchlab.training.evaluator import weight_of
+from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Batch, Workload
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -26,6 +26,7 @@ _OPTIONAL_FUNCTIONS = {
     "weight": "batch",
     "collate": "examples",
     "augment": "batch",
+    "make_sampler": "batch_size, seed",
 }
 _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
@@ -93,7 +94,8 @@ class Workload:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
         train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
-            them; a map-style Dataset. A memory map stays in its file.
+            them; a map-style Dataset; an IterableDataset with a length; a DataLoader, of which
+            data set, collate and workers are taken. A memory map stays in its file.
         loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight.
         validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
             None: there is none, and what needs one says so.
@@ -115,6 +117,9 @@ class Workload:
         collate: for a Dataset: list of examples -> batch; None: PyTorch's default.
         workers: for a Dataset: processes that fetch training examples.
         augment: function(batch) -> batch, on training batches only.
+        make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
+            one by one or in lists of `batch_size`; called for each epoch with a seed of its own.
+            None: every example once, in a new order.
 
     Raises:
         WorkloadError: a metric without a known direction, an optimizer of its own without a
@@ -140,6 +145,7 @@ class Workload:
     collate: Callable[[list[Any]], Batch] | None = None
     workers: int = 0
     augment: Callable[[Batch], Batch] | None = None
+    make_sampler: Callable[[int, int], Iterable[Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and later less clearly."""

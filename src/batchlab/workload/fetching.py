@@ -11,6 +11,8 @@ from torch.utils.data import Subset, default_collate
 
 from batchlab.workload.columns import Columns
 from batchlab.workload.definition import Batch, Data
+from batchlab.workload.loader_template import Collated
+from batchlab.workload.stream import examples_of, is_stream
 
 Collate = Callable[[list[Any]], Batch]
 
@@ -45,7 +47,7 @@ def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
     """The chosen examples as one batch, where the data are.
 
     Args:
-        data: a tuple of tensors, columns, or a map-style Dataset.
+        data: of a split; a stream is read up to the last of the chosen.
         chosen: indices, int64, shape (n,).
         collate: the user's own; None: PyTorch's default, or what columns give themselves.
     """
@@ -58,13 +60,15 @@ def fetched_in_parts(
     """The chosen examples in batches of `most`, the last with what is left.
 
     Args:
-        data: a tuple of tensors, columns, or a map-style Dataset.
+        data: of a split; a stream is read up to the last of the chosen.
         chosen: indices, int64, shape (n,).
         collate: the user's own; None: PyTorch's default, or what columns give themselves.
         most: examples of a batch, at least 1.
     """
     if isinstance(data, tuple):
         data, collate = Columns(data), None
+    if isinstance(data, Collated):
+        data, collate = data.dataset, data.collate
     if collate is None:
         while isinstance(data, ChosenPart):
             data, chosen = data.dataset, data.indices[chosen]
@@ -77,6 +81,8 @@ def fetched_in_parts(
 
 def _examples(data: Any, chosen: list[int]) -> list[Any]:
     """The examples one by one, or all at once where the data offer that."""
+    if is_stream(data):
+        return examples_of(data, chosen)
     together = getattr(data, "__getitems__", None)
     if callable(together):
         return list(together(chosen))

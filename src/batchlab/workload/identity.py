@@ -26,12 +26,16 @@ from batchlab.workload.definition import Data, Metric, Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.file_region import file_region
 from batchlab.workload.fingerprint import add_region, files_of
+from batchlab.workload.loader_template import Collated
 from batchlab.workload.source import is_library, source_text
+from batchlab.workload.stream import Reading, is_stream
 
 # A Dataset may be too large to read whole: so many of its examples, evenly spaced, stand for it.
 _EXAMPLES_OF_A_DATASET = 64
 _DATA_SEED = 0
 _SPLITS = ("train", "validation", "test")
+# Where they are None, a workload is the one that it was before there were such fields.
+_ADDED_LATER = ("make_sampler",)
 
 
 def workload_identity(
@@ -70,11 +74,18 @@ def _add_data(digest: Any, data: Data | None, what: str) -> None:
         for place, part in leaves(data.filled(data.parts)):
             digest.update(f"{place} ".encode())
             _add_part(digest, part)
+    elif isinstance(data, Collated):
+        _ValueHash(digest).add(data.collate)
+        _add_data(digest, data.dataset, what)
     else:
         for region in files_of(data):
             add_region(digest, region)
         n = len(data)
         digest.update(f"{type(data).__qualname__} {n}".encode())
+        if is_stream(data):
+            reading = Reading(data, epoch=0, seed=_DATA_SEED, what=what)
+            _ValueHash(digest).add(reading.take(min(n, _EXAMPLES_OF_A_DATASET)))
+            return
         for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
             _ValueHash(digest).add(_example(data, position, what))
 
@@ -163,7 +174,8 @@ class _ValueHash:
             case Workload():
                 for name in Workload.__dataclass_fields__:
                     # How long a training is planned to be changes none of its steps.
-                    if name not in (*_SPLITS, "epochs"):
+                    is_as_ever = name in _ADDED_LATER and getattr(value, name) is None
+                    if name not in (*_SPLITS, "epochs") and not is_as_ever:
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
 from batchlab.workload.definition import Data, Workload, size_of
 from batchlab.workload.fetching import ChosenPart
+from batchlab.workload.stream import is_stream
 
 # One example in ten, drawn by a seed that never changes.
 _VALIDATION_EVERY = 10
@@ -41,6 +42,11 @@ def with_validation(workload: Workload) -> Workload:
         raise WorkloadError(
             f"workload {workload.name!r}: validation={workload.validation!r}; expected data, "
             f'"split" for a tenth of the training set, or None for no validation set'
+        )
+    if is_stream(workload.train):
+        raise WorkloadError(
+            f"workload {workload.name!r}: train is read in its own order, so no tenth can be split "
+            f"off for validation; give validation=..., or validation=None for none"
         )
     n = size_of(workload.train)
     if n < _VALIDATION_EVERY:
@@ -82,11 +88,9 @@ def _check(name: str, split: str, data: Data) -> None:
             f"workload {name!r}: {split} is a list of {len(data)} arrays or tensors; expected a "
             f"tuple with examples first, such as {split}=(x, y)"
         )
-    if isinstance(data, DataLoader):
-        raise WorkloadError(
-            f"workload {name!r}: {split} is a DataLoader, whose batch size is fixed; give the data "
-            f"in it: {split}=loader.dataset, and its collate_fn as collate"
-        )
+    if is_stream(data):
+        _check_stream(name, split, data)
+        return
     if isinstance(data, tuple):
         if not data or not all(isinstance(part, Tensor) for part in data):
             kinds = ", ".join(type(part).__name__ for part in data) or "nothing"
@@ -110,6 +114,17 @@ def _check(name: str, split: str, data: Data) -> None:
             f"tensors or a map-style Dataset (with __len__ and __getitem__)"
         )
     if n == 0:
+        raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
+
+
+def _check_stream(name: str, split: str, data: Any) -> None:
+    kind = type(data).__name__
+    if not hasattr(data, "__len__"):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is a {kind} without a length, and an epoch needs one; "
+            f"give it a __len__ that returns how many examples it gives"
+        )
+    if len(data) < 1:
         raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
 
 
