@@ -50,7 +50,7 @@ def measured(workload: Workload, split: Any = "validation") -> float | None:
 
 def fast_area(scores: Tensor, labels: Tensor) -> Tensor:
     """From ranks: what a user would write."""
-    ordered, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
+    _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
     ranks = (counts.cumsum(0) - (counts - 1) / 2)[inverse]
     positives = int(labels.sum())
     negatives = len(labels) - positives

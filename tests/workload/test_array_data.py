@@ -115,8 +115,10 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
             "train holds the shapes (20, 3) in ['x'], (19,) in ['y']['class']; expected the same "
             "number of examples first in each",
         ),
-        ({"x": X, "y": 3}, "train['y'] is of type int; expected a tensor or an array with examples "
-            "first"),
+        (
+            {"x": X, "y": 3},
+            "train['y'] is of type int; expected a tensor or an array with examples first",
+        ),
         ({}, "train is empty; expected tensors or arrays with examples first"),
     ],
     ids=[

@@ -66,10 +66,10 @@ class _Place:
     def fill(self, memory: mmap.mmap, numbers: _Numbers) -> None:
         """Copy `numbers` to where they lie."""
         there = self.numbers(memory)
-        if isinstance(there, Tensor):
-            there.copy_(numbers)
-        else:
+        if isinstance(there, np.ndarray):
             there[...] = numbers
+        elif isinstance(numbers, Tensor):
+            there.copy_(numbers)
 
 
 class PackedWorkload:

@@ -24,9 +24,7 @@ def is_over_all(workload: Workload, name: str) -> bool:
     return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
 
 
-def check_over_all(
-    workload: Workload, name: str, model: nn.Module, device: torch.device
-) -> None:
+def check_over_all(workload: Workload, name: str, model: nn.Module, device: torch.device) -> None:
     """Compute metric `name` once, over up to 1000 evenly spaced examples that are not trained on.
 
     Args:
@@ -60,7 +58,7 @@ class WholeSetMetric:
         given = workload.metrics[name]
         self._what = f"workload {workload.name!r}: metric {name!r}"
         self._predict = given.predict if isinstance(given, Metric) else None
-        self._judge = given.over_all if isinstance(given, Metric) else given
+        self._judge: Any = given.over_all if isinstance(given, Metric) else given
         self._gathered: tuple[list[Any], list[Any]] = ([], [])
         self._is_empty = True
         self._is_fed = is_stateful(self._judge)
@@ -75,9 +73,7 @@ class WholeSetMetric:
             WorkloadError: there is no telling them from the batch, or they don't fit the others.
         """
         found = self._predicted(model, batch)
-        parts = tuple(
-            part.detach().cpu() if isinstance(part, Tensor) else part for part in found
-        )
+        parts = tuple(part.detach().cpu() if isinstance(part, Tensor) else part for part in found)
         self._is_empty = False
         if self._is_fed:
             self._judge.update(*parts)

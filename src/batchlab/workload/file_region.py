@@ -94,7 +94,5 @@ def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
         is_file = inode != "0" and bool(path) and Path(path[0]).is_file()
         if not (is_whole and is_file and rights.endswith("s")):
             return None
-        return FileRegion(
-            path=path[0], offset=int(begins, 16) + address - start, n_bytes=n_bytes
-        )
+        return FileRegion(path=path[0], offset=int(begins, 16) + address - start, n_bytes=n_bytes)
     return None

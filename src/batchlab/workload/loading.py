@@ -20,13 +20,13 @@ import torch
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
+from batchlab.workload.array_data import with_tensors
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
 from batchlab.workload.loader_template import without_loaders
 from batchlab.workload.own_order import order_notes
-from batchlab.workload.array_data import with_tensors
 from batchlab.workload.setting_value import as_type_of
 from batchlab.workload.source import source_text
 from batchlab.workload.split import with_validation

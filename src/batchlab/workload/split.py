@@ -121,8 +121,8 @@ def _check_stream(name: str, split: str, data: Any) -> None:
     kind = type(data).__name__
     if not hasattr(data, "__len__"):
         raise WorkloadError(
-            f"workload {name!r}: {split} is a {kind} without a length, and an epoch needs one; "
-            f"give it a __len__ that returns how many examples it gives"
+            f"workload {name!r}: {split} is of type {kind} without a length, and an epoch needs "
+            f"one; give it a __len__ that returns how many examples it gives"
         )
     if len(data) < 1:
         raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
