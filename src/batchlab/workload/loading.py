@@ -22,6 +22,7 @@ from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.array_data import with_tensors
 from batchlab.workload.builtin import workload_names
+from batchlab.workload.column_dataset import with_torch_columns
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
@@ -135,7 +136,7 @@ def _loaded(
 ) -> LoadedWorkload:
     settings = tuple(sorted(used.items()))
     workload, notes = without_loaders(workload)
-    workload = with_tensors(workload)
+    workload = with_tensors(with_torch_columns(workload))
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
     return LoadedWorkload(
         workload=ready,
