@@ -13,6 +13,9 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import RandomState, seed_everything, untouched_randomness
 from batchlab.workload.error_place import told
 
+# Each look at the stream puts the random streams aside, which costs as much as many examples.
+_READ_AT_ONCE = 1000
+
 
 def is_stream(data: object) -> bool:
     """Whether data can be read from the beginning only, and not be asked for an example."""
@@ -62,7 +65,7 @@ class Reading:
     def skip(self, n: int) -> None:
         """Read on over `n` examples."""
         while n > 0:
-            n -= len(self.take(min(n, 1000)))
+            n -= len(self.take(min(n, _READ_AT_ONCE)))
 
     def check_end(self) -> None:
         """Read what is left of the stated length, and see that there is no more.
@@ -94,8 +97,9 @@ def examples_of(data: Any, chosen: list[int]) -> list[Any]:
     """Examples by their place in the first epoch; all before the last of them are read too."""
     reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
     found: dict[int, Any] = {}
-    for place in range(max(chosen, default=-1) + 1):
-        (example,) = reading.take(1)
-        if place in wanted:
-            found[place] = example
+    n = max(chosen, default=-1) + 1
+    for start in range(0, n, _READ_AT_ONCE):
+        for place, example in enumerate(reading.take(min(_READ_AT_ONCE, n - start)), start):
+            if place in wanted:
+                found[place] = example
     return [found[place] for place in chosen]
