@@ -49,3 +49,9 @@ def anonymous_bytes() -> int:
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
     assert found is not None
     return 1024 * int(found[1])
+
+
+def sizes(line: Line, packed: PackedWorkload) -> tuple[int, int]:
+    """The examples of train and validation."""
+    workload = packed.unpack()
+    return len(workload.train), len(workload.validation[0])

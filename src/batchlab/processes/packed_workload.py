@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.processes.loaded_again import LoadedAgain
 from batchlab.processes.mapped_array import reduced_map
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
@@ -33,6 +34,8 @@ from batchlab.workload.file_region import file_region
 _ALIGNMENT = 64  # bytes: what vector instructions like best
 # Smaller arrays are cheaper to copy than to place.
 _LEAST_ARRAY_BYTES = 64 * 1024
+# Objects of Python, which each child would hold once more: numbers are not among them.
+_MOST_PICKLED_BYTES = 64 * 1024**2
 _NUMBERS = "biufc"  # kinds of NumPy's types: whole numbers, floats, complex ones, truth values
 
 _Numbers = Tensor | np.ndarray[Any, Any]
@@ -78,16 +81,24 @@ class PackedWorkload:
     It is pickled by `multiprocessing` when a child starts; `unpack` is called there.
     """
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, *, again: LoadedAgain | None = None) -> None:
         """Pack `workload`; its CPU tensors and arrays are copied into shared memory.
+
+        Args:
+            workload: to hand over.
+            again: how a child loads it where more than 64 MiB would be pickled; None: it must
+                travel by value, however large.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
         """
-        buffer = io.BytesIO()
+        buffer = io.BytesIO() if again is None else _BoundedBytes()
         packer = _Packer(buffer)
+        self._again: LoadedAgain | None = None
         try:
             packer.dump(_plain(workload))
+        except _TooLargeError:
+            self._again, buffer, packer.numbers = again, io.BytesIO(), []
         except Exception as error:  # whatever the pickling of the user's own objects raises
             raise WorkloadError(
                 f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
@@ -97,6 +108,11 @@ class PackedWorkload:
         self._blob = buffer.getvalue()
         self._places, self._n_bytes = _placed(packer.numbers)
         self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
+
+    @property
+    def is_loaded_again(self) -> bool:
+        """Whether each child loads it anew, because it is too large to hand over."""
+        return self._again is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a starting child gets: the memory as a file descriptor of its own."""
@@ -113,7 +129,13 @@ class PackedWorkload:
             os.close(memory)
 
     def unpack(self) -> Workload:
-        """The workload; its numbers read the shared memory, what is written to them is private."""
+        """The workload; its numbers read the shared memory, what is written to them is private.
+
+        Raises:
+            WorkloadError: it had to be loaded again, and was another one.
+        """
+        if self._again is not None:
+            return self._again.workload()
         memory = None
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
@@ -125,6 +147,19 @@ def _plain(workload: Workload) -> dict[str, Any]:
     """Its fields; the read-only view of its metrics as the dictionary that pickle can carry."""
     named = {field.name: getattr(workload, field.name) for field in fields(workload)}
     return named | {"metrics": dict(workload.metrics)}
+
+
+class _TooLargeError(Exception):
+    """More would be pickled than a child is handed."""
+
+
+class _BoundedBytes(io.BytesIO):
+    """Memory to pickle into that takes 64 MiB at most."""
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + memoryview(data).nbytes > _MOST_PICKLED_BYTES:
+            raise _TooLargeError
+        return super().write(data)
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]

@@ -32,6 +32,7 @@ def with_torch_columns(workload: Workload) -> Workload:
 
 
 def _gives_numbers(data: Any) -> bool:
-    given = getattr(data, "format", None)
-    is_known = isinstance(given, Mapping) and callable(getattr(data, "with_format", None))
-    return is_known and given.get("type", "") is None
+    given: Any = getattr(data, "format", None)
+    if not (isinstance(given, Mapping) and callable(getattr(data, "with_format", None))):
+        return False
+    return given.get("type", "") is None
