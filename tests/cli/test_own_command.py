@@ -66,7 +66,10 @@ def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path)
     assert document["workload"]["n_validation"] is None
     assert {trial["engine"] for trial in document["trials"]} == {"command"}
     assert {trial["status"] for trial in document["trials"]} == {"ok"}
-    assert [trial["steps"] for trial in document["trials"]] == [126, 32]  # told at every second step
+    assert [trial["steps"] for trial in document["trials"]] == [
+        126,
+        32,
+    ]  # told at every second step
     assert "train.py" in (script / "page.html").read_text()
     assert json.loads(again.out)["trials"] == document["trials"]
 

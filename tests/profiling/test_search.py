@@ -37,7 +37,7 @@ def searched(
         ceiling_bytes=ceiling_bytes,
         left_s=machine.left_s,
         listener=listener or Silent(),
-        accumulates=accumulates,
+        may_accumulate=accumulates,
     )
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search

@@ -11,6 +11,7 @@ from batchlab.commands.budget import Budget
 from batchlab.errors import NoStoreError, WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.processes.children import Ended, run_in_child
+from batchlab.processes.loaded_again import LoadedAgain
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
@@ -25,6 +26,10 @@ from batchlab.workload.loading import LoadedWorkload
 Kind = TypeVar("Kind")
 
 _CHECK_TIMEOUT_S = 300.0
+_LOADED_AGAIN = (
+    "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
+    "file; as arrays or a memory map they would be shared"
+)
 
 
 class PreparedWorkload:
@@ -50,7 +55,10 @@ class PreparedWorkload:
     def packed(self) -> PackedWorkload:
         """The workload, packed when it is first needed."""
         if self._packed is None:
-            self._packed = PackedWorkload(self.loaded.workload)
+            again = LoadedAgain.of(self.loaded)
+            self._packed = PackedWorkload(self.loaded.workload, again=again)
+            if self._packed.is_loaded_again:
+                self.loaded = replace(self.loaded, notes=(*self.loaded.notes, _LOADED_AGAIN))
         return self._packed
 
     def let_go_of_data(self) -> None:
@@ -128,7 +136,7 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         ),
         batch_size=workload.batch_size,
         learning_rate=workload.learning_rate,
-        warnings=facts.warnings,
+        warnings=(*loaded.notes, *facts.warnings),
     )
 
 

@@ -23,6 +23,7 @@ from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.evaluator import as_metric, evaluated_sum
 from batchlab.training.stepper import Stepper
+from batchlab.training.whole_set_metric import WholeSetMetric, is_over_all
 from batchlab.workload.definition import Workload, size_of
 
 # From what runs of these the rule is read: what needs pairs, threes, fours or eights shows in them.
@@ -82,7 +83,11 @@ def sizes_in_evaluation(
         batch = on_device(around(workload, n), device)
         with evaluating(model):
             for name in names:
-                evaluated_sum(as_metric(workload, name), model, batch)
+                if is_over_all(workload, name):
+                    with torch.no_grad():
+                        WholeSetMetric(workload, name).add(model, batch)
+                else:
+                    evaluated_sum(as_metric(workload, name), model, batch)
 
     return rule_of(lambda n: _succeeds(evaluate, n), usual=workload.batch_size)
 
@@ -171,7 +176,7 @@ class _Steps:
             raise
 
     def _made(self) -> Stepper:
-        workload = at_a_constant_rate(self._workload)
+        workload = replace(at_a_constant_rate(self._workload), make_sampler=None)
         if isinstance(workload.train, tuple):  # steps are given their examples: the rest stays
             workload = replace(workload, train=tuple(part[:1] for part in workload.train))
         trial = Trial.of_whole_batches(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.utils.data import default_collate
 
 from batchlab.measurements.users_code import asking
 from batchlab.workload.definition import Batch, Data, Workload, size_of
+from batchlab.workload.fetching import fetched
 
 
 def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:
@@ -33,8 +33,5 @@ def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: 
     Raises:
         WorkloadError: fetching or collating them failed.
     """
-    if isinstance(data, tuple):
-        return tuple(part[torch.as_tensor(chosen, device=part.device)] for part in data)
-    collate = workload.collate or default_collate
     with asking(workload, f"fetching and collating examples of {split}"):
-        return collate([data[index] for index in chosen])
+        return fetched(data, torch.tensor(chosen), workload.collate)

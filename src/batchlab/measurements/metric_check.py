@@ -20,6 +20,7 @@ from batchlab.training.evaluator import (
     evaluation_batch,
     n_train_evaluated,
 )
+from batchlab.training.whole_set_metric import check_over_all, is_over_all
 from batchlab.workload.definition import Batch, Metric, Workload, size_of
 
 _EXAMPLES = 8
@@ -46,7 +47,11 @@ def check_metrics(
     batch = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
     with evaluating(model):
         for name in workload.metrics:
-            _ask(workload, model, name, batch)
+            if is_over_all(workload, name):  # of so few examples it may not exist
+                with torch.no_grad(), asking(workload, f"metric {name!r}"):
+                    check_over_all(workload, name, model, device)
+            else:
+                _ask(workload, model, name, batch)
     at_once = sizes.at_once(_usual(workload))
     warnings = [
         text for split in _SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
@@ -138,6 +143,8 @@ def _ask_about_the_last(
     try:
         batch = on_device(batch_from(workload, data, chosen, split="validation"), device)
         for name in workload.metric_names:
+            if is_over_all(workload, name):
+                continue
             _ask(workload, model, name, batch, f" on the last {rest} examples of validation")
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find

@@ -29,7 +29,8 @@ from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
-from batchlab.workload.definition import Workload
+from batchlab.training.sampled_order import sampled_order
+from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.split import tensors_of
 
 _SEED = 0
@@ -92,6 +93,7 @@ def check_workload(
         )
     made = _made_optimizers(workload, model)
     on = torch.device(device)
+    _check_sampler(workload)
     _check_labels(workload, model, on)
     # Where nothing runs, what follows asks again and says why.
     evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
@@ -143,6 +145,13 @@ def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
 def _rates(made: MadeOptimizers) -> list[float]:
     groups = (group for each in made.optimizers for group in each.param_groups)
     return [float(group["lr"]) for group in groups if "lr" in group]
+
+
+def _check_sampler(workload: Workload) -> None:
+    if workload.make_sampler is not None:
+        with asking(workload, "`make_sampler`"):
+            size = min(workload.batch_size, size_of(workload.train))
+            sampled_order(workload, batch_size=size, seed=_SEED, drop_last=False)
 
 
 def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:

@@ -24,6 +24,7 @@ from batchlab.records.trial import Sampling, Trial
 from batchlab.workload.classification import accuracy
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.loading import LoadedWorkload
+from batchlab.workload.own_order import check_sampling
 from batchlab.workload.own_training import check_has_loss, step_takes_whole_batches
 
 _DEFAULT_EPOCHS = 10
@@ -225,11 +226,13 @@ def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, .
 
     Raises:
         BatchSizeError: a batch or micro-batch size that the training set does not allow.
+        UsageError: a way of sampling where the workload chooses its own order.
         LearningRateError: the workload's reference rate is no finite number above 0.
     """
     workload = loaded.workload
     for measure in request.measures:
         check_has_loss(workload, f"measure {measure!r}")
+    check_sampling(workload, request.sampling)
     n_train = size_of(workload.train)
     own = f", the reference of workload {workload.name!r}"
     rates = request.learning_rates or (_checked_rate(workload.learning_rate, whose=own),)

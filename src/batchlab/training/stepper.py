@@ -15,12 +15,12 @@ from batchlab.random_state import seed_everything
 from batchlab.records.trial import Trial
 from batchlab.training.adam_settings import move_adam_settings
 from batchlab.training.averaged_weights import AveragedWeights, scaled_decay
-from batchlab.training.batching import training_batches
 from batchlab.training.checkpoint import AVERAGED
 from batchlab.training.evaluator import weight_of
 from batchlab.training.made_optimizers import Stateful, made_optimizers
 from batchlab.training.own_step import OwnStep
 from batchlab.training.rate_schedule import RateSchedule
+from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Batch, Workload
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -12,12 +12,13 @@ from batchlab.records.quantities import Better, quantity
 from batchlab.records.target import Target
 from batchlab.workload.own_training import check_own_training
 from batchlab.workload.ready_made import check_loss, check_model, check_optimizer
+from batchlab.workload.stateful_metric import direction_of, is_stateful
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset
+Data = Any  # what `Workload.train` says, or what loading has made of it
 
 # The functions that a workload may leave out, and what each is called with.
 _OPTIONAL_FUNCTIONS = {
@@ -25,35 +26,67 @@ _OPTIONAL_FUNCTIONS = {
     "weight": "batch",
     "collate": "examples",
     "augment": "batch",
+    "make_sampler": "batch_size, seed",
 }
 _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """A metric that is added up over batches: `finalise(sum of sums, sum of counts)`.
+    """A metric that is added up over batches, or one that needs the whole split at once.
+
+    Give `sum` (then the metric is `finalise(sum of sums, sum of counts)`) or `over_all`.
 
     Attributes:
         sum: function(model, batch) -> tensor of any fixed shape that adds up over batches.
         count: function(batch) -> number that adds up over batches; None: the batch's weight.
         finalise: function(total sum, total count) -> number; None: their ratio.
+        over_all: function(predictions, targets) -> number, of all examples of a split: CPU
+            tensors with examples first, or lists where `predict` returns lists. A torchmetrics
+            object (with `update`, `compute` and `reset`) does as well.
+        predict: for `over_all`: function(model, batch) -> (predictions, targets) of a batch;
+            None: `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower".
         enable_grad: whether `sum` differentiates itself (a physical residual, a gradient penalty),
             for which the evaluation, usually without gradients, keeps them.
+
+    Raises:
+        WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
     """
 
-    sum: Callable[[nn.Module, Batch], Tensor]
+    sum: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # with over_all
     count: Callable[[Batch], float] | None = None
     finalise: Callable[[Tensor, float], float] | None = None
-    better: Better
+    over_all: Callable[[Any, Any], float] | Any | None = None
+    predict: Callable[[nn.Module, Batch], tuple[Any, Any]] | None = None
+    better: Better = None  # type: ignore[assignment]  # left out, it is refused in plain words
     enable_grad: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a direction that is neither of the two."""
+        """Refuse a direction that is neither of the two, and what cannot be computed."""
+        if self.better is None:
+            raise WorkloadError(
+                'a batchlab.Metric has no direction; give it better="higher" or better="lower"'
+            )
         if self.better not in ("higher", "lower"):
             raise WorkloadError(
                 f"better={self.better!r}: a metric is better 'higher' or 'lower'; give one of them"
             )
+        if (self.sum is None) == (self.over_all is None):
+            given = "neither" if self.sum is None else "both"
+            raise WorkloadError(
+                f"a batchlab.Metric has {given} of sum and over_all; give sum=... for what adds up "
+                f"over batches, or over_all=... for what needs the whole set"
+            )
+        if self.predict is not None and self.over_all is None:
+            raise WorkloadError(
+                "a batchlab.Metric has predict without over_all; sum is given the model and the "
+                "batch and needs no predict: leave it out"
+            )
+        computed = self.sum if self.over_all is None else self.over_all
+        if not (callable(computed) or is_stateful(computed)):
+            what = "sum" if self.over_all is None else "over_all"
+            raise WorkloadError(f"a batchlab.Metric has {what}={computed!r}; expected a function")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +96,9 @@ class Workload:
     Attributes:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
-        train: a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset.
+        train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
+            them; a map-style Dataset; an IterableDataset with a length; a DataLoader, of which
+            data set, collate and workers are taken. A memory map stays in its file.
         loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None:
             there is a `step`, and `metrics` say what is good.
         step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
@@ -75,8 +110,8 @@ class Workload:
         validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
             None: there is none, and what needs one says so.
         test: like `train`, or None. Read for the report only, never for a choice.
-        metrics: name -> function(model, batch) -> scalar mean, or a `Metric`. The first one is
-            the one that counts; empty: the loss is.
+        metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
+            object. The first one is the one that counts; empty: the loss is.
         optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer;
             (name, parameter) pairs where its first parameter is called `named_parameters`. With a
             `step` it may return a dict of several, and of what else a training keeps, such as a
@@ -103,6 +138,9 @@ class Workload:
         collate: for a Dataset: list of examples -> batch; None: PyTorch's default.
         workers: for a Dataset: processes that fetch training examples.
         augment: function(batch) -> batch, on training batches only.
+        make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
+            one by one or in lists of `batch_size`; called for each epoch with a seed of its own.
+            None: every example once, in a new order.
 
     Raises:
         WorkloadError: a metric without a known direction, an optimizer of its own without a
@@ -117,7 +155,7 @@ class Workload:
     accumulates: bool = False
     validation: Data | Literal["split"] | None = "split"
     test: Data | None = None
-    metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor]] = field(
+    metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor] | Any] = field(
         default_factory=lambda: MappingProxyType({})
     )
     optimizer: Callable[..., Any] | None = None
@@ -135,6 +173,7 @@ class Workload:
     collate: Callable[[list[Any]], Batch] | None = None
     workers: int = 0
     augment: Callable[[Batch], Batch] | None = None
+    make_sampler: Callable[[int, int], Iterable[Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and later less clearly."""
@@ -159,7 +198,7 @@ class Workload:
         if not isinstance(self.metrics, Mapping):
             self._refuse("metrics", 'names with their functions: metrics={"accuracy": accuracy}')
         for name, metric in self.metrics.items():
-            if not (isinstance(metric, Metric) or callable(metric)):
+            if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
                 self._refuse(f"metric {name!r}", "a function of the model and a batch", metric)
             self.better(name)
         if self.target is not None and not isinstance(self.target, Target):
@@ -200,6 +239,8 @@ class Workload:
         given = self.metrics.get(metric)
         if isinstance(given, Metric):
             return given.better
+        if is_stateful(given):
+            return direction_of(given, metric_name=metric, workload=self.name)
         known = quantity(metric).better
         if known is None or (given is None and (metric != "loss" or self.loss is None)):
             raise WorkloadError(
