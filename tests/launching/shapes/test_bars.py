@@ -46,6 +46,12 @@ def test_an_evaluation_of_keras_after_the_training_is_no_part_of_it(name: str) -
     assert evaluations(name, "loss")[-1] == (30, 3, 0.3679)
 
 
+def test_a_longer_evaluation_of_keras_is_no_part_of_the_training_either() -> None:
+    output = "Epoch 1/1\n5/5 - 1s - 2ms/step - loss: 0.4\n9/9 - 1s - 2ms/step - loss: 0.9\n"
+
+    assert {dict(each.values).get("loss", 0.4) for each in readings_of(output.encode())} == {0.4}
+
+
 def test_older_lines_of_keras_are_read() -> None:
     output = (
         "Epoch 1/2\n 6/12 [=====>......] - ETA: 1s - loss: 0.5\r"
@@ -63,6 +69,18 @@ def test_the_lines_of_a_trainer_get_the_step_of_the_bar_below_them() -> None:
         (40, 2.0, 0.693),
     ]
     assert [step for step, _, _ in evaluations("huggingface.txt", "loss")] == [7, 14, 21, 28, 35]
+
+
+def test_the_bar_of_an_evaluation_gives_a_trainer_no_step() -> None:
+    output = (
+        "  0%|          | 0/40 [00:00<?, ?it/s]\n{'eval_loss': 0.5, 'epoch': 0.25}\n"
+        "100%|██████████| 13/13 [00:00<00:00, 9it/s]\n"
+        " 25%|██▌       | 10/40 [00:00<00:00, 9it/s]\n"
+    )
+
+    (found,) = [each for each in readings_of(output.encode()) if each.shape == "huggingface"]
+
+    assert found.step == 10
 
 
 @pytest.mark.parametrize(
