@@ -99,32 +99,33 @@ class _Found:
         if batches := _OF_BATCHES.search(line):
             self._take_part(int(batches[1]), int(batches[2]))
         for match in _PAIR.finditer(line):
-            self._take(match, _name(match["name"], match["sign"]))
+            name, sign, number, total, part, whole = match.groups()
+            if whole is not None:
+                self._take_part(int(part), int(whole))
+            self._take(_name(name, sign), number, total)
 
-    def _take(self, match: re.Match[str], name: str) -> None:
-        if match["whole"] is not None:
-            self._take_part(int(match["part"]), int(match["whole"]))
-        kind, count = spoken_kind(name), count_of(match["number"])
+    def _take(self, name: str, number: str, total: str | None) -> None:
+        kind = spoken_kind(name)
         if kind is None:
-            self._take_value(match, name)
+            self._take_value(name, number, total)
         elif kind == "epoch" and self.epoch is None:
-            is_number = count is not None and match["number"].isdigit()
-            self.epoch = count if is_number else number_of(match["number"])
+            self.epoch = count_of(number) if number.isdigit() else number_of(number)
         elif kind == "step" and self.step is None:
-            self.step = count
-            self.n_steps = None if match["total"] is None else count_of(match["total"])
+            self.step = count_of(number)
+            self.n_steps = None if total is None else count_of(total)
         elif kind == "samples" and self.samples is None:
-            self.samples = count
+            self.samples = count_of(number)
 
     def _take_part(self, n: int, whole: int) -> None:
         if self.part is None and whole > 0:
             self.part = (n, whole)
 
-    def _take_value(self, match: re.Match[str], name: str) -> None:
+    def _take_value(self, name: str, number: str, total: str | None) -> None:
         """A value; `9000/10000` is 0.9."""
-        number, total = number_of(match["number"]), number_of(match["total"] or "1")
-        if number is not None and total:
-            self.values[name] = number / total
+        value = number_of(number)
+        whole = 1.0 if total is None else number_of(total)
+        if value is not None and whole:
+            self.values[name] = value / whole
 
 
 @lru_cache(maxsize=1000)
