@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.words.message import N_, Message
+from batchlab.words.message import N_, NN_, Message
 
 MESSAGES: dict[str, Message] = {
     # It never ran.
@@ -32,6 +32,13 @@ MESSAGES: dict[str, Message] = {
     "ended_on_request": N_("batchlab ended it"),
     "supervisor_killed": N_(
         "the small process that watches over the command was killed; batchlab ended the command"
+    ),
+    "processes_left_behind": NN_(
+        "the command ended and left {n} process running, which batchlab ended; if that was the "
+        "training, let the command wait for it",
+        "the command ended and left {n} processes running, which batchlab ended; if one was the "
+        "training, let the command wait for it",
+        by="n",
     ),
     # What went on beside it.
     "something_else_ran": N_(
