@@ -18,7 +18,6 @@ from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.early_stopping import STOPPED_EARLY
 from batchlab.training.outcome import Outcome
 from batchlab.training.plain import ENGINE, Task
 from batchlab.words.catalogue import number_text
@@ -193,9 +192,7 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held:
             return True
-    if any(note.code == STOPPED_EARLY for note in record.notes):
-        return True
-    return record.steps >= length.last_step(record.trial)
+    return record.has_stopped_early or record.steps >= length.last_step(record.trial)
 
 
 def _was_evaluated(record: TrialRecord, length: RunLength) -> bool:
