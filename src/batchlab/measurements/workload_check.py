@@ -21,6 +21,7 @@ from batchlab.training.batching import n_examples, on_device
 from batchlab.training.evaluator import as_metric, weight_of
 from batchlab.training.sampled_order import sampled_order
 from batchlab.training.stepper import default_optimizer
+from batchlab.training.stream_batches import check_lengths
 from batchlab.training.whole_set_metric import check_over_all, is_over_all
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
@@ -81,6 +82,7 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
         )
     optimizer = _made_optimizer(workload, parameters)
     _check_sampler(workload)
+    check_lengths(workload)
     _check_labels(workload, model, torch.device(device))
     loss_warnings, loss_couples = _look_at_loss(workload, model, torch.device(device))
     _check_metrics(workload, model, torch.device(device))
