@@ -141,6 +141,7 @@ def measure_profile(
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
         accumulates=request.accumulates,
+        first=request.reference_batch_size,
     )
     found = environment()  # before the search: afterwards there may be no time left for it
     search.run(request.batch_sizes)
