@@ -52,6 +52,7 @@ OPTIONS = {
     },
     "check": {"--set", "--budget", "--json", "--quiet", "--device"},
     "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
+    "init": set(),
     "report": {"--store", "--study", "--format", "--report", "--live"},
     "weights": {"--store", "--study", "--output"},
     "workloads": {"--json"},
