@@ -146,3 +146,30 @@ def test_without_time_what_was_not_checked_is_said(tmp_path: Path) -> None:
     facts = checked(training_script(tmp_path), tmp_path, limit_s=1e-3)
 
     assert any("there was no time to check the command" in text for text in facts.warnings)
+
+
+# Prints a line in each of two epochs; `{each}` is the steps between the lines.
+TWO_EPOCHS = """
+import argparse
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float)
+a = p.parse_args()
+each = int({each})
+for epoch in (1, 2):
+    print("epoch", epoch, "step", epoch * each, "val_loss", a.batch_size + epoch * a.lr + a.seed)
+"""
+
+
+def test_the_examples_are_found_where_steps_are_told_at_the_ends_of_epochs(tmp_path: Path) -> None:
+    source = TWO_EPOCHS.format(each="1600 // a.batch_size")
+    command = training_script(tmp_path, source=source, examples=None)
+
+    assert checked(command, tmp_path).examples == 1600
+
+
+def test_a_line_every_50_steps_is_not_taken_for_the_end_of_an_epoch(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=TWO_EPOCHS.format(each="50"), examples=None)
+
+    with pytest.raises(BatchlabError, match="batch size 16 its progress tells 800, with 32 1600"):
+        checked(command, tmp_path)

@@ -205,11 +205,30 @@ class CommandCheck:
         size = 2 * command.batch_size if 2 * command.batch_size <= examples else None
         size = size or max(1, command.batch_size // 2)
         changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
+        other = self._compared("with another batch size", changed, first)
         self._refuse_if_same(
-            self._compared("with another batch size", changed, first),
+            other,
             first,
             f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
             f"Have the script use the batch size that it is given",
+        )
+        if other is not None and command.examples is None:
+            self._confirm_examples(examples, other.examples(size), size)
+
+    def _confirm_examples(self, first: int, other: int | None, batch_size: int) -> None:
+        """Refuse a number of examples that another batch size does not tell too.
+
+        A script that prints every 50 steps may seem to have epochs of 50 steps.
+
+        Raises:
+            UsageError: they differ by more than a batch.
+        """
+        if other is None or abs(first - other) <= max(batch_size, self._command.batch_size):
+            return
+        raise UsageError(
+            f"how many training examples there are is not known: with batch size "
+            f"{self._command.batch_size} its progress tells {first}, with {batch_size} {other}; "
+            f"give --examples, such as --examples 50000"
         )
 
     def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:

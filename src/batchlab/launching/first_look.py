@@ -61,7 +61,10 @@ class FirstLook:
         Args:
             batch_size: of this training.
         """
-        for reading in reversed(self.readings):
+        # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
+        first = self.recognized.first_of_metric
+        told = [each for each in self.readings if first and each.shape == first.shape]
+        for reading in (*reversed(told), *reversed(self.readings)):
             if reading.epoch and reading.samples:
                 return round(reading.samples / reading.epoch)
             if reading.epoch and reading.step:
