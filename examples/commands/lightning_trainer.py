@@ -7,7 +7,8 @@
         python examples/commands/lightning_trainer.py \
         --batch-size {batch_size} --lr {learning_rate} --seed {seed}
 
-Nothing was added for batchlab: Lightning's bar is read. `prog_bar=True` puts the metric there.
+Lightning's bar is read. `prog_bar=True` puts the metric there; with rich installed, Lightning's own
+bar is drawn on a terminal only, so that the bar of tqdm is asked for.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import argparse
 import lightning
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -50,7 +52,11 @@ def main():
     args = parser.parse_args()
     lightning.seed_everything(args.seed)
     trainer = lightning.Trainer(
-        max_epochs=args.epochs, accelerator="cpu", logger=False, enable_checkpointing=False
+        max_epochs=args.epochs,
+        accelerator="cpu",
+        callbacks=TQDMProgressBar(),
+        logger=False,
+        enable_checkpointing=False,
     )
     train = DataLoader(make_data(4000, seed=1), batch_size=args.batch_size, shuffle=True)
     trainer.fit(Classifier(args.lr), train, DataLoader(make_data(1000, seed=2), batch_size=1000))

@@ -138,8 +138,17 @@ def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_script_that_says_nothing_in_time_is_told_how_to_unbuffer(tmp_path: Path) -> None:
     command = training_script(tmp_path, source="import time; time.sleep(60)")
 
-    with pytest.raises(BatchlabError, match="has printed nothing for"):
+    with pytest.raises(BatchlabError, match=r"has printed nothing for 1 s.*a larger --budget"):
         checked(command, tmp_path, limit_s=2.0)
+
+
+def test_a_look_alone_may_take_all_of_the_time_for_a_check(tmp_path: Path) -> None:
+    source = "import time; time.sleep(2.5)\nfor s in (1, 2): print('step', s, 'val_loss', 1 / s)"
+    command = training_script(tmp_path, source=source)
+
+    with pytest.raises(BatchlabError, match="has printed nothing for"):
+        checked(command, tmp_path, limit_s=4.0)
+    assert checked(command, tmp_path, limit_s=4.0, proves=False).start_s > 2
 
 
 def test_without_time_what_was_not_checked_is_said(tmp_path: Path) -> None:

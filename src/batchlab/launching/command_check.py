@@ -87,7 +87,8 @@ class CommandCheck:
             UsageError: a flag does not act, or the number of examples is not known.
             ProgressError: its progress contradicts itself.
         """
-        first = self._looked("as you train now", {}, self._limit_s * _FIRST_SHARE)
+        share = _FIRST_SHARE if proves else 1.0
+        first = self._looked("as you train now", {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
         examples = self._command.examples or first.examples(self._command.batch_size)
@@ -167,6 +168,8 @@ class CommandCheck:
             complaint = f"{self._command.metric} was told before the first step alone"
         if not look.readings and look.is_cut:
             complaint = silence_text(look.took_s)
+        if look.is_cut:
+            complaint = f"{complaint.rstrip('.')}. With a larger --budget it is waited for longer"
         raise WorkloadError(f"the metric was not seen {when}: {complaint}")
 
     # ---- proof
