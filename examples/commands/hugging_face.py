@@ -15,15 +15,8 @@ made up; the label says whether more tokens of the upper half than of the lower 
 """
 
 import torch
+import transformers
 from torch.utils.data import Dataset
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    HfArgumentParser,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
 
 
 class Sequences(Dataset):
@@ -40,18 +33,12 @@ class Sequences(Dataset):
 
 
 def main():
-    parser = HfArgumentParser(TrainingArguments)
-    parser.set_defaults(
-        num_train_epochs=12.0,
-        eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="no",
-        lr_scheduler_type="constant",
-        report_to="none",
-    )
+    parser = transformers.HfArgumentParser(transformers.TrainingArguments)
+    parser.set_defaults(num_train_epochs=12.0, eval_strategy="epoch", save_strategy="no")
+    parser.set_defaults(lr_scheduler_type="constant", report_to="none")
     (args,) = parser.parse_args_into_dataclasses()
-    set_seed(args.seed)
-    config = BertConfig(
+    transformers.set_seed(args.seed)
+    config = transformers.BertConfig(
         vocab_size=40,
         hidden_size=32,
         num_hidden_layers=1,
@@ -60,9 +47,9 @@ def main():
         max_position_embeddings=16,
         num_labels=2,
     )
-    model = BertForSequenceClassification(config)
+    model = transformers.BertForSequenceClassification(config)
     train, validation = Sequences(2000, seed=1), Sequences(500, seed=2)
-    Trainer(model, args, train_dataset=train, eval_dataset=validation).train()
+    transformers.Trainer(model, args, train_dataset=train, eval_dataset=validation).train()
 
 
 if __name__ == "__main__":

@@ -51,13 +51,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args()
     lightning.seed_everything(args.seed)
-    trainer = lightning.Trainer(
-        max_epochs=args.epochs,
-        accelerator="cpu",
-        callbacks=TQDMProgressBar(),
-        logger=False,
-        enable_checkpointing=False,
-    )
+    trainer = lightning.Trainer(max_epochs=args.epochs, callbacks=TQDMProgressBar(), logger=False)
     train = DataLoader(make_data(4000, seed=1), batch_size=args.batch_size, shuffle=True)
     trainer.fit(Classifier(args.lr), train, DataLoader(make_data(1000, seed=2), batch_size=1000))
 

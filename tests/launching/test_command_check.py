@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,21 @@ def test_the_number_of_examples_is_found_where_epochs_are_counted(tmp_path: Path
     told = "for s in range(1, 9): print(f'step {s} epoch {s * 16 / 640} val_loss {1 / s}')"
     command = training_script(tmp_path, source=told, examples=None)
 
-    assert checked(command, tmp_path, proves=False).examples == 640
+    facts = checked(command, tmp_path, proves=False)
+
+    # 40 steps of 16, and the last of them may be one example.
+    assert facts.examples == 625
+    assert "there are 625 to 640 training examples" in facts.warnings[0]
+
+
+def test_examples_that_are_counted_are_known_exactly(tmp_path: Path) -> None:
+    told = "for s in range(1, 9): print(f'step {s} samples {16 * s} epoch {s / 40} val_loss 1')"
+    command = training_script(tmp_path, source=told.replace("val_loss 1", "val_loss {1 / s}"))
+
+    command = replace(command, examples=None)
+    facts = checked(command, tmp_path, proves=False)
+
+    assert (facts.examples, facts.warnings) == (640, ())
 
 
 @pytest.mark.parametrize(
@@ -171,14 +186,14 @@ for epoch in (1, 2):
 
 
 def test_the_examples_are_found_where_steps_are_told_at_the_ends_of_epochs(tmp_path: Path) -> None:
-    source = TWO_EPOCHS.format(each="1600 // a.batch_size")
+    source = TWO_EPOCHS.format(each="-(-1625 // a.batch_size)")  # 102 steps of 16, 51 of 32
     command = training_script(tmp_path, source=source, examples=None)
 
-    assert checked(command, tmp_path).examples == 1600
+    assert checked(command, tmp_path).examples == 1617
 
 
 def test_a_line_every_50_steps_is_not_taken_for_the_end_of_an_epoch(tmp_path: Path) -> None:
     command = training_script(tmp_path, source=TWO_EPOCHS.format(each="50"), examples=None)
 
-    with pytest.raises(BatchlabError, match="batch size 16 its progress tells 800, with 32 1600"):
+    with pytest.raises(BatchlabError, match="800 with batch size 16, and 1600 with 32"):
         checked(command, tmp_path)

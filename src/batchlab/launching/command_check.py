@@ -91,22 +91,28 @@ class CommandCheck:
         first = self._looked("as you train now", {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
-        examples = self._command.examples or first.examples(self._command.batch_size)
-        if examples is None:
+        found = self._examples_in(first)
+        if found is None:
             raise UsageError(
                 "how many training examples there are is not known: its progress counts no epochs "
                 "beside its steps; give --examples, such as --examples 50000"
             )
-        if self._command.batch_size > examples:
+        fewest, most = found
+        if self._command.batch_size > most:
             raise BatchSizeError(
-                f"batch size {self._command.batch_size} of this command: expected 1 to {examples}, "
-                f"the size of its training set; give --batch-size, the one you train with now"
+                f"batch size {self._command.batch_size} of this command: expected 1 to {most}, the "
+                f" size of its training set; give --batch-size, the one you train with now"
             )
         if proves:
-            self._prove(first, examples)
+            fewest, most = self._proven(first, found)
+        if fewest < most:
+            self._warnings.append(
+                f"there are {fewest} to {most} training examples, by the steps of an epoch; "
+                f"{fewest} is taken, and --examples gives the exact number"
+            )
         assert first.start_s is not None
         return CommandFacts(
-            examples=examples,
+            examples=max(fewest, min(self._command.batch_size, most)),
             start_s=first.start_s,
             recognized=first.recognized.text(),
             warnings=tuple(self._warnings),
@@ -174,7 +180,12 @@ class CommandCheck:
 
     # ---- proof
 
-    def _prove(self, first: FirstLook, examples: int) -> None:
+    def _proven(self, first: FirstLook, examples: tuple[int, int]) -> tuple[int, int]:
+        """The fewest and the most examples, when all flags act.
+
+        Raises:
+            UsageError: a flag does not act, or batch sizes tell other numbers of examples.
+        """
         command = self._command
         again = self._compared("the same again", {}, first)
         is_repeatable = again is not None and _same(first, again)
@@ -205,7 +216,7 @@ class CommandCheck:
                 f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
                 f"same numbers. Have the script use the rate that it is given",
             )
-        size = 2 * command.batch_size if 2 * command.batch_size <= examples else None
+        size = 2 * command.batch_size if 2 * command.batch_size <= examples[0] else None
         size = size or max(1, command.batch_size // 2)
         changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
         other = self._compared("with another batch size", changed, first)
@@ -215,23 +226,36 @@ class CommandCheck:
             f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
             f"Have the script use the batch size that it is given",
         )
-        if other is not None and command.examples is None:
-            self._confirm_examples(examples, other.examples(size), size)
+        found = None if other is None else self._examples_in(other, size)
+        return examples if found is None else self._agreed(examples, found, size)
 
-    def _confirm_examples(self, first: int, other: int | None, batch_size: int) -> None:
-        """Refuse a number of examples that another batch size does not tell too.
+    def _examples_in(
+        self, look: FirstLook, batch_size: int | None = None
+    ) -> tuple[int, int] | None:
+        """The fewest and the most; one number where it was given."""
+        given = self._command.examples
+        if given is not None:
+            return given, given
+        return look.examples(batch_size or self._command.batch_size)
 
-        A script that prints every 50 steps may seem to have epochs of 50 steps.
+    def _agreed(
+        self, one: tuple[int, int], other: tuple[int, int], batch_size: int
+    ) -> tuple[int, int]:
+        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less.
 
         Raises:
-            UsageError: they differ by more than a batch.
+            UsageError: they are further apart. A script that prints every 50 steps may seem to have
+                epochs of 50 steps.
         """
-        if other is None or abs(first - other) <= max(batch_size, self._command.batch_size):
-            return
+        fewest, most = max(one[0], other[0]), min(one[1], other[1])
+        if fewest <= most:
+            return fewest, most
+        if fewest - most <= max(batch_size, self._command.batch_size):
+            return one
         raise UsageError(
-            f"how many training examples there are is not known: with batch size "
-            f"{self._command.batch_size} its progress tells {first}, with {batch_size} {other}; "
-            f"give --examples, such as --examples 50000"
+            f"how many training examples there are is not known: its progress tells {one[1]} with "
+            f"batch size {self._command.batch_size}, and {other[1]} with {batch_size}; give "
+            f"--examples, such as --examples 50000"
         )
 
     def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:
