@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.reference.command_engine import command_engine
 from tests.reference.local_engine import engine_on
 from tests.reference.made_up_study import store_with_study
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.small_workloads import small_workload
+from tests.reference.training_script import training_script
 
 from batchlab.engines.contract import Engine
 from batchlab.engines.recorded import RecordedEngine
@@ -25,6 +27,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     if request.param == "recorded":
         grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
         return RecordedEngine(grid, seeds=(0, 1), step_s={16: 1.0, 32: 1.0, 64: 1.0})
+    if request.param == "command":
+        return command_engine(training_script(tmp_path), tmp_path)
     assert request.param == "plain", "a new row needs an example here"
     store = store_with_study(tmp_path / "lab.db")
     return engine_on(store, PackedWorkload(small_workload(n=40)))

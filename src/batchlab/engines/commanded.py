@@ -15,7 +15,7 @@ from batchlab.engines.cost_model import CostModel
 from batchlab.engines.rows.command import ROW
 from batchlab.engines.script_course import ScriptCourse, Verdict
 from batchlab.engines.time_left import TimeLeft
-from batchlab.errors import TrialError
+from batchlab.errors import ProgressError, TrialError
 from batchlab.launching.command_end import CommandEnd
 from batchlab.launching.failure_count import FailureCount
 from batchlab.launching.followed import FollowedTraining
@@ -24,6 +24,7 @@ from batchlab.launching.progress_points import ProgressPoints
 from batchlab.launching.reading import Reading
 from batchlab.launching.training_command import TrainingCommand
 from batchlab.launching.trial_values import trial_values
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
@@ -84,7 +85,7 @@ class CommandEngine:
         self._submitted: deque[RunRequest] = deque()
         self._time_left = TimeLeft()
         self._failures = FailureCount()
-        end_leftovers(self._study)
+        end_leftovers(self.marker)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -214,7 +215,7 @@ class CommandEngine:
             self._command,
             trial_values(trial, last_step=request.last_step),
             folder=folder,
-            marker=f"{self._study}/{trial.trial_id}",
+            marker=f"{self.marker}/{trial.trial_id}",
             grace_s=self._grace_s,
         ) as training:
             end: CommandEnd | None = None
@@ -235,20 +236,13 @@ class CommandEngine:
         readings: Sequence[Reading],
     ) -> Verdict | None:
         """Store what the script has told; whether the training is to end."""
-        plan = request.trial.plan
         verdict, made = None, []
         for reading in readings:
-            point = points.add(reading)
-            samples = points.samples_at(reading) if point is None else point.samples
-            if samples is None:
-                continue
-            step = plan.step_at(samples) if reading.step is None else reading.step
-            values = dict(reading.values)
-            if point is not None:
-                values[self._command.metric] = point.value
-            evaluation = course.add(
-                values, step=step, samples=plan.samples_at(step), at_s=reading.at_s
-            )
+            try:
+                evaluation = _evaluation(request.trial, course, points, reading)
+            except ProgressError as error:
+                verdict = Verdict(status=Status.ERROR, reason=Reason.as_written(str(error)))
+                break
             made += [] if evaluation is None else [evaluation]
             verdict = course.verdict()
             if verdict is not None:
@@ -320,7 +314,7 @@ class CommandEngine:
     # ---- time
 
     @property
-    def _study(self) -> str:
+    def marker(self) -> str:
         """Marks the processes of this store's trainings of this command."""
         return f"{self._store.path.absolute()}-{self._plan.trial.workload_id}"
 
@@ -335,6 +329,25 @@ class CommandEngine:
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
+
+
+def _evaluation(
+    trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
+) -> Evaluation | None:
+    """The evaluation that a reading is; None: it is none.
+
+    Raises:
+        ProgressError: it contradicts what was told before.
+    """
+    point = points.add(reading)
+    samples = points.samples_at(reading) if point is None else point.samples
+    if samples is None:
+        return None
+    step = trial.plan.step_at(samples) if reading.step is None else reading.step
+    values = dict(reading.values)
+    if point is not None:
+        values[course.metric] = point.value
+    return course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
 
 
 def _last_told(course: ScriptCourse, verdict: Verdict, request: RunRequest) -> tuple[Reason, ...]:

@@ -32,7 +32,12 @@ class Verdict:
 
 
 class ScriptCourse:
-    """One training under way: what it was evaluated to so far, and whether it is to end."""
+    """One training under way: what it was evaluated to so far, and whether it is to end.
+
+    Attributes:
+        metric: the validation metric that counts.
+        step: updates done, as far as it was told.
+    """
 
     def __init__(self, request: RunRequest, metric: str, better: Better) -> None:
         """Nothing was seen yet.
@@ -44,7 +49,7 @@ class ScriptCourse:
         """
         self._request = request
         self._plan = request.trial.plan
-        self._metric = metric
+        self.metric = metric
         self._better = better
         self._evaluations: dict[int, Evaluation] = {}
         self._began_s: float | None = None
@@ -76,9 +81,9 @@ class ScriptCourse:
         self._began_s = at_s if self._began_s is None else self._began_s
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
-        if self._metric not in values:
+        if self.metric not in values:
             return None
-        value = values[self._metric]
+        value = values[self.metric]
         known = math.isfinite(value)
         losses = [loss for loss in self._losses if math.isfinite(loss)]
         made = Evaluation(
@@ -88,7 +93,7 @@ class ScriptCourse:
             eval_s=0.0,  # a script does not tell it apart
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
             scores=(
-                Score(split="validation", metric=self._metric, value=value if known else None),
+                Score(split="validation", metric=self.metric, value=value if known else None),
             ),
         )
         self._losses.clear()
@@ -104,8 +109,8 @@ class ScriptCourse:
         if not evaluations:
             return None
         last = evaluations[-1]
-        if last.step > 0 and last.is_not_finite("validation", self._metric):
-            reason = Reason.of("metric_not_finite", metric=self._metric, step=last.step)
+        if last.step > 0 and last.is_not_finite("validation", self.metric):
+            reason = Reason.of("metric_not_finite", metric=self.metric, step=last.step)
             return Verdict(status=Status.NAN, reason=reason)
         if self._better == "lower":
             diverged = divergence(tuple(map(_as_loss, evaluations)))
@@ -121,7 +126,7 @@ class ScriptCourse:
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
         for name in _BATCH_LOSSES:
-            if name in values and name != self._metric:
+            if name in values and name != self.metric:
                 self._losses.append(values[name])
                 # An infinite one may be a step that a gradient scaler leaves out.
                 if math.isnan(values[name]) and self._lost_at is None:

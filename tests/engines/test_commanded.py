@@ -1,0 +1,207 @@
+"""A command as an engine: what its script tells becomes records; its end has a reason."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from tests.reference.command_engine import command_engine
+from tests.reference.told import Told
+from tests.reference.training_script import training_script
+
+from batchlab.engines.commanded import CommandEngine
+from batchlab.errors import TrialError
+from batchlab.launching.process_tree import living
+from batchlab.records.run import RunRequest
+from batchlab.records.run_length import RunLength
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, TrialRecord
+from batchlab.words.reasons import reason_text
+
+
+def asked(
+    engine: CommandEngine,
+    *,
+    steps: int = 60,
+    batch_size: int = 16,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    until: float | None = None,
+) -> TrialRecord:
+    trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    target = None if until is None else Target(metric="val_loss", value=until, better="lower")
+    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps, until=target)))
+    return engine.next_finished().record
+
+
+def curve(record: TrialRecord) -> list[tuple[int, float | None]]:
+    return [(each.step, each.score("validation", "val_loss")) for each in record.evaluations]
+
+
+def test_the_evaluations_are_what_the_script_printed_up_to_the_length(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+
+    record = asked(engine, steps=60)
+
+    assert (record.status, record.engine) == (Status.OK, "command")
+    steps = [step for step, _ in curve(record)]
+    assert steps == [*range(2, 61, 2)]
+    # S = 30 (1 + 64/16) steps at the best rate; the seed's shift is the same in all.
+    ratios = [math.log(v - 0.1) for _, v in curve(record) if v is not None]
+    assert ratios[0] - ratios[-1] == pytest.approx((60 - 2) / 150, abs=1e-6)
+    assert record.samples == 60 * 16
+
+
+def test_it_ends_where_the_target_has_held(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+
+    record = asked(engine, steps=4000, until=1.0)
+
+    assert record.status is Status.TARGET_REACHED
+    assert record.steps < 200
+    assert record.target is not None
+    crossing = record.crossing(record.target)
+    assert crossing is not None
+    assert crossing.held
+
+
+def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    engine = command_engine(command, tmp_path)
+    first = asked(engine, steps=60)
+    (tmp_path / "train.py").write_text("raise SystemExit('trained again')")
+
+    again = asked(engine, steps=60)
+    shorter = asked(engine, steps=30)
+
+    assert curve(again) == curve(first)
+    assert shorter.status is Status.OK
+
+
+def test_a_longer_run_begins_again_and_is_as_long_as_asked(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+    short = asked(engine, steps=60)
+
+    long = asked(engine, steps=120)
+
+    assert curve(long)[:30] == curve(short)
+    assert long.steps == 120
+
+
+def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:
+    told = "import sys; print('step 1 val_loss', sys.argv[-1]); print('step 9 val_loss 1')"
+    command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=7)
+    engine = command_engine(command, tmp_path, horizon_epochs=7)
+
+    record = asked(engine, steps=9)
+
+    assert curve(record)[0] == (1, 7.0)
+
+
+def test_a_script_that_ends_before_it_was_asked_to_says_at_which_step(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--epochs", "2"), tmp_path)
+
+    record = asked(engine, steps=4000)
+    again = asked(engine, steps=5000)
+
+    assert record.status is Status.TIMEOUT
+    assert "ended by itself at step 250 of the 4000" in reason_text(record.reason)
+    assert curve(again) == curve(record)
+
+
+def test_a_loss_that_is_no_number_is_a_result_with_its_step(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--fail", "nan"), tmp_path)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.NAN
+    assert "step 21" in reason_text(record.reason)
+
+
+def test_a_crash_keeps_its_last_line_and_what_was_seen_before(tmp_path: Path) -> None:
+    told = Told()
+    engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path, listener=told)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.ERROR
+    assert "the disk is on fire" in reason_text(record.reason)
+    assert record.steps == 20
+    assert any("the disk is on fire" in warning for warning in told.warnings)
+
+
+def test_a_counter_that_goes_backward_ends_the_training_with_that_line(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--fail", "backward"), tmp_path)
+
+    record = asked(engine, steps=4000)
+
+    assert record.status is Status.ERROR
+    assert "step counter goes backward: 100 after 198" in reason_text(record.reason)
+
+
+def test_the_third_failure_of_one_kind_stops_the_study(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path)
+    asked(engine, seed=0)
+    asked(engine, seed=1)
+
+    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*the disk is on fire"):
+        asked(engine, seed=2)
+
+
+def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source="print('step 3 train_loss 1.0')")
+    engine = command_engine(command, tmp_path)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.ERROR
+    assert "val_loss was never told" in reason_text(record.reason)
+
+
+def test_without_time_nothing_begins(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path, budget_s=0.0)
+
+    record = asked(engine)
+
+    assert record.status is Status.TIMEOUT
+    assert record.evaluations == ()
+    assert not (tmp_path / "lab.db.trials").exists()
+
+
+def test_the_budget_ends_a_training_that_would_go_on(tmp_path: Path) -> None:
+    endless = "import time\nfor step in range(10**9):\n    print('step', step, 'val_loss 1.0')"
+    command = training_script(tmp_path, source=f"{endless}\n    time.sleep(0.01)")
+    told = Told()
+    # The budget ends once the script has told something, however busy the machine is.
+    engine = command_engine(
+        command, tmp_path, budget_s=60.0, listener=told, clock=lambda: 1e3 * bool(told.fractions)
+    )
+
+    record = asked(engine, steps=10**6)
+
+    assert record.status is Status.TIMEOUT
+    assert record.evaluations
+    assert living(engine.marker) == ()
+
+
+def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:
+    command = training_script(
+        tmp_path,
+        arguments=["python", "train.py", "--batch-size", "{batch_size}"],
+        learning_rate=None,
+    )
+    engine = command_engine(command, tmp_path)
+
+    assert engine.learning_rates(16) == (1.0,)
+    assert not engine.capabilities.any_learning_rate
+
+
+def test_each_training_has_a_folder_with_its_output(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+
+    record = asked(engine, steps=60)
+
+    folder = tmp_path / "lab.db.trials" / record.trial.trial_id
+    assert (folder / "output.gz").exists()
+    assert (folder / "output").is_dir()

@@ -1,0 +1,128 @@
+"""What a script tells, as evaluations, and when its training is to end."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from batchlab.engines.script_course import ScriptCourse
+from batchlab.records.quantities import Better
+from batchlab.records.run import RunRequest
+from batchlab.records.run_length import RunLength
+from batchlab.records.target import Target
+from batchlab.records.trial import Status, Trial
+
+TRIAL = Trial.of_whole_batches(
+    workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0
+)
+
+
+def course(
+    *, steps: int = 100, until: float | None = None, better: Better = "lower"
+) -> ScriptCourse:
+    target = None if until is None else Target(metric="m", value=until, better=better)
+    return ScriptCourse(
+        RunRequest(trial=TRIAL, length=RunLength(steps=steps, until=target)), "m", better
+    )
+
+
+def told(seen: ScriptCourse, *values: float, every: int = 10) -> None:
+    for index, value in enumerate(values, start=1):
+        seen.add({"m": value}, step=index * every, samples=index * every * 10, at_s=float(index))
+
+
+def test_only_what_has_the_metric_is_an_evaluation() -> None:
+    seen = course()
+
+    assert seen.add({"loss": 2.0}, step=1, samples=10, at_s=5.0) is None
+    made = seen.add({"m": 1.0}, step=4, samples=40, at_s=8.0)
+
+    assert made is not None
+    assert (made.step, made.samples, made.train_s, made.batch_loss) == (4, 40, 3.0, 2.0)
+    assert made.score("validation", "m") == 1.0
+
+
+def test_the_batch_loss_is_the_mean_since_the_evaluation_before() -> None:
+    seen = course()
+    for step, loss in ((1, 4.0), (2, 2.0)):
+        seen.add({"train_loss": loss}, step=step, samples=10 * step, at_s=float(step))
+    seen.add({"m": 1.0}, step=2, samples=20, at_s=2.0)
+    seen.add({"train_loss": 1.0}, step=3, samples=30, at_s=3.0)
+
+    made = seen.add({"m": 0.9}, step=4, samples=40, at_s=4.0)
+
+    assert [each.batch_loss for each in seen.evaluations] == [3.0, 1.0]
+    assert made is not None
+
+
+def test_a_step_told_twice_has_its_last_value() -> None:
+    seen = course()
+    seen.add({"m": 1.0}, step=4, samples=40, at_s=1.0)
+    seen.add({"m": 0.5}, step=4, samples=40, at_s=1.1)
+
+    assert [each.score("validation", "m") for each in seen.evaluations] == [0.5]
+
+
+def test_it_goes_on_until_an_evaluation_at_the_last_step() -> None:
+    seen = course(steps=30)
+    told(seen, 1.0, 0.9)
+    assert seen.verdict() is None
+
+    seen.add({"loss": 0.1}, step=35, samples=350, at_s=9.0)
+    assert seen.verdict() is None
+    seen.add({"m": 0.8}, step=40, samples=400, at_s=10.0)
+
+    verdict = seen.verdict()
+    assert verdict is not None
+    assert verdict.status is Status.OK
+
+
+def test_a_target_ends_it_where_it_has_held() -> None:
+    seen = course(until=0.5)
+    told(seen, 1.0, 0.4)
+    assert seen.verdict() is None
+    seen.add({"m": 0.4}, step=22, samples=220, at_s=3.0)
+
+    verdict = seen.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.TARGET_REACHED
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: float) -> None:
+    seen = course()
+    seen.add({"m": value}, step=0, samples=0, at_s=0.0)
+    assert seen.verdict() is None
+    seen.add({"m": value}, step=1, samples=10, at_s=1.0)
+
+    verdict = seen.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.NAN
+
+
+def test_an_infinite_batch_loss_may_be_a_skipped_step_and_nan_is_not() -> None:
+    seen = course()
+    seen.add({"loss": math.inf}, step=1, samples=10, at_s=1.0)
+    assert seen.verdict() is None
+    seen.add({"loss": math.nan}, step=2, samples=20, at_s=2.0)
+
+    verdict = seen.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.NAN
+
+
+def test_a_loss_far_above_its_first_has_diverged_and_an_accuracy_has_not() -> None:
+    rising = (0.01, 0.5, 0.6, 0.7)
+    loss, accuracy = course(), course(better="higher")
+    told(loss, *rising)
+    told(accuracy, *rising)
+
+    verdict = loss.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.DIVERGED
+    assert accuracy.verdict() is None

@@ -1,0 +1,71 @@
+"""The engine of a command, on a store that knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.reference.told import Told
+
+from batchlab.commands.command_request import command_trial
+from batchlab.engines.commanded import CommandEngine
+from batchlab.engines.contract import RunPlan
+from batchlab.launching.training_command import TrainingCommand
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.store.store import Store
+
+
+def command_summary(command: TrainingCommand) -> WorkloadSummary:
+    """What a check of the command would find."""
+    return WorkloadSummary(
+        workload_id="a-command",
+        name=command.name,
+        reference=command.name,
+        settings=(),
+        n_train=command.examples or 2000,
+        n_validation=None,
+        n_test=0,
+        n_train_evaluated=0,
+        n_parameters=None,
+        metrics=(MetricSummary(name=command.metric, better=command.direction),),
+        batch_size=command.batch_size,
+        learning_rate=command.learning_rate or 1.0,
+        start_s=0.05,
+    )
+
+
+def command_engine(
+    command: TrainingCommand,
+    folder: Path,
+    *,
+    budget_s: float | None = None,
+    horizon_epochs: int | None = None,
+    listener: ProgressListener | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> CommandEngine:
+    """An engine with a store in a folder; its budget counts from 0 of a clock that is given."""
+    summary = command_summary(command)
+    store = Store(folder / "lab.db")
+    store.put_workload(summary)
+    trial = command_trial(
+        command, summary, batch_size=command.batch_size, learning_rate=command.learning_rate
+    )
+    plan = RunPlan(
+        trial=trial,
+        micro_batch_sizes={},
+        step_s={8: 1e-4, 16: 1e-4, 64: 1e-4},
+        horizon_epochs=horizon_epochs,
+        device="cpu",
+    )
+    started_s = time.monotonic() if clock is time.monotonic else 0.0
+    return CommandEngine(
+        store,
+        command,
+        plan,
+        listener or Told(),
+        started_s=started_s,
+        budget_s=budget_s,
+        clock=clock,
+    )

@@ -1,0 +1,74 @@
+"""A training script whose curve is a formula: it starts at once and needs no library.
+
+Its loss falls with the steps, soonest at the rate that is best for its batch size, and needs
+`S_MIN * (1 + CRITICAL / batch_size)` steps to a third of the way; seeds scatter by a percent.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from batchlab.launching.training_command import TrainingCommand
+
+EXAMPLES = 2000
+_SOURCE = '''
+import argparse, math, random, sys, time
+p = argparse.ArgumentParser()
+p.add_argument("--batch-size", type=int, default=16)
+p.add_argument("--lr", type=float, default=0.1)
+p.add_argument("--seed", type=int, default=0)
+p.add_argument("--epochs", type=int, default=40)
+p.add_argument("--fail", default="")
+a = p.parse_args()
+B, N = a.batch_size, 2000
+best = 0.1 * math.sqrt(B / 16)
+slow = 1 + math.log2(a.lr / best) ** 2
+scale = 30 * (1 + 64 / B) * slow
+noise = random.Random(a.seed)
+shift = 1 + 0.01 * noise.gauss(0, 1)
+step = 0
+per_epoch = -(-N // B)
+every = max(1, 40 // B)
+while step < a.epochs * per_epoch:
+    step += 1
+    if a.fail == "nan" and step > 20:
+        print(f"step {step} val_loss nan", flush=True); continue
+    if a.fail == "crash" and step > 20:
+        sys.exit("the disk is on fire")
+    if a.fail == "backward" and step == 200:
+        step = 100
+    if step % every == 0:
+        print(f"step {step} val_loss {0.1 + 2 * shift * math.exp(-step / scale):.9f}")
+'''
+
+
+def training_script(
+    folder: Path, *more: str, source: str = _SOURCE, seed: bool = True, **fields: object
+) -> TrainingCommand:
+    """The command of a script that is written into a folder.
+
+    Args:
+        folder: where the script is written, and runs.
+        more: further arguments.
+        source: another text of it.
+        seed: whether the command has {seed}.
+        fields: of the command, in place of the usual ones.
+    """
+    path = folder / "train.py"
+    path.write_text(source)
+    arguments = [
+        *(sys.executable, "-I", "-S", "train.py"),
+        *("--batch-size", "{batch_size}", "--lr", "{learning_rate}"),
+        *(("--seed", "{seed}") if seed else ()),
+        *more,
+    ]
+    usual: dict[str, object] = {
+        "arguments": arguments,
+        "metric": "val_loss",
+        "examples": EXAMPLES,
+        "batch_size": 16,
+        "learning_rate": 0.1,
+        "folder": folder,
+    }
+    return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
