@@ -12,7 +12,7 @@ from pathlib import Path
 from batchlab.launching.training_command import TrainingCommand
 
 EXAMPLES = 2000
-_SOURCE = '''
+_SOURCE = """
 import argparse, math, random, sys, time
 p = argparse.ArgumentParser()
 p.add_argument("--batch-size", type=int, default=16)
@@ -40,7 +40,7 @@ while step < a.epochs * per_epoch:
         step = 100
     if step % every == 0:
         print(f"step {step} val_loss {0.1 + 2 * shift * math.exp(-step / scale):.9f}")
-'''
+"""
 
 
 def training_script(

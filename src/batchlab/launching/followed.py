@@ -21,7 +21,8 @@ from batchlab.progress_log import LOG_PATH_VARIABLE
 _LOOK_EVERY_S = 0.05
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
-_OUTPUT_NAME = "output"
+OUTPUT_NAME = "output"
+"""What {output_dir} is called in the folder of a training."""
 LOG_SHAPE = "batchlab"
 """The shape of the lines of `batchlab.log`."""
 
@@ -47,7 +48,7 @@ class FollowedTraining:
             marker: names it among all trainings: the study, a slash, the training.
             grace_s: from SIGTERM to SIGKILL, in seconds.
         """
-        output_dir = folder / _OUTPUT_NAME
+        output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
         self._log = folder / _LOG_NAME
         self._log.write_bytes(b"")
