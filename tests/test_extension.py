@@ -14,6 +14,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.pseudo_language import letters_outside, pseudo_language
+from tests.reference.sampled_output import readings_of
 from tests.reference.simulated_engine import Truth
 from tests.reference.simulated_question import knee, question
 from tests.reference.visible_text import visible_texts
@@ -24,6 +25,7 @@ from batchlab.commands.sweep import sweep
 from batchlab.engines import rows as engine_folder
 from batchlab.engines.registry import engine_rows
 from batchlab.fitting.fit import fit
+from batchlab.launching import shapes as shape_folder
 from batchlab.laws import rows as law_folder
 from batchlab.measurements import rows as measurement_folder
 from batchlab.planning import scaling_rules
@@ -94,6 +96,14 @@ def test_a_file_more_is_a_language_more(monkeypatch: pytest.MonkeyPatch) -> None
     assert "gain" in in_english
     assert "gain" not in said
     assert "GAIN" in said
+
+
+def test_a_file_more_is_a_shape_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    extend(monkeypatch, shape_folder, "shapes")
+
+    (found,) = readings_of(b"***12 of the loss is 0.5\n")
+
+    assert (found.shape, found.step, found.values) == ("stars", 12, (("loss", 0.5),))
 
 
 @pytest.mark.slow

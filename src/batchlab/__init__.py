@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from batchlab.commands.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
+    from batchlab.launching.training_command import TrainingCommand
     from batchlab.measurements.monitor import Monitor
     from batchlab.measurements.noise import Noise
     from batchlab.measurements.weight_distance import WeightDistance, weight_distance
@@ -57,6 +58,7 @@ __all__ = [
     "Store",
     "Study",
     "Target",
+    "TrainingCommand",
     "Trial",
     "TrialRecord",
     "WeightDistance",
@@ -91,6 +93,7 @@ _HOME = {
     "Store": "store.store",
     "Study": "records.study",
     "Target": "records.target",
+    "TrainingCommand": "launching.training_command",
     "Trial": "records.trial",
     "TrialRecord": "records.trial",
     "WeightDistance": "measurements.weight_distance",

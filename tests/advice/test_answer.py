@@ -21,7 +21,7 @@ from tests.reference.made_up_outcome import (
     two_levels,
     verification,
 )
-from tests.reference.made_up_state import Run, cut, learning_rate, made_up_state, met
+from tests.reference.made_up_state import BUDGET_S, Run, cut, learning_rate, made_up_state, met
 from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import REFERENCE, option
 
@@ -224,9 +224,9 @@ def test_one_that_looks_best_with_too_few_runs_has_no_bound_in_its_reason(high):
     ],
 )
 def test_intervals_shrink_with_the_root_of_the_runs(high, times):
-    advice = answer(state_of(spent_s=100.0), decision=open_decision(high))
+    advice = answer(state_of(spent_s=BUDGET_S), decision=open_decision(high))
 
-    assert advice.more_budget_s == pytest.approx(times * 100.0)
+    assert advice.more_budget_s == pytest.approx(times * BUDGET_S)
 
 
 def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
@@ -241,7 +241,7 @@ def test_what_step_times_keep_open_no_budget_settles():
         for size in (64, 128)
     )
     by_step_times = answer(state_of(close, options=unsure), decision=open_yet)
-    by_runs = answer(state_of(close, sizes=(64, 128)), decision=open_yet)
+    by_runs = answer(state_of(close, sizes=(64, 128), spent_s=BUDGET_S), decision=open_yet)
 
     assert by_step_times.more_budget_s is None
     assert by_runs.more_budget_s is not None
@@ -479,7 +479,9 @@ def test_other_targets_and_candidates_are_those_of_the_state():
 
 
 def test_what_is_better_for_sure_is_named_though_the_best_is_open():
-    advice = answer(state_of(), decision=open_decision(1.3), verification=verification())
+    advice = answer(
+        state_of(spent_s=BUDGET_S), decision=open_decision(1.3), verification=verification()
+    )
 
     assert advice.verdict == "better"
     assert advice.recommendation.batch_size == 128
@@ -491,7 +493,7 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.reason.quotes(advice.missing)
     assert advice.more_budget_s > 0
     assert advice.expected.steps_to_target.estimate == pytest.approx(400)
-    assert advice.pay_back_runs == pytest.approx(100.0 / (2.0 * 400 * STEP_S))
+    assert advice.pay_back_runs == pytest.approx(BUDGET_S / (2.0 * 400 * STEP_S))
 
 
 @pytest.mark.parametrize(

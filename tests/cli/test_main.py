@@ -14,6 +14,11 @@ from batchlab.version import __version__
 
 # A frozen list: a new option is a decision, taken here.
 HELP = {"--help", "-h"}
+# Of a training command that is given after `--`.
+OWN_COMMAND = {
+    *("--metric", "--better", "--examples", "--batch-size", "--learning-rate"),
+    *("--pattern", "--config"),
+}
 OPTIONS = {
     "advise": {
         *("--objective", "--target", "--budget", "--trainings", "--batch-sizes", "--epochs"),
@@ -29,15 +34,18 @@ OPTIONS = {
             "--report",
         ),
         *("--json", "--quiet", "--explain"),
+        *OWN_COMMAND,
     },
     "sweep": {
         *("--batch-sizes", "--learning-rates", "--seeds", "--epochs", "--steps", "--target"),
         *("--set", "--scaling-rule", "--sampling", "--drop-last", "--micro-batch-size"),
         *("--measure", "--budget", "--store", "--report", "--json", "--quiet", "--device"),
+        *OWN_COMMAND,
     },
     "profile": {
         *("--batch-sizes", "--set", "--memory-limit", "--predict", "--budget", "--store"),
         *("--json", "--quiet", "--device"),
+        *OWN_COMMAND,
     },
     "noise": {
         "--steps",
@@ -52,6 +60,7 @@ OPTIONS = {
     },
     "check": {"--set", "--budget", "--json", "--quiet", "--device"},
     "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
+    "init": set(),
     "report": {"--store", "--study", "--format", "--report", "--live"},
     "weights": {"--store", "--study", "--output"},
     "workloads": {"--json"},

@@ -147,3 +147,27 @@ def test_a_last_batch_below_those_timed_takes_as_long_as_the_smallest_of_them() 
 
     whole, least = larger.step_s(128).estimate, larger.step_s(64).estimate
     assert option.step_s.estimate == pytest.approx((whole + least) / 2)
+
+
+def test_for_a_step_that_takes_whole_batches_pieces_are_no_way_to_fit() -> None:
+    profile = replace(
+        made_up_profile(
+            made_up_point(64),
+            made_up_point(128, status=Status.OOM, reason="memory ran out"),
+            made_up_point(128, micro_batch_size=64),
+            made_up_point(256, status=Status.OOM, reason="memory ran out"),
+            made_up_point(300, status=Status.ERROR, reason="no such kernel"),
+        ),
+        stopped="memory",
+    )
+
+    fits, *beyond, broken, untried = options_of(
+        profile, [64, 128, 256, 300, 512], trial=TRIAL, may_accumulate=False
+    )
+
+    assert fits.runs
+    assert {reason_text(option.note) for option in (*beyond, untried)} == {
+        "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
+    }
+    assert not any(option.runs for option in beyond)
+    assert reason_text(broken.note) == "no such kernel"

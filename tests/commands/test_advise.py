@@ -17,6 +17,7 @@ from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
 from tests.reference.user_file import write_user_file
 from torch import Tensor, nn
 
@@ -47,7 +48,7 @@ from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
 from batchlab.store.store import Store
-from batchlab.training.plain import Outcome
+from batchlab.training.outcome import Outcome
 from batchlab.words.reasons import reason_text
 from batchlab.workload.classification import Labelled, accuracy
 from batchlab.workload.definition import Metric, Workload
@@ -701,18 +702,34 @@ def contrastive(model: nn.Module, batch: Any) -> Tensor:
 def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     lab: Path, profiled: list[ProfileRequest], objective: str
 ) -> None:
-    workload = tiny(loss=contrastive, metrics={})
+    workload, told = tiny(loss=contrastive, metrics={}), Told()
 
-    with pytest.raises(UsageError, match=r"couples the examples of a batch.*give the workload a"):
-        advise(lab, workload=workload, batch_sizes=(10, 50), objective=objective, target=None)
+    advice = advise(
+        lab,
+        workload=workload,
+        batch_sizes=(10, 50),
+        objective=objective,
+        target=None,
+        listener=told,
+    )
 
-    assert profiled == []  # nothing was spent on it
+    assert advice.verdict == "cannot_tell"
+    why = reason_text(advice.missing)
+    assert "every batch size trains on another loss" in why
+    assert "Give the workload a metric over a fixed set of examples" in why
+    assert why in told.warnings
+    assert (advice.n_trials, advice.provisional, advice.more_budget_s) == (0, None, None)
+    assert [request.batch_sizes for request in profiled] == [(20,)]  # the workload's own alone
+    notes = {each.batch_size: each.note for each in advice.candidates}
+    assert notes[20] is None
+    assert notes[10] == notes[50] == advice.missing
 
 
 @pytest.mark.slow
 def test_by_another_metric_they_are_with_a_caveat(lab: Path, advisor: AskingAdvisor) -> None:
     advice = advise(lab, workload=tiny(loss=contrastive), batch_sizes=(10, 50))
 
+    assert advisor.questions[0].not_comparable is None
     assert any("couples the examples" in reason_text(caveat) for caveat in advice.caveats)
 
 

@@ -250,6 +250,15 @@ def test_memory_that_a_process_may_not_have_is_out_of_memory_and_the_search_goes
     assert made.best_micro_batch(16) is not None
 
 
+def test_memory_that_runs_out_in_the_check_of_a_step_is_left_to_the_profile() -> None:
+    given = that_does(profiled_workloads.meet_its_own_limit, at=3, at_least=True)
+
+    made = profile(given, batch_sizes=(2, 8))
+
+    assert at(made, 8).status is Status.OOM
+    assert made.largest_batch_size == 2
+
+
 MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
 
 
@@ -342,7 +351,7 @@ def test_a_limit_under_the_models_own_size_is_one_clear_error() -> None:
 def test_a_model_that_cannot_run_at_all_is_one_clear_error() -> None:
     given = that_does(profiled_workloads.fail, at=None)
 
-    with pytest.raises(WorkloadError, match=r"at no batch size \(batch sizes 1 to 4\): ValueErr"):
+    with pytest.raises(WorkloadError, match=r"a training step .* raised ValueError: this model do"):
         profile(given, batch_sizes=(1, 2, 4))
 
 

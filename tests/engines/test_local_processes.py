@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.reference.local_engine import STEP_S, ask, engine_on, shape
 from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import small_workload
@@ -397,3 +398,24 @@ def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_o
         engine.cancel()  # what a command does on its way out
 
     assert multiprocessing.active_children() == []
+
+
+def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
+    lab: Path, trained: list[Trial]
+) -> None:
+    workload = small_workload(n=40)
+    metrics = {"accuracy": lambda model, batch: torch.tensor(0.5)}
+    packed = PackedWorkload(replace(workload, metrics=metrics, patience_epochs=2))
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (first,) = run_all(engine, [ask(engine, steps=40)])
+        trained.clear()
+        again, longer, shorter = run_all(
+            engine, [ask(engine, steps=40), ask(engine, steps=80), ask(engine, steps=12)]
+        )
+
+    assert (first.status, first.steps) == (Status.OK, 12)  # epochs of 4 steps: one, and two more
+    assert [note.code for note in first.notes] == ["stopped_early"]
+    assert first.evaluations[-1].has_all_splits
+    assert [again, longer, shorter] == [first] * 3
+    assert trained == []

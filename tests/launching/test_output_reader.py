@@ -124,6 +124,34 @@ def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning() -> None
     assert found[-1].step == 3
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"loss ",
+        b"epoch",
+        b"a:1",
+        b"epoch a:1 ",
+        b"loss a b c d ",
+        b" - a: 1",
+        b"1/1 ",
+        b"{'",
+        b"\x1b]",
+        b"epoch 1/1 \xe2\x94\x81",
+        b"%| 1/1 [",
+        b"loss=,",
+    ],
+)
+def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
+    line = (b"Epoch 0/2 " + piece * 30_000)[:65_000]
+    reader = OutputReader()
+    reader.feed("Epoch 0/2 ━━ 1/12 0:00:00 • 0:00:00 35.52it/s a: 1\n".encode(), 0.0)
+    started_s = time.process_time()
+
+    reader.feed(line + b"x\n" + line[10:] + b"x\n", 0.0)
+
+    assert time.process_time() - started_s < 1
+
+
 def test_a_line_is_cut_at_64_kib() -> None:
     assert readings_of(b"x" * 65_536 + b" step 3 loss 0.5\n") == []
 

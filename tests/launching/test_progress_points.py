@@ -55,10 +55,31 @@ def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> 
         reading(step=5),
         reading(shape="tqdm", step=900),
         reading(val_loss=0.5),
-        reading(shape="json-lines", step=6, val_loss=0.25),
+        reading(step=6, val_loss=0.25),
     )
 
     assert found == [(160, 5, 0.5), (192, 6, 0.25)]
+
+
+def test_of_two_shapes_that_print_the_metric_the_first_is_followed() -> None:
+    found = points_of(
+        reading(step=5, val_loss=0.5),
+        reading(shape="tqdm", step=3, val_loss=0.4),
+        reading(step=6, val_loss=0.25),
+    )
+
+    assert found == [(160, 5, 0.5), (192, 6, 0.25)]
+
+
+def test_what_is_logged_goes_before_what_is_printed() -> None:
+    found = points_of(
+        reading(step=5, val_loss=0.51),
+        reading(shape="batchlab", step=4, val_loss=0.5),
+        reading(step=6, val_loss=0.26),
+        reading(shape="batchlab", step=6, val_loss=0.25),
+    )
+
+    assert found == [(128, 4, 0.5), (192, 6, 0.25)]
 
 
 def test_a_line_without_a_counter_takes_that_of_another_shape_if_its_own_has_none() -> None:

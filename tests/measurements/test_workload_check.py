@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.runnable_sizes import RunnableSizes
 from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -216,10 +218,9 @@ def test_a_loss_that_draws_random_numbers_is_not_called_coupled() -> None:
         noise = torch.randn_like(batch[0])
         return cross_entropy(model, (batch[0] + noise, batch[1]))
 
-    warnings = check(loss=loss).warnings
+    facts = check(loss=loss)
 
-    assert len(warnings) == 1
-    assert "draws random numbers" in warnings[0]
+    assert (facts.loss_couples, facts.warnings) == (False, ())
 
 
 def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
@@ -326,14 +327,14 @@ def test_a_metric_that_is_no_single_number_is_refused() -> None:
 
 def test_the_check_draws_the_same_numbers_whatever_was_drawn_before() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
-        return cross_entropy(model, (batch[0] + torch.randn_like(batch[0]), batch[1]))
+        return cross_entropy(model, batch) * len(batch[0]) ** 0.5 * (1 + 0.1 * torch.rand(()))
 
     told = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         told.append(check(loss=loss).warnings)
 
-    assert told[0] == told[1]
+    assert told[0] == told[1] != ()
 
 
 def test_an_optimizer_with_a_rate_of_its_own_is_refused() -> None:
@@ -347,3 +348,58 @@ def test_an_optimizer_that_scales_its_rate_is_taken() -> None:
     facts = check(optimizer=lambda parts, rate: torch.optim.Adam(parts, lr=rate / 10))
 
     assert facts.adam == AdamSettings(betas=(0.9, 0.999), eps=1e-8)
+
+
+# What runs
+
+
+def pairs_alone(model: nn.Module, batch: Any) -> Tensor:
+    return cross_entropy(model, (batch[0].view(-1, 2, 4).flatten(0, 1), batch[1]))
+
+
+def test_which_sizes_run_is_among_the_facts() -> None:
+    facts = check(loss=pairs_alone, metrics={}, validation=(X[40:49], Y[40:49]))
+
+    even = RunnableSizes(least=2, multiple_of=2)
+    assert (facts.sizes, facts.evaluated_sizes) == (even, even)
+    assert len(facts.warnings) == 1
+    assert "the last example of validation (9) will be left out" in facts.warnings[0]
+
+
+def test_a_model_that_takes_its_own_batch_size_only_is_checked_with_that() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return cross_entropy(model, (batch[0].view(10, 4), batch[1]))
+
+    facts = check(loss=loss, metrics={}, batch_size=10)
+
+    assert facts.sizes == RunnableSizes(least=10, multiple_of=10, most=10)
+    assert facts.warnings == ()
+
+
+def test_a_layer_that_couples_in_training_is_among_the_facts() -> None:
+    class Centred(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            found = super().forward(x)
+            return found - found.mean(0) if self.training else found
+
+    assert check(model=lambda: Centred(4, 3)).couples_in_training
+
+
+def test_a_training_step_that_fails_is_refused() -> None:
+    def optimizer(parameters: Any, rate: float) -> torch.optim.Optimizer:
+        made = torch.optim.SGD(parameters, lr=rate)
+        made.step = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        return made
+
+    message = refusal(optimizer=optimizer)
+
+    assert "a training step (forward, backward, optimizer) raised ZeroDivisionError" in message
+
+
+def test_the_callers_model_is_not_touched() -> None:
+    mine = nn.Linear(4, 3)
+    before = [part.detach().clone() for part in mine.parameters()]
+
+    check(model=lambda: copy.deepcopy(mine))
+
+    assert all(torch.equal(old, new) for old, new in zip(before, mine.parameters(), strict=True))

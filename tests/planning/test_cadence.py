@@ -14,7 +14,7 @@ from tests.reference.cadence import (
     step_sizes,
 )
 
-from batchlab.planning.cadence import Pause, n_pauses, pauses
+from batchlab.planning.cadence import Pause, n_pauses, pauses, with_every_epoch_end
 from batchlab.records.batch_plan import ConstantBatchSize
 
 # (N, B): one example, ragged, dividing, over half, all but one, all of them.
@@ -255,3 +255,16 @@ class TestABatchSizeThatChanges:
         for mark in marks_up_to(N_GROWING, plan.samples_at(40))[:-1]:
             first = next(step for step in found if plan.samples_at(step) >= mark)
             assert plan.samples_at(first) - mark < plan.batch_size_at(first - 1)
+
+
+@pytest.mark.parametrize("after_step", [0, 3, 5, 12])
+def test_every_epoch_end_can_be_a_pause_among_the_others(after_step: int) -> None:
+    plan = ConstantBatchSize(n_train=40, batch_size=8, drop_last=False)
+    usual = list(pauses(plan, last_step=33, after_step=after_step, interval_samples=120))
+
+    found = list(with_every_epoch_end(iter(usual), plan, after_step=after_step))
+
+    ends = [step for step in (5, 10, 15, 20, 25, 30) if step > after_step]
+    assert [pause.step for pause in found] == sorted({*ends, *(pause.step for pause in usual)})
+    assert [pause for pause in found if pause in usual] == usual
+    assert len(found) > len(usual)

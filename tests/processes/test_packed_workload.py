@@ -104,6 +104,41 @@ def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
     assert with_them - without < 50 * megabyte
 
 
+class Rows:
+    """Examples in an array of NumPy, in a list and by its side as a view."""
+
+    def __init__(self, n: int) -> None:
+        self.rows = np.ones((n, 3))
+        self.ends = self.rows[-2:]
+        self.names = np.array(["a", "b"])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(self.rows[index])
+
+
+def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> None:
+    workload = Workload(
+        name="rows",
+        model=lambda: nn.Linear(3, 1),
+        train=Rows(1_000_000),
+        loss=lambda model, batch: model(batch).mean(),
+        validation=None,
+    )
+
+    packed = PackedWorkload(workload)
+
+    first, second = packed.unpack().train, packed.unpack().train
+    first.rows[0] = 7.0
+    assert len(packed._blob) < 20_000
+    assert np.array_equal(second.rows, workload.train.rows)
+    assert np.array_equal(second.ends, workload.train.ends)
+    assert list(second.names) == ["a", "b"]
+    assert first[0].tolist() == [7.0, 7.0, 7.0]
+
+
 def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
     lock = threading.Lock()
     workload = Workload(

@@ -29,6 +29,7 @@ def searched(
     ceiling_bytes: int | None = None,
     n_train: int = N_TRAIN,
     listener: ProgressListener | None = None,
+    accumulates: bool = True,
 ) -> ProfileSearch:
     search = ProfileSearch(
         machine,
@@ -36,6 +37,7 @@ def searched(
         ceiling_bytes=ceiling_bytes,
         left_s=machine.left_s,
         listener=listener or Silent(),
+        may_accumulate=accumulates,
     )
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search
@@ -166,6 +168,14 @@ def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
     accumulated = [point for point in search.points if point.accumulation_steps > 1]
     assert {point.batch_size for point in accumulated} == {1024, 2048, 4096, 8192, N_TRAIN}
     assert all(point.ran and point.micro_batch_size <= 1000 for point in accumulated)
+
+
+def test_what_would_train_on_another_loss_in_pieces_is_not_accumulated() -> None:
+    search = searched(MadeUpMachine(room_bytes=peak_bytes(1000)), accumulates=False)
+
+    assert all(point.accumulation_steps == 1 for point in search.points)
+    assert search.stopped == "memory"
+    assert largest(search) >= 800
 
 
 def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
@@ -453,3 +463,30 @@ def test_micro_batches_and_their_number_make_up_the_batch_size() -> None:
 
 def test_a_single_example_is_a_data_set() -> None:
     assert largest(searched(MadeUpMachine(), n_train=1)) == 1
+
+
+def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
+    warnings: list[str] = []
+
+    class Told(Silent):
+        def warning(self, text: str) -> None:
+            warnings.append(text)
+
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000))
+    search = ProfileSearch(
+        machine,
+        n_train=N_TRAIN,
+        ceiling_bytes=None,
+        left_s=machine.left_s,
+        listener=Told(),
+        may_accumulate=False,
+    )
+
+    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+
+    assert {point.accumulation_steps for point in search.points} == {1}
+    assert search.stopped == "memory"
+    assert warnings[-1] == (
+        f"batch sizes above {largest(search)} do not fit: the workload's `step` takes whole "
+        f"batches; one that takes micro-batches says accumulates=True"
+    )

@@ -13,7 +13,8 @@ from batchlab.measurements.registry import measured_at_steps
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Trial
-from batchlab.training.plain import Outcome, Rhythm, Task, train
+from batchlab.training.outcome import Outcome
+from batchlab.training.plain import Rhythm, Task, train
 from batchlab.workload.definition import Workload
 
 

@@ -22,6 +22,7 @@ from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.trial import Status, Trial, TrialRecord
 
 TARGET = 0.97
+BUDGET_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def made_up_state(
     **changes: Any,
 ) -> StudyState:
     """A study with these valuation runs by batch size; `changes` are fields of its Question."""
-    asked: Question = question(step_s, budget_s=1e6, **changes)
+    asked: Question = question(step_s, budget_s=BUDGET_S, **changes)
     engine = SimulatedEngine(truth=Truth(), step_s=step_s, elapsed_s=spent_s)
     run_log = RunLog(
         question=asked, engine=engine, until=None if asked.objective == "quality" else asked.target

@@ -9,6 +9,9 @@ import torch
 
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.trial import Trial
+from batchlab.training.evaluator import Evaluator
+from batchlab.training.stepper import Stepper
 
 
 def first_loss(line: Line, packed: PackedWorkload) -> float:
@@ -22,7 +25,33 @@ def own_bytes(line: Line, packed: PackedWorkload) -> tuple[float, int]:
 
     Its own is what is no mapping of shared memory.
     """
-    total = float(packed.unpack().train[0][:, 0].sum(dtype=torch.float64))
+    return float(packed.unpack().train[0][:, 0].sum(dtype=torch.float64)), anonymous_bytes()
+
+
+def own_bytes_of_training(line: Line, packed: PackedWorkload, trial: Trial) -> tuple[float, int]:
+    """A few steps and an evaluation of all splits; the validation loss, and what it took.
+
+    Counted is the growth of what no file and no other process holds.
+    """
+    before = anonymous_bytes()
+    workload, device = packed.unpack(), torch.device("cpu")
+    stepper = Stepper(workload, trial, device)
+    stepper.steps(stepper.stream(0), 5, first_step=0)
+    evaluator = Evaluator(workload, device, batch_size=256, most_train_examples=500)
+    scores = evaluator.scores(stepper.model, ("train", "validation"))
+    loss = next(s.value for s in scores if (s.split, s.metric) == ("validation", "loss"))
+    assert loss is not None
+    return loss, anonymous_bytes() - before
+
+
+def anonymous_bytes() -> int:
+    """This process's own memory, without maps of files and shared memory."""
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
     assert found is not None
-    return total, 1024 * int(found[1])
+    return 1024 * int(found[1])
+
+
+def sizes(line: Line, packed: PackedWorkload) -> tuple[int, int]:
+    """The examples of train and validation."""
+    workload = packed.unpack()
+    return len(workload.train), len(workload.validation[0])

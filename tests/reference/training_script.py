@@ -58,7 +58,7 @@ def training_script(
     path = folder / "train.py"
     path.write_text(source)
     arguments = [
-        *(sys.executable, "-I", "-S", "train.py"),
+        *(sys.executable, "-I", "-S", "-u", "train.py"),
         *("--batch-size", "{batch_size}", "--lr", "{learning_rate}"),
         *(("--seed", "{seed}") if seed else ()),
         *more,

@@ -30,8 +30,8 @@ from batchlab.training.batching import (
     epoch_order,
     n_examples,
     on_device,
-    training_batches,
 )
+from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")

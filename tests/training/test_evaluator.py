@@ -25,10 +25,12 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.records.evaluation import Split
 from batchlab.records.run_length import RunLength
+from batchlab.records.runnable_sizes import RunnableSizes
 from batchlab.training.evaluator import (
     Evaluator,
     evaluation_batch,
@@ -458,3 +460,74 @@ def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> N
     ]
 
     assert len({run.evaluations[0].score("validation", "loss") for run in runs}) == 1
+
+
+# Metrics that differentiate, and sizes that a model takes
+
+
+def residual(model: nn.Module, batch: Any) -> Tensor:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    return slope.square().sum()
+
+
+def test_a_metric_that_asks_for_gradients_has_them_beside_one_that_does_not() -> None:
+    workload = replace(
+        small_workload(),
+        metrics={
+            "accuracy": accuracy,
+            "residual": Metric(sum=residual, better="lower", enable_grad=True),
+        },
+    )
+    model = workload.model()
+
+    scores = scores_of(workload, model)
+
+    expected = residual(model, workload.validation) / len(workload.validation[0])
+    assert scores["validation", "residual"] == pytest.approx(float(expected))
+    assert all(part.grad is None for part in model.parameters())
+
+
+def test_a_loss_that_differentiates_is_evaluated_with_gradients() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return residual(model, batch) / len(batch[0])
+
+    workload = replace(small_workload(), loss=loss, metrics={})
+    model = workload.model()
+
+    scores = scores_of(workload, model)
+
+    expected = residual(model, workload.validation) / len(workload.validation[0])
+    assert scores["validation", "loss"] == pytest.approx(float(expected))
+
+
+def test_memory_that_runs_out_in_a_loss_is_not_tried_again() -> None:
+    asked = []
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        asked.append(batch)
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    workload = replace(small_workload(), loss=loss, metrics={})
+
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        scores_of(workload)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_examples_that_do_not_fill_a_batch_that_runs_are_left_out(as_dataset: bool) -> None:
+    seen: list[int] = []
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        seen.append(len(batch[0]))
+        return model(batch[0]).mean()
+
+    workload = replace(small_workload(n=40), loss=loss, metrics={}, test=None)
+    data = tuple(part[:15].clone() for part in workload.validation)
+    workload = replace(workload, validation=TensorDataset(*data) if as_dataset else data)
+    sizes = RunnableSizes(least=4, multiple_of=4)
+
+    Evaluator(workload, CPU, batch_size=9, sizes=sizes).scores(workload.model(), ("validation",))
+
+    assert seen == [8, 4]

@@ -33,7 +33,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Trial
 from batchlab.training.batching import epoch_order
-from batchlab.training.stepper import Stepper, asks_for_closure, default_optimizer, step_function
+from batchlab.training.made_optimizers import default_optimizer
+from batchlab.training.stepper import Stepper, asks_for_closure, step_function
 from batchlab.workload.definition import Workload
 
 OPTIMIZERS = {

@@ -256,6 +256,12 @@ def test_a_module_whose_file_is_gone_is_told_by_name(tmp_path: Path) -> None:
         {"train": (torch.zeros(20, 2), torch.zeros(20).long())},
         {"test": (torch.zeros(20, 2), torch.zeros(20).long())},
         {"validation": "split"},
+        {"step": lambda model, optimizer, batch: None},
+        {"step": abs, "accumulates": True},
+        {"clip_norm": 1.0},
+        {"ema": 0.99},
+        {"scheduler": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 3)},
+        {"patience_epochs": 3},
     ],
     ids=lambda fields: next(iter(fields)),
 )

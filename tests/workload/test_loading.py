@@ -339,7 +339,7 @@ def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
         ),
         ("train=(torch.zeros(0, 4), torch.zeros(0))", "train holds no examples"),
         ("train=torch.zeros(20, 4)", "train is one tensor"),
-        ("train=(i for i in range(9))", "train is a generator"),
+        ("train=(i for i in range(9))", "train is of type generator without a length"),
         ("model=nn.Linear(4, 3)(torch.zeros(4))", "model is a Tensor"),
     ],
 )

@@ -126,7 +126,7 @@ def test_none_stays_none() -> None:
         ({"train": (X, Y[:50])}, "train have the shapes (100, 4), (50,)"),
         ({"train": (X, torch.tensor(1.0))}, "train have the shapes (100, 4), ()"),
         ({"train": None}, "train is a NoneType"),
-        ({"train": Endless()}, "train is a Endless"),
+        ({"train": Endless()}, "train is of type Endless without a length"),
         ({"test": 5}, "test is a int"),
     ],
 )

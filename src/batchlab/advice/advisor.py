@@ -89,6 +89,10 @@ class _Advisor:
         self._origin = question.target_origin
 
     def advice(self) -> Advice:
+        not_comparable = self._question.not_comparable
+        if not_comparable is not None:
+            outcome = Conclusion(reason=not_comparable)
+            return answered(self._state, outcome, origin=self._origin)
         outcome = self._outcome()
         without = self._without_remaining_error()
         if without is not None:

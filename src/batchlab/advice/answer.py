@@ -15,7 +15,7 @@ from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.costs import costs_of
 from batchlab.advice.decision import Decision
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.more_budget import more_budget_s
+from batchlab.advice.more_budget import more_budget_s, why_it_ended_early
 from batchlab.advice.parts import (
     Configuration,
     Endings,
@@ -102,14 +102,15 @@ class _Answer:
             missing=missing,
             more_budget_s=None if missing is None else self._more_budget_s,
             proposed_target=self._proposed_target(),
-            caveats=tuple(
-                caveats_of(
+            caveats=(
+                *caveats_of(
                     self._state,
                     self._outcome,
                     origin=self._origin,
                     named=None if named is None else (named.batch_size, named.learning_rate),
                     others=self._others,
-                )
+                ),
+                *self._why_ended_early(missing),
             ),
             steps=tuple(self._run_log.steps),
             n_trials=len(self._run_log.records) + len(self._run_log.cooled),
@@ -254,6 +255,14 @@ class _Answer:
             endings=self._passed_over or self._endings,
             not_followed=self._not_followed,
         )
+
+    def _why_ended_early(self, missing: Reason | None) -> list[Reason]:
+        """Why an open question was left with much of the budget unspent."""
+        decision = self._decision
+        if missing is None or decision is None or self._origin == "easier":
+            return []
+        why = why_it_ended_early(self._state, {decision.contender, decision.blocking})
+        return [] if why is None else [why]
 
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None or self._endings is not None:

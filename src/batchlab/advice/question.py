@@ -60,6 +60,8 @@ class Question:
         longest_s: for objective quality instead: the fixed seconds of training that all get.
         rules: by batch size, what each scaling rule sets from a rate tuned at the reference batch
             size, as multiples of that rate; rules that refuse are left out.
+        not_comparable: why the metric cannot compare batch sizes, so that nothing is trained;
+            None: it can.
     """
 
     objective: Objective
@@ -76,6 +78,7 @@ class Question:
     longest_epochs: float | None = None
     longest_s: float | None = None
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
+    not_comparable: Reason | None = None
 
     def option(self, batch_size: int) -> Option:
         """The option of `batch_size`; it is one of them."""

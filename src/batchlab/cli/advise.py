@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -20,10 +20,13 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
-from batchlab.cli.own_command import own_command, own_command_options
+from batchlab.cli.own_command import with_own_command
 from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME, Number, WholeNumber
 from batchlab.report.parts.output_file import check_output_file
+
+if TYPE_CHECKING:
+    from batchlab.launching.training_command import TrainingCommand
 
 _DEFAULT_REPORT = "batchlab-report.html"
 
@@ -95,11 +98,10 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @json_option
 @quiet_option
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
-@own_command_options
+@with_own_command
 @click.pass_obj
 def advise(
     invocation: Invocation,
-    /,
     workload: str,
     objective: Literal["time", "samples", "quality"],
     target: tuple[str, float] | None,
@@ -119,20 +121,20 @@ def advise(
     as_json: bool,
     quiet: bool,
     explain: bool,
-    **own: object,
+    own: TrainingCommand | None,
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
 
-    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+    WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
+    Or give your own training command after --, with {batch_size} where it takes one.
 
     It times the batch sizes, finds the best learning rate of those that may win, and checks the
     answer with new random numbers. After Ctrl-C or a crash, give the same command to go on. Given
     again after the answer, it shows the same answer at once.
     """
     check_output_file(report, store=store)
-    training_command = own_command(invocation, own, epochs=epochs)
     with at_work(quiet=quiet) as progress:
-        subject = workload if training_command is None else training_command.name
+        subject = workload if own is None else own.name
         progress.begins(command="advise", subject=subject, stages=())
         from batchlab.commands.advice_call import AdviceCall
         from batchlab.commands.advice_request import budget_s_of
@@ -160,7 +162,7 @@ def advise(
         )
         if (seconds := budget_s_of(call)) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
-        advised = advise_with_evidence(training_command or workload, call)
+        advised = advise_with_evidence(own or workload, call)
         progress.phase("writing the report")
         write_page(advised, report)
     if as_json:

@@ -33,6 +33,7 @@ COMMANDS = (
     "noise",
     "check",
     "fit",
+    "init",
     "report",
     "weights",
     "workloads",
@@ -40,10 +41,10 @@ COMMANDS = (
 )
 
 # What anybody's training command may be given to, after `--`.
-_WITH_OWN_COMMAND = ("advise", "sweep", "profile", "init")
+_WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
 # Measured in one go: nothing of them is kept when they are interrupted.
-_IN_ONE_GO = ("profile", "noise", "check")
+_IN_ONE_GO = ("profile", "noise", "check", "init")
 
 
 class CommandFiles(MutableMapping[str, click.Command]):

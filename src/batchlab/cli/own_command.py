@@ -1,125 +1,173 @@
-"""Own command: the options that say what counts of a training command given after `--`."""
+"""Own command: a training command after `--` or in batchlab.toml, and its options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.values import Number, WholeNumber
+from batchlab.commands.argument_names import found_instead
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from batchlab.launching.run_file import RunFile
     from batchlab.launching.training_command import TrainingCommand
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 _RUN_FILE = Path("batchlab.toml")
+_OPTIONS = (
+    click.option(
+        "--metric",
+        help="With a command of your own: the validation metric that counts, as your script "
+        "prints it, such as val_loss.",
+    ),
+    click.option(
+        "--better",
+        type=click.Choice(["higher", "lower"]),
+        help="Which way --metric improves. Needed where its name does not tell.",
+    ),
+    click.option(
+        "--examples",
+        type=WholeNumber(1),
+        help="With a command of your own: how many training examples there are. Default: found "
+        "from its progress, if that counts epochs too.",
+    ),
+    click.option(
+        "--batch-size",
+        type=WholeNumber(1),
+        help="With a command of your own: the batch size that you train with now. Default: 64.",
+    ),
+    click.option(
+        "--learning-rate",
+        type=Number("0.001"),
+        help="With a command of your own: the learning rate that you train with now.",
+    ),
+    click.option(
+        "--pattern",
+        help="A regular expression that finds progress in the output, with groups such as "
+        "(?P<step>...) and (?P<val_loss>...). Default: progress is known by its shape.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="A configuration file with placeholders. Each training gets a copy with its own "
+        "values, at {config}.",
+    ),
+)
 _NAMES = ("metric", "better", "examples", "batch_size", "learning_rate", "pattern", "config")
 
 
-def own_command_options(function: Function) -> Function:
-    """The options of a training command; their values come as one mapping, `own`."""
-    options = (
-        click.option(
-            "--metric",
-            help="With a command of your own: the validation metric that counts, as your script "
-            "prints it, such as val_loss.",
-        ),
-        click.option(
-            "--better",
-            type=click.Choice(["higher", "lower"]),
-            help="Which way --metric improves, where its name does not tell.",
-        ),
-        click.option(
-            "--examples",
-            type=WholeNumber(1),
-            help="With a command of your own: how many training examples there are. Default: found "
-            "from its progress, if that counts epochs too.",
-        ),
-        click.option(
-            "--batch-size",
-            type=WholeNumber(1),
-            help="With a command of your own: the batch size that you train with now. Default: 64.",
-        ),
-        click.option(
-            "--learning-rate",
-            type=Number("0.001"),
-            help="With a command of your own: the learning rate that you train with now.",
-        ),
-        click.option(
-            "--pattern",
-            help="A regular expression that finds progress in the output, with groups such as "
-            "(?P<step>...) and (?P<val_loss>...). Default: progress is known by its shape.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(path_type=Path),
-            help="A configuration file with placeholders. Each training gets a copy with its own "
-            "values, at {config}.",
-        ),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a training command; the command itself comes as `own`, None: a workload.
+
+    What batchlab.toml says counts where the command line says nothing.
+    """
+
+    @functools.wraps(function)
+    def called(**params: Any) -> Any:
+        context = click.get_current_context()
+        file = _run_file(context)
+        if file is not None:
+            params |= _values_of(file, context)
+        given = {name: params.pop(name) for name in _NAMES}
+        arguments = context.obj.own_command
+        if file is not None:
+            arguments = file.command
+        own = _command(context, arguments, given, file, epochs=params.get("epochs"))
+        return function(**params, own=own)
+
+    for option in reversed(_OPTIONS):
+        called = option(called)
+    return called
 
 
-def own_command(
-    invocation: Invocation, given: dict[str, Any], *, epochs: int | None = None
+def _command(
+    context: click.Context,
+    arguments: Sequence[str] | None,
+    given: dict[str, Any],
+    file: RunFile | None,
+    *,
+    epochs: int | None,
 ) -> TrainingCommand | None:
-    """The training command of this call: after `--`, or from batchlab.toml; None: a workload.
-
-    Args:
-        invocation: the call.
-        given: the values of the options above, by name.
-        epochs: how many a training takes, where the call says it.
+    """The training command of this call; None: it is about a workload.
 
     Raises:
         UsageError: options for a command without one, a command without a metric, or both a
             workload and a command.
     """
-    file = _run_file(invocation)
-    values = {name: given[name] for name in _NAMES if given[name] is not None}
-    if invocation.own_command is None and file is None:
-        if values:
-            name = next(iter(values)).replace("_", "-")
+    known = {name: value for name, value in given.items() if value is not None}
+    if arguments is None:
+        if file is not None:
             raise UsageError(
-                f"--{name} is for a training command of your own, and none was given; put it after "
-                f"--, such as -- python train.py --batch-size {{batch_size}}"
+                "the file has no command; add one, such as command = ['python', 'train.py', "
+                "'--batch-size', '{batch_size}']"
             )
+        _refuse_options_without_command(context, known)
         return None
-    if file is not None:
-        from batchlab.launching.run_file import read_run_file
-
-        return read_run_file(file, **values)
-    assert invocation.own_command is not None
-    if _workload_given():
+    if file is None and _is_given(context, "workload"):
         raise UsageError(
             "a workload and a command after -- were given: both say what to train; give one of "
             "the two"
         )
-    if "metric" not in values:
+    if "metric" not in known:
         raise UsageError(
             "a command of your own needs --metric: the validation metric that counts, as your "
             "script prints it, such as --metric val_loss"
         )
     from batchlab.launching.training_command import TrainingCommand
 
-    return TrainingCommand(arguments=invocation.own_command, epochs=epochs, **values)
+    folder = None if file is None else file.cwd
+    return TrainingCommand(arguments=arguments, epochs=epochs, folder=folder, **known)
 
 
-def _run_file(invocation: Invocation) -> Path | None:
-    context = click.get_current_context()
-    named = str(context.params.get("workload", ""))
+def _refuse_options_without_command(context: click.Context, known: dict[str, Any]) -> None:
+    if not known:
+        return
+    option = next(iter(known)).replace("_", "-")
+    if found := found_instead(context.info_name or "", option.replace("-", "_")):
+        raise UsageError(f"--{option} is for a training command after --. {found}")
+    options = {name for param in context.command.params for name in param.opts}
+    meant = f"; did you mean --{option}s?" if f"--{option}s" in options else ""
+    raise UsageError(
+        f"--{option} is for a training command after --, such as -- python train.py --batch-size "
+        f"{{batch_size}}, and none was given{meant}"
+    )
+
+
+def _run_file(context: click.Context) -> RunFile | None:
+    """The file that is named in place of a workload, or that lies here where nothing is named."""
+    invocation: Invocation = context.obj
+    if invocation.own_command is not None:
+        return None
+    named = str(context.params["workload"])
     if named.endswith(".toml"):
-        return Path(named)
-    is_free = invocation.own_command is None and not _workload_given()
-    return _RUN_FILE if is_free and _RUN_FILE.exists() else None
+        path = Path(named)
+    elif _is_given(context, "workload") or not _RUN_FILE.exists():
+        return None
+    else:
+        path = _RUN_FILE
+    from batchlab.launching.run_file import read_run_file
+
+    return read_run_file(path)
 
 
-def _workload_given() -> bool:
-    source = click.get_current_context().get_parameter_source("workload")
-    return source is click.core.ParameterSource.COMMANDLINE
+def _values_of(file: RunFile, context: click.Context) -> dict[str, Any]:
+    """What the file says of options that were not given, as the command line would read it."""
+    found = {}
+    for param in context.command.params:
+        name = str(param.name)
+        value = getattr(file, name, None)
+        if value is None or name == "command" or _is_given(context, name):
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text += "s" if name == "budget" and not isinstance(value, str) else ""
+        found[name] = param.type.convert(text, param, context)
+    return found
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

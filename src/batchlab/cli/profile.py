@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,8 +18,11 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
-from batchlab.cli.own_command import own_command, own_command_options
+from batchlab.cli.own_command import with_own_command
 from batchlab.cli.values import BATCH_SIZES
+
+if TYPE_CHECKING:
+    from batchlab.launching.training_command import TrainingCommand
 
 # The last probe may have to be ended, and a busy machine takes its time.
 _PROBE_END_S = 1.0
@@ -49,11 +52,10 @@ _PROBE_END_S = 1.0
 @json_option
 @quiet_option
 @device_option
-@own_command_options
+@with_own_command
 @click.pass_obj
 def profile(
     invocation: Invocation,
-    /,
     workload: str,
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     settings: dict[str, str],
@@ -64,26 +66,26 @@ def profile(
     as_json: bool,
     quiet: bool,
     device: str,
-    **own: object,
+    own: TrainingCommand | None,
 ) -> None:
     """Measure step time and memory by batch size, and find the largest that fits.
 
-    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+    WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
+    Or give your own training command after --, with {batch_size} where it takes one.
 
     Each batch size runs in a process of its own. If one runs out of memory, crashes or hangs, the
     others run all the same. What --json prints can be used on another machine: batchlab advise
     --profile FILE.
     """
-    training_command = own_command(invocation, own)
     with at_work(quiet=quiet) as progress:
-        subject = workload if training_command is None else training_command.name
+        subject = workload if own is None else own.name
         progress.begins(command="profile", subject=subject, stages=())
         # Now, while there is time, what shows the result too.
         from batchlab.commands.profile import profile as run_profile
         from batchlab.report.profile.text import profile_headline, profile_text
 
         made = run_profile(
-            training_command or workload,
+            own or workload,
             batch_sizes=batch_sizes,
             settings=settings,
             device=device,

@@ -19,7 +19,7 @@ from batchlab.cli.options import (
     workload_argument,
 )
 from batchlab.cli.output import at_work, print_result
-from batchlab.cli.own_command import own_command, own_command_options
+from batchlab.cli.own_command import with_own_command
 from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET, WholeNumber
 from batchlab.errors import BatchlabError
@@ -28,6 +28,7 @@ from batchlab.report.parts.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
+    from batchlab.launching.training_command import TrainingCommand
     from batchlab.records.study import Study
 
 
@@ -103,11 +104,10 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @device_option
-@own_command_options
+@with_own_command
 @click.pass_obj
 def sweep(
     invocation: Invocation,
-    /,
     workload: str,
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     learning_rates: tuple[float, ...] | None,
@@ -127,26 +127,26 @@ def sweep(
     as_json: bool,
     quiet: bool,
     device: str,
-    **own: object,
+    own: TrainingCommand | None,
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 
-    WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
+    WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
+    Or give your own training command after --, with {batch_size} where it takes one.
 
     Nothing that the store holds is trained again. After Ctrl-C or a crash, give the same command to
     go on. Ask for more epochs, and only the missing ones are trained.
     """
     if report is not None:
         check_output_file(report, store=store)
-    training_command = own_command(invocation, own, epochs=epochs)
     with at_work(quiet=quiet) as progress:
-        subject = workload if training_command is None else training_command.name
+        subject = workload if own is None else own.name
         progress.begins(command="sweep", subject=subject, stages=())
         from batchlab.commands.report import json_document, write_page
         from batchlab.commands.sweep import sweep as run_sweep
 
         study = run_sweep(
-            training_command or workload,
+            own or workload,
             batch_sizes=batch_sizes,
             learning_rates=learning_rates,
             seeds=seeds,

@@ -32,7 +32,8 @@ def weights(store: Path, study_id: str | None, output: Path) -> None:
     trial = saved.record.trial
     rate = number_text(trial.learning_rate, "rate")
     reached = "" if saved.value is None else f", validation {saved.metric} {saved.value:.4g}"
+    averaged = ", the averaged weights" if saved.are_averaged else ""
     print(
         f"{saved.path}: batch size {trial.batch_size}, learning rate {rate}, seed "
-        f"{trial.seed}, {saved.record.epochs:.3g} epochs{reached}"
+        f"{trial.seed}, {saved.record.epochs:.3g} epochs{reached}{averaged}"
     )

@@ -15,7 +15,7 @@ from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Trial
+from batchlab.records.trial import Status, Trial
 from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.words.reasons import reason_text
 
@@ -47,7 +47,9 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
 
-def options_of(profile: Profile, batch_sizes: Sequence[int], *, trial: Trial) -> tuple[Option, ...]:
+def options_of(
+    profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
+) -> tuple[Option, ...]:
     """Each batch size as the profile saw it, or with a note why it cannot be had.
 
     Between two batch sizes of the profile the time is interpolated, and the memory is that of its
@@ -57,8 +59,25 @@ def options_of(profile: Profile, batch_sizes: Sequence[int], *, trial: Trial) ->
         profile: step times and memory.
         batch_sizes: those in question.
         trial: of the workload, which says how many examples an epoch's last batch has.
+        may_accumulate: whether a batch that does not fit whole may be cut into micro-batches.
     """
-    return tuple(_option(profile, batch_size, trial) for batch_size in sorted(set(batch_sizes)))
+    sizes = sorted(set(batch_sizes))
+    options = (_option(profile, batch_size, trial) for batch_size in sizes)
+    if may_accumulate:
+        return tuple(options)
+    return tuple(_whole(option, profile) for option in options)
+
+
+def _whole(option: Option, profile: Profile) -> Option:
+    """The option for a step that takes whole batches only."""
+    size = option.batch_size
+    had_no_room = any(
+        point.status is Status.OOM for point in profile.points if point.batch_size == size
+    )
+    is_cut = option.runs and option.micro_batch_size < size
+    if is_cut or (not option.runs and (had_no_room or option.note == _NOT_REACHED["memory"])):
+        return _refused(size, Reason.of("does_not_fit_whole"))
+    return option
 
 
 def reference_of(

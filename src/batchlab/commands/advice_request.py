@@ -258,7 +258,7 @@ def _check_comparison(call: AdviceCall, workload: Workload) -> None:
         )
     if call.train_s is not None:
         check_train_s(call.train_s, call)
-        if workload.schedule is not None:
+        if workload.has_schedule:
             raise UsageError(
                 f"train time {call.train_s:g} s: workload {workload.name!r} has a learning rate "
                 f"with a shape of its own, which spans epochs; give --epochs instead"
@@ -302,7 +302,7 @@ def _epochs(call: AdviceCall, workload: Workload) -> int | None:
     if call.train_s is not None:
         return call.epochs
     planned = call.epochs or workload.epochs
-    if workload.schedule is not None or call.objective == "quality":
+    if workload.has_schedule or call.objective == "quality":
         return planned or _DEFAULT_EPOCHS
     return planned
 
@@ -312,7 +312,7 @@ def _reference(loaded: LoadedWorkload, request: SweepRequest, *, epochs: int | N
     workload = loaded.workload
     (planned,) = plan_trials(loaded, replace(request, batch_sizes=(workload.batch_size,)))
     reference = replace(planned, horizon_steps=None)
-    if workload.schedule is None:
+    if not workload.has_schedule:
         return reference
     assert epochs is not None
     return replace(reference, horizon_steps=reference.plan.steps_in(epochs))

@@ -13,12 +13,19 @@ from batchlab.commands.advice_progress import AdviceProgress
 from batchlab.commands.advice_request import AdviceRequest
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.budget import Budget
+from batchlab.commands.coupled_loss import (
+    all_but,
+    of_the_reference_alone,
+    why_not_comparable,
+    without_pieces,
+)
 from batchlab.commands.own_trainings import (
     limit_by_a_first_look,
     limit_to_trainings,
     worth_in_trainings,
 )
 from batchlab.commands.own_turn import own_turn
+from batchlab.commands.sizes_that_run import with_sizes_that_run
 from batchlab.commands.stored_advice import put_advice, stored_advice
 from batchlab.commands.subject import Subject
 from batchlab.engines.contract import Engine, RunPlan, run_all
@@ -34,6 +41,7 @@ from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.study import WorkloadSummary
 from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
 
 # What the profile may take of the budget, within these seconds. A dozen batch sizes of a small
 # model need 12 s on an idle machine. On a busy one step times scatter, and are timed again as long
@@ -113,17 +121,28 @@ class AdviceSession:
 
     def _advise(self, journal: Journal) -> None:
         metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
-        self._refuse_a_coupled_loss(metric)
+        why_not = why_not_comparable(self._summary, metric)
+        if why_not is not None:
+            self._listener.warning(reason_text(why_not))
+            self._asked = of_the_reference_alone(self._asked)
         better = next(known.better for known in self._summary.metrics if known.name == metric)
         if journal.profile is None:
-            self._refuse_an_impossible_target()
+            if why_not is None:
+                self._refuse_an_impossible_target()
             here = self._measured()
         else:
             here = Profile.from_json(journal.profile)
         shown = self._asked.elsewhere or here
         options = self._without_batches_of_one(
-            options_of(shown, self._asked.batch_sizes, trial=self._asked.trial)
+            options_of(
+                shown,
+                self._asked.batch_sizes,
+                trial=self._asked.trial,
+                may_accumulate=self._asked.to_profile.may_accumulate,
+            )
         )
+        if why_not is not None:
+            options = all_but(self._summary.batch_size, options, why_not)
         reference, stands_in = reference_of(
             options,
             batch_size=self._summary.batch_size,
@@ -160,6 +179,7 @@ class AdviceSession:
             longest_epochs=self._asked.epochs,
             longest_s=self._asked.train_s,
             rules=self._rules(reference.batch_size),
+            not_comparable=why_not,
         )
         try:
             advice = _decided(question, engine, AdviceProgress(self._listener, journal))
@@ -196,21 +216,6 @@ class AdviceSession:
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     # ---- before the advice
-
-    def _refuse_a_coupled_loss(self, metric: str) -> None:
-        """A loss that couples examples is another one at every batch size: no measure of them.
-
-        Raises:
-            UsageError: the batch sizes would be compared by it.
-        """
-        if metric == "loss" and self._summary.loss_couples:
-            raise UsageError(
-                f"the loss of {self._summary.name!r} couples the examples of a batch, so every "
-                f"batch size trains on another loss and it cannot tell which is better; give the "
-                f"workload a metric that judges examples one by one (metrics={{...}}), such as the "
-                f"accuracy of a probe or of retrieval among a fixed set; if the loss is a mean "
-                f"over other units than examples, let `weight` say over which"
-            )
 
     def _refuse_an_impossible_target(self) -> None:
         """A target that the untrained model meets tells nothing; one in percent is never met.
@@ -268,8 +273,9 @@ class AdviceSession:
         made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}
         # The sizes are tried in their order: without a larger one there is nothing to choose.
-        least = [size for size in asked.batch_sizes if size <= asked.trial.batch_size]
-        least += [size for size in asked.batch_sizes if size > asked.trial.batch_size][:1]
+        asked_for, own = asked.to_profile.batch_sizes, asked.trial.batch_size
+        least = [size for size in asked_for if size <= own]
+        least += [size for size in asked_for if size > own][:1]
         if made.stopped == "time" and not set(least) <= tried:
             raise BudgetError(
                 f"{asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, ended "
@@ -292,7 +298,7 @@ class AdviceSession:
                 checked.append(option)
             except BatchSizeError as error:
                 checked.append(replace(option, note=option.note or Reason.as_written(str(error))))
-        return tuple(checked)
+        return without_pieces(self._summary, with_sizes_that_run(self._summary, checked))
 
     def _engine(self, here: Profile, options: tuple[Option, ...], *, budget_s: float) -> Engine:
         return self._subject.engine(
@@ -358,6 +364,8 @@ class AdviceSession:
             caveats.append(Reason.of("rate_was_constant"))
         if self._summary.loss_couples:
             caveats.append(Reason.of("loss_couples"))
+        if self._summary.couples_in_training:
+            caveats.append(Reason.of("layers_couple"))
         if self._summary.has_batch_norm:
             caveats.append(Reason.of("model_has_batch_norm"))
         return caveats

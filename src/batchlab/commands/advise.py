@@ -24,7 +24,9 @@ from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.command_request import check_command_call, command_advice_request
 from batchlab.commands.command_subject import CommandSubject
+from batchlab.commands.coupled_loss import in_whole_batches
 from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.sizes_that_run import fitting_request
 from batchlab.commands.subject import Subject
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.engines.journal import StudyName
@@ -214,6 +216,7 @@ def advise_about(
     """
     listener.begins(command="advise", subject=asked.trial.workload, stages=stages_of(asked))
     summary = subject.summary(Path(store))
+    asked = in_whole_batches(summary, fitting_request(summary, asked, listener))
     study = StudyName(
         study_id=asked.study_id,
         command=command,

@@ -11,12 +11,14 @@ from batchlab.errors import BudgetError
 from batchlab.measurements.accumulation_check import check_accumulation
 from batchlab.planning.sweep_request import check_device
 from batchlab.processes.children import run_in_child
+from batchlab.processes.loaded_again import LoadedAgain
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import untouched_randomness
 from batchlab.records.accumulation import Accumulation
 from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
+from batchlab.workload.own_training import check_has_loss
 
 
 @known_arguments_only
@@ -54,8 +56,9 @@ def check(
     check_device(device)
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
+        check_has_loss(loaded.workload, "the check of accumulation")
         reference = loaded.reference
-        packed = PackedWorkload(loaded.workload)
+        packed = PackedWorkload(loaded.workload, again=LoadedAgain.of(loaded))
         del loaded, workload
         ended = run_in_child(check_accumulation, packed, device, timeout_s=ceiling.time_limit_s())
     if ended.status is Status.TIMEOUT:

@@ -192,9 +192,6 @@ def check_command_call(command: TrainingCommand, call: AdviceCall) -> None:
     Raises:
         UsageError: what cannot be asked of a command; the message says what can.
     """
-    _epochs(command, call)
-    if call.target is not None:
-        command_target(command, call.target)
     if not command.takes("learning_rate"):
         raise UsageError(
             "the command has no {learning_rate}: batch sizes can only be compared with a rate "
@@ -215,6 +212,9 @@ def check_command_call(command: TrainingCommand, call: AdviceCall) -> None:
         ("--device", call.device, "cpu"),
     ):
         refuse_for_commands(name, is_given=given != usual)
+    if call.target is not None:
+        command_target(command, call.target)
+    _epochs(command, call)
 
 
 def refuse_for_commands(option: str, *, is_given: bool) -> None:

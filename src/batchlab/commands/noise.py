@@ -24,6 +24,7 @@ from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload, loaded_workload
+from batchlab.workload.own_training import check_has_loss
 
 # Of the budget, that one point may take.
 _POINT_FRACTION = 0.2
@@ -74,6 +75,7 @@ def noise(
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
+        check_has_loss(loaded.workload, "the noise of the gradient")
         trial, length = _own_trial(loaded, device)
         last_step = _last_step(loaded.workload, trial, length, steps)
         prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
@@ -132,7 +134,7 @@ def _last_step(workload: Workload, trial: Trial, length: RunLength, steps: int |
         UsageError: it lies beyond a learning-rate schedule.
     """
     planned = length.last_step(trial)
-    if steps is not None and steps > planned and workload.schedule is not None:
+    if steps is not None and steps > planned and workload.has_schedule:
         raise UsageError(
             f"steps={steps}: the learning rate of workload {workload.name!r} has a schedule over "
             f"{length.epochs} epochs, which are {planned} steps; ask for at most as many"

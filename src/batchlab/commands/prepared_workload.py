@@ -11,9 +11,11 @@ from batchlab.commands.budget import Budget
 from batchlab.errors import NoStoreError, WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.processes.children import Ended, run_in_child
+from batchlab.processes.loaded_again import LoadedAgain
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.trial import Status
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
@@ -24,6 +26,10 @@ from batchlab.workload.loading import LoadedWorkload
 Kind = TypeVar("Kind")
 
 _CHECK_TIMEOUT_S = 300.0
+_LOADED_AGAIN = (
+    "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
+    "file; as arrays or a memory map they would be shared"
+)
 
 
 class PreparedWorkload:
@@ -49,7 +55,10 @@ class PreparedWorkload:
     def packed(self) -> PackedWorkload:
         """The workload, packed when it is first needed."""
         if self._packed is None:
-            self._packed = PackedWorkload(self.loaded.workload)
+            again = LoadedAgain.of(self.loaded)
+            self._packed = PackedWorkload(self.loaded.workload, again=again)
+            if self._packed.is_loaded_again:
+                self.loaded = replace(self.loaded, notes=(*self.loaded.notes, _LOADED_AGAIN))
         return self._packed
 
     def let_go_of_data(self) -> None:
@@ -78,15 +87,21 @@ class PreparedWorkload:
 
     def _checked(self) -> WorkloadSummary:
         self.listener.phase("checking the workload")
-        ended = run_in_child(
-            check_workload,
-            self.packed,
-            self.device,
-            timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
-        )
+        ended = self._looked_at(with_steps=True)
+        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
+            ended = self._looked_at(with_steps=False)
         self.budget.refuse_if_out_of_time("checking the workload")
         facts = value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
         return _summary_of(self.loaded, facts)
+
+    def _looked_at(self, *, with_steps: bool) -> Ended:
+        return run_in_child(
+            check_workload,
+            self.packed,
+            self.device,
+            with_steps,
+            timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
+        )
 
     def _stored_summary(self, store: Path) -> WorkloadSummary | None:
         try:
@@ -112,13 +127,16 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         n_parameters=facts.n_parameters,
         has_batch_norm=facts.has_batch_norm,
         loss_couples=facts.loss_couples,
+        couples_in_training=facts.couples_in_training,
+        sizes=facts.sizes,
+        evaluated_sizes=facts.evaluated_sizes,
         adam=facts.adam,
         metrics=tuple(
             MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names
         ),
         batch_size=workload.batch_size,
         learning_rate=workload.learning_rate,
-        warnings=facts.warnings,
+        warnings=(*loaded.notes, *facts.warnings),
     )
 
 

@@ -25,12 +25,14 @@ class SavedWeights:
         record: the training run that they are from.
         metric: the validation metric.
         value: what they have of it; None: the run was never evaluated.
+        are_averaged: whether they are the average along the run, which was evaluated.
     """
 
     path: Path
     record: TrialRecord
     metric: str
     value: float | None
+    are_averaged: bool = False
 
 
 def save_weights(
@@ -43,7 +45,8 @@ def save_weights(
 
     Of its runs with that batch size and learning rate it is the longest, and of equally long ones
     the one that ended best. The file is taken by
-    `model.load_state_dict(safetensors.torch.load_file(path))`.
+    `model.load_state_dict(safetensors.torch.load_file(path))`. Of a workload with `ema` they are
+    the averaged weights.
 
     Args:
         path: the file to write.
@@ -61,7 +64,7 @@ def save_weights(
     """
     from safetensors.torch import save  # it loads torch
 
-    from batchlab.training.checkpoint import load_weights
+    from batchlab.training.checkpoint import has_averaged_weights, load_weights
 
     path, store = Path(path), Path(store)
     check_output_file(path, store=store, option="--output", example="model.safetensors")
@@ -82,7 +85,13 @@ def save_weights(
         checkpoint = opened.checkpoint_path(record.trial.trial_id)
     write_output_file(path, save(load_weights(checkpoint)))
     metric = shown.advice.metric
-    return SavedWeights(path=path, record=record, metric=metric, value=_value(record, metric))
+    return SavedWeights(
+        path=path,
+        record=record,
+        metric=metric,
+        value=_value(record, metric),
+        are_averaged=has_averaged_weights(checkpoint),
+    )
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:

@@ -18,6 +18,7 @@ from batchlab.commands.command_request import (
 from batchlab.commands.command_subject import CommandSubject
 from batchlab.commands.own_turn import own_turn
 from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.sizes_that_run import fitting_trials
 from batchlab.commands.subject import Subject
 from batchlab.commands.sweep_progress import SweepProgress
 from batchlab.commands.workload_subject import WorkloadSubject
@@ -29,7 +30,6 @@ from batchlab.machine import environment
 from batchlab.measurements.registry import checked_on_request
 from batchlab.planning.sweep_request import (
     SweepRequest,
-    check_batch_norm,
     check_scaling_rule,
     checked_request,
     checked_target,
@@ -244,7 +244,7 @@ def sweep_about(
     """
     progress = SweepProgress(listener, trials)
     summary = subject.summary(Path(store))
-    check_batch_norm(summary, trials)
+    trials = fitting_trials(summary, trials, request, listener)
     check_scaling_rule(summary, trials)
     # Only now: a request that is refused leaves no file behind.
     with Store(store) as opened:

@@ -17,6 +17,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
 from batchlab.records.run_length import RunLength
+from batchlab.records.runnable_sizes import ANY_SIZE
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.plain import ENGINE
@@ -62,8 +63,14 @@ class LocalProcesses:
         self._started_s = started_s
         self._budget_s = budget_s
         self._known: deque[RunRequest] = deque()
+        known = store.workload(plan.trial.workload_id)
         self._recorder = TrialRecorder(
-            store, listener, device=plan.device, threads=plan.threads, clock=clock
+            store,
+            listener,
+            device=plan.device,
+            threads=plan.threads,
+            evaluated_sizes=ANY_SIZE if known is None else known.evaluated_sizes,
+            clock=clock,
         )
         self._pool = ProcessPool(
             packed, self._recorder, n_workers=self.n_workers, measures=plan.measures

@@ -22,7 +22,8 @@ from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Status
-from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.outcome import Outcome
+from batchlab.training.plain import Task, train
 from batchlab.words.reasons import reason_text
 
 # A child that was asked to stop has so long to write its checkpoint before it is ended: this, or

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from batchlab.engines.process_pool import Answer
+from batchlab.engines.repeated_errors import RepeatedErrors
 from batchlab.engines.time_left import TimeLeft
 from batchlab.errors import StoreError
 from batchlab.machine import library_versions
@@ -15,10 +16,13 @@ from batchlab.records.evaluation import Evaluation
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Trial, TrialRecord
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import ENGINE, Outcome, Task
+from batchlab.training.early_stopping import STOPPED_EARLY
+from batchlab.training.outcome import Outcome
+from batchlab.training.plain import ENGINE, Task
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
@@ -44,6 +48,7 @@ class TrialRecorder:
         *,
         device: str,
         threads: int,
+        evaluated_sizes: RunnableSizes = ANY_SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep the records in `store`.
@@ -53,14 +58,18 @@ class TrialRecorder:
             listener: told how the runs get on.
             device: the PyTorch device, such as "cpu" or "cuda:1".
             threads: threads for each trial that has no checkpoint with a number of its own.
+            evaluated_sizes: how many examples the model takes in an evaluation.
             clock: a monotonic clock, in seconds.
         """
+        self._evaluated_sizes = evaluated_sizes
         self._store = store
         self._listener = listener
         self._device = device
         self._threads = threads
         self._time_left = TimeLeft()
         self._clock = clock
+        self._errors = RepeatedErrors()
+        self._last_step: dict[str, int] = {}
         self._claims: dict[str, ExitStack] = {}
         self._began: dict[str, tuple[int, float]] = {}
         self.took: dict[str, tuple[int, float]] = {}
@@ -94,6 +103,14 @@ class TrialRecorder:
         if is_trained(record, length):
             claim.close()
             return Answer.NOTHING_TO_DO
+        known_to_fail = None if record is not None else self._errors.why_not(trial)
+        if known_to_fail is not None:
+            self._store.begin_trial(_opening_record(request, self._threads, None))
+            self._store.finish_trial(
+                trial_id, status=Status.ERROR, reason=known_to_fail, traceback=None, peak_bytes=None
+            )
+            claim.close()
+            return Answer.NOTHING_TO_DO
         self._claims[trial_id] = claim
         path = self._store.checkpoint_path(trial_id)
         progress = peek_checkpoint(path)
@@ -116,12 +133,14 @@ class TrialRecorder:
             checkpoint=path,
             resume=resume,
             versions=library_versions(),
+            evaluated_sizes=self._evaluated_sizes,
         )
 
     def evaluated(self, request: RunRequest, evaluations: Sequence[Evaluation]) -> None:
         """Store them at once."""
         self._store.put_evaluations(request.trial.trial_id, evaluations)
         if evaluations:
+            self._last_step[request.trial.trial_id] = evaluations[-1].step
             self._tell(request, evaluations[-1].step / request.last_step)
 
     def ended(self, request: RunRequest, outcome: Outcome) -> None:
@@ -137,7 +156,7 @@ class TrialRecorder:
                 reason=outcome.reason,
                 traceback=outcome.traceback,
                 peak_bytes=outcome.peak_bytes,
-                notes=trial.notes,
+                notes=(*trial.notes, *outcome.notes),
             )
         self._claims.pop(trial_id).close()
         if outcome.status is not None and not outcome.status.ended_well:
@@ -145,6 +164,12 @@ class TrialRecorder:
                 f"batch size {trial.batch_size}, learning rate {_rate(trial)}, seed "
                 f"{trial.seed}: {outcome.status} ({reason_text(outcome.reason)})"
             )
+            step = self._last_step.pop(trial_id, 0)
+            if self._errors.note(trial, outcome.status, outcome.reason, step):
+                self._listener.warning(
+                    f"batch size {trial.batch_size}: two trials ended with the same error, so its "
+                    f"others are not trained"
+                )
         self._tell(request, 1.0)
 
     def _tell(self, request: RunRequest, fraction: float) -> None:
@@ -191,6 +216,8 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held:
             return True
+    if any(note.code == STOPPED_EARLY for note in record.notes):
+        return True
     return record.steps >= length.last_step(record.trial)
 
 
@@ -218,7 +245,8 @@ def was_watched(record: TrialRecord, length: RunLength) -> bool:
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    return next(asked).step == crossing.step
+    # Where something waits for epoch ends, there are more evaluations than are asked for.
+    return next(asked).step >= crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:

@@ -85,7 +85,7 @@ class Launched:
             folder: its own folder, made if missing; `output.gz` is written there.
             marker: names it among all trials: the study, a slash, the trial.
             on_output: called by `receive` with each piece of what it wrote to stdout and stderr,
-                and when it came: seconds on the monotonic clock, late by 10 ms at most.
+                and when it came: seconds on the monotonic clock, late by 50 ms at most.
             grace_s: from SIGTERM to SIGKILL, in seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)

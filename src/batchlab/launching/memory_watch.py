@@ -39,7 +39,7 @@ class MemoryWatch:
             gpus: what the GPUs hold; None: asks NVML, if it is installed.
         """
         self._tree = _Tree(supervisor)
-        self._gpus = GpuMemory() if gpus is None else gpus
+        self._gpus = gpus
         self._pss_cost, self._gpu_cost = _Cost(), _Cost()
         self._alone_bytes = self._rss_bytes = self._pss_bytes = 0
         self._rss_at_pss = self._last_rss = 0
@@ -72,12 +72,13 @@ class MemoryWatch:
         return MemoryPeak(
             bytes=most_bytes,
             counted=counted,
-            gpu_bytes=self._gpus.peaks,
-            is_gpu_full=self._gpus.is_full,
+            gpu_bytes=self._gpus.peaks if self._gpus else (),
+            is_gpu_full=self._gpus is not None and self._gpus.is_full,
             n_looks=self._n_looks,
         )
 
     def _run(self) -> None:
+        gpus = self._gpus = self._gpus or GpuMemory()  # here: a driver takes its time to start
         rest_s = 0.0
         while not self._stop.wait(rest_s):
             pids = self._tree.pids()
@@ -87,7 +88,7 @@ class MemoryWatch:
             self._count_shared_once(pids, held_bytes)
             if self._gpu_cost.is_below(_FIRST_FINDS_S):
                 with self._gpu_cost:
-                    self._gpus.look(set(pids))
+                    gpus.look(set(pids))
             rest_s = max(INTERVAL_S, cost.spent_s / COST_FRACTION)
 
     def _look(self, pids: Sequence[int]) -> int:

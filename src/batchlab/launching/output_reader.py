@@ -10,6 +10,9 @@ from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 from batchlab.launching.shape_rows import chosen_shapes, shape_rows
 
+# Words and numbers of progress stand at the beginning of a line.
+_LONGEST_SEARCHED = 2000
+
 
 class OutputReader:
     """Reads one run. It takes any bytes, in pieces of any length, in bounded memory."""
@@ -93,7 +96,7 @@ class OutputReader:
     def _may_take(self, row: Shape, present: list[bytes], text: str) -> bool:
         if row.likely is None:
             return any(needle in row.needles for needle in present)
-        lower = text.lower()
+        lower = text[:_LONGEST_SEARCHED].lower()
         return (self._metric is not None and self._metric in lower) or bool(
             row.likely.search(lower)
         )

@@ -20,6 +20,7 @@ MARK = "BATCHLAB_TRIAL"
 OWNER = "BATCHLAB_OWNER"
 """Names the batchlab that started it, by its process and the time at which that began."""
 
+_LOOK_AGAIN_S = 0.02
 _SAME_START_S = 2.0  # two processes of one number are further apart, and clocks are set by less
 
 
@@ -68,7 +69,7 @@ def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
             if is_late or process.pid not in seen:
                 _send(process.kill if is_late else process.terminate)
         seen.update(process.pid for process in found)
-        psutil.wait_procs(found, timeout=0.05)
+        time.sleep(_LOOK_AGAIN_S)
     return len(seen)
 
 
@@ -99,12 +100,16 @@ def _is_of(environment: Mapping[str, str], study: str) -> bool:
 
 
 def _is_orphan(environment: Mapping[str, str]) -> bool:
-    pid, _, started_s = environment.get(OWNER, "").partition(":")
+    number, _, start = environment.get(OWNER, "").partition(":")
     try:
-        owner = psutil.Process(int(pid))
-        is_there = owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE
-        return not is_there or abs(owner.create_time() - float(started_s)) > _SAME_START_S
+        pid, started_s = int(number), float(start)
+    except ValueError:
+        return False
+    try:
+        owner = psutil.Process(pid)
+        is_there = owner.status() != psutil.STATUS_ZOMBIE
+        return not is_there or abs(owner.create_time() - started_s) > _SAME_START_S
     except psutil.NoSuchProcess:
         return True
-    except (ValueError, psutil.Error):
+    except psutil.Error:
         return False

@@ -35,6 +35,9 @@ class ProgressPoints:
     Samples are those that were printed; else steps × batch size; else epochs × training examples,
     with the steps since the last epoch. Steps of different batch sizes are never compared.
 
+    A metric may be printed in two shapes. The first that prints it is followed, but for
+    `batchlab.log`, which goes before all others.
+
     Attributes:
         metric: the metric, with the name that is read.
         points: so far, by rising samples.
@@ -65,6 +68,7 @@ class ProgressPoints:
         self._batch_size = batch_size
         self._counted = counted_batch_size or batch_size
         self._n_train = n_train
+        self._followed: str | None = None
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
 
@@ -78,7 +82,7 @@ class ProgressPoints:
         """
         value = self.metric.value_in(reading)
         place = self._place_of(reading)
-        if value is None:
+        if value is None or not self._follows(reading.shape):
             return None
         if place is None:
             raise ProgressError(
@@ -91,6 +95,12 @@ class ProgressPoints:
             self._note_twice(self.points.pop(), point, place)
         self.points.append(point)
         return point
+
+    def _follows(self, shape: str) -> bool:
+        if self._followed != shape and (self._followed is None or shape == "batchlab"):
+            self._followed, self._at_metric = shape, None
+            self.points.clear()
+        return shape == self._followed
 
     def samples_at(self, reading: Reading) -> int | None:
         """Training examples seen at this reading; None: its counters don't tell."""

@@ -58,7 +58,7 @@ class Recognized:
         """
         if self.first_of_metric is None:
             return None
-        needed = (self.first_of_metric.shape,)
+        needed: tuple[str, ...] = (self.first_of_metric.shape,)
         if not self.first_of_metric.has_position:
             needed = tuple(self._shapes)
         return tuple(shape for shape in needed if shape != "pattern")

@@ -69,6 +69,8 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     pieces = list(_pieces(moments))
     resolution_s = max((moment.resolution_s for moment in moments), default=0.0)
     whole_s = sum(piece.seconds for piece in pieces)
+    if whole_s <= _TIMES_RESOLUTION * resolution_s:
+        pieces = []  # it came all at once, out of a buffer: these are no times of steps
     shortest_s = min(max(_SHORTEST_S, _TIMES_RESOLUTION * resolution_s), whole_s / _PARTS)
     bare = [piece for piece in pieces if not piece.has_metric]
     stretches = _stretches(bare, shortest_s)

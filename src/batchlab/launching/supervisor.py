@@ -40,9 +40,11 @@ NOT_STARTED = struct.Struct("<ic")
 END, KILL = b"e", b"k"
 """The words of batchlab: end it with a grace, end it at once."""
 
-# The pieces of a chatty command are put together for so long: at most a hundred wake-ups a second,
-# and the time of a piece is late by this much at most.
-REST_S = 0.01
+# Each look at an output costs some tenths of a millisecond of CPU time. So the pieces of a chatty
+# command are put together for longer and longer, up to twenty looks a second; a piece after some
+# quiet is taken at once, but for its end of line, which Python writes by itself.
+REST_S, LONGEST_REST_S = 0.01, 0.05
+END_OF_LINE_S = 0.0002
 MOST_WAITING_BYTES = 16 << 20  # beyond it the command waits until batchlab has read
 READ_BYTES = 1 << 18
 PIPE_BYTES = 1 << 20
@@ -80,7 +82,7 @@ class Supervisor:
         self._kill_s: float | None = None  # when SIGKILL is due
         self._waiting: deque[memoryview] = deque()
         self._n_waiting_bytes = 0
-        self._read_s = 0.0  # not before this time
+        self._read_s, self._rest_s = 0.0, REST_S  # not before this time; how long it rested
         self._output, self._output_of_command = _large_pipe()
         self._woken = _wakeup_pipe(self._on_signal)
         self._pidfd = _pidfd(owner)
@@ -131,7 +133,10 @@ class Supervisor:
         now_s = time.monotonic()
         due_s = [at_s for at_s in (self._end_s, self._kill_s) if at_s is not None]
         if self._kill_s is not None:
-            due_s = [now_s + (SCAN_S if now_s < self._kill_s else 0.002)]
+            # Quick at first, so that what forks all the time is caught; then whoever does not die
+            # is stuck in the kernel or another user's.
+            is_time = self._kill_s <= now_s < self._kill_s + 1.0
+            due_s = [now_s + (0.002 if is_time else SCAN_S)]
         if self._output >= 0 and self._n_waiting_bytes < MOST_WAITING_BYTES:
             if now_s >= self._read_s:
                 poll.register(self._output, select.POLLIN)
@@ -230,6 +235,8 @@ class Supervisor:
         self._told |= alive.keys()
 
     def _take_output(self, *, everything: bool = False) -> None:
+        if not everything:
+            time.sleep(END_OF_LINE_S)
         while self._output >= 0:
             try:
                 piece = os.read(self._output, READ_BYTES)
@@ -242,8 +249,14 @@ class Supervisor:
             self._say(b"o", piece)
             if not everything:
                 if len(piece) < READ_BYTES // 4:
-                    self._read_s = time.monotonic() + REST_S
+                    self._rest()
                 break
+
+    def _rest(self) -> None:
+        now_s = time.monotonic()
+        is_chatty = now_s < self._read_s + REST_S
+        self._rest_s = min(2 * self._rest_s, LONGEST_REST_S) if is_chatty else REST_S
+        self._read_s = now_s + self._rest_s
 
     def _say(self, kind: bytes, payload: bytes) -> None:
         if self._is_owner_gone:

@@ -1,34 +1,39 @@
-"""Workload check: can it be trained, is its loss a mean, do its splits keep apart?"""
+"""Workload check: can it be trained, is its loss a mean, do its splits keep apart?
+
+It runs in a child process before anything is spent: real training steps and evaluations of models
+that are thrown away, on a few examples and on the odd last batches that will come.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
-from batchlab.errors import BatchlabError, WorkloadError
+from batchlab.errors import WorkloadError
+from batchlab.measurements.batch_sizes_that_run import (
+    check_step,
+    sizes_in_evaluation,
+    sizes_in_training,
+)
+from batchlab.measurements.loss_check import look_at_loss
+from batchlab.measurements.metric_check import check_metrics
+from batchlab.measurements.own_step_check import own_step_warnings
+from batchlab.measurements.users_code import asking, evaluating
 from batchlab.processes.children import Line
-from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.training.adam_settings import adam_settings
-from batchlab.training.batching import n_examples, on_device
-from batchlab.training.evaluator import as_metric, weight_of
-from batchlab.training.stepper import default_optimizer
-from batchlab.workload.definition import Batch, Workload, size_of
-from batchlab.workload.error_place import told
+from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
+from batchlab.training.sampled_order import sampled_order
+from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.split import tensors_of
 
-_EXAMPLES = 8  # enough to tell a sum from a mean, few enough for any model
 _SEED = 0
-# Two computations of the same mean in float32 differ by rounding; a sum is off by a factor of 2.
-_TOLERANCE = 1e-3
 _IGNORED_LABEL = -100  # PyTorch's ignore_index
 
 
@@ -45,6 +50,9 @@ class WorkloadFacts:
         warnings: what is odd but can be trained.
         loss_couples: whether its loss is no mean over single examples (a contrastive one), so that
             every batch size trains on another.
+        couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
+        sizes: which batch sizes a training step takes.
+        evaluated_sizes: how many examples the model takes in an evaluation.
     """
 
     n_parameters: int
@@ -52,15 +60,21 @@ class WorkloadFacts:
     adam: AdamSettings | None
     warnings: tuple[str, ...]
     loss_couples: bool = False
+    couples_in_training: bool = False
+    sizes: RunnableSizes = ANY_SIZE
+    evaluated_sizes: RunnableSizes = ANY_SIZE
 
 
-def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadFacts:
-    """Make the model, look at its loss on a few examples, compare the splits.
+def check_workload(
+    line: Line, packed: PackedWorkload, device: str, with_steps: bool = True
+) -> WorkloadFacts:
+    """Make the model, look at its loss, its metrics and a training step, compare the splits.
 
     Args:
         line: the connection to the parent, unused.
         packed: the workload.
         device: the PyTorch device.
+        with_steps: whether training steps are taken, for which memory may not be enough.
 
     Returns:
         The facts, with warnings.
@@ -77,46 +91,34 @@ def check_workload(line: Line, packed: PackedWorkload, device: str) -> WorkloadF
             f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
             f"return an nn.Module with some"
         )
-    optimizer = _made_optimizer(workload, parameters)
-    _check_labels(workload, model, torch.device(device))
-    loss_warnings, loss_couples = _look_at_loss(workload, model, torch.device(device))
-    _check_metrics(workload, model, torch.device(device))
+    made = _made_optimizers(workload, model)
+    on = torch.device(device)
+    _check_sampler(workload)
+    _check_labels(workload, model, on)
+    # Where nothing runs, what follows asks again and says why.
+    evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
+    seen = look_at_loss(workload, model, on, evaluated)
+    left_out = check_metrics(workload, model, on, evaluated)
+    sizes, odd = ANY_SIZE, tuple[str, ...]()
+    if with_steps:
+        sizes = sizes_in_training(workload, on) or ANY_SIZE
+        odd = (*check_step(workload, on, sizes), *own_step_warnings(workload, device))
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         ),
-        adam=adam_settings(optimizer),
-        warnings=(*loss_warnings, *_equal_row_warnings(workload)),
-        loss_couples=loss_couples,
+        adam=adam_settings(*made.optimizers),
+        warnings=(*seen.warnings, *left_out, *odd, *_equal_row_warnings(workload)),
+        loss_couples=seen.couples,
+        couples_in_training=seen.couples_in_training,
+        sizes=sizes,
+        evaluated_sizes=evaluated,
     )
 
 
-@contextmanager
-def _asking(workload: Workload, what: str) -> Iterator[None]:
-    """Context: an exception of the user's function is told in one line, with its place."""
-    try:
-        yield
-    except BatchlabError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise WorkloadError(f"workload {workload.name!r}: {what} raised {told(error)}") from error
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Context: the model in eval mode, without its dropout."""
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()
-
-
 def _made(workload: Workload) -> nn.Module:
-    with _asking(workload, "`model`"):
+    with asking(workload, "`model`"):
         model = workload.model()
     if not isinstance(model, nn.Module):
         raise WorkloadError(
@@ -126,146 +128,30 @@ def _made(workload: Workload) -> nn.Module:
     return model
 
 
-def _made_optimizer(workload: Workload, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    make = workload.optimizer or default_optimizer
-    with _asking(workload, "`optimizer`"):
-        optimizer = make(parameters, workload.learning_rate)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `optimizer` returned a {type(optimizer).__name__}; "
-            f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
-        )
-    _check_rate_counts(workload, parameters, optimizer)
-    return optimizer
-
-
-def _check_rate_counts(
-    workload: Workload, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
-) -> None:
-    """Refuse an optimizer with a rate of its own: every rate that is tried would be the same."""
-    make = workload.optimizer or default_optimizer
-    with _asking(workload, "`optimizer`"):
-        twice = make(parameters, 2 * workload.learning_rate)
-    rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
-    if rates and rates == [float(group["lr"]) for group in twice.param_groups]:
+def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
+    with asking(workload, "`optimizer`"):
+        made = made_optimizers(workload, model, workload.learning_rate)
+        # With a rate of its own, every rate that is tried would be the same.
+        twice = made_optimizers(workload, model, 2 * workload.learning_rate)
+    rates, doubled = _rates(made), _rates(twice)
+    if rates and rates == doubled:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` does not use the learning rate that it is "
             f"given; it sets {rates[0]:g} always: pass the rate on, as lr=learning_rate"
         )
+    return made
 
 
-def first_batch(workload: Workload, n: int, *, copies: int = 1) -> Batch:
-    """The first `n` training examples, each `copies` times, as a batch."""
-    return _batch_of(workload, range(min(n, size_of(workload.train))), copies=copies)
+def _rates(made: MadeOptimizers) -> list[float]:
+    groups = (group for each in made.optimizers for group in each.param_groups)
+    return [float(group["lr"]) for group in groups if "lr" in group]
 
 
-def _batch_of(workload: Workload, chosen: range, *, copies: int = 1) -> Batch:
-    if isinstance(workload.train, tuple):
-        return tuple(
-            torch.cat([part[chosen.start : chosen.stop]] * copies) for part in workload.train
-        )
-    collate = workload.collate or default_collate
-    with _asking(workload, "fetching and collating examples of train"):
-        return collate([workload.train[index] for index in chosen] * copies)
-
-
-def _loss_tensor(workload: Workload, model: nn.Module, batch: Batch, *, seed: int) -> Tensor:
-    seed_everything(seed)
-    with _asking(workload, "`loss`"):
-        loss = workload.loss(model, batch)
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        found = (
-            f"a tensor of shape {tuple(loss.shape)}"
-            if isinstance(loss, Tensor)
-            else f"a {type(loss).__name__}"
-        )
-        raise WorkloadError(
-            f"workload {workload.name!r}: `loss` returned {found}; expected a tensor with one "
-            f"number, the mean over the batch (loss.mean() makes one)"
-        )
-    return loss
-
-
-def _loss_of(workload: Workload, model: nn.Module, batch: Batch, *, seed: int = _SEED) -> float:
-    return float(_loss_tensor(workload, model, batch, seed=seed).detach())
-
-
-def _look_at_loss(
-    workload: Workload, model: nn.Module, device: torch.device
-) -> tuple[tuple[str, ...], bool]:
-    """What is odd about the loss, and whether it couples the examples of a batch.
-
-    A batch is doubled in eval mode with the same random numbers: a mean stays, a sum doubles.
-    """
-    batch = on_device(first_batch(workload, _EXAMPLES), device)
-    doubled = on_device(first_batch(workload, _EXAMPLES, copies=2), device)
-    with _evaluating(model):
-        if not _loss_tensor(workload, model, batch, seed=_SEED).requires_grad:
-            raise WorkloadError(
-                f"workload {workload.name!r}: its loss does not depend on the model's parameters; "
-                f"`loss` must return a tensor with a gradient (no .item(), no .detach())"
-            )
-        with torch.no_grad():
-            loss = _loss_of(workload, model, batch)
-            other_draw = _loss_of(workload, model, batch, seed=_SEED + 1)
-            twice = _loss_of(workload, model, doubled)
-            halves = _halves(workload, model, device)
-    if not (math.isfinite(loss) and math.isfinite(twice)):
-        return (f"the untrained model's loss on the first examples is {loss:g}",), False
-    scale = max(abs(loss), 1e-12)
-    if abs(other_draw - loss) > _TOLERANCE * scale:
-        return (
-            f"the loss draws random numbers ({loss:.4g} and {other_draw:.4g} for the same "
-            f"examples), so it could not be checked that it is a mean over the batch",
-        ), False
-    if abs(twice - 2 * loss) <= _TOLERANCE * scale and abs(loss) > 1e-12:
-        raise WorkloadError(
-            f"workload {workload.name!r}: its loss is a sum over the batch ({loss:.4g} for "
-            f"{n_examples(batch)} examples, {twice:.4g} for the same examples twice); expected "
-            f"the mean (divide by the number of examples), else the learning rate means something "
-            f"else at every batch size"
-        )
-    doubling_changes_it = abs(twice - loss) > _TOLERANCE * scale
-    mean = math.fsum(weight * half for weight, half in halves) / math.fsum(w for w, _ in halves)
-    if not doubling_changes_it and abs(mean - loss) <= _TOLERANCE * scale:
-        return (), False
-    # A mean over other units (tokens, weights of classes) lies between those of its halves.
-    low, high = min(half for _, half in halves), max(half for _, half in halves)
-    outside = not low - _TOLERANCE * scale <= loss <= high + _TOLERANCE * scale
-    return (
-        f"the loss couples examples: {loss:.4g} for the first {n_examples(batch)}, {twice:.4g} "
-        f"for the same twice, {mean:.4g} as the mean of two halves; micro-batches then train "
-        f"on another loss than the whole batch (if it is a mean over tokens or weights, `weight` "
-        f"can say so)",
-    ), doubling_changes_it or outside
-
-
-def _halves(
-    workload: Workload, model: nn.Module, device: torch.device
-) -> list[tuple[float, float]]:
-    """Weight and loss of the two halves of the first examples."""
-    n = min(_EXAMPLES, size_of(workload.train))
-    halves = []
-    for chosen in (range(n // 2), range(n // 2, n)):
-        if not chosen:
-            continue
-        half = on_device(_batch_of(workload, chosen), device)
-        halves.append((weight_of(workload, half), _loss_of(workload, model, half)))
-    return halves
-
-
-def _check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
-    batch = on_device(first_batch(workload, _EXAMPLES), device)
-    with _evaluating(model), torch.no_grad():
-        for name in workload.metrics:
-            metric = as_metric(workload, name)
-            assert metric.count is not None
-            with _asking(workload, f"metric {name!r}"):
-                total, count = metric.sum(model, batch), float(metric.count(batch))
-                if metric.finalise is None:
-                    float(total) / count
-                else:
-                    float(metric.finalise(total, count))
+def _check_sampler(workload: Workload) -> None:
+    if workload.make_sampler is not None:
+        with asking(workload, "`make_sampler`"):
+            size = min(workload.batch_size, size_of(workload.train))
+            sampled_order(workload, batch_size=size, seed=_SEED, drop_last=False)
 
 
 def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:
@@ -276,7 +162,7 @@ def _check_labels(workload: Workload, model: nn.Module, device: torch.device) ->
     if labels.ndim != 1 or labels.dtype not in (torch.int64, torch.int32):
         return
     try:
-        with _evaluating(model), torch.no_grad():
+        with evaluating(model), torch.no_grad():
             output = model(inputs[:1].to(device))
     except Exception:  # the model is not called with the inputs alone: nothing to compare with
         return

@@ -85,6 +85,28 @@ def pauses(
             end = next(ends, None)
 
 
+def with_every_epoch_end(
+    found: Iterator[Pause], plan: BatchPlan, *, after_step: int
+) -> Iterator[Pause]:
+    """The pauses, and one at each epoch end that is not among them, on validation data alone.
+
+    For a run in which something waits for the metric at the end of every epoch.
+
+    Args:
+        found: of `pauses`.
+        plan: how many examples each step sees.
+        after_step: the step after which `found` begins.
+    """
+    last_step = after_step
+    for pause in found:
+        epoch = plan.position(last_step)[0] + 1
+        while (end := plan.steps_in(epoch)) < pause.step:
+            yield Pause(step=end, epoch_end=False)
+            epoch += 1
+        yield pause
+        last_step = pause.step
+
+
 @lru_cache(maxsize=65536)
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0

@@ -24,6 +24,8 @@ from batchlab.records.trial import Sampling, Trial
 from batchlab.workload.classification import accuracy
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.loading import LoadedWorkload
+from batchlab.workload.own_order import check_sampling
+from batchlab.workload.own_training import check_has_loss, step_takes_whole_batches
 
 _DEFAULT_EPOCHS = 10
 _DEFAULT_BATCH_SIZES: tuple[int | Literal["full"], ...] = (64, 256, 1024, "full")
@@ -224,9 +226,13 @@ def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, .
 
     Raises:
         BatchSizeError: a batch or micro-batch size that the training set does not allow.
+        UsageError: a way of sampling where the workload chooses its own order.
         LearningRateError: the workload's reference rate is no finite number above 0.
     """
     workload = loaded.workload
+    for measure in request.measures:
+        check_has_loss(workload, f"measure {measure!r}")
+    check_sampling(workload, request.sampling)
     n_train = size_of(workload.train)
     own = f", the reference of workload {workload.name!r}"
     rates = request.learning_rates or (_checked_rate(workload.learning_rate, whose=own),)
@@ -255,6 +261,8 @@ def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, .
                         f"micro-batch size {micro} with batch size {batch_size}: expected 1 to "
                         f"{batch_size}; give a smaller one, or only batch sizes of at least {micro}"
                     )
+                if micro < batch_size and not workload.takes_micro_batches:
+                    raise BatchSizeError(step_takes_whole_batches(workload.name, batch_size, micro))
                 trial = Trial(
                     workload_id=loaded.workload_id,
                     workload=workload.name,
@@ -275,7 +283,7 @@ def plan_trials(loaded: LoadedWorkload, request: SweepRequest) -> tuple[Trial, .
                     device=request.device.partition(":")[0],
                     seed=seed,
                 )
-                if workload.schedule is not None:
+                if workload.has_schedule:
                     trial = replace(trial, horizon_steps=request.length.last_step(trial))
                 trials[trial.trial_id] = trial
     return tuple(trials.values())

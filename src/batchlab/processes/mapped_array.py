@@ -1,42 +1,55 @@
-"""MappedArray: a memory-mapped NumPy array travels by the name of its file, not by its bytes.
+"""MappedArray: numbers in a memory map travel by the name of their file, not by their bytes.
 
 Pickling would read the whole file into memory, once for the caller and once for every child.
 """
 
 from __future__ import annotations
 
-import mmap
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from batchlab.workload.file_region import FileRegion, file_region
 
 _Reduced = tuple[Any, tuple[Any, ...]]
 
 
-def reduced_map(array: object) -> _Reduced | None:
+def reduced_map(value: object) -> _Reduced | None:
     """How to open a map again elsewhere; None: it is none, or not all of it is in its file.
 
     Args:
-        array: any object; a map of a whole file, or a part of one that lies in one piece.
+        value: any object; a NumPy map, a part of one, or a tensor over one.
     """
-    if not isinstance(array, np.memmap) or array.filename is None:
+    region = file_region(value)
+    if region is None:
         return None
-    mapped = getattr(array, "_mmap", None)
-    # What was written to a copy-on-write map ("c") is in this process only.
-    if mapped is None or array.mode == "c" or not array.size or not Path(array.filename).exists():
-        return None
-    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    if order == "F" and not array.flags.f_contiguous:
-        return None
-    first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
-    map_begins = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
-    offset = map_begins + array.__array_interface__["data"][0] - first_byte
-    return _opened, (str(array.filename), array.dtype, offset, array.shape, order)
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            return None
+        return _opened_tensor, (region, value.dtype, tuple(value.shape), tuple(value.stride()))
+    assert isinstance(value, np.ndarray)
+    return _opened, (region, value.dtype, value.shape, value.strides)
 
 
 def _opened(
-    path: str, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], order: Literal["C", "F"]
+    region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
+    if np.empty((0, *shape[1:]), dtype).strides == strides:
+        return np.memmap(region.path, dtype=dtype, mode="c", offset=region.offset, shape=shape)
+    return np.ndarray(shape, dtype, buffer=_bytes_of(region), strides=strides)
+
+
+def _opened_tensor(
+    region: FileRegion, dtype: torch.dtype, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
+    numbers = torch.from_numpy(_bytes_of(region)).view(dtype)
+    return numbers.as_strided(shape, strides)
+
+
+def _bytes_of(region: FileRegion) -> Any:
     # Copy on write: what a user's own code writes stays in its process, as it does with tensors.
-    return np.memmap(path, dtype=dtype, mode="c", offset=offset, shape=shape, order=order)
+    return np.memmap(
+        region.path, dtype=np.uint8, mode="c", offset=region.offset, shape=(region.n_bytes,)
+    )

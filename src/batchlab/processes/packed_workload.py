@@ -1,7 +1,8 @@
-"""PackedWorkload: a workload on its way to a child process, its tensors in shared memory.
+"""PackedWorkload: a workload on its way to a child process, its numbers in shared memory.
 
-The functions travel by cloudpickle, through a pipe and never through a file; the tensors are copied
-once into anonymous shared memory, whatever the number of children. The caller's own tensors are not
+The functions travel by cloudpickle, through a pipe and never through a file; tensors and NumPy
+arrays are copied once into anonymous shared memory, whatever the number of children; what is mapped
+from a file stays there. The caller's own tensors are not
 moved. (PyTorch's own sharing would put them under /dev/shm, which many containers keep at 64 MB.)
 """
 
@@ -19,22 +20,32 @@ from multiprocessing.reduction import DupFd
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.processes.loaded_again import LoadedAgain
 from batchlab.processes.mapped_array import reduced_map
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
+from batchlab.workload.file_region import file_region
 
 _ALIGNMENT = 64  # bytes: what vector instructions like best
+# Smaller arrays are cheaper to copy than to place.
+_LEAST_ARRAY_BYTES = 64 * 1024
+# Objects of Python, which each child would hold once more: numbers are not among them.
+_MOST_PICKLED_BYTES = 64 * 1024**2
+_NUMBERS = "biufc"  # kinds of NumPy's types: whole numbers, floats, complex ones, truth values
+
+_Numbers = Tensor | np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where a tensor lies in the shared memory."""
+    """Where a tensor or an array lies in the shared memory."""
 
-    dtype: torch.dtype
+    dtype: torch.dtype | np.dtype[Any]
     shape: tuple[int, ...]
     offset: int
 
@@ -42,12 +53,26 @@ class _Place:
     def n_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def tensor(self, memory: mmap.mmap | None) -> Tensor:
+    def numbers(self, memory: mmap.mmap | None) -> _Numbers:
+        """The tensor or the array over that memory."""
+        count = math.prod(self.shape)
+        if isinstance(self.dtype, np.dtype):
+            if memory is None or self.n_bytes == 0:
+                return np.empty(self.shape, dtype=self.dtype)
+            array = np.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
+            return array.reshape(self.shape)
         if memory is None or self.n_bytes == 0:
             return torch.empty(self.shape, dtype=self.dtype)
-        count = math.prod(self.shape)
         flat = torch.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
         return flat.reshape(self.shape)
+
+    def fill(self, memory: mmap.mmap, numbers: _Numbers) -> None:
+        """Copy `numbers` to where they lie."""
+        there = self.numbers(memory)
+        if isinstance(there, np.ndarray):
+            there[...] = numbers
+        elif isinstance(numbers, Tensor):
+            there.copy_(numbers)
 
 
 class PackedWorkload:
@@ -56,16 +81,24 @@ class PackedWorkload:
     It is pickled by `multiprocessing` when a child starts; `unpack` is called there.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        """Pack `workload`; its CPU tensors are copied into shared memory.
+    def __init__(self, workload: Workload, *, again: LoadedAgain | None = None) -> None:
+        """Pack `workload`; its CPU tensors and arrays are copied into shared memory.
+
+        Args:
+            workload: to hand over.
+            again: how a child loads it where more than 64 MiB would be pickled; None: it must
+                travel by value, however large.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
         """
-        buffer = io.BytesIO()
+        buffer = io.BytesIO() if again is None else _BoundedBytes()
         packer = _Packer(buffer)
+        self._again: LoadedAgain | None = None
         try:
             packer.dump(_plain(workload))
+        except _TooLargeError:
+            self._again, buffer, packer.numbers = again, io.BytesIO(), []
         except Exception as error:  # whatever the pickling of the user's own objects raises
             raise WorkloadError(
                 f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
@@ -73,8 +106,13 @@ class PackedWorkload:
                 f"notebook as in file.py:name"
             ) from error
         self._blob = buffer.getvalue()
-        self._places, self._n_bytes = _placed(packer.tensors)
-        self._memory = _shared_memory(packer.tensors, self._places, self._n_bytes)
+        self._places, self._n_bytes = _placed(packer.numbers)
+        self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
+
+    @property
+    def is_loaded_again(self) -> bool:
+        """Whether each child loads it anew, because it is too large to hand over."""
+        return self._again is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a starting child gets: the memory as a file descriptor of its own."""
@@ -91,12 +129,18 @@ class PackedWorkload:
             os.close(memory)
 
     def unpack(self) -> Workload:
-        """The workload; tensors read the shared memory, what is written to them stays private."""
+        """The workload; its numbers read the shared memory, what is written to them is private.
+
+        Raises:
+            WorkloadError: it had to be loaded again, and was another one.
+        """
+        if self._again is not None:
+            return self._again.workload()
         memory = None
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
-        tensors = [place.tensor(memory) for place in self._places]
-        return Workload(**_Unpacker(io.BytesIO(self._blob), tensors).load())
+        numbers = [place.numbers(memory) for place in self._places]
+        return Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
 
 
 def _plain(workload: Workload) -> dict[str, Any]:
@@ -105,50 +149,77 @@ def _plain(workload: Workload) -> dict[str, Any]:
     return named | {"metrics": dict(workload.metrics)}
 
 
+class _TooLargeError(Exception):
+    """More would be pickled than a child is handed."""
+
+
+class _BoundedBytes(io.BytesIO):
+    """Memory to pickle into that takes 64 MiB at most."""
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + memoryview(data).nbytes > _MOST_PICKLED_BYTES:
+            raise _TooLargeError
+        return super().write(data)
+
+
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
-    """Leaves plain CPU tensors out, each once, to be put in shared memory; maps stay in files."""
+    """Leaves CPU tensors and arrays out, each once, for shared memory; maps stay in files."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        self.tensors: list[Tensor] = []  # kept: an id is only good while its tensor lives
+        self.numbers: list[_Numbers] = []  # kept: an id is only good while its owner lives
         self._position_of: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> int | None:
-        if not isinstance(obj, Tensor) or isinstance(obj, nn.Parameter):
-            return None
-        if obj.device.type != "cpu" or obj.layout != torch.strided or obj.requires_grad:
+        if not (_is_plain_tensor(obj) or _is_plain_array(obj)):
             return None
         if id(obj) not in self._position_of:
-            self._position_of[id(obj)] = len(self.tensors)
-            self.tensors.append(obj)
+            if file_region(obj) is not None:
+                return None
+            self._position_of[id(obj)] = len(self.numbers)
+            self.numbers.append(obj)
         return self._position_of[id(obj)]
 
     def reducer_override(self, obj: Any) -> Any:
         return reduced_map(obj) or super().reducer_override(obj)
 
 
+def _is_plain_tensor(obj: Any) -> bool:
+    if not isinstance(obj, Tensor) or isinstance(obj, nn.Parameter):
+        return False
+    return obj.device.type == "cpu" and obj.layout == torch.strided and not obj.requires_grad
+
+
+def _is_plain_array(obj: Any) -> bool:
+    return (
+        type(obj) in (np.ndarray, np.memmap)
+        and obj.dtype.kind in _NUMBERS
+        and obj.nbytes >= _LEAST_ARRAY_BYTES
+    )
+
+
 class _Unpacker(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, tensors: list[Tensor]) -> None:
+    def __init__(self, file: io.BytesIO, numbers: list[_Numbers]) -> None:
         super().__init__(file)
-        self._tensors = tensors
+        self._numbers = numbers
 
-    def persistent_load(self, pid: int) -> Tensor:
-        return self._tensors[pid]
+    def persistent_load(self, pid: int) -> _Numbers:
+        return self._numbers[pid]
 
 
-def _placed(tensors: Sequence[Tensor]) -> tuple[list[_Place], int]:
+def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
     places = []
     end = 0
-    for tensor in tensors:
+    for each in numbers:
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
-        place = _Place(dtype=tensor.dtype, shape=tuple(tensor.shape), offset=offset)
+        place = _Place(dtype=each.dtype, shape=tuple(each.shape), offset=offset)
         places.append(place)
         end = offset + place.n_bytes
     return places, end
 
 
-def _shared_memory(tensors: Sequence[Tensor], places: Sequence[_Place], n_bytes: int) -> int:
-    """A descriptor of anonymous memory that holds the tensors; it is gone with its last user."""
+def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_bytes: int) -> int:
+    """A descriptor of anonymous memory that holds the numbers; it is gone with its last user."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("batchlab-workload")
     else:  # no such call outside Linux: an unnamed temporary file serves as well
@@ -157,6 +228,6 @@ def _shared_memory(tensors: Sequence[Tensor], places: Sequence[_Place], n_bytes:
     os.ftruncate(descriptor, n_bytes)
     if n_bytes:
         memory = mmap.mmap(descriptor, n_bytes)
-        for tensor, place in zip(tensors, places, strict=True):
-            place.tensor(memory).copy_(tensor)
+        for each, place in zip(numbers, places, strict=True):
+            place.fill(memory, each)
     return descriptor

@@ -58,6 +58,7 @@ class CommandSearch:
         self._listener = listener
         self._found: dict[int, ProfilePoint] = {}
         self._took_s: dict[int, float] = {}
+        self._too_large: int | None = None
         self.stopped: Stopped | None = None
 
     @property
@@ -82,27 +83,30 @@ class CommandSearch:
     def _in_order(self, sizes: Sequence[int], n_in_all: int) -> None:
         n_bad = 0
         for size in sizes:
+            if self._too_large is not None and size >= self._too_large:
+                self._accumulated(size, n_in_all)
+                continue
             point = self._tried(size, size, n_in_all)
             if point is None:
                 return
             if point.status is Status.OOM and size > self._reference:
+                self._too_large = size
                 self.stopped = self.stopped or "memory"
-                self._accumulated([each for each in sizes if each >= size], n_in_all)
-                return
+                self._accumulated(size, n_in_all)
+                continue
             n_bad = 0 if point.ran else n_bad + 1
             if n_bad >= _BAD_IN_A_ROW:
                 self.stopped = self.stopped or "errors"
                 return
 
-    def _accumulated(self, sizes: Sequence[int], n_in_all: int) -> None:
-        """Those that do not fit, in pieces of the largest that does."""
-        fits = max((size for size, point in self._found.items() if point.ran), default=None)
-        if not self._can_accumulate or fits is None:
+    def _accumulated(self, size: int, n_in_all: int) -> None:
+        """A batch size that does not fit, in equal pieces as large as fit."""
+        fit = [p.batch_size for p in self._found.values() if p.ran and p.in_one_piece]
+        if not self._can_accumulate or not fit:
             return
-        for size in sizes:
-            pieces = -(-size // fits)
-            if size % pieces == 0 and self._tried(size, size // pieces, n_in_all) is None:
-                return
+        pieces = -(-size // max(fit))
+        if size % pieces == 0:
+            self._tried(size, size // pieces, n_in_all)
 
     def _tried(self, size: int, micro: int, n_in_all: int) -> ProfilePoint | None:
         left_s = self._left_s()

@@ -225,7 +225,7 @@ def _point_document(profile: Profile, point: ProfilePoint) -> PointDocument:
     return msgspec.structs.replace(
         _filled(PointDocument, point),
         threads=None if point.timing is None else point.timing.threads,
-        step_s=profile.timed_s(point),
+        step_s=profile.told_s(point),
     )
 
 

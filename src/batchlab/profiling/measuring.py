@@ -53,6 +53,7 @@ class ProfileRequest:
         device: the PyTorch device.
         memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
         predict: whether memory is predicted too.
+        may_accumulate: whether a step may be cut into micro-batches.
     """
 
     trial: Trial
@@ -61,6 +62,7 @@ class ProfileRequest:
     device: str
     memory_limit_bytes: int | None
     predict: bool = False
+    may_accumulate: bool = True
 
 
 def profile_request(
@@ -101,6 +103,7 @@ def profile_request(
         device=device,
         memory_limit_bytes=memory_limit_bytes,
         predict=predict,
+        may_accumulate=loaded.workload.takes_micro_batches,
     )
 
 
@@ -137,6 +140,7 @@ def measure_profile(
         ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
+        may_accumulate=request.may_accumulate,
     )
     return profile_of(request, search, dry_runs=dry, listener=listener)
 
@@ -334,6 +338,7 @@ def _warn(made: Profile, listener: ProgressListener) -> None:
         point
         for point in made.points
         if point.drifted
+        or made.timed_s(point).is_too_wide
         or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
     ]
     if unsteady:

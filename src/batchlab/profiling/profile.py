@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +179,15 @@ class Profile(ShownInNotebook):
         if scatter is None or not point.timings:
             return point.step_s
         return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
+
+    def told_s(self, point: ProfilePoint) -> Estimate:
+        """`timed_s` as it is told: without an interval whose ends would tell nothing.
+
+        Under load one process may take ten times as long as the next. By two of them the mean is
+        anywhere from nanoseconds to days.
+        """
+        timed = self.timed_s(point)
+        return replace(timed, low=None, high=None) if timed.is_too_wide else timed
 
     def step_s(self, batch_size: int) -> Estimate:
         """Seconds per step of `batch_size`, by the fastest way that it ran.

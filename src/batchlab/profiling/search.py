@@ -83,6 +83,7 @@ class ProfileSearch:
         ceiling_bytes: int | None,
         left_s: Callable[[], float],
         listener: ProgressListener,
+        may_accumulate: bool = True,
     ) -> None:
         """Nothing is tried yet.
 
@@ -92,7 +93,9 @@ class ProfileSearch:
             ceiling_bytes: the memory there is, asked for or the device's; None: not known.
             left_s: what is left of the time, in seconds.
             listener: hears of each batch size, and of those that end badly.
+            may_accumulate: whether what does not fit whole may be cut into micro-batches.
         """
+        self._may_accumulate = may_accumulate
         self._probe = probe
         self._n_train = n_train
         self._ceiling_bytes = ceiling_bytes
@@ -127,7 +130,14 @@ class ProfileSearch:
             return
         self._refine()
         self._limit_found = self.stopped == "memory"
-        self._accumulate([size for size in sizes if size > self._largest])
+        beyond = [size for size in sizes if size > self._largest]
+        if self._may_accumulate:
+            self._accumulate(beyond)
+        elif beyond:
+            self._listener.warning(
+                f"batch sizes above {self._largest} do not fit whole, and what this workload does "
+                f"with a batch cannot be done in micro-batches"
+            )
 
     def _time_again(self) -> None:
         """Time what ran in one piece in further processes, until that is enough or time ends."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from batchlab.records.reason import Reason
 
+# From here on the ends of an interval, such as 30 µs and 3 ms, tell no more than its middle.
+_TOO_WIDE = 100.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -34,6 +37,13 @@ class Estimate:
     def cannot_tell(cls, reason: Reason, *, n: int = 0) -> Estimate:
         """No estimate; `reason` says what was seen and what would settle it."""
         return cls(estimate=None, low=None, high=None, n=n, reason=reason)
+
+    @property
+    def is_too_wide(self) -> bool:
+        """Whether a positive quantity's interval spans a factor of 100 or more."""
+        if self.low is None or self.high is None or self.low < 0 or self.high <= 0:
+            return False
+        return self.high >= _TOO_WIDE * self.low
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""

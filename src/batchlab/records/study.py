@@ -8,6 +8,7 @@ from typing import Any
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.quantities import Better
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.shown import Reported, document_of
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.target import Target
@@ -42,6 +43,9 @@ class WorkloadSummary:
         learning_rate: the reference learning rate.
         has_batch_norm: whether a layer of the model normalises over the batch.
         loss_couples: whether its loss is no mean over single examples.
+        couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
+        sizes: which batch sizes a training step takes.
+        evaluated_sizes: how many examples the model takes in an evaluation.
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
@@ -63,6 +67,9 @@ class WorkloadSummary:
     learning_rate: float
     has_batch_norm: bool = False
     loss_couples: bool = False
+    couples_in_training: bool = False
+    sizes: RunnableSizes = ANY_SIZE
+    evaluated_sizes: RunnableSizes = ANY_SIZE
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
     start_s: float | None = None

@@ -10,13 +10,13 @@ from batchlab.planning.scaling import moves_adam, scaled, without_adam_settings
 from batchlab.records.adam_settings import AdamSettings
 
 
-def adam_settings(optimizer: torch.optim.Optimizer) -> AdamSettings | None:
+def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
     """The least betas over all parameter groups, and the first one's eps.
 
     What a rule can do with the least betas it can do with every group's. None: a group does not
     have two betas and eps, as numbers.
     """
-    found = [_settings_of(group) for group in optimizer.param_groups]
+    found = [_settings_of(group) for each in optimizers for group in each.param_groups]
     known = [settings for settings in found if settings is not None]
     if not known or len(known) < len(found):
         return None

@@ -8,12 +8,16 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Sampling, Trial
+from batchlab.training.sampled_order import sampled_order
+from batchlab.workload.columns import Columns, resident_tensors
+from batchlab.workload.containers import filled, is_container
 from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.fetching import fetched, fetched_in_parts
 
 # Examples gathered by one index_select: enough that its cost vanishes beside the steps, few enough
 # that the copy stays in the cache.
@@ -47,6 +51,18 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
     if sampling == "replacement":
         return torch.randint(n_train, (n_train,), generator=generator)
     return torch.randperm(n_train, generator=generator)
+
+
+def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
+    """The examples of one epoch of a trial: by the workload's sampler, or as `epoch_order` says."""
+    if workload.make_sampler is None:
+        return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
+    return sampled_order(
+        workload,
+        batch_size=trial.batch_size,
+        seed=derived_seed("sampler", trial.seed, epoch),
+        drop_last=trial.drop_last,
+    )
 
 
 def n_examples(batch: Batch) -> int:
@@ -90,7 +106,12 @@ class TensorBatches:
 
     def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
         """Move the tensors to the device, once."""
-        self._tensors: tuple[Tensor, ...] = tuple(part.to(device) for part in workload.train)
+        resident = resident_tensors(workload.train)
+        assert resident is not None
+        self._tensors = tuple(part.to(device) for part in resident)
+        self._shaped: Callable[[Sequence[Tensor]], Batch] = tuple
+        if isinstance(workload.train, Columns):
+            self._shaped = workload.train.filled
         self._workload = workload
         self._trial = trial
         self._plan = trial.plan
@@ -107,7 +128,7 @@ class TensorBatches:
             if first_step > 0:
                 return
             versions = [part._version for part in self._tensors]
-            yield (self._tensors,)
+            yield (self._shaped(self._tensors),)
             if versions != [part._version for part in self._tensors]:
                 raise WorkloadError(
                     f"workload {self._workload.name!r}: its loss or its model writes into the "
@@ -116,9 +137,7 @@ class TensorBatches:
                 )
             return
         trial = self._trial
-        order = epoch_order(
-            trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
-        ).to(self._device)
+        order = order_of(self._workload, trial, epoch).to(self._device)
         taken = self._plan.samples_at(begin)  # before this epoch
         first = begin + first_step
         while first < end:
@@ -127,7 +146,7 @@ class TensorBatches:
             start = self._plan.samples_at(first) - taken
             batches = self._gathered(order[start : start + sum(sizes)], sizes)
             whole = max(sizes) <= trial.micro_batch_size  # then a step's only pass is its batch
-            yield from zip(batches) if whole else map(self._micro_batches, batches)
+            yield from zip(map(self._shaped, batches)) if whole else map(self._cut, batches)
             first = last
 
     def _may_stay_as_they_lie(self, step: int) -> bool:
@@ -142,6 +161,7 @@ class TensorBatches:
             and trial.sampling == "reshuffle"
             and trial.micro_batch_size >= trial.n_train
             and self._workload.augment is None
+            and self._workload.make_sampler is None
         )
 
     def _last_of_gather(self, first: int, end: int) -> int:
@@ -154,9 +174,9 @@ class TensorBatches:
         """The examples `chosen`, cut into batches of these sizes."""
         return zip(*(_cut(part, chosen, sizes) for part in self._tensors), strict=True)
 
-    def _micro_batches(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
+    def _cut(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
         parts = (part.split(self._trial.micro_batch_size) for part in batch)
-        return tuple(zip(*parts, strict=True))
+        return tuple(map(self._shaped, zip(*parts, strict=True)))
 
 
 def _cut(part: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
@@ -188,9 +208,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         self._first_step = first_step
         self._plan = trial.plan
         self._begin = self._plan.steps_in(epoch)
-        self._order = epoch_order(
-            trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling
-        ).tolist()
+        self._order = order_of(workload, trial, epoch)
 
     def __len__(self) -> int:
         return self._plan.steps_in(self._epoch + 1) - self._begin - self._first_step
@@ -200,17 +218,17 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         # A dataset that draws random crops must draw the same ones whichever worker serves the
         # step and wherever the run was taken up again.
         seed = derived_seed("fetch", self._trial.seed, self._epoch, step)
-        collate = self._workload.collate or default_collate
         start, stop = (
             self._plan.samples_at(self._begin + steps) - self._plan.samples_at(self._begin)
             for steps in (step, step + 1)
         )
-        chosen, micro = self._order[start:stop], self._trial.micro_batch_size
         with untouched_randomness():
             seed_everything(seed)
-            examples = [self._workload.train[index] for index in chosen]
-            return tuple(
-                collate(examples[start : start + micro]) for start in range(0, len(chosen), micro)
+            return fetched_in_parts(
+                self._workload.train,
+                self._order[start:stop],
+                self._workload.collate,
+                most=self._trial.micro_batch_size,
             )
 
 
@@ -271,18 +289,9 @@ def mapped(
     """
     if isinstance(batch, Tensor):
         return function(batch)
-    if isinstance(batch, (Mapping, tuple, list)) and not callable(getattr(batch, "to", None)):
-        return _filled(batch, lambda part: mapped(part, function, otherwise=otherwise))
+    if is_container(batch):
+        return filled(batch, lambda part: mapped(part, function, otherwise=otherwise))
     return otherwise(batch)
-
-
-def _filled(container: Any, function: Callable[[Any], Any]) -> Any:
-    """The same kind of container with `function` of each part."""
-    if isinstance(container, Mapping):
-        return {key: function(part) for key, part in container.items()}
-    if isinstance(container, tuple) and hasattr(container, "_fields"):
-        return type(container)(*(function(part) for part in container))
-    return type(container)(function(part) for part in container)
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
@@ -292,14 +301,4 @@ def examples_at(workload: Workload, chosen: Tensor) -> Batch:
         workload: with its training set.
         chosen: their indices, int64, shape (n,).
     """
-    if isinstance(workload.train, tuple):
-        return tuple(part.index_select(0, chosen.to(part.device)) for part in workload.train)
-    collate = workload.collate or default_collate
-    return collate([workload.train[index] for index in chosen.tolist()])
-
-
-def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Batches:
-    """The batches of `workload`'s training set for `trial`."""
-    if isinstance(workload.train, tuple):
-        return TensorBatches(workload, trial, device)
-    return DatasetBatches(workload, trial, device)
+    return fetched(workload.train, chosen, workload.collate)

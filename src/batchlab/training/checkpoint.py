@@ -8,10 +8,11 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.random_state import RandomState
 from batchlab.records.evaluation import Evaluation
+from batchlab.training.made_optimizers import Stateful
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +62,22 @@ class Progress:
 class _Header(msgspec.Struct, frozen=True):
     """The JSON half of a checkpoint file; `optimizer` and `random` are packed.
 
-    `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
+    `not_in_state_dict` names the buffers that the model's `state_dict` leaves out; `beside` has
+    what else is kept (further optimizers, schedulers, averaged weights), packed.
     """
 
     progress: Progress
     optimizer: Any
     random: Any
     not_in_state_dict: tuple[str, ...] = ()
+    beside: Any = None
 
 
 # What the names of the model's tensors begin with in the file.
 _MODEL = "model."
+AVERAGED = "averaged"
+"""The name under which averaged weights are kept beside the raw ones."""
+_NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 # What reading a file that is damaged, foreign or from another model can raise on its way.
 _UNREADABLE = (
     OSError,
@@ -84,9 +91,21 @@ _UNREADABLE = (
 
 
 def save_checkpoint(
-    path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    beside: Mapping[str, Stateful] = _NOTHING,
 ) -> None:
     """Write the checkpoint whole or not at all (temporary file, fsync, rename).
+
+    Args:
+        path: the file.
+        model: with its buffers.
+        optimizer: the first, where there are several.
+        progress: how far it is.
+        beside: what else remembers something, by name.
 
     Raises:
         StoreError: the disk is full or the file cannot be written.
@@ -101,6 +120,8 @@ def save_checkpoint(
         optimizer=_packed(optimizer.state_dict(), tensors, "optimizer"),
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
         not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
+        beside={name: _packed(each.state_dict(), tensors, name) for name, each in beside.items()}
+        or None,
     )
     # A tensor that shares memory with another (tied weights) would be refused: copies don't.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -135,8 +156,20 @@ def peek_checkpoint(path: Path) -> Progress | None:
         return None
 
 
-def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    beside: Mapping[str, Stateful] = _NOTHING,
+) -> Progress:
     """Put model, optimizer and random streams back to where the checkpoint was written.
+
+    Args:
+        path: the file.
+        model: made anew; a buffer that had grown into another shape is put in place.
+        optimizer: the first, where there are several.
+        beside: what else `save_checkpoint` was given, made anew.
 
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
@@ -147,6 +180,8 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         _restore_model(model, tensors)
         _restore_optimizer(optimizer, _unpacked(header.optimizer, tensors))
+        for name, each in beside.items():
+            _restore_beside(each, _unpacked((header.beside or {})[name], tensors))
         RandomState(**_unpacked(header.random, tensors)).restore()
     except _UNREADABLE as error:
         raise StoreError(
@@ -156,22 +191,35 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The model alone, as its `load_state_dict` takes it, on the CPU.
+    """The model alone, as its `load_state_dict` takes it, on the CPU; averaged, where it is so.
 
     Raises:
         StoreError: there is no such file, or it is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            left_out = _header(file.metadata()).not_in_state_dict
-            names = _model_names(file.keys())
+            header = _header(file.metadata())
+            names = _model_names(file.keys()) | _averaged_names(header)
             weights = {name: file.get_tensor(kept) for name, kept in names.items()}
     except _UNREADABLE as error:
         raise StoreError(
             f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
             f"after the training"
         ) from error
+    left_out = header.not_in_state_dict
     return {name: tensor for name, tensor in weights.items() if name not in left_out}
+
+
+def has_averaged_weights(path: Path) -> bool:
+    """Whether the weights that `load_weights` gives are averaged ones."""
+    with safe_open(path, framework="numpy") as file:
+        return bool(_averaged_names(_header(file.metadata())))
+
+
+def _averaged_names(header: _Header) -> dict[str, str]:
+    """What the model calls the tensors that are averaged, with the averages' names in the file."""
+    packed = (header.beside or {}).get(AVERAGED, {"dict": []})
+    return {name: kept["tensor"] for name, kept in packed["dict"]}
 
 
 def _header(metadata: dict[str, str]) -> _Header:
@@ -197,6 +245,7 @@ def _model_names(kept: Iterable[str]) -> dict[str, str]:
 
 def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     saved = {name: tensors[kept] for name, kept in _model_names(tensors).items()}
+    _make_room(model, saved)
     state = _state_of(model)
     if _kinds(saved) != _kinds(state):
         odd = sorted(name for name, _ in _kinds(saved).items() ^ _kinds(state).items())
@@ -204,6 +253,20 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(saved[name])
+
+
+def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Give a buffer that was empty, or had another shape, the one that it had grown into.
+
+    A hidden state that is carried from batch to batch has the shape of its last batch.
+    """
+    place = next(iter(_state_of(model).values())).device
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for leaf, held in module._buffers.items():
+            kept = saved.get(f"{prefix}.{leaf}" if prefix else leaf)
+            if kept is not None and (held is None or held.shape != kept.shape):
+                device = place if held is None else held.device
+                module._buffers[leaf] = torch.empty_like(kept, device=device)
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
@@ -219,6 +282,13 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) 
     for key, entries in state["state"].items():
         owner = parameters[key] if isinstance(key, int) else key
         optimizer.state[owner] = _placed(entries, optimizer.state[owner])
+
+
+def _restore_beside(each: Stateful, state: dict[str, Any]) -> None:
+    if isinstance(each, torch.optim.Optimizer):
+        _restore_optimizer(each, state)
+    else:
+        each.load_state_dict(state)
 
 
 def _placed(value: Any, held: Any) -> Any:

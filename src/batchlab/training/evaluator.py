@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
+from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.evaluation import Score, Split
 from batchlab.records.right_examples import RightExamples
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.training.counted_examples import counted_examples
 from batchlab.training.replaced_forward import Forward, replaced_forward
+from batchlab.training.stream_batches import StreamedSplit
+from batchlab.training.whole_set_metric import WholeSetMetric, is_over_all
+from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
+from batchlab.workload.fetching import Collate, fetched
+from batchlab.workload.loader_template import Collated
+from batchlab.workload.stream import is_stream
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000
@@ -42,9 +50,13 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     """Examples per forward pass of an evaluation of `trial`, the same for all batch sizes.
 
     A loss that couples the examples of a batch is another function for every batch size, and two
-    trials can only be compared by one function. Four times the reference batch size, which without
-    gradients takes less memory than training does; at least 64, so that evaluations are not slow,
-    and at most 1000. Where memory ends below the trial's batch size, twice its micro-batch at most.
+    trials can only be compared by one function. So a coupled loss, as evaluated, is comparable in
+    kind. It is still another one than each batch size trained on, and a smaller last batch has its
+    own: no advice rests on it (`AdviceSession`), but one may on a metric over a fixed pool.
+
+    Four times the reference batch size, which without gradients takes less memory than training
+    does; at least 64, so that evaluations are not slow, and at most 1000. Where memory ends below
+    the trial's batch size, twice its micro-batch at most.
 
     Args:
         trial: what is trained.
@@ -66,6 +78,7 @@ class Evaluator:
         *,
         batch_size: int,
         most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
+        sizes: RunnableSizes = ANY_SIZE,
     ) -> None:
         """Choose the fixed subset of the training set that stands for it.
 
@@ -74,6 +87,8 @@ class Evaluator:
             device: where they are evaluated.
             batch_size: examples per forward pass.
             most_train_examples: of a larger training set this many are evaluated.
+            sizes: how many examples the model takes in a pass; what batches of such sizes do
+                not reach at the end of a split is left out.
 
         Raises:
             WorkloadError: the validation set has not been split off the training set yet.
@@ -87,7 +102,8 @@ class Evaluator:
             generator = torch.Generator().manual_seed(derived_seed("train metric"))
             chosen = torch.randperm(n_train, generator=generator)[:n_evaluated]
             chosen = chosen.sort().values
-        self._batches: dict[Split, list[Batch] | _Fetched] = {}
+        self._batches: dict[Split, Iterable[Batch]] = {}
+        batch_size = sizes.at_once(batch_size)
         for split in ("train", "validation", "test"):
             data = getattr(workload, split)
             if data is None:
@@ -98,10 +114,11 @@ class Evaluator:
                     f"there yet; pass it through with_validation first, or give it {split}=None"
                 )
             subset = chosen if split == "train" else None
-            if isinstance(data, tuple):
-                self._batches[split] = _tensor_batches(data, subset, device, batch_size)
-            else:
-                self._batches[split] = _Fetched(workload, data, subset, batch_size)
+            n = size_of(data) if subset is None else len(subset)
+            n_used = sizes.n_used(n, at_once=batch_size)
+            if n_used < n:
+                subset = (torch.arange(n) if subset is None else subset)[:n_used]
+            self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """All metrics of `splits`, in eval mode, without gradients; random streams untouched.
@@ -135,6 +152,8 @@ class Evaluator:
         """
         if metric not in FRACTION_METRICS or split not in self._batches:
             return None
+        if is_over_all(self._workload, metric):
+            return None
         asked = as_metric(self._workload, metric)
         if asked.finalise is not None or size_of(getattr(self._workload, split)) > _MOST_KEPT:
             return None
@@ -152,63 +171,88 @@ class Evaluator:
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
     def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
-        names = self._workload.metric_names
-        metrics = [as_metric(self._workload, name) for name in names]
-        sums: list[Tensor | None] = [None] * len(metrics)
-        counts = [0.0] * len(metrics)
+        tallies = {name: _tally(self._workload, name) for name in self._workload.metric_names}
         seed_everything(derived_seed("evaluation"))
         for kept in self._batches[split]:
             batch = on_device(kept, self._device)
             versions = _versions(batch)
-            for position, metric in enumerate(metrics):
-                part = torch.as_tensor(metric.sum(model, batch)).detach()
-                if part.is_floating_point():
-                    part = part.double()
-                held = sums[position]
-                sums[position] = part if held is None else held + part
-                assert metric.count is not None
-                counts[position] += float(metric.count(batch))
+            for tally in tallies.values():
+                tally.add(model, batch)
             if versions != _versions(batch):
                 raise WorkloadError(
                     f"workload {self._workload.name!r}: a metric or the loss writes into the "
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
                     f"x /= 255)"
                 )
-        for name, metric, total, count in zip(names, metrics, sums, counts, strict=True):
-            value = math.nan
-            if total is not None and count > 0:
-                value = (
-                    float(metric.finalise(total, count))
-                    if metric.finalise is not None
-                    else float(total) / count
-                )
+        for name, tally in tallies.items():
+            value = tally.value()
             yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
 
 
+class _Sums:
+    """A metric that adds up over batches, on its way through a split."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._total: Tensor | None = None
+        self._count = 0.0
+
+    def add(self, model: nn.Module, batch: Batch) -> None:
+        part = evaluated_sum(self._metric, model, batch)
+        if part.is_floating_point():
+            part = part.double()
+        self._total = part if self._total is None else self._total + part
+        assert self._metric.count is not None
+        self._count += float(self._metric.count(batch))
+
+    def value(self) -> float:
+        if self._total is None or self._count <= 0:
+            return math.nan
+        if self._metric.finalise is not None:
+            return float(self._metric.finalise(self._total, self._count))
+        return float(self._total) / self._count
+
+
+def _tally(workload: Workload, name: str) -> _Sums | WholeSetMetric:
+    if is_over_all(workload, name):
+        return WholeSetMetric(workload, name)
+    return _Sums(as_metric(workload, name))
+
+
+def _batches_of(
+    workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, batch_size: int
+) -> Iterable[Batch]:
+    """The evaluation batches of a split, or of its chosen examples; tensors on the device."""
+    data, collate = getattr(workload, split), workload.collate
+    if isinstance(data, Collated):
+        data, collate = data.dataset, data.collate
+    if is_stream(data):
+        n = size_of(data) if chosen is None else len(chosen)
+        what = f"workload {workload.name!r}: {split}"
+        return StreamedSplit(data, collate, n=n, batch_size=batch_size, what=what)
+    tensors = resident_tensors(data)
+    if tensors is None or (isinstance(data, Columns) and collate is not None):
+        return _Fetched(data, collate, chosen, batch_size)
+    if chosen is not None:
+        tensors = tuple(part.index_select(0, chosen.to(part.device)) for part in tensors)
+    batches = zip(*(part.to(device).split(batch_size) for part in tensors), strict=True)
+    return [data.filled(parts) if isinstance(data, Columns) else parts for parts in batches]
+
+
 class _Fetched:
-    """The batches of a map-style Dataset, fetched anew each time."""
+    """The batches of data that are read anew each time."""
 
     def __init__(
-        self, workload: Workload, data: Data, chosen: Tensor | None, batch_size: int
+        self, data: Data, collate: Collate | None, chosen: Tensor | None, batch_size: int
     ) -> None:
         self._batch_size = batch_size
-        self._collate = workload.collate or default_collate
+        self._collate = collate
         self._data = data
-        self._indices = list(range(len(data))) if chosen is None else chosen.tolist()
+        self._indices = torch.arange(len(data)) if chosen is None else chosen
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self._indices), self._batch_size):
-            chosen = self._indices[start : start + self._batch_size]
-            yield self._collate([self._data[index] for index in chosen])
-
-
-def _tensor_batches(
-    data: tuple[Tensor, ...], chosen: Tensor | None, device: torch.device, batch_size: int
-) -> list[Batch]:
-    if chosen is not None:
-        data = tuple(part.index_select(0, chosen.to(part.device)) for part in data)
-    parts = (part.to(device).split(batch_size) for part in data)
-    return list(zip(*parts, strict=True))
+        for chosen in self._indices.split(self._batch_size):
+            yield fetched(self._data, chosen, self._collate)
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:
@@ -217,7 +261,7 @@ def weight_of(workload: Workload, batch: Batch) -> float:
 
 
 def as_metric(workload: Workload, name: str) -> Metric:
-    """The metric called `name`, a function of means turned into sums and counts."""
+    """The metric called `name`, one that adds up; a function of means becomes sums and counts."""
     given = workload.metrics.get(name)
     if given is None:  # `loss`, where the workload lists no metric of that name
         given = workload.loss
@@ -228,8 +272,11 @@ def as_metric(workload: Workload, name: str) -> Metric:
     if isinstance(given, Metric):
         if given.count is not None:
             return given
-        return Metric(sum=given.sum, count=count, finalise=given.finalise, better=given.better)
+        return replace(given, count=count)
     mean: Callable[[nn.Module, Batch], Tensor] = given
+    if given is workload.loss:
+        # Nobody said whether a loss differentiates inside (a physical residual does): it shows.
+        mean = _with_gradients_if_needed(given)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)
@@ -239,6 +286,39 @@ def as_metric(workload: Workload, name: str) -> Metric:
         return torch.as_tensor(mean(model, batch)).double() * weight
 
     return Metric(sum=sum_of_means, count=count, better=workload.better(name))
+
+
+def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
+    """The metric's sum over a batch, detached; without gradients unless it asks for them."""
+    with torch.set_grad_enabled(metric.enable_grad):
+        return torch.as_tensor(metric.sum(model, batch)).detach()
+
+
+def loss_without_gradients(workload: Workload) -> Callable[[nn.Module, Batch], Tensor]:
+    """The workload's loss as it is evaluated: without gradients, unless it fails without."""
+    return torch.no_grad()(_with_gradients_if_needed(workload.loss))
+
+
+def _with_gradients_if_needed(
+    loss: Callable[[nn.Module, Batch], Tensor],
+) -> Callable[[nn.Module, Batch], Tensor]:
+    """The loss without gradients, or with them once it has failed without and not with them."""
+    needs_gradients = False
+
+    def evaluated(model: nn.Module, batch: Batch) -> Tensor:
+        nonlocal needs_gradients
+        if not needs_gradients:
+            try:
+                return loss(model, batch)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+        with torch.enable_grad():
+            value = torch.as_tensor(loss(model, batch)).detach()
+        needs_gradients = True
+        return value
+
+    return evaluated
 
 
 @contextmanager
@@ -263,20 +343,23 @@ def forward_remembered(model: nn.Module) -> Iterator[None]:
     or is of a kind that does not tell, it is computed again.
     """
     asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    with_gradients = False
     output: Any = None
     versions: list[int | None] = []
 
     def remembering(compute: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            nonlocal asked, output, versions
+            nonlocal asked, with_gradients, output, versions
             if (
                 asked is None
+                or with_gradients != torch.is_grad_enabled()
                 or not _the_very_same(asked, (args, kwargs))
                 or None in versions
                 or versions != _versions((args, kwargs, output))
             ):
                 output = compute(*args, **kwargs)
                 asked, versions = (args, kwargs), _versions((args, kwargs, output))
+                with_gradients = torch.is_grad_enabled()
             return output
 
         return forward

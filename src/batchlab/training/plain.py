@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from batchlab.errors import TrialError
-from batchlab.planning.cadence import Pause, pauses
+from batchlab.planning.cadence import Pause, pauses, with_every_epoch_end
 from batchlab.records.evaluation import Evaluation, Score, Split
 from batchlab.records.measurement import AtStep
-from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
-from batchlab.records.target import Crossing, crossing_of
+from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
+from batchlab.records.target import crossing_of
 from batchlab.records.trial import Status, Trial
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.divergence import divergence
 from batchlab.training.evaluator import Evaluator, evaluation_batch
+from batchlab.training.outcome import Outcome, not_finite, outcome_at
 from batchlab.training.stepper import Stepper
 from batchlab.training.watched_model import WatchedModel
 from batchlab.workload.definition import Batch, Workload, size_of
@@ -48,6 +49,7 @@ class Task:
         checkpoint: where to keep the checkpoint; None: nowhere.
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
+        evaluated_sizes: how many examples the model takes in an evaluation.
     """
 
     trial: Trial
@@ -57,6 +59,7 @@ class Task:
     checkpoint: Path | None
     resume: bool
     versions: tuple[tuple[str, str], ...]
+    evaluated_sizes: RunnableSizes = ANY_SIZE
 
     @property
     def last_step(self) -> int:
@@ -83,23 +86,6 @@ _USUAL = Rhythm()
 
 _VALIDATION: tuple[Split, ...] = ("validation",)
 _ALL_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        status: its status; None: it was asked to stop, and can go on.
-        reason: why it ended badly; None where it ended well.
-        traceback: an error's whole report.
-        peak_bytes: peak memory of its process above the idle process; None: not known.
-    """
-
-    status: Status | None
-    reason: Reason | None = None
-    traceback: str | None = None
-    peak_bytes: int | None = None
 
 
 def train(
@@ -155,7 +141,8 @@ class _Run:
         self._emit = emit
         device = torch.device(task.device)
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
-        self._evaluator = Evaluator(workload, device, batch_size=at_once)
+        sizes = task.evaluated_sizes
+        self._evaluator = Evaluator(workload, device, batch_size=at_once, sizes=sizes)
         self._stepper = Stepper(workload, task.trial, device)
         self._watched = WatchedModel(
             self._stepper.model,
@@ -172,7 +159,10 @@ class _Run:
         task = self._task
         if task.resume and task.checkpoint is not None:
             progress = load_checkpoint(
-                task.checkpoint, model=self._stepper.model, optimizer=self._stepper.optimizer
+                task.checkpoint,
+                model=self._stepper.model,
+                optimizer=self._stepper.optimizer,
+                beside=self._stepper.kept,
             )
             progress = replace(
                 progress, resumed_from_steps=(*progress.resumed_from_steps, progress.step)
@@ -201,18 +191,11 @@ class _Run:
         """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
         outcome = self._verdict(self._progress)
         is_at_end = outcome is None and self._progress.step >= self._task.last_step
-        if is_at_end or (outcome is not None and outcome.status is Status.TARGET_REACHED):
+        if is_at_end or _has_ended_well(outcome):
             self._progress = self._completed(self._progress)
-        coming = pauses(
-            self._trial.plan,
-            last_step=self._task.last_step,
-            after_step=self._progress.step,
-            watched_from_samples=self._task.length.watched_from_samples,
-            interval_samples=self._task.length.interval_samples,
-        )
         stream = self._stepper.stream(self._progress.step)
         block_steps = 1
-        for pause in coming:
+        for pause in self._pauses():
             while outcome is None and self._progress.step < pause.step:
                 if stop():
                     outcome = Outcome(status=None)
@@ -234,13 +217,36 @@ class _Run:
             if outcome is not None:
                 break
             self._progress = self._evaluated(self._progress, pause)
+            self._tell_schedule(self._progress)
             outcome = self._verdict(self._progress)
+            if _has_ended_well(outcome):
+                self._progress = self._completed(self._progress)
             if outcome is not None:
                 break
             self._keep_if_due()
-        if outcome is None or outcome.status is None or outcome.status.ended_well:
+        if outcome is None or outcome.status is None or _has_ended_well(outcome):
             self._keep()
         return outcome or Outcome(status=Status.OK)
+
+    def _pauses(self) -> Iterator[Pause]:
+        """Where it is evaluated from here on: at each epoch's end too where something waits."""
+        found = pauses(
+            self._trial.plan,
+            last_step=self._task.last_step,
+            after_step=self._progress.step,
+            watched_from_samples=self._task.length.watched_from_samples,
+            interval_samples=self._task.length.interval_samples,
+        )
+        if self._workload.patience_epochs is None and not self._stepper.rates.follows_metric:
+            return found
+        return with_every_epoch_end(found, self._trial.plan, after_step=self._progress.step)
+
+    def _tell_schedule(self, progress: Progress) -> None:
+        if not self._stepper.rates.follows_metric or self._trial.plan.position(progress.step)[1]:
+            return
+        value = progress.evaluations[-1].score("validation", self._workload.metric_names[0])
+        if value is not None:
+            self._stepper.rates.saw(value)
 
     def _trained(
         self, progress: Progress, stream: Iterator[Sequence[Batch]], steps: int
@@ -254,7 +260,7 @@ class _Run:
         for offset, (value, size) in enumerate(zip(values, sizes, strict=True)):
             loss_sum += value * size
             if not math.isfinite(loss_sum):
-                outcome = _not_finite(value, progress.step + offset + 1)
+                outcome = not_finite(value, progress.step + offset + 1)
                 break
         progress = replace(
             progress,
@@ -269,7 +275,7 @@ class _Run:
     def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
         started_s = time.perf_counter()
         splits = _ALL_SPLITS if self._on_all_splits(progress, pause) else _VALIDATION
-        scores = self._evaluator.scores(self._stepper.model, splits)
+        scores = self._scores(splits)
         if len(splits) > 1 and (pause.step == self._task.last_step or self._may_end(progress)):
             scores = self._with_right_examples(scores)
         trained = progress.loss_examples > 0
@@ -311,7 +317,7 @@ class _Run:
         started_s = time.perf_counter()
         scores = last.scores
         if not last.has_all_splits:
-            scores = self._evaluator.scores(self._stepper.model, _ALL_SPLITS)
+            scores = self._scores(_ALL_SPLITS)
         if all(score.right is None for score in scores):
             scores = self._with_right_examples(scores)
         if scores == last.scores:
@@ -326,41 +332,40 @@ class _Run:
         if self._task.length.all_splits != "each_epoch":
             return scores
         counts = self._workload.metric_names[0]
+        with self._evaluated_weights():
+            right = self._evaluator.right(self._stepper.model, "test", counts)
         return tuple(
-            replace(score, right=self._evaluator.right(self._stepper.model, "test", counts))
+            replace(score, right=right)
             if (score.metric, score.split) == (counts, "test")
             else score
             for score in scores
         )
 
+    def _scores(self, splits: tuple[Split, ...]) -> tuple[Score, ...]:
+        with self._evaluated_weights():
+            return self._evaluator.scores(self._stepper.model, splits)
+
+    def _evaluated_weights(self) -> AbstractContextManager[None]:
+        """Context: the model with the weights that are evaluated."""
+        averaged = self._stepper.averaged
+        return nullcontext() if averaged is None else averaged.in_place_of_raw()
+
     def _verdict(self, progress: Progress) -> Outcome | None:
-        last = progress.evaluations[-1]
-        if last.step == progress.step and progress.step > 0:
-            losses = {score.split: score.value for score in last.scores if score.metric == "loss"}
-            losses.pop("test", None)  # nothing is decided by test data
-            if None in losses.values():
-                return Outcome(
-                    status=Status.NAN,
-                    reason=Reason.of("loss_not_finite_at_evaluation", step=last.step),
-                )
-        reason = divergence(progress.evaluations)
-        if reason is not None:
-            return Outcome(status=Status.DIVERGED, reason=reason)
-        crossing = self._crossing(progress.evaluations)
-        if crossing is not None and crossing.held:
-            return Outcome(status=Status.TARGET_REACHED)
-        return None
+        return outcome_at(
+            progress.evaluations,
+            progress.step,
+            workload=self._workload,
+            trial=self._trial,
+            until=self._task.length.until,
+        )
 
     def _may_end(self, progress: Progress) -> bool:
         """Whether the run ends at its next evaluation if that meets the target."""
-        target, crossing = self._task.length.until, self._crossing(progress.evaluations)
+        target = self._task.length.until
+        crossing = None if target is None else crossing_of(progress.evaluations, target)
         if target is None or crossing is None:
             return False
         return crossing.would_hold_at(progress.samples, target)
-
-    def _crossing(self, evaluations: Sequence[Evaluation]) -> Crossing | None:
-        target = self._task.length.until
-        return None if target is None else crossing_of(evaluations, target)
 
     def _keep_if_due(self) -> None:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
@@ -375,6 +380,7 @@ class _Run:
             model=self._stepper.model,
             optimizer=self._stepper.optimizer,
             progress=self._progress,
+            beside=self._stepper.kept,
         )
         self._checkpoint_at_s = time.perf_counter()
         cost_s = self._checkpoint_at_s - started_s
@@ -383,7 +389,5 @@ class _Run:
         )
 
 
-def _not_finite(value: float, step: int) -> Outcome:
-    if math.isnan(value):
-        return Outcome(status=Status.NAN, reason=Reason.of("loss_not_a_number", step=step))
-    return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))
+def _has_ended_well(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status is not None and outcome.status.ended_well

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import torch
@@ -14,13 +14,26 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
 from batchlab.records.trial import Trial
 from batchlab.training.adam_settings import move_adam_settings
-from batchlab.training.batching import training_batches
+from batchlab.training.averaged_weights import AveragedWeights, scaled_decay
+from batchlab.training.checkpoint import AVERAGED
 from batchlab.training.evaluator import weight_of
+from batchlab.training.made_optimizers import Stateful, made_optimizers
+from batchlab.training.own_step import OwnStep
+from batchlab.training.rate_schedule import RateSchedule
+from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Batch, Workload
 
 
 class Stepper:
-    """A trial's model and optimizer on their device, ready to take steps."""
+    """A trial's model and optimizer on their device, ready to take steps.
+
+    Attributes:
+        model: what is trained.
+        optimizers: what trains it.
+        optimizer: the first of them; the only one, unless the workload has a `step` of its own.
+        rates: what the learning rate of each step is.
+        averaged: the average of its weights, evaluated in their place; None: there is none.
+    """
 
     def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
         """Seed everything, make the model (on the CPU, so that its weights don't depend on the
@@ -35,17 +48,26 @@ class Stepper:
         self.model = workload.model().to(device)
         self.model.train()
         self._parameters = list(self.model.parameters())
-        make_optimizer = workload.optimizer or default_optimizer
-        self.optimizer = make_optimizer(self._parameters, trial.learning_rate)
-        move_adam_settings(
-            self.optimizer,
-            rule=trial.scaling_rule,
-            batch_size=trial.batch_size,
-            reference_batch_size=workload.batch_size,
-        )
-        self._group_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._optimizer_step = step_function(self.optimizer)
-        self._asks_for_closure = asks_for_closure(self.optimizer)
+        self._made = made_optimizers(workload, self.model, trial.learning_rate)
+        self.optimizers = self._made.optimizers
+        self.optimizer = self.optimizers[0]
+        for optimizer in self.optimizers:
+            move_adam_settings(
+                optimizer,
+                rule=trial.scaling_rule,
+                batch_size=trial.batch_size,
+                reference_batch_size=workload.batch_size,
+            )
+        self.rates = RateSchedule(workload, trial, self._made)
+        self.averaged = _averaged(workload, trial, self.model)
+        self._optimizer_step = self._whole_step(step_function(self.optimizer))
+        self._otherwise = self._step_otherwise()
+
+    @property
+    def kept(self) -> Mapping[str, Stateful]:
+        """What a checkpoint keeps beside the model and the optimizer, by name."""
+        averaged = {} if self.averaged is None else {AVERAGED: self.averaged}
+        return {**self._made.kept, **self.rates.kept, **averaged}
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
@@ -68,10 +90,10 @@ class Stepper:
             The mean loss of each step's batch before its update, and its number of examples.
         """
         losses: list[Tensor] = []
-        scheduled = self._workload.schedule is not None or self._trial.cool_down > 0
+        scheduled = self.rates.changes
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):
             if scheduled:
-                self._set_rates(step)
+                self.rates.before(step)
             losses.append(self.step(micro_batches))
         sizes = [self._plan.batch_size_at(first_step + taken) for taken in range(n_steps)]
         return torch.stack(losses).tolist(), sizes
@@ -80,13 +102,60 @@ class Stepper:
         """One optimizer step on the mean loss over all micro-batches; returns that loss."""
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
-        if self._asks_for_closure:
-            # It returns what the closure gave at its first call, before any update.
-            step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
-            return step(lambda: self._backward(micro_batches))
+        if self._otherwise is not None:
+            return self._otherwise(micro_batches)
         loss = self._backward(micro_batches)
         self._optimizer_step()
         return loss
+
+    def _whole_step(self, step: Callable[[], object]) -> Callable[[], object]:
+        """The optimizer's step with clipping before it and the average after it, as asked for."""
+        if self._workload.clip_norm is None and self.averaged is None:
+            return step
+
+        def whole_step() -> None:
+            self._clip()
+            step()
+            self._average()
+
+        return whole_step
+
+    def _step_otherwise(self) -> Callable[[Sequence[Batch]], Tensor] | None:
+        """A step of the user's own, or one with a closure; None: one backward pass, one update."""
+        if self._workload.step is not None:
+            own = OwnStep(self._workload, self._trial, self.model, self._made.given)
+            return self._averaged_after(own)
+        if asks_for_closure(self.optimizer):
+            return self._averaged_after(self._step_with_closure)
+        return None
+
+    def _averaged_after(
+        self, step: Callable[[Sequence[Batch]], Tensor]
+    ) -> Callable[[Sequence[Batch]], Tensor]:
+        def stepped(micro_batches: Sequence[Batch]) -> Tensor:
+            loss = step(micro_batches)
+            self._average()
+            return loss
+
+        return step if self.averaged is None else stepped
+
+    def _step_with_closure(self, micro_batches: Sequence[Batch]) -> Tensor:
+        def closure() -> Tensor:
+            loss = self._backward(micro_batches)
+            self._clip()
+            return loss
+
+        # It returns what the closure gave at its first call, before any update.
+        step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
+        return step(closure)
+
+    def _clip(self) -> None:
+        if self._workload.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._workload.clip_norm)
+
+    def _average(self) -> None:
+        if self.averaged is not None:
+            self.averaged.update()
 
     def _backward(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Leave the gradient of the mean loss over all micro-batches; returns that loss."""
@@ -113,30 +182,20 @@ class Stepper:
             parts.append(part.detach())
         return torch.stack(parts).sum()
 
-    def _set_rates(self, step: int) -> None:
-        assert self._trial.horizon_steps is not None
-        done = step / self._trial.horizon_steps
-        if self._trial.cool_down:
-            factor = min(1.0, (1.0 - done) / self._trial.cool_down)
-        else:
-            assert self._workload.schedule is not None
-            # A plain number: a NumPy scalar in the optimizer's groups could not be kept as JSON.
-            factor = float(self._workload.schedule(done))
-        for group, rate in zip(self.optimizer.param_groups, self._group_rates, strict=True):
-            group["lr"] = rate * factor
+
+def _averaged(workload: Workload, trial: Trial, model: nn.Module) -> AveragedWeights | None:
+    if workload.ema is None:
+        return None
+    decay = scaled_decay(
+        workload.ema, batch_size=trial.batch_size, reference_batch_size=workload.batch_size
+    )
+    return AveragedWeights(model, decay=decay)
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether one step needs the loss several times (`torch.optim.LBFGS`)."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
-
-
-def default_optimizer(
-    parameters: Sequence[nn.Parameter], learning_rate: float
-) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9, for a workload that names no optimizer."""
-    return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:

@@ -171,9 +171,15 @@ MESSAGES: dict[str, Message] = {
     "no_rate_held": N_("no learning rate tried met the target on fresh seeds"),
     "no_rate_held_because": N_("no learning rate tried held on a fresh seed: {why}"),
     "does_not_fit": N_("it does not fit in memory"),
+    "does_not_fit_whole": N_(
+        "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
+    ),
     "profile_ended_before": N_("it was not profiled: the time for that had ended"),
     "smaller_did_not_run": N_("it was not profiled: the batch sizes before it did not run"),
     "not_profiled": N_("it was not profiled"),
+    "takes_only": N_("the model takes {most} examples at a time only"),
+    "takes_multiples_of": N_("the model takes multiples of {of} examples only"),
+    "takes_at_least": N_("the model takes no fewer than {least} examples"),
     "between_two_timed": N_("it lies between two that were timed"),
     # The laws of the study.
     "memory_at_fewer_than_three": N_("memory was measured at fewer than 3 batch sizes"),
@@ -238,6 +244,16 @@ MESSAGES: dict[str, Message] = {
         "your batch size {size} cannot be used on {device}: {why}. Batch size {chosen} at rate "
         "{rate:rate} (the rule {rule}) stands in for it"
     ),
+    "ended_before_budget": N_(
+        "the study ended with {left_s:seconds} of its {budget_s:seconds} unspent: {why}"
+    ),
+    "seeds_used_up": N_(
+        "each of its {n} seeds for that had its run, and more time alone would not settle it"
+    ),
+    "next_run_too_dear": N_("one more run takes about {run_s:about_seconds}"),
+    "no_run_would_tell_more": N_(
+        "no further run would have changed the answer, and more time alone would not settle it"
+    ),
     "profile_from_elsewhere": N_(
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
@@ -256,6 +272,20 @@ MESSAGES: dict[str, Message] = {
     "loss_couples": N_(
         "the loss couples the examples of a batch: another batch size trains on another loss. "
         "Accumulation does not undo that"
+    ),
+    "losses_not_comparable": N_(
+        "the loss couples the examples of a batch, so every batch size trains on another loss and "
+        "their losses cannot be compared. Give the workload a metric over a fixed set of "
+        "examples, such as retrieval or a probe. If the loss is a mean over other units, let "
+        "weight say over which"
+    ),
+    "pieces_train_on_another_loss": N_(
+        "it fits in micro-batches of {size} only, which train on another loss: this one couples "
+        "the examples of a batch"
+    ),
+    "layers_couple": N_(
+        "a layer of the model couples the examples of a batch in training: at another batch size "
+        "you train another function. Accumulation does not undo that"
     ),
     "model_has_batch_norm": N_(
         "the model has BatchNorm, which takes its mean from the micro-batch: at another batch "

@@ -10,6 +10,10 @@ MESSAGES: dict[str, Message] = {
         "the loss at the evaluation after step {step} is not a finite number; try a smaller "
         "learning rate"
     ),
+    "metric_not_finite_at_evaluation": N_(
+        "{metric:term} at the evaluation after step {step} is not a finite number; try a smaller "
+        "learning rate"
+    ),
     "loss_not_a_number": N_("the loss of step {step} is not a number; try a smaller learning rate"),
     "loss_infinite": N_(
         "the loss of step {step} is infinite or near it; try a smaller learning rate"
@@ -22,6 +26,9 @@ MESSAGES: dict[str, Message] = {
     "loss_seen_not_finite": N_("not finite"),
     # How the process ended.
     "user_error": N_("{error}: {text}"),
+    "failed_alike_before": N_(
+        "it was not trained: two trials of batch size {size} had ended with {why}"
+    ),
     "memory_ran_out": N_("memory ran out ({error}); use a smaller micro-batch or batch size"),
     "kernel_ended_process": N_(
         "the kernel ended the process because memory ran out; use a smaller micro-batch or batch "
@@ -39,6 +46,10 @@ MESSAGES: dict[str, Message] = {
         "is far from the best rate"
     ),
     # Notes on the batches.
+    "stopped_early": N_(
+        "it ended after {epochs} epochs: {metric:term} was best after epoch {best}, and the "
+        "patience of the workload was over"
+    ),
     "examples_left_out": N_(
         "{rest} examples are left out of every epoch (the last, smaller batch)"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from batchlab.errors import WorkloadError
 from batchlab.records.quantities import Better, quantity
 from batchlab.records.target import Target
+from batchlab.workload.own_training import check_own_training
 from batchlab.workload.ready_made import check_loss, check_model, check_optimizer
+from batchlab.workload.stateful_metric import direction_of, is_stateful
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset
+Data = Any  # what `Workload.train` says, or what loading has made of it
 
 # The functions that a workload may leave out, and what each is called with.
 _OPTIONAL_FUNCTIONS = {
@@ -25,32 +26,67 @@ _OPTIONAL_FUNCTIONS = {
     "weight": "batch",
     "collate": "examples",
     "augment": "batch",
+    "make_sampler": "batch_size, seed",
 }
 _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """A metric that is added up over batches: `finalise(sum of sums, sum of counts)`.
+    """A metric that is added up over batches, or one that needs the whole split at once.
+
+    Give `sum` (then the metric is `finalise(sum of sums, sum of counts)`) or `over_all`.
 
     Attributes:
         sum: function(model, batch) -> tensor of any fixed shape that adds up over batches.
         count: function(batch) -> number that adds up over batches; None: the batch's weight.
         finalise: function(total sum, total count) -> number; None: their ratio.
+        over_all: function(predictions, targets) -> number, of all examples of a split: CPU
+            tensors with examples first, or lists where `predict` returns lists. A torchmetrics
+            object (with `update`, `compute` and `reset`) does as well.
+        predict: for `over_all`: function(model, batch) -> (predictions, targets) of a batch;
+            None: `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower".
+        enable_grad: whether `sum` differentiates itself (a physical residual, a gradient penalty),
+            for which the evaluation, usually without gradients, keeps them.
+
+    Raises:
+        WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
     """
 
-    sum: Callable[[nn.Module, Batch], Tensor]
+    sum: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # with over_all
     count: Callable[[Batch], float] | None = None
     finalise: Callable[[Tensor, float], float] | None = None
-    better: Better
+    over_all: Callable[[Any, Any], float] | Any | None = None
+    predict: Callable[[nn.Module, Batch], tuple[Any, Any]] | None = None
+    better: Better = None  # type: ignore[assignment]  # left out, it is refused in plain words
+    enable_grad: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a direction that is neither of the two."""
+        """Refuse a direction that is neither of the two, and what cannot be computed."""
+        if self.better is None:
+            raise WorkloadError(
+                'a batchlab.Metric has no direction; give it better="higher" or better="lower"'
+            )
         if self.better not in ("higher", "lower"):
             raise WorkloadError(
                 f"better={self.better!r}: a metric is better 'higher' or 'lower'; give one of them"
             )
+        if (self.sum is None) == (self.over_all is None):
+            given = "neither" if self.sum is None else "both"
+            raise WorkloadError(
+                f"a batchlab.Metric has {given} of sum and over_all; give sum=... for what adds up "
+                f"over batches, or over_all=... for what needs the whole set"
+            )
+        if self.predict is not None and self.over_all is None:
+            raise WorkloadError(
+                "a batchlab.Metric has predict without over_all; sum is given the model and the "
+                "batch and needs no predict: leave it out"
+            )
+        computed = self.sum if self.over_all is None else self.over_all
+        if not (callable(computed) or is_stateful(computed)):
+            what = "sum" if self.over_all is None else "over_all"
+            raise WorkloadError(f"a batchlab.Metric has {what}={computed!r}; expected a function")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +96,37 @@ class Workload:
     Attributes:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
-        train: a tuple of tensors or NumPy arrays with examples first, or a map-style Dataset.
-        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight.
+        train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
+            them; a map-style Dataset; an IterableDataset with a length; a DataLoader, of which
+            data set, collate and workers are taken. A memory map stays in its file.
+        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None:
+            there is a `step`, and `metrics` say what is good.
+        step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
+            loss first or called "loss": one optimizer step as you write it, with zero_grad,
+            backward and optimizer.step(). What it keeps between steps belongs into buffers of the
+            model, or into the dict that `optimizer` returns. None: plain steps on `loss`.
+        accumulates: whether `step` takes a tuple of micro-batches in place of a batch; False: a
+            batch is never cut.
         validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
             None: there is none, and what needs one says so.
         test: like `train`, or None. Read for the report only, never for a choice.
-        metrics: name -> function(model, batch) -> scalar mean, or a `Metric`. The first one is
-            the one that counts; empty: the loss is.
+        metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
+            object. The first one is the one that counts; empty: the loss is.
         optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer;
-            None: SGD with momentum 0.9.
+            (name, parameter) pairs where its first parameter is called `named_parameters`. With a
+            `step` it may return a dict of several, and of what else a training keeps, such as a
+            GradScaler. None: SGD with momentum 0.9.
+        clip_norm: the largest norm of the whole gradient, which is clipped to it; None: any.
+        ema: decay per step, at the reference batch size, of averaged weights that are evaluated in
+            place of the raw ones; at batch size B it is ema ** (B / reference). None: no average.
         schedule: function(fraction of the run in [0, 1]) -> multiplier of the learning rate;
             None: a constant rate.
+        scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
+            scheduler of torch.optim.lr_scheduler, in place of `schedule`; ReduceLROnPlateau gets
+            the metric that counts. None: there is none.
+        scheduler_every: "epoch" or "step": when the scheduler goes on; "step" needs `n_steps`.
+        patience_epochs: a training ends where the metric that counts has not improved on
+            validation data for so many epochs; None: it does not end early.
         weight: function(batch) -> over how many units the loss is the mean (tokens, pixels);
             None: the number of examples.
         batch_size: the reference batch size.
@@ -82,23 +138,33 @@ class Workload:
         collate: for a Dataset: list of examples -> batch; None: PyTorch's default.
         workers: for a Dataset: processes that fetch training examples.
         augment: function(batch) -> batch, on training batches only.
+        make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
+            one by one or in lists of `batch_size`; called for each epoch with a seed of its own.
+            None: every example once, in a new order.
 
     Raises:
         WorkloadError: a metric without a known direction, an optimizer of its own without a
-            learning rate, or an impossible field.
+            learning rate, an impossible field, or fields that do not go together.
     """
 
     name: str
     model: Callable[[], nn.Module]
     train: Data
-    loss: Callable[[nn.Module, Batch], Tensor]
+    loss: Callable[[nn.Module, Batch], Tensor] = None  # type: ignore[assignment]  # see `step`
+    step: Callable[[nn.Module, Any, Any], Any] | None = None
+    accumulates: bool = False
     validation: Data | Literal["split"] | None = "split"
     test: Data | None = None
-    metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor]] = field(
+    metrics: Mapping[str, Metric | Callable[[nn.Module, Batch], Tensor] | Any] = field(
         default_factory=lambda: MappingProxyType({})
     )
-    optimizer: Callable[..., torch.optim.Optimizer] | None = None
+    optimizer: Callable[..., Any] | None = None
+    clip_norm: float | None = None
+    ema: float | None = None
     schedule: Callable[[float], float] | None = None
+    scheduler: Callable[..., Any] | None = None
+    scheduler_every: Literal["epoch", "step"] = "epoch"
+    patience_epochs: int | None = None
     weight: Callable[[Batch], float] | None = None
     batch_size: int = 64
     learning_rate: float = None  # type: ignore[assignment]  # a number once it is made
@@ -107,18 +173,21 @@ class Workload:
     collate: Callable[[list[Any]], Batch] | None = None
     workers: int = 0
     augment: Callable[[Batch], Batch] | None = None
+    make_sampler: Callable[[int, int], Iterable[Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and later less clearly."""
         if not (isinstance(self.name, str) and self.name):
             raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
         check_model(self.name, self.model)
-        check_loss(self.name, self.loss)
+        if self.loss is not None:
+            check_loss(self.name, self.loss)
         check_optimizer(self.name, self.optimizer)
         for name, arguments in _OPTIONAL_FUNCTIONS.items():
             if not (getattr(self, name) is None or callable(getattr(self, name))):
                 self._refuse(name, f"a function: {name}=lambda {arguments}: ...")
         self._check_metrics()
+        check_own_training(self)
         self._check_numbers()
         if self.learning_rate is None:
             self._check_has_default_rate()
@@ -129,7 +198,7 @@ class Workload:
         if not isinstance(self.metrics, Mapping):
             self._refuse("metrics", 'names with their functions: metrics={"accuracy": accuracy}')
         for name, metric in self.metrics.items():
-            if not (isinstance(metric, Metric) or callable(metric)):
+            if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
                 self._refuse(f"metric {name!r}", "a function of the model and a batch", metric)
             self.better(name)
         if self.target is not None and not isinstance(self.target, Target):
@@ -170,8 +239,10 @@ class Workload:
         given = self.metrics.get(metric)
         if isinstance(given, Metric):
             return given.better
+        if is_stateful(given):
+            return direction_of(given, metric_name=metric, workload=self.name)
         known = quantity(metric).better
-        if known is None or (given is None and metric != "loss"):
+        if known is None or (given is None and (metric != "loss" or self.loss is None)):
             raise WorkloadError(
                 f"workload {self.name!r}: metric {metric!r} has no known direction; accuracy goes "
                 f"up, loss and error go down; for another name give "
@@ -184,9 +255,19 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """All metrics, the one that counts first; `loss` is always among them."""
+        """All metrics, the one that counts first; `loss` is among them wherever there is one."""
         names = tuple(self.metrics)
-        return names if "loss" in names else (*names, "loss")
+        return names if "loss" in names or self.loss is None else (*names, "loss")
+
+    @property
+    def takes_micro_batches(self) -> bool:
+        """Whether a batch may be cut: a `step` of its own has to say that it takes the pieces."""
+        return self.step is None or self.accumulates
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether its learning rate has a shape of its own."""
+        return self.schedule is not None or self.scheduler is not None
 
 
 def _is_whole(value: object, *, least: int) -> bool:

@@ -20,14 +20,24 @@ from torch import Tensor
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
-from batchlab.workload.definition import Data, Workload
+from batchlab.workload.columns import Columns
+from batchlab.workload.containers import leaves
+from batchlab.workload.definition import Data, Metric, Workload
 from batchlab.workload.error_place import told
+from batchlab.workload.file_region import file_region
+from batchlab.workload.fingerprint import add_region, files_of
+from batchlab.workload.loader_template import Collated
 from batchlab.workload.source import is_library, source_text
+from batchlab.workload.stream import Reading, is_stream
 
 # A Dataset may be too large to read whole: so many of its examples, evenly spaced, stand for it.
 _EXAMPLES_OF_A_DATASET = 64
 _DATA_SEED = 0
 _SPLITS = ("train", "validation", "test")
+_LATER = (
+    *("step", "accumulates", "clip_norm", "ema", "make_sampler"),
+    *("scheduler", "scheduler_every", "patience_epochs"),
+)
 
 
 def workload_identity(
@@ -62,9 +72,22 @@ def _add_data(digest: Any, data: Data | None, what: str) -> None:
     elif isinstance(data, tuple):
         for tensor in data:
             _add_tensor(digest, tensor)
+    elif isinstance(data, Columns):
+        for place, part in leaves(data.filled(data.parts)):
+            digest.update(f"{place} ".encode())
+            _add_part(digest, part)
+    elif isinstance(data, Collated):
+        _ValueHash(digest).add(data.collate)
+        _add_data(digest, data.dataset, what)
     else:
+        for region in files_of(data):
+            add_region(digest, region)
         n = len(data)
         digest.update(f"{type(data).__qualname__} {n}".encode())
+        if is_stream(data):
+            reading = Reading(data, epoch=0, seed=_DATA_SEED, what=what)
+            _ValueHash(digest).add(reading.take(min(n, _EXAMPLES_OF_A_DATASET)))
+            return
         for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
             _ValueHash(digest).add(_example(data, position, what))
 
@@ -81,6 +104,15 @@ def _example(data: Data, position: int, what: str) -> Any:
             ) from error
 
 
+def _add_part(digest: Any, part: Any) -> None:
+    if isinstance(part, Tensor):
+        _add_tensor(digest, part)
+    elif part.dtype == object:
+        _ValueHash(digest).add(part.tolist())
+    else:
+        _add_array(digest, part)
+
+
 def _add_tensor(digest: Any, tensor: Tensor) -> None:
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     if tensor.layout != torch.strided:
@@ -92,7 +124,11 @@ def _add_tensor(digest: Any, tensor: Tensor) -> None:
 
 def _add_array(digest: Any, array: np.ndarray[Any, Any]) -> None:
     digest.update(f"{array.dtype} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
+    region = file_region(array)
+    if region is not None:
+        add_region(digest, region)
+    elif array.size:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)
@@ -138,9 +174,11 @@ class _ValueHash:
         self._word(type(value).__name__)
         match value:
             case Workload():
-                for name in Workload.__dataclass_fields__:
-                    # How long a training is planned to be changes none of its steps.
-                    if name not in (*_SPLITS, "epochs"):
+                for name, field in Workload.__dataclass_fields__.items():
+                    # How long a training is planned to be changes none of its steps. A field that
+                    # came later counts where it is used: older trials stay known.
+                    is_unused = name in _LATER and getattr(value, name) == field.default
+                    if name not in (*_SPLITS, "epochs") and not is_unused:
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():
@@ -258,6 +296,9 @@ class _ValueHash:
 
 def _reduced(value: object) -> Any:
     """What pickling would keep: a name, or the maker, its arguments and what is set afterwards."""
+    if isinstance(value, Metric) and value.over_all is None:
+        # As it was before it could have more: trials of older versions stay its own.
+        return copyreg.__newobj__, (Metric,), [value.sum, value.count, value.finalise, value.better]  # type: ignore[attr-defined]
     registered = copyreg.dispatch_table.get(type(value))
     return registered(value) if registered is not None else value.__reduce_ex__(4)
 

@@ -20,11 +20,14 @@ import torch
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
+from batchlab.workload.array_data import with_tensors
 from batchlab.workload.builtin import workload_names
+from batchlab.workload.column_dataset import with_torch_columns
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
-from batchlab.workload.numpy_data import with_tensors
+from batchlab.workload.loader_template import without_loaders
+from batchlab.workload.own_order import order_notes
 from batchlab.workload.setting_value import as_type_of
 from batchlab.workload.source import source_text
 from batchlab.workload.split import with_validation
@@ -39,12 +42,14 @@ class LoadedWorkload:
         workload_id: the identity of its source, settings and data.
         reference: how it was named.
         settings: all settings and the values used, sorted by name.
+        notes: what a reader must know of how its data are read.
     """
 
     workload: Workload
     workload_id: str
     reference: str
     settings: tuple[tuple[str, Setting], ...]
+    notes: tuple[str, ...] = ()
 
 
 def loaded_workload(
@@ -130,13 +135,15 @@ def _loaded(
     workload: Workload, reference: str, source: str | None, used: Mapping[str, Setting]
 ) -> LoadedWorkload:
     settings = tuple(sorted(used.items()))
-    workload = with_tensors(workload)
+    workload, notes = without_loaders(workload)
+    workload = with_tensors(with_torch_columns(workload))
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
     return LoadedWorkload(
         workload=ready,
         workload_id=workload_identity(workload, source=source, settings=settings),
         reference=reference,
         settings=settings,
+        notes=(*notes, *order_notes(workload)),
     )
 
 

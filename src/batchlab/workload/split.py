@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.definition import Data, Workload
+from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
+from batchlab.workload.definition import Data, Workload, size_of
+from batchlab.workload.fetching import ChosenPart
+from batchlab.workload.stream import is_stream
 
 # One example in ten, drawn by a seed that never changes.
 _VALIDATION_EVERY = 10
@@ -40,7 +43,12 @@ def with_validation(workload: Workload) -> Workload:
             f"workload {workload.name!r}: validation={workload.validation!r}; expected data, "
             f'"split" for a tenth of the training set, or None for no validation set'
         )
-    n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
+    if is_stream(workload.train):
+        raise WorkloadError(
+            f"workload {workload.name!r}: train is read in its own order, so no tenth can be split "
+            f"off for validation; give validation=..., or validation=None for none"
+        )
+    n = size_of(workload.train)
     if n < _VALIDATION_EVERY:
         raise WorkloadError(
             f"workload {workload.name!r}: {n} training examples are too few to split a tenth off "
@@ -57,8 +65,9 @@ def with_validation(workload: Workload) -> Workload:
 def _taken(data: Data, chosen: Tensor) -> Data:
     if isinstance(data, tuple):
         return tuple(part[chosen.to(part.device)] for part in data)
-    dataset: Dataset[Any] = data
-    return Subset(dataset, chosen.tolist())
+    if isinstance(data, Columns) and data.is_resident:
+        return data.with_parts(lambda part: part[chosen.to(part.device)])
+    return ChosenPart(data, chosen)
 
 
 def _check(name: str, split: str, data: Data) -> None:
@@ -79,16 +88,9 @@ def _check(name: str, split: str, data: Data) -> None:
             f"workload {name!r}: {split} is a list of {len(data)} arrays or tensors; expected a "
             f"tuple with examples first, such as {split}=(x, y)"
         )
-    if isinstance(data, dict):
-        raise WorkloadError(
-            f"workload {name!r}: {split} is a dict; expected a tuple of tensors, such as "
-            f"{split}=(x, y), or a Dataset whose examples are dicts"
-        )
-    if isinstance(data, DataLoader):
-        raise WorkloadError(
-            f"workload {name!r}: {split} is a DataLoader, whose batch size is fixed; give the data "
-            f"in it: {split}=loader.dataset, and its collate_fn as collate"
-        )
+    if is_stream(data):
+        _check_stream(name, split, data)
+        return
     if isinstance(data, tuple):
         if not data or not all(isinstance(part, Tensor) for part in data):
             kinds = ", ".join(type(part).__name__ for part in data) or "nothing"
@@ -115,15 +117,37 @@ def _check(name: str, split: str, data: Data) -> None:
         raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
 
 
+def _check_stream(name: str, split: str, data: Any) -> None:
+    kind = type(data).__name__
+    if not hasattr(data, "__len__"):
+        raise WorkloadError(
+            f"workload {name!r}: {split} is of type {kind} without a length, and an epoch needs "
+            f"one; give it a __len__ that returns how many examples it gives"
+        )
+    if len(data) < 1:
+        raise WorkloadError(f"workload {name!r}: {split} holds no examples; it needs at least one")
+
+
 def _is_array(part: object) -> bool:
     return isinstance(part, Tensor | np.ndarray)
 
 
 def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
-    """The tensors of a split, examples first; none for a Dataset that does not show its own."""
+    """The tensors of a split, examples first; none for data that are read or made one by one."""
     if isinstance(data, TensorDataset):
         return data.tensors
-    return data if isinstance(data, tuple) else ()
+    return resident_tensors(data) or ()
+
+
+def _views_of(data: Data) -> tuple[Tensor, ...]:
+    """The first part of a split as it lies in memory or in a map of a file; nothing is read."""
+    if isinstance(data, Columns):
+        first = data.parts[0]
+        if isinstance(first, Tensor):
+            return (first,)
+        is_seen = first.dtype.kind in "buif" and first.dtype.isnative
+        return (shared_tensor(first),) if is_seen else ()
+    return tensors_of(data)
 
 
 def _check_apart(workload: Workload) -> None:
@@ -141,8 +165,8 @@ def _check_apart(workload: Workload) -> None:
 
 
 def _share_examples(one: Data, other: Data) -> bool:
-    if tensors_of(one) and tensors_of(other):
-        return _overlap_in_memory(tensors_of(one)[0], tensors_of(other)[0])
+    if _views_of(one) and _views_of(other):
+        return _overlap_in_memory(_views_of(one)[0], _views_of(other)[0])
     if isinstance(one, Subset) and isinstance(other, Subset) and one.dataset is other.dataset:
         return not set(one.indices).isdisjoint(other.indices)
     datasets = [data.dataset if isinstance(data, Subset) else data for data in (one, other)]

@@ -5,20 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
+import torch
 from tests.reference.made_up_profile import (
     made_up_point,
     made_up_profile,
     peak_bytes,
     with_dry_runs,
 )
+from torch import Tensor, nn
 
+from batchlab.measurements.step_time import measure_step_time
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile
+from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.records.dry_run import DryRun
 from batchlab.records.reason import Reason
-from batchlab.records.trial import Status
+from batchlab.records.step_timing import StepTiming
+from batchlab.records.trial import Status, Trial
 from batchlab.report.parts.wrapped_text import WIDTH
 from batchlab.report.profile.text import profile_text
+from batchlab.workload.definition import Workload
 
 SIZES = tuple(2**power for power in range(11))
 
@@ -167,3 +176,74 @@ def test_why_memory_is_not_predicted_is_told_once_for_all_batch_sizes() -> None:
         "Memory of batch size 64, 128 without running it: cannot tell (memory is predicted only "
         "for the CPU, not for cuda)."
     ) in words(with_dry_runs(made_up_profile(), *dry))
+
+
+# A machine under load
+
+
+class Clock:
+    """A clock that steps set forward."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def process(step_s: Callable[[int], float]) -> StepTiming:
+    """A process's blocks by a clock that its n-th step sets forward by `step_s(n)`."""
+    clock, taken = Clock(), [0]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        clock.now_s += step_s(taken[0])
+        taken[0] += 1
+        return model(batch[0]).mean()
+
+    workload = Workload(
+        name="loaded", model=lambda: nn.Linear(2, 1), train=(torch.zeros(64, 2),), loss=loss
+    )
+    trial = Trial.of_whole_batches(
+        workload_id="loaded",
+        workload="loaded",
+        n_train=64,
+        batch_size=8,
+        learning_rate=0.1,
+        seed=0,
+    )
+    return measure_step_time(
+        None,  # type: ignore[arg-type]
+        cast("PackedWorkload", SimpleNamespace(unpack=lambda: workload)),
+        trial,
+        "cpu",
+        0.01,
+        threads_to_try=(1,),
+        clock=clock,
+    )
+
+
+def test_a_profile_under_load_gives_no_absurd_interval() -> None:
+    quiet, loaded = process(lambda n: 1e-3), process(lambda n: 1e-3 if n < 3 else 0.4)
+    point = ProfilePoint(
+        batch_size=8, micro_batch_size=8, status=Status.OK, timing=quiet, again=(loaded,)
+    )
+    profile = made_up_profile(point)
+
+    told = words(profile)
+
+    assert profile.timed_s(point).is_too_wide  # by the two of them anything is possible
+    assert "too unsteady" in told
+    assert not re.search(r"(ns|µs) to [0-9.,]+ (s|min|h|days)", told)
+    (shown,) = profile.to_dict()["points"]
+    assert (shown["step_s"]["low"], shown["step_s"]["high"]) == (None, None)
+    assert shown["step_s"]["estimate"] > 1e-3
+    assert Profile.from_json(profile.to_json()) == profile
+
+
+def test_a_quiet_profile_keeps_its_intervals() -> None:
+    quiet = process(lambda n: 1e-3), process(lambda n: 1.05e-3)
+    point = ProfilePoint(
+        batch_size=8, micro_batch_size=8, status=Status.OK, timing=quiet[0], again=(quiet[1],)
+    )
+
+    assert "too unsteady" not in words(made_up_profile(point))

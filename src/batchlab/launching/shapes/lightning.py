@@ -16,8 +16,9 @@ _RICH = re.compile(
     r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
     r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
 )
-_NAMED = re.compile(rf"(?P<name>\S+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-_MORE = re.compile(rf"^(?:\S+[:=]\s*{NUMBER}\s*)+$")
+_LONGEST = 1000
+_NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
+_MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
 
 
 class _Lines:
@@ -27,6 +28,7 @@ class _Lines:
         self._rich: dict[str, int] | None = None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
+        line = line[:_LONGEST]
         if match := _RICH.match(line):
             counts = {name: int(match[name]) for name in ("epoch", "n", "total")}
             return self._show_rich(counts, _values(match["rest"]), at_s)

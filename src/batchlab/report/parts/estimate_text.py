@@ -8,6 +8,7 @@ from batchlab.words.catalogue import text
 from batchlab.words.message import N_
 
 NOT_TOLD = N_("can't be told")
+TOO_UNSTEADY = N_("too unsteady")
 
 
 def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> str:
@@ -38,7 +39,12 @@ def interval_text(name: str, estimate: Estimate) -> str:
 
 
 def interval_only_text(name: str, estimate: Estimate) -> str:
-    """The interval without what it is, "11.8 s to 12.9 s"; empty where no bound is known."""
+    """The interval without what it is, "11.8 s to 12.9 s"; empty where no bound is known.
+
+    Of a time whose interval spans a factor of 100, that it is too unsteady for one.
+    """
+    if name.endswith("_s") and estimate.is_too_wide:
+        return text(TOO_UNSTEADY)
     if estimate.low is not None and estimate.high is not None:
         return range_text(name, estimate.low, estimate.high)
     return bound_text(name, estimate)

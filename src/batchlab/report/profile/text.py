@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.report.parts.estimate_text import TOO_UNSTEADY
 from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.wrapped_text import wrapped_text
@@ -72,12 +73,13 @@ def profile_table(profile: Profile) -> Table:
 
 def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
     predicted = profile.predicted_bytes(point.batch_size).estimate if point.in_one_piece else None
-    step_s = profile.timed_s(point)
+    step_s = profile.told_s(point)
     known = step_s.low is not None and step_s.high is not None
+    unsteady = text(TOO_UNSTEADY) if profile.timed_s(point).is_too_wide else None
     return (
         _size_text(point, profile.n_train),
         step_s.estimate,
-        range_text("step_s", step_s.low, step_s.high) if known else None,  # type: ignore[arg-type]
+        range_text("step_s", step_s.low, step_s.high) if known else unsteady,  # type: ignore[arg-type]
         point.samples_per_s,
         point.peak_bytes,
         *((predicted,) if profile.dry_runs else ()),

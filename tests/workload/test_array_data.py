@@ -92,7 +92,8 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
         ),
         (
             (np.array(["cat"] * 20), Y),
-            "train holds a NumPy array of <U3; expected numbers: turn words into numbers first",
+            "train holds a NumPy array of <U3; expected numbers: turn words into "
+            "numbers first, or give a `collate` that does",
         ),
         (
             X,
@@ -105,15 +106,20 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
             "train=(x, y)",
         ),
         (
-            {"x": X, "y": Y},
-            "train is a dict; expected a tuple of tensors, such as train=(x, y), or a Dataset "
-            "whose examples are dicts",
+            {"x": X, "y": Y.astype("f8")},
+            "train['y'] holds a NumPy array of float64, and models are float32: give "
+            'x.astype("float32"), or torch.from_numpy(x) for a model of doubles',
         ),
         (
-            torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(20, 3))),
-            "train is a DataLoader, whose batch size is fixed; give the data in it: "
-            "train=loader.dataset, and its collate_fn as collate",
+            {"x": X, "y": {"class": Y[:19]}},
+            "train holds the shapes (20, 3) in ['x'], (19,) in ['y']['class']; expected the same "
+            "number of examples first in each",
         ),
+        (
+            {"x": X, "y": 3},
+            "train['y'] is of type int; expected a tensor or an array with examples first",
+        ),
+        ({}, "train is empty; expected tensors or arrays with examples first"),
     ],
     ids=[
         "doubles",
@@ -122,8 +128,10 @@ def test_arrays_are_the_same_workload_as_their_tensors() -> None:
         "words",
         "one array",
         "list",
-        "dict",
-        "loader",
+        "doubles in a dict",
+        "lengths in a dict",
+        "a number in a dict",
+        "empty",
     ],
 )
 def test_other_data_are_refused_with_what_to_give(data: Any, told: str) -> None:

@@ -1,0 +1,202 @@
+"""What batchlab costs a script's training: the same script by itself and as a launched command.
+
+    python benchmarks/command_overhead.py
+
+Both run at the same time and train in turns, a block each, so that whatever else the machine does
+falls on both alike. By itself means `python train.py > file`. A launched one has its supervisor,
+its output read, stamped and kept, and its memory looked at. Printed for each way of writing: the
+median of the ratios of neighboring blocks with its 95 % interval, of the seconds that went by and
+of the CPU time of the training process; and the CPU time that batchlab and the supervisor took
+beside it, as a fraction of the time of training. What is written is a line at the end of a
+block, a progress bar ten times a second, or a line every step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+
+from batchlab.launching.launched import Launched
+
+RESULTS = Path(__file__).parent / "results" / "command_overhead.json"
+SCRIPT = """
+import sys, time
+import torch
+
+go, done = open(sys.argv[1]), open(sys.argv[2], "w")
+writes, block_s = sys.argv[3], float(sys.argv[4])
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+x, y = torch.randn(4096, 784), torch.randint(0, 10, (4096,))
+
+def train(n_steps):
+    bar_s = time.monotonic()
+    for step in range(n_steps):
+        rows = slice(64 * (step % 64), 64 * (step % 64) + 64)
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+        if writes == "every step" or (writes == "a line a block" and step == n_steps - 1):
+            print(f"step {step} loss {loss.item():.4f}")
+        elif writes == "progress bar" and time.monotonic() >= bar_s:
+            bar_s += 0.1
+            print(f"\\r{step}/{n_steps} loss={loss.item():.4f}", end="", flush=True)
+
+train(400)
+began = time.perf_counter()
+train(400)
+n_steps = int(go.readline()) or max(20, int(400 * block_s / (time.perf_counter() - began)))
+print(n_steps, file=done, flush=True)
+for _ in go:
+    wall, cpu = time.perf_counter(), time.process_time()
+    train(n_steps)
+    print(time.perf_counter() - wall, time.process_time() - cpu, file=done, flush=True)
+"""
+
+
+class Training:
+    """One script that trains a block when it is told to."""
+
+    def __init__(self, folder: Path, writes: str, block_s: float, *, launched: bool) -> None:
+        folder.mkdir()
+        (folder / "train.py").write_text(SCRIPT)
+        go, done = folder / "go", folder / "done"
+        os.mkfifo(go)
+        os.mkfifo(done)
+        argv = (sys.executable, str(folder / "train.py"), str(go), str(done), writes, str(block_s))
+        self.launched = self.process = None
+        if launched:
+            self.launched = Launched(
+                argv,
+                cwd=folder,
+                environment=os.environ,
+                folder=folder,
+                marker=f"overhead/{os.getpid()}-{time.monotonic_ns()}",
+                on_output=lambda piece, at_s: None,
+            )
+        else:
+            with (folder / "output").open("wb") as output:
+                self.process = subprocess.Popen(argv, stdout=output, stderr=output)
+        self._go, self._done = go.open("w"), done.open()
+
+    def told(self, word: object) -> list[float]:
+        """Tell it to go on, and what it says afterwards; as an engine does meanwhile."""
+        print(word, file=self._go, flush=True)
+        while self.launched is not None:
+            ready = wait([self.launched.connection, self._done])
+            if self.launched.connection in ready and self.launched.receive() is not None:
+                sys.exit(f"the script ended: {self.launched.receive()}")
+            if self._done in ready:
+                break
+        return [float(value) for value in self._done.readline().split()]
+
+    def cpu_s(self) -> float:
+        """CPU time of batchlab and the supervisor."""
+        if self.launched is None:
+            return 0.0
+        supervisor = Path(f"/proc/{self.launched._supervisor.pid}/schedstat").read_text()
+        return time.process_time() + int(supervisor.split()[0]) / 1e9
+
+    def end(self) -> None:
+        """End it."""
+        if self.launched is not None:
+            self.launched.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """The 95 % interval of their median, from draws with replacement."""
+    draws = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def measured(writes: str, *, pairs: int, block_s: float) -> dict[str, object]:
+    """Both scripts in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Training(Path(folder) / "alone", writes, block_s, launched=False)
+        launched = Training(Path(folder) / "launched", writes, block_s, launched=True)
+        try:
+            (n_steps,) = alone.told(0)
+            launched.told(int(n_steps))
+            wall: list[float] = []
+            cpu: list[float] = []
+            beside_s = trained_s = 0.0
+            for pair in range(pairs + 2):
+                took = {}
+                for training in (alone, launched) if pair % 2 else (launched, alone):
+                    before_s = launched.cpu_s()
+                    took[training] = training.told("block")
+                    if training is launched and pair >= 2:
+                        beside_s += launched.cpu_s() - before_s
+                        trained_s += took[training][0]
+                if pair >= 2:
+                    wall.append(took[launched][0] / took[alone][0])
+                    cpu.append(took[launched][1] / took[alone][1])
+        finally:
+            alone.end()
+            launched.end()
+    return {
+        "writes": writes,
+        "steps_per_block": int(n_steps),
+        "step_s": trained_s / pairs / n_steps,
+        "n_pairs": pairs,
+        "wall_ratio": statistics.median(wall),
+        "wall_interval": interval(wall),
+        "cpu_ratio": statistics.median(cpu),
+        "cpu_interval": interval(cpu),
+        "beside_fraction": beside_s / trained_s,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--block", type=float, default=0.5, help="seconds of a block")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    print("| writes | step | time, launched / alone | CPU time, launched / alone | beside it |")
+    print("|---|---|---|---|---|")
+    rows = []
+    for writes in ("a line a block", "progress bar", "every step"):
+        row = measured(writes, pairs=arguments.pairs, block_s=arguments.block)
+        rows.append(row)
+        shown = [
+            f"{row[f'{kind}_ratio']:.4f} ({row[f'{kind}_interval'][0]:.4f} to "
+            f"{row[f'{kind}_interval'][1]:.4f})"
+            for kind in ("wall", "cpu")
+        ]
+        print(
+            f"| {writes} | {1e3 * row['step_s']:.3f} ms | {shown[0]} | {shown[1]} | "
+            f"{100 * row['beside_fraction']:.2f} % of a core |",
+            flush=True,
+        )
+    document = {
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "rows": rows,
+    }
+    arguments.results.parent.mkdir(exist_ok=True)
+    arguments.results.write_text(json.dumps(document, indent=2) + "\n")
+    print(f"written: {arguments.results}")
+
+
+if __name__ == "__main__":
+    main()

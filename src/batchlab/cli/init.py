@@ -1,0 +1,38 @@
+"""`batchlab init`: a draft of batchlab.toml for a training command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from batchlab.commands.init import Initialized
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
+def init(command: tuple[str, ...]) -> None:
+    """Draft a batchlab.toml for your own training command.
+
+    COMMAND is what you type to train, such as `python train.py`. It is run once with --help, to see
+    which flags it has. Edit the draft before you use it. A batchlab.toml that is there is kept.
+    """
+    from batchlab.commands.init import init as run_init
+
+    print(_told(run_init(command, folder=Path.cwd())))
+
+
+def _told(done: Initialized) -> str:
+    lines = [f"Wrote {done.path.name}. Edit it before you use it."]
+    if done.trouble:
+        lines.append(f"Warning: {done.trouble}.")
+    if done.draft.found:
+        found = ", ".join(f"{flag.name} ({name})" for name, flag in done.draft.found.items())
+        lines.append(f"Found: {found}.")
+    if done.draft.missing:
+        missing = ", ".join(f"{{{name}}}" for name in done.draft.missing)
+        lines.append(f"Not found, add what your script has: {missing}.")
+    lines.append("Name your metric, and which values of it are better.")
+    return "\n".join(lines)

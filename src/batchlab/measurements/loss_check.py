@@ -1,0 +1,287 @@
+"""LossCheck: is a loss the mean over its examples, or a sum, or does it couple them?
+
+A batch is compared with the same examples twice and with its two halves. A mean stays and lies
+between those of its halves, a sum doubles, and a loss that couples examples (contrastive, a
+variance) does neither. Without random draws each is computed once, and rounding is all that may
+differ. With them, halves that draw one after the other may meet the whole batch's very numbers,
+which proves a mean. Where they do not, means over many draws are compared, and only a difference
+beyond chance counts.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchlab.errors import WorkloadError
+from batchlab.measurements.few_examples import batch_of, first_batch
+from batchlab.measurements.lowest_precision import rounding_of
+from batchlab.measurements.users_code import asking, evaluating
+from batchlab.random_state import seed_everything
+from batchlab.records.runnable_sizes import RunnableSizes
+from batchlab.training.batching import on_device
+from batchlab.training.evaluator import loss_without_gradients, weight_of
+from batchlab.workload.definition import Batch, Workload, size_of
+
+_EXAMPLES = 8  # enough to tell a sum from a mean, few enough for any model
+_SEED = 0
+_TINY = 1e-12
+# Draws of a random loss, and from how many standard errors on a difference counts: with 32 draws
+# chance gives four about once in 3,000.
+_DRAWS, _SURE = 32, 4.0
+_SAME = 0.1  # a random loss is refused as a sum where its means are known this well
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossSeen:
+    """What the loss looks like on a few examples.
+
+    Attributes:
+        warnings: what is odd, in words.
+        couples: whether it is no mean over single examples, in eval mode.
+        couples_in_training: whether it is no mean in train mode only, by a layer that is not
+            BatchNorm.
+    """
+
+    warnings: tuple[str, ...]
+    couples: bool = False
+    couples_in_training: bool = False
+
+
+def look_at_loss(
+    workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
+) -> LossSeen:
+    """Compare a few examples' loss with that of the same twice, and of their halves.
+
+    Args:
+        workload: what is trained.
+        model: new; its state may change.
+        device: where.
+        sizes: how many examples it takes.
+
+    Raises:
+        WorkloadError: it is no scalar, has no gradient, or is a sum over the batch.
+    """
+    if workload.loss is None:  # its own step has one, of whatever it likes
+        return LossSeen(warnings=())
+    look = _Look(workload, model, device, sizes)
+    with evaluating(model):
+        if not loss_tensor(workload, model, look.batch(), seed=_SEED).requires_grad:
+            raise WorkloadError(
+                f"workload {workload.name!r}: its loss does not depend on the model's parameters; "
+                f"`loss` must return a tensor with a gradient (no .item(), no .detach())"
+            )
+        seen = replace(look.compared(), couples_in_training=False)
+    if seen.couples or seen.warnings or not _has_layers_of_its_own(model):
+        return seen
+    with _own_layers_training(model):
+        try:
+            in_training = look.compared()
+        except WorkloadError:  # half of its layers in eval mode is not what it was made for
+            return seen
+    # In eval mode it is a mean, so that its weights are known: none has to lie between its halves.
+    return replace(seen, couples_in_training=in_training.couples_in_training)
+
+
+def loss_tensor(workload: Workload, model: nn.Module, batch: Batch, *, seed: int) -> Tensor:
+    """The loss of a batch under a seed, checked to be one number.
+
+    Raises:
+        WorkloadError: it is none, or computing it fails.
+    """
+    seed_everything(seed)
+    return _checked(workload, lambda: workload.loss(model, batch))
+
+
+def _checked(workload: Workload, compute: Callable[[], Tensor]) -> Tensor:
+    with asking(workload, "`loss`"):
+        loss = compute()
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        found = (
+            f"a tensor of shape {tuple(loss.shape)}"
+            if isinstance(loss, Tensor)
+            else f"a {type(loss).__name__}"
+        )
+        raise WorkloadError(
+            f"workload {workload.name!r}: `loss` returned {found}; expected a tensor with one "
+            f"number, the mean over the batch (loss.mean() makes one)"
+        )
+    return loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Mean:
+    """The mean of a loss over its draws; without draws its standard error is 0."""
+
+    value: float
+    standard_error: float = 0.0
+
+    @classmethod
+    def of(cls, draws: Sequence[float]) -> _Mean:
+        if len(draws) == 1:
+            return cls(draws[0])
+        return cls(statistics.fmean(draws), statistics.stdev(draws) / math.sqrt(len(draws)))
+
+    def is_above(self, other: _Mean, *, rounding: float) -> bool:
+        """Whether it is larger, by more than rounding and chance explain."""
+        chance = _SURE * math.hypot(self.standard_error, other.standard_error)
+        return self.value - other.value > rounding + chance
+
+    def differs(self, other: _Mean, *, rounding: float) -> bool:
+        return self.is_above(other, rounding=rounding) or other.is_above(self, rounding=rounding)
+
+    def is_told_to_be(self, other: _Mean, *, rounding: float) -> bool:
+        """Whether it is the same, and its draws are many enough to say so."""
+        chance = _SURE * math.hypot(self.standard_error, other.standard_error)
+        return chance <= _SAME * abs(other.value) and not self.differs(other, rounding=rounding)
+
+    def times(self, factor: float) -> _Mean:
+        return _Mean(factor * self.value, abs(factor) * self.standard_error)
+
+
+class _Look:
+    """The same few examples whole, twice and in halves."""
+
+    def __init__(
+        self, workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
+    ) -> None:
+        self._workload, self._model, self._device = workload, model, device
+        n_train = size_of(workload.train)
+        half = sizes.at_once(_EXAMPLES // 2)
+        whole = 2 * half if sizes.holds(2 * half) and 2 * half <= n_train else 0
+        most = min(_EXAMPLES, n_train)
+        self._n = whole or sizes.largest_up_to(most) or min(sizes.least, n_train)
+        self._doubles = sizes.holds(2 * self._n)
+        half = self._n // 2
+        cuts = (range(half), range(half, self._n))
+        self._compute = loss_without_gradients(workload)
+        self._halves = tuple(cut for cut in cuts if cut and sizes.holds(len(cut)))
+
+    def batch(self, *, copies: int = 1) -> Batch:
+        return on_device(first_batch(self._workload, self._n, copies=copies), self._device)
+
+    def compared(self) -> LossSeen:
+        """What the loss in the model's present mode looks like."""
+        batch, doubled = self.batch(), self.batch(copies=2) if self._doubles else self.batch()
+        loss = self._loss(batch)
+        is_random = loss != self._loss(batch, seed=_SEED + 1) or loss != self._loss(batch)
+        twice = self._loss(doubled)
+        if not (math.isfinite(loss) and math.isfinite(twice)):
+            return LossSeen(
+                warnings=(f"the untrained model's loss on the first examples is {loss:g}",)
+            )
+        rounding = rounding_of(self._model, lambda: self._compute(self._model, batch))
+        parts = self._parts()
+        if is_random and self._is_mean_of_the_same_draws(batch, parts, rounding):
+            return LossSeen(warnings=())
+        asked = [batch, doubled, *(part for _, part in parts)]
+        # Each has draws of its own, so that they are independent; in turn, because a layer may
+        # have a state that drifts.
+        draws = [
+            [self._loss(each, seed=len(asked) * draw + place) for place, each in enumerate(asked)]
+            for draw in range(_DRAWS if is_random else 1)
+        ]
+        whole, twice_mean, *means = (_Mean.of(of_one) for of_one in zip(*draws, strict=True))
+        halves = [(weight, mean) for (weight, _), mean in zip(parts, means, strict=True)]
+        scale = max([abs(whole.value), *(abs(half.value) for half in means), _TINY])
+        return self._judged(whole, twice_mean, halves, rounding=rounding * scale)
+
+    def _judged(
+        self, whole: _Mean, twice: _Mean, halves: list[tuple[float, _Mean]], *, rounding: float
+    ) -> LossSeen:
+        grows = self._doubles and twice.differs(whole, rounding=rounding)
+        if grows and twice.is_told_to_be(whole.times(2), rounding=rounding):
+            raise WorkloadError(
+                f"workload {self._workload.name!r}: its loss is a sum over the batch "
+                f"({whole.value:.4g} for {self._n} examples, {twice.value:.4g} for the same "
+                f"examples twice); expected the mean (divide by the number of examples), else the "
+                f"learning rate means something else at every batch size"
+            )
+        total = math.fsum(weight for weight, _ in halves)
+        together = _Mean(
+            math.fsum(weight * half.value for weight, half in halves) / total
+            if total
+            else math.nan,
+            math.hypot(*(w * half.standard_error for w, half in halves)) / total if total else 0.0,
+        )
+        has_halves = len(halves) == 2 and total > 0
+        is_off = has_halves and together.differs(whole, rounding=rounding)
+        if not (grows or is_off):
+            return LossSeen(warnings=())
+        # A mean over other units (tokens, weights of classes) lies between those of its halves.
+        means = [half for _, half in halves]
+        outside = is_off and (
+            all(whole.is_above(half, rounding=rounding) for half in means)
+            or all(half.is_above(whole, rounding=rounding) for half in means)
+        )
+        in_halves = f", {together.value:.4g} as the mean of two halves" if has_halves else ""
+        return LossSeen(
+            warnings=(
+                f"the loss couples examples: {whole.value:.4g} for the first {self._n}, "
+                f"{twice.value:.4g} for the same twice{in_halves}; micro-batches then train on "
+                f"another loss than the whole batch (if it is a mean over tokens or weights, "
+                f"`weight` can say so)",
+            ),
+            couples=grows or outside,
+            couples_in_training=True,
+        )
+
+    def _parts(self) -> list[tuple[float, Batch]]:
+        """Weight and batch of each half."""
+        parts = [on_device(batch_of(self._workload, cut), self._device) for cut in self._halves]
+        return [(weight_of(self._workload, part), part) for part in parts]
+
+    def _is_mean_of_the_same_draws(
+        self, batch: Batch, parts: list[tuple[float, Batch]], rounding: float
+    ) -> bool:
+        """Whether halves that draw one after the other give the whole batch's loss: a proof.
+
+        Noise of one draw an example falls on the same examples then; other noise need not.
+        """
+        total = math.fsum(weight for weight, _ in parts)
+        if len(parts) < 2 or not total:
+            return False
+        for seed in range(2):
+            whole = self._loss(batch, seed=seed)
+            seed_everything(seed)
+            halves = [(weight, self._loss_once(part)) for weight, part in parts]
+            mean = math.fsum(weight * half for weight, half in halves) / total
+            if abs(mean - whole) > rounding * max(abs(whole), _TINY):
+                return False
+        return True
+
+    def _loss(self, batch: Batch, *, seed: int = _SEED) -> float:
+        seed_everything(seed)
+        return self._loss_once(batch)
+
+    def _loss_once(self, batch: Batch) -> float:
+        return float(_checked(self._workload, lambda: self._compute(self._model, batch)))
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+def _has_layers_of_its_own(model: nn.Module) -> bool:
+    return any(not _is_of_torch(module) for module in model.modules())
+
+
+@contextmanager
+def _own_layers_training(model: nn.Module) -> Iterator[None]:
+    """Context: layers of the user's own in train mode, torch's in eval mode.
+
+    What torch's layers do in training is known: BatchNorm couples, dropout draws.
+    """
+    for module in model.modules():
+        module.training = not (_is_of_torch(module) or isinstance(module, _BatchNorm))
+    try:
+        yield
+    finally:
+        model.train()

@@ -1,0 +1,151 @@
+"""MetricCheck: does each metric give a number, of a few examples and of a split's last batch?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from batchlab.errors import WorkloadError
+from batchlab.measurements.few_examples import around, batch_from
+from batchlab.measurements.users_code import asking, evaluating
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.records.runnable_sizes import RunnableSizes
+from batchlab.records.trial import Trial
+from batchlab.training.batching import on_device
+from batchlab.training.evaluator import (
+    as_metric,
+    evaluated_sum,
+    evaluation_batch,
+    n_train_evaluated,
+)
+from batchlab.training.whole_set_metric import check_over_all, is_over_all
+from batchlab.workload.definition import Batch, Metric, Workload, size_of
+
+_EXAMPLES = 8
+_SPLITS = ("train", "validation", "test")
+
+
+def check_metrics(
+    workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
+) -> tuple[str, ...]:
+    """Ask every metric as an evaluation does.
+
+    Args:
+        workload: what is evaluated.
+        model: its model.
+        device: where.
+        sizes: how many examples the model takes in eval mode.
+
+    Returns:
+        What is left out of the evaluations, in words.
+
+    Raises:
+        WorkloadError: a metric fails, or fails without gradients.
+    """
+    batch = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
+    with evaluating(model):
+        for name in workload.metrics:
+            if is_over_all(workload, name):  # of so few examples it may not exist
+                with torch.no_grad(), asking(workload, f"metric {name!r}"):
+                    check_over_all(workload, name, model, device)
+            else:
+                _ask(workload, model, name, batch)
+    at_once = sizes.at_once(_usual(workload))
+    warnings = [
+        text for split in _SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
+    ]
+    with evaluating(model):
+        _ask_about_the_last(workload, model, device, sizes, at_once=at_once)
+    return tuple(warnings)
+
+
+def _ask(workload: Workload, model: nn.Module, name: str, batch: Batch, where: str = "") -> None:
+    metric = as_metric(workload, name)
+    try:
+        with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
+            _value(metric, model, batch)
+    except WorkloadError as error:
+        if metric.enable_grad or not _works_with_gradients(metric, model, batch):
+            raise
+        raise WorkloadError(
+            f"workload {workload.name!r}: metric {name!r} differentiates, and evaluations are "
+            f"without gradients; give it as batchlab.Metric(sum=..., "
+            f'better="{workload.better(name)}", enable_grad=True), which keeps them'
+        ) from error
+
+
+def _value(metric: Metric, model: nn.Module, batch: Batch) -> float:
+    assert metric.count is not None
+    total, count = evaluated_sum(metric, model, batch), float(metric.count(batch))
+    if metric.finalise is None:
+        return float(total) / count
+    return float(metric.finalise(total, count))
+
+
+def _works_with_gradients(metric: Metric, model: nn.Module, batch: Batch) -> bool:
+    try:
+        _value(replace(metric, enable_grad=True), model, batch)
+    except Exception:
+        return False
+    return True
+
+
+def _usual(workload: Workload) -> int:
+    """The evaluation batch of the workload's own configuration."""
+    trial = Trial.of_whole_batches(
+        workload_id="",
+        workload=workload.name,
+        n_train=size_of(workload.train),
+        batch_size=workload.batch_size,
+        learning_rate=workload.learning_rate,
+        seed=0,
+    )
+    return evaluation_batch(trial, reference_batch_size=workload.batch_size)
+
+
+def _left_out(
+    workload: Workload, split: str, sizes: RunnableSizes, *, at_once: int
+) -> tuple[str, ...]:
+    n = size_of(getattr(workload, split))
+    n = n_train_evaluated(n) if split == "train" else n
+    n_used = sizes.n_used(n, at_once=at_once)
+    if n == n_used:
+        return ()
+    if n_used == 0:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {split} has {n} example{'s' * (n > 1)}, and its model "
+            f"takes {sizes} in a pass; give {split} more examples, or let the model take fewer"
+        )
+    few = "the last example" if n - n_used == 1 else f"the last {n - n_used} examples"
+    return (
+        f"{few} of {split} ({n}) will be left out of its evaluations: the model takes {sizes} in "
+        f"a pass",
+    )
+
+
+def _ask_about_the_last(
+    workload: Workload,
+    model: nn.Module,
+    device: torch.device,
+    sizes: RunnableSizes,
+    *,
+    at_once: int,
+) -> None:
+    """Evaluate the smaller last batch of validation, the very one that every trial will meet."""
+    data = workload.validation
+    n_used = sizes.n_used(size_of(data), at_once=at_once)
+    rest = n_used % at_once
+    if rest == 0:
+        return
+    chosen = range(n_used - rest, n_used)
+    try:
+        batch = on_device(batch_from(workload, data, chosen, split="validation"), device)
+        for name in workload.metric_names:
+            if is_over_all(workload, name):
+                continue
+            _ask(workload, model, name, batch, f" on the last {rest} examples of validation")
+    except Exception as error:
+        if not is_out_of_memory(error):  # what fits is for the profile to find
+            raise

@@ -1,0 +1,52 @@
+"""LoadedAgain: a workload too large to hand over, which a child loads anew from its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchlab.errors import WorkloadError
+from batchlab.records.trial import Setting
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import LoadedWorkload, load_workload
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedAgain:
+    """How to load a workload once more, and who it must be.
+
+    Attributes:
+        reference: `file.py:name`, with the whole path.
+        settings: all settings and the values used.
+        workload_id: what it must be known by.
+    """
+
+    reference: str
+    settings: tuple[tuple[str, Setting], ...]
+    workload_id: str
+
+    @classmethod
+    def of(cls, loaded: LoadedWorkload) -> LoadedAgain | None:
+        """How to load it once more; None: it comes from no file."""
+        path, colon, name = loaded.reference.rpartition(":")
+        if not colon or not Path(path).is_file():
+            return None
+        return cls(
+            reference=f"{Path(path).resolve()}:{name}",
+            settings=loaded.settings,
+            workload_id=loaded.workload_id,
+        )
+
+    def workload(self) -> Workload:
+        """The workload, loaded in this process.
+
+        Raises:
+            WorkloadError: it is another one by now.
+        """
+        loaded = load_workload(self.reference, dict(self.settings))
+        if loaded.workload_id != self.workload_id:
+            raise WorkloadError(
+                f"{self.reference} made another workload when it was loaded again: its file or its "
+                f"data changed meanwhile, or it draws random data without a seed; give it one"
+            )
+        return loaded.workload

@@ -1,0 +1,98 @@
+"""FileRegion: where in a file the numbers of a memory map lie, so that nobody has to copy them."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_MAPS = Path("/proc/self/maps")
+# Looking a tensor up among the maps of this process takes a millisecond.
+_WORTH_LOOKING_UP_BYTES = 1024**2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileRegion:
+    """Numbers that lie in a file.
+
+    Attributes:
+        path: the file.
+        offset: of the first number, in bytes.
+        n_bytes: from the first number to the end of the last.
+    """
+
+    path: str
+    offset: int
+    n_bytes: int
+
+
+def file_region(value: object) -> FileRegion | None:
+    """Where a mapped array or tensor lies in its file; None: it is in memory, or was written to.
+
+    Args:
+        value: any object. A map that was opened copy-on-write ("c") counts as memory, because what
+            was written to it is in this process only.
+    """
+    if isinstance(value, Tensor):
+        return _of_tensor(value)
+    if isinstance(value, np.ndarray):
+        return _of_array(value)
+    return None
+
+
+def _of_array(array: np.ndarray[Any, Any]) -> FileRegion | None:
+    if not array.size or min(array.strides, default=0) < 0:
+        return None
+    n_bytes = _extent(array.shape, array.strides) + array.itemsize
+    address = array.__array_interface__["data"][0]
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
+        owner = owner.base
+    mapped = getattr(owner, "_mmap", None)
+    if mapped is None:  # over a tensor, perhaps, that is over a map
+        return None if owner is None else _looked_up(address, n_bytes)
+    if owner.mode == "c" or owner.filename is None or not Path(owner.filename).exists():
+        return None
+    first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
+    map_begins = owner.offset - owner.offset % mmap.ALLOCATIONGRANULARITY
+    offset = map_begins + address - first_byte
+    return FileRegion(path=str(owner.filename), offset=offset, n_bytes=n_bytes)
+
+
+def _of_tensor(tensor: Tensor) -> FileRegion | None:
+    if tensor.device.type != "cpu" or tensor.layout != torch.strided or not tensor.numel():
+        return None
+    strides = tuple(stride * tensor.element_size() for stride in tensor.stride())
+    n_bytes = _extent(tuple(tensor.shape), strides) + tensor.element_size()
+    return _looked_up(tensor.data_ptr(), n_bytes)
+
+
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Bytes from the beginning of the first number to the beginning of the last."""
+    return sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+
+
+def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
+    """The file that shared memory at an address is a map of, where the system tells."""
+    if n_bytes < _WORTH_LOOKING_UP_BYTES:
+        return None
+    try:
+        lines = _MAPS.read_text().splitlines()
+    except OSError:  # it is Linux's own
+        return None
+    for line in lines:
+        place, rights, begins, _, inode, *path = line.split(maxsplit=5)
+        start, end = (int(part, 16) for part in place.split("-"))
+        if not start <= address < end:
+            continue
+        is_whole = address + n_bytes <= end
+        is_file = inode != "0" and bool(path) and Path(path[0]).is_file()
+        if not (is_whole and is_file and rights.endswith("s")):
+            return None
+        return FileRegion(path=path[0], offset=int(begins, 16) + address - start, n_bytes=n_bytes)
+    return None

@@ -1,0 +1,132 @@
+"""LoaderTemplate: a DataLoader as data; its data set, collate and workers are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
+
+from batchlab.errors import WorkloadError
+from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.stream import is_stream
+
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collated:
+    """A data set with a collate of its own, which is not that of the training set.
+
+    Attributes:
+        dataset: where the examples come from.
+        collate: list of examples -> batch; None: PyTorch's default.
+    """
+
+    dataset: Any
+    collate: Callable[[list[Any]], Batch] | None
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        """One example."""
+        return self.dataset[index]
+
+
+def without_loaders(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
+    """`workload` with the data sets of its DataLoaders, and what else of these is not taken.
+
+    Raises:
+        WorkloadError: a loader chooses or collates examples in a way that cannot be taken over.
+    """
+    notes: list[str] = []
+    if isinstance(workload.train, DataLoader):
+        workload = _with_train(workload, workload.train, notes)
+    changed = {
+        split: _taken(workload, split, loader, notes)
+        for split in _SPLITS
+        if isinstance(loader := getattr(workload, split), DataLoader)
+    }
+    return (replace(workload, **changed) if changed else workload), tuple(notes)
+
+
+def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
+    """The workload with the collate and the workers of its training loader."""
+    collate = _collate_of(loader)
+    if workload.collate is not None and collate not in (None, workload.collate):
+        raise WorkloadError(
+            f"workload {workload.name!r}: train is a DataLoader with a collate_fn, and collate is "
+            f"another function; give one of the two"
+        )
+    workers = workload.workers or loader.num_workers
+    if is_stream(loader.dataset):
+        workers = workload.workers
+        if loader.num_workers:
+            notes.append(
+                f"train is an IterableDataset, which the training itself reads in its order: the "
+                f"DataLoader's {loader.num_workers} workers are not taken"
+            )
+    return replace(workload, collate=workload.collate or collate, workers=workers)
+
+
+def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[str]) -> Any:
+    what = f"workload {workload.name!r}: {split} is a DataLoader"
+    _check_choice(split, loader, what)
+    if loader.worker_init_fn is not None:
+        notes.append(
+            f"worker_init_fn of the DataLoader of {split} is not called: the random numbers of "
+            f"each step are seeded anyway"
+        )
+    if split == "train" and loader.drop_last:
+        notes.append(
+            "drop_last of the DataLoader of train is not taken: the option --drop-last leaves out "
+            "a smaller last batch"
+        )
+    collate = _collate_of(loader)
+    if collate == workload.collate:
+        return loader.dataset
+    return Collated(dataset=loader.dataset, collate=collate)
+
+
+def _collate_of(loader: DataLoader[Any]) -> Callable[[list[Any]], Batch] | None:
+    return None if loader.collate_fn is default_collate else loader.collate_fn
+
+
+def _check_choice(split: str, loader: DataLoader[Any], what: str) -> None:
+    """Refuse a loader that chooses its examples otherwise than one after the other or shuffled."""
+    if loader.batch_size is None and loader.batch_sampler is None:
+        raise WorkloadError(
+            f"{what} with batch_size=None, whose data set makes batches itself; give a data set "
+            f"of single examples, so that other batch sizes can be tried"
+        )
+    if is_stream(loader.dataset):
+        return
+    sampler: Any = loader.sampler
+    if type(loader.batch_sampler) is not BatchSampler:
+        _refuse_sampler(split, loader.batch_sampler, what)
+    is_plain = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler
+        and not sampler.replacement
+        and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]
+    )
+    if not is_plain:
+        _refuse_sampler(split, sampler, what)
+
+
+def _refuse_sampler(split: str, sampler: object, what: str) -> NoReturn:
+    to_do = f"give {split}=loader.dataset, or a Subset of it"
+    if split == "train":
+        to_do = (
+            "give train=loader.dataset and make_sampler=lambda batch_size, seed: ..., which makes "
+            "a sampler for each batch size"
+        )
+    raise WorkloadError(f"{what} with a {type(sampler).__name__} of its own; {to_do}")

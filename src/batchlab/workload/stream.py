@@ -1,0 +1,105 @@
+"""Stream: data that are read in their own order, an IterableDataset with a stated length."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from batchlab.errors import WorkloadError
+from batchlab.random_state import RandomState, seed_everything, untouched_randomness
+from batchlab.workload.error_place import told
+
+# Each look at the stream puts the random streams aside, which costs as much as many examples.
+_READ_AT_ONCE = 1000
+
+
+def is_stream(data: object) -> bool:
+    """Whether data can be read from the beginning only, and not be asked for an example."""
+    if isinstance(data, IterableDataset):
+        return True
+    return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
+
+
+class Reading:
+    """One pass over a stream; it has random numbers of its own."""
+
+    def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
+        """Begin; `set_epoch(epoch)` is called first where there is one.
+
+        Args:
+            data: the stream, which another pass may read at the same time.
+            epoch: counted from 0.
+            seed: of what the stream draws at random.
+            what: names the stream in errors.
+        """
+        self._what = what
+        self._n = len(data)
+        self._taken = 0
+        data = copy.copy(data)  # another pass may be in another epoch
+        with untouched_randomness():
+            seed_everything(seed)
+            if callable(getattr(data, "set_epoch", None)):
+                data.set_epoch(epoch)
+            self._examples: Iterator[Any] = iter(data)
+            self._randomness = RandomState.now()
+
+    def take(self, n: int) -> list[Any]:
+        """The next `n` examples.
+
+        Raises:
+            WorkloadError: the stream ends before, or raises.
+        """
+        found = self._next(n)
+        self._taken += len(found)
+        if len(found) < n:
+            raise WorkloadError(
+                f"{self._what} ended after {self._taken:,} examples, and its length says "
+                f"{self._n:,}; let __len__ return how many it gives"
+            )
+        return found
+
+    def skip(self, n: int) -> None:
+        """Read on over `n` examples."""
+        while n > 0:
+            n -= len(self.take(min(n, _READ_AT_ONCE)))
+
+    def check_end(self) -> None:
+        """Read what is left of the stated length, and see that there is no more.
+
+        Raises:
+            WorkloadError: there is.
+        """
+        self.skip(self._n - self._taken)
+        if self._next(1):
+            raise WorkloadError(
+                f"{self._what} goes on after the {self._n:,} examples that its length says; let "
+                f"__len__ return how many it gives, or let it stop there"
+            )
+
+    def _next(self, n: int) -> list[Any]:
+        with untouched_randomness():
+            self._randomness.restore()
+            try:
+                found = list(islice(self._examples, n))
+            except Exception as error:
+                raise WorkloadError(
+                    f"{self._what}: reading on after {self._taken:,} examples raised {told(error)}"
+                ) from error
+            self._randomness = RandomState.now()
+        return found
+
+
+def examples_of(data: Any, chosen: list[int]) -> list[Any]:
+    """Examples by their place in the first epoch; all before the last of them are read too."""
+    reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
+    found: dict[int, Any] = {}
+    n = max(chosen, default=-1) + 1
+    for start in range(0, n, _READ_AT_ONCE):
+        for place, example in enumerate(reading.take(min(_READ_AT_ONCE, n - start)), start):
+            if place in wanted:
+                found[place] = example
+    return [found[place] for place in chosen]

@@ -1,0 +1,72 @@
+"""MoreBudget: no more is asked for where there was more than that, and why it ended is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.reference.made_up_state import Run, made_up_state, met
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.advisor import advise
+from batchlab.advice.more_budget import why_it_ended_early
+from batchlab.advice.study_state import StudyState
+from batchlab.words.reasons import reason_text
+
+
+def studied(*, n_seeds: int | None, budget_s: float, noise: float = 0.3) -> Advice:
+    engine = SimulatedEngine(truth=Truth(noise=noise), step_s=knee(48), n_seeds=n_seeds)
+    return advise(question(knee(48), budget_s=budget_s), engine)
+
+
+def caveats(advice: Advice) -> dict[str, str]:
+    return {caveat.code: reason_text(caveat) for caveat in advice.caveats}
+
+
+@pytest.mark.parametrize("n_seeds", [5, 6])
+def test_a_study_that_ended_before_its_budget_asks_for_no_more_and_says_why(n_seeds: int) -> None:
+    advice = studied(n_seeds=n_seeds, budget_s=1100.0)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.spent_s < 0.2 * advice.budget_s
+    assert advice.more_budget_s is None
+    assert "more time alone would not settle it" in caveats(advice)["ended_before_budget"].lower()
+
+
+def test_a_study_that_used_its_budget_asks_for_more() -> None:
+    advice = studied(n_seeds=None, budget_s=33.0, noise=0.12)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.more_budget_s is not None
+    assert advice.more_budget_s > advice.budget_s - advice.spent_s
+    assert "ended_before_budget" not in caveats(advice)
+
+
+def state(n_runs: int, *, spent_s: float, **changes: Any) -> StudyState:
+    runs: dict[int, list[Run]] = {size: [met(1000)] * n_runs for size in (64, 128)}
+    return made_up_state(runs, spent_s=spent_s, **changes)
+
+
+def why(found: StudyState) -> str | None:
+    reason = why_it_ended_early(found, (64, 128))
+    return None if reason is None else reason_text(reason)
+
+
+def test_seeds_that_are_used_up_are_said() -> None:
+    told = why(state(64, spent_s=100.0))
+
+    assert told is not None
+    assert "each of its 64 seeds" in told
+
+
+def test_a_next_run_that_costs_more_than_was_left_is_said() -> None:
+    told = why(state(2, spent_s=100.0, step_s=lambda size: 1e4))
+
+    assert told is not None
+    assert "one more run takes about" in told
+
+
+def test_a_study_at_the_end_of_its_budget_did_not_end_early() -> None:
+    assert why(state(2, spent_s=0.9e6)) is None

@@ -1,0 +1,116 @@
+"""A command of one's own on the command line, and the same from a batchlab.toml."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.training_script import training_script
+
+OWN = ("--", sys.executable, "-I", "-S", "-u", "train.py", "--batch-size", "{batch_size}")
+RATE = ("--lr", "{learning_rate}", "--seed", "{seed}")
+TOLD = ("--metric", "val_loss", "--examples", "2000", "--batch-size", "16")
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    training_script(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("advise", "--metric", "val_loss"), "and none was given"),
+        (("advise", *OWN, *RATE), "needs --metric"),
+        (("advise", "mnist-mlp", *TOLD, *OWN, *RATE), "both say what to train"),
+        (("advise", *TOLD, *OWN, *RATE), "give --learning-rate"),
+        (("advise", *TOLD, *OWN), "has no {learning_rate}"),
+        (("advise", *TOLD, "--learning-rate", "0.1", "--", "python", "train.py"), "{batch_size}"),
+        (("advise", *TOLD, *OWN, "--lr", "{lr}"), "did you mean {learning_rate}"),
+        (("advise", "--metric", "score", *OWN), "--better higher"),
+        (("advise", *TOLD, "--"), "there is no command"),
+        (
+            ("advise", *TOLD, "--learning-rate", "0.1", "--set", "width=3", *OWN, *RATE),
+            "--set with a command of your own",
+        ),
+        (("sweep", *TOLD, "--measure", "noise_scale", *OWN), "--measure with a command"),
+        (("profile", *TOLD, "--predict", *OWN), "--predict with a command"),
+        (("advise", "batchlab.toml"), "batchlab.toml can't be read"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_runs_nothing(
+    arguments: tuple[str, ...], said: str, do: Any, script: Path
+) -> None:
+    done = do(*arguments)
+
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert sorted(path.name for path in script.iterdir()) == ["train.py"]
+
+
+def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path) -> None:
+    sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--epochs", "1")
+
+    done = do(*sweep, "--store", "lab.db", "--report", "page.html", "--json", *OWN, *RATE)
+    again = do(*sweep, "--store", "lab.db", "--json", *OWN, *RATE)
+
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["workload"]["name"] == "train.py"
+    assert document["workload"]["n_validation"] is None
+    assert {trial["engine"] for trial in document["trials"]} == {"command"}
+    assert {trial["status"] for trial in document["trials"]} == {"ok"}
+    assert [trial["steps"] for trial in document["trials"]] == [
+        126,
+        32,
+    ]  # told at every second step
+    assert "train.py" in (script / "page.html").read_text()
+    assert json.loads(again.out)["trials"] == document["trials"]
+
+
+def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
+    command = json.dumps([*OWN[1:], *RATE])
+    (script / "batchlab.toml").write_text(
+        f'command = {command}\nmetric = "val_loss"\nexamples = 2000\nbatch_size = 16\n'
+        "learning_rate = 0.1\nbatch_sizes = [16, 64]\nepochs = 1\n"
+    )
+
+    done = do("sweep", "--store", "lab.db", "--json", "--batch-sizes", "64")
+    named = do("sweep", "batchlab.toml", "--store", "lab.db", "--json")
+
+    assert done.code == 0, done.err
+    assert [trial["batch_size"] for trial in json.loads(done.out)["trials"]] == [64]
+    assert [trial["batch_size"] for trial in json.loads(named.out)["trials"]] == [16, 64]
+
+
+def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(
+    do: Any, script: Path
+) -> None:
+    (script / "batchlab.toml").write_text("nonsense = 1")
+
+    done = do("profile", "no-such-workload")
+
+    assert "no-such-workload" in done.err
+    assert "nonsense" not in done.err
+
+
+def test_a_command_is_profiled_as_text_and_as_json(do: Any, script: Path) -> None:
+    busy = (
+        "import sys, time\nfor step in range(1, 10**9):\n    began = time.perf_counter()\n"
+        "    while time.perf_counter() - began < 0.001: pass\n    print('step', step, 'loss 1.0')\n"
+        "    if step % 50 == 0: print('step', step, 'val_loss 1.0')\n"
+    )
+    (script / "train.py").write_text(busy)
+
+    done = do("profile", *TOLD, "--batch-sizes", "16,32", "--budget", "30s", "--json", *OWN)
+
+    assert done.code == 0, done.err
+    points = json.loads(done.out)["points"]
+    assert [(point["batch_size"], point["status"]) for point in points] == [(16, "ok"), (32, "ok")]
+    assert all(point["peak_bytes"] > 1e6 for point in points)

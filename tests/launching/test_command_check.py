@@ -1,0 +1,148 @@
+"""The check of a command: does it train, and do its flags act, before the budget goes."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from pathlib import Path
+
+import pytest
+from tests.reference.training_script import training_script
+
+from batchlab.errors import BatchlabError
+from batchlab.launching.command_check import CommandCheck, CommandFacts
+from batchlab.launching.process_tree import living
+from batchlab.launching.training_command import TrainingCommand
+
+# Prints a curve made of what acts: `{acts}` are the names of arguments that count in it.
+ACTS = """
+import argparse
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float, default=0)
+a = p.parse_args()
+acts = dict(batch_size=a.batch_size, lr=a.lr, seed=a.seed)
+mixed = sum((k + 1) * acts[name] for k, name in enumerate({acts!r}))
+for step in range(1, 50):
+    print(f"step {{step}} val_loss {{2 + mixed / step:.9f}}")
+"""
+CHANCE = (
+    "import os\nfor s in range(1, 50): print('step', s, 'val_loss', int.from_bytes(os.urandom(2)))"
+)
+
+
+def checked(
+    command: TrainingCommand, folder: Path, *, limit_s: float = 60.0, proves: bool = True
+) -> CommandFacts:
+    marker = f"check-{uuid.uuid4().hex}/check"
+    check = CommandCheck(
+        command,
+        folder=folder / "looks",
+        marker=marker,
+        limit_s=limit_s,
+        left_s=lambda: math.inf,
+        tell=lambda text: None,
+    )
+    try:
+        return check.facts(proves=proves)
+    finally:
+        assert living(marker) == ()
+
+
+def acting(*names: str) -> str:
+    return ACTS.format(acts=names)
+
+
+def test_a_command_whose_flags_all_act_passes_without_a_word(tmp_path: Path) -> None:
+    facts = checked(training_script(tmp_path), tmp_path)
+
+    assert facts.warnings == ()
+    assert facts.examples == 2000
+    assert 0 < facts.start_s < 30
+    assert "val_loss" in facts.recognized
+
+
+@pytest.mark.parametrize(
+    ("acts", "said"),
+    [
+        (("lr", "seed"), "{batch_size} does not act: 16 and 32 gave the same numbers"),
+        (("batch_size", "seed"), "{learning_rate} does not act: 0.1 and 0.0125"),
+        (("batch_size", "lr"), "{seed} does not act"),
+    ],
+)
+def test_a_flag_that_changes_nothing_is_named(
+    acts: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    command = training_script(tmp_path, source=acting(*acts))
+
+    with pytest.raises(BatchlabError, match=said):
+        checked(command, tmp_path)
+
+
+def test_a_script_with_a_seed_of_its_own_is_asked_for_one(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=acting("batch_size", "lr"), seed=False)
+
+    with pytest.raises(BatchlabError, match=r"gave the same numbers and it has no \{seed\}"):
+        checked(command, tmp_path)
+
+
+def test_a_script_that_draws_its_own_numbers_needs_no_seed(tmp_path: Path) -> None:
+    assert checked(training_script(tmp_path, source=CHANCE, seed=False), tmp_path).warnings == ()
+
+
+def test_a_script_that_is_not_repeatable_is_told_so(tmp_path: Path) -> None:
+    facts = checked(training_script(tmp_path, source=CHANCE), tmp_path)
+
+    assert "does not give the same numbers" in facts.warnings[0]
+
+
+def test_the_number_of_examples_is_found_where_epochs_are_counted(tmp_path: Path) -> None:
+    told = "for s in range(1, 9): print(f'step {s} epoch {s * 16 / 640} val_loss {1 / s}')"
+    command = training_script(tmp_path, source=told, examples=None)
+
+    assert checked(command, tmp_path, proves=False).examples == 640
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise ValueError('no such data set')", "no such data set"),
+        ("for s in range(9): print('step', s, 'train_loss', 1.0)", "printed were train_loss"),
+        ("print('hello')", "no metric 'val_loss' was printed"),
+        ("input('Go on? ')", "asks for input"),
+        ("print('step 9 val_loss 1'); print('step 3 val_loss 1')", "goes backward: 3 after 9"),
+        ("for s in range(9): print('step', s, 'val_loss', 1.0)", "--examples"),
+    ],
+)
+def test_a_command_that_cannot_be_followed_is_refused_in_one_line(
+    source: str, said: str, tmp_path: Path
+) -> None:
+    command = training_script(tmp_path, source=source, examples=None)
+
+    with pytest.raises(BatchlabError) as refused:
+        checked(command, tmp_path)
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
+    command = training_script(
+        tmp_path, arguments=["no-such-program", "{batch_size}", "{learning_rate}"]
+    )
+
+    with pytest.raises(BatchlabError, match="no-such-program was not found"):
+        checked(command, tmp_path)
+
+
+def test_a_script_that_says_nothing_in_time_is_told_how_to_unbuffer(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source="import time; time.sleep(60)")
+
+    with pytest.raises(BatchlabError, match="has printed nothing for"):
+        checked(command, tmp_path, limit_s=2.0)
+
+
+def test_without_time_what_was_not_checked_is_said(tmp_path: Path) -> None:
+    facts = checked(training_script(tmp_path), tmp_path, limit_s=1e-3)
+
+    assert any("there was no time to check the command" in text for text in facts.warnings)

@@ -1,0 +1,81 @@
+"""The step time of a real script, from its own progress, and why there may be none."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from tests.reference.command_engine import command_summary
+from tests.reference.training_script import training_script
+
+from batchlab.commands.command_request import command_trial
+from batchlab.launching.process_tree import living
+from batchlab.profiling.command_timing import timed_command
+from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
+
+# Steps of at least two milliseconds: it waits for the clock, so that a busy machine makes them
+# longer and never shorter.
+_STEPS = """
+import time
+for step in range(1, {n}):
+    began = time.perf_counter()
+    while time.perf_counter() - began < 0.002: pass
+    print("step", step, "loss 1.0")
+    if step % 100 == 0: print("step", step, "val_loss 1.0")
+"""
+
+
+def timed(folder: Path, source: str, *, limit_s: float = 30.0) -> ProfilePoint:
+    command = training_script(folder, source=source)
+    marker = f"timing-{uuid.uuid4().hex}/timing"
+    trial = command_trial(command, command_summary(command), batch_size=16, learning_rate=0.1)
+    try:
+        return timed_command(command, trial, folder=folder / "run", marker=marker, limit_s=limit_s)
+    finally:
+        assert living(marker) == ()
+
+
+@pytest.mark.slow
+def test_a_script_is_timed_until_enough_was_seen_and_ended(tmp_path: Path) -> None:
+    point = timed(tmp_path, _STEPS.format(n=10**9))
+
+    assert point.status is Status.OK
+    assert point.timing is not None
+    assert 0.0019 < point.timing.step_s < 0.02
+    assert point.timing.warmup_s
+    assert point.peak_bytes is not None
+    assert point.peak_bytes > 1e6
+
+
+def test_a_script_that_ends_first_is_timed_by_what_it_did(tmp_path: Path) -> None:
+    point = timed(tmp_path, _STEPS.format(n=400))
+
+    assert point.status is Status.OK
+    assert point.timing is not None
+    assert point.timing.step_s > 0.0019
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "said"),
+    [
+        ("print('step 3 val_loss 1.0')", Status.ERROR, "too seldom for a step time"),
+        (
+            f"import io, sys\nsys.stdout = io.StringIO()\n{_STEPS.format(n=400)}\n"
+            "sys.__stdout__.write(sys.stdout.getvalue())",
+            Status.ERROR,
+            "too seldom",
+        ),
+        ("raise MemoryError('none left')", Status.OOM, "none left"),
+        ("raise SystemExit('no such file')", Status.ERROR, "no such file"),
+    ],
+)
+def test_why_there_is_no_time_is_said(
+    source: str, status: Status, said: str, tmp_path: Path
+) -> None:
+    point = timed(tmp_path, source)
+
+    assert (point.status, point.timing) == (status, None)
+    assert said in reason_text(point.reason)

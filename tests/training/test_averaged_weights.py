@@ -1,0 +1,176 @@
+"""AveragedWeights: PyTorch's own average, over as many examples at every batch size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.reference.engine_run import STEP_BY_STEP, run_engine
+from tests.reference.own_training import loop
+from tests.reference.small_workloads import (
+    Everything,
+    everything_workload,
+    momentum_sgd,
+    small_mlp,
+    small_trial,
+    small_workload,
+)
+from torch import nn
+
+from batchlab.records.run_length import RunLength
+from batchlab.training.averaged_weights import AveragedWeights, scaled_decay
+from batchlab.training.batching import epoch_order
+from batchlab.training.checkpoint import has_averaged_weights, load_weights
+from batchlab.training.evaluator import Evaluator
+from batchlab.training.stepper import Stepper
+
+CPU = torch.device("cpu")
+
+
+def steps_of(epochs: int) -> list[list[int]]:
+    found = []
+    for epoch in range(epochs):
+        order = epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
+        found += [order[at : at + 8] for at in range(0, 40, 8)]
+    return found
+
+
+@pytest.mark.parametrize(("batch_size", "reference"), [(8, 8), (8, 64), (8, 2)])
+def test_it_is_pytorchs_own_average_bit_for_bit(batch_size: int, reference: int) -> None:
+    workload = replace(small_workload(), ema=0.9, batch_size=reference)
+    trial = small_trial(workload, batch_size=batch_size)
+    stepper = Stepper(workload, trial, CPU)
+
+    stepper.steps(stepper.stream(0), 15, first_step=0)
+
+    twin = loop(
+        workload.train,
+        steps_of(3),
+        optimizer=momentum_sgd,
+        learning_rate=0.05,
+        decay=0.9 ** (batch_size / reference),
+    )
+    assert stepper.averaged is not None
+    assert twin.average is not None
+    held = stepper.averaged.state_dict()
+    for name, part in twin.average.named_parameters():
+        assert torch.equal(held[name], part)
+        assert not torch.equal(held[name], stepper.model.get_parameter(name))
+    for part, raw in zip(twin.model.parameters(), stepper.model.parameters(), strict=True):
+        assert torch.equal(part, raw)
+
+
+def test_it_covers_as_many_examples_at_every_batch_size() -> None:
+    decays = [scaled_decay(0.99, batch_size=size, reference_batch_size=32) for size in (1, 32, 64)]
+
+    # What is left of the first weights after 6400 examples.
+    assert [decay ** (6400 / size) for decay, size in zip(decays, (1, 32, 64), strict=True)] == (
+        pytest.approx([0.99**200] * 3)
+    )
+
+
+def test_it_stands_in_place_of_the_raw_weights_which_come_back_bit_for_bit() -> None:
+    model = Everything()
+    averaged = AveragedWeights(model, decay=0.5)
+    initial = {name: part.detach().clone() for name, part in model.named_parameters()}
+    with torch.no_grad():
+        for part in model.parameters():
+            part.add_(1 / 3)
+    averaged.update()
+    raw = {name: part.clone() for name, part in model.state_dict().items()}
+
+    with averaged.in_place_of_raw():
+        inside = {name: part.detach().clone() for name, part in model.named_parameters()}
+
+    for name, part in inside.items():
+        assert torch.allclose(part, initial[name] + 1 / 6)
+    for name, part in model.state_dict().items():
+        assert torch.equal(part, raw[name])
+    assert model.second.weight is model.first.weight
+
+
+def test_the_raw_weights_come_back_from_an_error_too() -> None:
+    model = small_mlp()
+    averaged = AveragedWeights(model, decay=0.5)
+    nn.init.ones_(model.get_parameter("0.weight"))
+
+    with pytest.raises(ZeroDivisionError), averaged.in_place_of_raw():
+        raise ZeroDivisionError
+
+    assert bool((model.get_parameter("0.weight") == 1).all())
+
+
+def test_buffers_are_averaged_and_counts_are_not() -> None:
+    model = nn.BatchNorm1d(2)
+    averaged = AveragedWeights(model, decay=0.75)
+    model(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
+    averaged.update()
+
+    with averaged.in_place_of_raw():
+        inside = {name: part.clone() for name, part in model.named_buffers()}
+
+    assert inside["running_mean"].tolist() == pytest.approx([0.25 * 0.1 * 2, 0.25 * 0.1 * 4])
+    assert int(inside["num_batches_tracked"]) == 1
+
+
+def test_a_buffer_that_grows_follows_the_model() -> None:
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.ones(1))
+    model.register_buffer("state", torch.zeros(0))
+    averaged = AveragedWeights(model, decay=0.9)
+    model.state = torch.ones(3)
+
+    averaged.update()
+
+    assert averaged.state_dict()["state"].tolist() == [1, 1, 1]
+
+
+def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:
+    workload = replace(small_workload(), ema=0.9)
+    trial = small_trial(workload, batch_size=8)
+
+    run = run_engine(workload, trial, RunLength(steps=15), checkpoint=tmp_path / "kept")
+
+    assert has_averaged_weights(tmp_path / "kept")
+    model = small_mlp()
+    model.load_state_dict(load_weights(tmp_path / "kept"))
+    of_average = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
+    model.load_state_dict(run.parameters())
+    of_raw = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
+    told = {score.metric: score.value for score in run.evaluations[-1].scores
+            if score.split == "validation"}  # fmt: skip
+    assert told == {score.metric: score.value for score in of_average}
+    assert told != {score.metric: score.value for score in of_raw}
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7])
+def test_a_run_taken_up_again_has_the_very_same_average(tmp_path: Path, stop_after: int) -> None:
+    workload = replace(everything_workload(), ema=0.9, clip_norm=0.5)
+    trial = small_trial(workload, batch_size=8, horizon_steps=12)
+    length = RunLength(steps=12)
+    whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole", rhythm=STEP_BY_STEP)
+    cut = {"checkpoint": tmp_path / "cut", "rhythm": STEP_BY_STEP}
+    run_engine(workload, trial, length, stop_after=stop_after, **cut)  # type: ignore[arg-type]
+
+    again = run_engine(workload, trial, length, **cut)  # type: ignore[arg-type]
+
+    assert again.tensors.keys() == whole.tensors.keys()
+    assert any(name.startswith("averaged.") for name in whole.tensors)
+    for name, tensor in again.tensors.items():
+        assert torch.equal(tensor, whole.tensors[name]), name
+    assert again.evaluations == whole.evaluations
+
+
+def test_without_an_average_the_weights_are_the_raw_ones(tmp_path: Path) -> None:
+    workload = small_workload()
+
+    run_engine(
+        workload,
+        small_trial(workload, batch_size=8),
+        RunLength(steps=2),
+        checkpoint=tmp_path / "kept",
+    )
+
+    assert not has_averaged_weights(tmp_path / "kept")

@@ -1,0 +1,357 @@
+"""OwnStep: the user's own step is the textbook's, and nothing of it is lost at a stop."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.engine_run import STEP_BY_STEP, EngineRun, run_engine
+from tests.reference.own_training import loop
+from tests.reference.small_workloads import (
+    accuracy,
+    adam,
+    cross_entropy,
+    momentum_sgd,
+    small_trial,
+    small_workload,
+)
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.records.run_length import RunLength
+from batchlab.records.trial import Status, Trial
+from batchlab.training.batching import epoch_order
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Workload
+
+CPU = torch.device("cpu")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    optimizer.zero_grad()
+    loss = cross_entropy(model, batch)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+    optimizer.step()
+    return loss
+
+
+def steps_of(epochs: int, batch_size: int = 8) -> list[list[int]]:
+    found = []
+    for epoch in range(epochs):
+        order = epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
+        found += [order[at : at + batch_size] for at in range(0, 40, batch_size)]
+    return found
+
+
+def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
+    stepper = Stepper(workload, trial, CPU)
+    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    return stepper, losses
+
+
+def assert_bit_for_bit(model: nn.Module, twin: nn.Module) -> None:
+    for part, other in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(part, other)
+
+
+class TestClipping:
+    @pytest.mark.parametrize("optimizer", [momentum_sgd, adam])
+    def test_the_gradient_is_clipped_as_the_textbook_does(self, optimizer: Any) -> None:
+        workload = replace(small_workload(optimizer=optimizer), clip_norm=0.3)
+
+        stepper, losses = taken(workload, small_trial(workload, batch_size=8), 10)
+
+        twin = loop(
+            workload.train, steps_of(2), optimizer=optimizer, learning_rate=0.05, clip_norm=0.3
+        )
+        assert losses == twin.losses
+        assert_bit_for_bit(stepper.model, twin.model)
+
+    def test_it_is_clipped_once_and_after_accumulation(self) -> None:
+        workload = replace(small_workload(dtype=torch.float64), clip_norm=0.3)
+        whole = small_trial(workload, batch_size=8)
+
+        cut, _ = taken(workload, replace(whole, micro_batch_size=3), 10)
+
+        plain, _ = taken(workload, whole, 10)
+        for part, twin in zip(cut.model.parameters(), plain.model.parameters(), strict=True):
+            assert torch.allclose(part, twin, rtol=1e-12, atol=1e-12)
+        norm = nn.utils.get_total_norm([part.grad for part in cut.model.parameters()])  # type: ignore[attr-defined]
+        assert float(norm) == pytest.approx(0.3, rel=1e-4)
+
+    def test_each_gradient_of_a_closure_is_clipped(self) -> None:
+        norms: list[float] = []
+
+        class Watching(torch.optim.LBFGS):
+            def _gather_flat_grad(self) -> Tensor:
+                flat: Tensor = super()._gather_flat_grad()  # type: ignore[no-untyped-call]
+                norms.append(float(flat.norm()))
+                return flat
+
+        def watched(parameters: Any, rate: float) -> torch.optim.Optimizer:
+            return Watching(parameters, lr=rate, max_iter=3)
+
+        workload = replace(small_workload(optimizer=watched), clip_norm=0.01)
+
+        taken(workload, small_trial(workload, batch_size=8), 3)
+
+        assert len(norms) > 3
+        assert max(norms) <= 0.01 * (1 + 1e-6)
+
+
+class TestStep:
+    def test_it_takes_the_textbooks_steps_bit_for_bit(self) -> None:
+        workload = replace(small_workload(), step=clipping_step)
+
+        stepper, losses = taken(workload, small_trial(workload, batch_size=8), 10)
+
+        twin = loop(
+            workload.train, steps_of(2), optimizer=momentum_sgd, learning_rate=0.05, clip_norm=0.3
+        )
+        assert losses == twin.losses
+        assert_bit_for_bit(stepper.model, twin.model)
+
+    def test_the_average_goes_along(self) -> None:
+        workload = replace(small_workload(), step=clipping_step, ema=0.8, batch_size=8)
+
+        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 5)
+
+        twin = loop(
+            workload.train, steps_of(1), optimizer=momentum_sgd, learning_rate=0.05, clip_norm=0.3,
+            decay=0.8,
+        )  # fmt: skip
+        assert stepper.averaged is not None
+        assert twin.average is not None
+        for name, part in twin.average.named_parameters():
+            assert torch.equal(stepper.averaged.state_dict()[name], part)
+
+    @pytest.mark.parametrize(
+        ("returned", "told"),
+        [
+            (lambda loss: loss, 1.5),
+            (lambda loss: {"a": loss, "loss": loss + 1}, 2.5),
+            (lambda loss: {"a": loss, "b": loss + 1}, 1.5),
+            (lambda loss: float(loss), 1.5),
+            (lambda loss: loss.reshape(1, 1), 1.5),
+        ],
+    )
+    def test_what_it_returns_tells_the_loss(
+        self, returned: Callable[..., Any], told: float
+    ) -> None:
+        step = lambda model, optimizer, batch: returned(torch.tensor(1.5))  # noqa: E731
+        workload = replace(small_workload(), step=step)
+
+        _, losses = taken(workload, small_trial(workload, batch_size=8), 2)
+
+        assert losses == [told] * 2
+
+    @pytest.mark.parametrize(
+        ("returned", "told"),
+        [
+            (None, "`step` returned nothing; expected the batch's loss"),
+            ({}, "`step` returned an empty dict;"),
+            (torch.zeros(3), "`step` returned a tensor of shape (3,);"),
+            ({"loss": None}, "`step` returned a dict that begins with nothing;"),
+            ("0.5", "`step` returned a str;"),
+        ],
+    )
+    def test_other_things_are_refused(self, returned: Any, told: str) -> None:
+        workload = replace(small_workload(), step=lambda model, optimizer, batch: returned)
+
+        with pytest.raises(WorkloadError) as refused:
+            taken(workload, small_trial(workload, batch_size=8), 1)
+
+        assert str(refused.value).startswith(f"workload 'small': {told}")
+
+    @pytest.mark.parametrize("micro_batch_size", [8, 3])
+    def test_one_that_accumulates_always_gets_a_tuple(self, micro_batch_size: int) -> None:
+        seen: list[Any] = []
+
+        def step(model: nn.Module, optimizer: Any, micro_batches: Any) -> Tensor:
+            seen.append([type(micro_batches), *(len(batch[0]) for batch in micro_batches)])
+            return torch.zeros(())
+
+        workload = replace(small_workload(), step=step, accumulates=True)
+        trial = small_trial(workload, batch_size=8, micro_batch_size=micro_batch_size)
+
+        taken(workload, trial, 2)
+
+        assert seen == [[tuple, 8] if micro_batch_size == 8 else [tuple, 3, 3, 2]] * 2
+
+    def test_one_that_does_not_is_never_given_a_part_of_a_batch(self) -> None:
+        workload = replace(small_workload(), step=clipping_step)
+
+        with pytest.raises(WorkloadError, match="takes whole batches; let it take a tuple"):
+            Stepper(workload, small_trial(workload, batch_size=8, micro_batch_size=4), CPU)
+
+    def test_the_schedule_moves_the_rates_of_all_its_optimizers(self) -> None:
+        rates: list[list[float]] = []
+
+        def optimizer(named_parameters: Any, learning_rate: float) -> Any:
+            parts = [parameter for _, parameter in named_parameters]
+            return {
+                "first": torch.optim.SGD(parts[:2], lr=learning_rate),
+                "last": torch.optim.Adam(parts[2:], lr=3 * learning_rate),
+            }
+
+        def step(model: nn.Module, optimizers: Any, batch: Any) -> Tensor:
+            rates.append([each.param_groups[0]["lr"] for each in optimizers.values()])
+            return torch.zeros(())
+
+        workload = replace(
+            small_workload(), optimizer=optimizer, step=step, schedule=lambda fraction: 1 - fraction
+        )
+        trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=4)
+
+        taken(workload, trial, 4)
+
+        assert rates == [pytest.approx([0.1 * left, 0.3 * left]) for left in (1.0, 0.75, 0.5, 0.25)]
+
+
+class Carrying(nn.Module):
+    """A recurrent network that keeps its state, of the last batch's shape, in an empty buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.RNNCell(6, 4)
+        self.last = nn.Linear(4, 3)
+        self.state: Tensor | None
+        self.register_buffer("state", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.state if self.state is not None and len(self.state) == len(x) else None
+        after: Tensor = self.cell(x, state)
+        if self.training:
+            self.state = after.detach()
+        answer: Tensor = self.last(after)
+        return answer
+
+
+def truncated_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    optimizer.zero_grad()
+    loss = cross_entropy(model, batch)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def half_precision(parameters: Any, learning_rate: float) -> dict[str, Any]:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=2)
+    return {"scaler": scaler, "sgd": torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)}
+
+
+def scaled_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    sgd, scaler = optimizer["sgd"], optimizer["scaler"]
+    sgd.zero_grad()
+    loss = cross_entropy(model, batch)
+    scaler.scale(loss).backward()
+    scaler.step(sgd)
+    scaler.update()
+    return loss
+
+
+def gan() -> Workload:
+    found: Workload = runpy.run_path(str(EXAMPLES / "gan.py"))["workload"]()
+    x = found.train[0]
+    return replace(found, train=(x[:40],), validation=(x[40:60],), ema=0.9)
+
+
+def carrying() -> Workload:
+    return replace(small_workload(), model=Carrying, step=truncated_step)
+
+
+def scaled() -> Workload:
+    return replace(small_workload(), optimizer=half_precision, step=scaled_step)
+
+
+class TestTakenUpAgain:
+    @pytest.mark.parametrize("stop_after", [1, 3, 6])
+    @pytest.mark.parametrize("made", [gan, carrying, scaled])
+    def test_it_ends_bit_for_bit_the_same(
+        self, made: Callable[[], Workload], stop_after: int, tmp_path: Path
+    ) -> None:
+        workload = made()
+        trial, length = small_trial(workload, batch_size=8), RunLength(steps=9)
+
+        def run(name: str, stop_after: int | None = None) -> EngineRun:
+            return run_engine(
+                workload,
+                trial,
+                length,
+                checkpoint=tmp_path / name,
+                rhythm=STEP_BY_STEP,
+                stop_after=stop_after,
+            )
+
+        whole, cut = run("whole"), run("cut", stop_after)
+        again = run("cut")
+
+        assert cut.outcome.status is None
+        assert again.outcome == whole.outcome
+        assert again.tensors.keys() == whole.tensors.keys()
+        for name, tensor in again.tensors.items():
+            assert torch.equal(tensor, whole.tensors[name]), name
+        assert again.evaluations == whole.evaluations
+
+    def test_a_grad_scaler_goes_on_with_its_scale(self, tmp_path: Path) -> None:
+        workload = scaled()
+        trial = small_trial(workload, batch_size=8)
+        path = tmp_path / "kept"
+        run_engine(workload, trial, RunLength(steps=7), checkpoint=path)
+
+        stepper = Stepper(workload, trial, CPU)
+        from batchlab.training.checkpoint import load_checkpoint
+
+        load_checkpoint(path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept)
+
+        scaler: Any = stepper.kept["optimizer scaler"]
+        twin, _ = taken(workload, trial, 7)
+        its: Any = twin.kept["optimizer scaler"]
+        assert scaler.state_dict() == its.state_dict()
+        assert scaler.get_scale() != 2.0**40
+
+
+class TestWithoutALoss:
+    def test_the_metrics_are_evaluated_and_no_loss(self) -> None:
+        workload = replace(small_workload(), loss=None, step=clipping_step)
+
+        run = run_engine(workload, small_trial(workload, batch_size=8), RunLength(steps=5))
+
+        assert run.outcome.status is Status.OK
+        assert {score.metric for each in run.evaluations for score in each.scores} == {"accuracy"}
+        assert run.evaluations[-1].batch_loss is not None
+
+    def test_a_loss_of_the_step_that_is_no_number_ends_it(self) -> None:
+        def step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+            return clipping_step(model, optimizer, batch) * float("nan")
+
+        workload = replace(small_workload(), loss=None, step=step)
+
+        run = run_engine(workload, small_trial(workload, batch_size=8), RunLength(steps=5))
+
+        assert run.outcome.status is Status.NAN
+
+    def test_so_does_the_metric_that_counts(self) -> None:
+        def soft(model: nn.Module, batch: Any) -> Tensor:
+            return accuracy(model, batch) if steps[0] < 3 else torch.tensor(float("nan"))
+
+        steps = [0]
+
+        def step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+            steps[0] += 1
+            return clipping_step(model, optimizer, batch)
+
+        workload = replace(small_workload(), loss=None, step=step, metrics={"accuracy": soft})
+
+        run = run_engine(workload, small_trial(workload, batch_size=8), RunLength(steps=9))
+
+        assert run.outcome.status is Status.NAN
+        assert run.outcome.reason is not None
+        assert run.outcome.reason.code == "metric_not_finite_at_evaluation"

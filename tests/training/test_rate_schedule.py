@@ -1,0 +1,238 @@
+"""RateSchedule: PyTorch's schedulers go on where a textbook loop has them go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.engine_run import STEP_BY_STEP, EngineRun, run_engine
+from tests.reference.own_training import loop
+from tests.reference.small_workloads import adam, momentum_sgd, small_trial, small_workload
+from torch.optim import lr_scheduler
+
+from batchlab.errors import WorkloadError
+from batchlab.records.run_length import RunLength
+from batchlab.training.batching import epoch_order
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Workload
+
+CPU = torch.device("cpu")
+EPOCHS, STEPS_AN_EPOCH = 4, 5
+N_STEPS = EPOCHS * STEPS_AN_EPOCH
+
+
+def steps_of_all_epochs() -> list[list[int]]:
+    found = []
+    for epoch in range(EPOCHS):
+        order = epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
+        found += [order[at : at + 8] for at in range(0, 40, 8)]
+    return found
+
+
+BY_EPOCH: dict[str, Callable[[Any], Any]] = {
+    "step": lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5),
+    "exponential": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.8),
+    "lambda": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch)),
+    "cosine": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS),
+    "warm-up": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer,
+        [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2), lr_scheduler.StepLR(optimizer, 1)],
+        milestones=[2],
+    ),
+}
+BY_STEP: dict[str, Callable[[Any, int], Any]] = {
+    "one cycle": lambda optimizer, n_steps: lr_scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=n_steps
+    ),
+    "cosine": lambda optimizer, n_steps: lr_scheduler.CosineAnnealingLR(optimizer, n_steps),
+    "restarts": lambda optimizer, n_steps: lr_scheduler.CosineAnnealingWarmRestarts(
+        optimizer, n_steps // 2
+    ),
+}
+
+
+def scheduled(scheduler: Any, **fields: Any) -> Workload:
+    return replace(small_workload(), scheduler=scheduler, **fields)
+
+
+def watched(workload: Workload, n_steps: int = N_STEPS) -> tuple[Stepper, list[float]]:
+    """A stepper after the run, and the rate of every step."""
+    trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+    stepper = Stepper(workload, trial, CPU)
+    rates: list[float] = []
+    stepper.optimizer.register_step_pre_hook(
+        lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    return stepper, rates
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("name", BY_EPOCH)
+def test_by_epoch_it_is_the_textbooks(name: str) -> None:
+    stepper, rates = watched(scheduled(BY_EPOCH[name]))
+
+    twin = loop(
+        small_workload().train,
+        steps_of_all_epochs(),
+        optimizer=momentum_sgd,
+        learning_rate=0.05,
+        scheduler=BY_EPOCH[name],
+        is_scheduled=lambda taken: taken % STEPS_AN_EPOCH == 0,
+    )
+    assert rates == twin.rates
+    assert len(set(rates)) > 1
+    for part, other in zip(stepper.model.parameters(), twin.model.parameters(), strict=True):
+        assert torch.equal(part, other)
+
+
+@pytest.mark.parametrize("name", BY_STEP)
+def test_by_step_it_is_the_textbooks(name: str) -> None:
+    stepper, rates = watched(scheduled(BY_STEP[name], scheduler_every="step"))
+
+    twin = loop(
+        small_workload().train,
+        steps_of_all_epochs()[:N_STEPS],
+        optimizer=momentum_sgd,
+        learning_rate=0.05,
+        scheduler=lambda optimizer: BY_STEP[name](optimizer, N_STEPS),
+        is_scheduled=lambda taken: taken < N_STEPS,
+    )
+    assert rates == twin.rates
+    for part, other in zip(stepper.model.parameters(), twin.model.parameters(), strict=True):
+        assert torch.equal(part, other)
+
+
+def test_it_is_told_how_many_epochs_there_are_where_it_asks() -> None:
+    seen: list[int] = []
+
+    def scheduler(optimizer: Any, n_epochs: int) -> Any:
+        seen.append(n_epochs)
+        return lr_scheduler.CosineAnnealingLR(optimizer, n_epochs)
+
+    watched(scheduled(scheduler), n_steps=1)
+
+    assert seen == [EPOCHS]
+
+
+def test_several_schedulers_of_several_optimizers_all_go_on() -> None:
+    def optimizer(parameters: Any, learning_rate: float) -> Any:
+        return {
+            "a": torch.optim.SGD(parameters[:2], lr=learning_rate),
+            "b": torch.optim.SGD(parameters[2:], lr=learning_rate),
+        }
+
+    def step(model: Any, optimizers: Any, batch: Any) -> torch.Tensor:
+        for each in optimizers.values():
+            each.step()
+        return torch.zeros(())
+
+    workload = replace(
+        small_workload(optimizer=optimizer),
+        step=step,
+        scheduler=lambda made: [
+            lr_scheduler.ExponentialLR(made["a"], 0.5), lr_scheduler.ExponentialLR(made["b"], 0.1)
+        ],
+    )  # fmt: skip
+
+    stepper, _ = watched(workload, n_steps=6)
+
+    rates = [each.param_groups[0]["lr"] for each in stepper.optimizers]
+    assert rates == pytest.approx([0.025, 0.005])
+
+
+def plateau(optimizer: Any) -> Any:
+    return lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=0, threshold=0.5
+    )
+
+
+class TestPlateau:
+    def test_it_goes_by_the_metric_that_counts_at_epoch_ends(self, tmp_path: Path) -> None:
+        workload = scheduled(plateau)
+        trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+
+        run = run_engine(workload, trial, RunLength(steps=N_STEPS), checkpoint=tmp_path / "kept")
+
+        twin = plateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.05))
+        for evaluation in run.evaluations:
+            if evaluation.step and evaluation.step % STEPS_AN_EPOCH == 0:
+                twin.step(evaluation.score("validation", "accuracy"))
+        stepper = Stepper(workload, trial, CPU)
+        from batchlab.training.checkpoint import load_checkpoint
+
+        load_checkpoint(
+            tmp_path / "kept",
+            model=stepper.model,
+            optimizer=stepper.optimizer,
+            beside=stepper.kept,
+        )
+        assert stepper.optimizer.param_groups[0]["lr"] == twin.optimizer.param_groups[0]["lr"]
+        assert stepper.optimizer.param_groups[0]["lr"] < 0.05
+
+    def test_every_epoch_end_is_evaluated_for_it(self) -> None:
+        workload = scheduled(plateau)
+        trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+
+        run = run_engine(workload, trial, RunLength(steps=N_STEPS, interval_samples=100))
+
+        ends = {each.step for each in run.evaluations if each.step % STEPS_AN_EPOCH == 0}
+        assert ends == {0, 5, 10, 15, 20}
+
+    def test_the_wrong_direction_is_refused(self) -> None:
+        workload = scheduled(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer))
+
+        with pytest.raises(WorkloadError) as refused:
+            watched(workload, n_steps=1)
+
+        assert str(refused.value) == (
+            "workload 'small': its ReduceLROnPlateau has mode='min', and accuracy, the metric that "
+            "counts, is better higher; give it mode='max'"
+        )
+
+
+def test_what_is_no_scheduler_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="`scheduler` returned a float; expected a scheduler"):
+        watched(scheduled(lambda optimizer: 0.5), n_steps=1)
+
+
+EVERY_KIND: list[tuple[Any, str]] = [
+    (BY_EPOCH["step"], "epoch"),
+    (BY_EPOCH["warm-up"], "epoch"),
+    (plateau, "epoch"),
+    (BY_STEP["one cycle"], "step"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 11])
+@pytest.mark.parametrize(("scheduler", "every"), EVERY_KIND)
+def test_a_run_taken_up_again_ends_bit_for_bit_the_same(
+    scheduler: Any, every: str, stop_after: int, tmp_path: Path
+) -> None:
+    workload = scheduled(scheduler, scheduler_every=every, optimizer=adam)
+    trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+
+    def run(name: str, stop_after: int | None = None) -> EngineRun:
+        return run_engine(
+            workload,
+            trial,
+            RunLength(steps=N_STEPS),
+            checkpoint=tmp_path / name,
+            rhythm=STEP_BY_STEP,
+            stop_after=stop_after,
+        )
+
+    whole = run("whole")
+    run("cut", stop_after)
+    again = run("cut")
+
+    assert again.outcome == whole.outcome
+    assert again.tensors.keys() == whole.tensors.keys()
+    for name, tensor in again.tensors.items():
+        assert torch.equal(tensor, whole.tensors[name]), name
+    assert again.evaluations == whole.evaluations

@@ -1,0 +1,206 @@
+"""A stream is read in its own order, as often as its length says, and touches nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.data_kinds import Streamed, workload_of
+from tests.reference.engine_run import STEP_BY_STEP, run_engine
+from tests.reference.small_workloads import points, small_trial
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from batchlab.errors import UsageError, WorkloadError
+from batchlab.planning.sweep_request import checked_request, plan_trials
+from batchlab.records.run_length import RunLength
+from batchlab.training.batching import examples_at
+from batchlab.training.evaluator import Evaluator
+from batchlab.training.training_batches import training_batches
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import live_workload
+
+CPU = torch.device("cpu")
+N = 40
+
+
+def streamed(train: Any = None, **fields: Any) -> Workload:
+    train = Streamed(*points(N)) if train is None else train
+    return workload_of({"train": train, "validation": points(20, seed=1)}, **fields)
+
+
+def seen(workload: Workload, epoch: int, *, first_step: int = 0, micro: int = 5) -> list[Tensor]:
+    """The labels and inputs of each micro-batch of an epoch in steps of 12."""
+    trial = small_trial(workload, batch_size=12, micro_batch_size=micro)
+    batches = training_batches(workload, trial, CPU)
+    steps = batches.epoch(epoch, first_step=first_step)
+    return [torch.cat([x, y[:, None]], 1) for step in steps for x, y in step]
+
+
+def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own() -> None:
+    workload = streamed()
+
+    first, second = (torch.cat(seen(workload, epoch)) for epoch in (0, 1))
+
+    labels = points(N)[1].sort().values
+    assert [len(part) for part in seen(workload, 0)] == [5, 5, 2, 5, 5, 2, 5, 5, 2, 4]
+    assert torch.equal(first[:, -1].sort().values, labels.float())
+    assert not torch.equal(first[:, -1], second[:, -1])
+    # Each epoch shifts the points by a hundredth: the sums differ by that much for each number.
+    shift = float((second[:, :-1].sum() - first[:, :-1].sum()) / first[:, :-1].numel())
+    assert 0.005 < shift < 0.015
+
+
+@pytest.mark.parametrize("first_step", [1, 3])
+def test_taken_up_in_the_middle_it_goes_on_with_the_same_examples(first_step: int) -> None:
+    workload = streamed()
+
+    whole, rest = seen(workload, 2), seen(workload, 2, first_step=first_step)
+
+    assert all(torch.equal(a, b) for a, b in zip(whole[3 * first_step :], rest, strict=True))
+
+
+def test_the_random_numbers_of_the_run_and_of_the_stream_do_not_meet() -> None:
+    workload = streamed()
+    trial = small_trial(workload, batch_size=12)
+
+    torch.manual_seed(5)
+    undisturbed = torch.rand(4)
+    torch.manual_seed(5)
+    between, batches = [], []
+    for (batch,) in training_batches(workload, trial, CPU).epoch(0, first_step=0):
+        batches.append(batch[0])
+        between.append(torch.rand(()))
+
+    assert torch.equal(torch.stack(between), undisturbed)
+    (expected,) = next(training_batches(workload, trial, CPU).epoch(0, first_step=0))
+    assert torch.equal(batches[0], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("length", "told"),
+    [
+        (
+            45,
+            "workload 'kinds': train ended after 40 examples, and its length says 45; let __len__ "
+            "return how many it gives",
+        ),
+        (
+            35,
+            "workload 'kinds': train goes on after the 35 examples that its length says; let "
+            "__len__ return how many it gives, or let it stop there",
+        ),
+    ],
+)
+def test_a_wrong_length_is_said(length: int, told: str) -> None:
+    with pytest.raises(WorkloadError) as caught:  # at once, or where the epoch ends
+        seen(streamed(Streamed(*points(N), length=length)), 0)
+
+    assert str(caught.value) == told
+
+
+def test_a_stream_is_evaluated_the_same_way_each_time() -> None:
+    workload = workload_of(
+        {"train": Streamed(*points(N)), "validation": Streamed(*points(20, seed=1))}
+    )
+    torch.manual_seed(0)
+    model = workload.model()
+    evaluator = Evaluator(workload, CPU, batch_size=7, most_train_examples=30)
+
+    first, second = (evaluator.scores(model, ("train", "validation")) for _ in range(2))
+
+    assert first == second
+    x, y = zip(*(example for example in read(workload.validation)), strict=True)
+    loss = torch.nn.functional.cross_entropy(model(torch.stack(x)), torch.stack(y))
+    assert abs(first[3].value - float(loss.detach())) < 0.02  # but for other random shifts
+
+
+def read(data: Any) -> Iterator[Any]:
+    data.set_epoch(0)
+    yield from data
+
+
+def test_a_run_that_is_interrupted_ends_as_one_that_was_not(tmp_path: Any) -> None:
+    workload = streamed()
+    trial = small_trial(workload, batch_size=12, micro_batch_size=5)
+
+    whole = run_engine(workload, trial, RunLength(epochs=2))
+    cut = run_engine(
+        workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c", stop_after=3,
+        rhythm=STEP_BY_STEP,
+    )  # fmt: skip
+    taken_up = run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
+
+    assert cut.outcome.status is None
+    assert taken_up.evaluations[-1] == whole.evaluations[-1]
+
+
+def test_examples_are_found_by_their_place_in_the_first_epoch() -> None:
+    workload = streamed()
+
+    x, y = examples_at(workload, torch.tensor([3, 0, 3]))
+
+    assert torch.equal(x[0], x[2])
+    assert y[0] == y[2]
+    assert not torch.equal(x[0], x[1])
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        yield from zip(*points(N), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"train": Endless()},
+            "train is of type Endless without a length, and an epoch needs one; give it a __len__ "
+            "that returns how many examples it gives",
+        ),
+        (
+            {"validation": "split"},
+            "train is read in its own order, so no tenth can be split off for validation; give "
+            "validation=..., or validation=None for none",
+        ),
+        (
+            {"workers": 2},
+            "workers is given and train is read in its own order, by the training itself; leave "
+            "workers out",
+        ),
+        (
+            {"make_sampler": lambda batch_size, seed: range(N)},
+            "make_sampler is given and train is read in its own order, by the training itself; "
+            "leave make_sampler out",
+        ),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(fields: dict[str, Any], told: str) -> None:
+    data = {"train": Streamed(*points(N)), "validation": points(20, seed=1)}
+
+    with pytest.raises(WorkloadError) as caught:
+        workload_of(data | fields)
+
+    assert str(caught.value) == f"workload 'kinds': {told}"
+
+
+def test_the_record_says_that_the_order_is_the_streams_own() -> None:
+    plain = replace(streamed(), name="mine")
+    loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
+
+    loaded = live_workload(replace(plain, train=loader), {})
+
+    assert loaded.notes == (
+        "train is an IterableDataset, which the training itself reads in its order: the "
+        "DataLoader's 2 workers are not taken",
+        "its training examples come in the order that its own data set gives them",
+    )
+    asked = checked_request(
+        batch_sizes=[8], learning_rates=None, seeds=1, epochs=1, steps=None, scaling_rule="none",
+        sampling="replacement", drop_last=False, micro_batch_size=None, device="cpu",
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="sampling replacement: workload 'mine' chooses the order"):
+        plan_trials(loaded, asked)

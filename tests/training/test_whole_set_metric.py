@@ -1,0 +1,298 @@
+"""A metric of the whole set sees all predictions and targets of a split, in their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.reference import whole_set_metrics as by_definition
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.training.evaluator import Evaluator
+from batchlab.training.whole_set_metric import check_over_all
+from batchlab.workload.definition import Metric, Workload
+from batchlab.workload.loading import live_workload
+
+CPU = torch.device("cpu")
+AT_ONCE = 7  # 33 examples are then evaluated as 7, 7, 7, 7 and 5
+
+
+def regression(metric: Any, *, n: int = 33, **changes: Any) -> Workload:
+    """Inputs with repeated values, so that predictions have ties; targets are 0 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(-2, 3, (n, 2), generator=generator).float()
+    y = (torch.rand(n, generator=generator) < 0.4).float()
+    given: dict[str, Any] = {"train": (x, y), "validation": (x + 1, y)}
+    return Workload(
+        name="scores",
+        model=lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)),
+        loss=lambda model, batch: (model(batch[0]) - batch[1]).pow(2).mean(),
+        metrics={"measured": metric},
+        **given | changes,
+    )
+
+
+def model_of(workload: Workload) -> nn.Module:
+    torch.manual_seed(0)
+    return workload.model()
+
+
+def measured(workload: Workload, split: Any = "validation") -> float | None:
+    evaluator = Evaluator(workload, CPU, batch_size=AT_ONCE)
+    scores = evaluator.scores(model_of(workload), (split,))
+    return {score.metric: score.value for score in scores}["measured"]
+
+
+def fast_area(scores: Tensor, labels: Tensor) -> Tensor:
+    """From ranks: what a user would write."""
+    _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum(0) - (counts - 1) / 2)[inverse]
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    above = ranks[labels == 1].sum() - positives * (positives + 1) / 2
+    return above / (positives * negatives)
+
+
+def fast_precision(scores: Tensor, labels: Tensor) -> float:
+    at_least = (scores[None] >= scores[:, None]).float()
+    return float(((at_least @ labels) / at_least.sum(1))[labels == 1].mean())
+
+
+def fast_r_squared(predictions: Tensor, targets: Tensor) -> Tensor:
+    return 1 - (targets - predictions).pow(2).sum() / (targets - targets.mean()).pow(2).sum()
+
+
+def fast_spearman(predictions: Tensor, targets: Tensor) -> Tensor:
+    below = torch.stack([(part[None] < part[:, None]).sum(1) for part in (predictions, targets)])
+    same = torch.stack([(part[None] == part[:, None]).sum(1) for part in (predictions, targets)])
+    return torch.corrcoef(below + (same + 1) / 2)[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow"),
+    [
+        (fast_area, by_definition.area_under_curve),
+        (fast_precision, by_definition.average_precision),
+        (fast_r_squared, by_definition.r_squared),
+        (fast_spearman, by_definition.spearman),
+    ],
+    ids=["area", "precision", "r squared", "spearman"],
+)
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_metric_over_all_is_that_of_all_examples_and_no_mean_of_batches(
+    fast: Callable[..., Any], slow: Callable[..., float], split: str
+) -> None:
+    workload = regression(Metric(over_all=fast, better="higher"))
+    x, y = getattr(workload, split)
+
+    found = measured(workload, split)
+
+    assert found == pytest.approx(slow(model_of(workload)(x).tolist(), y.tolist()), abs=1e-5)
+
+
+class MeanAbsolute:
+    """What torchmetrics' objects are like: fed by batch, emptied, asked."""
+
+    higher_is_better: bool | None = False
+
+    def __init__(self) -> None:
+        self.total, self.n = 100.0, 100  # what somebody's own loop has left in it
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        assert not predictions.requires_grad
+        self.total += float((predictions - targets).abs().sum())
+        self.n += len(targets)
+
+    def compute(self) -> Tensor:
+        return torch.tensor(self.total / self.n)
+
+    def reset(self) -> None:
+        self.total, self.n = 0.0, 0
+
+
+def test_an_object_that_is_fed_by_batch_is_taken_as_it_is_and_left_as_it_was() -> None:
+    given = MeanAbsolute()
+    workload = regression(given)
+    x, y = workload.validation
+
+    twice = [measured(workload), measured(workload)]
+
+    expected = float((model_of(workload)(x) - y).abs().mean().detach())
+    assert twice == [pytest.approx(expected)] * 2
+    assert (given.total, given.n) == (100.0, 100)
+    assert workload.better("measured") == "lower"
+
+
+def test_an_object_without_a_direction_says_how_to_give_it_one() -> None:
+    class Undirected(MeanAbsolute):
+        higher_is_better = None
+
+    with pytest.raises(WorkloadError) as caught:
+        regression(Undirected())
+
+    assert str(caught.value) == (
+        "workload 'scores': metric 'measured' (Undirected) does not say whether higher is better; "
+        'wrap it: batchlab.Metric(over_all=Undirected(...), better="higher" or "lower")'
+    )
+    wrapped = regression(Metric(over_all=Undirected(), better="lower"))
+    assert measured(wrapped) == measured(regression(MeanAbsolute()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"over_all": fast_area},
+            'a batchlab.Metric has no direction; give it better="higher" or better="lower"',
+        ),
+        (
+            {"better": "higher"},
+            "a batchlab.Metric has neither of sum and over_all; give sum=... for what adds up "
+            "over batches, or over_all=... for what needs the whole set",
+        ),
+        (
+            {"better": "higher", "over_all": fast_area, "sum": fast_area},
+            "a batchlab.Metric has both of sum and over_all; give sum=... for what adds up "
+            "over batches, or over_all=... for what needs the whole set",
+        ),
+        (
+            {"better": "higher", "sum": fast_area, "predict": fast_area},
+            "a batchlab.Metric has predict without over_all; sum is given the model and the "
+            "batch and needs no predict: leave it out",
+        ),
+        (
+            {"better": "higher", "over_all": 3},
+            "a batchlab.Metric has over_all=3; expected a function",
+        ),
+    ],
+)
+def test_a_metric_that_cannot_be_computed_is_refused_when_it_is_made(
+    fields: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        Metric(**fields)
+
+    assert str(caught.value) == told
+
+
+def test_predictions_of_a_batch_of_dicts_are_told_by_predict() -> None:
+    plain = regression(Metric(over_all=fast_area, better="higher"))
+    x, y = plain.validation
+    named = regression(
+        Metric(
+            over_all=fast_area,
+            predict=lambda model, batch: (model(batch["x"]), batch["y"]),
+            better="higher",
+        ),
+        train={"x": x - 1, "y": y.clone()},
+        validation={"x": x, "y": y},
+        test=None,
+    )
+    named = replace(named, loss=lambda model, batch: model(batch["x"]).mean())
+
+    assert measured(live_workload(named, {}).workload) == measured(plain)
+
+
+def test_texts_are_gathered_as_lists() -> None:
+    def predicted(model: nn.Module, batch: Any) -> tuple[list[str], list[str]]:
+        return [f"{v:g}" for v in batch[0][:, 0].tolist()], ["1"] * len(batch[1])
+
+    seen: list[Any] = []
+    metric = Metric(
+        over_all=lambda said, meant: seen.append((said, meant)) or 0.5,
+        predict=predicted,
+        better="higher",
+    )
+    workload = regression(metric)
+
+    assert measured(workload) == 0.5
+    assert seen == [([f"{v:g}" for v in workload.validation[0][:, 0].tolist()], ["1"] * 33)]
+
+
+def test_what_is_not_a_number_has_no_value() -> None:
+    workload = regression(Metric(over_all=lambda p, y: math.nan, better="higher"))
+
+    assert measured(workload) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [
+        (
+            Metric(
+                over_all=fast_area,
+                predict=lambda model, batch: (torch.zeros(len(batch[1]), len(batch[1])), batch[1]),
+                better="higher",
+            ),
+            "its predictions have the shape (7, 7) in one batch and (5, 5) in another; expected "
+            "the same but for the examples first: let `predict` return rows of one length, or "
+            "lists",
+        ),
+        (
+            Metric(over_all=fast_area, predict=lambda m, b: (m(b[0]).mean(), b[1]), better="lower"),
+            "the predictions of a batch are a tensor with one number; expected a tensor with "
+            "examples first, or a list",
+        ),
+        (
+            Metric(over_all=fast_area, predict=lambda m, b: m(b[0]), better="lower"),
+            "`predict` returned a Tensor; expected a pair: (predictions, targets)",
+        ),
+        (
+            Metric(over_all=lambda p, y: p, better="lower"),
+            "`over_all` gave a Tensor of shape (33,); expected one number",
+        ),
+    ],
+    ids=["shapes", "no examples", "no pair", "no number"],
+)
+def test_what_cannot_be_gathered_is_said_in_one_line(metric: Metric, told: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        measured(regression(metric))
+
+    assert str(caught.value) == f"workload 'scores': metric 'measured': {told}"
+
+
+def test_a_batch_that_is_no_pair_needs_predict() -> None:
+    x, y = torch.zeros(33, 2), torch.zeros(33)
+    workload = regression(
+        Metric(over_all=fast_area, better="higher"), train=(x, y, y), validation=(x, y, y)
+    )
+    workload = replace(workload, loss=lambda model, batch: model(batch[0]).mean())
+
+    with pytest.raises(WorkloadError, match=r"a tuple of 3; say what to compare: .*predict=lambda"):
+        measured(workload)
+
+
+def test_the_check_looks_at_examples_from_all_over_the_set() -> None:
+    """Sorted by class, the first examples have one class only, of which there is no area."""
+    x, y = torch.zeros(3000, 2), (torch.arange(3000) >= 1500).float()
+    seen: list[Tensor] = []
+
+    def area(scores: Tensor, labels: Tensor) -> float:
+        seen.append(labels)
+        assert 0 < labels.sum() < len(labels)
+        return 0.5
+
+    workload = regression(
+        Metric(over_all=area, better="higher"), train=(x, y), validation=(x + 1, y)
+    )
+
+    check_over_all(workload, "measured", model_of(workload), CPU)
+
+    assert [len(labels) for labels in seen] == [1000]
+
+
+def test_an_object_of_torchmetrics_itself_is_taken() -> None:
+    torchmetrics = pytest.importorskip("torchmetrics")
+    workload = regression(torchmetrics.R2Score())
+    x, y = workload.validation
+
+    found = measured(workload)
+
+    expected = by_definition.r_squared(model_of(workload)(x).tolist(), y.tolist())
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert workload.better("measured") == "higher"

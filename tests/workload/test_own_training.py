@@ -1,0 +1,106 @@
+"""OwnTraining: fields for other ways to train are possible, and go together, or are refused."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.handed_over import refused, workload
+
+from batchlab.errors import UsageError
+from batchlab.records.target import Target
+from batchlab.workload.own_training import asks_for_names, check_has_loss, horizons_of
+
+
+def step(model: Any, optimizer: Any, batch: Any) -> Any:
+    return None
+
+
+def accuracy(model: Any, batch: Any) -> Any:
+    return None
+
+
+def by_step(optimizer: Any) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"step": 3}, "step is 3; expected a function of the model, the optimizer and a batch"),
+        ({"accumulates": True}, "accumulates=True without a `step`"),
+        ({"accumulates": 1, "step": step}, "accumulates is 1; expected True or False"),
+        ({"loss": None}, "it has no loss; give it loss=lambda model, batch: ..., the mean over"),
+        ({"loss": None, "step": step}, "it has a `step` and neither a loss nor metrics"),
+        ({"step": step, "clip_norm": 1.0}, "clip_norm beside a `step`: the step clips itself"),
+        ({"clip_norm": 0}, "clip_norm is 0; expected a number above 0"),
+        ({"clip_norm": float("nan")}, "clip_norm is nan; expected a number above 0"),
+        ({"clip_norm": "1"}, "clip_norm is '1'; expected a number above 0"),
+        ({"ema": 1.0}, "ema is 1.0; expected the decay per step at the reference batch size"),
+        ({"ema": True}, "ema is True; expected the decay per step"),
+        ({"patience_epochs": 0}, "patience_epochs is 0; expected a whole number of epochs"),
+        ({"patience_epochs": 2.0}, "patience_epochs is 2.0; expected a whole number of epochs"),
+        ({"scheduler": 0.5}, "scheduler is a float; expected a function that makes a new one"),
+        ({"scheduler_every": "batch"}, "scheduler_every is 'batch'; expected 'epoch' or 'step'"),
+        ({"scheduler_every": "step"}, "scheduler_every='step' without a scheduler"),
+        ({"scheduler": by_step, "schedule": abs}, "it has a schedule and a scheduler, and both"),
+        (
+            {"scheduler": by_step, "scheduler_every": "step"},
+            "its scheduler goes on with every step and does not take the run's length: a fixed "
+            "number of steps is another part of the training at each batch size; write "
+            "scheduler=lambda optimizer, n_steps: ..., or scheduler_every='epoch'",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_with_what_can(given: dict[str, Any], told: str) -> None:
+    assert refused(**given).startswith(f"workload 'mine': {told}")
+
+
+def test_without_a_loss_the_metrics_are_all_there_is() -> None:
+    made = workload(loss=None, step=step, metrics={"accuracy": accuracy})
+
+    assert made.metric_names == ("accuracy",)
+    assert not made.takes_micro_batches
+    assert refused(
+        loss=None,
+        step=step,
+        metrics={"accuracy": accuracy},
+        target=Target(metric="loss", value=1.0, better="lower"),
+    ).startswith("workload 'mine' has no metric 'loss'; it has accuracy")
+
+
+def test_what_needs_the_loss_says_so_in_one_line() -> None:
+    made = workload(loss=None, step=step, metrics={"accuracy": accuracy})
+
+    with pytest.raises(UsageError) as caught:
+        check_has_loss(made, "the noise of the gradient")
+
+    assert str(caught.value) == (
+        "workload 'mine': the noise of the gradient needs its loss, and it has only a `step`; give "
+        "it `loss` too, a function of the model and a batch"
+    )
+
+
+def test_a_schedule_of_either_kind_is_one() -> None:
+    assert workload(schedule=abs).has_schedule
+    assert workload(scheduler=by_step).has_schedule
+    assert not workload().has_schedule
+
+
+def test_names_are_asked_for_by_the_name_of_the_first_parameter() -> None:
+    def named(named_parameters: Any, learning_rate: float, momentum: float = 0.9) -> Any:
+        return None
+
+    assert asks_for_names(named)
+    assert asks_for_names(partial(named, momentum=0.5))
+    assert not asks_for_names(torch.optim.SGD)
+    assert not asks_for_names(lambda learning_rate, named_parameters: None)
+
+
+def test_a_scheduler_asks_for_the_length_it_names() -> None:
+    assert horizons_of(lambda optimizer: None) == ()
+    assert horizons_of(lambda optimizer, n_steps: None) == ("n_steps",)
+    assert horizons_of(lambda optimizer, n_epochs, n_steps: None) == ("n_steps", "n_epochs")
