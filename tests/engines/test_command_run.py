@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reference.command_engine import command_engine
@@ -10,9 +14,12 @@ from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 
 from batchlab.engines.commanded import CommandEngine
+from batchlab.errors import StoreError
+from batchlab.launching.process_tree import living
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, TrialRecord
+from batchlab.store.store import Store
 
 
 def asked(engine: CommandEngine, steps: int) -> TrialRecord:
@@ -33,10 +40,11 @@ def undisturbed(tmp_path: Path) -> list[tuple[int, float | None]]:
     return curve(asked(engine, 400))
 
 
+@pytest.mark.parametrize("tells", ["log", "print"])
 def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
-    tmp_path: Path, undisturbed: list[tuple[int, float | None]]
+    tmp_path: Path, undisturbed: list[tuple[int, float | None]], tells: str
 ) -> None:
-    engine = command_engine(saving_script(tmp_path), tmp_path)
+    engine = command_engine(saving_script(tmp_path, "--tell", tells), tmp_path)
     short = asked(engine, 60)
 
     long = asked(engine, 400)
@@ -121,3 +129,94 @@ def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(
     assert cut.status is Status.TIMEOUT
     assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
     assert curve(cut) == curve(first)
+
+
+# Interrupted
+
+
+class Impatient(Told):
+    """Presses Ctrl-C once, when so much of a run is done."""
+
+    def progress(self, *, done_fraction: float, **said: Any) -> None:
+        if done_fraction > 0.1 and not self.fractions:
+            self.fractions.append(done_fraction)
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_interrupted_it_leaves_no_process_stores_all_and_goes_on(
+    tmp_path: Path, undisturbed: list[tuple[int, float | None]], resumes: bool
+) -> None:
+    command = saving_script(tmp_path, "--pause", "0.005", resumes=resumes)
+    engine = command_engine(command, tmp_path, listener=Impatient())
+    with pytest.raises(KeyboardInterrupt):
+        asked(engine, 400)
+    assert living(engine.marker) == ()
+    with Store.existing(tmp_path / "lab.db") as store:
+        stored = store.record(engine.trial(batch_size=16, learning_rate=0.5, seed=0).trial_id)
+
+    whole = asked(command_engine(command, tmp_path), 400)
+
+    assert stored is not None
+    assert stored.status is None
+    assert len(stored.evaluations) >= 10
+    assert curve(stored) == undisturbed[: len(stored.evaluations)]
+    assert curve(whole) == undisturbed
+    assert starts(tmp_path) == ["16 0 anew", "16 0 from" if resumes else "16 0 anew"]
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MiB; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_before_a_training_is_told_in_one_line(small_disk: Path) -> None:
+    engine = command_engine(saving_script(small_disk), small_disk)
+    _fill(small_disk)
+
+    with pytest.raises(StoreError, match="the disk is full; free some space") as caught:
+        asked(engine, 40)
+    (small_disk / "ballast").unlink()
+    after = asked(engine, 40)
+
+    assert "\n" not in str(caught.value)
+    assert (after.status, after.steps) == (Status.OK, 40)
+
+
+def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
+    small_disk: Path, undisturbed: list[tuple[int, float | None]]
+) -> None:
+    command = saving_script(small_disk, "--fill", "60")
+    engine = command_engine(command, small_disk)
+
+    with pytest.raises(StoreError, match="the disk is full; free some space"):
+        asked(engine, 400)
+    with Store.existing(small_disk / "lab.db") as store:
+        stored = store.record(engine.trial(batch_size=16, learning_rate=0.5, seed=0).trial_id)
+    (small_disk / "ballast").unlink()
+    whole = asked(command_engine(saving_script(small_disk), small_disk), 400)
+
+    assert living(engine.marker) == ()
+    assert stored is not None
+    assert stored.status is None
+    assert curve(stored) == undisturbed[: len(stored.evaluations)]
+    assert curve(whole) == undisturbed
+
+
+def _fill(disk: Path) -> None:
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1024))
+        except OSError:
+            return

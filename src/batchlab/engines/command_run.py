@@ -13,7 +13,7 @@ from batchlab.engines.kept_training import KeptTraining
 from batchlab.engines.script_course import ScriptCourse, Verdict
 from batchlab.errors import ProgressError, StoreError
 from batchlab.launching.command_end import CommandEnd
-from batchlab.launching.followed import OUTPUT_NAME, FollowedTraining
+from batchlab.launching.followed import OUTPUT_NAME, FollowedTraining, told_by_log
 from batchlab.launching.progress_points import ProgressPoints
 from batchlab.launching.reading import Reading
 from batchlab.launching.training_command import TrainingCommand
@@ -72,16 +72,9 @@ class CommandRun:
         self._left_s = left_s
         self._tell = tell
         self._resumes = resumes
-        trial = request.trial
-        self.course = ScriptCourse(
-            request, command.metric, command.direction, earlier=kept.earlier if resumes else ()
-        )
-        self._points = ProgressPoints(
-            command.metric,
-            batch_size=trial.batch_size,
-            counted_batch_size=trial.micro_batch_size,
-            n_train=trial.n_train,
-        )
+        earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
+        self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
+        self._points = _points(command, request.trial)
         self._verdict: Verdict | None = None
         self._cut: tuple[Evaluation, ...] | None = None
 
@@ -143,6 +136,7 @@ class CommandRun:
                 folder=self._folder,
                 marker=self._marker,
                 grace_s=self._grace_s,
+                goes_on=self._resumes,
             )
         with training:
             yield training
@@ -211,6 +205,30 @@ class CommandRun:
             return Verdict(status=Status.OK)
         reason = Reason.of(ENDED_ITSELF, step=step, asked=asked)
         return Verdict(status=Status.TIMEOUT, reason=reason)
+
+
+def _points(command: TrainingCommand, trial: Trial) -> ProgressPoints:
+    return ProgressPoints(
+        command.metric,
+        batch_size=trial.batch_size,
+        counted_batch_size=trial.micro_batch_size,
+        n_train=trial.n_train,
+    )
+
+
+def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tuple[Evaluation, ...]:
+    """What earlier runs of a training told by `batchlab.log`, each going on from the one before."""
+    evaluations: tuple[Evaluation, ...] = ()
+    for readings in told_by_log(folder):
+        course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
+        points = _points(command, request.trial)
+        try:
+            for reading in readings:
+                _add(request.trial, course, points, reading)
+        except ProgressError:
+            continue  # its run has ended with that reason
+        evaluations = course.evaluations or evaluations
+    return evaluations
 
 
 def _add(trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading) -> None:

@@ -62,15 +62,19 @@ class KeptTraining:
             )
         )
 
-    @property
-    def earlier(self) -> tuple[Evaluation, ...]:
-        """What is known of the run before, with what it told after it had been asked to end."""
-        last = self._before[-1].step if self._before else 0
+    def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+        """What is known of the run before, with what it told and the store does not hold.
+
+        Args:
+            told: what its script wrote down by itself, by step.
+        """
         try:
             later = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
         except (OSError, UnreadableColumn, UnicodeDecodeError):
             later = ()  # none was told, or its writer was killed: the curve has a wider gap there
-        return (*self._before, *(each for each in later if each.step > last))
+        last = self._before[-1].step if self._before else 0
+        more = {each.step: each for each in (*later, *told) if each.step > last}
+        return (*self._before, *(more[step] for step in sorted(more)))
 
     def put(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
         """Store what is new; until it is as far as the run before, that one stays.
