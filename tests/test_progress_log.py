@@ -115,6 +115,7 @@ def test_what_is_not_finite_is_kept_as_such(log: Path) -> None:
     ("counters", "values", "told"),
     [
         ({"step": 1}, {"loss": "good"}, "loss='good'"),
+        ({"step": 1}, {"loss": "0.5"}, "loss='0.5'"),
         ({"step": "one"}, {"loss": 1.0}, "step='one'"),
         ({"step": 1.5}, {}, "step=1.5"),
         ({"step": -1}, {}, "step=-1"),

@@ -68,6 +68,15 @@ def test_a_file_that_is_there_is_left_as_it_is(script: list[str], tmp_path: Path
     assert (tmp_path / "batchlab.toml").read_text() == "mine"
 
 
+def test_a_link_that_leads_nowhere_is_not_followed(script: list[str], tmp_path: Path) -> None:
+    (tmp_path / "batchlab.toml").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(BatchlabError, match="can't be written: File exists"):
+        init(script, folder=tmp_path)
+
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_what_was_not_found_stands_in_the_draft_as_what_to_add(tmp_path: Path) -> None:
     done = init([sys.executable, "-c", "print('no help here')"], folder=tmp_path)
 
@@ -127,6 +136,6 @@ def test_without_a_command_it_says_how_to_give_one(tmp_path: Path) -> None:
 
 
 def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x'", "{{kept}}", '{"a": 1}']
+    command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x' \x7f", "{{kept}}", '{"a": 1}']
 
     assert read_run_file(init(command, folder=tmp_path).path).command == tuple(command)

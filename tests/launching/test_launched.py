@@ -50,6 +50,7 @@ def test_an_engine_waits_for_two_commands_side_by_side_and_ends_the_one_that_can
     assert [end.status for end in ends] == [Status.OK, Status.KILLED]
     assert [end.was_asked for end in ends] == [False, True]
     assert by_itself.text == "done\n"
+    assert ends[0].left_behind is None
 
 
 def test_stdout_and_stderr_come_in_one_stream_in_the_order_in_which_they_were_written(
@@ -166,6 +167,7 @@ def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(
     end = ended(started)
 
     assert (end.status, end.exit_code, end.n_left_behind) == (Status.OK, 0, 1)
+    assert reason_text(end.left_behind).startswith("the command ended and left 1 process running")
 
 
 def test_a_command_that_closes_its_output_goes_on(start: Callable, tmp_path: Path) -> None:

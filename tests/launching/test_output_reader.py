@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference.line_by_line import readings_line_by_line
 from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
 
 from batchlab.errors import UsageError
@@ -42,6 +43,28 @@ def test_the_readings_do_not_depend_on_how_the_output_is_cut(name: str, longest:
     ]
 
     assert cut + reader.finish() == readings_of(output)
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_nothing_is_missed_by_passing_over_most_lines(name: str) -> None:
+    output = sample(name)
+
+    assert readings_of(output) == readings_line_by_line(output)
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(MIXED.split(b"\n"))
+        | st.sampled_from([sample("keras.txt"), sample("huggingface.txt"), sample("nanogpt.txt")])
+        | st.binary(max_size=40),
+        max_size=8,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
+    output = b"\n".join(lines)
+
+    assert repr(readings_of(output)) == repr(readings_line_by_line(output))
 
 
 @given(cuts=st.lists(st.integers(0, len(MIXED)), max_size=8))

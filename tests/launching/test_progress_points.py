@@ -53,8 +53,8 @@ def test_printed_steps_may_be_micro_batches() -> None:
 def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> None:
     found = points_of(
         reading(step=5),
-        reading(shape="tqdm", step=900),
-        reading(val_loss=0.5),
+        reading(shape="tqdm", step=900, at_s=1.0),
+        reading(val_loss=0.5, at_s=2.0),
         reading(step=6, val_loss=0.25),
     )
 

@@ -53,7 +53,7 @@ def by_step(optimizer: Any) -> Any:
             "scheduler=lambda optimizer, n_steps: ..., or scheduler_every='epoch'",
         ),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
 def test_what_cannot_be_is_refused_with_what_can(given: dict[str, Any], told: str) -> None:
     assert refused(**given).startswith(f"workload 'mine': {told}")

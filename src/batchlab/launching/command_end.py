@@ -60,6 +60,16 @@ class CommandEnd:
         """From its start to its own end, in seconds."""
         return self.ended_s - self.started_s
 
+    @property
+    def left_behind(self) -> Reason | None:
+        """What to say if it left processes running; None: it did not.
+
+        A script that starts its training in the background and ends looks like one that was done.
+        """
+        if not self.n_left_behind:
+            return None
+        return Reason.of("processes_left_behind", n=self.n_left_behind)
+
 
 def why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
     """Why the system would not run it.

@@ -50,6 +50,8 @@ class OutputReader:
             data: what came next.
             at_s: when it came, by `time.monotonic`.
             stream: where it came from; the lines of two streams do not run into one another.
+                One pipe for stdout and stderr is better, for it keeps their order: a Trainer's
+                line goes to the one, the bar with its step to the other.
         """
         cutter = self._cutters.setdefault(stream, LineCutter())
         return self._read(cutter.lines(data, at_s), data)

@@ -97,6 +97,7 @@ class Supervisor:
             self._wait()
             self._signal_what_is_due()
         self._take_output(everything=True)
+        self._output = -1  # should somebody still hold it, the end is the last word
         kills = kills_for_memory()
         ended = ENDED.pack(
             self._wait_status,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.words.message import N_, Message
+from batchlab.words.message import N_, NN_, Message
 
 MESSAGES: dict[str, Message] = {
     # It never ran.
@@ -47,6 +47,13 @@ MESSAGES: dict[str, Message] = {
     "steps_seen_too_seldom": N_(
         "its progress was told {n} times after its first steps, too seldom for a step time; tell "
         "it more often, as with batchlab.log(step=...)"
+    ),
+    "processes_left_behind": NN_(
+        "the command ended and left {n} process running, which batchlab ended; if that was the "
+        "training, let the command wait for it",
+        "the command ended and left {n} processes running, which batchlab ended; if one was the "
+        "training, let the command wait for it",
+        by="n",
     ),
     # What went on beside it.
     "something_else_ran": N_(

@@ -32,8 +32,16 @@ def test_a_validation_within_an_epoch_of_lightning_is_read_where_it_was() -> Non
     assert [step for step, _, _ in found] == [6, 12, 18, 24, 30, 36]
 
 
+def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on() -> None:
+    bar = "Epoch 1: 100%|███| 12/12 [00:00<00:00, 40it/s, val_loss=0.3]\n"
+    own = "Training: |          | 0/? [00:00<?, ?it/s]\n"
+
+    assert readings_of((own + bar).encode())[-1].step == 24
+    assert readings_of(bar.encode())[-1].step == 12  # somebody else's, numbered from 1
+
+
 def test_a_bar_of_rich_that_was_broken_into_two_lines_is_put_together() -> None:
-    assert evaluations("lightning_rich.txt", "val_loss") == [(24, 2, 0.002)]
+    assert evaluations("lightning_rich.txt", "val_loss") == [(36, 3, 0.002)]
 
 
 @pytest.mark.parametrize("name", ["keras.txt", "keras_tty.txt", "keras_verbose_2.txt"])
@@ -44,6 +52,12 @@ def test_keras_validates_at_the_end_of_its_epochs(name: str) -> None:
 @pytest.mark.parametrize("name", ["keras.txt", "keras_tty.txt"])
 def test_an_evaluation_of_keras_after_the_training_is_no_part_of_it(name: str) -> None:
     assert evaluations(name, "loss")[-1] == (30, 3, 0.3679)
+
+
+def test_a_longer_evaluation_of_keras_is_no_part_of_the_training_either() -> None:
+    output = "Epoch 1/1\n5/5 - 1s - 2ms/step - loss: 0.4\n9/9 - 1s - 2ms/step - loss: 0.9\n"
+
+    assert {dict(each.values).get("loss", 0.4) for each in readings_of(output.encode())} == {0.4}
 
 
 def test_older_lines_of_keras_are_read() -> None:
@@ -63,6 +77,18 @@ def test_the_lines_of_a_trainer_get_the_step_of_the_bar_below_them() -> None:
         (40, 2.0, 0.693),
     ]
     assert [step for step, _, _ in evaluations("huggingface.txt", "loss")] == [7, 14, 21, 28, 35]
+
+
+def test_the_bar_of_an_evaluation_gives_a_trainer_no_step() -> None:
+    output = (
+        "  0%|          | 0/40 [00:00<?, ?it/s]\n{'eval_loss': 0.5, 'epoch': 0.25}\n"
+        "100%|██████████| 13/13 [00:00<00:00, 9it/s]\n"
+        " 25%|██▌       | 10/40 [00:00<00:00, 9it/s]\n"
+    )
+
+    (found,) = [each for each in readings_of(output.encode()) if each.shape == "huggingface"]
+
+    assert found.step == 10
 
 
 @pytest.mark.parametrize(

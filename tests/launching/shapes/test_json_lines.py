@@ -25,6 +25,12 @@ def test_what_is_not_finite_is_kept() -> None:
     assert repr(dict(found.values)) == repr({"loss": math.nan, "best": math.inf})
 
 
+def test_numbers_that_are_written_as_texts_are_read() -> None:
+    (found,) = readings_of(b'{"epoch": 1, "train_loss": "5.1", "num_updates": "100", "on": "cpu"}')
+
+    assert (found.step, found.values) == (100, (("train_loss", 5.1),))
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -52,6 +52,11 @@ def test_steps_that_start_again_each_epoch_are_counted_on() -> None:
         ("2026-01-01 10:00:00,123 INFO step=100 loss=0.5", {"loss": 0.5}),
         ("INFO:train:step=100 loss=.5", {"loss": 0.5}),
         ("step 7: tokens seen: 16,384, loss: 0.5.", {"tokens seen": 16384.0, "loss": 0.5}),
+        ("val_loss: tensor(0.41, device='cuda:0') step=3", {"val_loss": 0.41}),
+        ("Training loss (for 1 batch) at step 100: 0.9853", {"Training loss": 0.9853}),
+        ("Validation loss after epoch 3 is 0.5", {"Validation loss": 0.5}),
+        ("At epoch 10 the validation accuracy was 0.9", {"validation accuracy": 0.9}),
+        ("[Epoch 1/10] [Batch 5/938] [D loss: 0.5]", {"D loss": 0.5}),
         ("step 7 elapsed: 0:10:31 loss: 0.5", {"loss": 0.5}),
     ],
 )
@@ -59,6 +64,28 @@ def test_values_are_read_by_the_names_before_them(line: str, values: dict[str, f
     (found,) = readings_of(line.encode())
 
     assert repr(dict(found.values)) == repr(values)
+
+
+@pytest.mark.parametrize(
+    ("output", "steps", "epochs"),
+    [
+        (
+            "[1,  2000] loss: 2.2\n[1, 12000] loss: 1.3\n[2,  2000] loss: 1.2",
+            [2000, 12000, None],
+            1,
+        ),
+        ("| epoch   2 |   100/ 400 batches | loss  8.20 |", [None], 1.25),
+        ("Training loss at step 100: 0.98", [100], None),
+        ("Loss after epoch 3: 0.5", [None], 3),
+    ],
+)
+def test_the_counters_of_well_known_examples_are_found(
+    output: str, steps: list[int | None], epochs: float | None
+) -> None:
+    found = readings_of(output.encode())
+
+    assert [reading.step for reading in found] == steps
+    assert found[-1].epoch == epochs
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 from batchlab.launching.counter_names import EPOCHS, SAMPLES, STEPS, first_of
 from batchlab.launching.counters import Counters
+from batchlab.launching.plain_number import count_of, number_of
 from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 
@@ -65,9 +66,20 @@ def _numbers(found: dict[str, Any], before: str = "", depth: int = 0) -> Iterato
     for name, value in found.items():
         if isinstance(value, dict) and depth < _DEEPEST:
             yield from _numbers(value, f"{before}{name}.", depth + 1)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            if abs(value) < 1e300 or value != value or isinstance(value, float):
-                yield before + name, value
+        else:
+            number = _number(value)
+            if number is not None:
+                yield before + name, number
+
+
+def _number(value: object) -> int | float | None:
+    """A number, as it is or as a text; None: it is none, or too large for a float."""
+    if isinstance(value, str):
+        count = count_of(value) if value.isdigit() else None
+        return number_of(value) if count is None else count
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, float) or abs(value) < 1e300 else None
 
 
 def _whole(number: float | None) -> int | None:

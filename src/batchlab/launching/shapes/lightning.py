@@ -17,6 +17,8 @@ _RICH = re.compile(
     r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
 )
 _LONGEST = 1000
+# Lightning draws these before its epochs, which it numbers from 0; others may begin with 1.
+_ITS_OWN = ("Sanity Checking", "Training: |")
 _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
 _MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
 
@@ -29,7 +31,10 @@ class _Lines:
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         line = line[:_LONGEST]
+        if line.startswith(_ITS_OWN):
+            self._first_epoch = 0
         if match := _RICH.match(line):
+            self._first_epoch = 0
             counts = {name: int(match[name]) for name in ("epoch", "n", "total")}
             return self._show_rich(counts, _values(match["rest"]), at_s)
         # A bar of rich that is wider than the screen puts its values on the lines below.

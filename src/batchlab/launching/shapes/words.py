@@ -22,6 +22,14 @@ _PAIR = re.compile(
     r"(?![A-Za-z_\d]|[:/,.]\d)"
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
+# Ways of writing the same that are brought into the form above.
+_TENSOR = re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)")
+_EPOCH_AND_STEP = re.compile(r"^\[(\d+),\s*(\d+)\]")
+_AT_STEP = re.compile(
+    r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after) "
+    rf"(step|epoch|iteration|update) (\d+)\s*(?:is|was|[:=])\s*({NUMBER})"
+)
+_OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
 _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
 # Longer than two letters, for two are in any binary data; the metric asked for is looked for too.
 _METRICS = (
@@ -31,9 +39,11 @@ _METRICS = (
 # Most lines that hold one of these words have no number where it would have to be.
 _LIKELY = re.compile(
     rf"(?:{'|'.join(_COUNTERS)})[\w/]*\W{{0,4}}\d"
-    rf"|(?:{'|'.join(_METRICS)})[\w@./\-]*(?:[ \w]*[:=]\s*|\s+)[-+.]?(?:\d|nan|inf)"
+    r"|^\[\d+, *\d+\]"
+    rf"|(?:{'|'.join(_METRICS)})[\w@./\-]*(?:[ \w]*[:=]\s*|\s+)(?:tensor\()?[-+.]?(?:\d|nan|inf)"
 )
 _LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
+_FILLERS = ("the", "is", "was", "of")
 
 
 class _Lines:
@@ -85,29 +95,37 @@ class _Found:
         self.samples: int | None = None
         self.part: tuple[int, int] | None = None
         self.values: dict[str, float] = {}
+        line = _in_one_form(line)
+        if batches := _OF_BATCHES.search(line):
+            self._take_part(int(batches[1]), int(batches[2]))
         for match in _PAIR.finditer(line):
-            self._take(match, _name(match["name"], match["sign"]))
+            name, sign, number, total, part, whole = match.groups()
+            if whole is not None:
+                self._take_part(int(part), int(whole))
+            self._take(_name(name, sign), number, total)
 
-    def _take(self, match: re.Match[str], name: str) -> None:
-        if match["whole"] is not None and self.part is None and int(match["whole"]) > 0:
-            self.part = (int(match["part"]), int(match["whole"]))
-        kind, count = spoken_kind(name), count_of(match["number"])
+    def _take(self, name: str, number: str, total: str | None) -> None:
+        kind = spoken_kind(name)
         if kind is None:
-            self._take_value(match, name)
+            self._take_value(name, number, total)
         elif kind == "epoch" and self.epoch is None:
-            is_number = count is not None and match["number"].isdigit()
-            self.epoch = count if is_number else number_of(match["number"])
+            self.epoch = count_of(number) if number.isdigit() else number_of(number)
         elif kind == "step" and self.step is None:
-            self.step = count
-            self.n_steps = None if match["total"] is None else count_of(match["total"])
+            self.step = count_of(number)
+            self.n_steps = None if total is None else count_of(total)
         elif kind == "samples" and self.samples is None:
-            self.samples = count
+            self.samples = count_of(number)
 
-    def _take_value(self, match: re.Match[str], name: str) -> None:
+    def _take_part(self, n: int, whole: int) -> None:
+        if self.part is None and whole > 0:
+            self.part = (n, whole)
+
+    def _take_value(self, name: str, number: str, total: str | None) -> None:
         """A value; `9000/10000` is 0.9."""
-        number, total = number_of(match["number"]), number_of(match["total"] or "1")
-        if number is not None and total:
-            self.values[name] = number / total
+        value = number_of(number)
+        whole = 1.0 if total is None else number_of(total)
+        if value is not None and whole:
+            self.values[name] = value / whole
 
 
 @lru_cache(maxsize=1000)
@@ -115,7 +133,23 @@ def _name(name: str, sign: str) -> str:
     """The words before the number; before `=` only the last of them is the name."""
     for level in _LOG_LEVELS:
         name = name.removeprefix(level)
-    return name.split()[-1] if "=" in sign else name
+    words = name.split()
+    while len(words) > 1 and words[0].lower() in _FILLERS:
+        words.pop(0)
+    while len(words) > 1 and words[-1].lower() in _FILLERS:
+        words.pop()
+    return words[-1] if "=" in sign else " ".join(words)
+
+
+def _in_one_form(line: str) -> str:
+    """The line with `loss at step 3: 0.5` and the like as names before their numbers."""
+    if "tensor(" in line:
+        line = _TENSOR.sub(r"\1", line)
+    if line.startswith("["):
+        line = _EPOCH_AND_STEP.sub(r"epoch \1 step \2", line)
+    if " at " in line or " after " in line:
+        line = _AT_STEP.sub(r"\2 \3 \1: \4", line)
+    return line
 
 
 SHAPE = Shape(
