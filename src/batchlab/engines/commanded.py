@@ -9,24 +9,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from batchlab.engines.command_answer import ENDED_ITSELF, LAST_TOLD, answer, is_answered
+from batchlab.engines.command_answer import answer, is_answered
+from batchlab.engines.command_run import CommandRun
 from batchlab.engines.contract import Capabilities, RunPlan
 from batchlab.engines.cost_model import CostModel
+from batchlab.engines.kept_training import KeptTraining
 from batchlab.engines.rows.command import ROW
-from batchlab.engines.script_course import ScriptCourse, Verdict
 from batchlab.engines.time_left import TimeLeft
-from batchlab.errors import ProgressError, TrialError
+from batchlab.errors import TrialError
 from batchlab.launching.command_end import CommandEnd
 from batchlab.launching.failure_count import FailureCount
-from batchlab.launching.followed import FollowedTraining
+from batchlab.launching.followed import OUTPUT_NAME
 from batchlab.launching.process_tree import end_leftovers
-from batchlab.launching.progress_points import ProgressPoints
-from batchlab.launching.reading import Reading
 from batchlab.launching.training_command import TrainingCommand
-from batchlab.launching.trial_values import trial_values
-from batchlab.records.evaluation import Evaluation
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, Trial, TrialRecord
@@ -38,9 +34,10 @@ from batchlab.words.reasons import reason_text
 # this part of it.
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
-_LISTEN_S = 0.25
 _CLAIM_EVERY_S = 0.25
 _UNKNOWN_STEP_S = 1.0
+# What such a training left behind is no place to go on from.
+_NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 
 
 class CommandEngine:
@@ -90,8 +87,11 @@ class CommandEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
-        takes_rate = self._command.takes("learning_rate")
-        return replace(ROW.capabilities, any_learning_rate=takes_rate)
+        return replace(
+            ROW.capabilities,
+            any_learning_rate=self._command.takes("learning_rate"),
+            resumes=self._command.template.can_resume,
+        )
 
     @property
     def n_seeds(self) -> int | None:
@@ -134,7 +134,10 @@ class CommandEngine:
         """Put it last."""
         if not self._submitted:
             self._time_left = TimeLeft()
-        expected_s = self.expected_s(request.trial.batch_size, request.length)
+        known = self._store.record(request.trial.trial_id) if self.capabilities.resumes else None
+        done = 0 if known is None else known.steps
+        new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
+        expected_s = self.expected_s(request.trial.batch_size, new)
         self._time_left.expect(request.trial.trial_id, expected_s)
         self._submitted.append(request)
 
@@ -154,7 +157,7 @@ class CommandEngine:
                 if self._left_s() <= self._grace_s:
                     self._submitted.popleft()
                     return RunEnd(request=request, record=_in_time(record, request, self.name))
-                self._train(request, is_begun=record is not None)
+                self._train(request, record)
                 record = self._store.record(request.trial.trial_id)
         assert record is not None
         self._submitted.popleft()
@@ -174,103 +177,64 @@ class CommandEngine:
                 return
             time.sleep(_CLAIM_EVERY_S)
 
-    def _train(self, request: RunRequest, *, is_begun: bool) -> None:
-        trial_id = request.trial.trial_id
-        if is_begun:
-            self._store.restart_trial(trial_id)
-        self._store.begin_trial(_opening_record(request, self.name))
+    def _train(self, request: RunRequest, known: TrialRecord | None) -> None:
+        trial = request.trial
+        kept = KeptTraining(
+            self._store,
+            request,
+            known,
+            folder=self._store.trial_folder(trial.trial_id),
+            engine=self.name,
+        )
         began_s = self._clock()
-        course, end, verdict = self._followed(request)
-        verdict = verdict or self._verdict_of_end(course, end, request)
+        run = self._run(request, kept, resumes=self._can_be_taken_up(known))
+        verdict, end = run.until_done()
+        if run.could_not_be_taken_up(end):
+            why = reason_text(end.reason) or "it told nothing new"
+            self._listener.warning(
+                f"{_named(trial)}: it did not go on from {{resume_from}} ({why.rstrip('.')}), so "
+                f"it begins again"
+            )
+            run = self._run(request, kept, resumes=False)
+            verdict, end = run.until_done()
+        run.keep(verdict)
         self._store.finish_trial(
-            trial_id,
+            trial.trial_id,
             status=verdict.status,
             reason=verdict.reason,
-            traceback=_tail(end) if verdict.status is Status.ERROR else None,
-            peak_bytes=None if end is None or end.peak is None else end.peak.bytes,
-            notes=(*request.trial.notes, *_last_told(course, verdict, request)),
+            traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
+            peak_bytes=None if end.peak is None else end.peak.bytes,
+            notes=(*trial.notes, *run.notes(verdict)),
         )
-        self._learn(request.trial, self._clock() - began_s)
+        self._learn(trial, self._clock() - began_s, from_step=run.from_step)
         self._tell(request, 1.0)
         if not verdict.status.ended_well and verdict.reason != OUT_OF_TIME:
-            self._warn(request.trial, verdict)
-        if end is not None and verdict.status is Status.ERROR:
+            self._listener.warning(
+                f"{_named(trial)}: {verdict.status} ({reason_text(verdict.reason)})"
+            )
+        if verdict.status is Status.ERROR:
             self._stop_if_hopeless(end)
 
-    def _followed(
-        self, request: RunRequest
-    ) -> tuple[ScriptCourse, CommandEnd | None, Verdict | None]:
-        """Run it to its end, or until it is to end."""
-        trial = request.trial
-        course = ScriptCourse(request, self._command.metric, self._command.direction)
-        points = ProgressPoints(
-            self._command.metric,
-            batch_size=trial.batch_size,
-            counted_batch_size=trial.micro_batch_size,
-            n_train=trial.n_train,
-        )
-        verdict: Verdict | None = None
-        folder = self._store.trial_folder(trial.trial_id)
-        with FollowedTraining(
+    def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
+        trial_id = request.trial.trial_id
+        return CommandRun(
             self._command,
-            trial_values(trial, last_step=request.last_step),
-            folder=folder,
-            marker=f"{self.marker}/{trial.trial_id}",
+            request,
+            kept,
+            folder=self._store.trial_folder(trial_id),
+            marker=f"{self.marker}/{trial_id}",
             grace_s=self._grace_s,
-        ) as training:
-            end: CommandEnd | None = None
-            while end is None:
-                readings, end = training.listen(_LISTEN_S)
-                verdict = verdict or self._taken(request, course, points, readings)
-                if verdict is None and self._left_s() <= self._grace_s:
-                    verdict = Verdict(status=Status.TIMEOUT, reason=OUT_OF_TIME)
-                if verdict is not None and end is None:
-                    training.end()
-        return course, end, verdict
+            left_s=self._left_s,
+            tell=lambda fraction: self._tell(request, fraction),
+            resumes=resumes,
+        )
 
-    def _taken(
-        self,
-        request: RunRequest,
-        course: ScriptCourse,
-        points: ProgressPoints,
-        readings: Sequence[Reading],
-    ) -> Verdict | None:
-        """Store what the script has told; whether the training is to end."""
-        verdict, made = None, []
-        for reading in readings:
-            try:
-                evaluation = _evaluation(request.trial, course, points, reading)
-            except ProgressError as error:
-                verdict = Verdict(status=Status.ERROR, reason=Reason.as_written(str(error)))
-                break
-            made += [] if evaluation is None else [evaluation]
-            verdict = course.verdict()
-            if verdict is not None:
-                break
-        if made:  # all in one: a fast script tells a hundred a second
-            self._store.put_evaluations(request.trial.trial_id, made)
-        if readings:
-            self._tell(request, min(1.0, course.step / request.last_step))
-        return verdict
-
-    def _verdict_of_end(
-        self, course: ScriptCourse, end: CommandEnd | None, request: RunRequest
-    ) -> Verdict:
-        """What it means that the script ended by itself."""
-        assert end is not None
-        if end.status is not Status.OK:
-            return Verdict(status=end.status, reason=end.reason)
-        if not course.evaluations:
-            return Verdict(
-                status=Status.ERROR,
-                reason=Reason.of("metric_never_seen", metric=self._command.metric),
-            )
-        # It was told how long to train, and its last evaluation may lie before the end.
-        is_whole = self._command.spans_a_length
-        if is_whole or course.step >= request.last_step:
-            return Verdict(status=Status.OK)
-        reason = Reason.of(ENDED_ITSELF, step=course.step, asked=request.last_step)
-        return Verdict(status=Status.TIMEOUT, reason=reason)
+    def _can_be_taken_up(self, known: TrialRecord | None) -> bool:
+        """Whether the command goes on from what its last run left, and that left something."""
+        if known is None or not known.evaluations or not self.capabilities.resumes:
+            return False
+        output_dir = self._store.trial_folder(known.trial.trial_id) / OUTPUT_NAME
+        return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
 
     def _stop_if_hopeless(self, end: CommandEnd) -> None:
         """End the study where the same failure came again and again.
@@ -283,11 +247,11 @@ class CommandEngine:
             said = " | ".join(end.last_lines[-3:])
             raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")
 
-    def _learn(self, trial: Trial, wall_s: float) -> None:
+    def _learn(self, trial: Trial, wall_s: float, *, from_step: int) -> None:
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
-                record, from_step=0, wall_s=wall_s, step_s=self._step_s(trial.batch_size)
+                record, from_step=from_step, wall_s=wall_s, step_s=self._step_s(trial.batch_size)
             )
 
     # ---- what is told
@@ -299,16 +263,8 @@ class CommandEngine:
         self._listener.progress(
             done_fraction=done,
             left_s=left_s,
-            text=f"batch size {trial.batch_size}, learning rate {rate}, seed {trial.seed}: "
-            f"{fraction:.0%}",
+            text=f"{_named(trial)}: {fraction:.0%}",
             short=f"{trial.batch_size} at {rate}, seed {trial.seed}: {fraction:.0%}",
-        )
-
-    def _warn(self, trial: Trial, verdict: Verdict) -> None:
-        rate = number_text(trial.learning_rate, "rate")
-        self._listener.warning(
-            f"batch size {trial.batch_size}, learning rate {rate}, seed {trial.seed}: "
-            f"{verdict.status} ({reason_text(verdict.reason)})"
         )
 
     # ---- time
@@ -331,31 +287,9 @@ class CommandEngine:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
 
-def _evaluation(
-    trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
-) -> Evaluation | None:
-    """The evaluation that a reading is; None: it is none.
-
-    Raises:
-        ProgressError: it contradicts what was told before.
-    """
-    point = points.add(reading)
-    samples = points.samples_at(reading) if point is None else point.samples
-    if samples is None:
-        return None
-    step = trial.plan.step_at(samples) if reading.step is None else reading.step
-    values = dict(reading.values)
-    if point is not None:
-        values[course.metric] = point.value
-    return course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
-
-
-def _last_told(course: ScriptCourse, verdict: Verdict, request: RunRequest) -> tuple[Reason, ...]:
-    """That a whole training told its metric last before its end."""
-    last = course.evaluations[-1].step if course.evaluations else 0
-    if verdict.status is not Status.OK or last >= request.last_step:
-        return ()
-    return (Reason.of(LAST_TOLD, step=last, asked=request.last_step),)
+def _named(trial: Trial) -> str:
+    rate = number_text(trial.learning_rate, "rate")
+    return f"batch size {trial.batch_size}, learning rate {rate}, seed {trial.seed}"
 
 
 def _in_time(record: TrialRecord | None, request: RunRequest, engine: str) -> TrialRecord:
@@ -363,21 +297,3 @@ def _in_time(record: TrialRecord | None, request: RunRequest, engine: str) -> Tr
     if record is None:
         return request.never_begun(engine)
     return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=request.length.until)
-
-
-def _opening_record(request: RunRequest, engine: str) -> TrialRecord:
-    return TrialRecord(
-        trial=request.trial,
-        status=None,
-        engine=engine,
-        threads=1,
-        versions=(),
-        target=request.length.until,
-        evaluations=(),
-        peak_bytes=None,
-        notes=request.trial.notes,
-    )
-
-
-def _tail(end: CommandEnd | None) -> str | None:
-    return None if end is None else "\n".join(end.last_lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.records.evaluation import Evaluation, Score
@@ -39,13 +39,22 @@ class ScriptCourse:
         step: updates done, as far as it was told.
     """
 
-    def __init__(self, request: RunRequest, metric: str, better: Better) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        metric: str,
+        better: Better,
+        *,
+        earlier: Sequence[Evaluation] = (),
+    ) -> None:
         """Nothing was seen yet.
 
         Args:
             request: the run.
             metric: the validation metric that counts, as the script names it.
             better: its direction.
+            earlier: of the run before, which this one goes on from; those from the first step
+                on that this one tells of do not count.
         """
         self._request = request
         self._plan = request.trial.plan
@@ -55,7 +64,10 @@ class ScriptCourse:
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
+        self._earlier = tuple(earlier)
         self.step = 0
+        self.n_made = 0
+        self.taken_up_at: int | None = None
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -78,7 +90,9 @@ class ScriptCourse:
         Returns:
             A new evaluation, where the metric is among the values.
         """
-        self._began_s = at_s if self._began_s is None else self._began_s
+        if self._began_s is None:
+            self._begin(step, at_s)
+        assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
         if self.metric not in values:
@@ -96,6 +110,7 @@ class ScriptCourse:
         )
         self._losses.clear()
         self._evaluations[step] = made
+        self.n_made += 1
         return made
 
     def verdict(self) -> Verdict | None:
@@ -121,6 +136,14 @@ class ScriptCourse:
         if last.step >= self._request.last_step:
             return Verdict(status=Status.OK)
         return None
+
+    def _begin(self, step: int, at_s: float) -> None:
+        """Take in what the run before was evaluated to; its clock goes on from there."""
+        self._evaluations = {each.step: each for each in self._earlier if each.step < step}
+        self._began_s = at_s
+        if self._evaluations:
+            self.taken_up_at = max(self._evaluations)
+            self._began_s -= self._evaluations[self.taken_up_at].train_s
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
         for name in _BATCH_LOSSES:

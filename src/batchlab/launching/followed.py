@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,9 @@ from batchlab.progress_log import LOG_PATH_VARIABLE
 _LOOK_EVERY_S = 0.05
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
-_OUTPUT_NAME = "output"
+OUTPUT_NAME = "output"
+"""What {output_dir} is called in the folder of a training."""
+_RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 LOG_SHAPE = "batchlab"
 """The shape of the lines of `batchlab.log`."""
 
@@ -37,6 +39,7 @@ class FollowedTraining:
         folder: Path,
         marker: str,
         grace_s: float = GRACE_S,
+        goes_on: bool = False,
     ) -> None:
         """Start it.
 
@@ -46,12 +49,14 @@ class FollowedTraining:
             folder: its own, made if missing: its output, its progress, and {output_dir} in it.
             marker: names it among all trainings: the study, a slash, the training.
             grace_s: from SIGTERM to SIGKILL, in seconds.
+            goes_on: whether it is taken up where its last run ended; what that told is kept.
         """
-        output_dir = folder / _OUTPUT_NAME
+        output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
         self._log = folder / _LOG_NAME
-        self._log.write_bytes(b"")
-        self._n_read = 0
+        with self._log.open("ab" if goes_on else "wb") as log:
+            log.write(_RUN_BEGINS)
+            self._n_read = log.tell()
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._readings: list[Reading] = []
         self._is_over = self._has_log = False
@@ -126,3 +131,20 @@ class FollowedTraining:
                     self._readings += self._reader.feed(piece, time.monotonic(), stream="log")
         except OSError:
             return  # the script has removed it; its output may tell as well
+
+
+def told_by_log(folder: Path) -> Iterator[list[Reading]]:
+    """What `batchlab.log` told in each run of a training since it last began, in order.
+
+    The script writes it itself, so it holds what a batchlab that was killed had not stored yet.
+
+    Args:
+        folder: of the training.
+    """
+    try:
+        content = (folder / _LOG_NAME).read_bytes()
+    except OSError:
+        return
+    for run in content.split(_RUN_BEGINS):
+        reader = OutputReader()
+        yield [*reader.feed(run, 0.0, stream="log"), *reader.finish()]

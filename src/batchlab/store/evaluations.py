@@ -25,17 +25,21 @@ class Evaluations(StoreConnection):
             trial_id: a trial that has begun.
             evaluations: numbers that are not finite are None in them.
         """
-        rows = [_evaluation_row(trial_id, evaluation) for evaluation in evaluations]
         # Killed processes lose nothing this way; only a power cut can take the last evaluations,
         # and not those of a finished trial. Waiting for the disk each time would slow small trials.
         with self._writing(wait_for_disk=False) as connection:
             found = connection.execute("SELECT 1 FROM trials WHERE trial_id = ?", (trial_id,))
             self._require_trial(trial_id, found=found.fetchone() is not None)
-            connection.executemany(
-                "INSERT OR REPLACE INTO evaluations (trial_id, step, samples, train_s, eval_s, "
-                "batch_loss, measured, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+            self._insert_evaluations(connection, trial_id, evaluations)
+
+    def _insert_evaluations(
+        self, connection: sqlite3.Connection, trial_id: str, evaluations: Sequence[Evaluation]
+    ) -> None:
+        connection.executemany(
+            "INSERT OR REPLACE INTO evaluations (trial_id, step, samples, train_s, eval_s, "
+            "batch_loss, measured, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [_evaluation_row(trial_id, evaluation) for evaluation in evaluations],
+        )
 
     def drop_evaluations_after(self, trial_id: str, step: int) -> None:
         """Forget the evaluations past a checkpoint at `step`; they are made again on the way."""

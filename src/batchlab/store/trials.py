@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
@@ -73,6 +74,29 @@ class Trials(Workloads, Evaluations):
                 (trial_id,),
             )
             self._require_trial(trial_id, found=bool(changed.rowcount))
+
+    def replace_evaluations(
+        self,
+        trial_id: str,
+        evaluations: Sequence[Evaluation],
+        *,
+        resumed_from_steps: tuple[int, ...],
+    ) -> None:
+        """Put the curve of another run in place of the one that is stored, all or nothing.
+
+        Args:
+            trial_id: a trial that has begun.
+            evaluations: all of the new curve.
+            resumed_from_steps: where that was taken up.
+        """
+        steps = _STEPS.encoded(resumed_from_steps, f"resumed_from_steps of trial {trial_id}")
+        with self._writing() as connection:
+            changed = connection.execute(
+                "UPDATE trials SET resumed_from_steps = ? WHERE trial_id = ?", (steps, trial_id)
+            )
+            self._require_trial(trial_id, found=bool(changed.rowcount))
+            connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
+            self._insert_evaluations(connection, trial_id, evaluations)
 
     def finish_trial(
         self,

@@ -1,0 +1,131 @@
+"""KeptTraining: one training of a command as the store keeps it, the second time as the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from batchlab.engines.script_course import ScriptCourse, Verdict
+from batchlab.records.evaluation import Evaluation
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import Status, TrialRecord
+from batchlab.store.column import JsonColumn, UnreadableColumn
+from batchlab.store.store import Store
+
+_LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
+
+
+class KeptTraining:
+    """The evaluations of a training, stored as they are told.
+
+    Where it was trained before, what was stored then stays until this run has come as far. So a
+    kill at any moment loses nothing, and a stored curve is always that of one training.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        request: RunRequest,
+        known: TrialRecord | None,
+        *,
+        folder: Path,
+        engine: str,
+    ) -> None:
+        """Store that it begins, or goes on.
+
+        Args:
+            store: it knows the workload.
+            request: what is trained.
+            known: what is stored of it; None: nothing.
+            folder: of the training; it need not be there.
+            engine: who trains.
+        """
+        self._store = store
+        self._trial_id = request.trial.trial_id
+        self._before = () if known is None else known.evaluations
+        self._resumed = () if known is None else known.resumed_from_steps
+        self._later = folder / "later.json"
+        self._stored: tuple[Evaluation, ...] = ()
+        self._is_ahead = not self._before
+        store.begin_trial(
+            TrialRecord(
+                trial=request.trial,
+                status=None,
+                engine=engine,
+                threads=1,
+                versions=(),
+                target=request.length.until,
+                evaluations=(),
+                peak_bytes=None,
+                resumed_from_steps=self._resumed,
+                notes=request.trial.notes,
+            )
+        )
+
+    def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+        """What is known of the run before, with what it told and the store does not hold.
+
+        Args:
+            told: what its script wrote down by itself, by step.
+        """
+        try:
+            later = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
+        except (OSError, UnreadableColumn, UnicodeDecodeError):
+            later = ()  # none was told, or its writer was killed: the curve has a wider gap there
+        last = self._before[-1].step if self._before else 0
+        more = {each.step: each for each in (*later, *told) if each.step > last}
+        return (*self._before, *(more[step] for step in sorted(more)))
+
+    def put(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
+        """Store what is new; until it is as far as the run before, that one stays.
+
+        Args:
+            course: of this run.
+            evaluations: all that count of it, by step.
+        """
+        if self._is_ahead:
+            stored = {each.step: each for each in self._stored}
+            new = [each for each in evaluations if stored.get(each.step) is not each]
+            if new:  # all in one: a fast script tells a hundred a second
+                self._store.put_evaluations(self._trial_id, new)
+            self._stored = evaluations
+        elif evaluations and evaluations[-1].step >= self._before[-1].step:
+            self._replace(course, evaluations)
+
+    def end(
+        self, course: ScriptCourse, evaluations: tuple[Evaluation, ...], verdict: Verdict
+    ) -> None:
+        """Store what is left, before its status is stored.
+
+        A run that was cut short before it was as far as the one before leaves that one's curve.
+
+        Args:
+            course: of this run.
+            evaluations: all that count of it, by step.
+            verdict: how it ended.
+        """
+        self.put(course, evaluations)
+        if not self._is_ahead and not (verdict.status.may_go_on or verdict.status is Status.OOM):
+            self._replace(course, evaluations)
+        later = tuple(each for each in course.evaluations if each not in evaluations)
+        self._keep_later(later)
+
+    def _replace(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
+        from_step = course.taken_up_at
+        self._store.replace_evaluations(
+            self._trial_id,
+            evaluations,
+            resumed_from_steps=() if from_step is None else (*self._resumed, from_step),
+        )
+        self._stored, self._is_ahead = evaluations, True
+
+    def _keep_later(self, later: tuple[Evaluation, ...]) -> None:
+        """Beside the store: a record ends where it was asked to, and a longer one needs these."""
+        try:
+            if later:
+                text = _LATER.encoded(later, str(self._later))
+                self._later.write_text(text, encoding="utf-8")
+            else:
+                self._later.unlink(missing_ok=True)
+        except OSError:
+            return  # a wider gap in the curve of a longer run is all that it costs

@@ -1,0 +1,91 @@
+"""MNIST as somebody's own script, an ordinary loop, with the published order and marks of batchlab.
+
+    python tests/reference/mnist_script.py --batch-size 64 --lr 0.05 --seed 0 --epochs 3
+
+With `--own-order` its weights and the order of its examples are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import batchlab
+from batchlab.datasets.mnist import load_mnist
+from batchlab.planning.cadence import pauses
+from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.training.batching import epoch_order
+
+N_VALIDATION = 512  # a share of so many is a float exactly
+
+
+def build() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
+
+
+def data(n_train: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images as numbers between 0 and 1 and their labels, to train with and to validate with."""
+    mnist = load_mnist(n_validation=10_000)
+    assert mnist.validation is not None
+    (x, y), (x_valid, y_valid) = mnist.train, mnist.validation
+    return (
+        torch.from_numpy(x[:n_train]).float() * (1 / 255),
+        torch.from_numpy(y[:n_train]).long(),
+        torch.from_numpy(x_valid[:N_VALIDATION]).float() * (1 / 255),
+        torch.from_numpy(y_valid[:N_VALIDATION]).long(),
+    )
+
+
+def order_of(epoch: int, n_train: int, seed: int, *, is_own: bool) -> Tensor:
+    if is_own:
+        return torch.randperm(n_train)
+    return epoch_order(n_train, seed=seed, epoch=epoch, sampling="reshuffle")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--examples", type=int, default=2000)
+    parser.add_argument("--own-order", action="store_true")
+    given = parser.parse_args()
+
+    torch.set_num_threads(1)
+    torch.manual_seed(given.seed + (1000 if given.own_order else 0))
+    x, y, x_valid, y_valid = data(given.examples)
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters(), lr=given.lr, momentum=0.9, fused=True)
+
+    def accuracy() -> float:
+        with torch.no_grad():
+            return int((model(x_valid).argmax(1) == y_valid).sum()) / N_VALIDATION
+
+    plan = ConstantBatchSize(n_train=len(x), batch_size=given.batch_size, drop_last=False)
+    marks = {pause.step for pause in pauses(plan, last_step=plan.steps_in(given.epochs))}
+    batchlab.log(step=0, epoch=0, accuracy=accuracy())
+    step, loss_sum, seen = 0, 0.0, 0
+    for epoch in range(given.epochs):
+        order = order_of(epoch, len(x), given.seed, is_own=given.own_order)
+        for chosen in order.split(given.batch_size):
+            loss = functional.cross_entropy(model(x[chosen]), y[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+            loss_sum += loss.item() * len(chosen)
+            seen += len(chosen)
+            if step in marks:
+                done = plan.epoch_at(step)
+                batchlab.log(step=step, epoch=done, accuracy=accuracy(), train_loss=loss_sum / seen)
+                loss_sum, seen = 0.0, 0
+
+
+if __name__ == "__main__":
+    main()
