@@ -39,12 +39,14 @@ _OPTIONS = (
     click.option(
         "--batch-size",
         type=WholeNumber(1),
-        help="With a command of your own: the batch size that you train with now. Default: 64.",
+        help="With a command of your own: the batch size that you train with now. Default: "
+        "what the script's --help shows, or 64.",
     ),
     click.option(
         "--learning-rate",
         type=Number("0.001"),
-        help="With a command of your own: the learning rate that you train with now.",
+        help="With a command of your own: the learning rate that you train with now. Default: "
+        "what the script's --help shows.",
     ),
     click.option(
         "--pattern",
@@ -77,6 +79,9 @@ def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
         arguments = context.obj.own_command
         if file is not None:
             arguments = file.command
+        rates = params.get("learning_rates")
+        if rates and given["learning_rate"] is None:
+            given["learning_rate"] = rates[0]  # a sweep compares with no other
         own = _command(context, arguments, given, file, epochs=params.get("epochs"))
         return function(**params, own=own)
 
@@ -118,8 +123,12 @@ def _command(
             "a command of your own needs --metric: the validation metric that counts, as your "
             "script prints it, such as --metric val_loss"
         )
+    from batchlab.commands.trained_with_now import trained_with_now
     from batchlab.launching.training_command import TrainingCommand
 
+    wanted = {"batch_size", "learning_rate"} - known.keys()
+    if wanted and file is None:
+        known = {**trained_with_now(arguments, wanted), **known}
     folder = None if file is None else file.cwd
     return TrainingCommand(arguments=arguments, epochs=epochs, folder=folder, **known)
 

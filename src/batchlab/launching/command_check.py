@@ -88,20 +88,20 @@ class CommandCheck:
             ProgressError: its progress contradicts itself.
         """
         share = _FIRST_SHARE if proves else 1.0
-        first = self._looked("as you train now", {}, share * self._limit_s)
+        first = self._looked(self._now_text(), {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
         found = self._examples_in(first)
         if found is None:
             raise UsageError(
-                "how many training examples there are is not known: its progress does not count both "
-                "epochs and steps; give --examples, such as --examples 50000"
+                "how many training examples there are is not known: its progress does not count "
+                "both epochs and steps; give --examples, such as --examples 50000"
             )
         fewest, most = found
         if self._command.batch_size > most:
             raise BatchSizeError(
                 f"batch size {self._command.batch_size} of this command: expected 1 to {most}, the "
-                f" size of its training set; give --batch-size, the one you train with now"
+                f"size of its training set; give --batch-size, the one you train with now"
             )
         if proves:
             fewest, most = self._proven(first, found)
@@ -117,6 +117,11 @@ class CommandCheck:
             recognized=first.recognized.text(),
             warnings=tuple(self._warnings),
         )
+
+    def _now_text(self) -> str:
+        now = f"as you train now, at batch size {self._command.batch_size}"
+        rate = self._command.learning_rate
+        return now if rate is None else f"{now} and learning rate {rate:g}"
 
     # ---- one beginning
 
