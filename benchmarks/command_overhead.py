@@ -2,14 +2,16 @@
 
     python benchmarks/command_overhead.py
 
-Both run at the same time and train in turns, a block each, so that whatever else the machine does
-falls on both alike. By itself means `python train.py > file`. A launched one has its supervisor,
-its output read, stamped and kept, and its memory looked at. Printed for each way of writing: the
-median of the ratios of neighboring blocks with its 95 % interval, of the seconds that went by and
-of the CPU time of the training process; and the CPU time that batchlab and the supervisor took
-beside it, as a fraction of the time of training. What is written is a line a second, a
-progress bar ten times a second, or a line every step. Blocks are short, so that what else runs is
-the same for two neighbors.
+Both run at the same time and train in turns, a short block each, so that whatever else the machine
+does falls on both alike. By itself means `python train.py > file`. A launched one has its
+supervisor, its output read, stamped and kept, and its memory looked at. Two processes of the same
+script lie some per cent apart, by where their memory happens to be. So there are several pairs of
+processes, and the first row compares the script by itself with the script by itself.
+
+Printed are the medians over the pairs with their 95 % interval, of the seconds that went by and of
+the CPU time of the training process; and the CPU time that batchlab and the supervisor took beside
+it, as a fraction of the time of training. What is written is a line a second, a progress bar ten
+times a second, or a line every step.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import numpy as np
 from batchlab.launching.launched import Launched
 
 RESULTS = Path(__file__).parent / "results" / "command_overhead.json"
+CONTROL = "by itself twice"
 SCRIPT = """
 import sys, time
 import torch
@@ -93,7 +96,10 @@ class Training:
             )
         else:
             with (folder / "output").open("wb") as output:
-                self.process = subprocess.Popen(argv, stdout=output, stderr=output)
+                # A session of its own here too: a busy kernel shares the cores among sessions.
+                self.process = subprocess.Popen(
+                    argv, stdout=output, stderr=output, start_new_session=True
+                )
         self._go, self._done = go.open("w"), done.open()
 
     def told(self, word: object) -> list[float]:
@@ -130,55 +136,76 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def measured(writes: str, *, pairs: int, block_s: float) -> dict[str, object]:
-    """Both scripts in turns."""
+def one_pair(writes: str, *, blocks: int, block_s: float, control: bool) -> dict[str, float]:
+    """Two processes in turns; the medians of the ratios of neighboring blocks."""
     with tempfile.TemporaryDirectory() as folder:
         alone = Training(Path(folder) / "alone", writes, block_s, launched=False)
-        launched = Training(Path(folder) / "launched", writes, block_s, launched=True)
+        other = Training(Path(folder) / "other", writes, block_s, launched=not control)
         try:
             (n_steps,) = alone.told(0)
-            launched.told(int(n_steps))
-            wall: list[float] = []
-            cpu: list[float] = []
+            other.told(int(n_steps))
+            ratios: list[tuple[float, float]] = []
             beside_s = trained_s = 0.0
-            for pair in range(pairs + 2):
+            for block in range(blocks + 2):
                 took = {}
-                for training in (alone, launched) if pair % 2 else (launched, alone):
-                    before_s = launched.cpu_s()
+                for training in (alone, other) if block % 2 else (other, alone):
+                    before_s = other.cpu_s()
                     took[training] = training.told("block")
-                    if training is launched and pair >= 2:
-                        beside_s += launched.cpu_s() - before_s
+                    if training is other and block >= 2:
+                        beside_s += other.cpu_s() - before_s
                         trained_s += took[training][0]
-                if pair >= 2:
-                    wall.append(took[launched][0] / took[alone][0])
-                    cpu.append(took[launched][1] / took[alone][1])
+                if block >= 2:
+                    pair = zip(took[other], took[alone], strict=True)
+                    ratios.append(tuple(one / by_itself for one, by_itself in pair))
         finally:
             alone.end()
-            launched.end()
+            other.end()
+    wall, cpu = zip(*ratios, strict=True)
+    return {
+        "wall_ratio": statistics.median(wall),
+        "cpu_ratio": statistics.median(cpu),
+        "beside_fraction": beside_s / trained_s,
+        "step_s": trained_s / blocks / n_steps,
+    }
+
+
+def measured(writes: str, *, pairs: int, blocks: int, block_s: float) -> dict[str, object]:
+    """Several pairs of processes."""
+    control = writes == CONTROL
+    seen = [
+        one_pair(
+            "a line a second" if control else writes,
+            blocks=blocks,
+            block_s=block_s,
+            control=control,
+        )
+        for _ in range(pairs)
+    ]
+    columns = {name: [pair[name] for pair in seen] for name in seen[0]}
     return {
         "writes": writes,
-        "steps_per_block": int(n_steps),
-        "step_s": trained_s / pairs / n_steps,
-        "n_pairs": pairs,
-        "wall_ratio": statistics.median(wall),
-        "wall_interval": interval(wall),
-        "cpu_ratio": statistics.median(cpu),
-        "cpu_interval": interval(cpu),
-        "beside_fraction": beside_s / trained_s,
+        "blocks_per_pair": blocks,
+        "wall_interval": interval(columns["wall_ratio"]),
+        "cpu_interval": interval(columns["cpu_ratio"]),
+        **{name: statistics.median(values) for name, values in columns.items()},
+        "pairs": seen,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=300)
-    parser.add_argument("--block", type=float, default=0.1, help="seconds of a block")
+    parser.add_argument("--pairs", type=int, default=10, help="of processes")
+    parser.add_argument("--blocks", type=int, default=40, help="of each pair")
+    parser.add_argument("--block", type=float, default=0.05, help="seconds of a block")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     print("| writes | step | time, launched / alone | CPU time, launched / alone | beside it |")
     print("|---|---|---|---|---|")
     rows = []
-    for writes in ("a line a second", "progress bar", "every step"):
-        row = measured(writes, pairs=arguments.pairs, block_s=arguments.block)
+    for writes in (CONTROL, "a line a second", "progress bar", "every step"):
+        row = measured(
+            writes, pairs=arguments.pairs, blocks=arguments.blocks, block_s=arguments.block
+        )
         rows.append(row)
         shown = [
             f"{row[f'{kind}_ratio']:.4f} ({row[f'{kind}_interval'][0]:.4f} to "
@@ -190,14 +217,15 @@ def main() -> None:
             f"{100 * row['beside_fraction']:.2f} % of a core |",
             flush=True,
         )
-    document = {
-        "python": platform.python_version(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "rows": rows,
-    }
-    arguments.results.parent.mkdir(exist_ok=True)
-    arguments.results.write_text(json.dumps(document, indent=2) + "\n")
+        document = {
+            "python": platform.python_version(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "load_average": os.getloadavg(),
+            "rows": rows,
+        }
+        arguments.results.parent.mkdir(exist_ok=True)
+        arguments.results.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written: {arguments.results}")
 
 

@@ -71,6 +71,13 @@ def test_a_command_has_a_session_and_a_group_of_its_own_and_nothing_to_read(
     assert started.text == "True b''\n"
 
 
+def test_ctrl_c_of_the_terminal_does_not_reach_the_supervisor(start: Callable) -> None:
+    started = start(SLEEPS)
+    started.receive_until("here")
+
+    assert os.getsid(started.launched._supervisor.pid) != os.getsid(0)
+
+
 def test_python_writes_at_once(start: Callable) -> None:
     started = start((sys.executable, "-S", "-c", "import time; print('early'); time.sleep(600)"))
 
