@@ -32,6 +32,7 @@ from batchlab.training.adam_settings import adam_settings
 from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
 from batchlab.training.sampled_order import sampled_order
 from batchlab.training.stream_batches import check_lengths
+from batchlab.workload.columns import Columns
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.split import tensors_of
 
@@ -169,7 +170,8 @@ def _check_sampler(workload: Workload) -> None:
 
 def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:
     """Labels beyond the model's classes would otherwise end a trial in the middle of an epoch."""
-    if len(tensors_of(workload.train)) != 2:
+    # Which part of columns holds the labels, if any does, only the loss knows.
+    if isinstance(workload.train, Columns) or len(tensors_of(workload.train)) != 2:
         return
     inputs, labels = tensors_of(workload.train)
     if labels.ndim != 1 or labels.dtype not in (torch.int64, torch.int32):

@@ -135,7 +135,7 @@ class Workload:
         epochs: how many passes a whole training of yours takes; None: as many as it takes to its
             plateau (a sweep: 10).
         target: the default target on validation data, or None.
-        collate: for a Dataset: list of examples -> batch; None: PyTorch's default.
+        collate: list of examples -> batch, for all data but tuples; None: PyTorch's default.
         workers: for a Dataset: processes that fetch training examples.
         augment: function(batch) -> batch, on training batches only.
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,

@@ -91,7 +91,9 @@ def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
         if not start <= address < end:
             continue
         is_whole = address + n_bytes <= end
-        is_file = inode != "0" and bool(path) and Path(path[0]).is_file()
+        # Under /dev/shm lies what PyTorch shares between processes: memory with a name.
+        is_named = inode != "0" and bool(path) and not path[0].startswith("/dev/shm/")
+        is_file = is_named and Path(path[0]).is_file()
         if not (is_whole and is_file and rights.endswith("s")):
             return None
         return FileRegion(path=path[0], offset=int(begins, 16) + address - start, n_bytes=n_bytes)
