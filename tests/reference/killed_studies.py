@@ -148,7 +148,6 @@ class KilledStudies:
         if victim != "batchlab" and started:
             _kill(started[-1])
         self.kills.append(victim)
-        print(f"{len(self.kills)}: {victim}", flush=True)
 
     def _assert_nothing_lives(self, store: Path, place: str) -> None:
         until_s = time.monotonic() + _WITHIN_S
