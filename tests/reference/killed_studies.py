@@ -146,7 +146,7 @@ class KilledStudies:
         elif not (started and is_alive(started[-1])):
             return
         if victim != "batchlab" and started:
-            _kill(started[-1])
+            kill_script(started[-1])
         self.kills.append(victim)
 
     def _assert_nothing_lives(self, store: Path, place: str) -> None:
@@ -208,7 +208,8 @@ def is_alive(pid: int) -> bool:
     return "train.py" in command_line  # a number may have gone to another process
 
 
-def _kill(pid: int) -> None:
+def kill_script(pid: int) -> None:
+    """Kill a script, if it still runs."""
     try:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
