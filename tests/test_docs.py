@@ -30,7 +30,8 @@ def documented_commands() -> list[tuple[str, str]]:
             for block in blocks_of(page)
             for line in block
             if line.startswith("batchlab ")
-            for option in re.findall(r"--[a-z-]+", line) or ["--help"]
+            # What stands after `--` are options of somebody's own script.
+            for option in re.findall(r"--[a-z-]+", line.partition(" -- ")[0]) or ["--help"]
         }
     )
 

@@ -44,15 +44,8 @@ def run(
 
 
 def test_there_is_one_for_each_kind_of_data() -> None:
-    assert set(NAMES) == {
-        "csv_file",
-        "fine_tuning",
-        "images",
-        "tokens",
-        "train",
-        *SHORT,
-        *WAYS_TO_TRAIN,
-    }
+    kinds = {"csv_file", "fine_tuning", "images", "tokens", "train"}
+    assert kinds | set(SHORT) | set(WAYS_TO_TRAIN) <= set(NAMES)
     assert (EXAMPLES / "notebook.ipynb").exists()
 
 
@@ -145,3 +138,21 @@ def test_the_backbone_is_what_its_script_trains() -> None:
     distance = sum(float((made[name] - kept[name]).norm()) for name in kept)
     assert made.keys() == kept.keys()
     assert distance < 0.05 * sum(float(torch.as_tensor(part).norm()) for part in kept.values())
+
+
+SHORT = ("clip", "pairs")  # kinds of training that are no usual classifier
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_an_unusual_training_takes_forty_lines(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
+
+
+@pytest.mark.slow
+def test_an_advice_by_retrieval_compares_what_the_loss_could_not(run: Any) -> None:
+    advised = run(
+        "advise", f"{EXAMPLES}/clip.py:workload", "--batch-sizes", "16,64", "--budget", "20s"
+    )
+
+    assert advised["n_trials"] >= 1
+    assert "loss_couples" in [caveat["code"] for caveat in advised["caveats_coded"]]

@@ -152,6 +152,27 @@ def test_what_was_not_followed_to_the_end_is_not_counted():
     assert endings.recommended.found == pytest.approx(ALIKE[1:])
 
 
+def test_what_stopped_early_has_come_to_its_end():
+    last = whole_steps(state_with({}), CHOSEN[0])
+    marks = tuple((round(share * last), 0.975) for share in (0.3, 0.4, 0.5))
+    half = Run(Status.OK, ((0, 0.1), *marks))
+    state = state_with({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (half, *ALIKE[1:])})
+    key = (*CHOSEN, state.seeds.verify[0])
+    stopped = Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
+    state.run_log.records[key] = replace(state.run_log.records[key], notes=(stopped,))
+
+    endings = endings_of(
+        state,
+        state.seeds.verify[:3],
+        recommended=CHOSEN,
+        reference=REFERENCE,
+        tuned=TUNED,
+        n_looks=2,
+    )
+
+    assert endings.recommended.values[0] == pytest.approx(0.975)
+
+
 def test_one_seed_each_tells_nothing_however_good_it_looks():
     ends = {REFERENCE: (0.9,), TUNED: (0.9,), CHOSEN: (0.99,)}
 

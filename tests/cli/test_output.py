@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from batchlab.cli.output import as_wide_as_stdout, print_result
+from batchlab.cli.output import as_wide_as_stdout, at_work, print_result
+from batchlab.processes import fork_server
 from batchlab.report.parts.text_width import text_width
 
 
@@ -71,3 +72,16 @@ def test_texts_are_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
 
     with as_wide_as_stdout():
         assert text_width(88) == 60
+
+
+@pytest.mark.parametrize("trains_here", [True, False])
+def test_the_server_that_imports_torch_is_started_for_trainings_of_batchlabs_own(
+    trains_here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[bool] = []
+    monkeypatch.setattr(fork_server, "start_early", lambda: started.append(True))
+
+    with at_work(quiet=True, trains_here=trains_here):
+        pass
+
+    assert started == [True] * trains_here

@@ -29,6 +29,19 @@ def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Any) -> 
     assert load_file("model.safetensors").keys() == {"weight", "bias"}
 
 
+def test_averaged_weights_are_given_in_place_of_the_raw_ones_and_said_to_be_so(do: Any) -> None:
+    with Store(Path("batchlab.db")) as store:
+        for record in put_advised(store, made_up_advice()).records:
+            put_checkpoint(store, record, averaged=True)
+
+    done = do("weights")
+
+    assert done.out.rstrip().endswith(", the averaged weights")
+    weights = load_file("model.safetensors")
+    assert weights.keys() == {"weight", "bias"}
+    assert bool(weights["weight"].any())
+
+
 def test_without_a_store_nothing_is_written(do: Any) -> None:
     done = do("weights", "--store", "none.db")
 

@@ -569,7 +569,7 @@ def test_a_budget_that_ends_within_the_profile_is_told(
 
     monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
 
-    with pytest.raises(BudgetError, match="after 1 batch sizes of 3, and those up to 50"):
+    with pytest.raises(BudgetError, match="after 1 of 3 batch sizes, and the workload's own, 20"):
         advise(lab)
 
 

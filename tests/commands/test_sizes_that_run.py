@@ -111,6 +111,18 @@ def test_a_last_batch_that_does_not_run_is_left_out_at_every_batch_size() -> Non
     assert "as with --drop-last" in told[0]
 
 
+def test_a_last_batch_that_failed_in_the_check_is_left_out_at_every_batch_size() -> None:
+    told = Told()
+    summary = taking(ANY_SIZE, last_batch_runs=False)
+
+    found = fitting_trials(summary, trials_of(10, 16), request(), told)
+
+    assert [trial.drop_last for trial in found] == [True, True]
+    assert (
+        "at batch size 16 it has 4 of the 100 examples, and such a step failed" in told.warnings[0]
+    )
+
+
 def test_last_batches_that_run_stay() -> None:
     assert fitted(EVEN, trials_of(10, 14, 16)) == (trials_of(10, 14, 16), [])
 

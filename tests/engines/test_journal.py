@@ -13,6 +13,7 @@ from batchlab.engines.journal import Journal, stored_journal
 from batchlab.errors import StoreError
 from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.evaluation import Evaluation
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunEnd, RunRequest
 from batchlab.records.run_length import AllSplits, RunLength
 from batchlab.records.target import Target
@@ -99,6 +100,22 @@ def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store: Store
     assert [found and found[0].request for found in ends] == [OTHER, REQUEST, further]
     # The stored trial goes further by now.
     assert [found and found[0].record.steps for found in ends] == [5, 5, 9]
+
+
+def test_an_end_before_the_patience_was_over_is_not_replayed_as_one_after_it(store: Store) -> None:
+    stopped = Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
+    further = RunRequest(trial=TRIAL, length=RunLength(steps=9))
+    journal = Journal(store, STUDY)
+    journal.put_end(end_of(REQUEST), PACE, spent_s=1.0)
+    last = end_of(further, steps=9)
+    journal.put_end(replace(last, record=replace(last.record, notes=(stopped,))), PACE, spent_s=2.0)
+    seen = (*end_of(REQUEST).record.evaluations, *last.record.evaluations)
+    store.put_record(replace(last.record, evaluations=seen, notes=(stopped,)))
+
+    again = Journal(store, STUDY)
+
+    ends = [again.replayed_end([REQUEST, further], engine="toy") for _ in range(2)]
+    assert [found and found[0].record.has_stopped_early for found in ends] == [False, True]
 
 
 def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: Store) -> None:

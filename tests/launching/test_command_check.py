@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,21 @@ def test_the_number_of_examples_is_found_where_epochs_are_counted(tmp_path: Path
     told = "for s in range(1, 9): print(f'step {s} epoch {s * 16 / 640} val_loss {1 / s}')"
     command = training_script(tmp_path, source=told, examples=None)
 
-    assert checked(command, tmp_path, proves=False).examples == 640
+    facts = checked(command, tmp_path, proves=False)
+
+    # 40 steps of 16, and the last of them may be one example.
+    assert facts.examples == 625
+    assert "there are 625 to 640 training examples" in facts.warnings[0]
+
+
+def test_examples_that_are_counted_are_known_exactly(tmp_path: Path) -> None:
+    told = "for s in range(1, 9): print(f'step {s} samples {16 * s} epoch {s / 40} val_loss 1')"
+    command = training_script(tmp_path, source=told.replace("val_loss 1", "val_loss {1 / s}"))
+
+    command = replace(command, examples=None)
+    facts = checked(command, tmp_path, proves=False)
+
+    assert (facts.examples, facts.warnings) == (640, ())
 
 
 @pytest.mark.parametrize(
@@ -138,11 +153,47 @@ def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_script_that_says_nothing_in_time_is_told_how_to_unbuffer(tmp_path: Path) -> None:
     command = training_script(tmp_path, source="import time; time.sleep(60)")
 
-    with pytest.raises(BatchlabError, match="has printed nothing for"):
+    with pytest.raises(BatchlabError, match=r"has printed nothing for 1 s.*a larger --budget"):
         checked(command, tmp_path, limit_s=2.0)
+
+
+def test_a_look_alone_may_take_all_of_the_time_for_a_check(tmp_path: Path) -> None:
+    source = "import time; time.sleep(2.5)\nfor s in (1, 2): print('step', s, 'val_loss', 1 / s)"
+    command = training_script(tmp_path, source=source)
+
+    with pytest.raises(BatchlabError, match="has printed nothing for"):
+        checked(command, tmp_path, limit_s=4.0)
+    assert checked(command, tmp_path, limit_s=4.0, proves=False).start_s > 2
 
 
 def test_without_time_what_was_not_checked_is_said(tmp_path: Path) -> None:
     facts = checked(training_script(tmp_path), tmp_path, limit_s=1e-3)
 
     assert any("there was no time to check the command" in text for text in facts.warnings)
+
+
+# Prints a line in each of two epochs; `{each}` is the steps between the lines.
+TWO_EPOCHS = """
+import argparse
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float)
+a = p.parse_args()
+each = int({each})
+for epoch in (1, 2):
+    print("epoch", epoch, "step", epoch * each, "val_loss", a.batch_size + epoch * a.lr + a.seed)
+"""
+
+
+def test_the_examples_are_found_where_steps_are_told_at_the_ends_of_epochs(tmp_path: Path) -> None:
+    source = TWO_EPOCHS.format(each="-(-1625 // a.batch_size)")  # 102 steps of 16, 51 of 32
+    command = training_script(tmp_path, source=source, examples=None)
+
+    assert checked(command, tmp_path).examples == 1617
+
+
+def test_a_line_every_50_steps_is_not_taken_for_the_end_of_an_epoch(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=TWO_EPOCHS.format(each="50"), examples=None)
+
+    with pytest.raises(BatchlabError, match="800 with batch size 16, and 1600 with 32"):
+        checked(command, tmp_path)

@@ -29,6 +29,17 @@ def test_a_step_that_counts_on_is_taken_as_it_is_whatever_the_epoch() -> None:
     assert found == [Position(step=50), Position(step=150)]
 
 
+def test_a_total_of_steps_that_rises_evenly_with_the_epochs_tells_the_passes() -> None:
+    from_0, from_1, finer = Counters(), Counters(), Counters()
+
+    ends = [from_1.position(step=63 * n, epoch=n) for n in (1, 2, 3)]
+    assert [(each.step, each.epoch) for each in ends] == [(63, None), (126, 2), (189, 3)]
+    assert from_0.position(step=63, epoch=0).epoch is None
+    assert from_0.position(step=126, epoch=1).epoch == 2
+    within = [finer.position(step=step, epoch=n) for step, n in ((50, 1), (100, 1), (150, 2))]
+    assert [each.epoch for each in within] == [None, None, None]
+
+
 def test_a_step_that_starts_again_each_epoch_is_put_behind_the_epochs_before() -> None:
     counters = Counters()
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measurements.batch_sizes_that_run import (
+    StepSeen,
     check_step,
     rule_of,
     sizes_in_evaluation,
@@ -132,7 +133,7 @@ def test_memory_that_runs_out_is_no_rule() -> None:
 
 
 def test_a_sound_step_has_nothing_odd() -> None:
-    assert check_step(workload(), CPU, ANY_SIZE) == ()
+    assert check_step(workload(), CPU, ANY_SIZE) == StepSeen(warnings=())
 
 
 def test_a_step_that_fails_is_refused_with_its_place() -> None:
@@ -164,7 +165,7 @@ def test_a_step_that_changes_no_weight_is_told() -> None:
         workload(optimizer=lambda parameters, rate: torch.optim.SGD(other.parameters(), lr=rate)),
         CPU,
         ANY_SIZE,
-    )
+    ).warnings
 
     assert "changed no weight of the model" in told
 
@@ -173,7 +174,7 @@ def test_weights_that_are_not_finite_after_one_step_are_told() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         return (model(batch[0]) * 0).sqrt().mean()
 
-    (told,) = check_step(workload(loss=loss), CPU, ANY_SIZE)
+    (told,) = check_step(workload(loss=loss), CPU, ANY_SIZE).warnings
 
     assert "left weights that are not finite" in told
 
@@ -186,12 +187,32 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
 
     train = (X[:25].clone(), X[:25].sum(1))
 
-    with pytest.raises(WorkloadError, match="of 9 examples, an epoch's last batch, raised"):
-        check_step(workload(loss=loss, train=train, batch_size=16), CPU, ANY_SIZE)
+    seen = check_step(workload(loss=loss, train=train, batch_size=16), CPU, ANY_SIZE)
+
+    assert not seen.last_batch_runs
+    (told,) = seen.warnings
+    assert told.startswith(
+        "a training step of 9 examples, an epoch's last batch, raised ValueError"
+    )
+
+
+def test_a_model_that_keeps_the_size_of_its_batches_cannot_take_a_smaller_last_one() -> None:
+    class Stateful(nn.Linear):
+        state: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = super().forward(x)
+            found = found if self.state is None else found + 0 * torch.stack([self.state, found])[0]
+            self.state = found.detach()
+            return found
+
+    seen = check_step(workload(lambda: Stateful(4, 1), batch_size=16), CPU, ANY_SIZE)
+
+    assert not seen.last_batch_runs  # of 40 examples it has 8
 
 
 def test_an_optimizer_that_asks_for_the_loss_again_takes_its_step() -> None:
     def optimizer(parameters: Any, rate: float) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(parameters, lr=rate, max_iter=2)
 
-    assert check_step(workload(optimizer=optimizer), CPU, ANY_SIZE) == ()
+    assert check_step(workload(optimizer=optimizer), CPU, ANY_SIZE) == StepSeen(warnings=())

@@ -30,6 +30,7 @@ def searched(
     n_train: int = N_TRAIN,
     listener: ProgressListener | None = None,
     accumulates: bool = True,
+    first: int | None = None,
 ) -> ProfileSearch:
     search = ProfileSearch(
         machine,
@@ -38,6 +39,7 @@ def searched(
         left_s=machine.left_s,
         listener=listener or Silent(),
         may_accumulate=accumulates,
+        first=first,
     )
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search
@@ -87,6 +89,50 @@ def test_where_all_fit_each_is_tried_from_the_smallest_up_and_then_timed_again()
     assert all(len(point.again) == 1 for point in search.points)
     assert search.stopped is None
     assert largest(search) == 1000
+
+
+def test_the_workloads_own_size_is_tried_first_then_larger_then_smaller_ones() -> None:
+    machine = MadeUpMachine()
+
+    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
+
+    tried = [size for size, _ in machine.probed]
+    assert tried[:6] == [32, 64, 128, 256, 16, 8]
+    assert tried[6] == 32  # and timed again first
+    assert sorted(tried[6:]) == [8, 16, 32, 64, 128, 256]
+    assert search.stopped is None
+
+
+def test_a_budget_for_few_sizes_ends_with_the_workloads_own_known() -> None:
+    machine = MadeUpMachine(budget_s=1.5)
+
+    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
+
+    assert search.stopped == "time"
+    assert {32, 64} <= set(whole(search))
+    assert not {8, 16} & set(whole(search))
+
+
+@pytest.mark.parametrize("fits", [3, 20, 100, 700])
+def test_where_the_first_does_not_fit_smaller_ones_are_found_and_it_is_accumulated(
+    fits: int,
+) -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(fits))
+
+    search = searched(machine, first=64)
+
+    assert fits / 1.25 - 1 <= largest(search) <= fits
+    assert search.stopped == "memory"
+    ran = {point.batch_size for point in search.points if point.ran}
+    assert set(default_batch_sizes(N_TRAIN, reference_batch_size=64)) <= ran
+
+
+def test_a_first_that_is_not_asked_for_changes_nothing() -> None:
+    machine = MadeUpMachine()
+
+    searched(machine, (8, 16), first=10)
+
+    assert [size for size, _ in machine.probed] == [8, 16, 8, 16]
 
 
 # Where memory ends

@@ -14,7 +14,8 @@ from batchlab.engines.journal import Journal, StudyName
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import Progress, save_checkpoint
+from batchlab.training.averaged_weights import AveragedWeights
+from batchlab.training.checkpoint import AVERAGED, Progress, save_checkpoint
 
 
 def put_advised(store: Store, advice: Advice) -> Study:
@@ -31,10 +32,17 @@ def put_advised(store: Store, advice: Advice) -> Study:
     return study
 
 
-def put_checkpoint(store: Store, record: TrialRecord) -> nn.Linear:
-    """Weights of its own for a run; its seed tells them from those of others."""
+def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False) -> nn.Linear:
+    """Weights of its own for a run; its seed tells them from those of others.
+
+    Where they are averaged, the raw ones have gone on to zero.
+    """
     torch.manual_seed(record.trial.seed)
     model = nn.Linear(3, 2)
+    beside = {}
+    if averaged:
+        beside = {AVERAGED: AveragedWeights(model, decay=0.5)}
+        nn.init.zeros_(model.weight)
     progress = Progress(
         step=record.steps,
         samples=record.samples,
@@ -52,5 +60,6 @@ def put_checkpoint(store: Store, record: TrialRecord) -> nn.Linear:
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
         progress=progress,
+        beside=beside,
     )
     return model

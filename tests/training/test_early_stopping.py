@@ -16,7 +16,7 @@ from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status
-from batchlab.training.early_stopping import STOPPED_EARLY, stopped_early
+from batchlab.training.early_stopping import stopped_early
 
 PLAN = ConstantBatchSize(n_train=40, batch_size=8, drop_last=False)
 
@@ -76,7 +76,7 @@ def test_the_note_says_how_far_it_went_and_what_was_best() -> None:
 
     assert found is not None
     assert (found.code, dict(found.values)) == (
-        STOPPED_EARLY, {"epochs": 4, "best": 2, "metric": "f1"}
+        "stopped_early", {"epochs": 4, "best": 2, "metric": "f1"}
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ class TestRun:
         )
 
         assert run.outcome.status is Status.OK
-        assert [note.code for note in run.outcome.notes] == [STOPPED_EARLY]
+        assert [note.code for note in run.outcome.notes] == ["stopped_early"]
         assert run.evaluations[-1].step == 15  # the first epoch's is the best, two more are waited
         assert run.evaluations[-1].has_all_splits
 

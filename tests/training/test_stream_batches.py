@@ -19,6 +19,7 @@ from batchlab.planning.sweep_request import checked_request, plan_trials
 from batchlab.records.run_length import RunLength
 from batchlab.training.batching import examples_at
 from batchlab.training.evaluator import Evaluator
+from batchlab.training.stream_batches import check_lengths
 from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
@@ -100,6 +101,15 @@ def test_a_wrong_length_is_said(length: int, told: str) -> None:
         seen(streamed(Streamed(*points(N), length=length)), 0)
 
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("length", [85, 95])
+def test_a_wrong_length_is_said_before_anything_is_spent(length: int) -> None:
+    workload = streamed(Streamed(*points(90), length=length))
+
+    with pytest.raises(WorkloadError, match=f"length says {length};|the {length} examples that"):
+        check_lengths(workload)
+    check_lengths(streamed(Streamed(*points(90))))
 
 
 def test_a_stream_is_evaluated_the_same_way_each_time() -> None:

@@ -349,14 +349,12 @@ class StudyState:
         return missed >= 2 and 2 * missed > len(records)
 
     def missed_after(self, batch_size: int, record: TrialRecord) -> int | None:
-        """The steps in which a valuation missed the target.
-
-        None: it met it, it failed, or it was not followed so far.
-        """
+        """The steps in which it missed the target; None: it met it, failed, or was cut before."""
         if self.run_log.until is None or record.has_failed:
             return None
         met = learning_cost_of(self.run_log, record) is not None
-        return None if met or record.steps < self.value_limit(batch_size) else record.steps
+        is_over = record.has_stopped_early or record.steps >= self.value_limit(batch_size)
+        return record.steps if is_over and not met else None
 
     def value_limit(self, batch_size: int) -> int:
         """At how many steps a valuation is cut."""

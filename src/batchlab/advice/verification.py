@@ -321,7 +321,8 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     record = state.run_log.records.get((*cell, seed))
     if record is None or learning_cost_of(state.run_log, record) is not None:
         return False
-    return record.has_failed or record.steps >= limit_steps(state, cell)
+    is_over = record.has_failed or record.has_stopped_early
+    return is_over or record.steps >= limit_steps(state, cell)
 
 
 def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:

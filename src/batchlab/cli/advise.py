@@ -133,7 +133,7 @@ def advise(
     again after the answer, it shows the same answer at once.
     """
     check_output_file(report, store=store)
-    with at_work(quiet=quiet) as progress:
+    with at_work(quiet=quiet, trains_here=own is None) as progress:
         subject = workload if own is None else own.name
         progress.begins(command="advise", subject=subject, stages=())
         from batchlab.commands.advice_call import AdviceCall

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def at_work(*, quiet: bool) -> Iterator[ProgressDisplay | ProgressLines | Quiet]:
+def at_work(
+    *, quiet: bool, trains_here: bool = True
+) -> Iterator[ProgressDisplay | ProgressLines | Quiet]:
     """Context: a command that trains; gives what is told how it gets on.
 
     What the user's own code prints is no result, here or in a child: a script reads those.
+
+    Args:
+        quiet: say nothing but warnings.
+        trains_here: whether processes of batchlab's own train, not a command.
     """
     from batchlab.processes.fork_server import start_early
 
     with _stdout_to_stderr():
-        start_early()  # it imports torch while the lines inside do
+        if trains_here:
+            start_early()  # it imports torch while the lines inside do
         from batchlab.cli.progress import progress_on_stderr
 
         with progress_on_stderr(quiet=quiet) as progress:

@@ -77,7 +77,7 @@ def profile(
     others run all the same. What --json prints can be used on another machine: batchlab advise
     --profile FILE.
     """
-    with at_work(quiet=quiet) as progress:
+    with at_work(quiet=quiet, trains_here=own is None) as progress:
         subject = workload if own is None else own.name
         progress.begins(command="profile", subject=subject, stages=())
         # Now, while there is time, what shows the result too.

@@ -139,7 +139,7 @@ def sweep(
     """
     if report is not None:
         check_output_file(report, store=store)
-    with at_work(quiet=quiet) as progress:
+    with at_work(quiet=quiet, trains_here=own is None) as progress:
         subject = workload if own is None else own.name
         progress.begins(command="sweep", subject=subject, stages=())
         from batchlab.commands.report import json_document, write_page

@@ -146,6 +146,10 @@ def _option(profile: Profile, batch_size: int, trial: Trial) -> Option:
         return _refused(batch_size, _why_not(tried[0]))
     between = profile.step_s(batch_size)
     largest = profile.largest_batch_size
+    is_below = largest is not None and between.estimate is None and batch_size < largest
+    if is_below and profile.stopped is not None:
+        # The workload's own and larger ones were tried before it, and time ended before its turn.
+        return _refused(batch_size, Reason.of("profile_ended_before"))
     if between.estimate is None or largest is None or batch_size > largest:
         return _refused(batch_size, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))
     return Option(

@@ -272,15 +272,14 @@ class AdviceSession:
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}
-        # The sizes are tried in their order: without a larger one there is nothing to choose.
+        # The workload's own is tried first: without another one there is nothing to choose.
         asked_for, own = asked.to_profile.batch_sizes, asked.trial.batch_size
-        least = [size for size in asked_for if size <= own]
-        least += [size for size in asked_for if size > own][:1]
-        if made.stopped == "time" and not set(least) <= tried:
+        enough = len(tried) >= min(2, len(asked_for)) and (own in tried or own not in asked_for)
+        if made.stopped == "time" and not enough:
             raise BudgetError(
                 f"{asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, ended "
-                f"after {len(tried)} batch sizes of {len(asked.batch_sizes)}, and those up to "
-                f"{least[-1]} are needed; give {asked.ask_for_more}, or fewer --batch-sizes"
+                f"after {len(tried)} of {len(asked_for)} batch sizes, and the workload's own, "
+                f"{own}, and another are needed; give {asked.ask_for_more}"
             )
         return made
 

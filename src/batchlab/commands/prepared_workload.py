@@ -130,6 +130,7 @@ def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary
         couples_in_training=facts.couples_in_training,
         sizes=facts.sizes,
         evaluated_sizes=facts.evaluated_sizes,
+        last_batch_runs=facts.last_batch_runs,
         adam=facts.adam,
         metrics=tuple(
             MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names

@@ -40,7 +40,7 @@ def fitting_trials(
     """
     check_batch_norm(summary, trials)
     sizes = _rule(summary)
-    if sizes.are_all:
+    if sizes.are_all and summary.last_batch_runs:
         return trials
     fits = [trial for trial in trials if _runs(sizes, trial.batch_size, trial.micro_batch_size)]
     without = [trial for trial in trials if trial not in fits]
@@ -51,7 +51,7 @@ def fitting_trials(
         listener.warning(
             f"batch sizes left out: {gone}; the model of {summary.name!r} takes {sizes}"
         )
-    if not _last_batches_fail(sizes, fits, summary.name, listener):
+    if not _last_batches_fail(summary, fits, listener):
         return tuple(fits)
     found = []
     for trial in (replace(trial, drop_last=True) for trial in fits):
@@ -75,12 +75,12 @@ def fitting_request(
         listener: hears what is left out.
     """
     sizes = _rule(summary)
-    if sizes.are_all:
+    if sizes.are_all and summary.last_batch_runs:
         return asked
     run = tuple(size for size in asked.to_profile.batch_sizes if sizes.holds(size))
     asked = replace(asked, to_profile=replace(asked.to_profile, batch_sizes=run))
     trials = [replace(asked.trial, batch_size=size, micro_batch_size=size) for size in run]
-    if not _last_batches_fail(sizes, trials, summary.name, listener):
+    if not _last_batches_fail(summary, trials, listener):
         return asked
     trial = replace(asked.trial, drop_last=True)
     if trial.horizon_steps is not None:
@@ -114,18 +114,23 @@ def _runs(sizes: RunnableSizes, batch_size: int, micro_batch_size: int) -> bool:
 
 
 def _last_batches_fail(
-    sizes: RunnableSizes, trials: Iterable[Trial], name: str, listener: ProgressListener
+    summary: WorkloadSummary, trials: Iterable[Trial], listener: ProgressListener
 ) -> bool:
     """Whether an epoch's last batch of any of them does not run, and that it is left out then."""
+    sizes = _rule(summary)
     for trial in trials:
         rest = trial.n_train % trial.batch_size
-        micro = min(rest, trial.micro_batch_size)
-        if trial.drop_last or rest == 0 or _runs(sizes, rest, micro):
+        if trial.drop_last or rest == 0:
             continue
+        if summary.last_batch_runs and _runs(sizes, rest, min(rest, trial.micro_batch_size)):
+            continue
+        why = f"the model of {summary.name!r} takes {sizes}"
+        if not summary.last_batch_runs:
+            why = f"such a step failed when {summary.name!r} was checked"
         listener.warning(
             f"the smaller last batch of an epoch is left out at every batch size, as with "
             f"--drop-last: at batch size {trial.batch_size} it has {rest} of the {trial.n_train} "
-            f"examples, and the model of {name!r} takes {sizes}"
+            f"examples, and {why}"
         )
         return True
     return False

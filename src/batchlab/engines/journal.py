@@ -92,7 +92,17 @@ class StoredEnd:
             if self.steps is not None and evaluation.step <= self.steps
         )
         reason = None if self.reason is None else reason_kept(self.reason)
-        return replace(record, status=self.status, reason=reason, target=target, evaluations=seen)
+        notes = record.notes
+        if len(seen) < len(record.evaluations):  # the end that this one tells of came later
+            notes = tuple(note for note in notes if note.code != "stopped_early")
+        return replace(
+            record,
+            status=self.status,
+            reason=reason,
+            target=target,
+            evaluations=seen,
+            notes=notes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

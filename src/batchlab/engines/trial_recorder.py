@@ -20,7 +20,6 @@ from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.early_stopping import STOPPED_EARLY
 from batchlab.training.outcome import Outcome
 from batchlab.training.plain import ENGINE, Task
 from batchlab.words.catalogue import number_text
@@ -216,9 +215,7 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held:
             return True
-    if any(note.code == STOPPED_EARLY for note in record.notes):
-        return True
-    return record.steps >= length.last_step(record.trial)
+    return record.has_stopped_early or record.steps >= length.last_step(record.trial)
 
 
 def _was_evaluated(record: TrialRecord, length: RunLength) -> bool:

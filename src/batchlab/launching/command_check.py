@@ -87,25 +87,32 @@ class CommandCheck:
             UsageError: a flag does not act, or the number of examples is not known.
             ProgressError: its progress contradicts itself.
         """
-        first = self._looked("as you train now", {}, self._limit_s * _FIRST_SHARE)
+        share = _FIRST_SHARE if proves else 1.0
+        first = self._looked("as you train now", {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
-        examples = self._command.examples or first.examples(self._command.batch_size)
-        if examples is None:
+        found = self._examples_in(first)
+        if found is None:
             raise UsageError(
-                "how many training examples there are is not known: its progress counts no epochs "
-                "beside its steps; give --examples, such as --examples 50000"
+                "how many training examples there are is not known: its progress does not count both "
+                "epochs and steps; give --examples, such as --examples 50000"
             )
-        if self._command.batch_size > examples:
+        fewest, most = found
+        if self._command.batch_size > most:
             raise BatchSizeError(
-                f"batch size {self._command.batch_size} of this command: expected 1 to {examples}, "
-                f"the size of its training set; give --batch-size, the one you train with now"
+                f"batch size {self._command.batch_size} of this command: expected 1 to {most}, the "
+                f" size of its training set; give --batch-size, the one you train with now"
             )
         if proves:
-            self._prove(first, examples)
+            fewest, most = self._proven(first, found)
+        if fewest < most:
+            self._warnings.append(
+                f"there are {fewest} to {most} training examples, by the steps of an epoch; "
+                f"{fewest} is taken, and --examples gives the exact number"
+            )
         assert first.start_s is not None
         return CommandFacts(
-            examples=examples,
+            examples=max(fewest, min(self._command.batch_size, most)),
             start_s=first.start_s,
             recognized=first.recognized.text(),
             warnings=tuple(self._warnings),
@@ -167,11 +174,18 @@ class CommandCheck:
             complaint = f"{self._command.metric} was told before the first step alone"
         if not look.readings and look.is_cut:
             complaint = silence_text(look.took_s)
+        if look.is_cut:
+            complaint = f"{complaint.rstrip('.')}. With a larger --budget it is waited for longer"
         raise WorkloadError(f"the metric was not seen {when}: {complaint}")
 
     # ---- proof
 
-    def _prove(self, first: FirstLook, examples: int) -> None:
+    def _proven(self, first: FirstLook, examples: tuple[int, int]) -> tuple[int, int]:
+        """The fewest and the most examples, when all flags act.
+
+        Raises:
+            UsageError: a flag does not act, or batch sizes tell other numbers of examples.
+        """
         command = self._command
         again = self._compared("the same again", {}, first)
         is_repeatable = again is not None and _same(first, again)
@@ -202,14 +216,46 @@ class CommandCheck:
                 f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
                 f"same numbers. Have the script use the rate that it is given",
             )
-        size = 2 * command.batch_size if 2 * command.batch_size <= examples else None
+        size = 2 * command.batch_size if 2 * command.batch_size <= examples[0] else None
         size = size or max(1, command.batch_size // 2)
         changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
+        other = self._compared("with another batch size", changed, first)
         self._refuse_if_same(
-            self._compared("with another batch size", changed, first),
+            other,
             first,
             f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
             f"Have the script use the batch size that it is given",
+        )
+        found = None if other is None else self._examples_in(other, size)
+        return examples if found is None else self._agreed(examples, found, size)
+
+    def _examples_in(
+        self, look: FirstLook, batch_size: int | None = None
+    ) -> tuple[int, int] | None:
+        """The fewest and the most; one number where it was given."""
+        given = self._command.examples
+        if given is not None:
+            return given, given
+        return look.examples(batch_size or self._command.batch_size)
+
+    def _agreed(
+        self, one: tuple[int, int], other: tuple[int, int], batch_size: int
+    ) -> tuple[int, int]:
+        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less.
+
+        Raises:
+            UsageError: they are further apart. A script that prints every 50 steps may seem to have
+                epochs of 50 steps.
+        """
+        fewest, most = max(one[0], other[0]), min(one[1], other[1])
+        if fewest <= most:
+            return fewest, most
+        if fewest - most <= max(batch_size, self._command.batch_size):
+            return one
+        raise UsageError(
+            f"how many training examples there are is not known: its progress tells {one[1]} with "
+            f"batch size {self._command.batch_size}, and {other[1]} with {batch_size}; give "
+            f"--examples, such as --examples 50000"
         )
 
     def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:

@@ -23,7 +23,8 @@ class Counters:
     Epochs are numbered from 0 where the first number is 0, else from 1. A line with the number of
     an epoch and nothing finer stands for the end of that epoch. Where a fraction is printed, the
     number is that of the passes done. A step counter that falls while the epoch rises is one that
-    starts again in each epoch.
+    starts again in each epoch. Where a total of steps rises by the same in every epoch, the lines
+    stand at the ends of epochs.
     """
 
     _first_epoch: int | None = None
@@ -33,6 +34,8 @@ class Counters:
     _last_step_epoch: int | None = None
     _starts_again: bool = False
     _inside_epoch: bool = False
+    _steps_an_epoch: float | None = None
+    _at_ends: bool = True
 
     def begin_epoch(self, number: int) -> None:
         """A line that only says which epoch begins."""
@@ -100,10 +103,18 @@ class Counters:
         self._last_step, self._last_step_epoch = step, number
         self._inside_epoch = self._starts_again or step == n_steps
         if not self._starts_again:
-            return Position(step=step)
+            return Position(step=step, epoch=self._passes_at_end(step, number))
         if n_steps is None:
             return Position(epoch=number, epoch_step=step)
         return Position(step=number * n_steps + step, epoch_length=n_steps)
+
+    def _passes_at_end(self, step: int, number: int) -> int | None:
+        """Passes done, where two lines or more stood at the ends of their epochs; None: unknown."""
+        each = step / (number + 1)
+        is_first = self._steps_an_epoch is None
+        self._at_ends = self._at_ends and (is_first or each == self._steps_an_epoch) and each >= 1
+        self._steps_an_epoch = each
+        return number + 1 if self._at_ends and not is_first and number > 0 else None
 
     def _falls(self, step: int, n_steps: int | None, number: int) -> bool:
         """Whether the step went back, or stands at the same end, while the epoch went on."""

@@ -21,6 +21,8 @@ from batchlab.launching.training_command import TrainingCommand
 _VALUES = 2
 _LISTEN_S = 0.25
 _GRACE_S = 5.0
+# Epochs are printed with a few digits.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,18 +57,35 @@ class FirstLook:
         """The values after the first step."""
         return tuple((step, value) for step, value in self.curve if step > 0)
 
-    def examples(self, batch_size: int) -> int | None:
-        """Training examples, where the progress counts both steps and epochs; None: it does not.
+    def examples(self, batch_size: int) -> tuple[int, int] | None:
+        """The fewest and the most training examples that its progress allows.
+
+        Where steps are counted and not examples, the last batch of an epoch may be any size.
 
         Args:
             batch_size: of this training.
+
+        Returns:
+            None: the progress does not count both epochs and steps or examples.
         """
-        for reading in reversed(self.readings):
+        # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
+        first = self.recognized.first_of_metric
+        told = [each for each in self.readings if first and each.shape == first.shape]
+        for reading in (*reversed(told), *reversed(self.readings)):
             if reading.epoch and reading.samples:
-                return round(reading.samples / reading.epoch)
+                exact = round(reading.samples / reading.epoch)
+                return exact, exact
             if reading.epoch and reading.step:
-                return round(reading.step * batch_size / reading.epoch)
+                return _in_steps(reading.step / reading.epoch, batch_size)
         return None
+
+
+def _in_steps(steps: float, batch_size: int) -> tuple[int, int]:
+    """Examples of an epoch with so many steps; a part of a step is a part of a batch."""
+    whole = round(steps)
+    if abs(steps - whole) > _ROUNDING * steps:
+        return round(steps * batch_size), round(steps * batch_size)
+    return (whole - 1) * batch_size + 1, whole * batch_size
 
 
 def first_look(

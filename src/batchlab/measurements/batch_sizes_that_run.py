@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from batchlab.errors import WorkloadError
 from batchlab.measurements.few_examples import around
 from batchlab.measurements.own_step_check import at_a_constant_rate
 from batchlab.measurements.users_code import asking, evaluating
@@ -92,7 +93,20 @@ def sizes_in_evaluation(
     return rule_of(lambda n: _succeeds(evaluate, n), usual=workload.batch_size)
 
 
-def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepSeen:
+    """What training steps looked like.
+
+    Attributes:
+        warnings: what is odd, in words.
+        last_batch_runs: whether a smaller last batch of an epoch ran after others.
+    """
+
+    warnings: tuple[str, ...]
+    last_batch_runs: bool = True
+
+
+def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -> StepSeen:
     """Take real training steps: of a few examples, and of the last batch of an epoch.
 
     Args:
@@ -100,11 +114,8 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
         device: where.
         sizes: what runs.
 
-    Returns:
-        What is odd, in words.
-
     Raises:
-        WorkloadError: a step fails.
+        WorkloadError: a step of a few examples fails.
     """
     steps = _Steps(workload, device)
     warnings: tuple[str, ...] = ()
@@ -112,10 +123,19 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
         warnings = steps.first(sizes.at_once(_A_FEW))
     n_train, batch_size = size_of(workload.train), workload.batch_size
     rest = n_train % batch_size
-    if batch_size < n_train and rest > _SMALL[-1] and sizes.holds(rest):
+    if batch_size > n_train or rest == 0 or not sizes.holds(rest):
+        return StepSeen(warnings=warnings)
+    try:
         with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
             steps.try_last(rest)
-    return warnings
+    except WorkloadError as error:
+        return StepSeen(warnings=(*warnings, _without_name(error)), last_batch_runs=False)
+    return StepSeen(warnings=warnings)
+
+
+def _without_name(error: WorkloadError) -> str:
+    """The message behind `workload 'mine': `, which a warning begins with anyway."""
+    return str(error).partition(": ")[2]
 
 
 class _Steps:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measurements.batch_sizes_that_run import (
+    StepSeen,
     check_step,
     sizes_in_evaluation,
     sizes_in_training,
@@ -30,6 +31,7 @@ from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
 from batchlab.training.sampled_order import sampled_order
+from batchlab.training.stream_batches import check_lengths
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.split import tensors_of
 
@@ -53,6 +55,7 @@ class WorkloadFacts:
         couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
         sizes: which batch sizes a training step takes.
         evaluated_sizes: how many examples the model takes in an evaluation.
+        last_batch_runs: whether a smaller last batch of an epoch ran after others.
     """
 
     n_parameters: int
@@ -63,6 +66,7 @@ class WorkloadFacts:
     couples_in_training: bool = False
     sizes: RunnableSizes = ANY_SIZE
     evaluated_sizes: RunnableSizes = ANY_SIZE
+    last_batch_runs: bool = True
 
 
 def check_workload(
@@ -94,26 +98,35 @@ def check_workload(
     made = _made_optimizers(workload, model)
     on = torch.device(device)
     _check_sampler(workload)
+    check_lengths(workload)
     _check_labels(workload, model, on)
     # Where nothing runs, what follows asks again and says why.
     evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
     seen = look_at_loss(workload, model, on, evaluated)
     left_out = check_metrics(workload, model, on, evaluated)
-    sizes, odd = ANY_SIZE, tuple[str, ...]()
+    sizes, steps, own_step = ANY_SIZE, StepSeen(warnings=()), tuple[str, ...]()
     if with_steps:
         sizes = sizes_in_training(workload, on) or ANY_SIZE
-        odd = (*check_step(workload, on, sizes), *own_step_warnings(workload, device))
+        steps = check_step(workload, on, sizes)
+        own_step = own_step_warnings(workload, device)
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         ),
         adam=adam_settings(*made.optimizers),
-        warnings=(*seen.warnings, *left_out, *odd, *_equal_row_warnings(workload)),
+        warnings=(
+            *seen.warnings,
+            *left_out,
+            *steps.warnings,
+            *own_step,
+            *_equal_row_warnings(workload),
+        ),
         loss_couples=seen.couples,
         couples_in_training=seen.couples_in_training,
         sizes=sizes,
         evaluated_sizes=evaluated,
+        last_batch_runs=steps.last_batch_runs,
     )
 
 

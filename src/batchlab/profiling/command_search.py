@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from batchlab.launching.contention import MachineTimes, something_else_ran
 from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
@@ -59,6 +60,7 @@ class CommandSearch:
         self._found: dict[int, ProfilePoint] = {}
         self._took_s: dict[int, float] = {}
         self._too_large: int | None = None
+        self._disturbed: Reason | None = None
         self.stopped: Stopped | None = None
 
     @property
@@ -79,6 +81,8 @@ class CommandSearch:
         self._in_order(larger[1:], n_in_all)
         for _ in range(_PROCESSES - 1):
             self._all_again()
+        if self._disturbed is not None:
+            self._listener.warning(reason_text(self._disturbed))
 
     def _in_order(self, sizes: Sequence[int], n_in_all: int) -> None:
         n_bad = 0
@@ -122,7 +126,7 @@ class CommandSearch:
             done_fraction=done, left_s=None, text=f"batch size {size}{pieces}", short=str(size)
         )
         began_s = time.monotonic()
-        point = self._judged(self._probe(size, micro, left_s))
+        point = self._judged(self._watched(size, micro, left_s))
         if point.ran:
             self._took_s[size] = time.monotonic() - began_s
         else:
@@ -130,6 +134,13 @@ class CommandSearch:
                 f"batch size {size}{pieces}: {point.status} ({reason_text(point.reason)})"
             )
         self._found[size] = point
+        return point
+
+    def _watched(self, size: int, micro: int, limit_s: float) -> ProfilePoint:
+        """The probe; what else ran meanwhile is kept, to be said once."""
+        before = MachineTimes.now()
+        point = self._probe(size, micro, limit_s)
+        self._disturbed = something_else_ran(before, MachineTimes.now()) or self._disturbed
         return point
 
     def _judged(self, point: ProfilePoint) -> ProfilePoint:
@@ -152,7 +163,7 @@ class CommandSearch:
                 text=f"batch size {size} again",
                 short=f"{size} again",
             )
-            again = self._probe(size, point.micro_batch_size, self._left_s())
+            again = self._watched(size, point.micro_batch_size, self._left_s())
             if again.ran and again.timing is not None:
                 peaks = [p for p in (point.peak_bytes, again.peak_bytes) if p is not None]
                 self._found[size] = replace(

@@ -141,6 +141,7 @@ def measure_profile(
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
         may_accumulate=request.may_accumulate,
+        first=request.reference_batch_size,
     )
     return profile_of(request, search, dry_runs=dry, listener=listener)
 

@@ -17,11 +17,9 @@ from batchlab.records.trial import Status
 from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.words.reasons import reason_text
 
-# Seconds of timed steps in each process, by budget; the least still gives blocks of several steps
-# of a small model.
+# Seconds of timed steps in each process, by budget; the least still gives blocks of several.
 _TIMED_S = (0.25, 0.15, 0.1)
-# Processes differ by more than the blocks of either show. Two time each batch size; more do while
-# the usual interval is too wide and there is time.
+# Processes differ by more than blocks: further ones while intervals are wide and there is time.
 _PROCESSES = 2
 _MOST_PROCESSES = 12
 _NARROW = 0.05  # half an interval, of the logarithm
@@ -30,8 +28,7 @@ _OVERHEAD_S = 0.3
 # In steps: warming up one of all cores and one of a single core, then three timed ones.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A probe that takes ten times the expected time hangs; never less than 10 s, for the machine may be
-# busy.
+# A probe that takes ten times the expected time hangs; at least 10 s, for the machine may be busy.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
 _FIRST_PROBE_SHARE = 0.3
@@ -84,6 +81,7 @@ class ProfileSearch:
         left_s: Callable[[], float],
         listener: ProgressListener,
         may_accumulate: bool = True,
+        first: int | None = None,
     ) -> None:
         """Nothing is tried yet.
 
@@ -94,8 +92,10 @@ class ProfileSearch:
             left_s: what is left of the time, in seconds.
             listener: hears of each batch size, and of those that end badly.
             may_accumulate: whether what does not fit whole may be cut into micro-batches.
+            first: the one to begin with, before larger and then smaller ones; None: the smallest.
         """
         self._may_accumulate = may_accumulate
+        self._first = first
         self._probe = probe
         self._n_train = n_train
         self._ceiling_bytes = ceiling_bytes
@@ -116,21 +116,30 @@ class ProfileSearch:
         )
 
     def run(self, batch_sizes: Iterable[int]) -> None:
-        """Try `batch_sizes` from the smallest up, look for the largest that fits, time again."""
-        self._find(sorted(set(batch_sizes)))
+        """Try `batch_sizes` from the first up, look for the largest that fits, time again."""
+        sizes = sorted(set(batch_sizes))
+        place = sizes.index(self._first) if self._first in sizes else 0
+        self._find(sizes[place:], all_sizes=sizes)
+        self._go_down(sizes[:place][::-1])
         self._time_again()
 
-    def _find(self, sizes: Sequence[int]) -> None:
+    def _go_down(self, sizes: Sequence[int]) -> None:
+        """Try those below the first one, as far as they fit."""
+        fit = [size for size in sizes if self._largest is None or size <= self._largest]
+        for index, size in enumerate(fit):
+            if self._tried(size, size, fit[index + 1 :]) is None:
+                return
+
+    def _find(self, sizes: Sequence[int], *, all_sizes: Sequence[int]) -> None:
         self._grow(sizes)
         if self._too_large is None:
             return
-        if self._largest is None:
-            self._shrink(self._too_large)
+        self._shrink(self._too_large)
         if self._largest is None:
             return
         self._refine()
         self._limit_found = self.stopped == "memory"
-        beyond = [size for size in sizes if size > self._largest]
+        beyond = [size for size in all_sizes if size > self._largest]
         if self._may_accumulate:
             self._accumulate(beyond)
         elif beyond:
@@ -142,6 +151,7 @@ class ProfileSearch:
     def _time_again(self) -> None:
         """Time what ran in one piece in further processes, until that is enough or time ends."""
         sizes = [point.batch_size for point in self.points if point.ran and point.in_one_piece]
+        sizes.sort(key=lambda size: size != self._first)
         for n_before in range(1, _MOST_PROCESSES):
             if n_before >= _PROCESSES and self._is_narrow(n_before):
                 return

@@ -46,6 +46,7 @@ class WorkloadSummary:
         couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
         sizes: which batch sizes a training step takes.
         evaluated_sizes: how many examples the model takes in an evaluation.
+        last_batch_runs: whether a smaller last batch of an epoch ran after others.
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
@@ -70,6 +71,7 @@ class WorkloadSummary:
     couples_in_training: bool = False
     sizes: RunnableSizes = ANY_SIZE
     evaluated_sizes: RunnableSizes = ANY_SIZE
+    last_batch_runs: bool = True
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
     start_s: float | None = None

@@ -215,6 +215,11 @@ class TrialRecord:
         return self.status in (Status.DIVERGED, Status.NAN)
 
     @property
+    def has_stopped_early(self) -> bool:
+        """Whether the patience of its workload ended it: there is no more of it to be trained."""
+        return any(note.code == "stopped_early" for note in self.notes)
+
+    @property
     def ended_well(self) -> bool:
         """Whether it has ended, and its numbers may be averaged with those of other trials."""
         return self.status is not None and self.status.ended_well

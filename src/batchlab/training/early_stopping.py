@@ -9,9 +9,6 @@ from batchlab.records.evaluation import Evaluation
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
 
-STOPPED_EARLY = "stopped_early"
-"""The code of the note on a run that ended so: it is trained, however far it was asked to go."""
-
 
 def stopped_early(
     evaluations: Sequence[Evaluation],

@@ -13,7 +13,10 @@ from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, on_device
 from batchlab.workload.definition import Batch, Data, Workload
 from batchlab.workload.fetching import Collate
-from batchlab.workload.stream import Reading
+from batchlab.workload.loader_template import Collated
+from batchlab.workload.stream import Reading, is_stream
+
+_SHORT = 10_000
 
 
 class StreamBatches:
@@ -58,6 +61,20 @@ class StreamBatches:
             return [
                 self._collate(examples[at : at + micro]) for at in range(0, len(examples), micro)
             ]
+
+
+def check_lengths(workload: Workload) -> None:
+    """Read the workload's short streams to their end, and see that they are as long as they say.
+
+    Raises:
+        WorkloadError: one of up to 10,000 examples is not.
+    """
+    for split in ("train", "validation", "test"):
+        data = getattr(workload, split)
+        data = data.dataset if isinstance(data, Collated) else data
+        if data is not None and is_stream(data) and len(data) <= _SHORT:
+            what = f"workload {workload.name!r}: {split}"
+            Reading(data, epoch=0, seed=0, what=what).check_end()
 
 
 class StreamedSplit:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
@@ -124,3 +126,12 @@ def test_a_line_has_few_marks_and_one_at_its_end():
     assert sum(row["marked"] for row in rows) == 8
     assert rows[-1]["marked"]
     assert not rows[0]["marked"]
+
+
+def test_only_an_evaluation_before_the_first_step_is_said_not_to_be_drawn():
+    study = made_up_study()
+    later = [replace(each, evaluations=each.evaluations[1:]) for each in study.records]
+
+    said = [" ".join(BUILD["a"](each).notes) for each in (study, replace(study, records=later))]
+
+    assert ["untrained model" in notes for notes in said] == [True, False]

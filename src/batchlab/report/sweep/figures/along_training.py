@@ -203,7 +203,8 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator
         yield text("One seed only: there is no band, and the spread between seeds is not known.")
     if not workload.has_validation:
         yield text("There is no validation set: learning rates are compared on train data.")
-    if workload.n_test == 0:
+    metric = workload.metrics[0].name
+    if workload.n_test == 0 and any(cell.final("train", metric) for cell in chosen):
         yield text(
             "There is no test set: the gap is taken to the validation set where there is one."
         )
@@ -218,7 +219,10 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator
             "Dotted thin lines that end in × are single trials that ended badly or have not "
             "ended; they are in no mean and may leave the frame."
         )
-    yield text("The untrained model (step 0) is in the data but not drawn.")
+    of_all = [record.evaluations for cell in chosen for record in cell.records]
+    evaluated = [evaluations[0] for evaluations in of_all if evaluations]
+    if any(first.step == 0 for first in evaluated):
+        yield text("The untrained model (step 0) is in the data but not drawn.")
     untimed = [c.batch_size for c in chosen if study.timing(c.batch_size) is None]
     if view == "equal_time_s" and untimed and len(untimed) < len(chosen):
         yield text(

@@ -34,10 +34,9 @@ def gap_figure(study: Study, *, key: str) -> Figure:
         absent = text("No trial that ended well knows both its train and its held-out metric.")
     panels: tuple[Panel, ...] = ()
     if held_out is not None and not absent:
-        panels = (
-            _final_panel(study, rows, held_out, metric, key=f"{key}-final"),
-            _gap_panel(study, rows, held_out, metric, key=f"{key}-gap"),
-        )
+        panels = (_final_panel(study, rows, held_out, metric, key=f"{key}-final"),)
+        if _has(rows, "gap"):  # a script may tell its validation metric alone
+            panels += (_gap_panel(study, rows, held_out, metric, key=f"{key}-gap"),)
     return Figure(
         key=key,
         title=text("Generalization gap by batch size"),
@@ -54,18 +53,26 @@ def _final_panel(
     study: Study, rows: tuple[Row, ...], held_out: Split, metric: str, *, key: str
 ) -> Panel:
     label, split = label_text(metric), term_text(held_out)
+    title = text("final {metric}: train (solid line), {split} (dashed)", metric=label, split=split)
+    what = text("final train and {split} {metric}", split=split, metric=label)
+    if not _has(rows, "train"):
+        title = text("final {metric}: {split}", metric=label, split=split)
+        what = text("final {split} {metric}", split=split, metric=label)
     return size_panel(
         "gap",
         rows,
         figure_looks(study),
         key=key,
         quantity=metric,
-        title=text(
-            "final {metric}: train (solid line), {split} (dashed)", metric=label, split=split
-        ),
-        what=text("final train and {split} {metric}", split=split, metric=label),
+        title=title,
+        what=what,
         series=("train", held_out),
     )
+
+
+def _has(rows: tuple[Row, ...], series: str) -> bool:
+    """Whether there is a value of this series."""
+    return any(row["series"] == series for row in rows)
 
 
 def _gap_panel(

@@ -1,0 +1,73 @@
+"""The examples of own commands: short, told how to run, and the plain one swept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.reference.example_commands import EXAMPLES, commands
+
+from batchlab.cli import main as cli
+from batchlab.launching.training_command import TrainingCommand
+
+COMMANDS = EXAMPLES / "commands"
+NAMES = ["hugging_face", "keras_fit", "lightning_trainer", "plain_pytorch", "two_lines"]
+
+
+def test_there_is_one_for_each_framework() -> None:
+    assert sorted(path.stem for path in COMMANDS.glob("*.py")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_own_command_is_short_and_says_how_to_ask_about_it(name: str) -> None:
+    found = commands(f"commands/{name}")
+
+    assert len((COMMANDS / f"{name}.py").read_text().splitlines()) <= 60
+    assert [words[0] for words in found][-1] == "advise"
+    for words in found:  # that they are understood; the night runs them
+        cut = words.index("--")
+        assert words[cut + 1 : cut + 3] == ["python", f"examples/commands/{name}.py"]
+        given = cli.batchlab.commands[words[0]].make_context(words[0], words[1:cut]).params
+        TrainingCommand(
+            arguments=words[cut + 1 :],
+            metric=given["metric"],
+            learning_rate=given["learning_rate"],
+        )
+
+
+def test_the_two_lines_say_nothing_outside_a_study() -> None:
+    arguments = [str(COMMANDS / "two_lines.py"), "--batch-size=1000", "--epochs=1"]
+    environment = {name: value for name, value in os.environ.items() if "BATCHLAB" not in name}
+
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, env=environment
+    )
+
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.slow
+def test_the_plain_example_is_swept_as_a_command(tmp_path: Path) -> None:
+    options = ["--metric", "val_loss", "--learning-rate", "0.05", "--batch-sizes", "64,256"]
+    script = [str(COMMANDS / "plain_pytorch.py"), "--batch-size={batch_size}", "--epochs=4"]
+    script += ["--lr={learning_rate}", "--seed={seed}"]
+    command = [sys.executable, "-m", "batchlab.cli.main", "sweep", *options, "--epochs", "3"]
+
+    done = subprocess.run(
+        [*command, "--json", "--", sys.executable, *script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    trials = json.loads(done.stdout)["trials"]
+    assert [(trial["batch_size"], trial["status"]) for trial in trials] == [(64, "ok"), (256, "ok")]
+    # 4000 examples were found as 63 steps of 64.
+    assert [trial["evaluations"][-1]["step"] for trial in trials] == [189, 48]
+    assert all(0 < trial["final"]["validation"]["val_loss"] < 0.7 for trial in trials)
