@@ -13,7 +13,9 @@ from tests.reference.command_engine import command_engine
 from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 
-from batchlab.engines.commanded import CommandEngine
+from batchlab.engines.contract import Engine
+from batchlab.engines.journal import Journal, StudyName
+from batchlab.engines.replaying import ReplayingEngine
 from batchlab.errors import StoreError
 from batchlab.launching.process_tree import living
 from batchlab.records.run import RunRequest
@@ -22,7 +24,7 @@ from batchlab.records.trial import Status, TrialRecord
 from batchlab.store.store import Store
 
 
-def asked(engine: CommandEngine, steps: int) -> TrialRecord:
+def asked(engine: Engine, steps: int) -> TrialRecord:
     trial = engine.trial(batch_size=16, learning_rate=0.5, seed=0)
     engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps)))
     return engine.next_finished().record
@@ -163,6 +165,46 @@ def test_interrupted_it_leaves_no_process_stores_all_and_goes_on(
     assert curve(stored) == undisturbed[: len(stored.evaluations)]
     assert curve(whole) == undisturbed
     assert starts(tmp_path) == ["16 0 anew", "16 0 from" if resumes else "16 0 anew"]
+
+
+# Replayed
+
+
+STUDY = StudyName(
+    study_id="study", command="batchlab advise", workload_id="a-command", environment=()
+)
+
+
+def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(
+    tmp_path: Path,
+) -> None:
+    def replaying(listener: Told) -> ReplayingEngine:
+        command = saving_script(tmp_path, resumes=False)
+        engine = command_engine(command, tmp_path, listener=listener)
+        store = engine._store
+        store.put_study(
+            study_id="study",
+            command=STUDY.command,
+            workload_id=STUDY.workload_id,
+            environment=(),
+            trial_ids=[],
+            target=None,
+        )
+        return ReplayingEngine(engine, Journal(store, STUDY))
+
+    first = replaying(Told())
+    short = asked(first, 200)
+    first_again = replaying(Impatient())
+    asked(first_again, 200)
+    with pytest.raises(KeyboardInterrupt):  # at a tenth of its way, before it is as far
+        asked(first_again, 1000)
+
+    last = replaying(Told())
+    replayed = asked(last, 200)
+
+    assert curve(replayed) == curve(short)
+    assert (replayed.status, replayed.steps) == (Status.OK, 200)
+    assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
 
 
 # A full disk

@@ -11,9 +11,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.reference.killed_sweep import numbers, records_of
+from tests.reference import killed_sweep
+from tests.reference.killed_sweep import numbers
 from tests.reference.saving_script import pids, saving_script
 
+from batchlab.errors import NoStoreError
 from batchlab.launching.process_tree import living
 from batchlab.records.trial import TrialRecord
 
@@ -24,14 +26,26 @@ _PAUSE_S = "0.004"
 _WITHIN_S = 60.0
 
 
-def sweep_of_script(store: Path, *, resumes: bool) -> list[str]:
+def sweep_of_script(
+    store: Path, *, resumes: bool, sizes: str = "16,64", seeds: int = 2
+) -> list[str]:
     """The command line of a sweep of the saving script that lies beside the store."""
     script = saving_script(store.parent, "--pause", _PAUSE_S, resumes=resumes)
     return [
         *(sys.executable, "-m", "batchlab.cli.main", "sweep", "--metric", script.metric),
         *("--examples", str(script.examples), "--learning-rate", str(script.learning_rate)),
-        *("--batch-size", str(script.batch_size), "--batch-sizes", "16,64", "--seeds", "2"),
-        *("--steps", str(STEPS), "--store", str(store), "--json", "--", *script.arguments),
+        *("--batch-size", str(script.batch_size), "--batch-sizes", sizes),
+        *(
+            "--seeds",
+            str(seeds),
+            "--steps",
+            str(STEPS),
+            "--store",
+            str(store),
+            "--json",
+            "--",
+            *script.arguments,
+        ),
     ]
 
 
@@ -129,21 +143,28 @@ class KilledStudies:
                 return
             process.kill()
             process.wait()
-        elif not (started and _is_alive(started[-1])):
+        elif not (started and is_alive(started[-1])):
             return
         if victim != "batchlab" and started:
-            _kill(started[-1])
+            kill_script(started[-1])
         self.kills.append(victim)
-        print(f"{len(self.kills)}: {victim}", flush=True)
 
     def _assert_nothing_lives(self, store: Path, place: str) -> None:
         until_s = time.monotonic() + _WITHIN_S
         while time.monotonic() < until_s:
-            left = [pid for pid in pids(self.folder) if _is_alive(pid)]
+            left = [pid for pid in pids(self.folder) if is_alive(pid)]
             if not left and not _marked(store):
                 return
             time.sleep(0.02)
         raise AssertionError(f"{place}: orphans {left or _marked(store)} after {self.kills[-3:]}")
+
+
+def records_of(store: Path) -> tuple[TrialRecord, ...]:
+    """Of the last study; none where the store is being made."""
+    try:
+        return killed_sweep.records_of(store)
+    except NoStoreError:
+        return ()
 
 
 def observed(records: tuple[TrialRecord, ...]) -> set[object]:
@@ -178,7 +199,8 @@ def _marked(store: Path) -> tuple[int, ...]:
     return tuple(pid for each in ids for pid in (*living(f"{store}-{each}"), *living(each)))
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether this process is still the script."""
     try:
         command_line = Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
@@ -186,9 +208,10 @@ def _is_alive(pid: int) -> bool:
     return "train.py" in command_line  # a number may have gone to another process
 
 
-def _kill(pid: int) -> None:
+def kill_script(pid: int) -> None:
+    """Kill a script, if it still runs."""
     try:
-        if _is_alive(pid):
+        if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass

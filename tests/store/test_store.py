@@ -483,6 +483,16 @@ def test_a_restarted_trial_has_seen_nothing(store):
     )
 
 
+def test_the_curve_of_another_run_takes_the_place_of_the_stored_one_whole(store):
+    store.put_record(RECORD)
+    (last,) = RECORD.evaluations[-1:]
+    other = replace(last, step=last.step + 5, samples=last.samples + 5)
+
+    store.replace_evaluations(TRIAL_ID, (other,), resumed_from_steps=(3,))
+
+    assert store.record(TRIAL_ID) == replace(RECORD, evaluations=(other,), resumed_from_steps=(3,))
+
+
 def test_a_note_is_kept_once(store):
     store.begin_trial(replace(RECORD, notes=(written("a"), written("b"))))
 
