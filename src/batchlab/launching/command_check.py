@@ -94,8 +94,8 @@ class CommandCheck:
         found = self._examples_in(first)
         if found is None:
             raise UsageError(
-                "how many training examples there are is not known: its progress does not count both "
-                "epochs and steps; give --examples, such as --examples 50000"
+                "how many training examples there are is not known: its progress does not count "
+                "both epochs and steps; give --examples, such as --examples 50000"
             )
         fewest, most = found
         if self._command.batch_size > most:
