@@ -69,5 +69,5 @@ def test_the_plain_example_is_swept_as_a_command(tmp_path: Path) -> None:
     trials = json.loads(done.stdout)["trials"]
     assert [(trial["batch_size"], trial["status"]) for trial in trials] == [(64, "ok"), (256, "ok")]
     # 4000 examples were found as 63 steps of 64.
-    assert [trial["evaluations"][-1]["step"] for trial in trials] == [189, 48]
+    assert [trial["steps"] for trial in trials] == [189, 48]
     assert all(0 < trial["final"]["validation"]["val_loss"] < 0.7 for trial in trials)

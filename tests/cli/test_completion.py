@@ -49,7 +49,7 @@ def offered(words: str) -> list[str]:
 
 def test_the_completion_of_bash_knows_commands_and_options() -> None:
     assert completed("batchlab sw", "1") == ["sweep"]
-    assert completed("batchlab sweep --batch", "2") == ["--batch-sizes"]
+    assert completed("batchlab sweep --batch", "2") == ["--batch-sizes", "--batch-size"]
     assert completed("batchlab sweep --sampling re", "3") == ["reshuffle", "replacement"]
 
 

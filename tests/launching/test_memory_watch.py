@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -95,11 +96,14 @@ def test_without_a_count_of_shared_pages_each_process_counts_in_full(
 
 
 def test_nothing_seen_is_not_zero() -> None:
-    watch = MemoryWatch(os.getpid())  # which has no children here
+    # A process without children: this one may have some from other tests.
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as alone:
+        watch = MemoryWatch(alone.pid)
+        watch._thread.join(0.01)
+        seen = watch.stop()
+        alone.kill()
 
-    watch._thread.join(0.01)
-
-    assert watch.stop() is None
+    assert seen is None
 
 
 def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:

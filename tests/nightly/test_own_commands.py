@@ -61,5 +61,5 @@ def test_the_output_of_a_framework_is_followed_in_a_sweep(name: str, tmp_path: P
     print(f"{name}: {len(trials)} trials in {time.monotonic() - began_s:.0f} s")
     assert [trial["status"] for trial in trials] == ["ok", "ok"]
     for trial, last in zip(trials, steps, strict=True):
-        assert trial["evaluations"][-1]["step"] == last
+        assert trial["steps"] == last
         assert trial["final"]["validation"][metric] > 0

@@ -533,6 +533,6 @@ def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
     assert {point.accumulation_steps for point in search.points} == {1}
     assert search.stopped == "memory"
     assert warnings[-1] == (
-        f"batch sizes above {largest(search)} do not fit: the workload's `step` takes whole "
-        f"batches; one that takes micro-batches says accumulates=True"
+        f"batch sizes above {largest(search)} do not fit whole, and what this workload does with a "
+        f"batch cannot be done in micro-batches"
     )

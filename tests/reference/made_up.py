@@ -258,3 +258,18 @@ def made_up_study(
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def with_validation_alone(study: Study) -> Study:
+    """The study as a script tells it that evaluates on validation data only."""
+    records = tuple(
+        replace(
+            record,
+            evaluations=tuple(
+                replace(each, scores=tuple(s for s in each.scores if s.split == "validation"))
+                for each in record.evaluations
+            ),
+        )
+        for record in study.records
+    )
+    return replace(study, records=records)

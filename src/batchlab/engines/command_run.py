@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from batchlab.engines.command_answer import ENDED_ITSELF, LAST_TOLD
 from batchlab.engines.kept_training import KeptTraining
 from batchlab.engines.script_course import ScriptCourse, Verdict
 from batchlab.errors import ProgressError, StoreError
@@ -116,7 +115,7 @@ class CommandRun:
         asked = self._request.last_step
         if verdict.status is not Status.OK or last >= asked:
             return ()
-        return (Reason.of(LAST_TOLD, step=last, asked=asked),)
+        return (Reason.of("metric_told_before_end", step=last, asked=asked),)
 
     # ---- one start
 
@@ -203,7 +202,7 @@ class CommandRun:
         step, asked = self.course.step, self._request.last_step
         if is_whole or step >= asked:
             return Verdict(status=Status.OK)
-        reason = Reason.of(ENDED_ITSELF, step=step, asked=asked)
+        reason = Reason.of("command_ended_itself", step=step, asked=asked)
         return Verdict(status=Status.TIMEOUT, reason=reason)
 
 

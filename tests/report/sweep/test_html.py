@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import unquote
 
 import pytest
-from tests.reference.made_up import made_up_study
+from tests.reference.made_up import made_up_study, with_validation_alone
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
@@ -254,3 +254,10 @@ def test_a_source_in_a_note_is_a_link():
     page = html_page(replace(study, records=(record,)))
 
     assert 'href="https://arxiv.org/abs/1812.06162"' in page
+
+
+def test_a_page_of_validation_metrics_alone_draws_no_gap():
+    page = html_page(with_validation_alone(replace(made_up_study(n_test=0), command="")))
+
+    assert "final accuracy: validation" in page
+    assert "generalization gap: train" not in page

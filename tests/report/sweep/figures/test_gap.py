@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from tests.reference.made_up import made_up_curves, made_up_study
+from tests.reference.made_up import made_up_curves, made_up_study, with_validation_alone
 
 from batchlab.records.trial import Status
 from batchlab.report.parts.figure_row import figure_rows
@@ -58,19 +56,7 @@ def test_trials_that_ended_badly_have_no_gap():
 
 
 def test_a_script_that_tells_its_validation_metric_alone_has_no_empty_panel():
-    study = made_up_study(n_test=0)
-    told = [
-        replace(
-            record,
-            evaluations=tuple(
-                replace(each, scores=tuple(s for s in each.scores if s.split == "validation"))
-                for each in record.evaluations
-            ),
-        )
-        for record in study.records
-    ]
-
-    figure = BUILD["d"](replace(study, records=tuple(told)))
+    figure = BUILD["d"](with_validation_alone(made_up_study(n_test=0)))
 
     assert [panel.title for panel in figure.panels] == ["final accuracy: validation"]
     assert figure.rows
