@@ -173,7 +173,8 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     write_user_file(
         # Of a batch that the check does not try: it would refuse the workload.
         tmp_path,
-        fields="loss=lambda m, b: 1 / (len(b[0]) != 20) if m.training else cross_entropy(m, b)",
+        fields="loss=lambda m, b: cross_entropy(m, b) "
+        "if len(b[0]) != 20 or not m.training else 1 / 0",
     )
 
     done = do("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH, "--json")
