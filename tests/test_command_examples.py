@@ -50,7 +50,7 @@ def test_the_two_lines_say_nothing_outside_a_study() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_plain_example_is_swept_as_a_command(tmp_path: Path) -> None:
     options = ["--metric", "val_loss", "--learning-rate", "0.05", "--batch-sizes", "64,256"]
     script = [str(COMMANDS / "plain_pytorch.py"), "--batch-size={batch_size}", "--epochs=4"]

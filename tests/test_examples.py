@@ -148,7 +148,7 @@ def test_an_unusual_training_takes_forty_lines(name: str) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_advice_by_retrieval_compares_what_the_loss_could_not(run: Any) -> None:
     advised = run(
         "advise", f"{EXAMPLES}/clip.py:workload", "--batch-sizes", "16,64", "--budget", "20s"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.training_script import training_script
+from tests.reference.training_script import TIMED_SOURCE, training_script
 
 OWN = ("--", sys.executable, "-I", "-S", "-u", "train.py", "--batch-size", "{batch_size}")
 RATE = ("--lr", "{learning_rate}", "--seed", "{seed}")
@@ -114,3 +114,22 @@ def test_a_command_is_profiled_as_text_and_as_json(do: Any, script: Path) -> Non
     points = json.loads(done.out)["points"]
     assert [(point["batch_size"], point["status"]) for point in points] == [(16, "ok"), (32, "ok")]
     assert all(point["peak_bytes"] > 1e6 for point in points)
+
+
+@pytest.mark.slow
+def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> None:
+    training_script(script, source=TIMED_SOURCE)
+    advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")
+    advise += ("--target", "val_loss=0.6", "--budget", "40s", "--store", "lab.db", "--json")
+
+    done = do(*advise, *OWN, *RATE)
+    again = do(*advise, *OWN, *RATE)
+
+    assert done.code == 0, done.err
+    advice = json.loads(done.out)
+    assert advice["verdict"] in ("recommend", "better", "indifferent", "cannot_tell")
+    assert advice["trials"]
+    assert advice["target"]["metric"] == "val_loss"
+    named = advice["recommendation"] or advice["provisional"]
+    assert named["batch_size"] in (16, 64, 256)
+    assert json.loads(again.out) == advice

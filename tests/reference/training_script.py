@@ -42,6 +42,13 @@ while step < a.epochs * per_epoch:
         print(f"step {step} val_loss {0.1 + 2 * shift * math.exp(-step / scale):.9f}")
 """
 
+# The same with steps of half a millisecond at least, so that they can be timed.
+TIMED_SOURCE = _SOURCE.replace(
+    "    step += 1\n",
+    "    step += 1\n    until = time.perf_counter() + 0.0005\n"
+    "    while time.perf_counter() < until: pass\n",
+)
+
 
 def training_script(
     folder: Path, *more: str, source: str = _SOURCE, seed: bool = True, **fields: object

@@ -119,6 +119,8 @@ def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
         return point
     if not found.is_enough:
         reason = Reason.of("steps_seen_too_seldom", n=len(found.step_s))
+        if end.status is Status.OK and not found.step_s:
+            reason = Reason.of("over_too_soon", seconds=end.duration_s)
         return replace(point, status=Status.TIMEOUT if is_late else Status.ERROR, reason=reason)
     return replace(
         point,

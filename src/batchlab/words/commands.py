@@ -44,6 +44,10 @@ MESSAGES: dict[str, Message] = {
     "metric_not_finite": N_(
         "{metric} is no finite number at step {step}; try a smaller learning rate"
     ),
+    "over_too_soon": N_(
+        "it ended by itself after {seconds:.2g} s, and its progress came all at once: too soon for "
+        "a step time"
+    ),
     "steps_seen_too_seldom": N_(
         "its progress was told {n} times after its first steps, too seldom for a step time; tell "
         "it more often, as with batchlab.log(step=...)"
