@@ -46,8 +46,27 @@ def test_samples_come_from_the_surest_counter(
     assert points_of(reading(**counters, val_loss=0.5)) == [(samples, step, 0.5)]
 
 
-def test_printed_steps_may_be_micro_batches() -> None:
-    assert points_of(reading(step=10, val_loss=0.5), counted_batch_size=8) == [(80, 3, 0.5)]
+def test_the_steps_of_a_bar_may_be_micro_batches() -> None:
+    bar = reading(step=10, val_loss=0.5, shape="tqdm")
+
+    assert points_of(bar, counted_batch_size=8) == [(80, 3, 0.5)]
+
+
+@pytest.mark.parametrize("shape", ["batchlab", "words", "pattern"])
+def test_steps_that_are_updates_stay_updates_where_gradients_are_accumulated(shape: str) -> None:
+    told = reading(step=10, val_loss=0.5, shape=shape)
+
+    assert points_of(told, counted_batch_size=8) == [(320, 10, 0.5)]
+
+
+def test_the_updates_of_a_point_are_those_of_its_place() -> None:
+    points = ProgressPoints("val_loss", batch_size=32, counted_batch_size=8, n_train=1000)
+    points.add(reading(step=7, shape="words"))
+    told = points.add(reading(val_loss=0.5, at_s=1.0, shape="words"))
+    bar = points.updates_at(reading(step=7, shape="tqdm"))
+
+    assert told is not None
+    assert (told.updates, told.samples, bar) == (7, 224, None)
 
 
 def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> None:

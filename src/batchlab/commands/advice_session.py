@@ -359,6 +359,8 @@ class AdviceSession:
                 caveats.append(Reason.of("profile_of_another_version"))
         if self._asked.has_schedule:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._asked.epochs))
+        elif self._summary.is_own_command:
+            caveats.append(Reason.of("rate_left_to_script"))
         else:
             caveats.append(Reason.of("rate_was_constant"))
         if self._summary.loss_couples:

@@ -11,7 +11,7 @@ from batchlab.commands.budget import Budget
 from batchlab.commands.command_profile import profile_of_command
 from batchlab.commands.command_request import refuse_for_commands
 from batchlab.commands.prepared_workload import PreparedWorkload
-from batchlab.errors import BudgetError
+from batchlab.errors import BudgetError, UsageError
 from batchlab.launching.training_command import TrainingCommand
 from batchlab.profiling.measuring import ProfileRequest, measure_profile, profile_request
 from batchlab.profiling.profile import Profile
@@ -78,9 +78,13 @@ def profile(
             ("--set", bool(settings)),
             ("--device", device != "cpu"),
             ("--predict", predict),
-            ("--store", store is not None),
         ):
             refuse_for_commands(option, is_given=is_given)
+        if store is not None:
+            raise UsageError(
+                "--store with a command of your own: a sweep times its steps itself, so nothing is "
+                "kept; leave it out, or keep what --json prints"
+            )
         return profile_of_command(
             workload,
             batch_sizes=batch_sizes,

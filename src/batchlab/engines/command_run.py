@@ -23,6 +23,8 @@ from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Status, Trial
 
 _LISTEN_S = 0.25
+# A script that was told its length and has come so far has trained to its end.
+_NEARLY = 0.9
 # With less than this a script's own words about its progress may not have found room.
 _LITTLE_SPACE_BYTES = 256 * 1024
 
@@ -197,10 +199,9 @@ class CommandRun:
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Verdict(status=Status.ERROR, reason=reason)
-        # It was told how long to train, and its last evaluation may lie before the end.
-        is_whole = self._command.spans_a_length
+        # It was told how long to train, and may tell of itself for the last time before the end.
         step, asked = self.course.step, self._request.last_step
-        if is_whole or step >= asked:
+        if step >= (_NEARLY * asked if self._command.spans_a_length else asked):
             return Verdict(status=Status.OK)
         reason = Reason.of("command_ended_itself", step=step, asked=asked)
         return Verdict(status=Status.TIMEOUT, reason=reason)
@@ -240,7 +241,8 @@ def _add(trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Re
     samples = points.samples_at(reading) if point is None else point.samples
     if samples is None:
         return
-    step = trial.plan.step_at(samples) if reading.step is None else reading.step
+    updates = points.updates_at(reading) if point is None else point.updates
+    step = trial.plan.step_at(samples) if updates is None else updates
     values = dict(reading.values)
     if point is not None:
         values[course.metric] = point.value

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from batchlab.errors import ProgressError
 from batchlab.launching.metric_name import MetricName
 from batchlab.launching.reading import Reading
+from batchlab.launching.shape_rows import counts_updates
 
 _MOST_CONTRADICTIONS = 10  # what is said of them, not how many there were
 
@@ -21,12 +22,14 @@ class MetricPoint:
         samples: training examples seen until then.
         step: optimizer updates until then, as far as samples tell, rounded up.
         value: not always finite.
+        updates: the step as it was told, where that counts updates; None: by samples alone.
     """
 
     at_s: float
     samples: int
     step: int
     value: float
+    updates: int | None = None
 
 
 class ProgressPoints:
@@ -107,11 +110,19 @@ class ProgressPoints:
         if reading.samples is not None:
             return reading.samples
         if reading.step is not None:
-            return reading.step * self._counted
+            updates = self.updates_at(reading)
+            return reading.step * self._counted if updates is None else updates * self._batch_size
         if reading.epoch is None or self._n_train is None:
             return None
         since = (reading.epoch_step or 0) * self._counted
         return round(reading.epoch * self._n_train) + since
+
+    def updates_at(self, reading: Reading) -> int | None:
+        """Optimizer updates at this reading, where its step counts them; None: samples tell."""
+        if reading.step is None:
+            return None
+        is_whole = self._counted == self._batch_size
+        return reading.step if is_whole or counts_updates(reading.shape) else None
 
     def _place_of(self, reading: Reading) -> Reading | None:
         """The reading that says where this one is: itself, or the last one that said so."""
@@ -129,7 +140,13 @@ class ProgressPoints:
                 "known: give it, as in --examples 50000, or print samples or steps"
             )
         step = math.ceil(samples / self._batch_size)
-        return MetricPoint(at_s=reading.at_s, samples=samples, step=step, value=value)
+        return MetricPoint(
+            at_s=reading.at_s,
+            samples=samples,
+            step=step,
+            value=value,
+            updates=self.updates_at(place),
+        )
 
     def _check_forward(self, place: Reading) -> None:
         before, self._at_metric = self._at_metric, place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import batchlab.launching.shapes as _ROWS
 from batchlab.errors import UsageError
@@ -14,6 +15,17 @@ def shape_rows() -> dict[str, Shape]:
     """Every shape of progress by its name, the one that is tried first coming first."""
     found = {name: row_module(_ROWS, name).SHAPE for name in row_names(_ROWS)}
     return dict(sorted(found.items(), key=lambda row: row[1].place))
+
+
+@cache
+def counts_updates(shape: str) -> bool:
+    """Whether the steps of a shape are optimizer updates, not batches; those of a pattern are.
+
+    Args:
+        shape: its name, or "pattern".
+    """
+    rows = shape_rows()
+    return shape not in rows or rows[shape].counts == "updates"
 
 
 def chosen_shapes(names: Sequence[str]) -> dict[str, Shape]:

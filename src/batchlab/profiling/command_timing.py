@@ -22,6 +22,9 @@ from batchlab.records.trial import Status, Trial
 # Enough for an interval that holds the median 95 times in 100, and for clocks to settle.
 _STRETCHES = 12
 _TIMED_S = 2.0
+# Of a script that tells of itself once in many seconds fewer will do.
+_FEW_STRETCHES = 4
+_LONG_S = 10.0
 _LISTEN_S = 0.25
 _GRACE_S = 5.0
 # Of a training that ends by itself first, fewer steps are enough; of one that doesn't, it is told
@@ -84,7 +87,8 @@ class _Seen:
         samples = self._points.samples_at(reading) if point is None else point.samples
         if samples is None:
             return
-        step = self._plan.step_at(samples) if reading.step is None else reading.step
+        updates = self._points.updates_at(reading) if point is None else point.updates
+        step = self._plan.step_at(samples) if updates is None else updates
         self._moments.append(
             Moment(
                 at_s=reading.at_s,
@@ -101,9 +105,11 @@ class _Seen:
     @property
     def is_enough(self) -> bool:
         found = self.intervals
-        if len(found.step_s) < _STRETCHES:
-            return False
-        return self._moments[-1].at_s - self._moments[0].at_s >= _TIMED_S
+        seen_s = self._moments[-1].at_s - self._moments[0].at_s if self._moments else 0.0
+        n = len(found.step_s)
+        return (n >= _STRETCHES and seen_s >= _TIMED_S) or (
+            n >= _FEW_STRETCHES and seen_s >= _LONG_S
+        )
 
 
 def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool) -> ProfilePoint:

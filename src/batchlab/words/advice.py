@@ -266,6 +266,10 @@ MESSAGES: dict[str, Message] = {
         "the learning rate followed the workload's own schedule over {epochs} epochs: the answer "
         "holds for trainings of that length"
     ),
+    "rate_left_to_script": N_(
+        "The script sets its learning rate along a training itself: the answer holds for its way "
+        "of doing so."
+    ),
     "rate_was_constant": N_(
         "the learning rate was constant in all runs; under a schedule other rates may be best"
     ),
