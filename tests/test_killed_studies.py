@@ -23,17 +23,25 @@ from batchlab.records.trial import Status
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("resumes", [True, False], ids=["resumes", "begins again"])
-def test_a_sweep_of_a_script_killed_at_five_random_moments_has_the_very_same_records(
+@pytest.mark.parametrize(
+    "resumes",
+    [
+        pytest.param(True, id="resumes"),
+        pytest.param(False, id="begins again", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_sweep_of_a_script_killed_at_eight_random_moments_has_the_very_same_records(
     tmp_path: Path, resumes: bool
 ) -> None:
     # Two hundred in tests/nightly.
     seed = random.randrange(10**6)
-    assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=5, resumes=resumes)
+    assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=8, resumes=resumes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)]
+)
 def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -73,6 +73,7 @@ def test_an_id_that_no_study_has_is_refused(stored: Path, do: Any) -> None:
 class TestInABrowser:
     pytestmark = NEEDS_BROWSER
 
+    @pytest.mark.nightly
     def test_the_page_follows_the_study_keeps_its_place_and_ends(self, tmp_path: Path) -> None:
         with Store(tmp_path / "lab.db") as store:
             put_study(store, STUDY)

@@ -108,11 +108,11 @@ def test_a_command_is_profiled_as_text_and_as_json(do: Any, script: Path) -> Non
     )
     (script / "train.py").write_text(busy)
 
-    done = do("profile", *TOLD, "--batch-sizes", "16,32", "--budget", "30s", "--json", *OWN)
+    done = do("profile", *TOLD, "--batch-sizes", "16", "--budget", "30s", "--json", *OWN)
 
     assert done.code == 0, done.err
     points = json.loads(done.out)["points"]
-    assert [(point["batch_size"], point["status"]) for point in points] == [(16, "ok"), (32, "ok")]
+    assert [(point["batch_size"], point["status"]) for point in points] == [(16, "ok")]
     assert all(point["peak_bytes"] > 1e6 for point in points)
 
 
@@ -120,7 +120,7 @@ def test_a_command_is_profiled_as_text_and_as_json(do: Any, script: Path) -> Non
 def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> None:
     training_script(script, source=TIMED_SOURCE)
     advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")
-    advise += ("--target", "val_loss=0.6", "--budget", "40s", "--store", "lab.db", "--json")
+    advise += ("--target", "val_loss=0.6", "--budget", "25s", "--store", "lab.db", "--json")
 
     done = do(*advise, *OWN, *RATE)
     again = do(*advise, *OWN, *RATE)

@@ -250,10 +250,14 @@ def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "interrupt",
     [
-        lambda process: os.killpg(process.pid, signal.SIGINT),  # as Ctrl-C reaches all processes
-        lambda process: process.send_signal(signal.SIGTERM),
+        # As Ctrl-C reaches all processes.
+        pytest.param(lambda process: os.killpg(process.pid, signal.SIGINT), id="Ctrl-C"),
+        pytest.param(
+            lambda process: process.send_signal(signal.SIGTERM),
+            id="kill",
+            marks=pytest.mark.nightly,
+        ),
     ],
-    ids=["Ctrl-C", "kill"],
 )
 def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
     interrupt: Any, tmp_path: Path

@@ -125,7 +125,7 @@ def test_a_peak_grows_by_what_an_example_takes() -> None:
 # Memory without running it
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_memory_is_predicted_from_one_measured_size_also_where_a_size_does_not_fit() -> None:
     wide = partial(torch.nn.Linear, profiled_workloads.FEATURES, 2**18)  # a megabyte an example
 
