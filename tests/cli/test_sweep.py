@@ -177,10 +177,13 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
         "if len(b[0]) != 20 or not m.training else 1 / 0",
     )
 
-    done = do("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH, "--json")
+    grid = ("--batch-sizes", "20", "--learning-rates", "0.3")
+    done = do("sweep", "mine.py:workload", *grid, *EPOCH, "--json")
 
     assert done.code == 1
-    assert json.loads(done.out)["trials"][0]["status"] == "error"
+    trial = json.loads(done.out)["trials"][0]
+    assert trial["status"] == "error"
+    assert trial["learning_rate"] == 0.3
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
 
 

@@ -80,7 +80,7 @@ def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
         if file is not None:
             arguments = file.command
         rates = params.get("learning_rates")
-        if rates and given["learning_rate"] is None:
+        if arguments is not None and rates and given["learning_rate"] is None:
             given["learning_rate"] = rates[0]  # a sweep compares with no other
         own = _command(context, arguments, given, file, epochs=params.get("epochs"))
         return function(**params, own=own)
