@@ -23,9 +23,11 @@ class Probed:
     def __init__(self, *, fits: int = 10**6, broken: tuple[int, ...] = ()) -> None:
         self.fits, self.broken = fits, broken
         self.tried: list[tuple[int, int]] = []
+        self.limits_s: list[float] = []
 
     def __call__(self, batch_size: int, micro_batch_size: int, limit_s: float) -> ProfilePoint:
         self.tried.append((batch_size, micro_batch_size))
+        self.limits_s.append(limit_s)
         point = ProfilePoint(
             batch_size=batch_size, micro_batch_size=micro_batch_size, status=Status.OK
         )
@@ -111,6 +113,16 @@ def test_a_memory_limit_counts_as_the_end_of_memory() -> None:
     assert found[32].ran
     assert found[64].status is Status.OOM
     assert any("batch size 64: oom" in warning for warning in told.warnings)
+
+
+def test_the_first_leaves_the_second_as_much_time() -> None:
+    probed = Probed()
+
+    searched(probed, left_s=60.0).run(SIZES)
+
+    first, second, *_ = probed.limits_s
+    assert 20.0 < first < 30.0
+    assert second > first
 
 
 def test_without_time_the_rest_is_not_tried() -> None:

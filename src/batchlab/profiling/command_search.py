@@ -21,6 +21,8 @@ from batchlab.words.reasons import reason_text
 _AGAIN_FACTOR = 1.3
 # Several processes of each batch size show how far these differ; more tell little.
 _PROCESSES = 2
+# Of what is left the first takes no more, so that the second has as long: one alone says nothing.
+_FIRST_SHARE = 0.45
 # So many bad ends in a row end the growth.
 _BAD_IN_A_ROW = 2
 
@@ -126,7 +128,9 @@ class CommandSearch:
             done_fraction=done, left_s=None, text=f"batch size {size}{pieces}", short=str(size)
         )
         began_s = time.monotonic()
-        point = self._judged(self._watched(size, micro, left_s))
+        is_first_of_several = not self._found and n_in_all > 1
+        limit_s = _FIRST_SHARE * left_s if is_first_of_several else left_s
+        point = self._judged(self._watched(size, micro, limit_s))
         if point.ran:
             self._took_s[size] = time.monotonic() - began_s
         else:
