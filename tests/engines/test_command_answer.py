@@ -62,6 +62,11 @@ def record(
         (record(Status.TIMEOUT, reason=Reason.of(ENDED_ITSELF, step=50, asked=99)), 500, True),
         (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 60, True),
         (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 61, False),
+        (
+            record(Status.OK, notes=(Reason.of("script_stopped_early", step=50, asked=99),)),
+            99,
+            True,
+        ),
     ],
 )
 def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(

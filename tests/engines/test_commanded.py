@@ -110,6 +110,22 @@ def test_a_script_that_ends_before_it_was_asked_to_says_at_which_step(tmp_path: 
     assert curve(again) == curve(record)
 
 
+def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
+    more = ("--epochs", "{epochs}", "--fail", "patience")
+    engine = command_engine(training_script(tmp_path, *more, epochs=8), tmp_path, horizon_epochs=8)
+
+    record = asked(engine, steps=900)
+    again = asked(engine, steps=1000)
+
+    assert record.status is Status.OK
+    assert record.has_stopped_early
+    assert [reason_text(note) for note in record.notes] == [
+        "the script stopped early: it ended well, and told its metric at step 100 of 900 for the "
+        "last time"
+    ]
+    assert again.evaluations == record.evaluations
+
+
 def test_a_loss_that_is_no_number_is_a_result_with_its_step(tmp_path: Path) -> None:
     engine = command_engine(training_script(tmp_path, "--fail", "nan"), tmp_path)
 

@@ -34,6 +34,8 @@ while step < a.epochs * per_epoch:
     step += 1
     if a.fail == "nan" and step > 20:
         print(f"step {step} val_loss nan", flush=True); continue
+    if a.fail == "patience" and step > 100:
+        break
     if a.fail == "crash" and step > 20:
         sys.exit("the disk is on fire")
     if a.fail == "backward" and step == 200:

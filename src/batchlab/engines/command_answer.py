@@ -27,6 +27,8 @@ def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
         return True
     if record.status.may_go_on:
         return False
+    if record.has_stopped_early:
+        return True
     last_step = length.last_step(record.trial)
     if not record.ended_well or _trained_steps(record) >= last_step:
         return True

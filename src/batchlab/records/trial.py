@@ -21,6 +21,10 @@ BatchMode = Literal["full", "mini", "stochastic"]
 Setting = str | int | float | bool | None
 
 
+# By the patience of a workload, and by a script that ended before the length it was given.
+_STOPPED_EARLY = ("stopped_early", "script_stopped_early")
+
+
 class Status(StrEnum):
     """How a trial ended. A bad end is a result: kept with its reason, never averaged in."""
 
@@ -216,8 +220,8 @@ class TrialRecord:
 
     @property
     def has_stopped_early(self) -> bool:
-        """Whether the patience of its workload ended it: there is no more of it to be trained."""
-        return any(note.code == "stopped_early" for note in self.notes)
+        """Whether its own early stopping ended it: there is no more of it to be trained."""
+        return any(note.code in _STOPPED_EARLY for note in self.notes)
 
     @property
     def ended_well(self) -> bool:

@@ -37,6 +37,10 @@ MESSAGES: dict[str, Message] = {
     "command_ended_itself": N_(
         "the script ended by itself at step {step} of the {asked} that were asked for"
     ),
+    "script_stopped_early": N_(
+        "the script stopped early: it ended well, and told its metric at step {step} of {asked} "
+        "for the last time"
+    ),
     "metric_told_before_end": N_(
         "the script told its metric at step {step} for the last time, and trained to step {asked}"
     ),
