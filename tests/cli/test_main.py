@@ -145,20 +145,24 @@ def test_a_command_loads_no_other_commands_file() -> None:
     assert done.stdout.splitlines()[-1] == "['workloads']"
 
 
-def test_help_takes_less_than_150_ms() -> None:
+def test_help_takes_less_than_three_times_what_importing_click_takes() -> None:
+    # 70 ms and 140 ms on a quiet machine; seconds alone would test the machine.
     def used_s() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
 
-    def help_s() -> float:
+    def took_s(*arguments: str) -> float:
         before_s = used_s()
-        subprocess.run(
-            [sys.executable, "-m", "batchlab.cli.main", "--help"], capture_output=True, check=True
-        )
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
         return used_s() - before_s
 
-    # Of a core, and the best of five: on a busy machine it also waits for its turn.
-    assert min(help_s() for _ in range(5)) < 0.15
+    # Of a core, in turn, and the best of five: on a busy machine they also wait for their turn.
+    both = [
+        (took_s("-m", "batchlab.cli.main", "--help"), took_s("-c", "import click"))
+        for _ in range(5)
+    ]
+    help_s, click_s = (min(times) for times in zip(*both, strict=True))
+    assert help_s < 3 * click_s
 
 
 @pytest.mark.parametrize(
