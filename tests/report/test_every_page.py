@@ -11,8 +11,17 @@ from tests.reference.pages import PAGES, write_page
 
 pytestmark = NEEDS_BROWSER
 
+# One of each shape; a page takes ten seconds here, so that the others are for the night.
+IN_THE_SUITE = ("advice-recommend", "advice-cannot_tell", "advice-cool_down", "sweep-rates")
 
-@pytest.fixture(scope="module", params=PAGES)
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name in IN_THE_SUITE else pytest.mark.nightly)
+        for name in PAGES
+    ],
+)
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages") / f"{request.param}.html"
     write_page(request.param, path)
