@@ -15,7 +15,7 @@ from batchlab.commands.advise import advise_about
 from batchlab.commands.advised import Advised
 from batchlab.commands.budget import Budget
 from batchlab.commands.report import stored, write_page
-from batchlab.commands.sweep import sweep_about
+from batchlab.commands.stored_sweep import sweep_about
 from batchlab.engines.contract import RunPlan
 from batchlab.engines.recorded import RecordedEngine
 from batchlab.engines.recorded_grid import RecordedGrid

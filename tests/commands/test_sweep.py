@@ -28,7 +28,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import batchlab
-from batchlab.commands import sweep as sweeping
+from batchlab.commands.stored_sweep import StoredSweep
 from batchlab.engines import trial_recorder as trial_books
 from batchlab.errors import (
     BatchSizeError,
@@ -66,7 +66,7 @@ def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         self._store.put_timing(timing)
         return (timing,)
 
-    monkeypatch.setattr(sweeping._Sweep, "_timed", timed)
+    monkeypatch.setattr(StoredSweep, "_timed", timed)
 
 
 @pytest.fixture(autouse=True)
@@ -744,7 +744,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import Dataset
 import batchlab
-from batchlab.commands import sweep as sweeping
+from batchlab.commands.stored_sweep import StoredSweep
 from tests.reference.made_up import made_up_timing
 from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 
@@ -753,7 +753,7 @@ def timed(self, trial):
     self._store.put_timing(timing)
     return (timing,)
 
-sweeping._Sweep._timed = timed
+StoredSweep._timed = timed
 x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
 
 def loss(model, batch):
