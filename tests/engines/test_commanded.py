@@ -126,6 +126,24 @@ def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
     assert again.evaluations == record.evaluations
 
 
+def test_a_script_that_trains_on_after_it_told_its_metric_has_not_stopped_early(
+    tmp_path: Path,
+) -> None:
+    told = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
+    command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=8)
+    engine = command_engine(command, tmp_path, horizon_epochs=8)
+
+    record = asked(engine, steps=100)
+    longer = asked(engine, steps=200)
+
+    assert record.status is Status.OK
+    assert not record.has_stopped_early
+    assert [reason_text(note) for note in record.notes] == [
+        "the script told its metric at step 60 for the last time, and trained to step 100"
+    ]
+    assert longer.has_stopped_early
+
+
 def test_a_loss_that_is_no_number_is_a_result_with_its_step(tmp_path: Path) -> None:
     engine = command_engine(training_script(tmp_path, "--fail", "nan"), tmp_path)
 

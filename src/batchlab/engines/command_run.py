@@ -117,7 +117,8 @@ class CommandRun:
         asked = self._request.last_step
         if verdict.status is not Status.OK or last >= asked:
             return ()
-        if last < _NEARLY * asked:
+        # By all that it told: its metric may come more seldom than its steps.
+        if self.course.step < _NEARLY * asked:
             return (Reason.of("script_stopped_early", step=last, asked=asked),)
         return (Reason.of("metric_told_before_end", step=last, asked=asked),)
 
@@ -201,9 +202,8 @@ class CommandRun:
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Verdict(status=Status.ERROR, reason=reason)
-        # It was told how long to train, and may tell of itself for the last time before the end.
         step, asked = self.course.step, self._request.last_step
-        # Told how long to train, it ends before that only by its own early stopping.
+        # Told how long to train, it ends well before that only by its own early stopping.
         if self._command.spans_a_length or step >= asked:
             return Verdict(status=Status.OK)
         reason = Reason.of("command_ended_itself", step=step, asked=asked)
