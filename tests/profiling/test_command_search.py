@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 
 import pytest
@@ -20,8 +21,11 @@ SIZES = (8, 16, 32, 64, 128)
 class Probed:
     """Times batch sizes up to one that does not fit; notes which."""
 
-    def __init__(self, *, fits: int = 10**6, broken: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, *, fits: int = 10**6, broken: tuple[int, ...] = (), log_sd: float = 0.0
+    ) -> None:
         self.fits, self.broken = fits, broken
+        self.log_sd, self.random = log_sd, random.Random(0)
         self.tried: list[tuple[int, int]] = []
         self.limits_s: list[float] = []
 
@@ -50,7 +54,11 @@ class Probed:
             batch_size=batch_size,
             micro_batch_size=micro_batch_size,
             status=point.status,
-            timing=made_up_timing(batch_size, step_s=0.001, workload_id="w"),
+            timing=made_up_timing(
+                batch_size,
+                step_s=0.001 * math.exp(self.random.gauss(0, self.log_sd)),
+                workload_id="w",
+            ),
             peak_bytes=1000 * micro_batch_size,
         )
 
@@ -123,6 +131,18 @@ def test_the_first_leaves_the_second_as_much_time() -> None:
     first, second, *_ = probed.limits_s
     assert 20.0 < first < 30.0
     assert second > first
+
+
+def test_what_scatters_from_start_to_start_is_started_until_its_step_time_is_known() -> None:
+    quiet, noisy, hopeless = (searched(Probed(log_sd=log_sd)) for log_sd in (0.01, 0.05, 1.0))
+
+    starts = [
+        {len(point.timings) for point in search.points} for search in (quiet, noisy, hopeless)
+    ]
+    assert starts[0] == {2}
+    assert len(starts[1]) == 1
+    assert 2 < min(starts[1]) < 12
+    assert starts[2] == {12}
 
 
 def test_without_time_the_rest_is_not_tried() -> None:

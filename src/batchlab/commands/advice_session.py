@@ -34,6 +34,7 @@ from batchlab.engines.replaying import ReplayingEngine
 from batchlab.errors import BatchSizeError, BudgetError, UsageError
 from batchlab.planning.scaling import scaled, scaling_rules
 from batchlab.planning.sweep_request import check_batch_norm, outside_of_a_share
+from batchlab.profiling.process_counts import MOST_PROCESSES
 from batchlab.profiling.profile import Profile
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.reason import Reason
@@ -264,11 +265,12 @@ class AdviceSession:
     def _measured(self) -> Profile:
         asked = self._asked
         limit_by_a_first_look(self._budget, asked, self._subject)
-        share_s = _PROFILE_MOST_S
+        # A script takes its time to start, for each batch size, and each time that it is timed.
+        starts_s = len(asked.batch_sizes) * (self._summary.start_s or 0.0)
+        share_s = _PROFILE_MOST_S + MOST_PROCESSES * starts_s
         if self._budget.seconds is not None:
-            share_s = min(share_s, max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds))
-        # A script takes its time to start, for each batch size.
-        share_s += len(asked.batch_sizes) * (self._summary.start_s or 0.0)
+            of_budget_s = max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds)
+            share_s = min(share_s, of_budget_s + starts_s)
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}

@@ -1,7 +1,8 @@
 """CommandSearch: which batch sizes of a command to time, in which order, and for how long.
 
 Starting a script takes seconds, where a workload's process takes hundredths: so each batch size
-runs once, the ones that matter most first, and again only while there is time.
+runs once, the ones that matter most first, and all again while intervals are wide and there is
+time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from batchlab.launching.contention import MachineTimes, something_else_ran
+from batchlab.profiling.process_counts import FEWEST_PROCESSES, are_enough_processes
 from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
@@ -19,8 +21,6 @@ from batchlab.words.reasons import reason_text
 
 # A batch size that is tried again should have this much more time than it took at first.
 _AGAIN_FACTOR = 1.3
-# Several processes of each batch size show how far these differ; more tell little.
-_PROCESSES = 2
 # Of what is left the first takes no more, so that the second has as long: one alone says nothing.
 _FIRST_SHARE = 0.45
 # So many bad ends in a row end the growth.
@@ -81,8 +81,7 @@ class CommandSearch:
         self._in_order(larger[:1], n_in_all)
         self._in_order(smaller, n_in_all)
         self._in_order(larger[1:], n_in_all)
-        for _ in range(_PROCESSES - 1):
-            self._all_again()
+        self._time_again()
         if self._disturbed is not None:
             self._listener.warning(reason_text(self._disturbed))
 
@@ -123,7 +122,7 @@ class CommandSearch:
             )
             return None
         pieces = "" if micro == size else f" in pieces of {micro}"
-        done = min(1.0, len(self._found) / (_PROCESSES * n_in_all))
+        done = min(1.0, len(self._found) / (FEWEST_PROCESSES * n_in_all))
         self._listener.progress(
             done_fraction=done, left_s=None, text=f"batch size {size}{pieces}", short=str(size)
         )
@@ -154,27 +153,39 @@ class CommandSearch:
         reason = Reason.of("beyond_memory_limit", peak_bytes=point.peak_bytes, limit_bytes=limit)
         return replace(point, status=Status.OOM, reason=reason)
 
-    def _all_again(self) -> None:
-        """In turn, so that a moment in which something else ran falls on one of each size's."""
-        for size, point in sorted(self._found.items()):
-            if not point.ran:
-                continue
-            if self._left_s() <= _AGAIN_FACTOR * self._took_s[size]:
-                return
-            self._listener.progress(
-                done_fraction=min(1.0, 0.5 + len(self._took_s) / (4 * len(self._found))),
-                left_s=None,
-                text=f"batch size {size} again",
-                short=f"{size} again",
-            )
-            again = self._watched(size, point.micro_batch_size, self._left_s())
-            if again.ran and again.timing is not None:
-                peaks = [p for p in (point.peak_bytes, again.peak_bytes) if p is not None]
-                self._found[size] = replace(
-                    point,
-                    again=(*point.again, again.timing),
-                    peak_bytes=max(peaks, default=None),
+    def _time_again(self) -> None:
+        """Further starts of what ran, until they are enough, or time ends.
+
+        In turn, so that a moment in which something else ran falls on one of each size's.
+        """
+        sizes = [size for size, point in sorted(self._found.items()) if point.ran]
+        n_starts = 1
+        while sizes and not are_enough_processes(self.points, n_starts):
+            for index, size in enumerate(tuple(sizes)):
+                if self._left_s() <= _AGAIN_FACTOR * self._took_s[size]:
+                    return
+                n_done = n_starts + index / len(sizes)
+                self._listener.progress(
+                    done_fraction=n_done / (n_done + 1),
+                    left_s=None,
+                    text=f"batch size {size} again",
+                    short=f"{size} again",
                 )
+                if not self._timed_again(size):
+                    sizes.remove(size)
+            n_starts += 1
+
+    def _timed_again(self, size: int) -> bool:
+        """Whether it ran once more; its point keeps what was timed before."""
+        point = self._found[size]
+        again = self._watched(size, point.micro_batch_size, self._left_s())
+        if not again.ran or again.timing is None:
+            return False
+        peaks = [peak for peak in (point.peak_bytes, again.peak_bytes) if peak is not None]
+        self._found[size] = replace(
+            point, again=(*point.again, again.timing), peak_bytes=max(peaks, default=None)
+        )
+        return True
 
     def _left_s(self) -> float:
         return self._deadline_s - time.monotonic()

@@ -5,13 +5,15 @@ It knows nothing of processes or of PyTorch: the caller hands in what tries a ba
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from batchlab.laws.memory import MemoryFit, fit_memory
-from batchlab.profiling.profile_point import ProfilePoint, Stopped, peaks_for_law, scatter_of
+from batchlab.profiling.process_counts import FEWEST_PROCESSES, are_enough_processes
+from batchlab.profiling.profile_point import ProfilePoint, Stopped, peaks_for_law
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
 from batchlab.records.usual_sizes import USUAL_SIZES
@@ -19,10 +21,6 @@ from batchlab.words.reasons import reason_text
 
 # Seconds of timed steps in each process, by budget; the least still gives blocks of several.
 _TIMED_S = (0.25, 0.15, 0.1)
-# Processes differ by more than blocks: further ones while intervals are wide and there is time.
-_PROCESSES = 2
-_MOST_PROCESSES = 12
-_NARROW = 0.05  # half an interval, of the logarithm
 # A child, its copy of the workload, its first steps (measured: 0.1 to 0.3 s).
 _OVERHEAD_S = 0.3
 # In steps: warming up one of all cores and one of a single core, then three timed ones.
@@ -152,8 +150,8 @@ class ProfileSearch:
         """Time what ran in one piece in further processes, until that is enough or time ends."""
         sizes = [point.batch_size for point in self.points if point.ran and point.in_one_piece]
         sizes.sort(key=lambda size: size != self._first)
-        for n_before in range(1, _MOST_PROCESSES):
-            if n_before >= _PROCESSES and self._is_narrow(n_before):
+        for n_before in itertools.count(1):
+            if are_enough_processes(self.points, n_before):
                 return
             now = tuple(sizes)
             for index, size in enumerate(now):
@@ -182,10 +180,6 @@ class ProfileSearch:
             )
         self._found[size, size] = known
         return further.ran
-
-    def _is_narrow(self, n_processes: int) -> bool:
-        scatter = scatter_of(self.points)
-        return scatter is None or scatter.half_width(n_processes) <= _NARROW
 
     # ---- growing
 
@@ -227,10 +221,10 @@ class ProfileSearch:
         n_done = len(self._found)
         self._tell(
             f"batch size {batch_size}{accumulated}",
-            n_done / (_PROCESSES * (n_done + len(to_come))),
-            to_come * _PROCESSES,
+            n_done / (FEWEST_PROCESSES * (n_done + len(to_come))),
+            to_come * FEWEST_PROCESSES,
         )
-        timed_s = self._affordable_s(to_come * _PROCESSES)
+        timed_s = self._affordable_s(to_come * FEWEST_PROCESSES)
         limit_s = self._limit_s(expected_s, timed_s)
         point = self._probe(
             batch_size, micro_batch_size, timed_s=timed_s, limit_s=min(left_s, limit_s)

@@ -15,7 +15,9 @@ from tests.reference.made_up_advice import (
 )
 
 from batchlab.advice.parts import Step
+from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
+from batchlab.report.advice.bars import bars
 from batchlab.report.advice.text import advice_text, explain_text
 
 written = Reason.as_written
@@ -86,14 +88,19 @@ def test_yours_and_the_recommendation_stand_side_by_side_with_the_interval():
     ]
 
 
-def test_bars_are_as_long_as_the_times_they_stand_for():
-    lines = [line for line in screen(ADVICE).splitlines() if "█" in line]
+def drawn_bars(advice) -> dict[tuple[int, str], tuple[int, float]]:
+    """Length in characters and seconds of each bar, by batch size and note."""
     drawn = {}
-    for line in lines:
+    for line in (line for line in bars(advice) if "█" in line):
         size, rest = line.split(maxsplit=1)
         bar, value, unit, *note = rest.split()
         assert unit == "s"
         drawn[int(size), " ".join(note)] = (len(bar), float(value))
+    return drawn
+
+
+def test_bars_are_as_long_as_the_times_they_stand_for():
+    drawn = drawn_bars(ADVICE)
 
     assert (64, "yours") in drawn
     assert (64, "at its tuned rate") in drawn
@@ -101,6 +108,16 @@ def test_bars_are_as_long_as_the_times_they_stand_for():
     longest = max(value for _, value in drawn.values())
     for length, value in drawn.values():
         assert -0.1 < length - 44 * value / longest < 1.1  # its last character may be a part
+
+
+def test_what_was_verified_is_drawn_as_it_was_found_then():
+    advice = replace(ADVICE, gain_from_batch_size=Estimate.of(1.9, interval=(0.85, 4.2), n=3))
+
+    drawn = drawn_bars(advice)
+
+    _, tuned_s = drawn[64, "at its tuned rate"]
+    _, named_s = drawn[1024, "recommended"]
+    assert tuned_s == pytest.approx(1.9 * named_s, rel=0.01)
 
 
 def test_a_metric_is_not_drawn_as_bars():

@@ -12,7 +12,7 @@ from batchlab.report.advice.objective_words import objective_words, target_text
 from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import has_rate_of
-from batchlab.report.advice.shown_costs import named_cost, own_cost
+from batchlab.report.advice.shown_costs import ShownCost, named_cost, own_cost, tuned_cost
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.text_width import text_width
 from batchlab.report.parts.wrapped_text import wrapped_lines
@@ -74,19 +74,27 @@ def _room(found: Sequence[_Bar], value_width: int, size_width: int) -> int:
 
 
 def _bars(advice: Advice) -> Iterator[_Bar]:
-    """A bar a batch size; of yours two where it was tuned, of what is named the verified figure."""
+    """A bar a batch size; of yours two where it was tuned; what was verified as it was then."""
     yours, own, named = reference_words(advice).short, own_cost(advice), named_cost(advice)
     for candidate in advice.candidates:
-        cost = candidate.cost.estimate
         is_own = candidate.batch_size == advice.reference.batch_size
         at_own_rate = is_own and has_rate_of(candidate, advice.reference)
         if is_own and not at_own_rate and own is not None:
             yield _Bar(candidate.batch_size, own.value, yours, own.is_bound)
-        if cost is None:
+        if candidate.cost.estimate is None:
             continue
+        found: ShownCost | None = None
         note = yours if at_own_rate else _note(advice, candidate)
-        is_named = named is not None and note == named_text(advice)
-        yield _Bar(candidate.batch_size, named.value if named and is_named else cost, note)
+        if at_own_rate:
+            found = own
+        elif note == named_text(advice):
+            found = named
+        elif is_own:
+            found = tuned_cost(advice)
+        if found is None:
+            yield _Bar(candidate.batch_size, candidate.cost.estimate, note)
+        else:
+            yield _Bar(candidate.batch_size, found.value, note, found.is_bound)
 
 
 def _note(advice: Advice, candidate: Candidate) -> str:

@@ -87,22 +87,22 @@ def own_cost(advice: Advice) -> ShownCost | None:
     """Of the user's configuration as it is: so many times that of what is named."""
     if advice.objective == "quality":
         return _own_quality(advice)
-    verified, gain = _expected(advice), advice.gain
+    verified = _expected(advice)
     if verified is None:
         own = advice.candidate(advice.reference.batch_size)
         if own is not None and own.cost.estimate is not None and has_rate_of(own, advice.reference):
             cost = objective_words(advice).shown_estimate(own.cost)
             return ShownCost(estimate=cost, is_bound=False, is_verified=False)
         return _of_runs(reference_runs(advice))
-    assert verified.estimate is not None
-    times = gain.low if gain.estimate is None else gain.estimate
-    if times is None:
+    return _times(advice, advice.gain, verified)
+
+
+def tuned_cost(advice: Advice) -> ShownCost | None:
+    """Of the user's batch size at its tuned rate, by the verification; None: there was none."""
+    verified = _expected(advice)
+    if verified is None or advice.head_to_head is None:
         return None
-    return ShownCost(
-        estimate=_alone(times * verified.estimate),
-        is_bound=gain.estimate is None,
-        is_verified=advice.head_to_head is not None,
-    )
+    return _times(advice, advice.gain_from_batch_size, verified)
 
 
 def reference_runs(advice: Advice) -> list[RunFigure]:
@@ -148,6 +148,19 @@ def _expected(advice: Advice) -> Estimate | None:
     is_time = advice.objective == "time"
     found = advice.expected.time_to_target_s if is_time else advice.expected.samples_to_target
     return None if found.estimate is None else found
+
+
+def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | None:
+    """So many times what was found of the one that is named."""
+    assert verified.estimate is not None
+    times = gain.low if gain.estimate is None else gain.estimate
+    if times is None:
+        return None
+    return ShownCost(
+        estimate=_alone(times * verified.estimate),
+        is_bound=gain.estimate is None,
+        is_verified=advice.head_to_head is not None,
+    )
 
 
 def _own_quality(advice: Advice) -> ShownCost | None:
