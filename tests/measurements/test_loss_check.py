@@ -249,12 +249,16 @@ def test_batch_norm_is_known_by_its_layer_and_not_looked_for() -> None:
 # Losses that differentiate
 
 
-def test_a_loss_that_differentiates_is_looked_at_with_gradients() -> None:
+@pytest.mark.parametrize("switches_gradients_on", [False, True])
+def test_a_loss_that_differentiates_is_looked_at_with_gradients(
+    switches_gradients_on: bool,
+) -> None:
     def residual(model: nn.Module, batch: Any) -> Tensor:
         x = batch[0].clone().requires_grad_()
         (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
         return (slope.sum(1) - 1).square().mean()
 
+    loss = torch.enable_grad()(residual) if switches_gradients_on else residual
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert seen(residual, mlp) == LossSeen(warnings=())
+        assert seen(loss, mlp) == LossSeen(warnings=())

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.sizes_that_run import fitting_trials
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measurements.noise import Noise
 from batchlab.measurements.noise_run import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.planning.sweep_request import check_batch_norm, checked_request, plan_trials
+from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_trials
 from batchlab.processes.children import Child, Ended
 from batchlab.random_state import untouched_randomness
 from batchlab.records.noise_point import NoisePoint
@@ -23,7 +24,7 @@ from batchlab.records.trial import Setting, Trial
 from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import LoadedWorkload, loaded_workload
+from batchlab.workload.loading import loaded_workload
 from batchlab.workload.own_training import check_has_loss
 
 # Of the budget, that one point may take.
@@ -76,14 +77,16 @@ def noise(
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
         check_has_loss(loaded.workload, "the noise of the gradient")
-        trial, length = _own_trial(loaded, device)
-        last_step = _last_step(loaded.workload, trial, length, steps)
+        own = _own_request(loaded.workload, device)
+        (trial,) = plan_trials(loaded, own)
+        _last_step(loaded.workload, trial, own.length, steps)  # refused before anything is run
         prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
         del loaded, workload
         listener.begins(command="noise", subject=trial.workload, stages=())
         summary = prepared.summary(None)
-        check_batch_norm(summary, [trial])
+        (trial,) = fitting_trials(summary, (trial,), own, listener)
         prepared.let_go_of_data()
+        last_step = _last_step(prepared.loaded.workload, trial, own.length, steps)
         request = NoiseRequest(
             trial=trial,
             steps=geometric_steps(last_step),
@@ -109,13 +112,13 @@ def noise(
     )
 
 
-def _own_trial(loaded: LoadedWorkload, device: str) -> tuple[Trial, RunLength]:
-    """The workload's own configuration, seed 0, and how long its planned training is."""
-    request = checked_request(
-        batch_sizes=(loaded.workload.batch_size,),
+def _own_request(workload: Workload, device: str) -> SweepRequest:
+    """The workload's own configuration, seed 0, as long as its planned training."""
+    return checked_request(
+        batch_sizes=(workload.batch_size,),
         learning_rates=None,
         seeds=1,
-        epochs=loaded.workload.epochs,
+        epochs=workload.epochs,
         steps=None,
         scaling_rule="none",
         sampling="reshuffle",
@@ -123,8 +126,6 @@ def _own_trial(loaded: LoadedWorkload, device: str) -> tuple[Trial, RunLength]:
         micro_batch_size=None,
         device=device,
     )
-    (trial,) = plan_trials(loaded, request)
-    return trial, request.length
 
 
 def _last_step(workload: Workload, trial: Trial, length: RunLength, steps: int | None) -> int:

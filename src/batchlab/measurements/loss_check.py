@@ -262,7 +262,8 @@ class _Look:
         return self._loss_once(batch)
 
     def _loss_once(self, batch: Batch) -> float:
-        return float(_checked(self._workload, lambda: self._compute(self._model, batch)))
+        loss = _checked(self._workload, lambda: self._compute(self._model, batch))
+        return loss.detach().item()  # of a loss that differentiates it still has its graph
 
 
 def _is_of_torch(module: nn.Module) -> bool:

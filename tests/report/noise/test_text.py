@@ -37,6 +37,19 @@ def test_it_says_how_it_grows() -> None:
     assert "Before that it goes from" in said
 
 
+def test_it_says_how_many_times_larger_or_smaller_it_became() -> None:
+    ends = made_up_point(0, 60.0), made_up_point(10, 3.0)
+    falling = made_up_noise(*ends)
+    rising = made_up_noise(*(replace(end, step=10 - end.step) for end in reversed(ends)))
+    (_, first), (_, last) = falling.along
+    assert first.scale.estimate is not None
+    assert last.scale.estimate is not None
+    times = first.scale.estimate / last.scale.estimate
+
+    assert f": {times:.0f} times smaller." in words(noise_text(falling))
+    assert f": {times:.0f} times as large." in words(noise_text(rising))
+
+
 def test_a_batch_far_above_the_noise_scale_has_hardly_any_noise() -> None:
     said = words(noise_text(made_up_noise(made_up_point(0, 1.0))))
 

@@ -105,15 +105,19 @@ def _growth(noise: Noise) -> Iterator[str]:
         first_step=first_step,
         last=last,
         last_step=last_step,
-        times=last / first,
+        change=text(_LARGER, times=last / first)
+        if last >= first
+        else text(_SMALLER, times=first / last),
     )
 
 
 _GROWTH = N_(
     "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
-    "at step {last_step}: {times:two_digits} times."
+    "at step {last_step}: {change}."
 )
 _GROWTH_BEFORE = N_(
     "Before that it goes from {first:critical_batch_size} at step {first_step} to "
-    "{last:critical_batch_size} at step {last_step}: {times:two_digits} times."
+    "{last:critical_batch_size} at step {last_step}: {change}."
 )
+_LARGER = N_("{times:two_digits} times as large")
+_SMALLER = N_("{times:two_digits} times smaller")
