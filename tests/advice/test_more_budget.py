@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.reference.made_up_state import Run, made_up_state, met
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import knee, question
+from tests.reference.simulated_question import knee, option, question
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
 from batchlab.advice.more_budget import why_it_ended_early
+from batchlab.advice.question import Option
 from batchlab.advice.study_state import StudyState
+from batchlab.records.estimate import Estimate
 from batchlab.words.reasons import reason_text
 
 
@@ -42,6 +45,24 @@ def test_a_study_that_used_its_budget_asks_for_more() -> None:
     assert advice.more_budget_s is not None
     assert advice.more_budget_s > advice.budget_s - advice.spent_s
     assert "ended_before_budget" not in caveats(advice)
+
+
+def known_to(factor: float, size: int) -> Option:
+    step_s = knee(48)(size)
+    interval = (step_s / factor, step_s * factor)
+    return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
+
+
+def test_a_study_that_step_times_keep_open_does_not_say_that_time_would_not_settle_it() -> None:
+    engine = SimulatedEngine(truth=Truth(noise=0.1), step_s=knee(48))
+    options = tuple(known_to(1.3, size) for size in (64, 128, 256, 512))
+
+    advice = advise(question(knee(48), budget_s=1100.0, options=options), engine)
+
+    assert "profile with a larger budget" in reason_text(advice.reason)
+    told = caveats(advice)["ended_before_budget"].lower()
+    assert "the step times leave it open" in told
+    assert "time alone" not in told
 
 
 def state(n_runs: int, *, spent_s: float, **changes: Any) -> StudyState:

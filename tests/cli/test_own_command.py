@@ -108,7 +108,7 @@ def test_a_command_is_profiled_as_text_and_as_json(do: Any, script: Path) -> Non
     )
     (script / "train.py").write_text(busy)
 
-    done = do("profile", *TOLD, "--batch-sizes", "16,32", "--budget", "30s", "--json", *OWN)
+    done = do("profile", *TOLD, "--batch-sizes", "16,32", "--budget", "15s", "--json", *OWN)
 
     assert done.code == 0, done.err
     points = json.loads(done.out)["points"]

@@ -261,7 +261,11 @@ class _Answer:
         decision = self._decision
         if missing is None or decision is None or self._origin == "easier":
             return []
-        why = why_it_ended_early(self._state, {decision.contender, decision.blocking})
+        why = why_it_ended_early(
+            self._state,
+            {decision.contender, decision.blocking},
+            step_times_keep_it_open=self._step_times_keep_it_open,
+        )
         return [] if why is None else [why]
 
     def _proposed_target(self) -> Target | None:

@@ -56,12 +56,15 @@ def more_budget_s(
     return None if more_s is None or more_s <= budget_s - spent_s else more_s
 
 
-def why_it_ended_early(state: StudyState, batch_sizes: Iterable[int]) -> Reason | None:
+def why_it_ended_early(
+    state: StudyState, batch_sizes: Iterable[int], *, step_times_keep_it_open: bool = False
+) -> Reason | None:
     """Why a study left much of its budget unspent; None: it did not.
 
     Args:
         state: the runs.
         batch_sizes: those that the decision is between.
+        step_times_keep_it_open: whether it stays open however often they are trained.
     """
     if not _is_early(state):
         return None
@@ -69,7 +72,9 @@ def why_it_ended_early(state: StudyState, batch_sizes: Iterable[int]) -> Reason 
     left_s = question.budget_s - state.run_log.engine.spent_s()
     tuned = [size for size in batch_sizes if state.cell(size) is not None]
     why = Reason.of("no_run_would_tell_more")
-    if tuned and all(len(state.valuation_runs(size)) >= len(seeds) for size in tuned):
+    if step_times_keep_it_open:
+        why = Reason.of("trainings_tell_no_step_times")
+    elif tuned and all(len(state.valuation_runs(size)) >= len(seeds) for size in tuned):
         why = Reason.of("seeds_used_up", n=len(seeds))
     elif (run_s := _next_run_s(state, tuned)) > left_s:
         why = Reason.of("next_run_too_dear", run_s=run_s)

@@ -254,6 +254,9 @@ MESSAGES: dict[str, Message] = {
     "no_run_would_tell_more": N_(
         "no further run would have changed the answer, and more time alone would not settle it"
     ),
+    "trainings_tell_no_step_times": N_(
+        "the step times leave it open, and further trainings would not make them better known"
+    ),
     "profile_from_elsewhere": N_(
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
