@@ -102,6 +102,7 @@ def status_and_reason(
     kernel_killed: bool,
     is_device_full: bool,
     last_lines: Sequence[str],
+    launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
     """What an end means.
 
@@ -112,6 +113,7 @@ def status_and_reason(
         kernel_killed: whether the kernel killed a process for memory while it ran.
         is_device_full: whether the memory of one of its devices was nearly full.
         last_lines: the end of its output.
+        launcher_lines: what the launcher of its processes said after it.
     """
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
@@ -119,7 +121,7 @@ def status_and_reason(
     if code == 0:
         return Status.OK, None
     line = out_of_memory_line(
-        last_lines, kernel_killed=kernel_killed, is_device_full=is_device_full
+        (*last_lines, *launcher_lines), kernel_killed=kernel_killed, is_device_full=is_device_full
     )
     if line is not None:
         return Status.OOM, Reason.of("memory_ran_out", error=line)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 EACH_END_BYTES = 2 << 20
 """So much of the beginning and so much of the end are kept, before they are compressed."""
-_LAST_BYTES = 1 << 14
+_LAST_BYTES = 1 << 16
 _FLUSH_S = 1.0
 _LINE_CHARACTERS = 400
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])")

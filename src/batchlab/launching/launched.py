@@ -50,6 +50,7 @@ from batchlab.launching.command_end import (
     why_not_started,
 )
 from batchlab.launching.kept_output import KeptOutput
+from batchlab.launching.launcher_words import without_launcher_words
 from batchlab.launching.memory_watch import MemoryWatch
 from batchlab.launching.process_tree import end_marked, marks
 from batchlab.records.reason import Reason
@@ -59,6 +60,8 @@ GRACE_S = 10.0
 """From SIGTERM to SIGKILL."""
 _READ_BYTES = 1 << 20
 _N_LAST_LINES = 20
+# Many processes under one launcher have much to say after the error of one.
+_N_READ_LINES = 1000
 
 
 class Launched:
@@ -225,7 +228,8 @@ class Launched:
         cpu_s: float,
         largest_bytes: int,
     ) -> CommandEnd:
-        last_lines = self._kept.last_lines(_N_LAST_LINES)
+        own, launchers = without_launcher_words(self._kept.last_lines(_N_READ_LINES))
+        last_lines = own[-_N_LAST_LINES:]
         peak = self._memory.stop(0 if self._not_started else largest_bytes)
         reason: Reason | None
         name, code = signal_name(wait_status), None
@@ -240,6 +244,7 @@ class Launched:
                 kernel_killed=n_kills > 0,
                 is_device_full=peak is not None and peak.is_gpu_full,
                 last_lines=last_lines,
+                launcher_lines=launchers,
             )
         return CommandEnd(
             status=status,

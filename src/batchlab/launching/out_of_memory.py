@@ -47,7 +47,7 @@ WORDS = (
     Words("JAX", r"(XlaRuntimeError|JaxRuntimeError): RESOURCE_EXHAUSTED"),
     Words("JAX and TensorFlow", r"RESOURCE_EXHAUSTED: .*([Oo]ut of memory|OOM|allocat)"),
     Words("TensorFlow", r"ResourceExhaustedError|OOM when allocating tensor"),
-    Words("Python", r"^(\w+\.)*(_Array)?MemoryError\b"),
+    Words("Python", r"^(\[rank\d+\]: )?(\w+\.)*(_Array)?MemoryError\b"),
     Words("NumPy", r"_ArrayMemoryError|numpy.*Unable to allocate .* for an array"),
     Words("C++", r"std::bad_alloc"),
     Words("Rust", r"memory allocation of \d+ bytes failed"),
