@@ -74,6 +74,27 @@ def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path)
     assert json.loads(again.out)["trials"] == document["trials"]
 
 
+def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
+    do: Any, script: Path
+) -> None:
+    shorter = (script / "train.py").read_text().replace("default=40", "default=3")
+    (script / "train.py").write_text(shorter)
+    sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--json")
+
+    cut = do(*sweep, "--epochs", "1", *OWN, *RATE)
+    whole = do(*sweep, *OWN, *RATE)
+    again = do(*sweep, *OWN, *RATE)
+    longer = do(*sweep, "--epochs", "9", *OWN, *RATE)
+
+    assert [trial["steps"] for trial in json.loads(cut.out)["trials"]] == [126, 32]
+    ended = json.loads(whole.out)["trials"]
+    assert {trial["status"] for trial in ended} == {"ok"}
+    assert [trial["steps"] for trial in ended] == [374, 96]  # told at every second step
+    assert json.loads(again.out)["trials"] == ended
+    assert {trial["status"] for trial in json.loads(longer.out)["trials"]} == {"ok"}
+    assert longer.err == ""
+
+
 def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
     command = json.dumps([*OWN[1:], *RATE])
     (script / "batchlab.toml").write_text(

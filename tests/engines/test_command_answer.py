@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.engines.command_answer import ENDED_ITSELF, LAST_TOLD, answer, is_answered
+from batchlab.engines.command_answer import LAST_TOLD, answer, is_answered
 from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.reason import Reason
 from batchlab.records.run_length import RunLength
@@ -59,7 +59,12 @@ def record(
         (record(Status.KILLED), 50, False),
         (record(Status.ERROR), 50, False),
         (record(Status.TIMEOUT, reason=Reason.of("out_of_time")), 50, False),
-        (record(Status.TIMEOUT, reason=Reason.of(ENDED_ITSELF, step=50, asked=99)), 500, True),
+        (
+            record(Status.OK, notes=(Reason.of("script_ended_itself", step=50, asked=99),)),
+            500,
+            True,
+        ),
+        (record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),)), 500, True),
         (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 60, True),
         (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 61, False),
         (
@@ -73,6 +78,14 @@ def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
     stored: TrialRecord | None, steps: int, answers: bool
 ) -> None:
     assert is_answered(stored, RunLength(steps=steps)) == answers
+
+
+def test_only_a_training_that_ended_by_itself_answers_how_far_a_script_goes_by_itself() -> None:
+    to_its_end = RunLength(to_own_end=True)
+
+    assert not is_answered(record(Status.OK), to_its_end)
+    ended = record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),))
+    assert is_answered(ended, to_its_end)
 
 
 def test_it_answers_a_longer_question_whose_target_it_has_met() -> None:

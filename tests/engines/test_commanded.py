@@ -99,15 +99,56 @@ def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -
     assert curve(record)[0] == (1, 7.0)
 
 
-def test_a_script_that_ends_before_it_was_asked_to_says_at_which_step(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path, "--epochs", "2"), tmp_path)
+def test_a_script_that_ends_before_it_was_asked_to_is_whole_and_says_at_which_step(
+    tmp_path: Path,
+) -> None:
+    told = Told()
+    command = training_script(tmp_path, "--epochs", "2")
+    engine = command_engine(command, tmp_path, listener=told)
 
     record = asked(engine, steps=4000)
     again = asked(engine, steps=5000)
 
-    assert record.status is Status.TIMEOUT
-    assert "ended by itself at step 250 of the 4000" in reason_text(record.reason)
+    assert record.status is Status.OK
+    said = (
+        "the script ended by itself at step 250 of the 4000 that were asked for: put {epochs} "
+        "where your script takes its length"
+    )
+    assert [reason_text(note) for note in record.notes] == [said]
+    assert [warning.endswith(said) for warning in told.warnings] == [True]
     assert curve(again) == curve(record)
+
+
+LEAVES_OUT_THE_LAST = (
+    "for step in range(1, {steps}):\n    print('step', step, 'val_loss', 1 / step)"
+)
+
+
+# 2000 examples: 3 whole batches of 600 and one of 200 an epoch, which this script leaves out.
+@pytest.mark.parametrize("more", [(), ("--epochs", "{epochs}")])
+def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    told = Told()
+    source = LEAVES_OUT_THE_LAST.format(steps=3 * 5 + 1)
+    command = training_script(tmp_path, *more, source=source, epochs=5)
+    engine = command_engine(command, tmp_path, listener=told)
+
+    record = asked(engine, batch_size=600, steps=4 * 5)
+
+    assert record.status is Status.OK
+    assert record.steps == 15
+    assert "script_stopped_early" not in [note.code for note in record.notes]
+    assert told.warnings == []
+
+
+def test_one_that_ends_an_epoch_before_stopped_early(tmp_path: Path) -> None:
+    source = LEAVES_OUT_THE_LAST.format(steps=3 * 4 + 1)
+    command = training_script(tmp_path, "--epochs", "{epochs}", source=source, epochs=5)
+
+    record = asked(command_engine(command, tmp_path), batch_size=600, steps=4 * 5)
+
+    assert [note.code for note in record.notes] == ["script_stopped_early"]
 
 
 def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
@@ -118,7 +159,7 @@ def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
     again = asked(engine, steps=1000)
 
     assert record.status is Status.OK
-    assert record.has_stopped_early
+    assert record.has_ended_itself
     assert [reason_text(note) for note in record.notes] == [
         "the script stopped early: it ended well, and told its metric at step 100 of 900 for the "
         "last time"
@@ -137,11 +178,11 @@ def test_a_script_that_trains_on_after_it_told_its_metric_has_not_stopped_early(
     longer = asked(engine, steps=200)
 
     assert record.status is Status.OK
-    assert not record.has_stopped_early
+    assert not record.has_ended_itself
     assert [reason_text(note) for note in record.notes] == [
-        "the script told its metric at step 60 for the last time, and trained to step 100"
+        "the script told its metric at step 60 of 100 for the last time"
     ]
-    assert longer.has_stopped_early
+    assert longer.has_ended_itself
 
 
 def test_a_loss_that_is_no_number_is_a_result_with_its_step(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_end_before_the_patience_was_over_is_not_replayed_as_one_after_it(sto
     again = Journal(store, STUDY)
 
     ends = [again.replayed_end([REQUEST, further], engine="toy") for _ in range(2)]
-    assert [found and found[0].record.has_stopped_early for found in ends] == [False, True]
+    assert [found and found[0].record.has_ended_itself for found in ends] == [False, True]
 
 
 def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: Store) -> None:

@@ -71,7 +71,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
         None where the run has not come to its end, or failed.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
-    is_over = record.has_stopped_early or record.steps >= planned_steps
+    is_over = record.has_ended_itself or record.steps >= planned_steps
     is_over = is_over or _is_over(question, record, plateau)
     if record.has_failed or not is_over:
         return None

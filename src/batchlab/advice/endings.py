@@ -154,7 +154,7 @@ def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     steps = whole_steps(state, record.trial.batch_size)
     if record.trial.cool_down and record.trial.horizon_steps != steps:
         return False  # its rate fell elsewhere
-    is_long = record.has_stopped_early or record.steps >= NEARLY_WHOLE * steps
+    is_long = record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
     return record.steps > steps or (record.ended_well and is_long)
 
 

@@ -244,7 +244,7 @@ class Race:
             if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
                 return None
             (record,) = run_log.run([request], "tune")
-            is_whole = record.has_stopped_early or record.steps >= NEARLY_WHOLE * steps
+            is_whole = record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
             if not (record.has_failed or is_whole):
                 return None
         self.costs[place] = self._cost(place)
@@ -307,7 +307,7 @@ class Race:
         record = self._record(place)
         if record is None or record.has_failed:
             return False
-        if record.has_stopped_early:
+        if record.has_ended_itself:
             return False
         is_short = record.steps < NEARLY_WHOLE * self._whole_steps(place)
         return is_short and math.isinf(self._cost(place))

@@ -231,7 +231,7 @@ class RunLog:
         crossing = None if until is None else known.crossing(until)
         if crossing is not None and crossing.held:
             return 0
-        if known.has_stopped_early or known.steps >= request.last_step:
+        if known.has_ended_itself or known.steps >= request.last_step:
             return 0
         if not self.engine.capabilities.resumes:
             return request.last_step

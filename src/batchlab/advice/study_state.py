@@ -353,7 +353,7 @@ class StudyState:
         if self.run_log.until is None or record.has_failed:
             return None
         met = learning_cost_of(self.run_log, record) is not None
-        is_over = record.has_stopped_early or record.steps >= self.value_limit(batch_size)
+        is_over = record.has_ended_itself or record.steps >= self.value_limit(batch_size)
         return record.steps if is_over and not met else None
 
     def value_limit(self, batch_size: int) -> int:

@@ -321,7 +321,7 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     record = state.run_log.records.get((*cell, seed))
     if record is None or learning_cost_of(state.run_log, record) is not None:
         return False
-    is_over = record.has_failed or record.has_stopped_early
+    is_over = record.has_failed or record.has_ended_itself
     return is_over or record.steps >= limit_steps(state, cell)
 
 

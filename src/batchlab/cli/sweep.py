@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     "--epochs",
     type=WholeNumber(1),
     help="How often each training goes through the training data. Default: the workload's own "
-    "number, or 10; no limit where --steps is given.",
+    "number, or 10; no limit where --steps is given. A script without {epochs} trains as long as "
+    "it does by itself.",
 )
 @click.option(
     "--steps",

@@ -203,7 +203,8 @@ class StoredSweep:
             progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
             self._steps_done[trial.trial_id] = 0 if progress is None else progress.step
         self._budget.refuse_if_out_of_time("timing steps")
-        if any(self._steps_done.values()) or self._request.length.until is not None:
+        length = self._request.length
+        if any(self._steps_done.values()) or length.until is not None or length.to_own_end:
             return
         timed = [trial for trial in left if trial.batch_size in self._step_s]
         shortest_s = min((self._expected_s(trial) for trial in timed), default=0.0)

@@ -28,6 +28,7 @@ from batchlab.planning.sweep_request import (
 )
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run_length import RunLength
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting
 from batchlab.report.progress.notebook import listener_or_notebook
@@ -179,6 +180,8 @@ def _sweep_of_command(
     length = request.length
     if not has_length and training_command.epochs is not None:
         length = replace(length, epochs=training_command.epochs)
+    elif not has_length and not training_command.spans_a_length:
+        length = RunLength(to_own_end=True)
     if target is not None:
         length = replace(length, until=command_target(training_command, target))
     request = replace(request, length=replace(length, all_splits="never"))

@@ -7,9 +7,6 @@ from dataclasses import replace
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, TrialRecord
 
-ENDED_ITSELF = "command_ended_itself"
-"""The reason of a training whose script ended before it was asked to."""
-
 LAST_TOLD = "metric_told_before_end"
 """The note of a whole training that told its metric for the last time before its end."""
 
@@ -23,11 +20,9 @@ def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
     """
     if record is None or record.status is None:
         return False
-    if record.reason is not None and record.reason.code == ENDED_ITSELF:
-        return True
     if record.status.may_go_on:
         return False
-    if record.has_stopped_early:
+    if record.has_ended_itself:
         return True
     last_step = length.last_step(record.trial)
     if not record.ended_well or _trained_steps(record) >= last_step:

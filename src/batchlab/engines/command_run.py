@@ -6,6 +6,7 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from batchlab.engines.kept_training import KeptTraining
@@ -118,9 +119,16 @@ class CommandRun:
         if verdict.status is not Status.OK or last >= asked:
             return ()
         # By all that it told: its metric may come more seldom than its steps.
-        if self.course.step < _NEARLY * asked:
-            return (Reason.of("script_stopped_early", step=last, asked=asked),)
-        return (Reason.of("metric_told_before_end", step=last, asked=asked),)
+        step = self.course.step
+        is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
+        note = Reason.of("script_ended_itself", step=step, asked=asked)
+        if self._command.spans_a_length:
+            note = Reason.of("script_stopped_early", step=last, asked=asked)
+            if is_whole:
+                note = Reason.of("metric_told_before_end", step=last, asked=asked)
+        elif is_whole or self._request.length.to_own_end:
+            note = Reason.of("script_trained_to_its_end", step=step)
+        return (note,)
 
     # ---- one start
 
@@ -202,12 +210,14 @@ class CommandRun:
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Verdict(status=Status.ERROR, reason=reason)
-        step, asked = self.course.step, self._request.last_step
-        # Told how long to train, it ends well before that only by its own early stopping.
-        if self._command.spans_a_length or step >= asked:
-            return Verdict(status=Status.OK)
-        reason = Reason.of("command_ended_itself", step=step, asked=asked)
-        return Verdict(status=Status.TIMEOUT, reason=reason)
+        # It ended well: by its own early stopping, or because it is never told how long to train.
+        return Verdict(status=Status.OK)
+
+
+def _steps_without_smaller_batches(request: RunRequest) -> int:
+    """The steps of as many epochs in a script that leaves out the smaller last batch of each."""
+    epochs = request.trial.plan.epoch_at(request.last_step)
+    return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
 
 def _points(command: TrainingCommand, trial: Trial) -> ProgressPoints:

@@ -137,7 +137,9 @@ class CommandEngine:
         known = self._store.record(request.trial.trial_id) if self.capabilities.resumes else None
         done = 0 if known is None else known.steps
         new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
-        expected_s = self.expected_s(request.trial.batch_size, new)
+        # How long a script trains by itself is not known: its trainings count the same.
+        is_known = not request.length.to_own_end
+        expected_s = self.expected_s(request.trial.batch_size, new) if is_known else 1.0
         self._time_left.expect(request.trial.trial_id, expected_s)
         self._submitted.append(request)
 
@@ -204,10 +206,13 @@ class CommandEngine:
             reason=verdict.reason,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
             peak_bytes=None if end.peak is None else end.peak.bytes,
-            notes=(*trial.notes, *run.notes(verdict)),
+            notes=run.notes(verdict),
         )
         self._learn(trial, self._clock() - began_s, from_step=run.from_step)
         self._tell(request, 1.0)
+        for note in run.notes(verdict):
+            if note.code == "script_ended_itself":
+                self._listener.warning(f"{_named(trial)}: {reason_text(note)}")
         if not verdict.status.ended_well and verdict.reason != OUT_OF_TIME:
             self._listener.warning(
                 f"{_named(trial)}: {verdict.status} ({reason_text(verdict.reason)})"
@@ -260,11 +265,12 @@ class CommandEngine:
         trial = request.trial
         done, left_s = self._time_left.at(trial.trial_id, fraction)
         rate = number_text(trial.learning_rate, "rate")
+        so_far = "" if request.length.to_own_end else f": {fraction:.0%}"
         self._listener.progress(
             done_fraction=done,
             left_s=left_s,
-            text=f"{_named(trial)}: {fraction:.0%}",
-            short=f"{trial.batch_size} at {rate}, seed {trial.seed}: {fraction:.0%}",
+            text=f"{_named(trial)}{so_far}",
+            short=f"{trial.batch_size} at {rate}, seed {trial.seed}{so_far}",
         )
 
     # ---- time

@@ -58,7 +58,10 @@ class KeptTraining:
                 evaluations=(),
                 peak_bytes=None,
                 resumed_from_steps=self._resumed,
-                notes=request.trial.notes,
+                # What a script does with the last batch of an epoch is not known.
+                notes=tuple(
+                    note for note in request.trial.notes if note.code != "last_batch_smaller"
+                ),
             )
         )
 

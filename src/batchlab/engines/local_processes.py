@@ -136,7 +136,7 @@ class LocalProcesses:
             return
         refuse_to_train_over(self._store, request.trial)
         done = 0 if record is None else record.steps
-        if record is not None and record.has_stopped_early:
+        if record is not None and record.has_ended_itself:
             done = request.last_step
         new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
         expected_s = self.expected_s(request.trial.batch_size, new)

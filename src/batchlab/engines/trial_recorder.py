@@ -215,7 +215,7 @@ def is_trained(record: TrialRecord | None, length: RunLength) -> bool:
         crossing = record.crossing(length.until)
         if crossing is not None and crossing.held:
             return True
-    return record.has_stopped_early or record.steps >= length.last_step(record.trial)
+    return record.has_ended_itself or record.steps >= length.last_step(record.trial)
 
 
 def _was_evaluated(record: TrialRecord, length: RunLength) -> bool:

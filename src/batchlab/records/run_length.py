@@ -13,10 +13,14 @@ AllSplits = Literal["each_epoch", "at_end", "never"]
 """When train and test data are evaluated too: untrained, at each epoch's end and at the run's; at
 the run's end alone; never. Validation data are evaluated at every pause."""
 
+_BEYOND_ANY_END = 2**62
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunLength:
     """How long a trial runs: until the first of the limits given. At least one is given.
+
+    A script may run to its own end instead, which nobody knows before.
 
     It is not part of a trial's identity: asked for more, a trial goes on from its checkpoint.
 
@@ -28,6 +32,7 @@ class RunLength:
             can't be met there (see `batchlab.planning.cadence`).
         interval_samples: evaluations are no nearer to each other, but for the run's last.
         all_splits: when train and test data are evaluated beside validation data.
+        to_own_end: whether it runs until it ends by itself; then epochs and steps are not given.
     """
 
     epochs: int | None = None
@@ -36,6 +41,7 @@ class RunLength:
     watched_from_samples: int = 0
     interval_samples: int = 0
     all_splits: AllSplits = "each_epoch"
+    to_own_end: bool = False
 
     def last_step(self, trial: Trial) -> int:
         """The step at which a run of `trial` ends at the latest.
@@ -43,6 +49,8 @@ class RunLength:
         Raises:
             UsageError: neither epochs nor steps limit it.
         """
+        if self.to_own_end:
+            return _BEYOND_ANY_END
         limits = [] if self.epochs is None else [trial.plan.steps_in(self.epochs)]
         limits += [] if self.steps is None else [self.steps]
         if not limits:

@@ -21,8 +21,14 @@ BatchMode = Literal["full", "mini", "stochastic"]
 Setting = str | int | float | bool | None
 
 
-# By the patience of a workload, and by a script that ended before the length it was given.
-_STOPPED_EARLY = ("stopped_early", "script_stopped_early")
+# By the patience of a workload; by a script that ended before the length it was given, that was
+# not asked for any, or that cannot be told one.
+_ENDED_ITSELF = (
+    "stopped_early",
+    "script_stopped_early",
+    "script_trained_to_its_end",
+    "script_ended_itself",
+)
 
 
 class Status(StrEnum):
@@ -219,9 +225,9 @@ class TrialRecord:
         return self.status in (Status.DIVERGED, Status.NAN)
 
     @property
-    def has_stopped_early(self) -> bool:
-        """Whether its own early stopping ended it: there is no more of it to be trained."""
-        return any(note.code in _STOPPED_EARLY for note in self.notes)
+    def has_ended_itself(self) -> bool:
+        """Whether it came to an end of its own: there is no more of it to be trained."""
+        return any(note.code in _ENDED_ITSELF for note in self.notes)
 
     @property
     def ended_well(self) -> bool:

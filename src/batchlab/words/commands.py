@@ -34,15 +34,19 @@ MESSAGES: dict[str, Message] = {
         "the small process that watches over the command was killed; batchlab ended the command"
     ),
     # Its progress.
-    "command_ended_itself": N_(
-        "the script ended by itself at step {step} of the {asked} that were asked for"
+    "script_ended_itself": N_(
+        "the script ended by itself at step {step} of the {asked} that were asked for: put "
+        "{{epochs}} where your script takes its length"
+    ),
+    "script_trained_to_its_end": N_(
+        "the script ended by itself at step {step}: that is its own length"
     ),
     "script_stopped_early": N_(
         "the script stopped early: it ended well, and told its metric at step {step} of {asked} "
         "for the last time"
     ),
     "metric_told_before_end": N_(
-        "the script told its metric at step {step} for the last time, and trained to step {asked}"
+        "the script told its metric at step {step} of {asked} for the last time"
     ),
     "metric_never_seen": N_("it ended well, and {metric} was never told"),
     "metric_not_finite": N_(
