@@ -39,6 +39,7 @@ def test_an_own_command_is_short_and_says_how_to_ask_about_it(name: str) -> None
         )
 
 
+@pytest.mark.slow
 def test_the_two_lines_say_nothing_outside_a_study() -> None:
     arguments = [str(COMMANDS / "two_lines.py"), "--batch-size=1000", "--epochs=1"]
     environment = {name: value for name, value in os.environ.items() if "BATCHLAB" not in name}

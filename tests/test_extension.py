@@ -67,6 +67,7 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert all(record.ended_well for record in study.records)
 
 
+@pytest.mark.slow
 def test_a_file_more_is_a_scaling_rule_more(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

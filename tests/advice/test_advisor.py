@@ -200,6 +200,7 @@ def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     assert runs[-2] >= 6  # few runs would tell too little of what they leave open
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known_to", [0.07, 0.09])
 def test_what_step_times_this_uncertain_cannot_show_to_be_alike_is_not_run_on(known_to):
     """Some of it a side leaves ten per cent open: no runs can show that all are the same."""
@@ -547,6 +548,7 @@ def test_quality_compares_after_the_same_number_of_epochs():
     assert advice.candidates[0].relative.estimate is None or advice.flat_set
 
 
+@pytest.mark.slow
 def test_the_decision_is_repeated_at_an_easier_and_a_harder_target():
     advice, _ = advised(trainings=100)
 

@@ -93,6 +93,7 @@ def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advi
     assert document["missing"] == (reason_text(advice.missing) or None)
 
 
+@pytest.mark.slow
 def test_what_is_best_so_far_is_told_where_nothing_is_recommended() -> None:
     chosen = made_up_advice().recommendation
     assert chosen is not None

@@ -42,6 +42,7 @@ def cells(endings):
     return [(ending.batch_size, ending.learning_rate) for ending in three if ending is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 @pytest.mark.parametrize(("end_noise", "n"), [(0.0002, 2), (0.02, 4)])
 def test_two_seeds_of_the_reference_set_the_level_or_four_where_they_differ(
@@ -231,6 +232,7 @@ def test_what_no_training_came_to_the_end_of_gives_way_to_the_next_fastest(monke
     assert advice.verdict == "better"  # the fastest may be better still
 
 
+@pytest.mark.slow
 def test_where_nothing_faster_came_to_its_end_the_better_reference_stays_for_now(monkeypatch):
     seen = conclusion.verify
     monkeypatch.setattr(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.reference.made_up_outcome import END
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -63,6 +64,7 @@ def test_where_a_batch_size_misses_with_all_the_epochs_allowed_no_larger_one_is_
     assert at_1024.steps_to_target.reason == Reason.of("missed_by_smaller", size=256)
 
 
+@pytest.mark.slow
 def test_what_is_set_aside_for_whole_trainings_follows_what_was_tried():
     state = explored(trainings_left=100.0, end=END)
 

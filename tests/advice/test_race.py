@@ -15,6 +15,7 @@ def time_s(truth, cell, step_s):
     return truth.steps(*cell) * step_s(cell[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trainings", "n_workers"), [(1.5, 1), (3.0, 1), (5.0, 1), (1.5, 2), (3.0, 2)]
 )

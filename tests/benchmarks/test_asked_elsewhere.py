@@ -10,6 +10,7 @@ from benchmarks.regret import asked_elsewhere
 from tests.reference.whole_grid import write_whole_grid
 
 
+@pytest.mark.slow
 def test_what_other_code_names_is_valued_on_the_seeds_that_judge_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_what_the_unchanged_branch_does_not_learn_cannot_be_counted_in_its_windo
     assert math.isnan(branching.windows_worth(3.0, [4.0, 4.2, 4.1]))
 
 
+@pytest.mark.slow
 def test_an_unchanged_branch_needs_as_many_examples_as_itself(branching: ModuleType) -> None:
     falls_evenly = replace(_workload([], []), model=lambda: nn.Linear(3, 1), learning_rate=0.001)
 
@@ -179,6 +180,7 @@ def test_the_branch_with_the_least_time_is_named_and_valued_as_recorded(
     assert answer.regret == pytest.approx(drawn.time_s(cell, seeds) / best_s - 1)
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_told_the_reference_stays(
     branching: ModuleType, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_level_above_what_a_curve_comes_to_counts_as_two_whole_trainings(
     assert expected == pytest.approx(40.0, rel=0.02)
 
 
+@pytest.mark.slow
 def test_what_a_sign_names_is_valued_on_the_seeds_that_it_did_not_see(
     signs: ModuleType, drawn: WholeSituation
 ) -> None:

@@ -46,6 +46,7 @@ def test_answers_are_valued_beside_the_new_reference(large: ModuleType, tmp_path
     assert len(large.table(replies).splitlines()) == 2 + 9
 
 
+@pytest.mark.slow
 def test_a_reference_that_learns_nothing_is_left_out(large: ModuleType, tmp_path: Path) -> None:
     drawn = whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
     assert large.learns(drawn)

@@ -115,6 +115,7 @@ def test_a_rate_that_fails_or_was_not_recorded_has_infinite_excess(
 # ---- the searches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["cold", "warm"])
 @pytest.mark.parametrize("lattice", ["recorded", "wide"])
 def test_the_search_of_advise_finds_the_best_and_pays_for_its_runs(
@@ -135,6 +136,7 @@ def test_a_warm_start_spares_the_search_of_advise_runs(case: Case) -> None:
     assert warm.spent_s < cold.spent_s
 
 
+@pytest.mark.slow
 def test_random_search_finds_the_best_given_enough(case: Case) -> None:
     choices = list(Search(case=case, method=RANDOM).choices(math.inf))
 

@@ -143,6 +143,7 @@ def test_the_best_cell_has_no_regret(drawn: Situation) -> None:
     assert drawn.regret((32, 0.2)) == 0.0
 
 
+@pytest.mark.slow
 def test_regret_is_the_share_of_time_lost_on_seeds_held_back(drawn: Situation) -> None:
     mean = statistics.fmean(drawn.held_back)
     lost = (100 + 2 * mean - 0.5) / (60 + 2 * mean - 0.5) - 1

@@ -37,6 +37,7 @@ def harness() -> Iterator[ModuleType]:
         yield module
 
 
+@pytest.mark.slow
 def test_the_advice_sets_its_level_from_a_whole_training(
     harness: ModuleType, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_command_loads_no_other_commands_file() -> None:
     assert done.stdout.splitlines()[-1] == "['workloads']"
 
 
+@pytest.mark.slow
 def test_help_takes_less_than_three_times_what_importing_click_takes() -> None:
     # 70 ms and 140 ms on a quiet machine; seconds alone would test the machine.
     def used_s() -> float:

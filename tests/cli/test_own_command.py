@@ -54,6 +54,7 @@ def test_a_wrong_command_is_one_line_and_runs_nothing(
     assert sorted(path.name for path in script.iterdir()) == ["train.py"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path) -> None:
     sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--epochs", "1")
 
@@ -74,6 +75,7 @@ def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path)
     assert json.loads(again.out)["trials"] == document["trials"]
 
 
+@pytest.mark.slow
 def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
     do: Any, script: Path
 ) -> None:
@@ -95,6 +97,7 @@ def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
     assert longer.err == ""
 
 
+@pytest.mark.slow
 def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
     command = json.dumps([*OWN[1:], *RATE])
     (script / "batchlab.toml").write_text(
@@ -121,6 +124,7 @@ def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(
     assert "nonsense" not in done.err
 
 
+@pytest.mark.slow
 def test_a_command_is_profiled_as_text_and_as_json(do: Any, script: Path) -> None:
     busy = (
         "import sys, time\nfor step in range(1, 10**9):\n    began = time.perf_counter()\n"

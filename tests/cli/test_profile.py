@@ -61,6 +61,7 @@ def test_an_interrupted_profile_does_not_claim_to_be_stored(do: Any, monkeypatch
     assert done.err == "interrupted. To go on: batchlab profile mine.py:workload\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -167,6 +167,7 @@ def test_a_sweep_prints_the_answer_and_where_everything_lies(do: Any, tmp_path: 
     assert command.startswith("batchlab sweep mine.py:workload --batch-sizes 20 --epochs 1")
 
 
+@pytest.mark.slow
 def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     do: Any, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Any) -> 
     assert load_file("model.safetensors").keys() == {"weight", "bias"}
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_given_in_place_of_the_raw_ones_and_said_to_be_so(do: Any) -> None:
     with Store(Path("batchlab.db")) as store:
         for record in put_advised(store, made_up_advice()).records:

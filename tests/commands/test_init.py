@@ -86,6 +86,7 @@ def test_what_was_not_found_stands_in_the_draft_as_what_to_add(tmp_path: Path) -
     assert read_run_file(done.path).batch_size is None
 
 
+@pytest.mark.slow
 def test_a_script_that_goes_on_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
     code = (
         "import os, time\n"

@@ -250,6 +250,7 @@ def test_memory_that_a_process_may_not_have_is_out_of_memory_and_the_search_goes
     assert made.best_micro_batch(16) is not None
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_the_check_of_a_step_is_left_to_the_profile() -> None:
     given = that_does(profiled_workloads.meet_its_own_limit, at=3, at_least=True)
 
@@ -437,6 +438,7 @@ def test_memory_is_not_said_to_run_out_because_a_message_says_so() -> None:
     assert made.largest_batch_size == 8
 
 
+@pytest.mark.slow
 def test_the_model_of_the_caller_is_not_trained() -> None:
     model = profiled_workloads.linear()
     before = [part.detach().clone() for part in model.parameters()]

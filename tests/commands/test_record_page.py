@@ -25,6 +25,7 @@ def kept(tmp_path: Path) -> Advice:
     return replace(advice, kept_in=(str(tmp_path / "lab.db"), study.study_id))
 
 
+@pytest.mark.slow
 def test_a_study_writes_its_page_over_an_old_one(tmp_path: Path) -> None:
     study, path = made_up_study(batch_sizes=(64,)), tmp_path / "page.html"
     path.write_text("old")
@@ -34,6 +35,7 @@ def test_a_study_writes_its_page_over_an_old_one(tmp_path: Path) -> None:
     assert path.read_text() == html_page(study)
 
 
+@pytest.mark.slow
 def test_an_advice_writes_the_page_that_the_command_line_writes(
     kept: Advice, tmp_path: Path
 ) -> None:

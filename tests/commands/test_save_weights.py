@@ -65,6 +65,7 @@ def test_the_weights_of_the_longest_run_with_what_is_named_load_into_the_model(l
     nn.Linear(3, 2).load_state_dict(load_file(saved.path))
 
 
+@pytest.mark.slow
 def test_of_equally_long_runs_it_is_the_one_that_ended_best(lab: Path) -> None:
     advice = made_up_advice()
     with Store(lab) as store:
@@ -83,6 +84,7 @@ def test_of_equally_long_runs_it_is_the_one_that_ended_best(lab: Path) -> None:
     assert (saved.record.trial.seed, saved.value) == (902, 0.99)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_is_not_given(lab: Path) -> None:
     advice = made_up_advice()
     failed = replace(advice, tried=tuple(replace(run, status="diverged") for run in advice.tried))

@@ -42,6 +42,7 @@ def undisturbed(tmp_path: Path) -> list[tuple[int, float | None]]:
     return curve(asked(engine, 400))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tells", ["log", "print"])
 def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]], tells: str
@@ -62,6 +63,7 @@ def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
     )
 
 
+@pytest.mark.slow
 def test_without_resume_from_a_longer_run_begins_again_and_the_plan_knows_that(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:
@@ -76,6 +78,7 @@ def test_without_resume_from_a_longer_run_begins_again_and_the_plan_knows_that(
     assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
 
 
+@pytest.mark.slow
 def test_a_script_that_has_saved_nothing_begins_again(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:
@@ -88,6 +91,7 @@ def test_a_script_that_has_saved_nothing_begins_again(
     assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
 
 
+@pytest.mark.slow
 def test_one_that_dies_when_it_is_taken_up_begins_again_once_and_that_is_said(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:
@@ -105,6 +109,7 @@ def test_one_that_dies_when_it_is_taken_up_begins_again_once_and_that_is_said(
     assert "the checkpoint is broken" in warning
 
 
+@pytest.mark.slow
 def test_a_run_cut_by_the_budget_goes_on_in_the_next_session(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:
@@ -119,6 +124,7 @@ def test_a_run_cut_by_the_budget_goes_on_in_the_next_session(
     assert starts(tmp_path) == ["16 0 anew", "16 0 from"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(
     tmp_path: Path,
 ) -> None:
@@ -145,6 +151,7 @@ class Impatient(Told):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resumes", [True, False])
 def test_interrupted_it_leaves_no_process_stores_all_and_goes_on(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]], resumes: bool
@@ -175,6 +182,7 @@ STUDY = StudyName(
 )
 
 
+@pytest.mark.slow
 def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(
     tmp_path: Path,
 ) -> None:
@@ -235,6 +243,7 @@ def test_a_disk_that_is_full_before_a_training_is_told_in_one_line(small_disk: P
     assert (after.status, after.steps) == (Status.OK, 40)
 
 
+@pytest.mark.slow
 def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
     small_disk: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:

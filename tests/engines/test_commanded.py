@@ -206,6 +206,7 @@ def test_a_crash_keeps_its_last_line_and_what_was_seen_before(tmp_path: Path) ->
     assert any("the disk is on fire" in warning for warning in told.warnings)
 
 
+@pytest.mark.slow
 def test_a_counter_that_goes_backward_ends_the_training_with_that_line(tmp_path: Path) -> None:
     engine = command_engine(training_script(tmp_path, "--fail", "backward"), tmp_path)
 

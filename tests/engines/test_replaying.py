@@ -63,6 +63,7 @@ def test_runs_begun_ahead_are_replayed_as_well(tmp_path: Path) -> None:
     assert first.asked.index(ahead[0]) < len(first.asked) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 3, 8, 21])
 def test_interrupted_anywhere_nothing_that_came_back_is_run_again(tmp_path: Path, n: int) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -77,6 +78,7 @@ def test_interrupted_anywhere_nothing_that_came_back_is_run_again(tmp_path: Path
     assert len(resumed.asked) == len(after) - len(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1, 6, 20])
 def test_one_at_a_time_an_interruption_changes_nothing_at_all(tmp_path: Path, n: int) -> None:
     undisturbed = advised(tmp_path / "other.db", toy(n_workers=1))

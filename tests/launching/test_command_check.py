@@ -54,6 +54,7 @@ def acting(*names: str) -> str:
     return ACTS.format(acts=names)
 
 
+@pytest.mark.slow
 def test_a_command_whose_flags_all_act_passes_without_a_word(tmp_path: Path) -> None:
     facts = checked(training_script(tmp_path), tmp_path)
 
@@ -150,6 +151,7 @@ def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
         checked(command, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_script_that_says_nothing_in_time_is_told_how_to_unbuffer(tmp_path: Path) -> None:
     command = training_script(tmp_path, source="import time; time.sleep(60)")
 
@@ -157,6 +159,7 @@ def test_a_script_that_says_nothing_in_time_is_told_how_to_unbuffer(tmp_path: Pa
         checked(command, tmp_path, limit_s=2.0)
 
 
+@pytest.mark.slow
 def test_a_look_alone_may_take_all_of_the_time_for_a_check(tmp_path: Path) -> None:
     source = "import time; time.sleep(2.5)\nfor s in (1, 2): print('step', s, 'val_loss', 1 / s)"
     command = training_script(tmp_path, source=source)

@@ -149,6 +149,7 @@ print("forked", flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["", "time.sleep(600)"])
 def test_a_daemon_that_left_the_session_ends_with_its_command(
     then: str, start: Callable, tmp_path: Path
@@ -245,6 +246,7 @@ def test_a_supervisor_that_is_told_to_end_takes_its_command_along(start: Callabl
     assert ended(started).was_asked
 
 
+@pytest.mark.slow
 def test_one_that_is_dropped_ends(start: Callable, tmp_path: Path) -> None:
     marker = f"dropped-{os.getpid()}-{time.monotonic_ns()}"
     launched = Launched(

@@ -86,6 +86,7 @@ def test_a_process_that_the_kernel_killed_for_memory_is_known_by_the_words_of_it
     assert status == Status.OOM
 
 
+@pytest.mark.slow
 def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
     start: Callable, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def peak_of(start: Callable, code: str, *, processes: int, is_shared_told: bool 
     return end.peak
 
 
+@pytest.mark.slow
 def test_the_peak_of_one_process_is_what_the_kernel_marked(start: Callable) -> None:
     peak = peak_of(start, HOLDS.format("del data"), processes=1, is_shared_told=False)
 
@@ -55,6 +56,7 @@ def test_the_peak_of_one_process_is_what_the_kernel_marked(start: Callable) -> N
     assert 60_000_000 < peak.bytes < 90_000_000
 
 
+@pytest.mark.slow
 @linux
 def test_pages_that_processes_share_count_once(start: Callable) -> None:
     fork = """
@@ -69,6 +71,7 @@ for _ in range(3):
     assert 120_000_000 < peak.bytes < 160_000_000
 
 
+@pytest.mark.slow
 def test_what_several_processes_hold_of_their_own_is_added_up(start: Callable) -> None:
     fork = """
 for _ in range(2):
@@ -81,6 +84,7 @@ for _ in range(2):
     assert 180_000_000 < peak.bytes < 220_000_000
 
 
+@pytest.mark.slow
 def test_without_a_count_of_shared_pages_each_process_counts_in_full(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +110,7 @@ def test_nothing_seen_is_not_zero() -> None:
     assert seen is None
 
 
+@pytest.mark.slow
 def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:
     # Of the thread's own CPU time; what it may spend at once at the start is left out.
     started = start("import time; time.sleep(600)")

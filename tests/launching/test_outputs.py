@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.reference.large_output import assert_a_large_output_is_kept_small
 
 from batchlab.records.trial import Status
@@ -19,6 +20,7 @@ def kept(path: Path) -> bytes:
         return file.read()
 
 
+@pytest.mark.slow
 def test_a_hundred_megabytes_keep_a_few(tmp_path: Path) -> None:
     # A gigabyte in tests/nightly.
     assert_a_large_output_is_kept_small(tmp_path, n_bytes=100_000_000)
@@ -70,6 +72,7 @@ def test_what_a_program_holds_back_until_its_end_comes_then(start: Callable) -> 
     assert {at_s > end.started_s + 0.2 for _, at_s in started.pieces} == {True}
 
 
+@pytest.mark.slow
 def test_a_chatty_command_is_looked_at_twenty_times_a_second(start: Callable) -> None:
     started = start(
         "import os, time\nfor i in range(2000): os.write(1, b'%d\\n' % i); time.sleep(2e-4)"

@@ -56,6 +56,7 @@ def test_an_evaluation_told_after_its_step_does_not_count_as_steps() -> None:
     assert not found.with_evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3, 17])
 def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:
     found = step_intervals(moments(n=30_000, every=every, late_s=0.01, step_s=0.0003))

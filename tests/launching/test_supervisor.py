@@ -78,6 +78,7 @@ def test_it_loads_little() -> None:
     assert not {"typing", "re", "subprocess", "json", "batchlab", "site"} & {*loaded}
 
 
+@pytest.mark.slow
 def test_unread_output_makes_the_command_wait_rather_than_fill_memory(
     start: Callable, tmp_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_
     assert "examples would tell" in reason_text(reason)
 
 
+@pytest.mark.slow
 def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds() -> None:
     gradients = population_of(np.random.default_rng(7), n=20_000, dimension=60)
     trace, grad_sq = population(gradients.tolist())

@@ -81,6 +81,7 @@ WORKLOADS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batch_size", [8, 3])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_step_without_values_makes_what_a_real_one_makes(

@@ -68,6 +68,7 @@ def test_of_least_squares_they_are_the_closed_form(condition_number: str) -> Non
     assert hessian_trace(surface, n_probes=3).estimate == pytest.approx(float(curvatures.sum()))
 
 
+@pytest.mark.slow
 def test_of_a_network_they_are_those_of_the_dense_hessian_whatever_the_passes() -> None:
     model = network()
     workload = workload_of(model)

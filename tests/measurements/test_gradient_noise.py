@@ -183,6 +183,7 @@ def test_blocks_are_put_together_as_examples_double_and_none_is_lost(
     assert noise_scale(point.sample).scale.estimate == pytest.approx(trace / grad_sq, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_asked_to_end_it_ends_with_enough_blocks_for_an_interval() -> None:
     workload, model, trace, grad_sq = softmax()
 

@@ -182,6 +182,7 @@ def clip(model: nn.Module, batch: Any) -> Tensor:
     return (F.cross_entropy(pairs, own) + F.cross_entropy(pairs.T, own)) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "model"), [(two_views, mlp), (clip, Dropping)], ids=["SimCLR", "CLIP with dropout"]
 )

@@ -190,6 +190,7 @@ def own_bytes(kind: str, file: Path, n_bytes: int) -> tuple[float, int, int]:
     return loss, anonymous_bytes() - before, in_child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

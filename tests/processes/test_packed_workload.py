@@ -87,6 +87,7 @@ def test_the_same_tensor_used_twice_is_packed_once() -> None:
     assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
 
 
+@pytest.mark.slow
 def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
     megabyte = 1024**2
     n_rows = 200 * megabyte // 12  # 200 MB

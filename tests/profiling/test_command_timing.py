@@ -50,6 +50,7 @@ def test_a_script_is_timed_until_enough_was_seen_and_ended(tmp_path: Path) -> No
     assert point.peak_bytes > 1e6
 
 
+@pytest.mark.slow
 def test_a_script_that_ends_first_is_timed_by_what_it_did(tmp_path: Path) -> None:
     point = timed(tmp_path, _STEPS.format(n=400))
 
@@ -58,6 +59,7 @@ def test_a_script_that_ends_first_is_timed_by_what_it_did(tmp_path: Path) -> Non
     assert point.timing.step_s > 0.0019
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "status", "said"),
     [

@@ -332,6 +332,7 @@ class TestStopAndGoOn:
             assert_same_end(run, whole)
             assert len(peek(path).resumed_from_steps) > 3
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [0, 2])
     def test_a_dataset_with_random_crops_does_so_too(self, workers: int, tmp_path: Path) -> None:
         workload = cropped_workload(workers=workers)

@@ -286,6 +286,7 @@ def test_the_check_looks_at_examples_from_all_over_the_set() -> None:
     assert [len(labels) for labels in seen] == [1000]
 
 
+@pytest.mark.slow
 def test_an_object_of_torchmetrics_itself_is_taken() -> None:
     torchmetrics = pytest.importorskip("torchmetrics")
     workload = regression(torchmetrics.R2Score())

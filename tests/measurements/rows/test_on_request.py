@@ -164,6 +164,7 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
     assert [e.scores for e in plain.evaluations] == [e.scores for e in asked.evaluations]
 
 
+@pytest.mark.slow
 def test_the_variance_is_that_of_sampling_without_replacement_at_the_trials_batch_size() -> None:
     workload, model = least_squares(200)
     x, y = workload.train
@@ -188,6 +189,7 @@ def test_the_variance_is_that_of_sampling_without_replacement_at_the_trials_batc
         )
 
 
+@pytest.mark.slow
 def test_drawn_with_replacement_a_batch_has_the_variance_of_so_many_independent_examples() -> None:
     workload, model = least_squares(200)
     x, y = workload.train

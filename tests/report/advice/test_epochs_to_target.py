@@ -76,6 +76,7 @@ def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
         assert found[size].is_estimated
 
 
+@pytest.mark.slow
 def test_what_is_recommended_takes_as_long_as_it_was_verified_to():
     advice = made_up_advice(sizes=SIZES)
     verified = Estimate.of(7.5, interval=(7.0, 8.0), n=4)

@@ -132,6 +132,7 @@ def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_do
     assert f"<code>batchlab sweep {' '.join(EFFECT_SWEEP)}</code>" in said
 
 
+@pytest.mark.slow
 def test_each_effect_that_was_seen_is_one_picture_with_one_sentence_and_no_sweep():
     advice = KINDS["ends_no_worse"]()
     study = advice_study(advice)

@@ -128,6 +128,7 @@ def put_together(value: object, parts: list[object]) -> object:
     return value
 
 
+@pytest.mark.slow
 def test_specifications_told_in_parts_are_put_together_again_and_are_much_shorter():
     specs = [
         specification(panel.plot(canvas=PAGE), PAGE)

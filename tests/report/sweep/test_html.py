@@ -256,6 +256,7 @@ def test_a_source_in_a_note_is_a_link():
     assert 'href="https://arxiv.org/abs/1812.06162"' in page
 
 
+@pytest.mark.slow
 def test_a_page_of_validation_metrics_alone_draws_no_gap():
     page = html_page(with_validation_alone(replace(made_up_study(n_test=0), command="")))
 

@@ -60,6 +60,7 @@ def test_every_plot_of_every_kind_is_valid_vega_lite(kind, canvas):
             assert panel.plot(canvas=canvas).to_dict(validate=True)["layer"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_number_of_every_chart_is_finite(kind):
     for figure in figures(KINDS[kind]()).values():
@@ -149,6 +150,7 @@ def only_single_runs():
     return replace(advice, candidates=tuple(trained.values()))
 
 
+@pytest.mark.slow
 def test_runs_too_few_for_an_estimate_are_drawn_one_by_one():
     advice = only_single_runs()
     found = figures(advice)
@@ -218,6 +220,7 @@ def test_after_a_race_every_run_that_met_the_target_is_drawn():
     assert any("at the rates that raced" in note for note in found["a"].notes)
 
 
+@pytest.mark.slow
 def test_what_is_named_for_now_has_a_ring_too():
     """The eye looks for what the title names."""
     raced = replace(only_single_runs(), reason=Reason.of("single_runs"))
@@ -412,6 +415,7 @@ def test_a_knee_outside_the_measured_sizes_is_a_bound_in_words_and_no_mark():
     assert any("begins to show at a batch size of at least 5,000" in n for n in figure.notes)
 
 
+@pytest.mark.slow
 def test_without_a_law_of_the_step_time_the_points_are_joined():
     laws = replace(
         ADVICE.laws,

@@ -88,6 +88,7 @@ def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
         )
 
 
+@pytest.mark.slow
 def test_an_image_too_tells_train_from_test_by_dashes() -> None:
     image = paper_image(figure(), "svg").decode()
 
@@ -145,6 +146,7 @@ def test_single_runs_are_told_only_where_they_give_a_number() -> None:
     assert any(note.startswith(single) for note in without.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_panel_has_words_with_its_numbers(kind: str) -> None:
     advice = KINDS[kind]()
