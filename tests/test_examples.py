@@ -82,7 +82,7 @@ def test_an_example_is_swept(name: str, run: Any) -> None:
 
 # The night gives each a minute.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(NAMES, ["tokens"]))
+@pytest.mark.parametrize("name", by_day(NAMES, ["memory_map"]))
 def test_an_example_is_advised(name: str, run: Any) -> None:
     advised = run(
         "advise", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--budget", "20s"

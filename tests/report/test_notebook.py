@@ -49,7 +49,8 @@ def study(folder, examples):  # its trials' ends, whether x is shared, each chil
 ]
 
 
-@pytest.mark.slow
+# By day tests/processes/test_packed_workload.py looks at one child.
+@pytest.mark.nightly
 def test_a_notebooks_workload_with_a_gigabyte_trains_in_children_without_a_copy_each(
     tmp_path: Path,
 ) -> None:
