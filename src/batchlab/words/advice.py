@@ -270,8 +270,8 @@ MESSAGES: dict[str, Message] = {
         "holds for trainings of that length"
     ),
     "rate_left_to_script": N_(
-        "The script sets its learning rate along a training itself: the answer holds for its way "
-        "of doing so."
+        "Whether the script changes its learning rate along a training is not known: the answer "
+        "holds for its way of doing so."
     ),
     "rate_was_constant": N_(
         "the learning rate was constant in all runs; under a schedule other rates may be best"

@@ -182,6 +182,15 @@ def test_two_gains_that_overlap_leave_no_rest_to_the_learning_rate():
     assert text.endswith("The batch size alone gains this much.")
 
 
+def test_a_tuned_rate_that_did_worse_than_your_own_is_no_measure_of_the_batch_size():
+    advice = replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(2.2, 0.2))
+
+    text = said(advice, "from the batch size alone")
+
+    assert "gains" not in text
+    assert text.endswith("your own rate was the better of the two at that batch size.")
+
+
 @pytest.mark.parametrize(
     ("objective", "words"),
     [

@@ -152,6 +152,8 @@ def _whose(advice: Advice) -> str:
     whole, part = advice.gain, advice.gain_from_batch_size
     if whole.low is None or whole.low <= 1 or part.estimate is None:
         return ""
+    if whole.estimate is not None and part.estimate > whole.estimate:
+        return text(" On these seeds your own rate was the better of the two at that batch size.")
     if part.low is not None and part.low > 1:
         if part.high is None or whole.low <= part.high:
             return text(" The batch size alone gains this much.")
