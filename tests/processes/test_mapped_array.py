@@ -208,8 +208,10 @@ def test_a_large_map_takes_no_more_memory_than_a_small_one(kind: str, tmp_path: 
     own_bytes(kind, tmp_path / "first", megabyte)  # what is imported on the way is there then
 
     _, small, small_in_child = own_bytes(kind, tmp_path / "small", 16 * megabyte)
-    loss, large, large_in_child = own_bytes(kind, tmp_path / "large", 256 * megabyte)
+    loss, large, large_in_child = own_bytes(kind, tmp_path / "large", 1024 * megabyte)
 
+    # A copy of the tenth that is for validation would be 102 MiB. The allocator keeps freed batches
+    # of 4 MiB, now three of them and now seven (16 to 512 MiB of data: 12 to 29 MiB in the child).
     assert loss > 0
-    assert large - small < 16 * megabyte
-    assert large_in_child - small_in_child < 16 * megabyte
+    assert large - small < 50 * megabyte
+    assert large_in_child - small_in_child < 50 * megabyte
