@@ -1,9 +1,10 @@
 """What a whole sweep takes of memory where its data are a small and a large file.
 
-    python benchmarks/mapped_memory.py
+    python benchmarks/mapped_memory.py [KIND ...]
 
 A sparse file of 16 MiB and one of 2 GiB are mapped as a tuple, as columns of a dict, and in a
-Dataset that holds a map, a tensor over one, or the file's name. Ten times a second the private
+Dataset that holds a map, a tensor over one, or the file's name. Of windows of tokens every place of
+the file begins an example: a billion of them in 2 GiB. Ten times a second the private
 memory of the command and all of its children is added up: the pages that no file and no other
 process holds (`Private_Dirty` of `/proc/PID/smaps_rollup`). The largest sum is written down.
 """
@@ -29,7 +30,8 @@ import batchlab
 RESULT = Path(__file__).parent / "results" / "mapped_memory.json"
 SIZES_MIB = (16, 2048)
 WIDTH = 1024  # numbers of an example: 4 KiB
-KINDS = ("tuple", "dict", "map", "tensor", "name")
+CONTEXT = 64  # tokens of a window
+KINDS = ("tuple", "dict", "map", "tensor", "name", "windows")
 
 
 class Rows(Dataset[Any]):
@@ -52,21 +54,46 @@ class Rows(Dataset[Any]):
         return torch.as_tensor(rows[index]).clone(), index % 8
 
 
+class Windows(Dataset[Any]):
+    """Each run of `CONTEXT` tokens of a file, as language models are trained with."""
+
+    def __init__(self, file: Path) -> None:
+        """Map the file."""
+        self.tokens = np.memmap(file, dtype=np.uint16, mode="r")
+
+    def __len__(self) -> int:
+        """The number of windows."""
+        return len(self.tokens) - CONTEXT
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """An example, copied."""
+        window = self.tokens[index : index + CONTEXT].astype(np.float32)
+        return torch.from_numpy(window), int(self.tokens[index + CONTEXT]) % 8
+
+
 def rows_of(file: Path) -> Any:
     """The file as a map."""
     return np.memmap(file, dtype=np.float32, mode="r+").reshape(-1, WIDTH)
 
 
 def workload(*, kind: str = "tuple", file: str = "") -> batchlab.Workload:
-    """A linear classifier of the rows of a file."""
+    """A linear classifier of the rows or windows of a file."""
     rows = rows_of(Path(file))
     labels = np.arange(len(rows)) % 8
-    data: Any = Rows(Path(file), kind) if kind not in ("tuple", "dict") else (rows, labels)
-    if kind == "dict":
-        data = {0: rows, 1: labels}
+    data: Any
+    match kind:
+        case "tuple":
+            data = (rows, labels)
+        case "dict":
+            data = {0: rows, 1: labels}
+        case "windows":
+            data = Windows(Path(file))
+        case _:
+            data = Rows(Path(file), kind)
+    width = CONTEXT if kind == "windows" else WIDTH
     return batchlab.Workload(
         name=f"rows in a {kind}",
-        model=lambda: nn.Linear(WIDTH, 8),
+        model=lambda: nn.Linear(width, 8),
         train=data,
         loss=lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]),
         learning_rate=0.01,
@@ -105,11 +132,14 @@ def largest(kind: str, mib: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure each kind with both files; write and print what was found."""
-    found = [largest(kind, mib) for kind in KINDS for mib in SIZES_MIB]
+    """Measure each kind with both files; write and print what was found beside the others."""
+    kinds = sys.argv[1:] or KINDS
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else []
+    found = [row for row in known if row["kind"] not in kinds]
+    found += [largest(kind, mib) for kind in kinds for mib in SIZES_MIB]
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     for row in found:
-        print(f"{row['kind']:>6} {row['mib']:>5} MiB  {row['private_bytes'] / 1024**2:.0f} MiB")
+        print(f"{row['kind']:>7} {row['mib']:>5} MiB  {row['private_bytes'] / 1024**2:.0f} MiB")
 
 
 if __name__ == "__main__":

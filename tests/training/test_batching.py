@@ -20,6 +20,7 @@ from tests.reference.small_workloads import (
 )
 from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.planning.sweep_request import check_batch_size
@@ -32,7 +33,9 @@ from batchlab.training.batching import (
     on_device,
 )
 from batchlab.training.training_batches import training_batches
+from batchlab.workload import keyed_order
 from batchlab.workload.definition import Workload
+from batchlab.workload.keyed_order import KeyedOrder
 
 CPU = torch.device("cpu")
 
@@ -302,6 +305,22 @@ class TestDataset:
         fetched(cropped_workload())
 
         assert drawn() == expected
+
+    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+    def test_without_a_list_of_the_order_tensors_and_datasets_are_cut_as_with_one(
+        self, monkeypatch: pytest.MonkeyPatch, sampling: Sampling
+    ) -> None:
+        monkeypatch.setattr(keyed_order, "MOST_LISTED", 10)
+        trial = small_trial(numbered(40), batch_size=7, sampling=sampling, seed=4)
+        order = epoch_order(40, seed=4, epoch=1, sampling=sampling)
+        dataset = replace(numbered(40), train=TensorDataset(*numbered(40).train))
+
+        of_tensors = examples_of(numbered(40), trial, epoch=1)
+
+        assert isinstance(order, KeyedOrder)
+        assert [place for step in of_tensors for place in step] == order.listed().tolist()
+        assert examples_of(numbered(40), trial, epoch=1, first_step=4) == of_tensors[4:]
+        assert examples_of(dataset, trial, epoch=1) == of_tensors
 
     def test_collate_sees_one_micro_batch_at_a_time(self) -> None:
         workload = cropped_workload()

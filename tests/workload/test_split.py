@@ -198,3 +198,15 @@ def test_subsets_of_one_dataset_side_by_side_are_fine() -> None:
     train, validation = Subset(data, range(20)), Subset(data, range(20, 30))
 
     assert with_validation(a_workload(train=train, validation=validation)).validation is validation
+
+
+def test_of_a_billion_examples_four_hundred_thousand_are_held_out_and_no_list_is_made() -> None:
+    split = with_validation(a_workload(train=Squares(10**9)))
+
+    held, kept = split.validation, split.train
+    assert (len(kept), len(held)) == (10**9 - 400_000, 400_000)
+    last = kept[len(kept) - 1][0]
+    assert kept.__getitems__([0, len(kept) - 1])[1] == (last, last**2)
+    held_out = set(held.indices.tolist())
+    assert len(held_out) == 400_000
+    assert held_out.isdisjoint(kept.indices[torch.arange(0, len(kept), 1_000_003)].tolist())

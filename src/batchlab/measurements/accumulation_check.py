@@ -27,6 +27,7 @@ from batchlab.training.batching import derived_seed, examples_at, mapped, n_exam
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
+from batchlab.workload.keyed_order import first_shuffled
 
 _EXAMPLES = 6
 # How far the weights are moved, in standard deviations of each tensor (of 1 where it is all alike).
@@ -170,8 +171,7 @@ class _Check:
     def _batch(self, cut: slice = slice(None)) -> Batch:
         """Training examples from all over the set, the same each time, in memory of their own."""
         n = size_of(self.workload.train)
-        generator = torch.Generator().manual_seed(derived_seed("accumulation examples"))
-        chosen = torch.randperm(n, generator=generator)[: min(_EXAMPLES, n)]
+        chosen = first_shuffled(n, _EXAMPLES, seed=derived_seed("accumulation examples"))
         seed_everything(derived_seed("accumulation fetch"))
         batch = on_device(examples_at(self.workload, chosen), self.device)
         if self.in_double:

@@ -23,6 +23,7 @@ from batchlab.records.noise_point import NoisePoint
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload, size_of
+from batchlab.workload.keyed_order import KeyedOrder, listed, shuffled
 
 # The gradients of so many blocks are kept, or of as many as fit, at least the fewest.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
@@ -93,7 +94,8 @@ class GradientNoise:
             kept = copy.deepcopy(model)
             manner = self._manner = self._manner or self._found_manner(kept)
             seed_everything(derived_seed("gradient noise", seed))
-            order = torch.randperm(self._n_train)[:most_examples]
+            order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
+            order = order[:most_examples]
             # With fewer blocks there is no interval, and with less than one nothing at all.
             unit = min(manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
             blocks = self._seen(kept, order, replace(manner, unit=unit), precision, enough)
@@ -137,7 +139,7 @@ class GradientNoise:
     def _seen(
         self,
         model: nn.Module,
-        order: Tensor,
+        order: Tensor | KeyedOrder,
         manner: _Manner,
         precision: float,
         enough: Callable[[], bool],
@@ -153,7 +155,7 @@ class GradientNoise:
         seen, whole = 0, len(order) - len(order) % manner.unit
         while seen < whole:
             stop = min(seen + blocks.next_examples, whole)
-            blocks.add(self._block(model, order[seen:stop], manner))
+            blocks.add(self._block(model, listed(order[seen:stop]), manner))
             seen = stop
             if len(blocks) >= _FEWEST_BLOCKS and enough():
                 break

@@ -19,6 +19,7 @@ from batchlab.records.variance_point import VariancePoint
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Workload, size_of
+from batchlab.workload.keyed_order import first_shuffled
 
 # Of the whole set's gradient, in one pass.
 _PASS_EXAMPLES = 1024
@@ -107,8 +108,12 @@ def drawn_variance(
         mean: Tensor | None = None
         squares = 0.0
         for n_seen in range(1, n_batches + 1):
-            drawn = torch.randint(n_train, (n_drawn,)) if is_replaced else torch.randperm(n_train)
-            found = mean_gradient(drawn[:n_drawn])
+            own_seed = derived_seed("variance batch", seed, n_seen)
+            found = mean_gradient(
+                torch.randint(n_train, (n_drawn,))
+                if is_replaced
+                else first_shuffled(n_train, n_drawn, seed=own_seed)
+            )
             if mean is None:
                 mean = found
                 continue

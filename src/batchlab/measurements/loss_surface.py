@@ -19,6 +19,7 @@ from batchlab.records.measurement import Moment
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload, size_of
+from batchlab.workload.keyed_order import first_shuffled
 
 Vector = NDArray[np.float64]
 
@@ -145,8 +146,7 @@ class LossSurface:
 
 def looked_at(workload: Workload) -> Tensor:
     """2,000 training examples that stand for all, the same each time; all where there are fewer."""
-    generator = torch.Generator().manual_seed(derived_seed("loss surface"))
-    return torch.randperm(size_of(workload.train), generator=generator)[:_LOOKED_AT]
+    return first_shuffled(size_of(workload.train), _LOOKED_AT, seed=derived_seed("loss surface"))
 
 
 def in_passes(chosen: Tensor, pass_examples: int) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.containers import filled, is_container
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.fetching import fetched, fetched_in_parts
+from batchlab.workload.keyed_order import KeyedOrder, drawn, listed, shuffled
 
 # Examples gathered by one index_select: enough that its cost vanishes beside the steps, few enough
 # that the copy stays in the cache.
@@ -32,7 +33,7 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
+def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor | KeyedOrder:
     """The examples of one epoch in the order they are used; the same for every batch size.
 
     It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
@@ -45,15 +46,15 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
         sampling: "reshuffle" for a permutation, "replacement" for N independent draws.
 
     Returns:
-        Indices, int64, shape (N,).
+        Indices, int64, shape (N,); of more than four million examples what is read like that.
     """
-    generator = torch.Generator().manual_seed(derived_seed("order", seed, epoch))
-    if sampling == "replacement":
-        return torch.randint(n_train, (n_train,), generator=generator)
-    return torch.randperm(n_train, generator=generator)
+    own_seed = derived_seed("order", seed, epoch)
+    if sampling == "reshuffle":
+        return shuffled(n_train, seed=own_seed)
+    return drawn(n_train, seed=own_seed)
 
 
-def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
+def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor | KeyedOrder:
     """The examples of one epoch of a trial: by the workload's sampler, or as `epoch_order` says."""
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
@@ -137,14 +138,17 @@ class TensorBatches:
                 )
             return
         trial = self._trial
-        order = order_of(self._workload, trial, epoch).to(self._device)
+        order = order_of(self._workload, trial, epoch)
+        if isinstance(order, Tensor):
+            order = order.to(self._device)
         taken = self._plan.samples_at(begin)  # before this epoch
         first = begin + first_step
         while first < end:
             last = self._last_of_gather(first, end)
             sizes = [self._plan.batch_size_at(step) for step in range(first, last)]
             start = self._plan.samples_at(first) - taken
-            batches = self._gathered(order[start : start + sum(sizes)], sizes)
+            chosen = listed(order[start : start + sum(sizes)]).to(self._device)
+            batches = self._gathered(chosen, sizes)
             whole = max(sizes) <= trial.micro_batch_size  # then a step's only pass is its batch
             yield from zip(map(self._shaped, batches)) if whole else map(self._cut, batches)
             first = last
@@ -226,7 +230,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
             seed_everything(seed)
             return fetched_in_parts(
                 self._workload.train,
-                self._order[start:stop],
+                listed(self._order[start:stop]),
                 self._workload.collate,
                 most=self._trial.micro_batch_size,
             )

@@ -28,6 +28,7 @@ from batchlab.training.whole_set_metric import WholeSetMetric, is_over_all
 from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
 from batchlab.workload.fetching import Collate, fetched
+from batchlab.workload.keyed_order import first_shuffled
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
@@ -99,8 +100,7 @@ class Evaluator:
         chosen = None
         n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
         if n_train > n_evaluated:
-            generator = torch.Generator().manual_seed(derived_seed("train metric"))
-            chosen = torch.randperm(n_train, generator=generator)[:n_evaluated]
+            chosen = first_shuffled(n_train, n_evaluated, seed=derived_seed("train metric"))
             chosen = chosen.sort().values
         self._batches: dict[Split, Iterable[Batch]] = {}
         batch_size = sizes.at_once(batch_size)

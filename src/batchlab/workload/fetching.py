@@ -11,6 +11,7 @@ from torch.utils.data import Subset, default_collate
 
 from batchlab.workload.columns import Columns
 from batchlab.workload.definition import Batch, Data
+from batchlab.workload.keyed_order import KeyedOrder
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import examples_of, is_stream
 
@@ -20,15 +21,16 @@ Collate = Callable[[list[Any]], Batch]
 class ChosenPart(Subset[Any]):
     """Some examples of other data, by their indices in it, which are kept as a tensor.
 
-    A list of them, as PyTorch's own has, would take 40 bytes for each and process.
+    A list of them, as PyTorch's own has, would take 40 bytes for each and process. Of very many no
+    list is kept at all.
     """
 
-    def __init__(self, dataset: Any, indices: Tensor) -> None:
+    def __init__(self, dataset: Any, indices: Tensor | KeyedOrder) -> None:
         """Hold both as they are.
 
         Args:
             dataset: what they are chosen from.
-            indices: int64, shape (n,).
+            indices: int64, shape (n,), or what is read like that.
         """
         self.dataset = dataset
         self.indices: Any = indices
