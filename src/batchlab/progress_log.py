@@ -30,7 +30,8 @@ def log(
 
     Args:
         step: optimizer updates done so far, not micro-batches and not within the epoch.
-        epoch: passes over the training data done so far; it may be a fraction.
+        epoch: passes over the training data done so far; it may be a fraction. After the pass
+            number `epoch`, counted from 0, that is `epoch + 1`; 0 is the untrained model.
         samples: training examples seen so far.
         values: metrics by name. Each is whatever `float()` takes: a tensor or array of one
             number too.

@@ -6,14 +6,13 @@ import json
 import math
 from typing import Any
 
-from batchlab.launching.counters import Counters
 from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 
 
 class _Lines:
     def __init__(self) -> None:
-        self._counters = Counters()
+        self._counted_an_epoch: float | None = None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         if not line.startswith('{"batchlab_log"'):
@@ -28,25 +27,30 @@ class _Lines:
         return []
 
     def _reading(self, told: dict[str, Any]) -> Reading:
-        epoch = told.get("epoch")
-        position = self._counters.position(
-            step=told.get("step"), epoch=_number_or_fraction(epoch), samples=told.get("samples")
-        )
+        step, samples = told.get("step"), told.get("samples")
         return Reading(
             at_s=float(told["at_s"]),
             shape="batchlab",
-            step=position.step,
-            epoch=position.epoch,
-            epoch_step=position.epoch_step,
-            samples=position.samples,
+            step=step,
+            epoch=self._passes(told.get("epoch"), step if samples is None else samples),
+            samples=samples,
             values=tuple((name, float(value)) for name, value in told["values"].items()),
             not_understood=tuple(told.get("not_understood", ())),
         )
 
+    def _passes(self, epoch: float | None, counted: int | None) -> float | None:
+        """Passes done.
 
-def _number_or_fraction(epoch: float | None) -> float | None:
-    """A whole number as an int: the number of an epoch."""
-    return int(epoch) if epoch is not None and math.floor(epoch) == epoch else epoch
+        Many scripts have the number of the epoch under way at hand. Alone it has to be what the
+        call asks for. Beside a finer counter it is not needed to tell the place, so a whole one
+        counts only where the counter rises by the same in every epoch.
+        """
+        if epoch is None or counted is None or not float(epoch).is_integer():
+            return epoch
+        before, each = self._counted_an_epoch, counted / epoch if epoch else None
+        self._counted_an_epoch = each
+        is_even = before is not None and each is not None and math.isclose(before, each)
+        return epoch if is_even else None
 
 
 SHAPE = Shape(
