@@ -79,3 +79,15 @@ def test_a_line_without_a_counter_ends_the_epoch_that_the_lines_before_were_in()
 
 def test_samples_that_are_printed_are_taken_as_they_are() -> None:
     assert Counters().position(samples=640, step=10).samples == 640
+
+
+def test_a_step_that_is_the_same_at_the_end_of_each_epoch_starts_again_in_each() -> None:
+    counters = Counters()
+
+    found = [counters.position(step=19, epoch=epoch) for epoch in (1, 2, 3)]
+
+    assert found == [
+        Position(step=19),
+        Position(epoch=1, epoch_step=19),
+        Position(epoch=2, epoch_step=19),
+    ]

@@ -22,8 +22,8 @@ class Counters:
 
     Epochs are numbered from 0 where the first number is 0, else from 1. A line with the number of
     an epoch and nothing finer stands for the end of that epoch. Where a fraction is printed, the
-    number is that of the passes done. A step counter that falls while the epoch rises is one that
-    starts again in each epoch. Where a total of steps rises by the same in every epoch, the lines
+    number is that of the passes done. A step counter that does not rise while the epoch rises is
+    one that starts again in each epoch. Where a total of steps rises by the same in every epoch, the lines
     stand at the ends of epochs.
     """
 
@@ -99,7 +99,7 @@ class Counters:
         number = self._epoch
         if number is None or isinstance(epoch, float):
             return Position(step=step, epoch=epoch)
-        self._starts_again = self._starts_again or self._falls(step, n_steps, number)
+        self._starts_again = self._starts_again or self._falls(step, number)
         self._last_step, self._last_step_epoch = step, number
         self._inside_epoch = self._starts_again or step == n_steps
         if not self._starts_again:
@@ -116,9 +116,8 @@ class Counters:
         self._steps_an_epoch = each
         return number + 1 if self._at_ends and not is_first and number > 0 else None
 
-    def _falls(self, step: int, n_steps: int | None, number: int) -> bool:
-        """Whether the step went back, or stands at the same end, while the epoch went on."""
+    def _falls(self, step: int, number: int) -> bool:
+        """Whether the step does not rise while the epoch goes on; printed once, it is the same."""
         if self._last_step is None or self._last_step_epoch is None:
             return False
-        is_same_end = step == self._last_step == n_steps
-        return number > self._last_step_epoch and (step < self._last_step or is_same_end)
+        return number > self._last_step_epoch and step <= self._last_step

@@ -7,6 +7,8 @@ import math
 import pytest
 from tests.reference.sampled_output import readings_of, sample
 
+from batchlab.launching.progress_points import ProgressPoints
+
 
 def places_of(name: str, metric: str) -> list[tuple[int | None, float | None, float]]:
     return [
@@ -14,6 +16,13 @@ def places_of(name: str, metric: str) -> list[tuple[int | None, float | None, fl
         for reading in readings_of(sample(name))
         if metric in dict(reading.values)
     ]
+
+
+def points_of(output: bytes, metric: str = "val_loss") -> list[tuple[int, float]]:
+    points = ProgressPoints(metric, batch_size=50, n_train=1000)
+    for reading in readings_of(output, metric=metric):
+        points.add(reading)
+    return [(point.step, point.value) for point in points.points]
 
 
 def test_the_mnist_example_of_pytorch_tests_at_the_end_of_its_epochs() -> None:
@@ -106,3 +115,13 @@ def test_a_line_that_measures_nothing_is_no_progress(line: str) -> None:
 def test_the_number_of_steps_to_come_is_no_counter() -> None:
     for reading in readings_of(b"max steps: 1000, loss weight: 2\ntotal steps = 500 loss 3\n"):
         assert not reading.has_position
+
+
+def test_one_line_per_epoch_with_its_last_batch_gives_one_point_per_epoch() -> None:
+    output = (
+        b"epoch 1 batch 19 val_loss 0.9\n"
+        b"epoch 2 batch 19 val_loss 0.7\n"
+        b"epoch 3 batch 19 val_loss 0.5"
+    )
+
+    assert points_of(output) == [(19, 0.9), (39, 0.7), (59, 0.5)]
