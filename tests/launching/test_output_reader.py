@@ -233,7 +233,7 @@ def test_shapes_can_be_chosen() -> None:
 
     assert [each.step for each in readings_of(output, shapes=["json-lines"])] == [1]
     assert [each.step for each in readings_of(output, shapes=["words"])] == [2]
-    with pytest.raises(UsageError, match="shape 'json': expected one of batchlab, json-lines, "):
+    with pytest.raises(UsageError, match="shape 'json': expected one of batchlab, huggingface, "):
         OutputReader(["json"])
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import TypeVar
-
-Value = TypeVar("Value")
 
 # Singular alone: "steps: 1000" is how many there will be, not how many were done.
-STEPS = ("step", "global_step", "iteration", "iter", "it", "update", "_step", "num_updates")
+# Of two in one object the first counts: fairseq prints num_updates beside an update of its epoch.
+STEPS = ("step", "global_step", "iteration", "iter", "it", "num_updates", "update", "_step")
 EPOCHS = ("epoch",)
 SAMPLES = ("samples", "examples", "samples_seen", "examples_seen")
 # Words that may stand before a counter in a line of plain text, as in "Train Epoch: 3".
@@ -30,8 +27,3 @@ def spoken_kind(name: str) -> str | None:
     if plain in EPOCHS:
         return "epoch"
     return "samples" if plain in SAMPLES else None
-
-
-def first_of(pairs: dict[str, Value], names: Iterable[str]) -> Value | None:
-    """The value of the first of these names that is there; the others stay values."""
-    return next((pairs[name] for name in names if name in pairs), None)

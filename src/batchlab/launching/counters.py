@@ -23,8 +23,8 @@ class Counters:
     Epochs are numbered from 0 where the first number is 0, else from 1. A line with the number of
     an epoch and nothing finer stands for the end of that epoch. Where a fraction is printed, the
     number is that of the passes done. A step counter that does not rise while the epoch rises is
-    one that starts again in each epoch. Where a total of steps rises by the same in every epoch, the lines
-    stand at the ends of epochs.
+    one that starts again in each epoch. Where a total of steps rises by the same in every epoch,
+    the lines stand at the ends of epochs.
     """
 
     _first_epoch: int | None = None

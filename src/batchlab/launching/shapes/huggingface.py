@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import replace
-from typing import Any
 
-from batchlab.launching.plain_number import number_of
+from batchlab.launching.counter_names import SAMPLES, STEPS
+from batchlab.launching.dict_in_line import dict_in, number_in
 from batchlab.launching.progress_bar import bar_of
 from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 
-_LONGEST = 4000
-_DEEPEST = 50
+# A Trainer prints no counter but its epoch, which is a fraction but at the very start, and some of
+# these. Any other dict with an epoch is somebody's own.
+_ITS_OWN = ("learning_rate", "grad_norm", "eval_samples_per_second", "train_samples_per_second")
+_RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
 
 
 class _Lines:
@@ -46,10 +47,10 @@ class _Lines:
         return waiting
 
     def _logged(self, line: str, at_s: float) -> list[Reading] | None:
-        values = dict(_numbers(line))
-        epoch = values.pop("epoch", None)
-        if epoch is None or not values:
+        values = _trainers(line)
+        if values is None:
             return None
+        epoch = values.pop("epoch")
         self._has_dicts = True
         before = self.finish()
         reading = Reading(at_s=at_s, shape="huggingface", epoch=epoch, values=tuple(values.items()))
@@ -59,34 +60,27 @@ class _Lines:
         return before
 
 
-def _numbers(line: str) -> list[tuple[str, float]]:
-    """The numbers of a dict line; newer versions write them as texts."""
-    if len(line) > _LONGEST or line.count("{") + line.count("[") + line.count("(") > _DEEPEST:
-        return []
-    try:
-        # nan is a name in such a line, and names are no literals.
-        found: Any = ast.literal_eval(line.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'"))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return []
-    if not isinstance(found, dict):
-        return []
-    numbers = ((name, _number(value)) for name, value in found.items() if isinstance(name, str))
-    return [(name, number) for name, number in numbers if number is not None]
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool):
+def _trainers(line: str) -> dict[str, float] | None:
+    """The numbers of a Trainer's dict; newer versions write them as texts. None: it is no such."""
+    found = dict_in(line)
+    if found is None or len(found) < 2 or any(name in found for name in (*STEPS, *SAMPLES)):
         return None
-    if isinstance(value, str):
-        return number_of(value)
-    try:
-        return float(value) if isinstance(value, int | float) else None
-    except OverflowError:
+    numbers = {
+        name: float(number)
+        for name, value in found.items()
+        if (number := number_in(value)) is not None
+    }
+    epoch = numbers.get("epoch")
+    if epoch is None or len(numbers) < 2:
         return None
+    is_number = isinstance(found["epoch"], int)
+    marks = _RUNTIMES if is_number else (*_ITS_OWN, *_RUNTIMES)
+    is_fraction = not is_number and not epoch.is_integer()
+    return numbers if is_fraction or any(name in numbers for name in marks) else None
 
 
 SHAPE = Shape(
-    place=3,
+    place=2,
     label="dict lines of a Hugging Face Trainer",
     needles=(b"{'", b"%|"),
     counts="updates",

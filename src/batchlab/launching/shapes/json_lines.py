@@ -1,14 +1,13 @@
-"""json-lines: a JSON object a line, with a counter and numbers."""
+"""json-lines: a JSON object a line, or a dict of Python, with a counter and numbers."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from batchlab.launching.counter_names import EPOCHS, SAMPLES, STEPS, first_of
+from batchlab.launching.counter_names import EPOCHS, SAMPLES, STEPS
 from batchlab.launching.counters import Counters
-from batchlab.launching.plain_number import count_of, number_of
+from batchlab.launching.dict_in_line import dict_in, number_in
 from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 
@@ -20,11 +19,12 @@ class _Lines:
         self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        found = _object(line)
+        found = dict_in(line)
         if found is None:
             return None
         numbers = dict(_numbers(found))
-        step, epoch, samples = (first_of(numbers, names) for names in (STEPS, EPOCHS, SAMPLES))
+        step, samples = _count(numbers, STEPS), _count(numbers, SAMPLES)
+        epoch = next((numbers[name] for name in EPOCHS if name in numbers), None)
         if step is None and epoch is None and samples is None:
             return None
         values = tuple(
@@ -33,8 +33,8 @@ class _Lines:
             if name not in (*STEPS, *EPOCHS, *SAMPLES)
         )
         if not values:
-            return []
-        position = self._counters.position(step=_whole(step), epoch=epoch, samples=_whole(samples))
+            return [] if line.startswith("{") else None
+        position = self._counters.position(step=step, epoch=epoch, samples=samples)
         return [
             Reading(
                 at_s=at_s,
@@ -51,47 +51,27 @@ class _Lines:
         return []
 
 
-def _object(line: str) -> dict[str, Any] | None:
-    if not (line.startswith("{") and line.endswith("}")):
-        return None
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _numbers(found: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Every number in it, those of objects inside under names such as `validation.loss`."""
     for name, value in found.items():
         if isinstance(value, dict) and depth < _DEEPEST:
             yield from _numbers(value, f"{before}{name}.", depth + 1)
         else:
-            number = _number(value)
+            number = number_in(value)
             if number is not None:
                 yield before + name, number
 
 
-def _number(value: object) -> int | float | None:
-    """A number, as it is or as a text; None: it is none, or too large for a float."""
-    if isinstance(value, str):
-        count = count_of(value) if value.isdigit() else None
-        return number_of(value) if count is None else count
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if isinstance(value, float) or abs(value) < 1e300 else None
-
-
-def _whole(number: float | None) -> int | None:
-    if number is None or number != number or abs(number) > 1e18:
-        return None
-    return int(number)
+def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
+    """The first of these that is whole: fairseq's `update` is the epoch as a fraction."""
+    whole = (numbers[name] for name in names if name in numbers and numbers[name] % 1 == 0)
+    return next((int(number) for number in whole if 0 <= number < 1e18), None)
 
 
 SHAPE = Shape(
-    place=2,
-    label="JSON lines",
-    needles=(b'{"', b"{ ", b"{\t"),
+    place=3,
+    label="JSON lines, or dicts that Python prints",
+    needles=(b'{"', b"{ ", b"{\t", b"{'"),
     counts="updates",
     reader=_Lines,
 )
