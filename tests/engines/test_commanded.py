@@ -13,6 +13,7 @@ from tests.reference.training_script import training_script
 from batchlab.engines.commanded import CommandEngine
 from batchlab.errors import TrialError
 from batchlab.launching.process_tree import living
+from batchlab.launching.training_command import TrainingCommand
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
@@ -223,6 +224,46 @@ def test_the_third_failure_of_one_kind_stops_the_study(tmp_path: Path) -> None:
 
     with pytest.raises(TrialError, match=r"3 runs failed in the same way.*the disk is on fire"):
         asked(engine, seed=2)
+
+
+def printing(tmp_path: Path, *lines: str) -> TrainingCommand:
+    return training_script(tmp_path, source="".join(f"print({line!r})\n" for line in lines))
+
+
+EPOCHS = [f"epoch {epoch} val_loss {value}" for epoch, value in ((1, 0.9), (2, 0.4), (3, 0.7))]
+
+
+@pytest.mark.parametrize(
+    "closing", ["Restored best checkpoint (epoch 2): val_loss=0.4", "Best epoch: 2, val_loss: 0.4"]
+)
+def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
+    tmp_path: Path, closing: str
+) -> None:
+    told = Told()
+    engine = command_engine(printing(tmp_path, *EPOCHS, closing), tmp_path, listener=told)
+
+    records = [asked(engine, steps=4000, seed=seed) for seed in range(2)]
+
+    assert [record.status for record in records] == [Status.OK] * 2
+    assert curve(records[0]) == [(125, 0.9), (250, 0.4), (375, 0.7)]
+    assert sum("val_loss" in warning for warning in told.warnings) == 1
+
+
+def test_three_trainings_whose_counter_goes_back_stop_the_study(tmp_path: Path) -> None:
+    lines = [f"step {step} val_loss 0.5" for step in (10, 20, 5, 15)]
+    engine = command_engine(printing(tmp_path, *lines), tmp_path)
+    asked(engine, steps=4000, seed=0)
+    asked(engine, steps=4000, seed=1)
+
+    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*goes backward: 5 after"):
+        asked(engine, steps=4000, seed=2)
+
+
+def test_a_metric_that_another_shape_prints_too_is_taken_from_the_first(tmp_path: Path) -> None:
+    lines = ["epoch 1 val_loss 0.9", "{'step': 20, 'val_loss': 0.1}", "epoch 2 val_loss 0.4"]
+    engine = command_engine(printing(tmp_path, *lines), tmp_path)
+
+    assert curve(asked(engine, steps=4000)) == [(125, 0.9), (250, 0.4)]
 
 
 def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from tests.reference.command_ends import failed_end
 
 from batchlab.launching.failure_count import FailureCount
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -37,6 +38,16 @@ def test_a_third_of_another_kind_is_not(third: object) -> None:
     count.add(failed_end())
 
     assert count.add(third) is None  # type: ignore[arg-type]
+
+
+def test_progress_that_cannot_be_followed_counts_though_batchlab_ended_the_training() -> None:
+    count, asked = FailureCount(), failed_end(was_asked=True)
+    complaints = [Reason.as_written(f"step counter goes backward: {n} after 9") for n in (3, 4, 5)]
+
+    *go_on, stop = [count.add(asked, why) for why in complaints]
+
+    assert go_on == [None, None]
+    assert "step counter goes backward: 5 after 9" in reason_text(stop)
 
 
 def test_memory_that_runs_out_never_stops_a_study() -> None:

@@ -127,7 +127,53 @@ def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
 
 def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
     with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
-        points_of(reading(step=1200, val_loss=0.5), reading(step=500, val_loss=0.4))
+        points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 600)))
+    with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
+        points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 1300)))
+
+
+def test_a_first_epoch_0_before_a_fraction_is_refused_with_what_to_print() -> None:
+    readings = [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5, 1.0)]
+
+    with pytest.raises(ProgressError, match=r"epoch 0.5 was printed after 1: .* print 0.0 for the"):
+        points_of(*readings)
+
+
+def closed_with(*closing: Reading) -> tuple[list[float], list[str]]:
+    """The values and contradictions of three epochs and what a script says at its end."""
+    points = ProgressPoints("val_loss", batch_size=32, n_train=1000)
+    for epoch, value in ((1, 0.9), (2, 0.4), (3, 0.7)):
+        points.add(reading(epoch=epoch, val_loss=value))
+    for each in closing:
+        points.add(each)
+    return [point.value for point in points.points], points.contradictions
+
+
+def test_a_closing_line_about_the_best_epoch_is_left_out_and_that_is_said() -> None:
+    again = reading(epoch=2, val_loss=0.4)
+
+    values, said = closed_with(again, reading(val_loss=0.4), again)
+
+    assert values == [0.9, 0.4, 0.7]
+    assert said == ["val_loss = 0.4 was printed for epoch 2 after that of epoch 3; it is left out"]
+
+
+def test_a_value_without_a_counter_never_replaces_one_with_a_counter() -> None:
+    values, said = closed_with(reading(val_loss=0.4))
+
+    assert values == [0.9, 0.4, 0.7]
+    assert said == [
+        "val_loss was printed twice at sample 3000, as 0.7 and without a counter 0.4; "
+        "the first one counts"
+    ]
+
+
+def test_a_bar_that_changes_its_value_is_no_contradiction() -> None:
+    points = ProgressPoints("loss", batch_size=32)
+    points.add(reading(step=2, loss=0.5, shape="tqdm"))
+    points.add(reading(step=2, loss=0.25, shape="tqdm"))
+
+    assert ([point.value for point in points.points], points.contradictions) == ([0.25], [])
 
 
 def test_positions_without_the_metric_may_come_from_elsewhere_and_go_backward() -> None:

@@ -85,6 +85,11 @@ class CommandRun:
         """The step at which it was taken up; 0: it began."""
         return self.course.taken_up_at or 0
 
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What in its progress contradicts itself, for its user; values were left out."""
+        return tuple(self._points.contradictions)
+
     def until_done(self) -> tuple[Verdict, CommandEnd]:
         """Run it to its end, or until it is to end; all that counts of it is stored.
 
@@ -259,6 +264,8 @@ def _add(trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Re
     values = dict(reading.values)
     if point is not None:
         values[course.metric] = point.value
+    else:
+        values.pop(course.metric, None)  # left out, or another shape's
     course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
 
 

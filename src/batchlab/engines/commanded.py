@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from batchlab.launching.followed import OUTPUT_NAME
 from batchlab.launching.process_tree import end_leftovers
 from batchlab.launching.training_command import TrainingCommand
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.reason import Reason
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, Trial, TrialRecord
@@ -36,6 +38,8 @@ _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
 _CLAIM_EVERY_S = 0.25
 _UNKNOWN_STEP_S = 1.0
+# What differs between two contradictions of one kind.
+_NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # What such a training left behind is no place to go on from.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 
@@ -82,6 +86,7 @@ class CommandEngine:
         self._submitted: deque[RunRequest] = deque()
         self._time_left = TimeLeft()
         self._failures = FailureCount()
+        self._told: set[str] = set()
         end_leftovers(self.marker)
 
     @property
@@ -217,8 +222,9 @@ class CommandEngine:
             self._listener.warning(
                 f"{_named(trial)}: {verdict.status} ({reason_text(verdict.reason)})"
             )
+        self._tell_contradictions(trial, run)
         if verdict.status is Status.ERROR:
-            self._stop_if_hopeless(end)
+            self._stop_if_hopeless(end, verdict.reason)
 
     def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
         trial_id = request.trial.trial_id
@@ -241,13 +247,21 @@ class CommandEngine:
         output_dir = self._store.trial_folder(known.trial.trial_id) / OUTPUT_NAME
         return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
 
-    def _stop_if_hopeless(self, end: CommandEnd) -> None:
+    def _tell_contradictions(self, trial: Trial, run: CommandRun) -> None:
+        """Tell what in its progress contradicts itself, each kind once: all its trainings do."""
+        for text in run.contradictions:
+            kind = _NUMBERS.sub("#", text)
+            if kind not in self._told:
+                self._told.add(kind)
+                self._listener.warning(f"{_named(trial)}: {text}")
+
+    def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
         """End the study where the same failure came again and again.
 
         Raises:
             TrialError: with the command's last lines.
         """
-        why = self._failures.add(end)
+        why = self._failures.add(end, None if reason == end.reason else reason)
         if why is not None:
             said = " | ".join(end.last_lines[-3:])
             raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")

@@ -21,19 +21,29 @@ class FailureCount:
         """Begin with none."""
         self._seen: Counter[object] = Counter()
 
-    def add(self, end: CommandEnd) -> Reason | None:
+    def add(self, end: CommandEnd, told: Reason | None = None) -> Reason | None:
         """Count one end.
+
+        Args:
+            end: of the command.
+            told: what was wrong with what it told, where that is why the training failed.
 
         Returns:
             Why the study should stop; show `end.last_lines` with it. None: it may go on. Memory
             that ran out never stops a study: a smaller batch size may fit. An end that batchlab
             asked for is no failure.
         """
+        if told is not None:
+            kind: tuple[object, ...] = (told.code, _VARIES.sub("#", repr(told.values)))
+            return self._counted(kind, told)
         if end.was_asked or end.reason is None or end.status == Status.OOM:
             return None
         last = end.last_lines[-1] if end.last_lines else ""
         kind = (end.exit_code, end.signal, end.reason.code, _VARIES.sub("#", last))
+        return self._counted(kind, end.reason)
+
+    def _counted(self, kind: tuple[object, ...], why: Reason) -> Reason | None:
         self._seen[kind] += 1
         if self._seen[kind] < ENOUGH:
             return None
-        return Reason.of("same_failure_again", n=self._seen[kind], why=end.reason)
+        return Reason.of("same_failure_again", n=self._seen[kind], why=why)

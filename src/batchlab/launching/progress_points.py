@@ -41,11 +41,15 @@ class ProgressPoints:
     A metric may be printed in two shapes. The first that prints it is followed, but for
     `batchlab.log`, which goes before all others.
 
+    A script may close with a line about its best epoch. So one value whose counter went back is
+    left out as long as no other comes after it, and a value without a counter never takes the
+    place of one with a counter.
+
     Attributes:
         metric: the metric, with the name that is read.
         points: so far, by rising samples.
-        contradictions: the first ten texts about values that were printed twice for one step and
-            differ.
+        contradictions: the first ten texts about values that differ from others told for the same
+            step, or that were left out.
     """
 
     def __init__(
@@ -74,9 +78,11 @@ class ProgressPoints:
         self._followed: str | None = None
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
+        self._is_placed = False
+        self._went_back: tuple[Reading, str] | None = None
 
     def add(self, reading: Reading) -> MetricPoint | None:
-        """The point of this reading; None: it has no value of the metric.
+        """The point of this reading; None: it has no value of the metric, or one that is left out.
 
         A second value at the same samples takes the place of the first.
 
@@ -92,16 +98,23 @@ class ProgressPoints:
                 f"metric {self.metric.printed!r} was printed before any step, epoch or count of "
                 f"samples; print one of these beside it"
             )
-        self._check_forward(place)
+        if self._is_left_out(reading, place, value):
+            return None
+        self._at_metric = place
         point = self._point(reading, place, value)
         if self.points and self.points[-1].samples == point.samples:
-            self._note_twice(self.points.pop(), point, place)
+            if self._is_placed and not reading.has_position:
+                self._note(point, place, f"without a counter {value:g}; the first one counts")
+                return None
+            self._note(point, place, f"{value:g}; the last one counts")
+            self.points.pop()
+        self._is_placed = reading.has_position
         self.points.append(point)
         return point
 
     def _follows(self, shape: str) -> bool:
         if self._followed != shape and (self._followed is None or shape == "batchlab"):
-            self._followed, self._at_metric = shape, None
+            self._followed, self._at_metric, self._went_back = shape, None, None
             self.points.clear()
         return shape == self._followed
 
@@ -148,28 +161,63 @@ class ProgressPoints:
             updates=self.updates_at(place),
         )
 
-    def _check_forward(self, place: Reading) -> None:
-        before, self._at_metric = self._at_metric, place
-        if before is None:
-            return
-        for name in ("samples", "step", "epoch"):
-            now, then = getattr(place, name), getattr(before, name)
-            if now is not None and then is not None:
-                if now < then:
-                    counter = "sample" if name == "samples" else name
-                    raise ProgressError(
-                        f"{counter} counter goes backward: {now:g} after {then:g}; it has to count "
-                        f"from the beginning of the training"
-                    )
-                return
+    def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
+        """Whether its counter went back, or it comes after one that did and has none.
 
-    def _note_twice(self, first: MetricPoint, second: MetricPoint, place: Reading) -> None:
+        Raises:
+            ProgressError: it is the second one since the counter went back.
+        """
+        if self._went_back is not None:
+            first, complaint = self._went_back
+            if reading.has_position and _counters(reading) != _counters(first):
+                raise ProgressError(complaint)
+            return True
+        backward = None if self._at_metric is None else _backward(place, self._at_metric)
+        if backward is None:
+            return False
+        counter, now, then = backward
+        complaint = (
+            f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from the "
+            f"beginning of the training"
+        )
+        if counter == "epoch" and not float(now).is_integer():
+            complaint = (
+                f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for its "
+                f"number; print 0.0 for the untrained model, or log it with batchlab.log"
+            )
+        self._went_back = (reading, complaint)
+        self.contradictions.append(
+            f"{self.metric.printed} = {value:g} was printed for {counter} {now:g} after that of "
+            f"{counter} {then:g}; it is left out"
+        )
+        return True
+
+    def _note(self, second: MetricPoint, place: Reading, told: str) -> None:
+        """Note a second value for one step; a bar shows its old value until there is a new one."""
+        first = self.points[-1]
         if first.value == second.value or (math.isnan(first.value) and math.isnan(second.value)):
             return
-        if len(self.contradictions) >= _MOST_CONTRADICTIONS:
+        if len(self.contradictions) >= _MOST_CONTRADICTIONS or _is_bar(place.shape):
             return
         where = f"step {place.step}" if place.step is not None else f"sample {second.samples}"
         self.contradictions.append(
-            f"{self.metric.printed} was printed twice at {where}, as {first.value:g} and "
-            f"{second.value:g}; the last one counts"
+            f"{self.metric.printed} was printed twice at {where}, as {first.value:g} and {told}"
         )
+
+
+def _counters(reading: Reading) -> tuple[float | None, ...]:
+    return reading.samples, reading.step, reading.epoch, reading.epoch_step
+
+
+def _backward(place: Reading, before: Reading) -> tuple[str, float, float] | None:
+    """Which counter went back, from what to what; None: none did."""
+    for name in ("samples", "step", "epoch"):
+        now, then = getattr(place, name), getattr(before, name)
+        if now is not None and then is not None:
+            counter = "sample" if name == "samples" else name
+            return (counter, now, then) if now < then else None
+    return None
+
+
+def _is_bar(shape: str) -> bool:
+    return not counts_updates(shape)
