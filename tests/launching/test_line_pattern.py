@@ -32,6 +32,14 @@ def test_what_is_no_number_where_the_pattern_looks_is_left_out() -> None:
     assert readings_of(b"loss unknown\n", pattern=pattern, shapes=[]) == []
 
 
+def test_a_decimal_comma_where_the_pattern_looks_is_read() -> None:
+    output = b"step 1 vl=0,53\nstep 2 vl=2,531\n"
+
+    found = readings_of(output, pattern=r"step (?P<step>\d+) vl=(?P<vl>\S+)")
+
+    assert [dict(each.values)["vl"] for each in found] == [0.53, 2.531]
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [

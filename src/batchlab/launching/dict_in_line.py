@@ -6,7 +6,7 @@ import ast
 import json
 from typing import Any
 
-from batchlab.launching.plain_number import count_of, number_of
+from batchlab.launching.plain_number import count_of, sure_number_of
 
 _LONGEST_LITERAL = 4000
 _DEEPEST_LITERAL = 50
@@ -30,7 +30,7 @@ def number_in(value: object) -> int | float | None:
     """A number, as it is or as a text; None: it is none, or too large for a float."""
     if isinstance(value, str):
         count = count_of(value) if value.isdigit() else None
-        return number_of(value) if count is None else count
+        return sure_number_of(value) if count is None else count
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if isinstance(value, float) or abs(value) < 1e300 else None

@@ -6,7 +6,7 @@ import re
 
 from batchlab.errors import UsageError
 from batchlab.launching.counters import Counters
-from batchlab.launching.plain_number import count_of, number_of
+from batchlab.launching.plain_number import NumberStyle, count_of, number_of
 from batchlab.launching.reading import Reading
 
 _COUNTERS = ("step", "epoch", "samples")
@@ -36,6 +36,7 @@ class LinePattern:
                 rf"'val_loss (?P<val_loss>\S+)'"
             )
         self._counters = Counters()
+        self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> Reading | None:
         """The reading of this line; None: the pattern is not in it, or no number where it looks."""
@@ -43,11 +44,11 @@ class LinePattern:
         if match is None:
             return None
         groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        values = tuple(
-            (name, number)
-            for name in self._names
-            if (number := number_of(groups.get(name, ""))) is not None
-        )
+        told = {name: groups[name] for name in self._names if name in groups}
+        for text in told.values():
+            self._style.see(text)
+        numbers = {name: self._style.number_of(text) for name, text in told.items()}
+        values = tuple((name, value) for name, (value, _) in numbers.items() if value is not None)
         position = self._counters.position(
             step=count_of(groups.get("step", "")),
             epoch=_epoch(groups.get("epoch", "")),
@@ -61,6 +62,7 @@ class LinePattern:
             epoch_step=position.epoch_step,
             samples=position.samples,
             values=values,
+            unsure=tuple(name for name, (_, is_sure) in numbers.items() if not is_sure),
         )
         return reading if values or reading.has_position else None
 

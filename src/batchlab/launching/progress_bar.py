@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from batchlab.launching.plain_number import number_of
+from batchlab.launching.plain_number import sure_number_of
 
 _LONGEST_BAR = 1000
 _BAR = re.compile(
@@ -17,7 +17,8 @@ _ELSEWHERE = re.compile(
     r"fetch|process|read|cach|extract|sav|convert|warm",
     re.IGNORECASE,
 )
-_VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+)")
+# A comma before a digit belongs to the number: tqdm parts its values by a comma and a blank.
+_VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,5 +58,7 @@ def bar_of(line: str) -> ProgressBar | None:
 
 def values_of(text: str) -> tuple[tuple[str, float], ...]:
     """The numbers of `loss=0.3, acc=0.9`, by name."""
-    found = ((match["name"].strip(), number_of(match["value"])) for match in _VALUE.finditer(text))
+    found = (
+        (match["name"].strip(), sure_number_of(match["value"])) for match in _VALUE.finditer(text)
+    )
     return tuple((name, number) for name, number in found if number is not None)

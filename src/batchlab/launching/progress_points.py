@@ -100,6 +100,11 @@ class ProgressPoints:
             )
         if self._is_left_out(reading, place, value):
             return None
+        if self.metric.printed in reading.unsure:
+            raise ProgressError(
+                f"metric {self.metric.printed!r} was printed as {value:,.0f}, which may hold a "
+                f"decimal comma; print it with a decimal point, or log it with batchlab.log"
+            )
         self._at_metric = place
         point = self._point(reading, place, value)
         if self.points and self.points[-1].samples == point.samples:

@@ -19,7 +19,7 @@ class Reading:
         samples: training examples seen so far.
         epoch_length: what the counter within an epoch runs to, in batches or examples.
         values: what was measured, as (name, value) with the names as printed; not always finite.
-
+        unsure: names of values that were printed as 2,531, which may be 2531 (the value) or 2.531.
         not_understood: what was given to `batchlab.log` and is no number, as `name=value`.
 
     Each counter is None where it was not printed.
@@ -33,6 +33,7 @@ class Reading:
     samples: int | None = None
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()
+    unsure: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
 
     @property

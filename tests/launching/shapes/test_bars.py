@@ -162,3 +162,9 @@ def test_a_bar_over_epochs_counts_passes() -> None:
     (found,) = readings_of("Epochs:  30%|███  | 3/10 [00:10<00:15, 1.5s/it, val_loss=0.3]".encode())
 
     assert (found.step, found.epoch, dict(found.values)) == (None, 3, {"val_loss": 0.3})
+
+
+def test_a_decimal_comma_beside_a_bar_is_read_and_one_of_either_kind_left_out() -> None:
+    bar = " 50%|█████ | 5/10 [00:10<00:15, 1.5s/it, loss=0,53, acc=0,912, tokens=2,531]"
+
+    assert dict(readings_of(bar.encode())[-1].values) == {"loss": 0.53, "acc": 0.912}

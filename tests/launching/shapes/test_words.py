@@ -7,6 +7,7 @@ import math
 import pytest
 from tests.reference.sampled_output import readings_of, sample
 
+from batchlab.errors import ProgressError
 from batchlab.launching.progress_points import ProgressPoints
 
 
@@ -103,7 +104,6 @@ def test_the_counters_of_well_known_examples_are_found(
         "Using 4 workers on host gpu-17",
         "number of training examples: many",
         "loss is going down",
-        "val_loss=0,41",  # a comma for a point would be read as 0
         "Epochs: 10",
         "samples: 60000",
     ],
@@ -125,3 +125,27 @@ def test_one_line_per_epoch_with_its_last_batch_gives_one_point_per_epoch() -> N
     )
 
     assert points_of(output) == [(19, 0.9), (39, 0.7), (59, 0.5)]
+
+
+def test_decimal_commas_are_read_at_their_value() -> None:
+    output = b"epoch 1 val_loss: 0,932\nepoch 2 val_loss: 0,51\nepoch 3 val_loss: 1,023\n"
+
+    assert points_of(output) == [(20, 0.932), (40, 0.51), (60, 1.023)]
+
+
+def test_a_point_elsewhere_in_the_run_makes_a_comma_one_of_thousands() -> None:
+    assert points_of(b"epoch 1 val_loss: 2,531 lr: 0.1\n") == [(20, 2531.0)]
+
+
+def test_a_comma_that_may_be_either_is_refused_where_the_metric_has_it() -> None:
+    with pytest.raises(ProgressError, match=r"'val_loss' was printed as 2,531, .* decimal comma"):
+        points_of(b"epoch 1 val_loss: 2,531\n")
+
+    assert points_of(b"epoch 1 tokens: 2,531 val_loss: 2\n") == [(20, 2.0)]
+
+
+@pytest.mark.parametrize("said", ["NAN", "nan", "NaN", "-nan", "Inf", "-Infinity", "INF"])
+def test_what_is_not_finite_is_read_however_it_is_written(said: str) -> None:
+    (found,) = readings_of(f"step 1 Loss: {said}".encode())
+
+    assert not math.isfinite(dict(found.values)["Loss"])

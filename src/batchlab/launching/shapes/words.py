@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from batchlab.launching.counter_names import spoken_kind
 from batchlab.launching.counters import Counters
-from batchlab.launching.plain_number import NUMBER, count_of, number_of
+from batchlab.launching.plain_number import NUMBER, NumberStyle, count_of, number_of
 from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 
 _LONGEST_LINE = 2000
-_WORD = r"(?!(?:nan|NaN|inf)\b)[A-Za-z_][\w@./\-]*"
+_WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*"
 # "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
 _PAIR = re.compile(
     rf"(?<![\w@./\-])(?P<name>(?>{_WORD}(?: {_WORD}){{0,3}}))"
@@ -49,9 +49,10 @@ _FILLERS = ("the", "is", "was", "of")
 class _Lines:
     def __init__(self) -> None:
         self._counters = Counters()
+        self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        found = _Found(line[:_LONGEST_LINE])
+        found = _Found(line[:_LONGEST_LINE], self._style)
         if not found.values and found.step is None:
             return None if found.epoch is None else self._begun(found.epoch)
         samples = found.samples if found.values else None  # alone it is the size of a data set
@@ -72,6 +73,7 @@ class _Lines:
                 samples=position.samples,
                 epoch_length=position.epoch_length,
                 values=tuple(found.values.items()),
+                unsure=tuple(found.unsure),
             )
         ]
 
@@ -88,17 +90,22 @@ class _Lines:
 class _Found:
     """The counters of one line and its other numbers by their names."""
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, style: NumberStyle) -> None:
         self.step: int | None = None
         self.n_steps: int | None = None
         self.epoch: float | None = None
         self.samples: int | None = None
         self.part: tuple[int, int] | None = None
         self.values: dict[str, float] = {}
+        self.unsure: list[str] = []
+        self._style = style
         line = _in_one_form(line)
         if batches := _OF_BATCHES.search(line):
             self._take_part(int(batches[1]), int(batches[2]))
-        for match in _PAIR.finditer(line):
+        pairs = list(_PAIR.finditer(line))
+        for match in pairs:
+            style.see(match["number"])
+        for match in pairs:
             name, sign, number, total, part, whole = match.groups()
             if whole is not None:
                 self._take_part(int(part), int(whole))
@@ -122,10 +129,12 @@ class _Found:
 
     def _take_value(self, name: str, number: str, total: str | None) -> None:
         """A value; `9000/10000` is 0.9."""
-        value = number_of(number)
+        value, is_sure = self._style.number_of(number)
         whole = 1.0 if total is None else number_of(total)
         if value is not None and whole:
             self.values[name] = value / whole
+            if not is_sure and total is None:
+                self.unsure.append(name)
 
 
 @lru_cache(maxsize=1000)
