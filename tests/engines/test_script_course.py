@@ -8,6 +8,7 @@ import pytest
 
 from batchlab.engines.script_course import ScriptCourse
 from batchlab.records.quantities import Better
+from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
@@ -101,6 +102,29 @@ def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: 
 
     assert verdict is not None
     assert verdict.status is Status.NAN
+
+
+@pytest.mark.parametrize("name", ["Loss", "train loss", "Training loss", "train/loss"])
+def test_a_batch_loss_that_is_no_number_is_a_result_however_its_name_is_written(name: str) -> None:
+    seen = course()
+
+    seen.add({name: math.nan}, step=3, samples=30, at_s=1.0)
+
+    verdict = seen.verdict()
+    assert verdict is not None
+    assert (verdict.status, verdict.reason) == (
+        Status.NAN,
+        Reason.of("loss_not_a_number", step=3),
+    )
+
+
+@pytest.mark.parametrize("name", ["val loss", "M", "test_loss"])
+def test_other_losses_and_the_metric_itself_are_no_batch_loss(name: str) -> None:
+    seen = course()
+
+    seen.add({name: math.nan}, step=3, samples=30, at_s=1.0)
+
+    assert seen.verdict() is None
 
 
 def test_an_infinite_batch_loss_may_be_a_skipped_step_and_nan_is_not() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from batchlab.launching.metric_name import plain_name
 from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
@@ -14,8 +15,8 @@ from batchlab.records.target import crossing_of
 from batchlab.records.trial import Status
 from batchlab.training.divergence import divergence
 
-# What scripts call the loss of their training batches.
-_BATCH_LOSSES = ("train_loss", "loss", "training_loss")
+# What scripts call the loss of their training batches, as `plain_name` spells it: "Train Loss" too.
+_BATCH_LOSSES = ("train_loss", "loss")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,13 +147,15 @@ class ScriptCourse:
             self._began_s -= self._evaluations[self.taken_up_at].train_s
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
-        for name in _BATCH_LOSSES:
-            if name in values and name != self.metric:
-                self._losses.append(values[name])
-                # An infinite one may be a step that a gradient scaler leaves out.
-                if math.isnan(values[name]) and self._lost_at is None:
-                    self._lost_at = step
-                return
+        metric = plain_name(self.metric)
+        plain = {plain_name(name): value for name, value in values.items()}
+        name = next((each for each in _BATCH_LOSSES if each in plain and each != metric), None)
+        if name is None:
+            return
+        self._losses.append(plain[name])
+        # An infinite one may be a step that a gradient scaler leaves out.
+        if math.isnan(plain[name]) and self._lost_at is None:
+            self._lost_at = step
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from batchlab.errors import ProgressError
 from batchlab.launching.reading import Reading
@@ -69,6 +70,7 @@ def _is_near(asked: str, name: str) -> bool:
     return name == asked or found in (wanted, f"val_{wanted}")
 
 
+@lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
     """A name in the spelling in which names are compared: `Eval/Acc` is `val_accuracy`."""
     words = re.findall(r"[a-z0-9]+", name.lower())
