@@ -11,6 +11,7 @@ from types import TracebackType
 
 from batchlab.launching.command_end import CommandEnd
 from batchlab.launching.launched import GRACE_S, Launched
+from batchlab.launching.output_environment import output_environment
 from batchlab.launching.output_reader import OutputReader
 from batchlab.launching.placeholders import Value
 from batchlab.launching.reading import Reading
@@ -63,7 +64,7 @@ class FollowedTraining:
         self._launched = Launched(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
-            environment={**os.environ, LOG_PATH_VARIABLE: str(self._log)},
+            environment={**output_environment(os.environ), LOG_PATH_VARIABLE: str(self._log)},
             folder=folder,
             marker=marker,
             on_output=self._take_output,
