@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,12 @@ from batchlab.engines.commanded import CommandEngine
 from batchlab.errors import TrialError
 from batchlab.launching.process_tree import living
 from batchlab.launching.training_command import TrainingCommand
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import Status, TrialRecord
+from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 
@@ -300,6 +304,34 @@ def test_the_budget_ends_a_training_that_would_go_on(tmp_path: Path) -> None:
     assert record.status is Status.TIMEOUT
     assert record.evaluations
     assert living(engine.marker) == ()
+
+
+@pytest.mark.slow
+def test_the_budget_ends_a_training_that_tells_more_than_can_be_read(tmp_path: Path) -> None:
+    endless = "step = 0\nwhile True:\n    step += 1\n    print('step', step, 'val_loss 1.0')"
+    engine = command_engine(training_script(tmp_path, source=endless), tmp_path, budget_s=2.0)
+    began_s = time.monotonic()
+
+    record = asked(engine, steps=10**8)
+
+    assert record.status is Status.TIMEOUT
+    assert record.evaluations
+    assert time.monotonic() - began_s < 8.0  # a piece of output is read to its end
+
+
+def test_an_evaluation_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, stored = command_engine(training_script(tmp_path), tmp_path), []
+    put = Store.put_evaluations
+
+    def spied(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        stored.extend(each.step for each in evaluations)
+        put(store, trial_id, evaluations)
+
+    monkeypatch.setattr(Store, "put_evaluations", spied)
+
+    record = asked(engine, steps=400)
+
+    assert stored == [each.step for each in record.evaluations]
 
 
 def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
+import time
 
 import pytest
+from tests.reference.script_verdict import script_status
 
 from batchlab.engines.script_course import ScriptCourse
 from batchlab.records.quantities import Better
@@ -150,3 +153,55 @@ def test_a_loss_far_above_its_first_has_diverged_and_an_accuracy_has_not() -> No
     assert verdict is not None
     assert verdict.status is Status.DIVERGED
     assert accuracy.verdict() is None
+
+
+def random_course(
+    draws: random.Random, better: Better
+) -> tuple[ScriptCourse, RunRequest, list[tuple[int, float]]]:
+    """A course with something earlier, and what it is told: steps again, and now and then back."""
+    target = None
+    if draws.random() < 0.8:
+        held_for = draws.choice([0.0, 0.1, 0.5])
+        target = Target(metric="m", value=0.5, better=better, held_for=held_for)
+    request = RunRequest(trial=TRIAL, length=RunLength(steps=draws.randint(20, 80), until=target))
+    before = ScriptCourse(request, "m", better)
+    told(before, *(draws.uniform(0.3, 1.0) for _ in range(draws.randint(0, 3))), every=2)
+    step, steps = draws.randint(0, 8), []
+    for _ in range(30):
+        step = max(0, step + draws.choice([0, 0, 1, 2, 3, 6, -4 if draws.random() < 0.2 else 1]))
+        odd = draws.choice([math.nan, math.inf, 20.0, 20.0])
+        steps.append((step, odd if draws.random() < 0.15 else draws.uniform(0.3, 0.8)))
+    return ScriptCourse(request, "m", better, earlier=before.evaluations), request, steps
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_it_is_ended_where_a_look_at_all_of_its_evaluations_would_end_it(better: Better) -> None:
+    draws, seen_all = random.Random(0), set()
+    for _ in range(150):
+        seen, request, steps = random_course(draws, better)
+        for step, value in steps:
+            seen.add({"m": value}, step=step, samples=10 * step, at_s=float(step))
+
+            verdict = seen.verdict()
+            status = None if verdict is None else verdict.status
+            assert [each.step for each in seen.evaluations] == sorted(
+                {each.step for each in seen.evaluations}
+            )
+            assert status == script_status(seen.evaluations, request, "m", better)
+            seen_all.add(status)
+
+    assert {None, Status.NAN, Status.OK, Status.TARGET_REACHED} <= seen_all
+    assert (Status.DIVERGED in seen_all) == (better == "lower")
+
+
+def test_a_thousandth_value_costs_no_more_than_the_first() -> None:
+    target = Target(metric="m", value=0.1, better="lower")
+    request = RunRequest(trial=TRIAL, length=RunLength(steps=10**6, until=target))
+    seen = ScriptCourse(request, "m", "lower")
+    began_s = time.process_time()
+
+    for step in range(4000):
+        seen.add({"m": 1.0}, step=step, samples=10 * step, at_s=float(step))
+        assert seen.verdict() is None
+
+    assert time.process_time() - began_s < 2.0  # a look at all of them each time took 30 s

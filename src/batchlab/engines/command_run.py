@@ -79,6 +79,7 @@ class CommandRun:
         self._points = _points(command, request.trial)
         self._verdict: Verdict | None = None
         self._cut: tuple[Evaluation, ...] | None = None
+        self._new: dict[int, Evaluation] = {}
 
     @property
     def from_step(self) -> int:
@@ -115,11 +116,13 @@ class CommandRun:
 
     def keep(self, verdict: Verdict) -> None:
         """Store what is left of it; its status comes after that."""
-        self._kept.end(self.course, self._counted, verdict)
+        self._put()
+        self._kept.end(self.course, self._counted(), verdict)
 
     def notes(self, verdict: Verdict) -> tuple[Reason, ...]:
         """What a reader of its record must know beside its batches."""
-        last = self._counted[-1].step if self._counted else 0
+        counted = self._counted()
+        last = counted[-1].step if counted else 0
         asked = self._request.last_step
         if verdict.status is not Status.OK or last >= asked:
             return ()
@@ -162,12 +165,20 @@ class CommandRun:
         end: CommandEnd | None = None
         while end is None:
             readings, end = training.listen(_LISTEN_S)
-            self._take(readings)
-            if self._verdict is None and self._left_s() <= self._grace_s:
-                self._verdict = Verdict(status=Status.TIMEOUT, reason=OUT_OF_TIME)
+            self._take(readings, training)
+            self._look_at_time(training)
             if self._verdict is not None and end is None:
                 training.end()
         return end
+
+    def _look_at_time(self, training: FollowedTraining) -> None:
+        """End it as the budget ends; what it says after that is not even read."""
+        left_s = self._left_s()
+        if self._verdict is None and left_s <= self._grace_s:
+            self._verdict = Verdict(status=Status.TIMEOUT, reason=OUT_OF_TIME)
+            training.end()  # here, in the middle of what it told: its grace begins now
+        if left_s <= 0:
+            training.stop_reading()
 
     def _ended_early(self, training: FollowedTraining) -> None:
         """Have it end as at the end of a budget: a script that saves where it is can do so."""
@@ -175,33 +186,41 @@ class CommandRun:
         end: CommandEnd | None = None
         while end is None:
             readings, end = training.listen(_LISTEN_S)
-            self._take(readings)
-        self._kept.put(self.course, self._counted)
+            self._take(readings, training)
+        self._put()
 
-    @property
     def _counted(self) -> tuple[Evaluation, ...]:
         """The evaluations up to the verdict."""
         return self.course.evaluations if self._cut is None else self._cut
 
-    def _take(self, readings: Sequence[Reading]) -> None:
+    def _put(self) -> None:
+        self._kept.put(self.course, tuple(self._new.values()), self._counted)
+        self._new.clear()
+
+    def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
         if self._cut is not None and not self._command.template.can_resume:
             return
         for reading in readings:
+            self._look_at_time(training)
             try:
-                _add(self._request.trial, self.course, self._points, reading)
+                made = _add(self._request.trial, self.course, self._points, reading)
             except ProgressError as error:
                 if self._cut is None:
                     reason = Reason.as_written(str(error))
                     self._decided(Verdict(status=Status.ERROR, reason=reason))
-                return
-            verdict = None if self._cut is not None else self.course.verdict()
+                break
+            if self._cut is not None:
+                continue
+            if made is not None:
+                self._new[made.step] = made
+            verdict = self.course.verdict()
             if verdict is not None:
                 self._decided(verdict)
                 if not self._command.template.can_resume:
                     break
         if readings:
-            self._kept.put(self.course, self._counted)
+            self._put()
             self._tell(min(1.0, self.course.step / self._request.last_step))
 
     def _decided(self, verdict: Verdict) -> None:
@@ -249,8 +268,10 @@ def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tupl
     return evaluations
 
 
-def _add(trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading) -> None:
-    """Add a reading to a course.
+def _add(
+    trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
+) -> Evaluation | None:
+    """Add a reading to a course; an evaluation, where it has the metric.
 
     Raises:
         ProgressError: it contradicts what was told before.
@@ -258,7 +279,7 @@ def _add(trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Re
     point = points.add(reading)
     samples = points.samples_at(reading) if point is None else point.samples
     if samples is None:
-        return
+        return None
     updates = points.updates_at(reading) if point is None else point.updates
     step = trial.plan.step_at(samples) if updates is None else updates
     values = dict(reading.values)
@@ -266,7 +287,7 @@ def _add(trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Re
         values[course.metric] = point.value
     else:
         values.pop(course.metric, None)  # left out, or another shape's
-    course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
+    return course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
 
 
 @contextmanager

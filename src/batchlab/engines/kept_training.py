@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,6 @@ class KeptTraining:
         self._before = () if known is None else known.evaluations
         self._resumed = () if known is None else known.resumed_from_steps
         self._later = folder / "later.json"
-        self._stored: tuple[Evaluation, ...] = ()
         self._is_ahead = not self._before
         store.begin_trial(
             TrialRecord(
@@ -79,39 +79,40 @@ class KeptTraining:
         more = {each.step: each for each in (*later, *told) if each.step > last}
         return (*self._before, *(more[step] for step in sorted(more)))
 
-    def put(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
+    def put(
+        self,
+        course: ScriptCourse,
+        new: Sequence[Evaluation],
+        counted: Callable[[], tuple[Evaluation, ...]],
+    ) -> None:
         """Store what is new; until it is as far as the run before, that one stays.
 
         Args:
             course: of this run.
-            evaluations: all that count of it, by step.
+            new: the evaluations that were added or replaced since the last call.
+            counted: gives all that count of it, by step.
         """
-        if self._is_ahead:
-            stored = {each.step: each for each in self._stored}
-            new = [each for each in evaluations if stored.get(each.step) is not each]
-            if new:  # all in one: a fast script tells a hundred a second
-                self._store.put_evaluations(self._trial_id, new)
-            self._stored = evaluations
-        elif evaluations and evaluations[-1].step >= self._before[-1].step:
-            self._replace(course, evaluations)
+        if not new:
+            return
+        if self._is_ahead:  # all in one: a fast script tells a hundred a second
+            self._store.put_evaluations(self._trial_id, new)
+        elif max(each.step for each in new) >= self._before[-1].step:
+            self._replace(course, counted())
 
-    def end(
-        self, course: ScriptCourse, evaluations: tuple[Evaluation, ...], verdict: Verdict
-    ) -> None:
-        """Store what is left, before its status is stored.
+    def end(self, course: ScriptCourse, counted: tuple[Evaluation, ...], verdict: Verdict) -> None:
+        """Store what is left after the last `put`, before its status is stored.
 
         A run that was cut short before it was as far as the one before leaves that one's curve.
 
         Args:
             course: of this run.
-            evaluations: all that count of it, by step.
+            counted: all that count of it, by step.
             verdict: how it ended.
         """
-        self.put(course, evaluations)
         if not self._is_ahead and not (verdict.status.may_go_on or verdict.status is Status.OOM):
-            self._replace(course, evaluations)
-        later = tuple(each for each in course.evaluations if each not in evaluations)
-        self._keep_later(later)
+            self._replace(course, counted)
+        last = counted[-1].step if counted else -1
+        self._keep_later(tuple(each for each in course.evaluations if each.step > last))
 
     def _replace(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
         from_step = course.taken_up_at
@@ -120,7 +121,7 @@ class KeptTraining:
             evaluations,
             resumed_from_steps=() if from_step is None else (*self._resumed, from_step),
         )
-        self._stored, self._is_ahead = evaluations, True
+        self._is_ahead = True
 
     def _keep_later(self, later: tuple[Evaluation, ...]) -> None:
         """Beside the store: a record ends where it was asked to, and a longer one needs these."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from batchlab.engines.crossing_so_far import CrossingSoFar
 from batchlab.launching.metric_name import plain_name
 from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.target import crossing_of
 from batchlab.records.trial import Status
-from batchlab.training.divergence import divergence
+from batchlab.training.divergence import EVALUATIONS, divergence
 
 # What scripts call the loss of their training batches, as `plain_name` spells it: "Train Loss" too.
 _BATCH_LOSSES = ("train_loss", "loss")
@@ -61,7 +62,10 @@ class ScriptCourse:
         self._plan = request.trial.plan
         self.metric = metric
         self._better = better
-        self._evaluations: dict[int, Evaluation] = {}
+        self._evaluations: list[Evaluation] = []  # by step
+        until = request.length.until
+        self._crossing = None if until is None else CrossingSoFar(target=until)
+        self._crossing_before_last = self._crossing
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -73,7 +77,7 @@ class ScriptCourse:
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """All so far, by step."""
-        return tuple(self._evaluations[step] for step in sorted(self._evaluations))
+        return tuple(self._evaluations)
 
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
@@ -110,7 +114,7 @@ class ScriptCourse:
             scores=(Score(split="validation", metric=self.metric, value=value if known else None),),
         )
         self._losses.clear()
-        self._evaluations[step] = made
+        self._put(made)
         self.n_made += 1
         return made
 
@@ -119,19 +123,17 @@ class ScriptCourse:
         if self._lost_at is not None:
             reason = Reason.of("loss_not_a_number", step=self._lost_at)
             return Verdict(status=Status.NAN, reason=reason)
-        evaluations = self.evaluations
-        if not evaluations:
+        if not self._evaluations:
             return None
-        last = evaluations[-1]
+        last = self._evaluations[-1]
         if last.step > 0 and last.is_not_finite("validation", self.metric):
             reason = Reason.of("metric_not_finite", metric=self.metric, step=last.step)
             return Verdict(status=Status.NAN, reason=reason)
         if self._better == "lower":
-            diverged = divergence(tuple(map(_as_loss, evaluations)))
+            diverged = divergence(tuple(map(_as_loss, self._first_and_last)))
             if diverged is not None:
                 return Verdict(status=Status.DIVERGED, reason=diverged)
-        until = self._request.length.until
-        crossing = None if until is None else crossing_of(evaluations, until)
+        crossing = None if self._crossing is None else self._crossing.crossing
         if crossing is not None and crossing.held:
             return Verdict(status=Status.TARGET_REACHED)
         if last.step >= self._request.last_step:
@@ -140,11 +142,45 @@ class ScriptCourse:
 
     def _begin(self, step: int, at_s: float) -> None:
         """Take in what the run before was evaluated to; its clock goes on from there."""
-        self._evaluations = {each.step: each for each in self._earlier if each.step < step}
+        for each in self._earlier:
+            if each.step < step:
+                self._put(each)
         self._began_s = at_s
         if self._evaluations:
-            self.taken_up_at = max(self._evaluations)
-            self._began_s -= self._evaluations[self.taken_up_at].train_s
+            self.taken_up_at = self._evaluations[-1].step
+            self._began_s -= self._evaluations[-1].train_s
+
+    @property
+    def _first_and_last(self) -> Sequence[Evaluation]:
+        """All that `divergence` looks at."""
+        if len(self._evaluations) <= EVALUATIONS:
+            return self._evaluations
+        return (self._evaluations[0], *self._evaluations[-EVALUATIONS:])
+
+    def _put(self, made: Evaluation) -> None:
+        """Keep an evaluation in its place: the last one, but for a script that counts anew."""
+        known = self._evaluations
+        if known and made.step < known[-1].step:
+            place = bisect_left(known, made.step, key=_step_of)
+            known[place : place + (known[place].step == made.step)] = [made]
+            self._cross_again()
+            return
+        if known and made.step == known[-1].step:
+            known.pop()
+            self._crossing = self._crossing_before_last
+        known.append(made)
+        self._cross(made)
+
+    def _cross(self, made: Evaluation) -> None:
+        self._crossing_before_last = self._crossing
+        if self._crossing is not None:
+            self._crossing = self._crossing.after(made)
+
+    def _cross_again(self) -> None:
+        if self._crossing is not None:
+            self._crossing = CrossingSoFar(target=self._crossing.target)
+            for each in self._evaluations:
+                self._cross(each)
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
         metric = plain_name(self.metric)
@@ -156,6 +192,10 @@ class ScriptCourse:
         # An infinite one may be a step that a gradient scaler leaves out.
         if math.isnan(plain[name]) and self._lost_at is None:
             self._lost_at = step
+
+
+def _step_of(evaluation: Evaluation) -> int:
+    return evaluation.step
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:

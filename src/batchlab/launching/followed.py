@@ -61,6 +61,7 @@ class FollowedTraining:
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._readings: list[Reading] = []
         self._is_over = self._has_log = False
+        self._is_read = True
         self._launched = Launched(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
@@ -88,7 +89,7 @@ class FollowedTraining:
             self._take_log()
             if ended is not None and not self._is_over:
                 self._is_over = True
-                self._readings += self._reader.finish()
+                self._readings += self._reader.finish() if self._is_read else []
             if self._readings or ended is not None or left_s <= 0:
                 told = sorted(self._readings, key=lambda reading: reading.at_s)
                 self._readings = []
@@ -97,6 +98,10 @@ class FollowedTraining:
     def end(self) -> None:
         """Ask for its end; that comes by `listen`."""
         self._launched.end()
+
+    def stop_reading(self) -> None:
+        """Read no progress from here on; what it writes is kept as before."""
+        self._is_read = False
 
     def close(self) -> None:
         """End it at once, and wait until nothing of it is left."""
@@ -121,9 +126,12 @@ class FollowedTraining:
         return [reading for reading in told if reading.shape == LOG_SHAPE]
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
-        self._readings += self._reader.feed(piece, at_s)
+        if self._is_read:
+            self._readings += self._reader.feed(piece, at_s)
 
     def _take_log(self) -> None:
+        if not self._is_read:
+            return
         try:
             with self._log.open("rb") as file:
                 file.seek(self._n_read)
