@@ -30,6 +30,10 @@ class WorkloadError(BatchlabError):
     """A workload that cannot be found, loaded or trained."""
 
 
+class EditedError(WorkloadError):
+    """A workload whose files are no longer what they were when it was loaded."""
+
+
 class DatasetError(BatchlabError):
     """A data file that is missing, truncated, corrupt or of the wrong shape."""
 

@@ -15,13 +15,14 @@ from batchlab.engines import local_processes
 from batchlab.engines.contract import run_all
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.local_processes import LocalProcesses
-from batchlab.errors import StoreError
+from batchlab.errors import EditedError, StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
+from batchlab.workload.source import SourceFile
 
 EASY = Target(metric="accuracy", value=0.5, better="higher")
 OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
@@ -419,3 +420,22 @@ def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
     assert first.evaluations[-1].has_all_splits
     assert [again, longer, shorter] == [first] * 3
     assert trained == []
+
+
+def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(
+    lab: Path, tmp_path: Path
+) -> None:
+    helper = tmp_path / "helper.py"
+    helper.write_text("WIDTH = 3")
+    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
+    helper.write_text("WIDTH = 4")
+
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        request = ask(engine, steps=4)
+        with pytest.raises(EditedError, match=r"helper\.py was edited since this study began"):
+            run_all(engine, [request])
+        record = store.record(request.trial.trial_id)
+
+    assert record is not None
+    assert record.status is not Status.ERROR

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.reference import packed_functions
+from tests.reference.user_file import write_user_file
 from torch import nn
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import EditedError, WorkloadError
 from batchlab.processes.children import run_in_child
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.definition import Workload
+from batchlab.workload.loading import load_workload
 
 TIMEOUT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def imports_left_as_they_were() -> Iterator[None]:
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in ("mine", "helper_of_mine"):
+        sys.modules.pop(name, None)
 
 
 def live_workload(x: torch.Tensor, scale: float = 2.0) -> Workload:
@@ -152,3 +166,53 @@ def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
 
     with pytest.raises(WorkloadError, match=r"'locked'.*file\.py:name"):
         PackedWorkload(workload)
+
+
+# Files of the user's that children import
+
+
+def packed_file(folder: Path) -> PackedWorkload:
+    (folder / "helper_of_mine.py").write_text("WIDTH = 3\n")
+    loaded = load_workload(
+        write_user_file(
+            folder,
+            before="import helper_of_mine",
+            fields="model=lambda: nn.Linear(4, helper_of_mine.WIDTH)",
+        ),
+        {},
+    )
+    return PackedWorkload(loaded.workload, files=loaded.files)
+
+
+def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_back(
+    tmp_path: Path,
+) -> None:
+    packed = packed_file(tmp_path)
+    first = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
+
+    (tmp_path / "helper_of_mine.py").write_text("WIDTH = 4\n")
+    with pytest.raises(EditedError, match=r"^helper_of_mine\.py was edited since this study began"):
+        run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
+    (tmp_path / "helper_of_mine.py").write_text("WIDTH = 3\n")
+    again = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
+
+    assert first.value == again.value is not None
+
+
+def test_the_file_of_the_workload_itself_may_be_edited_for_it_travels_by_value(
+    tmp_path: Path,
+) -> None:
+    packed = packed_file(tmp_path)
+    (tmp_path / "mine.py").write_text("raise SystemExit('edited')\n")
+
+    ended = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
+
+    assert ended.status is None
+
+
+def test_a_module_that_is_gone_is_refused_too(tmp_path: Path) -> None:
+    packed = packed_file(tmp_path)
+    (tmp_path / "helper_of_mine.py").unlink()
+
+    with pytest.raises(EditedError, match="helper_of_mine"):
+        packed.unpack()

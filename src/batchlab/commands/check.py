@@ -58,7 +58,7 @@ def check(
         loaded = loaded_workload(workload, settings or {})
         check_has_loss(loaded.workload, "the check of accumulation")
         reference = loaded.reference
-        packed = PackedWorkload(loaded.workload, again=LoadedAgain.of(loaded))
+        packed = PackedWorkload(loaded.workload, again=LoadedAgain.of(loaded), files=loaded.files)
         del loaded, workload
         ended = run_in_child(check_accumulation, packed, device, timeout_s=ceiling.time_limit_s())
     if ended.status is Status.TIMEOUT:

@@ -14,7 +14,7 @@ from batchlab.machine import environment
 from batchlab.measurements.noise import Noise
 from batchlab.measurements.noise_run import NoiseRequest, geometric_steps, measure_noise_along
 from batchlab.planning.sweep_request import SweepRequest, checked_request, plan_trials
-from batchlab.processes.children import Child, Ended
+from batchlab.processes.children import Child, Ended, refuse_edited
 from batchlab.random_state import untouched_randomness
 from batchlab.records.noise_point import NoisePoint
 from batchlab.records.progress_listener import ProgressListener
@@ -159,6 +159,7 @@ def _measured(
         while child.connection.poll(prepared.budget.time_limit_s()):
             said = child.receive()
             if isinstance(said, Ended):
+                refuse_edited(said)
                 return _ended(prepared, points, said)
             points.append(said)
             listener.progress(

@@ -56,7 +56,9 @@ class PreparedWorkload:
         """The workload, packed when it is first needed."""
         if self._packed is None:
             again = LoadedAgain.of(self.loaded)
-            self._packed = PackedWorkload(self.loaded.workload, again=again)
+            self._packed = PackedWorkload(
+                self.loaded.workload, again=again, files=self.loaded.files
+            )
             if self._packed.is_loaded_again:
                 self.loaded = replace(self.loaded, notes=(*self.loaded.notes, _LOADED_AGAIN))
         return self._packed

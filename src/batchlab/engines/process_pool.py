@@ -13,9 +13,9 @@ from typing import Protocol
 import cloudpickle
 import torch
 
-from batchlab.errors import StoreError
+from batchlab.errors import EditedError, StoreError
 from batchlab.measurements.registry import packed_at_steps
-from batchlab.processes.children import Child, Ended, Line
+from batchlab.processes.children import Child, Ended, Line, refuse_edited
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.evaluation import Evaluation
@@ -129,6 +129,7 @@ class ProcessPool:
         Raises:
             KeyboardInterrupt: after all children have written their checkpoints and ended.
             StoreError: a run's checkpoint could not be written or read; the run stays open.
+            EditedError: files of the workload were edited; the run stays open.
         """
         try:
             while not self._ended:
@@ -190,6 +191,7 @@ class ProcessPool:
                 if _cannot_be_kept(message):
                     # It says nothing of the configuration, and the next runs would fare no better.
                     raise StoreError(reason_text(message.reason))
+                refuse_edited(message)
             else:
                 self._watcher.evaluated(request, message)
 
@@ -230,7 +232,7 @@ def _cannot_be_kept(ended: Ended) -> bool:
 
 
 def _outcome(ended: Ended) -> Outcome:
-    if _cannot_be_kept(ended):
+    if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
         return Outcome(status=None)  # it can go on from the checkpoint before
     if ended.status is None:
         assert isinstance(ended.value, Outcome)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from batchlab.errors import BatchlabError
+from batchlab.errors import BatchlabError, EditedError
 from batchlab.processes.fork_server import context, sheltered
 from batchlab.processes.memory import is_out_of_memory, kills_for_memory
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +155,9 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
     Returns:
         How it ended; after the time limit with status timeout.
+
+    Raises:
+        EditedError: as `refuse_edited`.
     """
     child = Child(function, *arguments)
     try:
@@ -162,10 +166,22 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
             child.wait()
             late = Reason.of("not_ended_in_time", timeout_s=timeout_s)
             return Ended(status=Status.TIMEOUT, reason=late)
-        return child.wait()
+        ended = child.wait()
     except BaseException:
         child.kill()
         raise
+    refuse_edited(ended)
+    return ended
+
+
+def refuse_edited(ended: Ended) -> None:
+    """Raise here where a child found files of its workload edited: the next would find the same.
+
+    Raises:
+        EditedError: the child's.
+    """
+    if ended.error == EditedError.__name__ and ended.reason is not None:
+        raise EditedError(reason_text(ended.reason))
 
 
 def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import EditedError
 from batchlab.records.trial import Setting
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload, load_workload
+from batchlab.workload.source import SourceFile
+
+
+def check_unedited(files: Iterable[SourceFile]) -> None:
+    """Refuse to train with modules that are not those which the workload is known by.
+
+    Raises:
+        EditedError: naming the first that was edited, moved or deleted.
+    """
+    for file in files:
+        if not file.is_unchanged():
+            raise EditedError(
+                f"{Path(file.path).name} was edited since this study began; give the same command "
+                f"again: it begins anew with {file.path} as it is then"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +57,11 @@ class LoadedAgain:
         """The workload, loaded in this process.
 
         Raises:
-            WorkloadError: it is another one by now.
+            EditedError: it is another one by now.
         """
         loaded = load_workload(self.reference, dict(self.settings))
         if loaded.workload_id != self.workload_id:
-            raise WorkloadError(
+            raise EditedError(
                 f"{self.reference} made another workload when it was loaded again: its file or its "
                 f"data changed meanwhile, or it draws random data without a seed; give it one"
             )

@@ -25,11 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.processes.loaded_again import LoadedAgain
+from batchlab.processes.loaded_again import LoadedAgain, check_unedited
 from batchlab.processes.mapped_array import reduced_map
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.file_region import file_region
+from batchlab.workload.source import SourceFile
 
 _ALIGNMENT = 64  # bytes: what vector instructions like best
 # Smaller arrays are cheaper to copy than to place.
@@ -81,13 +82,20 @@ class PackedWorkload:
     It is pickled by `multiprocessing` when a child starts; `unpack` is called there.
     """
 
-    def __init__(self, workload: Workload, *, again: LoadedAgain | None = None) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        *,
+        again: LoadedAgain | None = None,
+        files: tuple[SourceFile, ...] = (),
+    ) -> None:
         """Pack `workload`; its CPU tensors and arrays are copied into shared memory.
 
         Args:
             workload: to hand over.
             again: how a child loads it where more than 64 MiB would be pickled; None: it must
                 travel by value, however large.
+            files: of the user's own modules, which a child imports; they must stay as they are.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
@@ -95,6 +103,7 @@ class PackedWorkload:
         buffer = io.BytesIO() if again is None else _BoundedBytes()
         packer = _Packer(buffer)
         self._again: LoadedAgain | None = None
+        self._files = files
         try:
             packer.dump(_plain(workload))
         except _TooLargeError:
@@ -132,15 +141,19 @@ class PackedWorkload:
         """The workload; its numbers read the shared memory, what is written to them is private.
 
         Raises:
-            WorkloadError: it had to be loaded again, and was another one.
+            EditedError: a file of the user's that it imports is not what it was, or it had to be
+                loaded again, and was another one.
         """
         if self._again is not None:
+            check_unedited(self._files)  # first: it says which file it was
             return self._again.workload()
         memory = None
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [place.numbers(memory) for place in self._places]
-        return Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
+        workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
+        check_unedited(self._files)  # last: what was edited meanwhile may have been imported
+        return workload
 
 
 def _plain(workload: Workload) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import hashlib
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +29,7 @@ from batchlab.workload.error_place import told
 from batchlab.workload.file_region import file_region
 from batchlab.workload.fingerprint import add_region, files_of
 from batchlab.workload.loader_template import Collated
-from batchlab.workload.source import is_library, source_text
+from batchlab.workload.source import is_library, source_of
 from batchlab.workload.stream import Reading, is_stream
 
 # A Dataset may be too large to read whole: so many of its examples, evenly spaced, stand for it.
@@ -40,10 +42,23 @@ _LATER = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What a workload is known by.
+
+    Attributes:
+        digest: the first 16 hexadecimal digits of a SHA-256 over source, settings and data.
+        modules: the user's own modules whose functions and classes it has, by name.
+    """
+
+    digest: str
+    modules: frozenset[str]
+
+
 def workload_identity(
     workload: Workload, *, source: str | None, settings: tuple[tuple[str, Setting], ...]
-) -> str:
-    """The first 16 hexadecimal digits of a SHA-256 over source, settings and data.
+) -> Identity:
+    """What a workload is known by.
 
     Args:
         workload: the workload, loaded.
@@ -54,7 +69,7 @@ def workload_identity(
     Raises:
         WorkloadError: an example of a Dataset cannot be read.
     """
-    digest = hashlib.sha256()
+    digest = _Digest()
     if source is None:
         _ValueHash(digest).add(workload)
     else:
@@ -63,10 +78,24 @@ def workload_identity(
     for split in _SPLITS:
         digest.update(f"\0{split}\0".encode())
         _add_data(digest, getattr(workload, split), f"workload {workload.name!r}: {split}")
-    return digest.hexdigest()[:16]
+    return Identity(digest=digest.hexdigest()[:16], modules=frozenset(digest.modules))
 
 
-def _add_data(digest: Any, data: Data | None, what: str) -> None:
+class _Digest:
+    """A SHA-256, and what was met on the way to it.
+
+    Attributes:
+        modules: the user's own modules, by name.
+    """
+
+    def __init__(self, met: _Digest | None = None) -> None:
+        """Begin; `met` is another one that shares what is met."""
+        self._hash = hashlib.sha256()
+        self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
+        self.modules: set[str] = set() if met is None else met.modules
+
+
+def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
     if data is None or isinstance(data, str):
         digest.update(repr(data).encode())
     elif isinstance(data, tuple):
@@ -104,7 +133,7 @@ def _example(data: Data, position: int, what: str) -> Any:
             ) from error
 
 
-def _add_part(digest: Any, part: Any) -> None:
+def _add_part(digest: _Digest, part: Any) -> None:
     if isinstance(part, Tensor):
         _add_tensor(digest, part)
     elif part.dtype == object:
@@ -113,7 +142,7 @@ def _add_part(digest: Any, part: Any) -> None:
         _add_array(digest, part)
 
 
-def _add_tensor(digest: Any, tensor: Tensor) -> None:
+def _add_tensor(digest: _Digest, tensor: Tensor) -> None:
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
@@ -122,7 +151,7 @@ def _add_tensor(digest: Any, tensor: Tensor) -> None:
         digest.update(flat.view(torch.uint8).numpy().data)
 
 
-def _add_array(digest: Any, array: np.ndarray[Any, Any]) -> None:
+def _add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:
@@ -151,7 +180,7 @@ class _ValueHash:
     belongs to a library counts by its name.
     """
 
-    def __init__(self, digest: Any) -> None:
+    def __init__(self, digest: _Digest) -> None:
         self._digest = digest
         # Each value seen, with its number; it is held, so that its id is not given to another.
         self._seen: dict[int, tuple[int, Any]] = {}
@@ -219,6 +248,7 @@ class _ValueHash:
         if _is_of_library(function.__module__):
             self._word(f"{function.__module__}.{function.__qualname__}")
             return
+        self._meet(function.__module__)
         self._add_code(function.__code__)
         self.add(function.__defaults__)
         self.add(function.__kwdefaults__)
@@ -241,6 +271,7 @@ class _ValueHash:
         self._word(f"{cls.__module__}.{cls.__qualname__}")
         if _is_of_library(cls.__module__):
             return
+        self._meet(cls.__module__)
         self._add_all(cls.__bases__)
         for name, part in sorted(vars(cls).items()):
             is_bookkeeping = name.startswith("__") and not isinstance(
@@ -254,8 +285,9 @@ class _ValueHash:
         self._word(module.__name__)
         file = getattr(module, "__file__", None)
         if file and module.__name__ != "__main__" and not is_library(Path(file)):
+            self._meet(module.__name__)
             try:
-                self._word(source_text(Path(file)))
+                self._word(source_of(Path(file)).text)
             except OSError as error:
                 raise WorkloadError(
                     f"module {module.__name__!r}: {error.filename} cannot be read "
@@ -280,7 +312,7 @@ class _ValueHash:
     def _add_unordered(self, values: Iterable[Any]) -> None:
         digests = []
         for value in values:
-            inner = _ValueHash(hashlib.sha256())
+            inner = _ValueHash(_Digest(self._digest))
             inner._seen = dict(self._seen)
             inner.add(value)
             digests.append(inner._digest.hexdigest())
@@ -289,6 +321,12 @@ class _ValueHash:
     def _add_all(self, values: Iterable[Any]) -> None:
         for value in values:
             self.add(value)
+
+    def _meet(self, module: str | None) -> None:
+        # Those that travel by value are not imported by child processes.
+        by_value = cloudpickle.list_registry_pickle_by_value()
+        if module is not None and module != "__main__" and module not in by_value:
+            self._digest.modules.add(module)
 
     def _word(self, text: str) -> None:
         self._digest.update(text.encode(errors="surrogatepass") + b"\0")

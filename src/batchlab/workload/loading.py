@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
-import cloudpickle
 import torch
 
-from batchlab.errors import BatchlabError, UsageError, WorkloadError
+from batchlab.errors import BatchlabError, EditedError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.array_data import with_tensors
@@ -27,10 +24,12 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
 from batchlab.workload.loader_template import without_loaders
+from batchlab.workload.own_modules import edited_since_imported, files_of_modules, note
 from batchlab.workload.own_order import order_notes
 from batchlab.workload.setting_value import as_type_of
-from batchlab.workload.source import source_text
+from batchlab.workload.source import Source, SourceFile, source_of
 from batchlab.workload.split import with_validation
+from batchlab.workload.user_file import did_you_mean, found_in_file, kind_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +42,7 @@ class LoadedWorkload:
         reference: how it was named.
         settings: all settings and the values used, sorted by name.
         notes: what a reader must know of how its data are read.
+        files: of the user's own modules, which child processes import.
     """
 
     workload: Workload
@@ -50,6 +50,7 @@ class LoadedWorkload:
     reference: str
     settings: tuple[tuple[str, Setting], ...]
     notes: tuple[str, ...] = ()
+    files: tuple[SourceFile, ...] = ()
 
 
 def loaded_workload(
@@ -132,22 +133,47 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def _loaded(
-    workload: Workload, reference: str, source: str | None, used: Mapping[str, Setting]
+    workload: Workload, reference: str, source: Source | None, used: Mapping[str, Setting]
 ) -> LoadedWorkload:
     settings = tuple(sorted(used.items()))
     workload, notes = without_loaders(workload)
     workload = with_tensors(with_torch_columns(workload))
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
+    identity = workload_identity(
+        workload, source=None if source is None else source.text, settings=settings
+    )
     return LoadedWorkload(
         workload=ready,
-        workload_id=workload_identity(workload, source=source, settings=settings),
+        workload_id=identity.digest,
         reference=reference,
         settings=settings,
         notes=(*notes, *order_notes(workload)),
+        files=_files(identity.modules, source),
     )
 
 
-def _found(reference: str) -> tuple[Workload | Callable[..., Workload], str]:
+def _files(modules: Iterable[str], source: Source | None) -> tuple[SourceFile, ...]:
+    """The user's files that child processes import.
+
+    Raises:
+        EditedError: a live workload has code of a file that was edited since.
+    """
+    found = {} if source is None else dict(source.imported)
+    reached = files_of_modules(modules)
+    for file in reached.values():
+        found |= source_of(Path(file.path)).imported
+    found |= reached
+    edited = edited_since_imported(found)
+    if edited:
+        raise EditedError(
+            f"{edited[0]} was edited since it was imported here, and trainings would import it as "
+            f"it is now; restart Python (in a notebook: the kernel) and give the workload again"
+        )
+    note(found)
+    return tuple(sorted(set(found.values()), key=lambda file: file.path))
+
+
+def _found(reference: str) -> tuple[Workload | Callable[..., Workload], Source]:
     """What a reference names, and the source that it stands for."""
     path, colon, name = reference.rpartition(":")
     if colon or reference.endswith(".py"):
@@ -157,118 +183,17 @@ def _found(reference: str) -> tuple[Workload | Callable[..., Workload], str]:
                 f"{reference!r} names a file and no workload in it; give {file}:NAME, where NAME "
                 "is a Workload or a function that returns one"
             )
-        return _in_file(Path(path), name)
+        return found_in_file(Path(path), name)
     if reference not in workload_names():
         raise UsageError(
-            f"unknown workload {reference!r}; {_did_you_mean(reference, workload_names())}built in "
+            f"unknown workload {reference!r}; {did_you_mean(reference, workload_names())}built in "
             f"are {', '.join(workload_names())}; your own is named path/file.py:name"
         )
     module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
     assert module.__file__ is not None
     source = Path(module.__file__).read_text(encoding="utf-8")
     # What it is built from elsewhere in the package changes with the version.
-    return module.workload, f"batchlab {__version__}\n{source}"
-
-
-def _did_you_mean(given: str, possible: Iterable[str]) -> str:
-    close = difflib.get_close_matches(given, list(possible), n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
-
-
-def _in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workload], str]:
-    if file.is_dir():
-        raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
-    if not file.is_file():
-        raise WorkloadError(f"{file}: there is no such file; name a workload as path/file.py:name")
-    module = _imported(file)
-    if not hasattr(module, name):
-        candidates = sorted(_candidates(module))
-        possible = ", ".join(candidates) or "nothing that could be one"
-        raise WorkloadError(
-            f"{file} has no {name!r}; {_did_you_mean(name, candidates)}it holds {possible}; a "
-            f"workload is a batchlab.Workload or a function that returns one"
-        )
-    found = getattr(module, name)
-    if not isinstance(found, Workload) and not callable(found):
-        raise WorkloadError(
-            f"{file}: {name!r} is {_kind_of(found)}; expected a batchlab.Workload or a "
-            f"function that returns one"
-        )
-    # Two workloads of one file share its source, and may share their data: the name tells them.
-    return found, f"{name}\n{_source_of(file)}"
-
-
-def _source_of(file: Path) -> str:
-    """What was run: read after it, for running it may say where the modules of its imports lie."""
-    try:
-        return source_text(file)
-    except OSError as error:
-        raise WorkloadError(
-            f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
-            f"leave the files of a workload in place while it is loaded"
-        ) from error
-
-
-def _imported(file: Path) -> ModuleType:
-    path = file.resolve()
-    # Its neighbours must be importable, as they are when the file is run.
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    module_name = path.stem if path.stem.isidentifier() else "batchlab_user_workload"
-    known = sys.modules.get(module_name)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path:
-        module_name = f"batchlab_user_{module_name}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise WorkloadError(f"{file}: not a Python file; a workload's file ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(module_name)
-    sys.modules[module_name] = module
-    try:
-        _run(module, file)
-    except BaseException:
-        if before is None:
-            del sys.modules[module_name]
-        else:
-            sys.modules[module_name] = before
-        raise
-    # Children get its functions by value: by name they would run the file again, edited by then
-    # perhaps, and not find it at all where its name is none of a module (my-train.py).
-    cloudpickle.register_pickle_by_value(module)
-    return module
-
-
-def _run(module: ModuleType, file: Path) -> None:
-    assert module.__spec__ is not None
-    assert module.__spec__.loader is not None
-    try:
-        module.__spec__.loader.exec_module(module)
-    except SyntaxError as error:
-        # It may lie in a module that the file imports.
-        name = Path(error.filename).name if error.filename else file.name
-        where = f"{file}" if name == file.name else f"{file}: {name}"
-        line = f", line {error.lineno}" if error.lineno else ""
-        raise WorkloadError(
-            f"{where}{line}: {error.msg}; the file cannot be run until that is mended"
-        ) from error
-    except BatchlabError as error:
-        raise WorkloadError(f"{file}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise WorkloadError(
-            f"{file}: running it raised {told(error)}; python {file} shows the whole report"
-        ) from error
-
-
-def _candidates(module: Any) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (
-            isinstance(value, Workload)
-            or (inspect.isfunction(value) and value.__module__ == module.__name__)
-        )
-    ]
+    return module.workload, Source(text=f"batchlab {__version__}\n{source}", imported={})
 
 
 def _called(
@@ -290,14 +215,9 @@ def _called(
         raise WorkloadError(f"{reference}: making the workload raised {told(error)}") from error
     if not isinstance(workload, Workload):
         raise WorkloadError(
-            f"{reference} returned {_kind_of(workload)}; expected a batchlab.Workload"
+            f"{reference} returned {kind_of(workload)}; expected a batchlab.Workload"
         )
     return workload, defaults | given, rest
-
-
-def _kind_of(value: object) -> str:
-    """What it is, in words: nothing is what a function without a `return` gives."""
-    return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _check_needs_nothing(function: Callable[..., Any], reference: str) -> None:
@@ -363,7 +283,7 @@ def _with_optimizer_settings(
             everything = sorted({*known, *possible})
             raise UsageError(
                 f"workload {reference!r} has no setting {name!r}; "
-                f"{_did_you_mean(name, everything)}it has {', '.join(everything) or 'none'}"
+                f"{did_you_mean(name, everything)}it has {', '.join(everything) or 'none'}"
             )
     used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
     assert workload.optimizer is not None

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -16,8 +16,50 @@ _STANDARD_LIBRARY = {Path(sysconfig.get_path(name)).resolve() for name in ("stdl
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def source_text(file: Path) -> str:
-    """The text of `file` and of the user's modules that it imports, in a fixed order.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """A file of the user's code, and what it held.
+
+    Attributes:
+        path: of the file, whole.
+        sha256: of its bytes.
+    """
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def now(cls, path: str) -> SourceFile:
+        """The file as it is at this moment.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return cls(path=path, sha256=hashlib.sha256(Path(path).read_bytes()).hexdigest())
+
+    def is_unchanged(self) -> bool:
+        """Whether the file holds the same still."""
+        try:
+            return SourceFile.now(self.path) == self
+        except OSError:  # it is gone
+            return False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A file and the user's own modules that it imports, as they were read.
+
+    Attributes:
+        text: names and texts, in a fixed order; the same wherever the files lie.
+        imported: the files of the modules, by the name that each is imported as.
+    """
+
+    text: str
+    imported: Mapping[str, SourceFile]
+
+
+def source_of(file: Path) -> Source:
+    """The text of `file` and of the user's modules that it imports.
 
     Imports are read and not run, so those inside functions count, and so do the imports of what is
     imported. Installed libraries, the standard library and batchlab itself do not: their versions
@@ -26,8 +68,8 @@ def source_text(file: Path) -> str:
     Args:
         file: a Python file.
 
-    Returns:
-        Names and texts; the same wherever the files lie.
+    Raises:
+        OSError: a file cannot be read.
     """
     main = _Module(name="", file=file.resolve(), package="")
     found = {main.name: main}
@@ -38,7 +80,9 @@ def source_text(file: Path) -> str:
             if imported.name not in found and imported.file != main.file:
                 found[imported.name] = imported
                 waiting.append(imported)
-    return "\n".join(f"# {name}\n{found[name].text}" for name in sorted(found))
+    files = {name: SourceFile.now(str(module.file)) for name, module in found.items() if name}
+    text = "\n".join(f"# {name}\n{found[name].text}" for name in sorted(found))
+    return Source(text=text, imported=files)
 
 
 def is_library(file: Path) -> bool:
