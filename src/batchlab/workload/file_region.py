@@ -13,7 +13,7 @@ from torch import Tensor
 
 _MAPS = Path("/proc/self/maps")
 # Looking a tensor up among the maps of this process takes a millisecond.
-_WORTH_LOOKING_UP_BYTES = 1024**2
+WORTH_LOOKING_UP_BYTES = 1024**2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,8 @@ def _of_array(array: np.ndarray[Any, Any]) -> FileRegion | None:
 
 
 def _of_tensor(tensor: Tensor) -> FileRegion | None:
-    if tensor.device.type != "cpu" or tensor.layout != torch.strided or not tensor.numel():
+    is_plain = tensor.device.type == "cpu" and tensor.layout == torch.strided
+    if not is_plain or tensor.is_nested or not tensor.numel():
         return None
     strides = tuple(stride * tensor.element_size() for stride in tensor.stride())
     n_bytes = _extent(tuple(tensor.shape), strides) + tensor.element_size()
@@ -79,7 +80,7 @@ def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
 
 def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
     """The file that shared memory at an address is a map of, where the system tells."""
-    if n_bytes < _WORTH_LOOKING_UP_BYTES:
+    if n_bytes < WORTH_LOOKING_UP_BYTES:
         return None
     try:
         lines = _MAPS.read_text().splitlines()

@@ -16,7 +16,6 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
-import torch
 from torch import Tensor
 
 from batchlab.errors import WorkloadError
@@ -26,13 +25,14 @@ from batchlab.workload.columns import Columns
 from batchlab.workload.containers import leaves
 from batchlab.workload.definition import Data, Metric, Workload
 from batchlab.workload.error_place import told
-from batchlab.workload.file_region import file_region
 from batchlab.workload.fingerprint import add_region, files_of
+from batchlab.workload.held_values import add_array, add_held, add_tensor
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.source import is_library, source_of
 from batchlab.workload.stream import Reading, is_stream
 
-# A Dataset may be too large to read whole: so many of its examples, evenly spaced, stand for it.
+# Reading all examples of a Dataset may take long: beside what it holds, so many count, evenly
+# spaced, and the first so many of a stream.
 _EXAMPLES_OF_A_DATASET = 64
 _DATA_SEED = 0
 _SPLITS = ("train", "validation", "test")
@@ -86,6 +86,7 @@ class _Digest:
 
     Attributes:
         modules: the user's own modules, by name.
+        held: what Datasets hold in memory, by its id.
     """
 
     def __init__(self, met: _Digest | None = None) -> None:
@@ -93,6 +94,7 @@ class _Digest:
         self._hash = hashlib.sha256()
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
         self.modules: set[str] = set() if met is None else met.modules
+        self.held: dict[int, Any] = {}
 
 
 def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
@@ -100,7 +102,7 @@ def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
         digest.update(repr(data).encode())
     elif isinstance(data, tuple):
         for tensor in data:
-            _add_tensor(digest, tensor)
+            add_tensor(digest, tensor)
     elif isinstance(data, Columns):
         for place, part in leaves(data.filled(data.parts)):
             digest.update(f"{place} ".encode())
@@ -111,6 +113,7 @@ def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
     else:
         for region in files_of(data):
             add_region(digest, region)
+        add_held(digest, data, digest.held)
         n = len(data)
         digest.update(f"{type(data).__qualname__} {n}".encode())
         if is_stream(data):
@@ -135,29 +138,11 @@ def _example(data: Data, position: int, what: str) -> Any:
 
 def _add_part(digest: _Digest, part: Any) -> None:
     if isinstance(part, Tensor):
-        _add_tensor(digest, part)
+        add_tensor(digest, part)
     elif part.dtype == object:
         _ValueHash(digest).add(part.tolist())
     else:
-        _add_array(digest, part)
-
-
-def _add_tensor(digest: _Digest, tensor: Tensor) -> None:
-    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    if flat.numel():
-        digest.update(flat.view(torch.uint8).numpy().data)
-
-
-def _add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    digest.update(f"{array.dtype} {array.shape}".encode())
-    region = file_region(array)
-    if region is not None:
-        add_region(digest, region)
-    elif array.size:
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        add_array(digest, part)
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)
@@ -189,7 +174,7 @@ class _ValueHash:
         if isinstance(value, _ATOMS):
             self._word(f"{type(value).__name__} {value!r}")
         elif isinstance(value, Tensor):
-            _add_tensor(self._digest, value)
+            add_tensor(self._digest, value)
         elif isinstance(value, (tuple, CodeType)):
             # Which equal constants are one object is the compiler's affair: never "seen before".
             self._add_new(value)
@@ -235,12 +220,12 @@ class _ValueHash:
             case set() | frozenset():
                 self._add_unordered(value)
             case np.ndarray() if value.dtype != object:
-                _add_array(self._digest, value)
+                add_array(self._digest, value)
             case _ if isinstance(value, _C_FUNCTIONS):
                 self._word(value.__qualname__)
                 self.add(getattr(value, "__self__", None))
             case _ if hasattr(value, "__array_interface__"):  # an image, for one
-                _add_array(self._digest, np.asarray(value))
+                add_array(self._digest, np.asarray(value))
             case _:
                 self._add_object(value)
 
