@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -91,6 +92,27 @@ def test_a_kept_state_is_not_changed_by_what_is_drawn_later() -> None:
     kept.restore()
 
     assert drawn() == expected
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        random.random,
+        lambda: random.gauss(0, 1),
+        np.random.random,
+        np.random.standard_normal,  # the second of a pair is in reserve: no key moves for it
+        lambda: torch.rand(()),
+    ],
+)
+def test_a_state_tells_every_draw(draw: Callable[[], object]) -> None:
+    seed_everything(1)
+    for _ in range(2):
+        kept = RandomState.now()
+        assert kept.is_now()
+
+        draw()
+
+        assert not kept.is_now()
 
 
 def test_what_is_drawn_inside_is_not_noticed_outside() -> None:

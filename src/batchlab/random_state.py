@@ -33,6 +33,17 @@ class RandomState:
             cuda=tuple(torch.cuda.get_rng_state_all()) if uses_cuda else (),
         )
 
+    def is_now(self) -> bool:
+        """Whether the streams are in these states still: nothing has been drawn from them."""
+        now = RandomState.now()
+        return (
+            self.python == now.python
+            and _is_same(self.numpy, now.numpy)
+            and torch.equal(self.torch, now.torch)
+            and len(self.cuda) == len(now.cuda)
+            and all(map(torch.equal, self.cuda, now.cuda))
+        )
+
     def restore(self) -> None:
         """Put the streams back to these states."""
         random.setstate(self.python)
@@ -40,6 +51,12 @@ class RandomState:
         torch.set_rng_state(self.torch)
         if self.cuda:
             torch.cuda.set_rng_state_all(list(self.cuda))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    return bool(np.array_equal(one, other))
 
 
 def seed_everything(seed: int) -> None:

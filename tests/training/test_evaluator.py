@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,7 +33,6 @@ from batchlab.records.runnable_sizes import RunnableSizes
 from batchlab.training.evaluator import (
     Evaluator,
     evaluation_batch,
-    forward_remembered,
     n_train_evaluated,
 )
 from batchlab.workload.definition import Metric, Workload, size_of
@@ -326,108 +324,6 @@ class TestNoTrace:
 
         with pytest.raises(WorkloadError, match="writes into the examples of validation"):
             scores_of(workload, splits=("validation",))
-
-
-class Counting(nn.Module):
-    """Adds one, and counts how often it is asked to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, x: Tensor, *, times: int = 1) -> Tensor:
-        self.calls += 1
-        return x + times
-
-
-class TestForwardRemembered:
-    def test_each_batch_goes_through_the_model_once_for_all_metrics(self) -> None:
-        model = Counting()
-        workload = replace(
-            small_workload(),
-            loss=lambda model, batch: model(batch[0]).mean(),
-            metrics={"accuracy": lambda model, batch: model(batch[0]).sum()},
-        )
-
-        scores_of(workload, model, ("validation",))
-
-        assert model.calls == 3  # 20 examples in batches of 7
-
-    def test_other_arguments_are_computed_anew(self) -> None:
-        model, x = Counting(), torch.zeros(2)
-
-        with forward_remembered(model):
-            outputs = [model(x), model(x), model(x + 0), model(x), model(x, times=3)]
-
-        assert [float(output[0]) for output in outputs] == [1, 1, 1, 1, 3]
-        assert model.calls == 4
-
-    def test_an_input_that_was_written_into_is_computed_anew(self) -> None:
-        model, x = Counting(), torch.zeros(2)
-
-        with forward_remembered(model):
-            model(x)
-            x += 5
-            second = model(x)
-
-        assert second.tolist() == [6, 6]
-
-    def test_an_output_that_was_written_into_is_computed_anew(self) -> None:
-        model, x = Counting(), torch.zeros(2)
-
-        with forward_remembered(model):
-            model(x).mul_(100)
-            second = model(x)
-
-        assert second.tolist() == [1, 1]
-
-    def test_an_output_that_does_not_tell_is_computed_anew(self) -> None:
-        class Boxed(Counting):
-            def forward(self, x: Tensor) -> Any:
-                return {"logits": super().forward(x), "cache": object()}
-
-        model, x = Boxed(), torch.zeros(2)
-
-        with forward_remembered(model):
-            model(x)
-            model(x)
-
-        assert model.calls == 2
-
-    def test_a_dict_of_tensors_is_remembered(self) -> None:
-        class Named(Counting):
-            def forward(self, x: Tensor) -> Any:
-                return {"logits": super().forward(x), "loss": None}
-
-        model, x = Named(), torch.zeros(2)
-
-        with forward_remembered(model):
-            assert model(x) is model(x)
-
-        assert model.calls == 1
-
-    def test_a_forward_of_the_module_itself_comes_back(self) -> None:
-        """As torch.compile and others put it there."""
-        model, x = Counting(), torch.zeros(2)
-
-        def own(x: Tensor) -> Tensor:
-            return x + 7
-
-        model.forward = own
-
-        with forward_remembered(model):
-            assert model(x).tolist() == [7, 7]
-
-        assert model.forward is own
-
-    def test_a_scripted_model_is_evaluated_as_it_is(self) -> None:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # newer releases of PyTorch advise against it
-            scripted = torch.jit.trace(nn.Linear(FEATURES, CLASSES), torch.zeros(2, FEATURES))
-        workload = replace(small_workload(), metrics={"accuracy": accuracy})
-
-        assert scores_of(workload, scripted)["validation", "loss"] is not None
 
 
 @pytest.mark.parametrize(("reference", "at_once"), [(1, 64), (16, 64), (64, 256), (4096, 1000)])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +14,14 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.processes.memory import is_out_of_memory
-from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.random_state import RandomState, seed_everything, untouched_randomness
 from batchlab.records.evaluation import Score, Split
 from batchlab.records.right_examples import RightExamples
 from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.training.counted_examples import counted_examples
-from batchlab.training.replaced_forward import Forward, replaced_forward
+from batchlab.training.remembered_forward import forward_remembered, versions_of
 from batchlab.training.stream_batches import StreamedSplit
 from batchlab.training.whole_set_metric import WholeSetMetric, is_over_all
 from batchlab.workload.columns import Columns, resident_tensors
@@ -96,6 +95,7 @@ class Evaluator:
         """
         self._workload = workload
         self._device = device
+        self._draws = False  # whether an evaluation has drawn random numbers
         n_train = size_of(workload.train)
         chosen = None
         n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
@@ -130,13 +130,15 @@ class Evaluator:
         Raises:
             WorkloadError: a metric has written into the examples it was given.
         """
-        with _evaluating(model), forward_remembered(model):
-            return tuple(
-                score
-                for split in splits
-                if split in self._batches
-                for score in self._scores_of(model, split)
-            )
+        asked = [split for split in splits if split in self._batches]
+        found = self._found(model, asked)
+        if found is None:
+            # To look at the random streams at each pass takes a tenth of a small model's time, so
+            # it is done once something has drawn. What was found so far may be of shared passes.
+            self._draws = True
+            found = self._found(model, asked)
+        assert found is not None
+        return tuple(found)
 
     def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
         """Which examples of a split the model is right about.
@@ -170,15 +172,38 @@ class Evaluator:
         counted = np.array(found, dtype=bool)
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
-    def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
+    def _found(self, model: nn.Module, splits: list[Split]) -> list[Score] | None:
+        """The scores; None: random numbers were drawn, and nobody looked in which pass."""
+        found: list[Score] = []
+        with _evaluating(model), self._passes_shared(model) as another_asks:
+            for split in splits:
+                seed_everything(derived_seed("evaluation"))
+                seeded = RandomState.now() if self._shares_blindly else None
+                found += self._scores_of(model, split, another_asks)
+                if seeded is not None and not seeded.is_now():
+                    return None
+        return found
+
+    @property
+    def _shares_blindly(self) -> bool:
+        return len(self._workload.metric_names) > 1 and not self._draws
+
+    def _passes_shared(self, model: nn.Module) -> AbstractContextManager[Callable[[], object]]:
+        if len(self._workload.metric_names) == 1:
+            return nullcontext(lambda: None)
+        return forward_remembered(model, draws=self._draws)
+
+    def _scores_of(
+        self, model: nn.Module, split: Split, another_asks: Callable[[], object]
+    ) -> Iterator[Score]:
         tallies = {name: _tally(self._workload, name) for name in self._workload.metric_names}
-        seed_everything(derived_seed("evaluation"))
         for kept in self._batches[split]:
             batch = on_device(kept, self._device)
-            versions = _versions(batch)
+            versions = versions_of(batch)
             for tally in tallies.values():
+                another_asks()
                 tally.add(model, batch)
-            if versions != _versions(batch):
+            if versions != versions_of(batch):
                 raise WorkloadError(
                     f"workload {self._workload.name!r}: a metric or the loss writes into the "
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
@@ -332,61 +357,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, was_training in modes:
             module.training = was_training
-
-
-@contextmanager
-def forward_remembered(model: nn.Module) -> Iterator[None]:
-    """Context: `model(x)` asked twice in a row for the very same `x` is computed once.
-
-    Loss and accuracy each call the model on the same batch; in eval mode without gradients the
-    second pass would only repeat the first. Where `x` or the output has been written into since,
-    or is of a kind that does not tell, it is computed again.
-    """
-    asked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-    with_gradients = False
-    output: Any = None
-    versions: list[int | None] = []
-
-    def remembering(compute: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            nonlocal asked, with_gradients, output, versions
-            if (
-                asked is None
-                or with_gradients != torch.is_grad_enabled()
-                or not _the_very_same(asked, (args, kwargs))
-                or None in versions
-                or versions != _versions((args, kwargs, output))
-            ):
-                output = compute(*args, **kwargs)
-                asked, versions = (args, kwargs), _versions((args, kwargs, output))
-                with_gradients = torch.is_grad_enabled()
-            return output
-
-        return forward
-
-    with replaced_forward(model, remembering):
-        yield
-
-
-def _the_very_same(
-    one: tuple[tuple[Any, ...], dict[str, Any]], other: tuple[tuple[Any, ...], dict[str, Any]]
-) -> bool:
-    return (
-        len(one[0]) == len(other[0])
-        and one[1].keys() == other[1].keys()
-        and all(a is b for a, b in zip(one[0], other[0], strict=True))
-        and all(one[1][name] is other[1][name] for name in one[1])
-    )
-
-
-def _versions(value: Any) -> list[int | None]:
-    """How often each tensor in `value` has been written into; None for what does not tell."""
-    if isinstance(value, Tensor):
-        return [None if value.is_inference() else value._version]
-    if isinstance(value, (int, float, bool, str, type(None))):
-        return []
-    if isinstance(value, (tuple, list)):
-        return [version for part in value for version in _versions(part)]
-    if isinstance(value, Mapping):
-        return [version for part in value.values() for version in _versions(part)]
-    return [None]
