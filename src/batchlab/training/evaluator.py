@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.processes.memory import is_out_of_memory
-from batchlab.random_state import RandomState, seed_everything, untouched_randomness
+from batchlab.random_state import RandomState, seed_everything
 from batchlab.records.evaluation import Score, Split
 from batchlab.records.right_examples import RightExamples
 from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
@@ -23,6 +23,7 @@ from batchlab.training.batching import derived_seed, n_examples, on_device
 from batchlab.training.counted_examples import counted_examples
 from batchlab.training.remembered_forward import forward_remembered, versions_of
 from batchlab.training.stream_batches import StreamedSplit
+from batchlab.training.untouched_model import untouched_model
 from batchlab.training.whole_set_metric import WholeSetMetric, is_over_all
 from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.definition import Batch, Data, Metric, Workload, size_of
@@ -121,7 +122,7 @@ class Evaluator:
             self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
-        """All metrics of `splits`, in eval mode, without gradients; random streams untouched.
+        """All metrics of `splits`, in eval mode, without gradients; the model is left as it was.
 
         What draws random numbers (a Dataset, a loss with random masks) draws the same ones each
         time, so that two evaluations differ by the model alone. A metric that is not a finite
@@ -161,7 +162,7 @@ class Evaluator:
             return None
         found: list[bool] = []
         try:
-            with _evaluating(model):
+            with untouched_model(model):
                 seed_everything(derived_seed("evaluation"))
                 for kept in self._batches[split]:
                     batch = on_device(kept, self._device)
@@ -175,7 +176,7 @@ class Evaluator:
     def _found(self, model: nn.Module, splits: list[Split]) -> list[Score] | None:
         """The scores; None: random numbers were drawn, and nobody looked in which pass."""
         found: list[Score] = []
-        with _evaluating(model), self._passes_shared(model) as another_asks:
+        with untouched_model(model), self._passes_shared(model) as another_asks:
             for split in splits:
                 seed_everything(derived_seed("evaluation"))
                 seeded = RandomState.now() if self._shares_blindly else None
@@ -344,16 +345,3 @@ def _with_gradients_if_needed(
         return value
 
     return evaluated
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Context: in eval mode, without gradients; modes and random streams come back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), untouched_randomness():
-            yield
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
