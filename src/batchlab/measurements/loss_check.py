@@ -1,7 +1,8 @@
 """LossCheck: is a loss the mean over its examples, or a sum, or does it couple them?
 
-A batch is compared with the same examples twice and with its two halves. A mean stays and lies
-between those of its halves, a sum doubles, and a loss that couples examples (contrastive, a
+A batch is compared with the same examples twice, with its two halves and with single examples. It
+is halved in several ways, for in one of them a coupled loss may look like a mean. A mean stays and
+lies between those of its parts, a sum doubles, and a loss that couples examples (contrastive, a
 variance) does neither. Without random draws each is computed once, and rounding is all that may
 differ. With them, halves that draw one after the other may meet the whole batch's very numbers,
 which proves a mean. Where they do not, means over many draws are compared, and only a difference
@@ -11,6 +12,7 @@ beyond chance counts.
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.errors import WorkloadError
-from batchlab.measurements.few_examples import batch_of, first_batch
+from batchlab.measurements.few_examples import FewExamples
 from batchlab.measurements.lowest_precision import rounding_of
 from batchlab.measurements.users_code import asking, evaluating
 from batchlab.random_state import seed_everything
@@ -33,6 +35,8 @@ from batchlab.workload.definition import Batch, Workload, size_of
 _EXAMPLES = 8  # enough to tell a sum from a mean, few enough for any model
 _SEED = 0
 _TINY = 1e-12
+# How often the batch is halved; a random loss, whose means take many draws each, less often.
+_HALVINGS, _HALVINGS_OF_RANDOM = 8, 2
 # Draws of a random loss, and from how many standard errors on a difference counts: with 32 draws
 # chance gives four about once in 3,000.
 _DRAWS, _SURE = 32, 4.0
@@ -129,6 +133,10 @@ class _Mean:
             return cls(draws[0])
         return cls(statistics.fmean(draws), statistics.stdev(draws) / math.sqrt(len(draws)))
 
+    @property
+    def is_known(self) -> bool:
+        return math.isfinite(self.value)
+
     def is_above(self, other: _Mean, *, rounding: float) -> bool:
         """Whether it is larger, by more than rounding and chance explain."""
         chance = _SURE * math.hypot(self.standard_error, other.standard_error)
@@ -146,6 +154,44 @@ class _Mean:
         return _Mean(factor * self.value, abs(factor) * self.standard_error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A batch in parts: the weight of each, and its mean loss."""
+
+    parts: tuple[tuple[float, _Mean], ...]
+
+    @property
+    def together(self) -> _Mean:
+        """What a mean over single units would be for the whole batch."""
+        total = math.fsum(weight for weight, _ in self.parts)
+        value = math.fsum(weight * half.value for weight, half in self.parts) / total
+        return _Mean(
+            value, math.hypot(*(w * half.standard_error for w, half in self.parts)) / total
+        )
+
+    def lies_apart_from(self, whole: _Mean, *, rounding: float) -> bool:
+        """Whether the whole lies outside of what the parts tell; no mean does, whatever of."""
+        means = [part for _, part in self.parts]
+        return self.together.differs(whole, rounding=rounding) and (
+            all(whole.is_above(part, rounding=rounding) for part in means)
+            or all(part.is_above(whole, rounding=rounding) for part in means)
+        )
+
+    def __str__(self) -> str:
+        of = "two halves" if len(self.parts) == 2 else "single examples"
+        return f"{self.together.value:.4g} as the mean of {of}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A batch's loss, that of the same examples twice, and those of its parts in several cuts."""
+
+    whole: _Mean
+    twice: _Mean
+    cuts: tuple[_Parts, ...]
+    rounding: float
+
+
 class _Look:
     """The same few examples whole, twice and in halves."""
 
@@ -160,16 +206,22 @@ class _Look:
         self._n = whole or sizes.largest_up_to(most) or min(sizes.least, n_train)
         self._doubles = sizes.holds(2 * self._n)
         half = self._n // 2
-        cuts = (range(half), range(half, self._n))
+        self._has_halves = half > 0 and sizes.holds(half) and sizes.holds(self._n - half)
+        self._group = sizes.multiple_of
+        self._takes_one = self._n > 2 and sizes.holds(1)
         self._compute = loss_without_gradients(workload)
-        self._halves = tuple(cut for cut in cuts if cut and sizes.holds(len(cut)))
+        self._examples = FewExamples(workload, self._n)
 
     def batch(self, *, copies: int = 1) -> Batch:
-        return on_device(first_batch(self._workload, self._n, copies=copies), self._device)
+        return self._of(list(range(self._n)) * copies)
+
+    def _of(self, order: Sequence[int]) -> Batch:
+        return on_device(self._examples.batch(order), self._device)
 
     def compared(self) -> LossSeen:
         """What the loss in the model's present mode looks like."""
-        batch, doubled = self.batch(), self.batch(copies=2) if self._doubles else self.batch()
+        doubles = self._doubles
+        batch, doubled = self.batch(), self.batch(copies=2) if doubles else self.batch()
         loss = self._loss(batch)
         is_random = loss != self._loss(batch, seed=_SEED + 1) or loss != self._loss(batch)
         twice = self._loss(doubled)
@@ -178,88 +230,114 @@ class _Look:
                 warnings=(f"the untrained model's loss on the first examples is {loss:g}",)
             )
         rounding = rounding_of(self._model, lambda: self._compute(self._model, batch))
-        parts = self._parts()
-        if is_random and self._is_mean_of_the_same_draws(batch, parts, rounding):
+        if is_random and self._is_mean_of_the_same_draws(rounding):
             return LossSeen(warnings=())
-        asked = [batch, doubled, *(part for _, part in parts)]
-        # Each has draws of its own, so that they are independent; in turn, because a layer may
-        # have a state that drifts.
-        draws = [
-            [self._loss(each, seed=len(asked) * draw + place) for place, each in enumerate(asked)]
-            for draw in range(_DRAWS if is_random else 1)
-        ]
-        whole, twice_mean, *means = (_Mean.of(of_one) for of_one in zip(*draws, strict=True))
-        halves = [(weight, mean) for (weight, _), mean in zip(parts, means, strict=True)]
-        scale = max([abs(whole.value), *(abs(half.value) for half in means), _TINY])
-        return self._judged(whole, twice_mean, halves, rounding=rounding * scale)
-
-    def _judged(
-        self, whole: _Mean, twice: _Mean, halves: list[tuple[float, _Mean]], *, rounding: float
-    ) -> LossSeen:
-        grows = self._doubles and twice.differs(whole, rounding=rounding)
-        if grows and twice.is_told_to_be(whole.times(2), rounding=rounding):
+        cuts = self._halvings(_HALVINGS_OF_RANDOM if is_random else _HALVINGS)
+        if not is_random and self._takes_one:
+            cuts.append([[place] for place in range(self._n)])
+        weighed = [parts for cut in cuts if (parts := self._weighed(cut))]
+        asked = [batch, doubled, *(part for parts in weighed for _, part in parts)]
+        n_draws = _DRAWS if is_random else 1
+        whole, twice_mean, *means = self._means(asked, n_draws)
+        of_each = iter(means)
+        seen = _Seen(
+            whole,
+            twice_mean,
+            tuple(_Parts(tuple((w, next(of_each)) for w, _ in parts)) for parts in weighed),
+            rounding * max(_TINY, *(abs(mean.value) for mean in (whole, *means) if mean.is_known)),
+        )
+        grows = doubles and twice_mean.differs(whole, rounding=seen.rounding)
+        if grows and twice_mean.is_told_to_be(whole.times(2), rounding=seen.rounding):
             raise WorkloadError(
                 f"workload {self._workload.name!r}: its loss is a sum over the batch "
-                f"({whole.value:.4g} for {self._n} examples, {twice.value:.4g} for the same "
+                f"({whole.value:.4g} for {self._n} examples, {twice_mean.value:.4g} for the same "
                 f"examples twice); expected the mean (divide by the number of examples), else the "
                 f"learning rate means something else at every batch size"
             )
-        total = math.fsum(weight for weight, _ in halves)
-        together = _Mean(
-            math.fsum(weight * half.value for weight, half in halves) / total
-            if total
-            else math.nan,
-            math.hypot(*(w * half.standard_error for w, half in halves)) / total if total else 0.0,
-        )
-        has_halves = len(halves) == 2 and total > 0
-        is_off = has_halves and together.differs(whole, rounding=rounding)
-        if not (grows or is_off):
+        return self._judged(seen, grows=grows)
+
+    def _means(self, asked: Sequence[Batch], n_draws: int) -> list[_Mean]:
+        """The mean loss of each batch.
+
+        Each has draws of its own, so that they are independent; in turn, because a layer may have a
+        state that drifts.
+        """
+        draws = [
+            [
+                self._loss_if_any(each, seed=len(asked) * draw + place)
+                for place, each in enumerate(asked)
+            ]
+            for draw in range(n_draws)
+        ]
+        return [_Mean.of(of_one) for of_one in zip(*draws, strict=True)]
+
+    def _judged(self, seen: _Seen, *, grows: bool) -> LossSeen:
+        whole, rounding = seen.whole, seen.rounding
+        # A mean over other units (tokens, weights of classes) lies between those of its parts.
+        off = [one for one in seen.cuts if one.together.differs(whole, rounding=rounding)]
+        if not (grows or off):
             return LossSeen(warnings=())
-        # A mean over other units (tokens, weights of classes) lies between those of its halves.
-        means = [half for _, half in halves]
-        outside = is_off and (
-            all(whole.is_above(half, rounding=rounding) for half in means)
-            or all(half.is_above(whole, rounding=rounding) for half in means)
-        )
-        in_halves = f", {together.value:.4g} as the mean of two halves" if has_halves else ""
+        outside = [one for one in off if one.lies_apart_from(whole, rounding=rounding)]
+        in_parts = "".join(f", {parts}" for parts in (*outside, *off, *seen.cuts)[:1])
         return LossSeen(
             warnings=(
-                f"the loss couples examples: {whole.value:.4g} for the first {self._n}, "
-                f"{twice.value:.4g} for the same twice{in_halves}; micro-batches then train on "
-                f"another loss than the whole batch (if it is a mean over tokens or weights, "
+                f"the loss couples examples: {whole.value:.4g} for {self._n} of them, "
+                f"{seen.twice.value:.4g} for the same twice{in_parts}; micro-batches then train "
+                f"on another loss than the whole batch (if it is a mean over tokens or weights, "
                 f"`weight` can say so)",
             ),
-            couples=grows or outside,
+            couples=grows or bool(outside),
             couples_in_training=True,
         )
 
-    def _parts(self) -> list[tuple[float, Batch]]:
-        """Weight and batch of each half."""
-        parts = [on_device(batch_of(self._workload, cut), self._device) for cut in self._halves]
-        return [(weight_of(self._workload, part), part) for part in parts]
+    def _halvings(self, n: int) -> list[list[list[int]]]:
+        """The examples in two halves as they come, then in random ones.
 
-    def _is_mean_of_the_same_draws(
-        self, batch: Batch, parts: list[tuple[float, Batch]], rounding: float
-    ) -> bool:
+        Those that a model takes together (pairs) stay together.
+        """
+        if not self._has_halves:
+            return []
+        draws, half, group = random.Random(_SEED), self._n // 2, self._group
+        starts = range(0, self._n, group)
+        orders = [starts, *(draws.sample(starts, len(starts)) for _ in range(n - 1))]
+        places = [[start + at for start in order for at in range(group)] for order in orders]
+        return [[order[:half], order[half:]] for order in places]
+
+    def _weighed(self, cut: list[list[int]]) -> list[tuple[float, Batch]]:
+        """Weight and batch of each part; nothing where all weigh nothing."""
+        parts = [self._of(part) for part in cut]
+        weighed = [(weight_of(self._workload, part), part) for part in parts]
+        return weighed if math.fsum(weight for weight, _ in weighed) else []
+
+    def _is_mean_of_the_same_draws(self, rounding: float) -> bool:
         """Whether halves that draw one after the other give the whole batch's loss: a proof.
 
         Noise of one draw an example falls on the same examples then; other noise need not.
         """
-        total = math.fsum(weight for weight, _ in parts)
-        if len(parts) < 2 or not total:
-            return False
-        for seed in range(2):
-            whole = self._loss(batch, seed=seed)
-            seed_everything(seed)
-            halves = [(weight, self._loss_once(part)) for weight, part in parts]
-            mean = math.fsum(weight * half for weight, half in halves) / total
-            if abs(mean - whole) > rounding * max(abs(whole), _TINY):
+        cuts = self._halvings(_HALVINGS)
+        for seed, cut in enumerate((*cuts[:1], *cuts)):
+            parts = self._weighed(cut)
+            if not parts:
                 return False
-        return True
+            whole = self._loss(self._of([place for part in cut for place in part]), seed=seed)
+            seed_everything(seed)
+            means = [(weight, _Mean(self._loss_if_any(part))) for weight, part in parts]
+            mean = _Parts(tuple(means)).together.value
+            if not abs(mean - whole) <= rounding * max(abs(whole), _TINY):
+                return False
+        return bool(cuts)
 
     def _loss(self, batch: Batch, *, seed: int = _SEED) -> float:
         seed_everything(seed)
         return self._loss_once(batch)
+
+    def _loss_if_any(self, batch: Batch, *, seed: int | None = None) -> float:
+        """The loss; NaN, which proves nothing, where it needs what a part may not have (two
+        classes)."""  # noqa: D205, D209
+        try:
+            return self._loss_once(batch) if seed is None else self._loss(batch, seed=seed)
+        except WorkloadError:
+            return math.nan
 
     def _loss_once(self, batch: Batch) -> float:
         loss = _checked(self._workload, lambda: self._compute(self._model, batch))

@@ -40,7 +40,7 @@ def sampled_order(workload: Workload, *, batch_size: int, seed: int, drop_last: 
         seed_everything(seed)
         given = list(workload.make_sampler(batch_size, seed))
     what = f"workload {workload.name!r}: make_sampler(batch_size={batch_size})"
-    if given and all(_is_group(part) for part in given):
+    if given and all(is_group(part) for part in given):
         groups = [_indices(part, what) for part in given]
         _check_sizes([len(group) for group in groups], batch_size, what)
         order = [index for group in groups for index in group]
@@ -61,7 +61,8 @@ def sampled_order(workload: Workload, *, batch_size: int, seed: int, drop_last: 
     return torch.tensor(order, dtype=torch.int64)
 
 
-def _is_group(part: object) -> bool:
+def is_group(part: object) -> bool:
+    """Whether a sampler gave several indices at once, those of a batch."""
     return isinstance(part, (list, tuple)) or (
         isinstance(part, Tensor | np.ndarray) and part.ndim == 1
     )

@@ -42,7 +42,7 @@ class ChosenPart(Subset[Any]):
     def __getitems__(self, indices: list[int]) -> list[Any]:
         """Several examples of the other data."""
         chosen = self.indices[torch.as_tensor(indices)].tolist()
-        return _examples(self.dataset, chosen)
+        return examples_at(self.dataset, chosen)
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
@@ -76,13 +76,18 @@ def fetched_in_parts(
             data, chosen = data.dataset, data.indices[chosen]
         if isinstance(data, Columns):
             return tuple(map(data.batch, chosen.split(most)))
-    examples = _examples(data, chosen.tolist())
+    examples = examples_at(data, chosen.tolist())
     together = collate or default_collate
     return tuple(together(examples[at : at + most]) for at in range(0, len(examples), most))
 
 
-def _examples(data: Any, chosen: list[int]) -> list[Any]:
-    """The examples one by one, or all at once where the data offer that."""
+def examples_at(data: Any, chosen: list[int]) -> list[Any]:
+    """The examples one by one, or all at once where the data offer that.
+
+    Args:
+        data: a map-style data set or a stream.
+        chosen: the places of the examples.
+    """
     if is_stream(data):
         return examples_of(data, chosen)
     together = getattr(data, "__getitems__", None)
