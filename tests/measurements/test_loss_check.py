@@ -281,6 +281,23 @@ def test_a_contrastive_loss_is_found_behind_its_random_draws(
     assert sum(each.couples for each in called) >= 19
 
 
+@pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
+def test_a_sum_with_a_penalty_on_the_weights_is_refused_as_a_sum(penalty: float) -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        summed = F.cross_entropy(model(batch[0]), batch[1], reduction="sum")
+        return summed + penalty * sum(part.square().sum() for part in model.parameters())
+
+    with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
+        seen(loss)
+
+
+def test_a_mean_with_a_penalty_on_the_weights_is_fine() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return cross_entropy(model, batch) + model.weight.square().sum()  # type: ignore[operator]
+
+    assert seen(loss) == LossSeen(warnings=())
+
+
 def test_a_random_sum_is_refused() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         return len(batch[0]) * noisy(model, batch)

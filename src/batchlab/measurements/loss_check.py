@@ -153,6 +153,11 @@ class _Mean:
     def times(self, factor: float) -> _Mean:
         return _Mean(factor * self.value, abs(factor) * self.standard_error)
 
+    def minus(self, other: _Mean) -> _Mean:
+        return _Mean(
+            self.value - other.value, math.hypot(self.standard_error, other.standard_error)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -204,7 +209,7 @@ class _Look:
         whole = 2 * half if sizes.holds(2 * half) and 2 * half <= n_train else 0
         most = min(_EXAMPLES, n_train)
         self._n = whole or sizes.largest_up_to(most) or min(sizes.least, n_train)
-        self._doubles = sizes.holds(2 * self._n)
+        self._copies = [copies for copies in (2, 3) if sizes.holds(copies * self._n)]
         half = self._n // 2
         self._has_halves = half > 0 and sizes.holds(half) and sizes.holds(self._n - half)
         self._group = sizes.multiple_of
@@ -220,7 +225,7 @@ class _Look:
 
     def compared(self) -> LossSeen:
         """What the loss in the model's present mode looks like."""
-        doubles = self._doubles
+        doubles = 2 in self._copies
         batch, doubled = self.batch(), self.batch(copies=2) if doubles else self.batch()
         loss = self._loss(batch)
         is_random = loss != self._loss(batch, seed=_SEED + 1) or loss != self._loss(batch)
@@ -247,7 +252,7 @@ class _Look:
             rounding * max(_TINY, *(abs(mean.value) for mean in (whole, *means) if mean.is_known)),
         )
         grows = doubles and twice_mean.differs(whole, rounding=seen.rounding)
-        if grows and twice_mean.is_told_to_be(whole.times(2), rounding=seen.rounding):
+        if grows and self._is_sum(seen, n_draws):
             raise WorkloadError(
                 f"workload {self._workload.name!r}: its loss is a sum over the batch "
                 f"({whole.value:.4g} for {self._n} examples, {twice_mean.value:.4g} for the same "
@@ -270,6 +275,19 @@ class _Look:
             for draw in range(n_draws)
         ]
         return [_Mean.of(of_one) for of_one in zip(*draws, strict=True)]
+
+    def _is_sum(self, seen: _Seen, n_draws: int) -> bool:
+        """Whether a loss that grows with copies of its examples is a sum, or one and a constant.
+
+        The constant is a penalty on the weights: each further copy then adds the same.
+        """
+        if seen.twice.is_told_to_be(seen.whole.times(2), rounding=seen.rounding):
+            return True
+        if 3 not in self._copies:
+            return False
+        (thrice,) = self._means([self.batch(copies=3)], n_draws)
+        first, second = seen.twice.minus(seen.whole), thrice.minus(seen.twice)
+        return second.is_told_to_be(first, rounding=_SAME * abs(first.value))
 
     def _judged(self, seen: _Seen, *, grows: bool) -> LossSeen:
         whole, rounding = seen.whole, seen.rounding
