@@ -133,7 +133,7 @@ def test_memory_that_runs_out_is_no_rule() -> None:
 
 
 def test_a_sound_step_has_nothing_odd() -> None:
-    assert check_step(workload(), CPU, ANY_SIZE) == StepSeen(warnings=())
+    assert check_step(workload(), CPU, ANY_SIZE) == StepSeen(examples=8, warnings=())
 
 
 def test_a_step_that_fails_is_refused_with_its_place() -> None:
@@ -211,8 +211,35 @@ def test_a_model_that_keeps_the_size_of_its_batches_cannot_take_a_smaller_last_o
     assert not seen.last_batch_runs  # of 40 examples it has 8
 
 
+class Queued(nn.Module):
+    """Keeps its last outputs in a queue, as MoCo does: a batch has to divide its length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 1)
+        self.queue: Tensor
+        self.register_buffer("queue", torch.zeros(64, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.linear(x)
+        assert len(self.queue) % len(x) == 0, "the queue is no multiple of the batch"
+        self.queue = torch.cat([self.queue[len(x) :], found.detach()])
+        return found
+
+
+def test_what_follows_no_rule_is_checked_with_its_own_batch_size() -> None:
+    queued = workload(Queued, batch_size=32)
+
+    assert sizes_in_training(queued, CPU) == ANY_SIZE
+    assert check_step(queued, CPU, ANY_SIZE) == StepSeen(
+        examples=32, warnings=(), last_batch_runs=False
+    )
+
+
 def test_an_optimizer_that_asks_for_the_loss_again_takes_its_step() -> None:
     def optimizer(parameters: Any, rate: float) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(parameters, lr=rate, max_iter=2)
 
-    assert check_step(workload(optimizer=optimizer), CPU, ANY_SIZE) == StepSeen(warnings=())
+    assert check_step(workload(optimizer=optimizer), CPU, ANY_SIZE) == StepSeen(
+        examples=8, warnings=()
+    )

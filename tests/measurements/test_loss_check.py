@@ -329,6 +329,23 @@ def test_a_layer_that_couples_in_training_is_found_by_what_it_does() -> None:
     assert found == LossSeen(warnings=(), couples_in_training=True)
 
 
+def test_a_queue_that_does_not_take_every_part_is_no_error() -> None:
+    class Queued(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 3)
+            self.register_buffer("queue", torch.zeros(8, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.linear(x) + 0.1 * self.queue.mean(0)
+            if self.training:
+                assert 1 < len(x) <= 8
+                self.queue = torch.cat([self.queue[len(x) :], found.detach()])
+            return found
+
+    seen(cross_entropy, Queued)
+
+
 def test_dropout_in_training_couples_nothing() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from batchlab.errors import WorkloadError
-from batchlab.measurements.own_step_check import own_step_warnings
+from batchlab.measurements import own_step_check
 from batchlab.workload.definition import Workload
 
 
@@ -69,6 +69,10 @@ SCALER = torch.amp.GradScaler("cpu")
 def with_a_scaler_from_outside(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     SCALER.is_enabled()
     return good(model, optimizer, batch)
+
+
+def own_step_warnings(workload: Workload, device: str) -> tuple[str, ...]:
+    return own_step_check.own_step_warnings(workload, device, n_examples=8)
 
 
 def told(workload: Workload) -> str:

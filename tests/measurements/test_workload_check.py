@@ -376,6 +376,17 @@ def test_a_model_that_takes_its_own_batch_size_only_is_checked_with_that() -> No
     assert facts.warnings == ()
 
 
+def test_a_queue_that_takes_the_divisors_of_its_length_is_no_reason_to_refuse() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        assert not model.training or 16 % len(batch[0]) == 0
+        return cross_entropy(model, batch)
+
+    facts = check(loss=loss, batch_size=16)
+
+    assert (facts.sizes, facts.last_batch_runs) == (RunnableSizes(), False)
+    assert facts.warnings == ()
+
+
 def test_a_layer_that_couples_in_training_is_among_the_facts() -> None:
     class Centred(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:

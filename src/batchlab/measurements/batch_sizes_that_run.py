@@ -29,7 +29,8 @@ from batchlab.workload.definition import Workload, size_of
 
 # From what runs of these the rule is read: what needs pairs, threes, fours or eights shows in them.
 _SMALL = tuple(range(1, 9))
-_A_FEW = 3  # examples of a first step: no other number than was tried
+_A_FEW = 3  # one of those from which the rule is read
+_EXAMPLES = 8  # of the steps that are looked at more closely
 _SEED = 0
 
 
@@ -98,10 +99,12 @@ class StepSeen:
     """What training steps looked like.
 
     Attributes:
+        examples: how many a step took that ran.
         warnings: what is odd, in words.
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
     """
 
+    examples: int
     warnings: tuple[str, ...]
     last_batch_runs: bool = True
 
@@ -118,19 +121,27 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
         WorkloadError: a step of a few examples fails.
     """
     steps = _Steps(workload, device)
+    n_train = size_of(workload.train)
+    own = min(workload.batch_size, n_train)
+    few = sizes.largest_up_to(min(_A_FEW, n_train)) or sizes.least
+    # What ran may follow no rule (a queue takes its divisors): its own size is the one to try then.
+    few_run = steps.runs(few) or not steps.runs(own)
+    n = (sizes.largest_up_to(min(_EXAMPLES, own)) or few) if few_run else own
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # one of its own is looked at more closely (`own_step_check`)
-        warnings = steps.first(sizes.at_once(_A_FEW))
-    n_train, batch_size = size_of(workload.train), workload.batch_size
-    rest = n_train % batch_size
-    if batch_size > n_train or rest == 0 or not sizes.holds(rest):
-        return StepSeen(warnings=warnings)
+        warnings = steps.first(few if few_run else own)
+    rest = n_train % workload.batch_size
+    if not few_run:  # nor can be told which last batches run
+        return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
+    if workload.batch_size > n_train or rest == 0 or not sizes.holds(rest):
+        return StepSeen(examples=n, warnings=warnings)
     try:
         with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
             steps.try_last(rest)
     except WorkloadError as error:
-        return StepSeen(warnings=(*warnings, _without_name(error)), last_batch_runs=False)
-    return StepSeen(warnings=warnings)
+        told = (*warnings, _without_name(error))
+        return StepSeen(examples=n, warnings=told, last_batch_runs=False)
+    return StepSeen(examples=n, warnings=warnings)
 
 
 def _without_name(error: WorkloadError) -> str:

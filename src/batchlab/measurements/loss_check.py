@@ -129,6 +129,8 @@ class _Mean:
 
     @classmethod
     def of(cls, draws: Sequence[float]) -> _Mean:
+        if not all(map(math.isfinite, draws)):
+            return cls(math.nan)
         if len(draws) == 1:
             return cls(draws[0])
         return cls(statistics.fmean(draws), statistics.stdev(draws) / math.sqrt(len(draws)))

@@ -23,19 +23,19 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.error_place import told
 
-_EXAMPLES = 8
 # A GradScaler leaves out its first steps until its scale is small enough; a GAN may train one of
 # its parts every few steps.
 _MOST_STEPS = 20
 
 
-def own_step_warnings(workload: Workload, device: str) -> tuple[str, ...]:
+def own_step_warnings(workload: Workload, device: str, *, n_examples: int) -> tuple[str, ...]:
     """Take steps of the workload's own kind, and look at what they do.
 
     Args:
         workload: with its data; one that trains by plain steps is not looked at but for what
             waits for validation data.
         device: the PyTorch device.
+        n_examples: of a step that runs.
 
     Returns:
         What is odd but can be trained.
@@ -44,7 +44,7 @@ def own_step_warnings(workload: Workload, device: str) -> tuple[str, ...]:
         WorkloadError: the step changes no weights, hides a loss that is no number, or keeps
             something where a run that is taken up again would not have it.
     """
-    _check_validation(workload, device)
+    _check_validation(workload, device, n_examples)
     if workload.step is None:
         return ()
     for found in _kept_outside(workload.step):
@@ -54,8 +54,8 @@ def own_step_warnings(workload: Workload, device: str) -> tuple[str, ...]:
             f"make it in `optimizer` and return it there: "
             f'{{"optimizer": ..., "{type(found).__name__.lower()}": ...}}'
         )
-    unregistered = _check_moves(workload, device)
-    _check_shows_nan(workload, device)
+    unregistered = _check_moves(workload, device, n_examples)
+    _check_shows_nan(workload, device, n_examples)
     if not unregistered:
         return ()
     names = ", ".join(unregistered)
@@ -66,10 +66,14 @@ def own_step_warnings(workload: Workload, device: str) -> tuple[str, ...]:
     )
 
 
-def _check_validation(workload: Workload, device: str) -> None:
+def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
     """What waits for validation data needs some."""
     waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if not waits and workload.scheduler is not None and _Watched(workload, device).follows_metric:
+    if (
+        not waits
+        and workload.scheduler is not None
+        and _Watched(workload, device, n_examples).follows_metric
+    ):
         waits = "its ReduceLROnPlateau"
     if waits and workload.validation is None:
         raise WorkloadError(
@@ -81,13 +85,13 @@ def _check_validation(workload: Workload, device: str) -> None:
 class _Watched:
     """A stepper on a few examples."""
 
-    def __init__(self, workload: Workload, device: str) -> None:
+    def __init__(self, workload: Workload, device: str, n_examples: int) -> None:
         n_train = size_of(workload.train)
         trial = Trial.of_whole_batches(
             workload_id="",
             workload=workload.name,
             n_train=n_train,
-            batch_size=min(_EXAMPLES, workload.batch_size, n_train),
+            batch_size=min(n_examples, n_train),
             learning_rate=workload.learning_rate,
             seed=0,
         )
@@ -144,9 +148,9 @@ def at_a_constant_rate(workload: Workload) -> Workload:
     return replace(workload, schedule=None, scheduler=None, scheduler_every="epoch")
 
 
-def _check_moves(workload: Workload, device: str) -> list[str]:
+def _check_moves(workload: Workload, device: str, n_examples: int) -> list[str]:
     """Refuse a step that trains nothing; gives the tensors that it leaves outside of buffers."""
-    watched = _Watched(at_a_constant_rate(workload), device)
+    watched = _Watched(at_a_constant_rate(workload), device, n_examples)
     called = watched.optimizers_called()
     before = [part.detach().clone() for part in watched.model.parameters()]
     tensors = dict(_loose_tensors(watched.model))
@@ -167,9 +171,9 @@ def _check_moves(workload: Workload, device: str) -> list[str]:
     )
 
 
-def _check_shows_nan(workload: Workload, device: str) -> None:
+def _check_shows_nan(workload: Workload, device: str, n_examples: int) -> None:
     """A model that is no number any more has to show in what the step returns."""
-    watched = _Watched(workload, device)
+    watched = _Watched(workload, device, n_examples)
     with torch.no_grad():
         for part in watched.model.parameters():
             if part.is_floating_point():

@@ -105,11 +105,11 @@ def check_workload(
     evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
     seen = look_at_loss(workload, model, on, evaluated)
     left_out = check_metrics(workload, model, on, evaluated)
-    sizes, steps, own_step = ANY_SIZE, StepSeen(warnings=()), tuple[str, ...]()
+    sizes, steps, own_step = ANY_SIZE, StepSeen(examples=0, warnings=()), tuple[str, ...]()
     if with_steps:
         sizes = sizes_in_training(workload, on) or ANY_SIZE
         steps = check_step(workload, on, sizes)
-        own_step = own_step_warnings(workload, device)
+        own_step = own_step_warnings(workload, device, n_examples=steps.examples)
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
