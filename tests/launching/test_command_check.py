@@ -126,7 +126,10 @@ def test_examples_that_are_counted_are_known_exactly(tmp_path: Path) -> None:
         ("for s in range(9): print('step', s, 'train_loss', 1.0)", "printed were train_loss"),
         ("print('hello')", "no metric 'val_loss' was printed"),
         ("input('Go on? ')", "asks for input"),
-        ("print('step 9 val_loss 1'); print('step 3 val_loss 1')", "goes backward: 3 after 9"),
+        (
+            "print('step 9 val_loss 1'); print('step 3 val_loss 1'); print('step 4 val_loss 1')",
+            "goes backward: 3 after 9",
+        ),
         ("for s in range(9): print('step', s, 'val_loss', 1.0)", "--examples"),
     ],
 )
