@@ -10,6 +10,8 @@ import torch
 from tests.reference.engine_run import STEP_BY_STEP, run_engine
 from tests.reference.own_training import loop
 from tests.reference.small_workloads import (
+    CLASSES,
+    FEATURES,
     Everything,
     everything_workload,
     momentum_sgd,
@@ -17,7 +19,7 @@ from tests.reference.small_workloads import (
     small_trial,
     small_workload,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from batchlab.records.run_length import RunLength
 from batchlab.training.averaged_weights import AveragedWeights, scaled_decay
@@ -125,6 +127,55 @@ def test_a_buffer_that_grows_follows_the_model() -> None:
     averaged.update()
 
     assert averaged.state_dict()["state"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64])
+def test_weights_of_any_kind_are_averaged_in_enough_digits(dtype: torch.dtype) -> None:
+    """A thousandth of the way to one, 2000 times."""
+    model = nn.Linear(2, 2, dtype=dtype)
+    nn.init.zeros_(model.weight)
+    averaged = AveragedWeights(model, decay=0.999)
+    nn.init.ones_(model.weight)
+
+    for _ in range(2000):
+        averaged.update()
+
+    with averaged.in_place_of_raw():
+        inside = model.weight.detach().clone()
+    assert inside.dtype == dtype
+    assert inside[0, 0].item() == pytest.approx(1 - 0.999**2000, rel=2**-8)
+    assert bool((model.weight == 1).all())
+
+
+class Halved(nn.Module):
+    """Weights in 16 bits and complex ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(FEATURES, CLASSES, dtype=torch.bfloat16)
+        self.phase = nn.Parameter(torch.ones(CLASSES, dtype=torch.complex64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.bfloat16()).float() * self.phase.abs()
+
+
+def test_an_average_in_more_digits_is_taken_up_and_handed_out(tmp_path: Path) -> None:
+    workload = replace(small_workload(), model=Halved, ema=0.99)
+    trial = small_trial(workload, batch_size=8, horizon_steps=12)
+    length = RunLength(steps=12)
+    whole = run_engine(workload, trial, length, checkpoint=tmp_path / "whole", rhythm=STEP_BY_STEP)
+    cut = {"checkpoint": tmp_path / "cut", "rhythm": STEP_BY_STEP}
+    run_engine(workload, trial, length, stop_after=5, **cut)  # type: ignore[arg-type]
+
+    again = run_engine(workload, trial, length, **cut)  # type: ignore[arg-type]
+
+    assert all(torch.equal(part, whole.tensors[name]) for name, part in again.tensors.items())
+    kept = [part for name, part in again.tensors.items() if name.startswith("averaged.")]
+    assert {part.dtype for part in kept} == {torch.float32, torch.complex64}
+    given = load_weights(tmp_path / "cut")
+    assert {name: part.dtype for name, part in given.items()} == {
+        name: part.dtype for name, part in Halved().state_dict().items()
+    }
 
 
 def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:

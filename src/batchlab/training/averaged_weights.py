@@ -22,9 +22,9 @@ def scaled_decay(decay: float, *, batch_size: int, reference_batch_size: int) ->
 
 
 class AveragedWeights:
-    """The average of a model's floating-point parameters and buffers, from the initial ones on.
+    """The average of a model's real and complex parameters and buffers, from the initial ones on.
 
-    Other buffers (counts) are the model's own.
+    It has at least float32, whatever the weights have. Other buffers (counts) are the model's own.
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
@@ -38,8 +38,8 @@ class AveragedWeights:
         self._decay = decay
         # Under every name of a tied weight, as a state dict has them.
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._parameters: dict[str, Tensor] = dict(_floating(parameters))
-        self._average = {name: part.detach().clone() for name, part in self._raw().items()}
+        self._parameters: dict[str, Tensor] = _averageable(parameters)
+        self._average = {name: _wide(part) for name, part in self._raw().items()}
         self._has_buffers = len(self._average) > len(self._parameters)
 
     @torch.no_grad()
@@ -48,9 +48,9 @@ class AveragedWeights:
         raw = self._raw() if self._has_buffers else self._parameters
         for name, average in self._average.items():
             if average.shape == raw[name].shape:
-                average.lerp_(raw[name], 1 - self._decay)
+                average.lerp_(raw[name].to(average.dtype), 1 - self._decay)
             else:  # a hidden state, say, whose shape follows the batch's
-                self._average[name] = raw[name].detach().clone()
+                self._average[name] = _wide(raw[name])
 
     @contextmanager
     def in_place_of_raw(self) -> Iterator[None]:
@@ -76,16 +76,24 @@ class AveragedWeights:
         if state_dict.keys() != self._average.keys():
             raise ValueError("its averaged weights were written for another model")
         for name, part in state_dict.items():
-            self._average[name] = part.to(self._average[name].device, copy=True)
+            self._average[name] = _wide(part).to(self._average[name].device)
 
     def _raw(self) -> dict[str, Tensor]:
         # A buffer may be another tensor after each step; a parameter stays what it is.
         buffers = dict(self._model.named_buffers(remove_duplicate=False))
-        return {**self._parameters, **_floating(buffers)}
+        return {**self._parameters, **_averageable(buffers)}
 
 
-def _floating(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: part for name, part in parts.items() if part.is_floating_point()}
+def _averageable(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: part for name, part in parts.items() if part.is_floating_point() or part.is_complex()
+    }
+
+
+def _wide(part: Tensor) -> Tensor:
+    """A copy in which a thousandth of a step is not rounded away: bfloat16 keeps three digits."""
+    least = torch.complex64 if part.is_complex() else torch.float32
+    return part.detach().to(max(part.dtype, least, key=lambda kind: kind.itemsize), copy=True)
 
 
 @torch.no_grad()

@@ -199,8 +199,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata())
-            names = _model_names(file.keys()) | _averaged_names(header)
+            names = _model_names(file.keys())
             weights = {name: file.get_tensor(kept) for name, kept in names.items()}
+            for name, kept in _averaged_names(header).items():  # these may have more digits
+                weights[name] = file.get_tensor(kept).to(weights[name].dtype)
     except _UNREADABLE as error:
         raise StoreError(
             f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
