@@ -53,6 +53,29 @@ def test_a_metric_that_keeps_gradients_may_differentiate() -> None:
     assert checked(metrics={"residual": metric}) == ()
 
 
+def slopes(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    return slope, batch[0]
+
+
+def error(found: Tensor, true: Tensor) -> Tensor:
+    return (found - true).square().mean()
+
+
+def test_a_metric_over_all_that_differentiates_is_offered_gradients_too() -> None:
+    with pytest.raises(WorkloadError) as caught:
+        checked(metrics={"forces": Metric(over_all=error, predict=slopes, better="lower")})
+
+    assert 'Metric(over_all=..., better="lower", enable_grad=True)' in str(caught.value)
+
+
+def test_a_metric_over_all_that_keeps_gradients_may_differentiate() -> None:
+    forces = Metric(over_all=error, predict=slopes, better="lower", enable_grad=True)
+
+    assert checked(metrics={"forces": forces}) == ()
+
+
 def test_a_metric_that_fails_either_way_is_told_as_it_failed() -> None:
     with pytest.raises(WorkloadError, match="metric 'error' raised KeyError: 'x'"):
         checked(metrics={"error": lambda model, batch: {}["x"]})

@@ -95,6 +95,27 @@ def test_a_metric_over_all_is_that_of_all_examples_and_no_mean_of_batches(
     assert found == pytest.approx(slow(model_of(workload)(x).tolist(), y.tolist()), abs=1e-5)
 
 
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_prediction_may_differentiate_and_what_is_gathered_holds_no_graph(as_list: bool) -> None:
+    """Forces from an energy."""
+
+    def forces(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+        x = batch[0].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return (list(slope) if as_list else slope), batch[0]
+
+    def size(predictions: Any, targets: Tensor) -> Tensor:
+        assert not any(part.requires_grad for part in predictions)
+        return torch.stack(list(predictions)).square().mean()
+
+    metric = Metric(over_all=size, predict=forces, better="lower", enable_grad=True)
+    workload = regression(metric)
+
+    found = measured(workload)
+
+    assert found == pytest.approx(float(model_of(workload)[0].weight.detach().square().mean()))
+
+
 class MeanAbsolute:
     """What torchmetrics' objects are like: fed by batch, emptied, asked."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -48,8 +49,7 @@ def check_metrics(
     with evaluating(model):
         for name in workload.metrics:
             if is_over_all(workload, name):  # of so few examples it may not exist
-                with torch.no_grad(), asking(workload, f"metric {name!r}"):
-                    check_over_all(workload, name, model, device)
+                _ask_over_all(workload, model, name, device)
             else:
                 _ask(workload, model, name, batch)
     at_once = sizes.at_once(_usual(workload))
@@ -62,31 +62,62 @@ def check_metrics(
 
 
 def _ask(workload: Workload, model: nn.Module, name: str, batch: Batch, where: str = "") -> None:
-    metric = as_metric(workload, name)
+    def ask(workload: Workload) -> None:
+        metric = as_metric(workload, name)
+        assert metric.count is not None
+        total, count = evaluated_sum(metric, model, batch), float(metric.count(batch))
+        if metric.finalise is None:
+            float(total) / count
+        else:
+            float(metric.finalise(total, count))
+
+    _offering_gradients(workload, name, ask, where=where)
+
+
+def _ask_over_all(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
+    def ask(workload: Workload) -> None:
+        check_over_all(workload, name, model, device)
+
+    _offering_gradients(workload, name, ask)
+
+
+def _offering_gradients(
+    workload: Workload, name: str, ask: Callable[[Workload], None], *, where: str = ""
+) -> None:
+    """Ask for a metric without gradients; where only they were missing, the error says so."""
     try:
         with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
-            _value(metric, model, batch)
+            ask(workload)
     except WorkloadError as error:
-        if metric.enable_grad or not _works_with_gradients(metric, model, batch):
+        differentiating = _with_gradients(workload, name)
+        if differentiating is None or not _succeeds(lambda: ask(differentiating)):
             raise
+        how = "over_all" if is_over_all(workload, name) else "sum"
         raise WorkloadError(
             f"workload {workload.name!r}: metric {name!r} differentiates, and evaluations are "
-            f"without gradients; give it as batchlab.Metric(sum=..., "
+            f"without gradients; give it as batchlab.Metric({how}=..., "
             f'better="{workload.better(name)}", enable_grad=True), which keeps them'
         ) from error
 
 
-def _value(metric: Metric, model: nn.Module, batch: Batch) -> float:
-    assert metric.count is not None
-    total, count = evaluated_sum(metric, model, batch), float(metric.count(batch))
-    if metric.finalise is None:
-        return float(total) / count
-    return float(metric.finalise(total, count))
+def _with_gradients(workload: Workload, name: str) -> Workload | None:
+    """The workload with gradients for one metric; None: it has them already."""
+    given = workload.metrics.get(name)
+    if not is_over_all(workload, name):
+        metric = as_metric(workload, name)
+    elif isinstance(given, Metric):
+        metric = given
+    else:
+        metric = Metric(over_all=given, better=workload.better(name))
+    if metric.enable_grad:
+        return None
+    metrics = {**workload.metrics, name: replace(metric, enable_grad=True)}
+    return replace(workload, metrics=metrics)
 
 
-def _works_with_gradients(metric: Metric, model: nn.Module, batch: Batch) -> bool:
+def _succeeds(function: Callable[[], object]) -> bool:
     try:
-        _value(replace(metric, enable_grad=True), model, batch)
+        function()
     except Exception:
         return False
     return True

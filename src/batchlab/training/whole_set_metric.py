@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.training.batching import on_device
+from batchlab.training.batching import mapped, on_device
 from batchlab.workload.definition import Batch, Metric, Workload, size_of
 from batchlab.workload.fetching import fetched
 from batchlab.workload.stateful_metric import is_stateful
@@ -58,6 +58,7 @@ class WholeSetMetric:
         given = workload.metrics[name]
         self._what = f"workload {workload.name!r}: metric {name!r}"
         self._predict = given.predict if isinstance(given, Metric) else None
+        self._with_gradients = isinstance(given, Metric) and given.enable_grad
         self._judge: Any = given.over_all if isinstance(given, Metric) else given
         self._gathered: tuple[list[Any], list[Any]] = ([], [])
         self._is_empty = True
@@ -72,8 +73,10 @@ class WholeSetMetric:
         Raises:
             WorkloadError: there is no telling them from the batch, or they don't fit the others.
         """
-        found = self._predicted(model, batch)
-        parts = tuple(part.detach().cpu() if isinstance(part, Tensor) else part for part in found)
+        with torch.set_grad_enabled(self._with_gradients):
+            found = self._predicted(model, batch)
+        # Of lists the tensors too: each would hold the graph of its whole batch.
+        parts = tuple(mapped(part, lambda held: held.detach().cpu()) for part in found)
         self._is_empty = False
         if self._is_fed:
             self._judge.update(*parts)

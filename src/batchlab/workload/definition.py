@@ -47,8 +47,8 @@ class Metric:
         predict: for `over_all`: function(model, batch) -> (predictions, targets) of a batch;
             None: `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower".
-        enable_grad: whether `sum` differentiates itself (a physical residual, a gradient penalty),
-            for which the evaluation, usually without gradients, keeps them.
+        enable_grad: whether `sum` or `predict` differentiates itself (a physical residual, forces
+            from an energy), for which the evaluation, usually without gradients, keeps them.
 
     Raises:
         WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
