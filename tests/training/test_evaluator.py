@@ -173,6 +173,19 @@ class TestMeans:
 
         assert measured(workload) == (7 * 2.0**24 + 7) / 21
 
+    @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32])
+    def test_narrow_numbers_are_added_as_whole_ones(self, dtype: torch.dtype) -> None:
+        largest = 1 if dtype == torch.bool else torch.iinfo(dtype).max
+        workload = with_metric(
+            Metric(
+                sum=lambda model, batch: torch.tensor([largest], dtype=dtype),
+                count=lambda batch: 1,
+                better="higher",
+            )
+        )
+
+        assert measured(workload) == largest  # the mean of three batches
+
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
     def test_what_is_not_a_finite_number_is_none(self, value: float) -> None:
         workload = with_metric(

@@ -227,6 +227,8 @@ class _Sums:
         part = evaluated_sum(self._metric, model, batch)
         if part.is_floating_point():
             part = part.double()
+        elif not part.is_complex():
+            part = part.long()  # booleans would be joined by "or", bytes begin again at 256
         self._total = part if self._total is None else self._total + part
         assert self._metric.count is not None
         self._count += float(self._metric.count(batch))
