@@ -20,6 +20,7 @@ from tests.reference.small_workloads import (
 )
 from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import BatchSizeError, WorkloadError
@@ -373,6 +374,12 @@ class TestContainers:
     )
     def test_examples_are_counted_by_the_first_tensor_with_a_length(self, batch: Any) -> None:
         assert n_examples(batch) == 3
+
+    def test_packed_sequences_count_as_sequences_and_not_as_time_steps(self) -> None:
+        sequences = [torch.zeros(length, 5) for length in (3, 9, 2)]
+        packed = pack_sequence(sequences, enforce_sorted=False)
+
+        assert n_examples((packed, torch.zeros(3))) == 3
 
     @pytest.mark.parametrize("batch", [Graph(), (), {"name": "a"}, torch.tensor(1.0), "text"])
     def test_a_batch_without_one_is_refused(self, batch: Any) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.measurements.batch_count_check import check_batch_counts
 from batchlab.measurements.batch_sizes_that_run import (
     StepSeen,
     check_step,
@@ -103,6 +104,7 @@ def check_workload(
     _check_labels(workload, model, on)
     # Where nothing runs, what follows asks again and says why.
     evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
+    check_batch_counts(workload, evaluated)
     seen = look_at_loss(workload, model, on, evaluated)
     left_out = check_metrics(workload, model, on, evaluated)
     sizes, steps, own_step = ANY_SIZE, StepSeen(examples=0, warnings=()), tuple[str, ...]()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
 from batchlab.errors import BatchSizeError, WorkloadError
@@ -67,7 +68,9 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor | KeyedOrde
 
 
 def n_examples(batch: Batch) -> int:
-    """The number of examples in a batch: the length of the first tensor found in it.
+    """The number of examples in a batch: the length of the first tensor, or packed sequences.
+
+    Where the first tensor has something else first, the check before a study asks for a `weight`.
 
     Raises:
         BatchSizeError: there is no tensor with examples first in it.
@@ -85,6 +88,8 @@ def n_examples(batch: Batch) -> int:
 def _count_of_first_tensor(batch: Batch) -> int | None:
     if isinstance(batch, Tensor):
         return len(batch) if batch.ndim else None
+    if isinstance(batch, PackedSequence):  # a tuple, whose first tensor holds the time steps of all
+        return int(batch.batch_sizes[0])
     parts = batch.values() if isinstance(batch, Mapping) else batch
     if isinstance(batch, (Mapping, tuple, list)):
         for part in parts:

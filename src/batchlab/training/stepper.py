@@ -166,6 +166,8 @@ class Stepper:
             loss.backward()
             return loss.detach()
         # Each micro-batch counts by its weight: the last one may be smaller, or hold only padding.
+        # It is that of what `augment` left, for that is what the loss is the mean over. One that
+        # mixes two copies of a batch doubles all of its weights, and only their shares count.
         weights = [weight_of(self._workload, batch) for batch in micro_batches]
         total = sum(weights)
         if total == 0:
