@@ -13,6 +13,7 @@ from batchlab.workload.definition import Metric, Workload
 
 CPU = torch.device("cpu")
 EVEN = RunnableSizes(least=2, multiple_of=2)
+Y = (torch.arange(310) % 2).float()
 X = torch.randn(310, 2, generator=torch.Generator().manual_seed(0))
 
 
@@ -79,6 +80,78 @@ def test_a_metric_over_all_that_keeps_gradients_may_differentiate() -> None:
 def test_a_metric_that_fails_either_way_is_told_as_it_failed() -> None:
     with pytest.raises(WorkloadError, match="metric 'error' raised KeyError: 'x'"):
         checked(metrics={"error": lambda model, batch: {}["x"]})
+
+
+def counts(model: nn.Module, batch: Any) -> Tensor:
+    said, true = model(batch[0]).flatten() > 100, batch[1] == 1  # it never says yes
+    return torch.stack([(said & true).sum(), (said & ~true).sum(), (~said & true).sum()])
+
+
+def f1(total: Tensor, count: float) -> float:
+    hits, false, missed = total.tolist()
+    return 2 * hits / (2 * hits + false + missed)
+
+
+def sorted_by_class(n: int, *, n_positive: int) -> tuple[Tensor, Tensor]:
+    return torch.randn(n, 2), (torch.arange(n) >= n - n_positive).float()
+
+
+def test_a_finalised_metric_is_asked_of_many_examples_and_not_of_the_first_few() -> None:
+    """Of no positive and no positive answer F1 is 0 / 0."""
+    data = {"train": sorted_by_class(200, n_positive=50), "validation": (X[:101], Y[:101])}
+
+    assert checked(metrics={"f1": Metric(sum=counts, finalise=f1, better="higher")}, **data) == ()
+
+
+def test_a_finalised_metric_that_fails_of_many_is_told_with_how_many() -> None:
+    metric = Metric(sum=counts, finalise=lambda total, count: 1 / 0, better="higher")
+
+    with pytest.raises(WorkloadError) as caught:
+        checked(metrics={"f1": metric}, train=(X, Y), validation=(X[:101], Y[:101]))
+
+    told = "metric 'f1' of 101 examples of validation raised ZeroDivisionError"
+    assert told in str(caught.value)
+
+
+def test_a_batch_of_nothing_but_padding_is_no_failure() -> None:
+    metric = Metric(
+        sum=lambda model, batch: torch.zeros(()), count=lambda batch: 0, better="higher"
+    )
+
+    assert checked(metrics={"tokens": metric}) == ()
+
+
+@pytest.mark.parametrize("over_all", [False, True])
+def test_examples_from_all_over_the_set_are_looked_at(over_all: bool) -> None:
+    """Sorted by class, the first examples have one class only, of which there is no area."""
+    seen: list[tuple[int, int]] = []
+
+    def area(scores: Tensor, labels: Tensor) -> float:
+        seen.append((len(labels), int(labels.sum())))
+        return 0.5
+
+    def share(total: Tensor, count: float) -> float:
+        seen.append((int(count), int(total)))
+        return 0.5
+
+    metric = Metric(sum=lambda model, batch: batch[1].sum(), finalise=share, better="higher")
+    if over_all:
+        metric = Metric(over_all=area, better="higher")
+
+    data = sorted_by_class(3000, n_positive=1500)
+    checked(metrics={"area": metric}, train=data, validation=data)
+
+    assert seen == [(1000, 500)]
+
+
+def test_a_metric_over_all_is_asked_about_as_many_at_once_as_the_model_takes() -> None:
+    def pairs(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        assert len(batch[0]) % 2 == 0
+        return model(batch[0]), batch[0]
+
+    metric = Metric(over_all=lambda found, true: 0.5, predict=pairs, better="higher")
+
+    assert len(checked(EVEN, metrics={"paired": metric})) == 1
 
 
 def test_a_metric_is_asked_about_the_last_batch_of_validation() -> None:

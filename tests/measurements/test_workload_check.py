@@ -316,7 +316,7 @@ def test_every_metric_is_asked_once_before_hours_of_training() -> None:
         "f1": Metric(sum=accuracy, finalise=finalise, better="higher"),
     }
 
-    assert "metric 'f1' raised KeyError" in refusal(metrics=metrics)
+    assert "metric 'f1' of 10 examples of validation raised KeyError" in refusal(metrics=metrics)
 
 
 def test_a_metric_that_is_no_single_number_is_refused() -> None:

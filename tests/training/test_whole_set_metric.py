@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.training.evaluator import Evaluator
-from batchlab.training.whole_set_metric import check_over_all
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.loading import live_workload
 
@@ -286,25 +285,6 @@ def test_a_batch_that_is_no_pair_needs_predict() -> None:
 
     with pytest.raises(WorkloadError, match=r"a tuple of 3; say what to compare: .*predict=lambda"):
         measured(workload)
-
-
-def test_the_check_looks_at_examples_from_all_over_the_set() -> None:
-    """Sorted by class, the first examples have one class only, of which there is no area."""
-    x, y = torch.zeros(3000, 2), (torch.arange(3000) >= 1500).float()
-    seen: list[Tensor] = []
-
-    def area(scores: Tensor, labels: Tensor) -> float:
-        seen.append(labels)
-        assert 0 < labels.sum() < len(labels)
-        return 0.5
-
-    workload = regression(
-        Metric(over_all=area, better="higher"), train=(x, y), validation=(x + 1, y)
-    )
-
-    check_over_all(workload, "measured", model_of(workload), CPU)
-
-    assert [len(labels) for labels in seen] == [1000]
 
 
 @pytest.mark.slow

@@ -20,11 +20,14 @@ from batchlab.training.evaluator import (
     evaluated_sum,
     evaluation_batch,
     n_train_evaluated,
+    tally_of,
 )
-from batchlab.training.whole_set_metric import check_over_all, is_over_all
+from batchlab.training.whole_set_metric import is_over_all
 from batchlab.workload.definition import Batch, Metric, Workload, size_of
+from batchlab.workload.fetching import fetched
 
 _EXAMPLES = 8
+_MANY, _MANY_AT_ONCE = 1000, 64
 _SPLITS = ("train", "validation", "test")
 
 
@@ -48,10 +51,10 @@ def check_metrics(
     batch = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
     with evaluating(model):
         for name in workload.metrics:
-            if is_over_all(workload, name):  # of so few examples it may not exist
-                _ask_over_all(workload, model, name, device)
-            else:
+            if not is_over_all(workload, name):
                 _ask(workload, model, name, batch)
+            if _is_of_many(workload, name):
+                _ask_about_many(workload, model, name, device, sizes)
     at_once = sizes.at_once(_usual(workload))
     warnings = [
         text for split in _SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
@@ -61,24 +64,46 @@ def check_metrics(
     return tuple(warnings)
 
 
+def _is_of_many(workload: Workload, name: str) -> bool:
+    """Whether of a few examples it may not exist: an F1 without a positive one is 0 / 0."""
+    given = workload.metrics[name]
+    has_finalise = isinstance(given, Metric) and given.finalise is not None
+    return has_finalise or is_over_all(workload, name)
+
+
 def _ask(workload: Workload, model: nn.Module, name: str, batch: Batch, where: str = "") -> None:
+    """Ask for the sum and the count of one batch."""
+
     def ask(workload: Workload) -> None:
         metric = as_metric(workload, name)
         assert metric.count is not None
-        total, count = evaluated_sum(metric, model, batch), float(metric.count(batch))
+        total = evaluated_sum(metric, model, batch)
+        float(metric.count(batch))  # 0 where a few examples are nothing but padding
         if metric.finalise is None:
-            float(total) / count
-        else:
-            float(metric.finalise(total, count))
+            float(total)
 
     _offering_gradients(workload, name, ask, where=where)
 
 
-def _ask_over_all(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
-    def ask(workload: Workload) -> None:
-        check_over_all(workload, name, model, device)
+def _ask_about_many(
+    workload: Workload, model: nn.Module, name: str, device: torch.device, sizes: RunnableSizes
+) -> None:
+    """Ask for the metric of up to 1000 evenly spaced examples that are not trained on."""
+    split = "train" if workload.validation is None else "validation"
+    data = getattr(workload, split)
+    at_once, n = sizes.at_once(_MANY_AT_ONCE), size_of(data)
+    n_asked = sizes.n_used(min(n, _MANY), at_once=at_once)
+    if n_asked == 0:  # `_left_out` refuses that
+        return
+    chosen = torch.linspace(0, n - 1, n_asked).round().long()
 
-    _offering_gradients(workload, name, ask)
+    def ask(workload: Workload) -> None:
+        tally = tally_of(workload, name)
+        for part in chosen.split(at_once):
+            tally.add(model, on_device(fetched(data, part, workload.collate), device))
+        tally.value()
+
+    _offering_gradients(workload, name, ask, where=f" of {n_asked} examples of {split}")
 
 
 def _offering_gradients(

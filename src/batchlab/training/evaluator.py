@@ -197,7 +197,7 @@ class Evaluator:
     def _scores_of(
         self, model: nn.Module, split: Split, another_asks: Callable[[], object]
     ) -> Iterator[Score]:
-        tallies = {name: _tally(self._workload, name) for name in self._workload.metric_names}
+        tallies = {name: tally_of(self._workload, name) for name in self._workload.metric_names}
         for kept in self._batches[split]:
             batch = on_device(kept, self._device)
             versions = versions_of(batch)
@@ -241,7 +241,8 @@ class _Sums:
         return float(self._total) / self._count
 
 
-def _tally(workload: Workload, name: str) -> _Sums | WholeSetMetric:
+def tally_of(workload: Workload, name: str) -> _Sums | WholeSetMetric:
+    """Metric `name` over what is added to it batch by batch; nothing has been yet."""
     if is_over_all(workload, name):
         return WholeSetMetric(workload, name)
     return _Sums(as_metric(workload, name))

@@ -9,40 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.training.batching import mapped, on_device
-from batchlab.workload.definition import Batch, Metric, Workload, size_of
-from batchlab.workload.fetching import fetched
+from batchlab.training.batching import mapped
+from batchlab.workload.definition import Batch, Metric, Workload
 from batchlab.workload.stateful_metric import is_stateful
-
-_CHECKED = 1000
-_CHECKED_AT_ONCE = 64
 
 
 def is_over_all(workload: Workload, name: str) -> bool:
     """Whether metric `name` needs the whole split at once."""
     given = workload.metrics.get(name)
     return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
-
-
-def check_over_all(workload: Workload, name: str, model: nn.Module, device: torch.device) -> None:
-    """Compute metric `name` once, over up to 1000 evenly spaced examples that are not trained on.
-
-    Args:
-        workload: whose metric it is.
-        name: of a metric that needs the whole split.
-        model: in evaluation mode.
-        device: where it is.
-
-    Raises:
-        WorkloadError: it cannot be computed.
-    """
-    data = workload.train if workload.validation is None else workload.validation
-    n = size_of(data)
-    chosen = torch.linspace(0, n - 1, min(n, _CHECKED)).round().long()
-    metric = WholeSetMetric(workload, name)
-    for part in chosen.split(_CHECKED_AT_ONCE):
-        metric.add(model, on_device(fetched(data, part, workload.collate), device))
-    metric.value()
 
 
 class WholeSetMetric:
