@@ -1,4 +1,4 @@
-"""OwnStepCheck: does a workload's own step train, show when it fails, and keep nothing in secret?
+"""OwnStepCheck: does a workload's own step train, and show when it fails?
 
 A few steps on a few examples, before anything is spent.
 """
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
@@ -28,7 +28,7 @@ from batchlab.workload.error_place import told
 _MOST_STEPS = 20
 
 
-def own_step_warnings(workload: Workload, device: str, *, n_examples: int) -> tuple[str, ...]:
+def check_own_step(workload: Workload, device: str, *, n_examples: int) -> int:
     """Take steps of the workload's own kind, and look at what they do.
 
     Args:
@@ -38,15 +38,15 @@ def own_step_warnings(workload: Workload, device: str, *, n_examples: int) -> tu
         n_examples: of a step that runs.
 
     Returns:
-        What is odd but can be trained.
+        How many steps it takes until a weight changes.
 
     Raises:
-        WorkloadError: the step changes no weights, hides a loss that is no number, or keeps
-            something where a run that is taken up again would not have it.
+        WorkloadError: the step changes no weights, hides a loss that is no number, or uses
+            what remembers something and was made outside of the training.
     """
     _check_validation(workload, device, n_examples)
     if workload.step is None:
-        return ()
+        return 1
     for found in _kept_outside(workload.step):
         raise WorkloadError(
             f"workload {workload.name!r}: `step` uses a {type(found).__name__} that was made "
@@ -54,16 +54,9 @@ def own_step_warnings(workload: Workload, device: str, *, n_examples: int) -> tu
             f"make it in `optimizer` and return it there: "
             f'{{"optimizer": ..., "{type(found).__name__.lower()}": ...}}'
         )
-    unregistered = _check_moves(workload, device, n_examples)
+    n_steps = _check_moves(workload, device, n_examples)
     _check_shows_nan(workload, device, n_examples)
-    if not unregistered:
-        return ()
-    names = ", ".join(unregistered)
-    return (
-        f"its step leaves tensors on the model that are no buffers ({names}); if the next step "
-        f"needs them, register them (register_buffer), or a run that is taken up again starts "
-        f"without them",
-    )
+    return n_steps
 
 
 def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
@@ -148,18 +141,16 @@ def at_a_constant_rate(workload: Workload) -> Workload:
     return replace(workload, schedule=None, scheduler=None, scheduler_every="epoch")
 
 
-def _check_moves(workload: Workload, device: str, n_examples: int) -> list[str]:
-    """Refuse a step that trains nothing; gives the tensors that it leaves outside of buffers."""
+def _check_moves(workload: Workload, device: str, n_examples: int) -> int:
+    """Refuse a step that trains nothing; gives how many it takes until a weight changes."""
     watched = _Watched(at_a_constant_rate(workload), device, n_examples)
     called = watched.optimizers_called()
     before = [part.detach().clone() for part in watched.model.parameters()]
-    tensors = dict(_loose_tensors(watched.model))
-    for _ in range(_MOST_STEPS):
+    for step in range(1, _MOST_STEPS + 1):
         watched.step()
         pairs = zip(before, watched.model.parameters(), strict=True)
         if any(not torch.equal(old, new) for old, new in pairs):
-            loose = dict(_loose_tensors(watched.model))
-            return [name for name, part in loose.items() if part is not tensors.get(name)]
+            return step
     if any(called):
         raise WorkloadError(
             f"workload {workload.name!r}: `step` calls the optimizer, but in {_MOST_STEPS} steps "
@@ -210,10 +201,3 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _loose_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for prefix, module in model.named_modules():
-        for name, value in vars(module).items():
-            if isinstance(value, Tensor):
-                yield f"{prefix}.{name}" if prefix else name, value

@@ -22,7 +22,8 @@ from batchlab.measurements.batch_sizes_that_run import (
 )
 from batchlab.measurements.loss_check import look_at_loss
 from batchlab.measurements.metric_check import check_metrics
-from batchlab.measurements.own_step_check import own_step_warnings
+from batchlab.measurements.own_step_check import check_own_step
+from batchlab.measurements.resumption_check import LEAST_STEPS, resumption_warnings
 from batchlab.measurements.users_code import asking, evaluating
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
@@ -107,11 +108,14 @@ def check_workload(
     check_batch_counts(workload, evaluated)
     seen = look_at_loss(workload, model, on, evaluated)
     left_out = check_metrics(workload, model, on, evaluated)
-    sizes, steps, own_step = ANY_SIZE, StepSeen(examples=0, warnings=()), tuple[str, ...]()
+    sizes, steps, resumed = ANY_SIZE, StepSeen(examples=0, warnings=()), tuple[str, ...]()
     if with_steps:
         sizes = sizes_in_training(workload, on) or ANY_SIZE
         steps = check_step(workload, on, sizes)
-        own_step = own_step_warnings(workload, device, n_examples=steps.examples)
+        moved_after = check_own_step(workload, device, n_examples=steps.examples)
+        # Stopped before the first update, where that waits for a count of steps.
+        n_steps = max(LEAST_STEPS, moved_after - 1)
+        resumed = resumption_warnings(packed, device, n_examples=steps.examples, n_steps=n_steps)
     return WorkloadFacts(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
@@ -122,7 +126,7 @@ def check_workload(
             *seen.warnings,
             *left_out,
             *steps.warnings,
-            *own_step,
+            *resumed,
             *_equal_row_warnings(workload),
         ),
         loss_couples=seen.couples,

@@ -6,6 +6,7 @@ from batchlab.records.reason import Reason, Value
 from batchlab.words import (
     advice,
     advice_steps,
+    checks,
     commands,
     diagnoses,
     laws,
@@ -28,6 +29,7 @@ _TABLES = (
     others.MESSAGES,
     monitor.MESSAGES,
     commands.MESSAGES,
+    checks.MESSAGES,
 )
 MESSAGES: dict[str, Message] = {code: row for table in _TABLES for code, row in table.items()}
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset, default_collate
 
-from batchlab.workload.columns import Columns
+from batchlab.workload.columns import Columns, resident_tensors
 from batchlab.workload.definition import Batch, Data
-from batchlab.workload.keyed_order import KeyedOrder
+from batchlab.workload.keyed_order import KeyedOrder, listed
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import examples_of, is_stream
 
@@ -43,6 +43,22 @@ class ChosenPart(Subset[Any]):
         """Several examples of the other data."""
         chosen = self.indices[torch.as_tensor(indices)].tolist()
         return examples_at(self.dataset, chosen)
+
+
+def chosen_part(data: Data, chosen: Tensor | KeyedOrder) -> Data:
+    """Some examples of a split, of the same kind; copied where they are tensors.
+
+    Args:
+        data: no stream.
+        chosen: indices, int64, shape (n,), or what is read like that.
+    """
+    if resident_tensors(data) is None:
+        return ChosenPart(data, chosen)
+    places = listed(chosen)
+    if isinstance(data, tuple):
+        return tuple(part[places.to(part.device)] for part in data)
+    assert isinstance(data, Columns)
+    return data.with_parts(lambda part: part[places.to(part.device)])
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:

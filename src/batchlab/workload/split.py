@@ -15,8 +15,8 @@ from torch.utils.data import Subset, TensorDataset
 from batchlab.errors import WorkloadError
 from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
 from batchlab.workload.definition import Data, Workload, size_of
-from batchlab.workload.fetching import ChosenPart
-from batchlab.workload.keyed_order import KeyedOrder, listed, shuffled
+from batchlab.workload.fetching import ChosenPart, chosen_part
+from batchlab.workload.keyed_order import listed, shuffled
 from batchlab.workload.stream import is_stream
 
 # One example in ten, drawn by a seed that never changes. At 400,000 an accuracy is known to 0.0008
@@ -63,18 +63,10 @@ def with_validation(workload: Workload) -> Workload:
     if isinstance(kept, Tensor):
         kept = kept.sort().values
     return replace(
-        workload, train=_taken(workload.train, kept), validation=_taken(workload.train, held)
+        workload,
+        train=chosen_part(workload.train, kept),
+        validation=chosen_part(workload.train, held),
     )
-
-
-def _taken(data: Data, chosen: Tensor | KeyedOrder) -> Data:
-    if resident_tensors(data) is None:
-        return ChosenPart(data, chosen)
-    places = listed(chosen)
-    if isinstance(data, tuple):
-        return tuple(part[places.to(part.device)] for part in data)
-    assert isinstance(data, Columns)
-    return data.with_parts(lambda part: part[places.to(part.device)])
 
 
 def _check(name: str, split: str, data: Data) -> None:
