@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Trial
 from batchlab.training.batching import epoch_order
+from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.made_optimizers import default_optimizer
 from batchlab.training.stepper import Stepper, asks_for_closure, step_function
 from batchlab.workload.definition import Workload
@@ -420,3 +422,40 @@ def test_the_default_optimizer_is_sgd_with_momentum() -> None:
     assert_bit_for_bit(stepper.model, named.model)
     assert default_optimizer([nn.Parameter(torch.zeros(1))], 0.1).defaults["momentum"] == 0.9
     assert workload.loss is cross_entropy
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_buffer_made_by_expand_is_taken_up_again(ema: float | None, tmp_path: Path) -> None:
+    class Expanded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small_mlp()
+            self.register_buffer("scale", torch.full((1,), 2.0).expand(CLASSES))
+            self.again = nn.Module()
+            self.again.register_buffer("scale", self.scale)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.net(x) * self.scale
+            return found
+
+    workload = replace(small_workload(), model=Expanded, ema=ema)
+    stepper = Stepper(workload, small_trial(workload, batch_size=8), torch.device("cpu"))
+    stepper.step(next(stepper.stream(0)))
+    kept = {"model": stepper.model, "optimizer": stepper.optimizer, "beside": stepper.kept}
+    progress = Progress(
+        step=1,
+        samples=8,
+        train_s=0.0,
+        eval_s=0.0,
+        loss_sum=0.0,
+        loss_examples=0,
+        evaluations=(),
+        versions=(),
+        engine="plain",
+        threads=1,
+    )
+
+    save_checkpoint(tmp_path / "kept", progress=progress, **kept)  # type: ignore[arg-type]
+
+    assert load_checkpoint(tmp_path / "kept", **kept).step == 1  # type: ignore[arg-type]
+    assert stepper.model.again.scale is stepper.model.scale  # type: ignore[union-attr]

@@ -45,7 +45,7 @@ class Stepper:
         if device.type == "cuda":
             torch.cuda.init()  # only streams that are there can be seeded
         seed_everything(trial.seed)
-        self.model = workload.model().to(device)
+        self.model = _with_memory_of_its_own(workload.model().to(device))
         self.model.train()
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
@@ -183,6 +183,26 @@ class Stepper:
             part.backward()
             parts.append(part.detach())
         return torch.stack(parts).sum()
+
+
+def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
+    """The model; a buffer whose elements share memory (made by `expand`) cannot be written to."""
+    copies: dict[int, Tensor] = {}  # one that several modules hold stays one
+    for module in model.modules():
+        for name, held in module._buffers.items():
+            if held is not None and _shares_memory_with_itself(held):
+                copy = copies.setdefault(
+                    id(held), held.clone(memory_format=torch.contiguous_format)
+                )
+                module._buffers[name] = copy
+    return model
+
+
+def _shares_memory_with_itself(tensor: Tensor) -> bool:
+    is_strided = tensor.layout == torch.strided
+    return is_strided and any(
+        stride == 0 and n > 1 for n, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
 
 
 def _averaged(workload: Workload, trial: Trial, model: nn.Module) -> AveragedWeights | None:
