@@ -19,7 +19,7 @@ from batchlab.planning.sweep_request import checked_request, plan_trials
 from batchlab.records.run_length import RunLength
 from batchlab.training.batching import examples_at
 from batchlab.training.evaluator import Evaluator
-from batchlab.training.stream_batches import check_lengths
+from batchlab.training.stream_batches import check_streams
 from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
@@ -108,8 +108,48 @@ def test_a_wrong_length_is_said_before_anything_is_spent(length: int) -> None:
     workload = streamed(Streamed(*points(90), length=length))
 
     with pytest.raises(WorkloadError, match=f"length says {length};|the {length} examples that"):
-        check_lengths(workload)
-    check_lengths(streamed(Streamed(*points(90))))
+        check_streams(workload)
+    check_streams(streamed(Streamed(*points(90))))
+
+
+class Counting(IterableDataset[Any]):
+    """Reads its examples in an order of each pass, which it counts itself."""
+
+    def __init__(self, n: int, *, at_the_end: bool = False, matters: bool = True) -> None:
+        self.x, self.labels = points(n)
+        self.passes = 0
+        self.at_the_end, self.matters = at_the_end, matters
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __iter__(self) -> Iterator[Any]:
+        seed = self.passes if self.matters else 0
+        self.passes += not self.at_the_end
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        for place in order.tolist():
+            yield {"x": self.x[place], "y": [self.labels[place], place]}
+        self.passes += self.at_the_end
+
+
+class Told(Counting):
+    def set_epoch(self, epoch: int) -> None:
+        self.passes = epoch
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> None:
+    with pytest.raises(WorkloadError, match="'kinds': train counts its passes itself") as caught:
+        check_streams(streamed(Counting(N, at_the_end=at_the_end)))
+
+    assert "give it a set_epoch(epoch)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_count_that_nothing_follows_from_is_fine() -> None:
+    check_streams(streamed(Counting(N, matters=False)))
+    check_streams(streamed(Told(N)))
+    check_streams(replace(streamed(), validation=Counting(N)))  # it is read the same way each time
 
 
 def test_a_stream_is_evaluated_the_same_way_each_time() -> None:

@@ -33,7 +33,7 @@ from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.training.adam_settings import adam_settings
 from batchlab.training.made_optimizers import MadeOptimizers, made_optimizers
 from batchlab.training.sampled_order import sampled_order
-from batchlab.training.stream_batches import check_lengths
+from batchlab.training.stream_batches import check_streams
 from batchlab.workload.columns import Columns
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.split import tensors_of
@@ -101,7 +101,7 @@ def check_workload(
     made = _made_optimizers(workload, model)
     on = torch.device(device)
     _check_sampler(workload)
-    check_lengths(workload)
+    check_streams(workload)
     _check_labels(workload, model, on)
     # Where nothing runs, what follows asks again and says why.
     evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE

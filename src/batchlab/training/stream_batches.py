@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import default_collate
 
+from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, on_device
 from batchlab.workload.definition import Batch, Data, Workload
 from batchlab.workload.fetching import Collate
 from batchlab.workload.loader_template import Collated
-from batchlab.workload.stream import Reading, is_stream
+from batchlab.workload.stream import Reading, has_set_epoch, is_stream
 
 _SHORT = 10_000
+_COMPARED = 64  # examples: in another order, or drawn anew, one of them is another
+_PLAIN = (str, bytes, int, float, complex, np.generic)
 
 
 class StreamBatches:
@@ -63,18 +68,59 @@ class StreamBatches:
             ]
 
 
-def check_lengths(workload: Workload) -> None:
-    """Read the workload's short streams to their end, and see that they are as long as they say.
+def check_streams(workload: Workload) -> None:
+    """Read the workload's short streams to their end: are they as long as they say?
+
+    Each epoch reads a copy of the training stream, so one that counts its passes itself would be in
+    the first for ever.
+
+    Args:
+        workload: with its data.
 
     Raises:
-        WorkloadError: one of up to 10,000 examples is not.
+        WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.
     """
     for split in ("train", "validation", "test"):
         data = getattr(workload, split)
         data = data.dataset if isinstance(data, Collated) else data
-        if data is not None and is_stream(data) and len(data) <= _SHORT:
-            what = f"workload {workload.name!r}: {split}"
-            Reading(data, epoch=0, seed=0, what=what).check_end()
+        if data is None or not is_stream(data):
+            continue
+        what = f"workload {workload.name!r}: {split}"
+        reading = Reading(data, epoch=0, seed=0, what=what)
+        may_count = split == "train" and not has_set_epoch(data)
+        first = reading.take(min(len(data), _COMPARED)) if may_count else []
+        if len(data) <= _SHORT:
+            reading.check_end()
+        if may_count:  # after the end, where some count
+            _check_passes(data, reading, first, what)
+
+
+def _check_passes(data: Any, reading: Reading, first: list[Any], what: str) -> None:
+    reading.begin()
+    if _are_same(first, reading.take(len(first))):
+        return
+    fresh = Reading(data, epoch=0, seed=0, what=what)
+    if _are_same(first, fresh.take(len(first))):
+        raise WorkloadError(
+            f"{what} counts its passes itself: read again, it gave other examples. Each epoch "
+            f"reads a copy of it as it is, so all would be alike; give it a set_epoch(epoch), "
+            f"which is called before each epoch"
+        )
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two examples are equal, part by part; what cannot be compared counts as equal."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_are_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_are_same, one, other))
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and bool(((one == other) | (one != one)).all())
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return bool(np.array_equal(one, other))
+    if isinstance(one, _PLAIN) and isinstance(other, _PLAIN):
+        return bool(one == other) or one != one
+    return True
 
 
 class StreamedSplit:

@@ -24,6 +24,11 @@ def is_stream(data: object) -> bool:
     return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
 
 
+def has_set_epoch(data: object) -> bool:
+    """Whether a stream is told which epoch it is in."""
+    return callable(getattr(data, "set_epoch", None))
+
+
 class Reading:
     """One pass over a stream; it has random numbers of its own."""
 
@@ -38,13 +43,18 @@ class Reading:
         """
         self._what = what
         self._n = len(data)
+        self._data = copy.copy(data)  # another pass may be in another epoch
+        self._epoch, self._seed = epoch, seed
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin, or begin again with the very object that was read before."""
         self._taken = 0
-        data = copy.copy(data)  # another pass may be in another epoch
         with untouched_randomness():
-            seed_everything(seed)
-            if callable(getattr(data, "set_epoch", None)):
-                data.set_epoch(epoch)
-            self._examples: Iterator[Any] = iter(data)
+            seed_everything(self._seed)
+            if has_set_epoch(self._data):
+                self._data.set_epoch(self._epoch)
+            self._examples: Iterator[Any] = iter(self._data)
             self._randomness = RandomState.now()
 
     def take(self, n: int) -> list[Any]:
