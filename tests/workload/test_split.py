@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
+from batchlab.workload.loader_template import Collated
 from batchlab.workload.split import with_validation
 
 X = torch.arange(400.0).reshape(100, 4)
@@ -191,6 +192,21 @@ def test_a_dataset_may_not_hold_out_a_part_of_itself() -> None:
 
     assert "share storage" in refusal(train=data, validation=Subset(data, range(3)))
     assert "share storage" in refusal(train=data, validation=data)
+
+
+def test_another_collate_makes_no_other_examples() -> None:
+    data = Squares(30)
+    part = Subset(data, range(20))
+
+    assert "share storage" in refusal(train=data, validation=Collated(dataset=data, collate=list))
+    assert "share storage" in refusal(
+        train=part, validation=Collated(dataset=Subset(data, range(19, 30)), collate=list)
+    )
+    with_validation(
+        a_workload(
+            train=part, validation=Collated(dataset=Subset(data, range(20, 30)), collate=list)
+        )
+    )
 
 
 def test_subsets_of_one_dataset_side_by_side_are_fine() -> None:

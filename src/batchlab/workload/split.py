@@ -17,6 +17,7 @@ from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
 from batchlab.workload.definition import Data, Workload, size_of
 from batchlab.workload.fetching import ChosenPart, chosen_part
 from batchlab.workload.keyed_order import listed, shuffled
+from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
 # One example in ten, drawn by a seed that never changes. At 400,000 an accuracy is known to 0.0008
@@ -164,6 +165,8 @@ def _check_apart(workload: Workload) -> None:
 
 
 def _share_examples(one: Data, other: Data) -> bool:
+    # Another collate makes no other examples.
+    one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
     if _views_of(one) and _views_of(other):
         return _overlap_in_memory(_views_of(one)[0], _views_of(other)[0])
     if isinstance(one, ChosenPart) and isinstance(other, ChosenPart):
