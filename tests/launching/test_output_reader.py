@@ -175,6 +175,20 @@ def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
     assert time.process_time() - started_s < 1
 
 
+@pytest.mark.parametrize("word", ["loss", "epoch", "val ", "a.loss", "lossnan"])
+def test_a_line_four_times_as_long_takes_little_longer(word: str) -> None:
+    def seconds(length: int) -> float:
+        lines = (b"x\n" + word.encode() * (length // len(word)) + b"\n") * 20
+        times_s = []
+        for _ in range(5):
+            reader, started_s = OutputReader(metric="val_loss"), time.process_time()
+            reader.feed(lines, 0.0)
+            times_s.append(time.process_time() - started_s)
+        return min(times_s)
+
+    assert seconds(2000) < 8 * seconds(500) + 0.01  # one that is cubic takes 64 times as long
+
+
 def test_a_line_is_cut_at_64_kib() -> None:
     assert readings_of(b"x" * 65_536 + b" step 3 loss 0.5\n") == []
 

@@ -10,8 +10,10 @@ from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 from batchlab.launching.shape_rows import chosen_shapes, shape_rows
 
-# Words and numbers of progress stand at the beginning of a line.
-_LONGEST_SEARCHED = 2000
+# Words and numbers of progress stand at the beginning of a line, and what searches for them is
+# slower than what searches for the metric's name.
+_LONGEST_SEARCHED = 500
+_LONGEST_NAMED = 2000
 
 
 class OutputReader:
@@ -98,7 +100,7 @@ class OutputReader:
     def _may_take(self, row: Shape, present: list[bytes], text: str) -> bool:
         if row.likely is None:
             return any(needle in row.needles for needle in present)
-        lower = text[:_LONGEST_SEARCHED].lower()
-        return (self._metric is not None and self._metric in lower) or bool(
-            row.likely.search(lower)
-        )
+        lower = text[:_LONGEST_NAMED].lower()
+        if self._metric is not None and self._metric in lower:
+            return True
+        return row.likely.search(lower, 0, _LONGEST_SEARCHED) is not None

@@ -36,11 +36,13 @@ _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
     *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric"),
 )
-# Most lines that hold one of these words have no number where it would have to be.
+# Most lines that hold one of these words have no number where it would have to be. It begins at
+# words alone and every repetition is bounded: else a line of "loss" a thousand times takes seconds.
 _LIKELY = re.compile(
-    rf"(?:{'|'.join(_COUNTERS)})[\w/]*\W{{0,4}}\d"
+    rf"(?:{'|'.join(_COUNTERS)})[\w/]{{0,40}}\W{{0,4}}\d"
     r"|^\[\d+, *\d+\]"
-    rf"|(?:{'|'.join(_METRICS)})[\w@./\-]*(?:[ \w]*[:=]\s*|\s+)(?:tensor\()?[-+.]?(?:\d|nan|inf)"
+    rf"|(?<![\w@./\-])(?=[\w@./\-]{{0,60}}?(?:{'|'.join(_METRICS)}))[\w@./\-]{{1,80}}"
+    r"(?:[ \w]{0,60}[:=]\s{0,20}|\s{1,20})(?:tensor\()?[-+.]?(?:\d|nan|inf)"
 )
 _LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
 _FILLERS = ("the", "is", "was", "of")
