@@ -183,7 +183,10 @@ class CommandSearch:
             return False
         peaks = [peak for peak in (point.peak_bytes, again.peak_bytes) if peak is not None]
         self._found[size] = replace(
-            point, again=(*point.again, again.timing), peak_bytes=max(peaks, default=None)
+            point,
+            again=(*point.again, again.timing),
+            peak_bytes=max(peaks, default=None),
+            with_evaluations=point.with_evaluations or again.with_evaluations,
         )
         return True
 

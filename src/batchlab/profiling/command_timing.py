@@ -132,6 +132,7 @@ def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
         point,
         status=Status.OK,
         reason=None,
+        with_evaluations=found.with_evaluations,
         timing=StepTiming(
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,

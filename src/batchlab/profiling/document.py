@@ -51,6 +51,7 @@ class _Tried(msgspec.Struct, frozen=True, kw_only=True):
     timing: StepTiming | None
     peak_bytes: int | None
     again: tuple[StepTiming, ...] = ()
+    with_evaluations: bool = False
 
 
 class PointDocument(_Tried, frozen=True, kw_only=True):
@@ -249,6 +250,7 @@ def _point(point: _ReadPoint) -> ProfilePoint:
         timing=point.timing,
         peak_bytes=point.peak_bytes,
         again=point.again,
+        with_evaluations=point.with_evaluations,
     )
 
 

@@ -335,6 +335,8 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
 
 
 def _warn(made: Profile, listener: ProgressListener) -> None:
+    if made.evaluations_in_steps is not None:
+        listener.warning(reason_text(made.evaluations_in_steps))
     unsteady = [
         point
         for point in made.points

@@ -116,6 +116,14 @@ class Profile(ShownInNotebook):
         enough = max(speeds.values()) / (1 + _PLATEAU_FRACTION)
         return min(size for size, speed in speeds.items() if speed >= enough)
 
+    @property
+    def evaluations_in_steps(self) -> Reason | None:
+        """What to say where step times hold a script's evaluations too; None: they do not."""
+        sizes = sorted({point.batch_size for point in self.points if point.with_evaluations})
+        if not sizes:
+            return None
+        return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
+
     def predicted_bytes(self, batch_size: int) -> Estimate:
         """Peak memory of `batch_size` in one piece as its dry run says it; it need not have run.
 

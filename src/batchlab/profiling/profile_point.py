@@ -39,6 +39,8 @@ class ProfilePoint:
         again: the blocks of further processes; empty: it was timed once.
         peak_bytes: peak memory of its process above an idle one, None: not reported. One that
             ran beyond the memory limit has a peak and the status oom.
+        with_evaluations: whether its times hold a script's evaluations too, which came with all of
+            its progress.
     """
 
     batch_size: int
@@ -48,6 +50,7 @@ class ProfilePoint:
     timing: StepTiming | None = None
     peak_bytes: int | None = None
     again: tuple[StepTiming, ...] = ()
+    with_evaluations: bool = False
 
     @property
     def timings(self) -> tuple[StepTiming, ...]:

@@ -60,6 +60,11 @@ MESSAGES: dict[str, Message] = {
         "its progress was told {n} times after its first steps, too seldom for a step time; tell "
         "it more often, as with batchlab.log(step=...)"
     ),
+    "steps_with_evaluations": N_(
+        "the step times of batch size {sizes} hold the script's evaluations too: its progress does "
+        "not tell them apart. Print progress several times between two evaluations, or use "
+        "batchlab.log(step=...)"
+    ),
     "processes_left_behind": NN_(
         "the command ended and left {n} process running, which batchlab ended; if that was the "
         "training, let the command wait for it",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.parts.estimate_text import TOO_UNSTEADY
 from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.table import Column, Table, Value
@@ -108,6 +109,8 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     yield _memory_text(profile)
     yield from predicted_text(profile)
     yield _step_time_text(profile)
+    if profile.evaluations_in_steps is not None:
+        yield whole_sentence(profile.evaluations_in_steps)
     yield from _scatter_text(profile)
     yield _throughput_text(profile)
     for point in profile.points:
