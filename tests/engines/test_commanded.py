@@ -280,6 +280,46 @@ def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path
     assert "val_loss was never told" in reason_text(record.reason)
 
 
+@pytest.mark.slow
+def test_a_script_that_leaves_its_training_behind_is_told_to_wait_for_it(tmp_path: Path) -> None:
+    source = (
+        "import subprocess, sys\nprint('step 2 val_loss 0.5', flush=True)\n"
+        "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
+    )
+    told = Told()
+    engine = command_engine(training_script(tmp_path, source=source), tmp_path, listener=told)
+
+    record, _ = asked(engine), asked(engine, seed=1)
+
+    assert "processes_left_behind" in {note.code for note in record.notes}
+    (warning,) = told.warnings
+    assert "left 1 process running" in warning
+    assert "let the command wait for it" in warning
+
+
+# What `batchlab.log` writes, without its import.
+LOGS = """
+import json, os, time
+log = open(os.environ["BATCHLAB_LOG_PATH"], "a")
+for step in range(1, 5):
+    line = {"batchlab_log": 1, "at_s": time.monotonic(), "step": step}
+    told = {"values": {"val_loss": 1 / step}} if step < 3 else {"not_understood": ["val_loss=None"]}
+    print(json.dumps({**line, "values": {}, **told}), file=log, flush=True)
+"""
+
+
+def test_what_batchlab_log_did_not_understand_is_told_once(tmp_path: Path) -> None:
+    told = Told()
+    engine = command_engine(training_script(tmp_path, source=LOGS), tmp_path, listener=told)
+
+    record, _ = asked(engine), asked(engine, seed=1)
+
+    assert record.steps == 2
+    assert "log_not_understood" in {note.code for note in record.notes}
+    (warning,) = [text for text in told.warnings if "batchlab.log" in text]
+    assert "batchlab.log was given what is no number: val_loss=None; give numbers" in warning
+
+
 def test_without_time_nothing_begins(tmp_path: Path) -> None:
     engine = command_engine(training_script(tmp_path), tmp_path, budget_s=0.0)
 

@@ -26,6 +26,8 @@ from batchlab.records.trial import Status, Trial
 _LISTEN_S = 0.25
 # A script that was told its length and has come so far has trained to its end.
 _NEARLY = 0.9
+# Of what `batchlab.log` did not understand so much is told.
+_FIRST_COMPLAINTS = 3
 # With less than this a script's own words about its progress may not have found room.
 _LITTLE_SPACE_BYTES = 256 * 1024
 
@@ -80,6 +82,7 @@ class CommandRun:
         self._verdict: Verdict | None = None
         self._cut: tuple[Evaluation, ...] | None = None
         self._new: dict[int, Evaluation] = {}
+        self._not_understood: dict[str, None] = {}
 
     @property
     def from_step(self) -> int:
@@ -119,8 +122,17 @@ class CommandRun:
         self._put()
         self._kept.end(self.course, self._counted(), verdict)
 
-    def notes(self, verdict: Verdict) -> tuple[Reason, ...]:
+    def notes(self, verdict: Verdict, end: CommandEnd) -> tuple[Reason, ...]:
         """What a reader of its record must know beside its batches."""
+        return (*self._notes_of_length(verdict), *self._notes_of_trouble(end))
+
+    def _notes_of_trouble(self, end: CommandEnd) -> Iterator[Reason]:
+        if end.left_behind is not None and not end.was_asked:
+            yield end.left_behind
+        if self._not_understood:
+            yield Reason.of("log_not_understood", told=", ".join(self._not_understood))
+
+    def _notes_of_length(self, verdict: Verdict) -> tuple[Reason, ...]:
         counted = self._counted()
         last = counted[-1].step if counted else 0
         asked = self._request.last_step
@@ -203,6 +215,7 @@ class CommandRun:
             return
         for reading in readings:
             self._look_at_time(training)
+            self._note_not_understood(reading)
             try:
                 made = _add(self._request.trial, self.course, self._points, reading)
             except ProgressError as error:
@@ -222,6 +235,11 @@ class CommandRun:
         if readings:
             self._put()
             self._tell(min(1.0, self.course.step / self._request.last_step))
+
+    def _note_not_understood(self, reading: Reading) -> None:
+        for told in reading.not_understood:
+            if len(self._not_understood) < _FIRST_COMPLAINTS:
+                self._not_understood[told] = None
 
     def _decided(self, verdict: Verdict) -> None:
         self._verdict = self._verdict or verdict

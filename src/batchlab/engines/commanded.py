@@ -42,6 +42,9 @@ _UNKNOWN_STEP_S = 1.0
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # What such a training left behind is no place to go on from.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
+_LEFT_BEHIND = "processes_left_behind"
+# Of the notes of a record those that its user can do something about.
+_WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
 
 
 class CommandEngine:
@@ -205,19 +208,18 @@ class CommandEngine:
             run = self._run(request, kept, resumes=False)
             verdict, end = run.until_done()
         run.keep(verdict)
+        notes = run.notes(verdict, end)
         self._store.finish_trial(
             trial.trial_id,
             status=verdict.status,
             reason=verdict.reason,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
             peak_bytes=None if end.peak is None else end.peak.bytes,
-            notes=run.notes(verdict),
+            notes=notes,
         )
         self._learn(trial, self._clock() - began_s, from_step=run.from_step)
         self._tell(request, 1.0)
-        for note in run.notes(verdict):
-            if note.code == "script_ended_itself":
-                self._listener.warning(f"{_named(trial)}: {reason_text(note)}")
+        self._warn_of(trial, notes)
         if not verdict.status.ended_well and verdict.reason != OUT_OF_TIME:
             self._listener.warning(
                 f"{_named(trial)}: {verdict.status} ({reason_text(verdict.reason)})"
@@ -225,6 +227,18 @@ class CommandEngine:
         self._tell_contradictions(trial, run)
         if verdict.status is Status.ERROR:
             self._stop_if_hopeless(end, verdict.reason)
+
+    def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
+        """Say what its user has to do about; what all trainings have in common is said once."""
+        codes = {note.code for note in notes}
+        for note in notes:
+            text = reason_text(note)
+            # A script that leaves its training behind has no length to be told.
+            is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
+            if note.code in _WARNED and not is_explained and text not in self._told:
+                self._listener.warning(f"{_named(trial)}: {text}")
+                if note.code != "script_ended_itself":
+                    self._told.add(text)
 
     def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
         trial_id = request.trial.trial_id

@@ -60,6 +60,9 @@ MESSAGES: dict[str, Message] = {
         "its progress was told {n} times after its first steps, too seldom for a step time; tell "
         "it more often, as with batchlab.log(step=...)"
     ),
+    "log_not_understood": N_(
+        "batchlab.log was given what is no number: {told}; give numbers, and counters of at least 0"
+    ),
     "steps_with_evaluations": N_(
         "the step times of batch size {sizes} hold the script's evaluations too: its progress does "
         "not tell them apart. Print progress several times between two evaluations, or use "
