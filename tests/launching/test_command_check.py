@@ -88,14 +88,73 @@ def test_a_script_with_a_seed_of_its_own_is_asked_for_one(tmp_path: Path) -> Non
         checked(command, tmp_path)
 
 
-def test_a_script_that_draws_its_own_numbers_needs_no_seed(tmp_path: Path) -> None:
-    assert checked(training_script(tmp_path, source=CHANCE, seed=False), tmp_path).warnings == ()
+def test_a_script_that_draws_its_own_numbers_needs_no_seed_and_proves_nothing(
+    tmp_path: Path,
+) -> None:
+    (warning,) = checked(training_script(tmp_path, source=CHANCE, seed=False), tmp_path).warnings
+
+    assert "could not be proven that {learning_rate} and {batch_size} act" in warning
 
 
-def test_a_script_that_is_not_repeatable_is_told_so(tmp_path: Path) -> None:
-    facts = checked(training_script(tmp_path, source=CHANCE), tmp_path)
+def test_a_script_that_is_not_repeatable_is_told_so_and_what_is_not_proven(tmp_path: Path) -> None:
+    scatter, unproven = checked(training_script(tmp_path, source=CHANCE), tmp_path).warnings
 
-    assert "does not give the same numbers" in facts.warnings[0]
+    assert "does not give the same numbers" in scatter
+    assert "could not be proven that {seed}, {learning_rate} and {batch_size} act" in unproven
+    assert "two equal beginnings differ by themselves" in unproven
+
+
+# The metric is the share of the most frequent class, to two digits: the same in all beginnings.
+ROUNDED = """
+import argparse, random
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float)
+a = p.parse_args()
+drawn = random.Random(f"{a.seed} {a.lr} {a.batch_size}")
+for epoch in range(1, 6):
+    print(f"epoch {epoch} {told} val_loss 0.90")
+"""
+
+
+def test_a_rounded_metric_is_no_proof_where_another_number_moves(tmp_path: Path) -> None:
+    source = ROUNDED.replace("{told}", "train_loss {drawn.random():.4f} time 12")
+    command = training_script(tmp_path, source=source)
+
+    assert checked(command, tmp_path).warnings == ()
+
+
+def test_a_metric_that_stays_where_it_is_proves_nothing(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=ROUNDED.replace("{told}", ""))
+
+    (warning,) = checked(command, tmp_path).warnings
+
+    assert "it could not be proven that {seed}, {learning_rate} and {batch_size} act" in warning
+    assert "do not change along them" in warning
+
+
+def test_the_rate_and_the_time_that_are_printed_do_not_prove_that_the_rate_acts(
+    tmp_path: Path,
+) -> None:
+    source = acting("batch_size", "seed").replace(
+        "val_loss",
+        "lr {{a.lr}} time {{time.time()}} val_loss".replace("{{", "{").replace("}}", "}"),
+    )
+    command = training_script(tmp_path, source=f"import time\n{source}")
+
+    with pytest.raises(BatchlabError, match=r"\{learning_rate\} does not act"):
+        checked(command, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_script_that_leaves_its_training_behind_is_told_to_wait(tmp_path: Path) -> None:
+    source = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
+    )
+
+    with pytest.raises(BatchlabError, match="left 1 process running"):
+        checked(training_script(tmp_path, source=source), tmp_path)
 
 
 def test_the_number_of_examples_is_found_where_epochs_are_counted(tmp_path: Path) -> None:
@@ -203,3 +262,26 @@ def test_a_line_every_50_steps_is_not_taken_for_the_end_of_an_epoch(tmp_path: Pa
 
     with pytest.raises(BatchlabError, match="800 with batch size 16, and 1600 with 32"):
         checked(command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("each", "examples", "said"),
+    [
+        ("-(-1625 // a.batch_size)", 1625, None),
+        ("1625 // a.batch_size", 1625, None),  # the smaller last batch is left out
+        ("-(-1625 // a.batch_size)", 400, "--examples 400: by its progress an epoch has 1617 to"),
+        ("50", 1625, "an epoch has 50 steps with batch size 16 and with 32 alike"),
+    ],
+)
+def test_examples_that_contradict_the_steps_of_an_epoch_are_said_to(
+    each: str, examples: int, said: str | None, tmp_path: Path
+) -> None:
+    source = TWO_EPOCHS.format(each=each)
+    command = training_script(tmp_path, source=source, examples=examples)
+
+    facts = checked(command, tmp_path)
+
+    assert facts.examples == examples
+    assert len(facts.warnings) == (said is not None)
+    assert said is None or said in facts.warnings[0]

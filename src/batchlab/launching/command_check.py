@@ -12,9 +12,11 @@ from pathlib import Path
 
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.launching.first_look import FirstLook, first_look
+from batchlab.launching.look_comparison import LookComparison
 from batchlab.launching.placeholders import Value
 from batchlab.launching.recognized import silence_text
 from batchlab.launching.training_command import TrainingCommand
+from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -25,6 +27,10 @@ _FIRST_SHARE = 0.5
 # What a script is told to take that is ended after a look.
 _EPOCHS = 1000
 _STEPS = 10**6
+_SEED_DOES_NOT_ACT = (
+    "{seed} does not act: two seeds gave the same numbers. Have the script seed its weights and "
+    "the order of its examples with it, or leave {seed} out"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +116,9 @@ class CommandCheck:
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
                 f"{fewest} is taken, and --examples gives the exact number"
             )
+        if first.recognized.not_understood:
+            told = ", ".join(first.recognized.not_understood)
+            self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
         assert first.start_s is not None
         return CommandFacts(
             examples=max(fewest, min(self._command.batch_size, most)),
@@ -179,6 +188,8 @@ class CommandCheck:
             complaint = f"{self._command.metric} was told before the first step alone"
         if not look.readings and look.is_cut:
             complaint = silence_text(look.took_s)
+        if look.end.left_behind is not None:
+            complaint = reason_text(look.end.left_behind)
         if look.is_cut:
             complaint = f"{complaint.rstrip('.')}. With a larger --budget it is waited for longer"
         raise WorkloadError(f"the metric was not seen {when}: {complaint}")
@@ -193,55 +204,117 @@ class CommandCheck:
         """
         command = self._command
         again = self._compared("the same again", {}, first)
-        is_repeatable = again is not None and _same(first, again)
-        if again is not None and not is_repeatable and command.takes("seed"):
+        compared = LookComparison(first, again)
+        if again is not None and not command.takes("seed"):
+            self._refuse_without_seed(compared)
+        if again is not None and not compared.is_repeatable and command.takes("seed"):
             self._warnings.append(
                 "the same command with the same seed does not give the same numbers; the scatter "
                 "that this adds is part of every interval"
             )
-        if not command.takes("seed"):
-            if is_repeatable:
-                raise UsageError(
-                    "two runs of the command gave the same numbers and it has no {seed}, so it "
-                    "cannot be told how much is chance; put {seed} where your script takes its "
-                    "seed, such as --seed {seed}"
-                )
-        else:
-            self._refuse_if_same(
-                self._compared("with another seed", {"seed": 1}, first),
-                first,
-                "{seed} does not act: two seeds gave the same numbers. Have the script seed its "
-                "weights and the order of its examples with it, or leave {seed} out",
-            )
+        unproven = []
+        if command.takes("seed"):
+            look = self._compared("with another seed", {"seed": 1}, first)
+            if not self._acts(look, compared, _SEED_DOES_NOT_ACT):
+                unproven.append("{seed}")
         if command.learning_rate is not None:
             rate = command.learning_rate / _RATE_FACTOR
-            self._refuse_if_same(
-                self._compared("with another learning rate", {"learning_rate": rate}, first),
-                first,
+            look = self._compared("with another learning rate", {"learning_rate": rate}, first)
+            text = (
                 f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
-                f"same numbers. Have the script use the rate that it is given",
+                f"same numbers. Have the script use the rate that it is given"
             )
-        size = 2 * command.batch_size if 2 * command.batch_size <= examples[0] else None
-        size = size or max(1, command.batch_size // 2)
-        changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
-        other = self._compared("with another batch size", changed, first)
-        self._refuse_if_same(
-            other,
-            first,
+            if not self._acts(look, compared, text):
+                unproven.append("{learning_rate}")
+        size, look = self._with_another_batch_size(first, examples)
+        text = (
             f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
-            f"Have the script use the batch size that it is given",
+            f"Have the script use the batch size that it is given"
         )
-        found = None if other is None else self._examples_in(other, size)
-        return examples if found is None else self._agreed(examples, found, size)
+        if not self._acts(look, compared, text):
+            unproven.append("{batch_size}")
+        if unproven:
+            self._warnings.append(_unproven_text(unproven, compared))
+        return examples if look is None else self._examples_of_both(first, look, size, examples)
 
-    def _examples_in(
-        self, look: FirstLook, batch_size: int | None = None
-    ) -> tuple[int, int] | None:
+    def _refuse_without_seed(self, compared: LookComparison) -> None:
+        """Refuse a command whose runs are all the same.
+
+        Raises:
+            UsageError: they are, and no seed can make them others.
+        """
+        if compared.is_repeatable and compared.is_telling:
+            raise UsageError(
+                "two runs of the command gave the same numbers and it has no {seed}, so it "
+                "cannot be told how much is chance; put {seed} where your script takes its "
+                "seed, such as --seed {seed}"
+            )
+
+    def _acts(self, look: FirstLook | None, compared: LookComparison, text: str) -> bool:
+        """Whether what was changed acts, or was said not to have been looked at.
+
+        Raises:
+            UsageError: it does not act.
+        """
+        acts = True if look is None else compared.acts(look)
+        if acts is False:
+            raise UsageError(text)
+        return bool(acts)
+
+    def _with_another_batch_size(
+        self, first: FirstLook, examples: tuple[int, int]
+    ) -> tuple[int, FirstLook | None]:
+        own = self._command.batch_size
+        size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
+        changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
+        return size, self._compared("with another batch size", changed, first)
+
+    # ---- examples
+
+    def _examples_of_both(
+        self, first: FirstLook, other: FirstLook, size: int, examples: tuple[int, int]
+    ) -> tuple[int, int]:
+        """The fewest and the most by both batch sizes.
+
+        Raises:
+            UsageError: they contradict each other, and no number was given.
+        """
+        given = self._command.examples
+        one, two = first.examples(self._command.batch_size), other.examples(size)
+        if one is None or two is None or size == self._command.batch_size:
+            return examples
+        if given is None:
+            return self._agreed(one, two, size)
+        contradiction = self._contradiction(given, one, two, size)
+        if contradiction is not None:
+            self._warnings.append(contradiction)
+        return examples
+
+    def _contradiction(
+        self, given: int, one: tuple[int, int], two: tuple[int, int], size: int
+    ) -> str | None:
+        """What is odd about the examples of an epoch at two batch sizes; None: nothing."""
+        own = self._command.batch_size
+        if one[1] / own == two[1] / size:
+            return (
+                f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} alike: "
+                f"{{batch_size}} does not shape its epochs, or its progress comes before their ends"
+            )
+        # A script may leave out the smaller last batch of an epoch.
+        if one[0] <= given < one[1] + own or two[0] <= given < two[1] + size:
+            return None
+        return (
+            f"--examples {given}: by its progress an epoch has {_span_text(one)} examples with "
+            f"batch size {own}, and {_span_text(two)} with {size}; check the number, and whether a "
+            f"step is one batch of {{batch_size}}"
+        )
+
+    def _examples_in(self, look: FirstLook) -> tuple[int, int] | None:
         """The fewest and the most; one number where it was given."""
         given = self._command.examples
         if given is not None:
             return given, given
-        return look.examples(batch_size or self._command.batch_size)
+        return look.examples(self._command.batch_size)
 
     def _agreed(
         self, one: tuple[int, int], other: tuple[int, int], batch_size: int
@@ -280,12 +353,18 @@ class CommandCheck:
             return None
         return look
 
-    def _refuse_if_same(self, look: FirstLook | None, first: FirstLook, text: str) -> None:
-        if look is not None and _same(first, look):
-            raise UsageError(text)
+
+def _unproven_text(flags: list[str], compared: LookComparison) -> str:
+    why = (
+        "the numbers of all beginnings are the same, and do not change along them"
+        if compared.is_repeatable
+        else "the numbers of two equal beginnings differ by themselves"
+    )
+    named = " and ".join(filter(None, [", ".join(flags[:-1]), flags[-1]]))
+    act = "acts" if len(flags) == 1 else "act"
+    return f"it could not be proven that {named} {act}: {why}"
 
 
-def _same(one: FirstLook, other: FirstLook) -> bool:
-    """Whether two beginnings tell the very same values after the first step, as far as both go."""
-    pairs = zip(one.trained, other.trained, strict=False)
-    return all(value == twin for (_, value), (_, twin) in pairs)
+def _span_text(examples: tuple[int, int]) -> str:
+    fewest, most = examples
+    return str(most) if fewest == most else f"{fewest} to {most}"
