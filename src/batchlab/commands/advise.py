@@ -25,7 +25,7 @@ from batchlab.commands.budget import Budget
 from batchlab.commands.command_request import check_command_call, command_advice_request
 from batchlab.commands.command_subject import CommandSubject
 from batchlab.commands.coupled_loss import in_whole_batches
-from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.prepared_workload import PreparedWorkload, known_by_its_model
 from batchlab.commands.sizes_that_run import fitting_request
 from batchlab.commands.subject import Subject
 from batchlab.commands.workload_subject import WorkloadSubject
@@ -153,6 +153,8 @@ def advise_with_evidence(workload: Workload | TrainingCommand | str, call: Advic
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, call.settings or {})
+        advice_request(loaded, call, elsewhere=elsewhere)  # a wrong one is refused at once
+        loaded = known_by_its_model(loaded, budget, call.store)
         asked = advice_request(loaded, call, elsewhere=elsewhere)
         prepared = PreparedWorkload(loaded, device=asked.device, budget=budget, listener=listener)
         described = call.command or f"batchlab.advise({loaded.reference!r}, ...)"

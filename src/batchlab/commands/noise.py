@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
-from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.prepared_workload import PreparedWorkload, known_by_its_model
 from batchlab.commands.sizes_that_run import fitting_trials
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
@@ -80,6 +80,8 @@ def noise(
         own = _own_request(loaded.workload, device)
         (trial,) = plan_trials(loaded, own)
         _last_step(loaded.workload, trial, own.length, steps)  # refused before anything is run
+        loaded = known_by_its_model(loaded, ceiling, None)
+        (trial,) = plan_trials(loaded, own)
         prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
         del loaded, workload
         listener.begins(command="noise", subject=trial.workload, stages=())

@@ -13,6 +13,7 @@ from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.loaded_again import LoadedAgain
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.seen_model import with_seen_model
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status
@@ -30,6 +31,28 @@ _LOADED_AGAIN = (
     "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
     "file; as arrays or a memory map they would be shared"
 )
+
+
+def known_by_its_model(
+    loaded: LoadedWorkload, budget: Budget, store: str | Path | None
+) -> LoadedWorkload:
+    """The same workload, with an identity that its model is part of (`with_seen_model`).
+
+    Args:
+        loaded: as it was loaded, and a request about it was found to be possible.
+        budget: the ceiling on the whole call.
+        store: where all will be kept, if it is; one that cannot be used is refused first.
+
+    Raises:
+        StoreError: the store cannot be used.
+        EditedError: files of its were edited meanwhile.
+        BudgetError: the budget ended meanwhile.
+    """
+    if store is not None:
+        _stored_summary(Path(store), loaded)
+    seen = with_seen_model(loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S))
+    budget.refuse_if_out_of_time("checking the workload")
+    return seen
 
 
 class PreparedWorkload:
@@ -81,7 +104,7 @@ class PreparedWorkload:
             WorkloadError: it cannot be trained.
             BudgetError: the budget ended meanwhile.
         """
-        known = None if store is None else self._stored_summary(store)
+        known = None if store is None else _stored_summary(store, self.loaded)
         summary = self._checked() if known is None else known
         for text in summary.warnings:
             self.listener.warning(f"workload {summary.name!r}: {text}")
@@ -105,13 +128,14 @@ class PreparedWorkload:
             timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
         )
 
-    def _stored_summary(self, store: Path) -> WorkloadSummary | None:
-        try:
-            with Store.existing(store) as opened:
-                return opened.workload(self.loaded.workload_id)
-        except NoStoreError:  # its place is looked at without making it
-            check_store_folder(store)
-            return None
+
+def _stored_summary(store: Path, loaded: LoadedWorkload) -> WorkloadSummary | None:
+    try:
+        with Store.existing(store) as opened:
+            return opened.workload(loaded.workload_id)
+    except NoStoreError:  # its place is looked at without making it
+        check_store_folder(store)
+        return None
 
 
 def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from batchlab.commands.argument_names import known_arguments_only
 from batchlab.commands.budget import Budget
 from batchlab.commands.command_profile import profile_of_command
 from batchlab.commands.command_request import refuse_for_commands
-from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.prepared_workload import PreparedWorkload, known_by_its_model
 from batchlab.errors import BudgetError, UsageError
 from batchlab.launching.training_command import TrainingCommand
 from batchlab.profiling.measuring import ProfileRequest, measure_profile, profile_request
@@ -95,13 +96,16 @@ def profile(
     # Loading runs the user's own code, which may draw random numbers; ours below may not either.
     with untouched_randomness():
         loaded = loaded_workload(workload, settings or {})
-        request = profile_request(
-            loaded,
+        asked = partial(
+            profile_request,
             batch_sizes=batch_sizes,
             device=device,
             memory_limit_bytes=memory_limit_bytes,
             predict=predict,
         )
+        asked(loaded)  # a wrong request is refused at once
+        loaded = known_by_its_model(loaded, ceiling, store)
+        request = asked(loaded)
         prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
         del loaded, workload  # so that the data can go once they are in shared memory
         listener.begins(command="profile", subject=request.trial.workload, stages=())

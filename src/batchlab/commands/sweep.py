@@ -15,7 +15,7 @@ from batchlab.commands.command_request import (
     refuse_for_commands,
 )
 from batchlab.commands.command_subject import CommandSubject
-from batchlab.commands.prepared_workload import PreparedWorkload
+from batchlab.commands.prepared_workload import PreparedWorkload, known_by_its_model
 from batchlab.commands.stored_sweep import sweep_about
 from batchlab.commands.workload_subject import WorkloadSubject
 from batchlab.launching.training_command import TrainingCommand
@@ -149,6 +149,8 @@ def sweep(
                 request,
                 length=replace(request.length, until=checked_target(loaded.workload, target)),
             )
+        plan_trials(loaded, request)  # a wrong request is refused at once
+        loaded = known_by_its_model(loaded, ceiling, store)
         trials = plan_trials(loaded, request)
         described = command or f"batchlab.sweep({loaded.reference!r}, ...)"
         prepared = PreparedWorkload(

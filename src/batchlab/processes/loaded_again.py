@@ -14,7 +14,7 @@ from batchlab.workload.source import SourceFile
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
-    """Refuse to train with modules that are not those which the workload is known by.
+    """Refuse to train with files that are not those which the workload is known by.
 
     Raises:
         EditedError: naming the first that was edited, moved or deleted.
@@ -34,12 +34,12 @@ class LoadedAgain:
     Attributes:
         reference: `file.py:name`, with the whole path.
         settings: all settings and the values used.
-        workload_id: what it must be known by.
+        loaded_id: what it must be known by.
     """
 
     reference: str
     settings: tuple[tuple[str, Setting], ...]
-    workload_id: str
+    loaded_id: str
 
     @classmethod
     def of(cls, loaded: LoadedWorkload) -> LoadedAgain | None:
@@ -50,7 +50,7 @@ class LoadedAgain:
         return cls(
             reference=f"{Path(path).resolve()}:{name}",
             settings=loaded.settings,
-            workload_id=loaded.workload_id,
+            loaded_id=loaded.loaded_id,
         )
 
     def workload(self) -> Workload:
@@ -60,7 +60,7 @@ class LoadedAgain:
             EditedError: it is another one by now.
         """
         loaded = load_workload(self.reference, dict(self.settings))
-        if loaded.workload_id != self.workload_id:
+        if loaded.loaded_id != self.loaded_id:
             raise EditedError(
                 f"{self.reference} made another workload when it was loaded again: its file or its "
                 f"data changed meanwhile, or it draws random data without a seed; give it one"

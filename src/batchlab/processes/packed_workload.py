@@ -95,7 +95,7 @@ class PackedWorkload:
             workload: to hand over.
             again: how a child loads it where more than 64 MiB would be pickled; None: it must
                 travel by value, however large.
-            files: of the user's own modules, which a child imports; they must stay as they are.
+            files: of the user's, which a child imports or reads; they must stay as they are.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).

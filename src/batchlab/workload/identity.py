@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import dis
 import hashlib
+import os
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,10 +26,12 @@ from batchlab.workload.columns import Columns
 from batchlab.workload.containers import leaves
 from batchlab.workload.definition import Data, Metric, Workload
 from batchlab.workload.error_place import told
+from batchlab.workload.file_region import file_region
 from batchlab.workload.fingerprint import add_region, files_of
 from batchlab.workload.held_values import add_array, add_held, add_tensor
 from batchlab.workload.loader_template import Collated
-from batchlab.workload.source import is_library, source_of
+from batchlab.workload.opened_files import OpenedFile
+from batchlab.workload.source import SourceFile, is_library, source_of
 from batchlab.workload.stream import Reading, is_stream
 
 # Reading all examples of a Dataset may take long: beside what it holds, so many count, evenly
@@ -56,7 +59,11 @@ class Identity:
 
 
 def workload_identity(
-    workload: Workload, *, source: str | None, settings: tuple[tuple[str, Setting], ...]
+    workload: Workload,
+    *,
+    source: str | None,
+    settings: tuple[tuple[str, Setting], ...],
+    opened: Iterable[OpenedFile] = (),
 ) -> Identity:
     """What a workload is known by.
 
@@ -65,6 +72,7 @@ def workload_identity(
         source: the text of the files it was loaded from; None for a live one, whose functions
             are hashed by their code and by what they refer to.
         settings: the settings it was made with.
+        opened: the files that were read while it was made; those that hold its data count once.
 
     Raises:
         WorkloadError: an example of a Dataset cannot be read.
@@ -78,6 +86,10 @@ def workload_identity(
     for split in _SPLITS:
         digest.update(f"\0{split}\0".encode())
         _add_data(digest, getattr(workload, split), f"workload {workload.name!r}: {split}")
+    for file in opened:
+        if str(file.path) not in digest.data_files:
+            held = SourceFile.now(str(file.path))
+            digest.update(f"\0file\0{file.name} {held.sha256}".encode())
     return Identity(digest=digest.hexdigest()[:16], modules=frozenset(digest.modules))
 
 
@@ -87,6 +99,7 @@ class _Digest:
     Attributes:
         modules: the user's own modules, by name.
         held: what Datasets hold in memory, by its id.
+        data_files: paths of files that hold data.
     """
 
     def __init__(self, met: _Digest | None = None) -> None:
@@ -95,6 +108,7 @@ class _Digest:
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
         self.modules: set[str] = set() if met is None else met.modules
         self.held: dict[int, Any] = {}
+        self.data_files: set[str] = set()
 
 
 def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
@@ -113,6 +127,7 @@ def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
     else:
         for region in files_of(data):
             add_region(digest, region)
+            digest.data_files.add(os.path.abspath(region.path))
         add_held(digest, data, digest.held)
         n = len(data)
         digest.update(f"{type(data).__qualname__} {n}".encode())
@@ -142,6 +157,9 @@ def _add_part(digest: _Digest, part: Any) -> None:
     elif part.dtype == object:
         _ValueHash(digest).add(part.tolist())
     else:
+        region = file_region(part)
+        if region is not None:
+            digest.data_files.add(os.path.abspath(region.path))
         add_array(digest, part)
 
 

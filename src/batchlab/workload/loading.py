@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -24,7 +25,15 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
 from batchlab.workload.loader_template import without_loaders
-from batchlab.workload.own_modules import edited_since_imported, files_of_modules, note
+from batchlab.workload.made_model import MadeModel
+from batchlab.workload.opened_files import OpenedFile, OpenedFiles
+from batchlab.workload.own_modules import (
+    edited_since_imported,
+    files_of_modules,
+    modules_of_files,
+    note,
+    note_run,
+)
 from batchlab.workload.own_order import order_notes
 from batchlab.workload.setting_value import as_type_of
 from batchlab.workload.source import Source, SourceFile, source_of
@@ -38,19 +47,24 @@ class LoadedWorkload:
 
     Attributes:
         workload: with its validation set split off where it asked for that.
-        workload_id: the identity of its source, settings and data.
+        workload_id: the identity of its source, settings and data, and of its model once a child
+            process has made that (`with_model`).
+        loaded_id: the identity that it was loaded with, and is when it is loaded again.
         reference: how it was named.
         settings: all settings and the values used, sorted by name.
         notes: what a reader must know of how its data are read.
-        files: of the user's own modules, which child processes import.
+        files: of the user's that child processes import or read.
+        folder: where files that it reads count; None: the current one.
     """
 
     workload: Workload
     workload_id: str
+    loaded_id: str
     reference: str
     settings: tuple[tuple[str, Setting], ...]
     notes: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = ()
+    folder: Path | None = None
 
 
 def loaded_workload(
@@ -101,14 +115,16 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
         UsageError: an unknown workload or setting, or a value of the wrong type.
         WorkloadError: the file is missing, cannot be run, or holds no such workload.
     """
-    made, source = _found(reference)
+    opened = OpenedFiles(_file_of(reference))
+    made, source = _found(reference, opened)
     used: dict[str, Setting] = {}
     if isinstance(made, Workload):
         workload, rest = made, dict(settings)
     else:
-        workload, used, rest = _called(made, reference, settings)
+        with opened.listening():
+            workload, used, rest = _called(made, reference, settings)
     workload, of_optimizer = _with_optimizer_settings(workload, reference, rest, known=used)
-    return _loaded(workload, reference, source, used | of_optimizer)
+    return _loaded(workload, reference, source, used | of_optimizer, opened)
 
 
 def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
@@ -118,14 +134,14 @@ def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> Loaded
         UsageError: a setting that its optimizer does not take.
     """
     workload, used = _with_optimizer_settings(workload, workload.name, dict(settings), known={})
-    return _loaded(workload, workload.name, None, used)
+    return _loaded(workload, workload.name, None, used, OpenedFiles())
 
 
 def describe_workloads() -> list[dict[str, Any]]:
     """The built-in workloads: name, description (its function's first line), settings, defaults."""
     described = []
     for name in workload_names():
-        function, _ = _found(name)
+        function, _ = _found(name, OpenedFiles())
         assert not isinstance(function, Workload)
         first_line = (inspect.getdoc(function) or "").partition("\n")[0]
         described.append({"name": name, "description": first_line, "settings": _keywords(function)})
@@ -133,27 +149,81 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def _loaded(
-    workload: Workload, reference: str, source: Source | None, used: Mapping[str, Setting]
+    workload: Workload,
+    reference: str,
+    source: Source | None,
+    used: Mapping[str, Setting],
+    opened: OpenedFiles,
 ) -> LoadedWorkload:
     settings = tuple(sorted(used.items()))
     workload, notes = without_loaders(workload)
     workload = with_tensors(with_torch_columns(workload))
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
+    beside = _read_beside(reference, source, opened)
     identity = workload_identity(
-        workload, source=None if source is None else source.text, settings=settings
+        workload,
+        source=None if source is None else source.text,
+        settings=settings,
+        opened=beside,
     )
     return LoadedWorkload(
         workload=ready,
         workload_id=identity.digest,
+        loaded_id=identity.digest,
+        folder=None if source is None else (_file_of(reference) or Path(__file__)).parent,
         reference=reference,
         settings=settings,
         notes=(*notes, *order_notes(workload)),
-        files=_files(identity.modules, source),
+        files=_files(identity.modules, source, beside),
     )
 
 
-def _files(modules: Iterable[str], source: Source | None) -> tuple[SourceFile, ...]:
-    """The user's files that child processes import.
+def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
+    """The same workload, known by its model and what that reads too.
+
+    Args:
+        loaded: as it was loaded.
+        model: what was seen of its model.
+    """
+    files = [SourceFile.now(str(file.path)) for file in model.opened]
+    digest = hashlib.sha256(f"{loaded.loaded_id}\0{model.parts}".encode())
+    for file, held in zip(model.opened, files, strict=True):
+        digest.update(f"\0file\0{file.name} {held.sha256}".encode())
+    return replace(
+        loaded,
+        workload_id=digest.hexdigest()[:16],
+        files=tuple(sorted({*loaded.files, *files}, key=lambda file: file.path)),
+    )
+
+
+def _file_of(reference: str) -> Path | None:
+    path, colon, _ = reference.rpartition(":")
+    return Path(path) if colon else None
+
+
+def _read_beside(
+    reference: str, source: Source | None, opened: OpenedFiles
+) -> tuple[OpenedFile, ...]:
+    """The files that were read and that the text does not name.
+
+    They lie under the folder of the workload's file.
+    """
+    main = _file_of(reference)
+    if source is None or main is None:  # live, or built in
+        return ()
+    named = {str(main.resolve()), *(file.path for file in source.imported.values())}
+    beside = tuple(
+        file for file in opened.below(main.parent) if str(file.path.resolve()) not in named
+    )
+    unnamed = modules_of_files({str(file.path) for file in beside if file.is_code})
+    note_run(source.imported, unnamed=unnamed, may_stay=not beside)
+    return beside
+
+
+def _files(
+    modules: Iterable[str], source: Source | None, beside: Iterable[OpenedFile]
+) -> tuple[SourceFile, ...]:
+    """The user's files that child processes import or read.
 
     Raises:
         EditedError: a live workload has code of a file that was edited since.
@@ -170,10 +240,13 @@ def _files(modules: Iterable[str], source: Source | None) -> tuple[SourceFile, .
             f"it is now; restart Python (in a notebook: the kernel) and give the workload again"
         )
     note(found)
-    return tuple(sorted(set(found.values()), key=lambda file: file.path))
+    read = (SourceFile.now(str(each.path)) for each in beside if each.is_code or each.is_read_again)
+    return tuple(sorted({*found.values(), *read}, key=lambda file: file.path))
 
 
-def _found(reference: str) -> tuple[Workload | Callable[..., Workload], Source]:
+def _found(
+    reference: str, opened: OpenedFiles
+) -> tuple[Workload | Callable[..., Workload], Source]:
     """What a reference names, and the source that it stands for."""
     path, colon, name = reference.rpartition(":")
     if colon or reference.endswith(".py"):
@@ -183,7 +256,7 @@ def _found(reference: str) -> tuple[Workload | Callable[..., Workload], Source]:
                 f"{reference!r} names a file and no workload in it; give {file}:NAME, where NAME "
                 "is a Workload or a function that returns one"
             )
-        return found_in_file(Path(path), name)
+        return found_in_file(Path(path), name, opened)
     if reference not in workload_names():
         raise UsageError(
             f"unknown workload {reference!r}; {did_you_mean(reference, workload_names())}built in "

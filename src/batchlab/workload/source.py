@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from batchlab.workload.file_region import FileRegion
+from batchlab.workload.fingerprint import add_region
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _STANDARD_LIBRARY = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -22,7 +25,7 @@ class SourceFile:
 
     Attributes:
         path: of the file, whole.
-        sha256: of its bytes.
+        sha256: of its bytes, or what stands for them where they are many.
     """
 
     path: str
@@ -35,7 +38,9 @@ class SourceFile:
         Raises:
             OSError: it cannot be read.
         """
-        return cls(path=path, sha256=hashlib.sha256(Path(path).read_bytes()).hexdigest())
+        digest = hashlib.sha256()
+        add_region(digest, FileRegion(path=path, offset=0, n_bytes=Path(path).stat().st_size))
+        return cls(path=path, sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
         """Whether the file holds the same still."""

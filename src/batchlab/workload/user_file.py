@@ -18,12 +18,20 @@ import cloudpickle
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
-from batchlab.workload.own_modules import forget_edited, note
+from batchlab.workload.opened_files import OpenedFiles
+from batchlab.workload.own_modules import forget_stale
 from batchlab.workload.source import Source, source_of
 
 
-def found_in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workload], Source]:
+def found_in_file(
+    file: Path, name: str, opened: OpenedFiles
+) -> tuple[Workload | Callable[..., Workload], Source]:
     """Run a file; what it holds under a name, and the source of that.
+
+    Args:
+        file: of the user's.
+        name: of a workload in it, or of a function that makes one.
+        opened: hears which files are read.
 
     Raises:
         WorkloadError: the file is missing, cannot be run, or holds no such workload.
@@ -32,7 +40,7 @@ def found_in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workl
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
         raise WorkloadError(f"{file}: there is no such file; name a workload as path/file.py:name")
-    module = _imported(file)
+    module = _imported(file, opened)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))
         possible = ", ".join(candidates) or "nothing that could be one"
@@ -48,7 +56,6 @@ def found_in_file(file: Path, name: str) -> tuple[Workload | Callable[..., Workl
         )
     # Two workloads of one file share its source, and may share their data: the name tells them.
     source = _source_of(file)
-    note(source.imported)
     return found, replace(source, text=f"{name}\n{source.text}")
 
 
@@ -63,7 +70,7 @@ def _source_of(file: Path) -> Source:
         ) from error
 
 
-def _imported(file: Path) -> ModuleType:
+def _imported(file: Path, opened: OpenedFiles) -> ModuleType:
     path = file.resolve()
     # Its neighbours must be importable, as they are when the file is run.
     if str(path.parent) not in sys.path:
@@ -73,7 +80,7 @@ def _imported(file: Path) -> ModuleType:
     if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path:
         module_name = f"batchlab_user_{module_name}"
     with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
-        forget_edited(source_of(path).imported)
+        forget_stale(source_of(path).imported)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise WorkloadError(f"{file}: not a Python file; a workload's file ends in .py")
@@ -81,7 +88,8 @@ def _imported(file: Path) -> ModuleType:
     before = sys.modules.get(module_name)
     sys.modules[module_name] = module
     try:
-        _run(module, file)
+        with opened.listening():
+            _run(module, file)
     except BaseException:
         if before is None:
             del sys.modules[module_name]

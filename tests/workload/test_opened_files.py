@@ -1,0 +1,283 @@
+"""What a workload reads while it is made is part of who it is, though its text does not name it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference import packed_functions
+from tests.reference.user_file import write_user_file
+
+from batchlab.errors import EditedError
+from batchlab.processes.children import run_in_child
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
+from batchlab.workload.made_model import made_model
+from batchlab.workload.opened_files import OpenedFiles
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def imports_left_as_they_were() -> Iterator[None]:
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in ("mine", "settings_of_mine", "nets", "nets.small", "nets.large", "blocks_of_mine"):
+        sys.modules.pop(name, None)
+
+
+def known(reference: str) -> LoadedWorkload:
+    """Loaded, and known by its model, which a child process makes in a command."""
+    loaded = load_workload(reference, {})
+    assert loaded.folder is not None
+    return with_model(loaded, made_model(loaded.workload, loaded.folder))
+
+
+def width_of(loaded: LoadedWorkload) -> int:
+    (weight, _) = loaded.workload.model().parameters()
+    return int(weight.shape[0])
+
+
+HERE = "import importlib, json, pathlib\nHERE = pathlib.Path(__file__).parent\n"
+READ = "json.loads((HERE / 'c.json').read_text())['width']"
+SETTINGS = f"{HERE}WIDTH = {READ}\n"
+MODEL = "model=lambda: nn.Linear(4, {})"
+
+
+def configured(folder: Path, where: str) -> str:
+    """A workload whose width stands in `c.json`, which is read at one of four places."""
+    (folder / "c.json").write_text(json.dumps({"width": 3}))
+    (folder / "settings_of_mine.py").write_text(SETTINGS)
+    in_function = "model=(lambda width: lambda: nn.Linear(4, width))({})"
+    before, fields = {
+        "file": (f"{HERE}WIDTH = {READ}", MODEL.format("WIDTH")),
+        "function": (HERE, in_function.format(READ)),
+        "model": (HERE, MODEL.format(READ)),
+        "module": ("import settings_of_mine", MODEL.format("settings_of_mine.WIDTH")),
+    }[where]
+    return write_user_file(folder, before=before, fields=fields)
+
+
+@pytest.mark.parametrize("where", ["file", "function", "model", "module"])
+def test_an_edited_configuration_is_another_workload_and_the_same_one_is_the_same(
+    where: str, tmp_path: Path
+) -> None:
+    reference = configured(tmp_path, where)
+    first, again = known(reference), known(reference)
+
+    (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
+    edited = known(reference)
+
+    assert first.workload_id == again.workload_id != edited.workload_id
+    assert (width_of(again), width_of(edited)) == (3 if where != "model" else 7, 7)
+
+
+def test_a_configuration_with_the_same_shapes_counts_too(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"dropout": 0.1}')
+    reference = write_user_file(tmp_path, before=f"{HERE}C = (HERE / 'c.json').read_text()")
+    before = load_workload(reference, {}).workload_id
+
+    (tmp_path / "c.json").write_text('{"dropout": 0.5}')
+
+    assert load_workload(reference, {}).workload_id != before
+
+
+@pytest.mark.parametrize(
+    ("save", "read"),
+    [
+        (lambda file, x: torch.save(x, file), "torch.load(HERE / 'w.pt')"),
+        (lambda file, x: np.save(file, x.numpy()), "__import__('numpy').load(HERE / 'w.npy')"),
+    ],
+    ids=["w.pt", "w.npy"],
+)
+def test_weights_that_the_model_begins_with_count(save: Any, read: str, tmp_path: Path) -> None:
+    file = tmp_path / read.rpartition("'")[0].rpartition("'")[2]
+    model = f"model=lambda: ({read}, nn.Linear(4, 3))[1]"
+    reference = write_user_file(tmp_path, before=HERE, fields=model)
+    save(file, torch.zeros(3))
+    first, again = (known(reference).workload_id for _ in range(2))
+
+    save(file, torch.ones(3))
+
+    assert first == again != known(reference).workload_id
+
+
+def dynamic(folder: Path) -> str:
+    """A workload whose network is imported by a name put together at run time."""
+    (folder / "nets").mkdir()
+    for name, text in (("__init__", ""), ("small", "WIDTH = 3\n"), ("large", "WIDTH = 8\n")):
+        (folder / "nets" / f"{name}.py").write_text(text)
+    return write_user_file(
+        folder,
+        before=HERE,
+        keywords="arch='small'",
+        fields="model=(lambda w: lambda: nn.Linear(4, w))"
+        "(importlib.import_module(f'nets.{arch}').WIDTH)",
+    )
+
+
+def test_an_edited_module_that_no_text_names_is_another_workload(tmp_path: Path) -> None:
+    reference = dynamic(tmp_path)
+    first, again = (load_workload(reference, {}).workload_id for _ in range(2))
+
+    (tmp_path / "nets" / "small.py").write_text("WIDTH = 9\n")
+    edited = load_workload(reference, {})
+
+    assert first == again != edited.workload_id
+    assert width_of(edited) == 9
+
+
+def test_what_an_earlier_load_imported_does_not_count_for_another(tmp_path: Path) -> None:
+    reference = dynamic(tmp_path)
+    alone = load_workload(reference, {}).workload_id
+    large = load_workload(reference, {"arch": "large"}).workload_id
+    after = load_workload(reference, {}).workload_id
+
+    (tmp_path / "nets" / "small.py").write_text("WIDTH = 9\n")
+
+    assert alone == after
+    assert load_workload(reference, {"arch": "large"}).workload_id == large
+
+
+@pytest.mark.parametrize("where", ["model", "module"])
+def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(
+    where: str, tmp_path: Path
+) -> None:
+    loaded = known(configured(tmp_path, where))
+    packed = PackedWorkload(loaded.workload, files=loaded.files)
+    (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
+
+    with pytest.raises(EditedError, match=r"^c\.json was edited since this study began"):
+        run_in_child(packed_functions.first_loss, packed, timeout_s=60.0)
+
+
+@pytest.mark.parametrize("where", ["file", "function"])
+def test_a_configuration_that_no_child_reads_may_be_edited_meanwhile(
+    where: str, tmp_path: Path
+) -> None:
+    loaded = known(configured(tmp_path, where))
+    packed = PackedWorkload(loaded.workload, files=loaded.files)
+    (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
+
+    assert width_of(loaded) == next(packed.unpack().model().parameters()).shape[0] == 3
+
+
+def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
+    tmp_path: Path,
+) -> None:
+    def identity(width: str) -> str:
+        fields = "model=lambda: nn.Linear(4, int(__import__('os').environ['WIDTH_OF_MINE']))"
+        os.environ["WIDTH_OF_MINE"] = width
+        return known(write_user_file(tmp_path, fields=fields)).workload_id
+
+    try:
+        assert identity("3") == identity("3") != identity("4")
+    finally:
+        del os.environ["WIDTH_OF_MINE"]
+
+
+def test_making_the_model_once_draws_no_random_numbers_of_the_callers(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+
+    known(reference)
+
+    assert torch.equal(torch.rand(1), expected)
+
+
+# Which files
+
+
+def opened_by(folder: Path, path: Path, mode: str = "rb") -> list[str]:
+    opened = OpenedFiles()
+    with opened.listening(), path.open(mode):
+        pass
+    return [file.name for file in opened.below(folder)]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "counts"),
+    [
+        ("c.json", "rb", True),
+        ("deep/er/c.yaml", "rb", True),
+        ("W.PT", "rb", True),
+        ("c.json", "wb", False),
+        ("c.json", "r+b", False),
+        ("rows.csv", "rb", False),
+        (".cache/c.json", "rb", False),
+        ("lib/site-packages/c.json", "rb", False),
+        ("../beside.json", "rb", False),
+    ],
+)
+def test_configurations_and_weights_that_are_read_under_the_folder_count(
+    name: str, mode: str, counts: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "here"
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+    assert opened_by(folder, path, mode) == ([name] if counts else [])
+
+
+def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "c.json").touch()
+    opened = OpenedFiles()
+    with opened.listening():
+        os.close(os.open(tmp_path / "c.json", os.O_RDONLY))
+        with pytest.raises(FileNotFoundError):
+            (tmp_path / "none.json").open()
+    (tmp_path / "d.json").touch()
+    (tmp_path / "d.json").read_text()
+
+    assert [file.name for file in opened.below(tmp_path)] == ["c.json"]
+
+
+# The same again
+
+
+IDENTITIES = """
+import sys
+from pathlib import Path
+from batchlab.workload.builtin import workload_names
+from batchlab.workload.loading import load_workload, with_model
+from batchlab.workload.made_model import made_model
+files = [f"{path}:workload" for path in sorted(Path("examples").glob("*.py"))]
+for reference in (*workload_names(), *files):
+    if "def workload" in (Path(reference[:-9]).read_text() if ":" in reference else "def workload"):
+        twice = set()
+        for _ in range(2):
+            loaded = load_workload(reference, {})
+            twice.add(with_model(loaded, made_model(loaded.workload, loaded.folder)).workload_id)
+        print(reference, *twice, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_every_built_in_workload_and_example_is_the_same_in_two_loads_and_two_processes() -> None:
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", IDENTITIES],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for seed in ("1", "2")
+    ]
+
+    assert runs[0] == runs[1]
+    assert {len(line.split()) for line in runs[0]} == {2}
+    assert len(runs[0]) > 15
