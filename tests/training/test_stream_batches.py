@@ -241,7 +241,7 @@ def test_the_record_says_that_the_order_is_the_streams_own() -> None:
     plain = replace(streamed(), name="mine")
     loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
 
-    loaded = live_workload(replace(plain, train=loader), {})
+    loaded = live_workload(replace(plain, train=loader, batch_size=4), {})
 
     assert loaded.notes == (
         "train is an IterableDataset, which the training itself reads in its order: the "

@@ -47,6 +47,48 @@ def test_its_data_set_collate_and_workers_are_taken() -> None:
     assert loaded.notes == ()
 
 
+def batch_size_and_notes(**given: Any) -> tuple[int, tuple[str, ...]]:
+    loaded = live_workload(workload(**given), {})
+    return loaded.workload.batch_size, loaded.notes
+
+
+def test_its_batch_size_is_taken_where_the_workload_states_none() -> None:
+    in_batches = DataLoader(DATA, batch_sampler=BatchSampler(range(20), 5, drop_last=False))
+
+    assert workload(train=DataLoader(DATA, 7)).batch_size == 7
+    assert batch_size_and_notes(train=DataLoader(DATA, 7)) == (7, ())
+    assert workload(train=in_batches).batch_size == 5
+    assert batch_size_and_notes(train=DataLoader(DATA, 7), batch_size=7) == (7, ())
+    assert batch_size_and_notes(train=DataLoader(DATA), batch_size=8) == (8, ())
+    assert batch_size_and_notes(train=DATA) == (64, ())
+    assert batch_size_and_notes(train=DATA, validation=DataLoader(OTHER, 5)) == (64, ())
+
+
+def test_a_loader_larger_than_its_data_makes_one_batch_of_all() -> None:
+    assert batch_size_and_notes(train=DataLoader(DATA, 64), validation=None) == (20, ())
+    assert batch_size_and_notes(train=DataLoader(DATA, 20)) == (18, ())  # a tenth is split off
+
+
+def test_a_batch_size_that_contradicts_the_loaders_is_told() -> None:
+    assert batch_size_and_notes(train=DataLoader(DATA, 7), batch_size=8) == (
+        8,
+        (
+            "batch_size=8 is taken as yours, and the DataLoader of train makes batches of 7; if "
+            "that is yours, leave batch_size out",
+        ),
+    )
+
+
+def test_a_loader_that_was_told_no_batch_size_says_that_it_makes_batches_of_one() -> None:
+    assert batch_size_and_notes(train=DataLoader(DATA)) == (
+        1,
+        (
+            "the DataLoader of train makes batches of 1, which is PyTorch's default, and 1 is "
+            "taken as your batch size; if you train with another, give batch_size=...",
+        ),
+    )
+
+
 def test_a_validation_loader_keeps_a_collate_of_its_own() -> None:
     """As where only training examples are changed at random in the collate."""
     given = workload(train=DataLoader(DATA, 7, collate_fn=doubled), validation=DataLoader(OTHER, 5))

@@ -11,7 +11,7 @@ from batchlab.errors import WorkloadError
 from batchlab.records.quantities import Better, quantity
 from batchlab.records.target import Target
 from batchlab.workload.own_training import check_own_training
-from batchlab.workload.ready_made import check_loss, check_model, check_optimizer
+from batchlab.workload.ready_made import check_loss, check_model, check_optimizer, loader_batch_size
 from batchlab.workload.stateful_metric import direction_of, is_stateful
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ _OPTIONAL_FUNCTIONS = {
     "augment": "batch",
     "make_sampler": "batch_size, seed",
 }
+VALIDATION_EVERY = 10
+"""One training example in so many is for validation where that is to be split off."""
+_BATCH_SIZE = 64
 _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
@@ -129,7 +132,7 @@ class Workload:
             validation data for so many epochs; None: it does not end early.
         weight: function(batch) -> over how many units the loss is the mean (tokens, pixels);
             None: the number of examples.
-        batch_size: the reference batch size.
+        batch_size: the reference batch size; None: that of the DataLoader in `train`, else 64.
         learning_rate: the reference learning rate; None: 0.01 for the default optimizer. One of
             your own has no default here.
         epochs: how many passes a whole training of yours takes; None: as many as it takes to its
@@ -166,7 +169,7 @@ class Workload:
     scheduler_every: Literal["epoch", "step"] = "epoch"
     patience_epochs: int | None = None
     weight: Callable[[Batch], float] | None = None
-    batch_size: int = 64
+    batch_size: int = None  # type: ignore[assignment]  # a number once it is made
     learning_rate: float = None  # type: ignore[assignment]  # a number once it is made
     epochs: int | None = None
     target: Target | None = None
@@ -189,6 +192,9 @@ class Workload:
         self._check_metrics()
         check_own_training(self)
         self._check_numbers()
+        if self.batch_size is None:
+            stated = loader_batch_size(self.train)
+            object.__setattr__(self, "batch_size", _BATCH_SIZE if stated is None else stated)
         if self.learning_rate is None:
             self._check_has_default_rate()
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)

@@ -1,4 +1,7 @@
-"""LoaderTemplate: a DataLoader as data; its data set, collate and workers are taken."""
+"""LoaderTemplate: a DataLoader as data; its data set, collate and workers are taken.
+
+So is its batch size, where the workload states none (`Workload.batch_size`).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from torch.utils.data import (
 )
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.definition import VALIDATION_EVERY, Batch, Workload
+from batchlab.workload.ready_made import loader_batch_size
 from batchlab.workload.stream import is_stream
 
 _SPLITS = ("train", "validation", "test")
+_OF_PYTORCH = 1  # batch size of a DataLoader that was told none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +66,7 @@ def without_loaders(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
     """The workload with the collate and the workers of its training loader."""
+    _note_batch_size(workload, loader, notes)
     collate = _collate_of(loader)
     if workload.collate is not None and collate not in (None, workload.collate):
         raise WorkloadError(
@@ -75,7 +81,38 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
                 f"train is an IterableDataset, which the training itself reads in its order: the "
                 f"DataLoader's {loader.num_workers} workers are not taken"
             )
-    return replace(workload, collate=workload.collate or collate, workers=workers)
+    return replace(
+        workload,
+        collate=workload.collate or collate,
+        workers=workers,
+        batch_size=_own_batch_size(workload, loader),
+    )
+
+
+def _own_batch_size(workload: Workload, loader: DataLoader[Any]) -> int:
+    """The workload's batch size; of a loader that makes one smaller batch of all, that of all."""
+    data: Any = loader.dataset
+    if workload.batch_size != loader_batch_size(loader) or not hasattr(data, "__len__"):
+        return workload.batch_size
+    n_train = len(data)
+    if isinstance(workload.validation, str):
+        n_train -= n_train // VALIDATION_EVERY
+    return max(1, min(workload.batch_size, n_train))
+
+
+def _note_batch_size(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> None:
+    """Say which batch size counts as the user's own, where the loader leaves that in doubt."""
+    own, of_loader = workload.batch_size, loader_batch_size(loader)
+    if of_loader == own == _OF_PYTORCH:
+        notes.append(
+            "the DataLoader of train makes batches of 1, which is PyTorch's default, and 1 is "
+            "taken as your batch size; if you train with another, give batch_size=..."
+        )
+    elif of_loader not in (None, own, _OF_PYTORCH):
+        notes.append(
+            f"batch_size={own} is taken as yours, and the DataLoader of train makes batches of "
+            f"{of_loader}; if that is yours, leave batch_size out"
+        )
 
 
 def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[str]) -> Any:

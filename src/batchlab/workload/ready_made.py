@@ -35,6 +35,20 @@ def check_model(name: str, model: Any) -> None:
         )
 
 
+def loader_batch_size(data: Any) -> int | None:
+    """The batch size of a DataLoader; None: it is none, or does not say.
+
+    Args:
+        data: a split as it was given.
+    """
+    if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
+        return None
+    size = data.batch_size
+    if size is None:  # it has a batch sampler, or a data set that makes batches itself
+        size = getattr(data.batch_sampler, "batch_size", None)
+    return size if isinstance(size, int) else None
+
+
 def check_loss(name: str, loss: Any) -> None:
     """Refuse a loss of PyTorch itself, which takes outputs and labels, and what is no function.
 

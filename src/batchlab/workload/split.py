@@ -14,16 +14,16 @@ from torch.utils.data import Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
-from batchlab.workload.definition import Data, Workload, size_of
+from batchlab.workload.definition import VALIDATION_EVERY, Data, Workload, size_of
 from batchlab.workload.fetching import ChosenPart, chosen_part
 from batchlab.workload.keyed_order import listed, shuffled
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
-# One example in ten, drawn by a seed that never changes. At 400,000 an accuracy is known to 0.0008
-# (its standard error), and evaluating more would take the time of the training.
-_VALIDATION_EVERY = 10
+# Of 400,000 examples an accuracy is known to 0.0008 (its standard error), and evaluating more would
+# take the time of the training.
 _MOST_HELD = 400_000
+# Of the draw of the tenth: it never changes.
 _SPLIT_SEED = 20_170_308
 _SPLITS = ("train", "validation", "test")
 
@@ -53,13 +53,13 @@ def with_validation(workload: Workload) -> Workload:
             f"off for validation; give validation=..., or validation=None for none"
         )
     n = size_of(workload.train)
-    if n < _VALIDATION_EVERY:
+    if n < VALIDATION_EVERY:
         raise WorkloadError(
             f"workload {workload.name!r}: {n} training examples are too few to split a tenth off "
             f"for validation; give validation=..., or validation=None for none"
         )
     order = shuffled(n, seed=_SPLIT_SEED)
-    n_held = min(n // _VALIDATION_EVERY, _MOST_HELD)
+    n_held = min(n // VALIDATION_EVERY, _MOST_HELD)
     held, kept = listed(order[:n_held]).sort().values, order[n_held:]
     if isinstance(kept, Tensor):
         kept = kept.sort().values
