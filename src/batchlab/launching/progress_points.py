@@ -10,6 +10,8 @@ from batchlab.launching.metric_name import MetricName
 from batchlab.launching.reading import Reading
 from batchlab.launching.shape_rows import counts_updates
 
+# A bar of this shape may count anything.
+_BARS = "tqdm"
 _MOST_CONTRADICTIONS = 10  # what is said of them, not how many there were
 
 
@@ -79,6 +81,7 @@ class ProgressPoints:
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
         self._is_placed = False
+        self._complaints: dict[str, str] = {}
         self._went_back: tuple[Reading, str] | None = None
 
     def add(self, reading: Reading) -> MetricPoint | None:
@@ -89,6 +92,8 @@ class ProgressPoints:
         Raises:
             ProgressError: the counter went backward, there is none, or samples can't be told.
         """
+        if reading.complaint is not None:
+            self._complaints.setdefault(reading.shape, reading.complaint)
         value = self.metric.value_in(reading)
         place = self._place_of(reading)
         if value is None or not self._follows(reading.shape):
@@ -98,6 +103,7 @@ class ProgressPoints:
                 f"metric {self.metric.printed!r} was printed before any step, epoch or count of "
                 f"samples; print one of these beside it"
             )
+        self._refuse_unsure_place(reading, place)
         if self._is_left_out(reading, place, value):
             return None
         if self.metric.printed in reading.unsure:
@@ -125,6 +131,8 @@ class ProgressPoints:
 
     def samples_at(self, reading: Reading) -> int | None:
         """Training examples seen at this reading; None: its counters don't tell."""
+        if reading.shape in self._complaints:
+            return None
         if reading.samples is not None:
             return reading.samples
         if reading.step is not None:
@@ -165,6 +173,32 @@ class ProgressPoints:
             value=value,
             updates=self.updates_at(place),
         )
+
+    def _refuse_unsure_place(self, reading: Reading, place: Reading) -> None:
+        """Refuse a place of which nobody knows what it counts.
+
+        Raises:
+            ProgressError: telling what to print.
+        """
+        complaint = self._complaints.get(place.shape)
+        if complaint is not None:
+            raise ProgressError(f"metric {self.metric.printed!r} has no sure place: {complaint}")
+        if place.shape != _BARS:
+            return
+        if place.step is None and not reading.has_position and reading.shape != _BARS:
+            raise ProgressError(
+                f"metric {self.metric.printed!r} was printed without a counter below a bar over "
+                f"epochs; print its epoch beside it, or log it with batchlab.log"
+            )
+        length = place.epoch_length
+        if length is not None and self._n_train is not None:
+            steps = self._n_train // self._counted
+            if length < steps:
+                raise ProgressError(
+                    f"a bar of tqdm counts to {length}, less than the {steps} steps of an epoch; "
+                    f'tell what it counts, as in tqdm(..., desc="epochs") or desc="steps", or use '
+                    f"batchlab.log"
+                )
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
         """Whether its counter went back, or it comes after one that did and has none.

@@ -17,9 +17,11 @@ class Reading:
         epoch_step: steps since those passes, where the training counts from nothing in each epoch
             and says not how many steps an epoch has.
         samples: training examples seen so far.
-        epoch_length: what the counter within an epoch runs to, in batches or examples.
+        epoch_length: what the counter within an epoch runs to, in batches or examples; of a bar
+            that did not begin again yet, what it runs to.
         values: what was measured, as (name, value) with the names as printed; not always finite.
         unsure: names of values that were printed as 2,531, which may be 2531 (the value) or 2.531.
+        complaint: why this shape's progress can't be followed from here on, for its user.
         not_understood: what was given to `batchlab.log` and is no number, as `name=value`.
 
     Each counter is None where it was not printed.
@@ -34,6 +36,7 @@ class Reading:
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()
     unsure: tuple[str, ...] = ()
+    complaint: str | None = None
     not_understood: tuple[str, ...] = ()
 
     @property
