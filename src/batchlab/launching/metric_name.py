@@ -73,5 +73,6 @@ def _is_near(asked: str, name: str) -> bool:
 @lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
     """A name in the spelling in which names are compared: `Eval/Acc` is `val_accuracy`."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
+    # LightGBM numbers its validation sets: "valid_0's auc".
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
     return "_".join(_SHORT.get(_SPLITS.get(word, word), _SPLITS.get(word, word)) for word in words)

@@ -40,7 +40,12 @@ def test_the_quickstart_of_pytorch_names_the_epoch_above_its_lines() -> None:
 
 
 def test_names_of_two_words_and_no_colon_are_read() -> None:
-    assert places_of("nanogpt.txt", "val loss") == [(0, None, 4.2823), (250, None, 2.0655)]
+    assert places_of("nanogpt.txt", "val loss") == [
+        (0, None, 4.2823),
+        (250, None, 2.0655),
+        (500, None, 1.8012),
+    ]
+    assert places_of("nanogpt.txt", "loss")[-2:] == [(260, None, 2.3012), (500, None, 1.7012)]
 
 
 def test_the_references_of_torchvision_count_batches_within_an_epoch() -> None:
@@ -149,3 +154,36 @@ def test_what_is_not_finite_is_read_however_it_is_written(said: str) -> None:
     (found,) = readings_of(f"step 1 Loss: {said}".encode())
 
     assert not math.isfinite(dict(found.values)["Loss"])
+
+
+def followed(name: str, metric: str) -> list[tuple[int, float]]:
+    return points_of(sample(name), metric)
+
+
+def test_a_metric_of_the_mnist_example_is_found_by_its_plain_names() -> None:
+    assert followed("pytorch_mnist.txt", "accuracy") == [(20, 0.9842), (40, 0.9881)]
+    assert followed("pytorch_mnist.txt", "average loss") == [(20, 0.0496), (40, 0.0361)]
+
+
+def test_the_evaluation_of_timm_is_the_average_at_its_last_batch() -> None:
+    assert followed("timm.txt", "Acc@1") == [(20, 8.124), (40, 19.52)]
+    assert places_of("timm.txt", "LR")[1] == (None, 50 / 1251, 1e-5)
+
+
+def test_the_rounds_of_boosted_trees_are_steps() -> None:
+    assert followed("lightgbm.txt", "valid_0's auc") == [(10, 0.91), (20, 0.934)]
+    assert followed("lightgbm.txt", "auc") == [(10, 0.91), (20, 0.934)]
+    assert followed("xgboost.txt", "validation-auc") == [(0, 0.82104), (10, 0.91), (20, 0.93451)]
+    assert followed("xgboost.txt", "auc")[-1] == (20, 0.93451)
+
+
+def test_an_iteration_of_scikit_learn_is_a_pass() -> None:
+    assert followed("scikit_learn.txt", "loss") == [(20, 2.30120413), (40, 1.98120411)]
+    assert followed("scikit_learn.txt", "Validation score") == [(20, 0.412), (40, 0.53)]
+    assert readings_of(b"Iteration 7, loss = 0.5")[0].step == 7
+
+
+def test_what_loggers_put_before_a_line_is_no_part_of_it() -> None:
+    found = followed("logging.txt", "val_loss")
+
+    assert found == [(20 * n, pytest.approx(1 - n / 10)) for n in range(1, 8)]

@@ -12,7 +12,7 @@ from batchlab.launching.reading import Reading
 from batchlab.launching.shape import Shape
 
 _LONGEST_LINE = 2000
-_WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*"
+_WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*(?:'s\b)?"
 # "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
 _PAIR = re.compile(
     rf"(?<![\w@./\-])(?P<name>(?>{_WORD}(?: {_WORD}){{0,3}}))"
@@ -25,6 +25,15 @@ _PAIR = re.compile(
 # Ways of writing the same that are brought into the form above.
 _TENSOR = re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)")
 _EPOCH_AND_STEP = re.compile(r"^\[(\d+),\s*(\d+)\]")
+_BOOSTED = re.compile(r"^\[(\d+)\]\t")  # XGBoost and LightGBM number their trees so
+# An iteration of scikit-learn's networks is a pass.
+_OF_SCIKIT_LEARN = re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)")
+# "Train: 0 [  50/1251 (  4%)]" has the epoch's number before how far it is.
+_TRAIN_PART = re.compile(r"^Train: (?=\d+ \[\s*\d+/)")
+# A line within a loop over validation batches: its values are of one batch, the averages so far in
+# parentheses; whole at its end alone.
+_EVALUATION = re.compile(r"^(?:Test|Val|Valid|Validation|Eval):\s*\[\s*(\d+)/(\d+)\]")
+_AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _AT_STEP = re.compile(
     r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after) "
     rf"(step|epoch|iteration|update) (\d+)\s*(?:is|was|[:=])\s*({NUMBER})"
@@ -54,7 +63,12 @@ class _Lines:
         self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        found = _Found(line[:_LONGEST_LINE], self._style)
+        line = line[:_LONGEST_LINE]
+        if evaluation := _EVALUATION.match(line):
+            if int(evaluation[1]) < int(evaluation[2]):
+                return []
+            line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
+        found = _Found(line, self._style)
         if not found.values and found.step is None:
             return None if found.epoch is None else self._begun(found.epoch)
         samples = found.samples if found.values else None  # alone it is the size of a data set
@@ -157,7 +171,11 @@ def _in_one_form(line: str) -> str:
     if "tensor(" in line:
         line = _TENSOR.sub(r"\1", line)
     if line.startswith("["):
-        line = _EPOCH_AND_STEP.sub(r"epoch \1 step \2", line)
+        line = _EPOCH_AND_STEP.sub(r"epoch \1 step \2", _BOOSTED.sub(r"iteration \1 ", line))
+    elif line.startswith("Iteration "):
+        line = _OF_SCIKIT_LEARN.sub(r"epoch \1 loss = ", line)
+    elif line.startswith("Train: "):
+        line = _TRAIN_PART.sub("epoch: ", line)
     if " at " in line or " after " in line:
         line = _AT_STEP.sub(r"\2 \3 \1: \4", line)
     return line
