@@ -178,6 +178,47 @@ def test_examples_that_are_counted_are_known_exactly(tmp_path: Path) -> None:
     assert (facts.examples, facts.warnings) == (640, ())
 
 
+# Prints `Train Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
+COUNTED = """
+import sys
+B = int(sys.argv[2])
+for epoch in range(1, 4):
+    for index in range(0, -(-1000 // B), 3):
+        print(f"Train Epoch: {{epoch}} [{{{n}}}/{{{length}}}] Loss: {{1 / (B * epoch + index)}}")
+    print(f"Test set: Average loss: {{B / epoch}}, Accuracy: 900/1000 (90%)")
+"""
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+@pytest.mark.parametrize(
+    ("n", "length", "examples"),
+    [("index * B", "1000", (1000, 1000)), ("index", "-(-1000 // B)", (993, 1008))],
+    ids=["examples", "batches"],
+)
+def test_what_a_counter_within_the_epoch_counts_shows_beside_another_batch_size(
+    n: str, length: str, examples: tuple[int, int], metric: str, tmp_path: Path
+) -> None:
+    source = COUNTED.format(n=n, length=length)
+    command = training_script(tmp_path, source=source, examples=None, metric=metric, better="lower")
+
+    facts = checked(command, tmp_path, proves=False)
+
+    fewest, most = examples
+    assert facts.examples == fewest
+    told = " ".join(facts.warnings)
+    assert (f"{fewest} to {most} training examples" in told) == (fewest < most)
+
+
+def test_a_counter_that_counts_neither_examples_nor_batches_leaves_them_unknown(
+    tmp_path: Path,
+) -> None:
+    source = COUNTED.format(n="index", length="1000")
+    command = training_script(tmp_path, source=source, examples=None, metric="loss")
+
+    with pytest.raises(BatchlabError, match="--examples"):
+        checked(command, tmp_path, proves=False)
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [

@@ -97,7 +97,7 @@ class CommandCheck:
         first = self._looked(self._now_text(), {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
-        found = self._examples_in(first)
+        found = self._examples_in(first) or self._examples_within_epochs(first)
         if found is None:
             raise UsageError(
                 "how many training examples there are is not known: its progress does not count "
@@ -270,6 +270,24 @@ class CommandCheck:
         return size, self._compared("with another batch size", changed, first)
 
     # ---- examples
+
+    def _examples_within_epochs(self, first: FirstLook) -> tuple[int, int] | None:
+        """By a counter within the epoch whose unit shows beside another batch size.
+
+        Raises:
+            UsageError: there is such a counter, and the other batch size was not seen.
+        """
+        if not any(reading.epoch_length for reading in first.readings):
+            return None
+        own = self._command.batch_size
+        changed: dict[str, Value] = {"batch_size": 2 * own, "micro_batch_size": 2 * own}
+        look = self._compared("with another batch size, to count the examples", changed, first)
+        if look is None:
+            raise UsageError(
+                f"how many training examples there are is not known: {self._warnings[-1]}. Or give "
+                f"--examples, such as --examples 50000"
+            )
+        return first.examples_beside(own, look, 2 * own)
 
     def _examples_of_both(
         self, first: FirstLook, other: FirstLook, size: int, examples: tuple[int, int]

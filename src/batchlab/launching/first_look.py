@@ -77,7 +77,51 @@ class FirstLook:
                 return exact, exact
             if reading.epoch and reading.step:
                 return _in_steps(reading.step / reading.epoch, batch_size)
+            if reading.step is not None and reading.epoch_length:
+                return _in_steps(reading.epoch_length, batch_size)
         return None
+
+    def examples_beside(
+        self, batch_size: int, other: FirstLook, other_batch_size: int
+    ) -> tuple[int, int] | None:
+        """The same from a counter within the epoch, such as [640/60000], of two batch sizes.
+
+        Nothing says what such a counter counts. Examples are as many for both batch sizes and come
+        by the batch; of batches there are fewer where the batch is larger.
+
+        Args:
+            batch_size: of this training.
+            other: a look at another training.
+            other_batch_size: of that one, and another one.
+
+        Returns:
+            None: there is no such counter, or it is neither of the two.
+        """
+        length, other_length = self._epoch_length, other._epoch_length
+        if length is None or other_length is None:
+            return None
+        if length == other_length:
+            come_by_the_batch = self._counts_by(batch_size) and other._counts_by(other_batch_size)
+            return (length, length) if come_by_the_batch else None
+        fewest, most = _in_steps(length, batch_size)
+        other_fewest, other_most = _in_steps(other_length, other_batch_size)
+        fewest, most = max(fewest, other_fewest), min(most, other_most)
+        return (fewest, most) if fewest <= most else None
+
+    @property
+    def _epoch_length(self) -> int | None:
+        lengths = (each.epoch_length for each in reversed(self.readings))
+        return next((length for length in lengths if length), None)
+
+    def _counts_by(self, batch_size: int) -> bool:
+        """Whether the counter within the epoch rises by whole batches of examples."""
+        counted = {
+            round(each.epoch % 1 * each.epoch_length)
+            for each in self.readings
+            if each.epoch is not None and each.epoch_length
+        }
+        # The last batch of an epoch may be smaller, and is printed at times.
+        return len(counted) > 1 and sum(bool(count % batch_size) for count in counted) <= 1
 
 
 def _in_steps(steps: float, batch_size: int) -> tuple[int, int]:
