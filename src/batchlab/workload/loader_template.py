@@ -129,7 +129,7 @@ def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[
             "a smaller last batch"
         )
     collate = _collate_of(loader)
-    if collate == workload.collate:
+    if split == "train" or collate == workload.collate:  # the workload's own holds for train
         return loader.dataset
     return Collated(dataset=loader.dataset, collate=collate)
 
