@@ -29,10 +29,14 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("advise", *OWN, *RATE), "needs --metric"),
         (("advise", "mnist-mlp", *TOLD, *OWN, *RATE), "both say what to train"),
         (("advise", *TOLD, *OWN, *RATE), "give --learning-rate"),
+        (
+            ("advise", "--metric", "val_loss", *OWN[:-2], "{batch_size}", *RATE),
+            "which batch size you train with now",
+        ),
         (("advise", *TOLD, *OWN), "has no {learning_rate}"),
         (("advise", *TOLD, "--learning-rate", "0.1", "--", "python", "train.py"), "{batch_size}"),
         (("advise", *TOLD, *OWN, "--lr", "{lr}"), "did you mean {learning_rate}"),
-        (("advise", "--metric", "score", *OWN), "--better higher"),
+        (("advise", "--metric", "score", "--batch-size", "16", *OWN), "--better higher"),
         (("advise", *TOLD, "--"), "there is no command"),
         (
             ("advise", *TOLD, "--learning-rate", "0.1", "--set", "width=3", *OWN, *RATE),
@@ -158,3 +162,13 @@ def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> Non
     named = advice["recommendation"] or advice["provisional"]
     assert named["batch_size"] in (16, 64, 256)
     assert json.loads(again.out) == advice
+
+
+@pytest.mark.slow
+def test_a_profile_measures_no_batch_size_that_nobody_named(do: Any, script: Path) -> None:
+    training_script(script, source=TIMED_SOURCE)
+    profile = ("profile", "--metric", "val_loss", "--examples", "2000", "--batch-sizes", "16,32")
+
+    done = do(*profile, "--budget", "15s", "--json", *OWN)
+
+    assert [point["batch_size"] for point in json.loads(done.out)["points"]] == [16, 32]

@@ -40,7 +40,8 @@ _OPTIONS = (
         "--batch-size",
         type=WholeNumber(1),
         help="With a command of your own: the batch size that you train with now. Default: "
-        "what the script's --help shows, or 64.",
+        "what the script's --help shows. Where it shows none, advise asks; others take the first "
+        "of --batch-sizes, or 64.",
     ),
     click.option(
         "--learning-rate",
@@ -82,7 +83,7 @@ def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
         rates = params.get("learning_rates")
         if arguments is not None and rates and given["learning_rate"] is None:
             given["learning_rate"] = rates[0]  # a sweep compares with no other
-        own = _command(context, arguments, given, file, epochs=params.get("epochs"))
+        own = _command(context, arguments, given, file, params)
         return function(**params, own=own)
 
     for option in reversed(_OPTIONS):
@@ -95,14 +96,14 @@ def _command(
     arguments: Sequence[str] | None,
     given: dict[str, Any],
     file: RunFile | None,
-    *,
-    epochs: int | None,
+    params: dict[str, Any],
 ) -> TrainingCommand | None:
     """The training command of this call; None: it is about a workload.
 
     Raises:
         UsageError: options for a command without one, a command without a metric, or both a
-            workload and a command.
+            workload and a command, or nothing that says which batch size an advice is measured
+            against.
     """
     known = {name: value for name, value in given.items() if value is not None}
     if arguments is None:
@@ -128,8 +129,18 @@ def _command(
 
     wanted = {"batch_size", "learning_rate"} - known.keys()
     if wanted and file is None:
-        known = {**trained_with_now(arguments, wanted), **known}
+        found = trained_with_now(arguments, wanted, budget_s=params.get("budget"))
+        known = {**found, **known}
+    if "batch_size" not in known:
+        if context.info_name == "advise":
+            raise UsageError(
+                "nothing says which batch size you train with now, and the script's --help does "
+                "not show it; give --batch-size, such as --batch-size 32"
+            )
+        sizes = [size for size in params["batch_sizes"] or () if size != "full"]
+        known |= {"batch_size": sizes[0]} if sizes else {}
     folder = None if file is None else file.cwd
+    epochs = params.get("epochs")
     return TrainingCommand(arguments=arguments, epochs=epochs, folder=folder, **known)
 
 

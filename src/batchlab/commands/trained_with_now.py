@@ -5,35 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from batchlab.launching.help_text import help_of
-from batchlab.launching.script_help import flags_in
+from batchlab.launching.script_help import flag_named
 
 # Long enough to import a framework; a script that does not know --help is stopped after it.
 _LIMIT_S = 30.0
+# Of a budget it takes no more: a script that does not know --help begins to train.
+_BUDGET_SHARE = 0.25
 _READ: dict[str, Callable[[str], int | float]] = {"batch_size": int, "learning_rate": float}
 
 
-def trained_with_now(arguments: Sequence[str], wanted: Collection[str]) -> dict[str, int | float]:
+def trained_with_now(
+    arguments: Sequence[str], wanted: Collection[str], *, budget_s: float | None
+) -> dict[str, int | float]:
     """The defaults of a script's own flags, as its `--help` shows them.
 
     Args:
         arguments: the command, with placeholders.
         wanted: of "batch_size" and "learning_rate".
+        budget_s: of the whole call, in seconds; None: there is no end.
 
     Returns:
-        Those whose flag stands before the placeholder in the command, and whose default is shown.
+        Those that follow a flag in the command, where its default is shown. Without a flag before
+        one of them nothing is run.
 
     Raises:
         BatchlabError: the command can't be run.
     """
-    asked = [name for name in _READ if name in wanted and _flag_of(arguments, name)]
+    flags = {name: _flag_of(arguments, name) for name in _READ if name in wanted}
+    asked = {name: flag for name, flag in flags.items() if flag is not None}
     if not asked:
         return {}
-    text, _ = help_of(arguments, _LIMIT_S)
-    flags = flags_in(text)
+    limit_s = _LIMIT_S if budget_s is None else min(_LIMIT_S, _BUDGET_SHARE * budget_s)
+    text, _ = help_of(arguments, limit_s)
     found = {}
-    for name in asked:
-        flag = flags.get(name)
-        if flag is None or flag.default is None or flag.name != _flag_of(arguments, name):
+    for name, typed in asked.items():
+        flag = flag_named(text, typed)
+        if flag is None or flag.default is None:
             continue
         try:
             found[name] = _READ[name](flag.default)
@@ -43,11 +50,11 @@ def trained_with_now(arguments: Sequence[str], wanted: Collection[str]) -> dict[
 
 
 def _flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
-    """The flag that takes a placeholder in the command; None: none does."""
+    """The flag that takes a placeholder: `--lr`, or `optim.lr` of optim.lr=...; None: none does."""
     for index, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
-        if value == f"{{{placeholder}}}":
+        if value == f"{{{placeholder}}}" and flag:
             return flag
-        if argument == f"{{{placeholder}}}" and index:
+        if argument == f"{{{placeholder}}}" and index and arguments[index - 1].startswith("-"):
             return arguments[index - 1]
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 # By placeholder, what scripts call it; the first name that is there is taken.
@@ -82,14 +83,37 @@ def flags_in(help_text: str) -> dict[str, Flag]:
     return known
 
 
+def flag_named(help_text: str, typed: str) -> Flag | None:
+    """The flag that is typed like this, under any of its names; None: the help does not show it.
+
+    Args:
+        help_text: what the script prints for `--help`.
+        typed: such as `-b`, `--batch-size` or `train.lr`.
+    """
+    text = help_text[:_LONGEST]
+    if typed.startswith("-"):
+        return next((flag for names, flag in _declarations(text) if typed in names), None)
+    hydra = _HYDRA.search(text)
+    found = _overrides(text[hydra.end() :]).values() if hydra else ()
+    return next((flag for flag in found if flag.name == typed), None)
+
+
 def plain_flag(name: str) -> str:
     """A flag in the spelling in which flags are compared: `--trainer.max-epochs` is max_epochs."""
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
 def _declared(text: str) -> dict[str, Flag]:
-    lines = [_BOXES.sub(" ", line) for line in text.splitlines()]
     found: dict[str, Flag] = {}
+    for names, flag in _declarations(text):
+        for name in names:
+            found.setdefault(plain_flag(name), flag)
+    return found
+
+
+def _declarations(text: str) -> Iterator[tuple[list[str], Flag]]:
+    """All the names of each flag, and the flag."""
+    lines = [_BOXES.sub(" ", line) for line in text.splitlines()]
     for number, line in enumerate(lines):
         match = _DECLARED.match(line)
         if match is None or not _takes_value(match["flags"], match["rest"]):
@@ -97,10 +121,7 @@ def _declared(text: str) -> dict[str, Flag]:
         names = re.findall(rf"(?<![\w\-]){_FLAG}", match["flags"])
         longest = max(names, key=lambda name: (name.startswith("--"), len(name)))
         default = _DEFAULT.search(" ".join([match["rest"], *_more(lines[number + 1 :])]))
-        flag = Flag(name=longest, default=default["value"] if default else None)
-        for name in names:
-            found.setdefault(plain_flag(name), flag)
-    return found
+        yield names, Flag(name=longest, default=default["value"] if default else None)
 
 
 def _takes_value(flags: str, rest: str) -> bool:
