@@ -165,9 +165,11 @@ def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_profile_measures_no_batch_size_that_nobody_named(do: Any, script: Path) -> None:
+def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
+    do: Any, script: Path
+) -> None:
     training_script(script, source=TIMED_SOURCE)
-    profile = ("profile", "--metric", "val_loss", "--examples", "2000", "--batch-sizes", "16,32")
+    profile = ("profile", "--examples", "2000", "--batch-sizes", "16,32")
 
     done = do(*profile, "--budget", "15s", "--json", *OWN)
 

@@ -23,7 +23,7 @@ _OPTIONS = (
     click.option(
         "--metric",
         help="With a command of your own: the validation metric that counts, as your script "
-        "prints it, such as val_loss.",
+        "prints it, such as val_loss. Default of profile: loss.",
     ),
     click.option(
         "--better",
@@ -119,6 +119,9 @@ def _command(
             "a workload and a command after -- were given: both say what to train; give one of "
             "the two"
         )
+    if "metric" not in known and context.info_name == "profile":
+        # It only tells evaluations from steps there, and nothing is compared by it.
+        known |= {"metric": "loss", "better": "lower"}
     if "metric" not in known:
         raise UsageError(
             "a command of your own needs --metric: the validation metric that counts, as your "
