@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.reference import packed_functions
 from tests.reference.user_file import write_user_file
 
@@ -109,6 +110,39 @@ def test_weights_that_the_model_begins_with_count(save: Any, read: str, tmp_path
     save(file, torch.ones(3))
 
     assert first == again != known(reference).workload_id
+
+
+@pytest.mark.parametrize("how", ["in the text", "in a setting", "in the folder of a saved model"])
+def test_weights_in_safetensors_count_though_their_library_opens_them_unheard(
+    how: str, tmp_path: Path
+) -> None:
+    file, settings, keywords = tmp_path / "w.safetensors", {}, ""
+    read = "__import__('safetensors.torch').torch.load_file"
+    model = f"{read}(HERE / 'w.safetensors')"
+    if how == "in a setting":
+        settings, keywords = {"start": "w.safetensors"}, "start='none'"
+        model = f"{read}(HERE / start)"
+    if how == "in the folder of a saved model":
+        file = tmp_path / "saved" / "model.safetensors"
+        file.parent.mkdir()
+        (file.parent / "config.json").write_text("{}")
+        model = "(HERE / 'saved' / 'config.json').read_text()"
+    reference = write_user_file(
+        tmp_path,
+        before=HERE,
+        keywords=keywords,
+        fields=f"model=lambda: ({model}, nn.Linear(4, 3))[1]",
+    )
+
+    def identity() -> str:
+        loaded = load_workload(reference, settings)
+        return with_model(loaded, made_model(loaded.workload, tmp_path)).workload_id
+
+    save_file({"x": torch.zeros(3)}, file)
+    first, again = identity(), identity()
+    save_file({"x": torch.ones(3)}, file)
+
+    assert first == again != identity()
 
 
 def dynamic(folder: Path) -> str:

@@ -26,7 +26,7 @@ from batchlab.workload.error_place import told
 from batchlab.workload.identity import workload_identity
 from batchlab.workload.loader_template import without_loaders
 from batchlab.workload.made_model import MadeModel
-from batchlab.workload.opened_files import OpenedFile, OpenedFiles
+from batchlab.workload.opened_files import OpenedFile, OpenedFiles, named_weights
 from batchlab.workload.own_modules import (
     edited_since_imported,
     files_of_modules,
@@ -159,7 +159,7 @@ def _loaded(
     workload, notes = without_loaders(workload)
     workload = with_tensors(with_torch_columns(workload))
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
-    beside = _read_beside(reference, source, opened)
+    beside = _read_beside(reference, source, opened, settings)
     identity = workload_identity(
         workload,
         source=None if source is None else source.text,
@@ -202,7 +202,10 @@ def _file_of(reference: str) -> Path | None:
 
 
 def _read_beside(
-    reference: str, source: Source | None, opened: OpenedFiles
+    reference: str,
+    source: Source | None,
+    opened: OpenedFiles,
+    settings: tuple[tuple[str, Setting], ...],
 ) -> tuple[OpenedFile, ...]:
     """The files that were read and that the text does not name.
 
@@ -215,6 +218,7 @@ def _read_beside(
     beside = tuple(
         file for file in opened.below(main.parent) if str(file.path.resolve()) not in named
     )
+    beside += named_weights(main.parent, f"{source.text} {settings}")
     unnamed = modules_of_files({str(file.path) for file in beside if file.is_code})
     note_run(source.imported, unnamed=unnamed, may_stay=not beside)
     return beside

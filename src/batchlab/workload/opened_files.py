@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ _COUNTED = _CODE | _CONFIGURATION | _WEIGHTS
 
 # What calls the user's code while this listens.
 _RUNNERS = {f"batchlab.workload.{name}" for name in ("user_file", "loading")}
+
+_SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
 # Whoever listens at the moment. Python's hook stays once it is there, so it is one for all.
 _listening: list[OpenedFiles] = []
@@ -86,6 +89,8 @@ class OpenedFiles:
                 continue
             again = is_read_again or (name in found and found[name].is_read_again)
             found[name] = OpenedFile(name=name, path=path, is_read_again=again)
+        for file in list(found.values()):
+            found |= _weights_beside(file, folder)
         return tuple(found[name] for name in sorted(found))
 
     def _opened(self, path: str) -> None:
@@ -100,6 +105,35 @@ class OpenedFiles:
                 return True
             frame = frame.f_back
         return False
+
+
+def named_weights(folder: Path, text: str) -> tuple[OpenedFile, ...]:
+    """The `.safetensors` under a folder that a text names: their library opens them unheard.
+
+    Args:
+        folder: which relative names begin at.
+        text: of a workload's source and its settings.
+    """
+    folder = folder.resolve()
+    found = []
+    for named in sorted(set(_SAFETENSORS.findall(text))):
+        path = folder / named
+        name = _place_in(folder, path)
+        if name is not None and path.is_file():
+            found.append(OpenedFile(name=name, path=path, is_read_again=True))
+    return tuple(found)
+
+
+def _weights_beside(file: OpenedFile, folder: Path) -> dict[str, OpenedFile]:
+    """Those in the folder of a saved model, whose configuration was read."""
+    if file.path.suffix not in _CONFIGURATION or file.path.resolve().parent == folder:
+        return {}
+    beside = {}
+    for path in file.path.parent.glob("*.safetensors"):
+        name = _place_in(folder, path)
+        if name is not None:
+            beside[name] = OpenedFile(name=name, path=path, is_read_again=file.is_read_again)
+    return beside
 
 
 def _hear_from_now_on() -> None:
