@@ -226,10 +226,7 @@ def test_a_counter_that_counts_neither_examples_nor_batches_leaves_them_unknown(
         ("for s in range(9): print('step', s, 'train_loss', 1.0)", "printed were train_loss"),
         ("print('hello')", "no metric 'val_loss' was printed"),
         ("input('Go on? ')", "asks for input"),
-        (
-            "print('step 9 val_loss 1'); print('step 3 val_loss 1'); print('step 4 val_loss 1')",
-            "goes backward: 3 after 9",
-        ),
+        ("for step in (9, 3, 4): print('step', step, 'val_loss 1')", "goes backward: 3 after 9"),
         ("for s in range(9): print('step', s, 'val_loss', 1.0)", "--examples"),
     ],
 )

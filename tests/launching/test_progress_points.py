@@ -133,7 +133,7 @@ def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
 
 
 def test_a_first_epoch_0_before_a_fraction_is_refused_with_what_to_print() -> None:
-    readings = [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5, 1.0)]
+    readings = [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)]
 
     with pytest.raises(ProgressError, match=r"epoch 0.5 was printed after 1: .* print 0.0 for the"):
         points_of(*readings)

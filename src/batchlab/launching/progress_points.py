@@ -215,15 +215,15 @@ class ProgressPoints:
         if backward is None:
             return False
         counter, now, then = backward
+        if counter == "epoch" and not float(now).is_integer():
+            raise ProgressError(
+                f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for its "
+                f"number; print 0.0 for the untrained model, or log it with batchlab.log"
+            )
         complaint = (
             f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from the "
             f"beginning of the training"
         )
-        if counter == "epoch" and not float(now).is_integer():
-            complaint = (
-                f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for its "
-                f"number; print 0.0 for the untrained model, or log it with batchlab.log"
-            )
         self._went_back = (reading, complaint)
         self.contradictions.append(
             f"{self.metric.printed} = {value:g} was printed for {counter} {now:g} after that of "
