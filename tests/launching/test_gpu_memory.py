@@ -1,38 +1,9 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
+from tests.reference.fake_nvml import GB, FakeNvml
 
 from batchlab.launching.gpu_memory import GpuMemory
-
-GB = 1 << 30
-
-
-class FakeNvml:
-    """Two GPUs of 80 GB; `used` and `users` are what NVML says next."""
-
-    def __init__(self, *, users: list[dict[int, int | None]], used: list[int]) -> None:
-        self.users, self.used = users, used
-
-    def nvmlDeviceGetCount(self) -> int:
-        return 2
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetName(self, gpu: int) -> str | bytes:
-        return b"NVIDIA H100" if gpu else "NVIDIA H100"
-
-    def nvmlDeviceGetMemoryInfo(self, gpu: int) -> SimpleNamespace:
-        if self.used[gpu] < 0:
-            raise RuntimeError("GPU is lost")
-        return SimpleNamespace(used=self.used[gpu], total=80 * GB)
-
-    def nvmlDeviceGetComputeRunningProcesses(self, gpu: int) -> list[SimpleNamespace]:
-        return [
-            SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self.users[gpu].items()
-        ]
 
 
 def test_the_peak_on_each_gpu_is_of_the_commands_own_processes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from dataclasses import replace
 
 import pytest
 from tests.reference.made_up import made_up_timing
@@ -121,6 +122,22 @@ def test_a_memory_limit_counts_as_the_end_of_memory() -> None:
     assert found[32].ran
     assert found[64].status is Status.OOM
     assert any("batch size 64: oom" in warning for warning in told.warnings)
+
+
+def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
+    probed = Probed()
+
+    def on_gpu(size: int, micro: int, limit_s: float) -> ProfilePoint:
+        return replace(probed(size, micro, limit_s), peak_bytes=10**9, gpu_peak_bytes=1000 * micro)
+
+    search = searched(on_gpu, limit_bytes=40_000)  # type: ignore[arg-type]
+
+    found = {point.batch_size: point for point in search.points}
+    assert found[32].ran
+    assert found[32].gpu_peak_bytes == 32_000
+    assert found[64].status is Status.OOM
+    assert found[64].reason is not None
+    assert dict(found[64].reason.values)["peak_bytes"] == 64_000
 
 
 def test_the_first_leaves_the_second_as_much_time() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
 from tests.reference.command_engine import command_summary
+from tests.reference.fake_nvml import GB, FakeNvml
 from tests.reference.training_script import training_script
 
 from batchlab.commands.command_request import command_trial
+from batchlab.launching.gpu_memory import GpuMemory
 from batchlab.launching.process_tree import living
 from batchlab.profiling.command_timing import timed_command
 from batchlab.profiling.profile_point import ProfilePoint
@@ -46,8 +49,35 @@ def test_a_script_is_timed_until_enough_was_seen_and_ended(tmp_path: Path) -> No
     assert point.timing is not None
     assert 0.0019 < point.timing.step_s < 0.02
     assert point.timing.warmup_s
+    assert point.gpu_peak_bytes is None
     assert point.peak_bytes is not None
     assert point.peak_bytes > 1e6
+
+
+@pytest.mark.slow
+def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = FakeNvml(users=[{}, {}], used=[10 * GB, GB])
+
+    class Filling(GpuMemory):
+        """Names no process, as in a container; from the second look on 3 GB more are taken."""
+
+        def look(self, pids: AbstractSet[int]) -> None:
+            super().look(pids)
+            nvml.used = [13 * GB, GB]
+
+    monkeypatch.setattr(
+        "batchlab.launching.memory_watch.GpuMemory",
+        lambda: Filling(nvml),  # type: ignore[arg-type]
+    )
+    monkeypatch.setattr("batchlab.launching.memory_watch._FIRST_FINDS_S", 100.0)
+
+    point = timed(tmp_path, _STEPS.format(n=10**9))
+
+    assert point.gpu_peak_bytes == 3 * GB
+    assert point.peak_bytes is not None
+    assert point.peak_bytes < GB
 
 
 @pytest.mark.slow

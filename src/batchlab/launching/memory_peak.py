@@ -27,3 +27,8 @@ class MemoryPeak:
     gpu_bytes: tuple[tuple[str, int], ...] = ()
     is_gpu_full: bool = False
     n_looks: int = 0
+
+    @property
+    def most_gpu_bytes(self) -> int | None:
+        """The most on any one GPU; None: none was used, or it is not known."""
+        return max((n_bytes for _, n_bytes in self.gpu_bytes), default=None)

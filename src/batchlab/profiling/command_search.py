@@ -147,10 +147,10 @@ class CommandSearch:
         return point
 
     def _judged(self, point: ProfilePoint) -> ProfilePoint:
-        limit = self._memory_limit_bytes
-        if limit is None or point.peak_bytes is None or point.peak_bytes <= limit:
+        limit, used = self._memory_limit_bytes, point.limited_bytes
+        if limit is None or used is None or used <= limit:
             return point
-        reason = Reason.of("beyond_memory_limit", peak_bytes=point.peak_bytes, limit_bytes=limit)
+        reason = Reason.of("beyond_memory_limit", peak_bytes=used, limit_bytes=limit)
         return replace(point, status=Status.OOM, reason=reason)
 
     def _time_again(self) -> None:
@@ -181,14 +181,18 @@ class CommandSearch:
         again = self._watched(size, point.micro_batch_size, self._left_s())
         if not again.ran or again.timing is None:
             return False
-        peaks = [peak for peak in (point.peak_bytes, again.peak_bytes) if peak is not None]
         self._found[size] = replace(
             point,
             again=(*point.again, again.timing),
-            peak_bytes=max(peaks, default=None),
+            peak_bytes=_larger(point.peak_bytes, again.peak_bytes),
+            gpu_peak_bytes=_larger(point.gpu_peak_bytes, again.gpu_peak_bytes),
             with_evaluations=point.with_evaluations or again.with_evaluations,
         )
         return True
 
     def _left_s(self) -> float:
         return self._deadline_s - time.monotonic()
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return max((each for each in (one, other) if each is not None), default=None)

@@ -120,6 +120,7 @@ def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
         status=end.status,
         reason=end.reason,
         peak_bytes=peak,
+        gpu_peak_bytes=None if end.peak is None else end.peak.most_gpu_bytes,
     )
     if not (end.was_asked or end.status is Status.OK):
         return point

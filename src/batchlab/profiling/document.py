@@ -51,6 +51,7 @@ class _Tried(msgspec.Struct, frozen=True, kw_only=True):
     timing: StepTiming | None
     peak_bytes: int | None
     again: tuple[StepTiming, ...] = ()
+    gpu_peak_bytes: int | None = None
     with_evaluations: bool = False
 
 
@@ -250,6 +251,7 @@ def _point(point: _ReadPoint) -> ProfilePoint:
         timing=point.timing,
         peak_bytes=point.peak_bytes,
         again=point.again,
+        gpu_peak_bytes=point.gpu_peak_bytes,
         with_evaluations=point.with_evaluations,
     )
 
@@ -337,8 +339,10 @@ def _impossible_point(point: ProfilePoint, n_train: int) -> Iterator[str]:
         yield f"batch_size is {point.batch_size}, expected 1 to {n_train}"
     if not 1 <= point.micro_batch_size <= point.batch_size:
         yield f"micro_batch_size is {point.micro_batch_size}, expected 1 to {point.batch_size}"
-    if point.peak_bytes is not None and point.peak_bytes < 0:
-        yield f"peak_bytes is {point.peak_bytes}, expected at least 0"
+    for name in ("peak_bytes", "gpu_peak_bytes"):
+        n_bytes = getattr(point, name)
+        if n_bytes is not None and n_bytes < 0:
+            yield f"{name} is {n_bytes}, expected at least 0"
     if point.status is Status.OK and point.timing is None:
         yield "timing is missing, though its status is ok"
     if point.timing is None and point.again:

@@ -321,7 +321,7 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     first = beyond[0] if beyond else made.points[0]
     limit = made.memory_limit_bytes
     if first.status is Status.OOM and limit is not None:
-        needs = "more" if first.peak_bytes is None else _text(first.peak_bytes)
+        needs = "more" if first.limited_bytes is None else _text(first.limited_bytes)
         raise WorkloadError(
             f"memory limit {_text(limit)}: workload {made.workload!r} needs {needs} at batch size "
             f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "

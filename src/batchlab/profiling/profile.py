@@ -292,7 +292,7 @@ class Profile(ShownInNotebook):
         """Whether it ran within this profile's limit, which may not be the one it was made with."""
         if not point.ran or self.memory_limit_bytes is None:
             return point.ran
-        return point.peak_bytes is not None and point.peak_bytes <= self.memory_limit_bytes
+        return point.limited_bytes is not None and point.limited_bytes <= self.memory_limit_bytes
 
 
 def _median_s(point: ProfilePoint) -> float:

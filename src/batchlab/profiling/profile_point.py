@@ -39,6 +39,7 @@ class ProfilePoint:
         again: the blocks of further processes; empty: it was timed once.
         peak_bytes: peak memory of its process above an idle one, None: not reported. One that
             ran beyond the memory limit has a peak and the status oom.
+        gpu_peak_bytes: of a script, the most that it held on one GPU; None: none, or not known.
         with_evaluations: whether its times hold a script's evaluations too, which came with all of
             its progress.
     """
@@ -50,7 +51,13 @@ class ProfilePoint:
     timing: StepTiming | None = None
     peak_bytes: int | None = None
     again: tuple[StepTiming, ...] = ()
+    gpu_peak_bytes: int | None = None
     with_evaluations: bool = False
+
+    @property
+    def limited_bytes(self) -> int | None:
+        """What a memory limit is for: the GPU's memory where a script used one; None: not known."""
+        return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
     def timings(self) -> tuple[StepTiming, ...]:

@@ -57,6 +57,35 @@ def test_every_point_has_a_line_with_time_throughput_memory_and_threads() -> Non
     assert line.split() == ("64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split())
 
 
+def test_the_memory_of_a_gpu_has_a_column_where_a_script_used_one() -> None:
+    made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
+    on_gpu = replace(made, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in made.points))
+
+    lines = profile_text(on_gpu).splitlines()
+
+    (line,) = [line for line in lines if line.startswith("64 ")]
+    assert "56.4 MB 3 GB 1 ok" in " ".join(line.split())
+    assert "peak GPU memory" in profile_text(on_gpu)
+    assert "peak GPU memory" not in profile_text(made)
+
+
+def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> None:
+    made = made_up_profile(*(made_up_point(size) for size in (32, 64)), memory_limit_bytes=10**9)
+    small, large = made.points
+    on_gpu = (replace(small, gpu_peak_bytes=9 * 10**8), replace(large, gpu_peak_bytes=2 * 10**9))
+
+    assert made.largest_batch_size == 64
+    assert replace(made, points=on_gpu).largest_batch_size == 32
+
+
+def test_step_times_that_hold_evaluations_are_a_sentence_of_their_own() -> None:
+    made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
+    held = replace(made, points=tuple(replace(p, with_evaluations=True) for p in made.points))
+
+    assert "- The step times of batch size 32, 64 hold the script's evaluations" in words(held)
+    assert "evaluations" not in words(made)
+
+
 def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
     text = profile_text(limited())
 

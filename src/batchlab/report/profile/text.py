@@ -55,6 +55,7 @@ def profile_title(profile: Profile) -> str:
 
 def profile_table(profile: Profile) -> Table:
     """One row a batch size that was tried, also one that did not run."""
+    on_gpu = Column(key="gpu_peak_bytes", quantity="peak_bytes", label=text("peak GPU memory"))
     predicted = Column(key="predicted_bytes", quantity="peak_bytes", label=text("predicted"))
     return Table(
         caption=text("{workload} by batch size", workload=profile.workload),
@@ -64,6 +65,7 @@ def profile_table(profile: Profile) -> Table:
             Column(key="interval", quantity="interval", label=text("95 %")),
             Column(key="samples_per_s", quantity="samples_per_s"),
             Column(key="peak_bytes", quantity="peak_bytes"),
+            *((on_gpu,) if _used_gpu(profile) else ()),
             *((predicted,) if profile.dry_runs else ()),
             Column(key="threads", quantity="threads", label=text("threads")),
             Column(key="status", quantity="status", label=text("status"), has_terms=True),
@@ -83,10 +85,15 @@ def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
         range_text("step_s", step_s.low, step_s.high) if known else unsteady,  # type: ignore[arg-type]
         point.samples_per_s,
         point.peak_bytes,
+        *((point.gpu_peak_bytes,) if _used_gpu(profile) else ()),
         *((predicted,) if profile.dry_runs else ()),
         None if point.timing is None else point.timing.threads,
         point.status.value,
     )
+
+
+def _used_gpu(profile: Profile) -> bool:
+    return any(point.gpu_peak_bytes is not None for point in profile.points)
 
 
 def _size_text(point: ProfilePoint, n_train: int) -> str:
