@@ -16,10 +16,10 @@ from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.reading_ease import reading_ease, sentences, syllables
 
 from batchlab.advice.advice import Advice
-from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.text import advice_text
+from batchlab.report.parts.reason_clause import whole_sentence
 
 PLAIN = 60  # Flesch: "plain English"
 # Below it are only the names of things that a message has to quote: "BatchNorm", "Conv2d".

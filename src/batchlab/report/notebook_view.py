@@ -13,7 +13,6 @@ from batchlab.profiling.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.objective_words import target_text
-from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.advice.text import cost_text
@@ -22,6 +21,7 @@ from batchlab.report.fit.text import across_text, group_facts, group_name, group
 from batchlab.report.noise.tables import noise_table
 from batchlab.report.noise.text import noise_facts, noise_title
 from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.report.parts.table import Table
 from batchlab.report.parts.templates import rendered
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title

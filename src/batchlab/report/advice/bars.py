@@ -9,11 +9,11 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, target_text
-from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import has_rate_of
 from batchlab.report.advice.shown_costs import ShownCost, named_cost, own_cost, tuned_cost
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.reason_clause import with_a_capital
 from batchlab.report.parts.text_width import text_width
 from batchlab.report.parts.wrapped_text import wrapped_lines
 from batchlab.words.catalogue import text

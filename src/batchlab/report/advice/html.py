@@ -12,7 +12,6 @@ from batchlab.report.advice.budget_words import trainings_words
 from batchlab.report.advice.effect_text import effect_sentences, untold_sentences
 from batchlab.report.advice.effects import effects_of
 from batchlab.report.advice.objective_words import target_text
-from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.researcher_terms import researcher_terms
 from batchlab.report.advice.rows import advice_looks, drawn_looks, named_looks
 from batchlab.report.advice.script_lines import script_lines
@@ -31,6 +30,7 @@ from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
+from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.words.catalogue import plural, text
 from batchlab.words.message import N_
 

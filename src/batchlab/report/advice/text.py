@@ -10,12 +10,12 @@ from batchlab.records.reason import Reason
 from batchlab.records.study import Study
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.budget_words import trainings_words
-from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.advice.script_lines import script_lines
 from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.advice.side_by_side import side_by_side
 from batchlab.report.advice.tables import candidates_table, expected_table
 from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.report.parts.sentence import Sentence
 from batchlab.report.parts.text_width import text_width
 from batchlab.report.parts.wrapped_text import wrapped_lines

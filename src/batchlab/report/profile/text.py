@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.report.advice.reason_clause import whole_sentence
 from batchlab.report.parts.estimate_text import TOO_UNSTEADY
 from batchlab.report.parts.quantity_text import range_text
+from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.report.profile.predicted_text import predicted_text

@@ -10,7 +10,6 @@ from batchlab.advice.parts import Candidate
 from batchlab.records.study import Study
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, share_text
-from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (
     advice_looks,
@@ -47,6 +46,7 @@ from batchlab.report.parts.figure import (
     with_room,
 )
 from batchlab.report.parts.figure_row import FigureRow
+from batchlab.report.parts.reason_clause import with_a_capital
 from batchlab.words.catalogue import text
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one

@@ -7,9 +7,9 @@ import math
 from batchlab.advice.advice import Advice
 from batchlab.report.advice.follow_up import follow_up
 from batchlab.report.advice.objective_words import near_text, target_text
-from batchlab.report.advice.reason_clause import clause, whole_sentence, with_a_capital
 from batchlab.report.advice.rows import is_raced
 from batchlab.report.advice.told import Told, is_same, set_this
+from batchlab.report.parts.reason_clause import clause, whole_sentence, with_a_capital
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import listing, text
 from batchlab.words.message import N_

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import MORE_ERRORS, Endings
 from batchlab.report.advice.end_text import end_text
-from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told, is_same
 from batchlab.report.advice.weights_command import weights_command
+from batchlab.report.parts.reason_clause import clause
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import number_text, plural, text
 from batchlab.words.message import N_

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from batchlab.records.reason import Reason
-from batchlab.report.advice.reason_clause import clause
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.parts.reason_clause import clause
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_

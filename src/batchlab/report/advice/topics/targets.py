@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from batchlab.advice.advice import Advice
 from batchlab.advice.parts import TargetAnswer
 from batchlab.report.advice.objective_words import target_text
-from batchlab.report.advice.reason_clause import clause, with_a_capital
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.estimate_text import interval_text
+from batchlab.report.parts.reason_clause import clause, with_a_capital
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import text
 from batchlab.words.message import N_

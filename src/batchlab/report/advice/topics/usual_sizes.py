@@ -8,8 +8,8 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.parts import Candidate
 from batchlab.records.usual_sizes import USUAL_SIZES
 from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
-from batchlab.report.advice.reason_clause import with_a_capital
 from batchlab.report.advice.told import Told
+from batchlab.report.parts.reason_clause import with_a_capital
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.words.catalogue import listing, plural, text
 from batchlab.words.message import N_
