@@ -101,7 +101,8 @@ def test_where_nothing_is_weighed_by_examples_nothing_is_asked() -> None:
 
 
 def test_a_split_with_a_loader_of_its_own_is_looked_at() -> None:
-    loader = DataLoader(SEQUENCES, collate_fn=time_first)  # type: ignore[arg-type]
+    others = list(SEQUENCES)
+    loader = DataLoader(others, collate_fn=time_first)  # type: ignore[arg-type]
     given = Workload(
         name="read",
         model=lambda: nn.Linear(2, 2),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import batchlab
-from batchlab.commands import workload_subject
+from batchlab.commands import prepared_workload, workload_subject
 from batchlab.commands.advised import Advised, advice_of
 from batchlab.commands.report import report
 from batchlab.engines import local_processes
@@ -31,6 +31,12 @@ COMMAND = (
     "batchlab advise mine.py:workload --batch-sizes 32,64,128 --target accuracy=0.9 --budget 20s "
     "--store before_rooms.db --json --report r3.html"
 )
+
+
+@pytest.fixture
+def known_as_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload is known by what it was known by then: its model did not count."""
+    monkeypatch.setattr(prepared_workload, "with_seen_model", lambda loaded, timeout_s: loaded)
 
 
 @pytest.fixture
@@ -120,13 +126,27 @@ def test_its_checkpoints_are_found_under_the_names_they_have(path: Path) -> None
             assert progress.evaluations == record.evaluations
 
 
-def test_a_users_workload_is_still_the_same(path: Path) -> None:
+def test_a_users_workload_is_still_the_same_but_for_its_model(path: Path) -> None:
     with Store.existing(path) as store:
         expected = store.study(SWEEP).workload.workload_id
 
-    assert load_workload("mine.py:workload", {}).workload_id == expected
+    assert load_workload("mine.py:workload", {}).loaded_id == expected
 
 
+@pytest.mark.slow
+def test_trials_of_then_are_kept_beside_those_of_now(path: Path) -> None:
+    before = facts(path)
+
+    batchlab.sweep(
+        "mine.py:workload", batch_sizes=BATCH_SIZES, learning_rates=[0.1], epochs=2, store=path
+    )
+
+    after = facts(path)
+    assert set(before) < set(after)
+    assert len({str(trial) for trial, *_ in set(after) - set(before)}) == len(BATCH_SIZES)
+
+
+@pytest.mark.usefixtures("known_as_then")
 def test_a_users_trials_are_reused(path: Path) -> None:
     before = facts(path)
 
@@ -139,6 +159,7 @@ def test_a_users_trials_are_reused(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("known_as_then")
 def test_its_advice_is_asked_anew_from_its_trials(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
