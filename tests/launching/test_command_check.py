@@ -209,6 +209,19 @@ def test_what_a_counter_within_the_epoch_counts_shows_beside_another_batch_size(
     assert (f"{fewest} to {most} training examples" in told) == (fewest < most)
 
 
+@pytest.mark.parametrize("printed", [(30, 60), (63,)], ids=["twice an epoch", "once an epoch"])
+def test_steps_that_begin_again_with_their_number_tell_the_length_of_an_epoch(
+    printed: tuple[int, ...], tmp_path: Path
+) -> None:
+    told = "print(f'epoch {e} step {s}/63 val_loss {1 / (63 * e + s)}')"
+    source = f"for e in (1, 2, 3):\n    for s in {printed}: {told}"
+    command = training_script(tmp_path, source=source, examples=None)
+
+    facts = checked(command, tmp_path, proves=False)
+
+    assert "there are 993 to 1008 training examples" in facts.warnings[0]
+
+
 def test_a_counter_that_counts_neither_examples_nor_batches_leaves_them_unknown(
     tmp_path: Path,
 ) -> None:

@@ -277,7 +277,7 @@ class CommandCheck:
         Raises:
             UsageError: there is such a counter, and the other batch size was not seen.
         """
-        if not any(reading.epoch_length for reading in first.readings):
+        if not first.counts_within_epochs:
             return None
         own = self._command.batch_size
         changed: dict[str, Value] = {"batch_size": 2 * own, "micro_batch_size": 2 * own}

@@ -77,7 +77,7 @@ class FirstLook:
                 return exact, exact
             if reading.epoch and reading.step:
                 return _in_steps(reading.step / reading.epoch, batch_size)
-            if reading.step is not None and reading.epoch_length:
+            if reading.epoch is None and reading.step and reading.epoch_length:
                 return _in_steps(reading.epoch_length, batch_size)
         return None
 
@@ -97,9 +97,9 @@ class FirstLook:
         Returns:
             None: there is no such counter, or it is neither of the two.
         """
-        length, other_length = self._epoch_length, other._epoch_length
-        if length is None or other_length is None:
+        if not (self.counts_within_epochs and other.counts_within_epochs):
             return None
+        length, other_length = self._epoch_lengths[-1], other._epoch_lengths[-1]
         if length == other_length:
             come_by_the_batch = self._counts_by(batch_size) and other._counts_by(other_batch_size)
             return (length, length) if come_by_the_batch else None
@@ -109,16 +109,22 @@ class FirstLook:
         return (fewest, most) if fewest <= most else None
 
     @property
-    def _epoch_length(self) -> int | None:
-        lengths = (each.epoch_length for each in reversed(self.readings))
-        return next((length for length in lengths if length), None)
+    def counts_within_epochs(self) -> bool:
+        """Whether there is a counter within the epoch of which nothing says what it counts."""
+        return bool(self._epoch_lengths)
+
+    @property
+    def _epoch_lengths(self) -> list[int]:
+        return [
+            each.epoch_length for each in self.readings if each.epoch_length and each.step is None
+        ]
 
     def _counts_by(self, batch_size: int) -> bool:
         """Whether the counter within the epoch rises by whole batches of examples."""
         counted = {
             round(each.epoch % 1 * each.epoch_length)
             for each in self.readings
-            if each.epoch is not None and each.epoch_length
+            if each.epoch is not None and each.epoch_length and each.step is None
         }
         # The last batch of an epoch may be smaller, and is printed at times.
         return len(counted) > 1 and sum(bool(count % batch_size) for count in counted) <= 1
