@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from batchlab.engines.journal import Journal, StudyName
 from batchlab.engines.replaying import ReplayingEngine
 from batchlab.errors import StoreError
 from batchlab.launching.process_tree import living
+from batchlab.records.evaluation import Evaluation
 from batchlab.records.run import RunRequest
 from batchlab.records.run_length import RunLength
 from batchlab.records.trial import Status, TrialRecord
@@ -61,6 +62,34 @@ def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
     assert [each.train_s for each in long.evaluations] == sorted(
         each.train_s for each in long.evaluations
     )
+
+
+@pytest.mark.slow
+def test_of_a_run_that_went_on_while_nobody_ended_it_counts_what_was_asked(
+    tmp_path: Path,
+    undisturbed: list[tuple[int, float | None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_evaluations = Store.put_evaluations
+
+    def killed(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        put_evaluations(store, trial_id, [each for each in evaluations if each.step <= 20])
+        if evaluations[-1].step >= 100:
+            raise RuntimeError("killed before it stored more")
+
+    engine = command_engine(saving_script(tmp_path), tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "put_evaluations", killed)
+        with pytest.raises(RuntimeError, match="killed before"):
+            asked(engine, 400)
+
+    short = asked(command_engine(saving_script(tmp_path), tmp_path), 60)
+    long = asked(command_engine(saving_script(tmp_path), tmp_path), 400)
+
+    assert starts(tmp_path)[:2] == ["16 0 anew", "16 0 from"]
+    assert curve(short) == undisturbed[:15]
+    assert short.resumed_from_steps == ()  # all of it was told by the first run
+    assert curve(long) == undisturbed
 
 
 @pytest.mark.slow

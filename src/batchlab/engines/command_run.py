@@ -217,24 +217,32 @@ class CommandRun:
             self._look_at_time(training)
             self._note_not_understood(reading)
             try:
-                made = _add(self._request.trial, self.course, self._points, reading)
+                for made in _added(self._request.trial, self.course, self._points, reading):
+                    self._judge(made)
             except ProgressError as error:
                 if self._cut is None:
                     reason = Reason.as_written(str(error))
                     self._decided(Verdict(status=Status.ERROR, reason=reason))
                 break
-            if self._cut is not None:
-                continue
-            if made is not None:
-                self._new[made.step] = made
-            verdict = self.course.verdict()
-            if verdict is not None:
-                self._decided(verdict)
-                if not self._command.template.can_resume:
-                    break
+            if self._cut is not None and not self._command.template.can_resume:
+                break
         if readings:
             self._put()
             self._tell(min(1.0, self.course.step / self._request.last_step))
+
+    def _judge(self, made: Evaluation | None) -> None:
+        """Whether the training is to end by what was just added; what comes later does not count.
+
+        Args:
+            made: a new evaluation; None: only steps were told, or a loss.
+        """
+        if self._cut is not None:
+            return
+        if made is not None:
+            self._new[made.step] = made
+        verdict = self.course.verdict()
+        if verdict is not None:
+            self._decided(verdict)
 
     def _note_not_understood(self, reading: Reading) -> None:
         for told in reading.not_understood:
@@ -279,17 +287,18 @@ def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tupl
         points = _points(command, request.trial)
         try:
             for reading in readings:
-                _add(request.trial, course, points, reading)
+                for _ in _added(request.trial, course, points, reading):
+                    pass
         except ProgressError:
             continue  # its run has ended with that reason
         evaluations = course.evaluations or evaluations
     return evaluations
 
 
-def _add(
+def _added(
     trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
-) -> Evaluation | None:
-    """Add a reading to a course; an evaluation, where it has the metric.
+) -> Iterator[Evaluation | None]:
+    """Add a reading to a course: each evaluation that it takes in, and None for one without.
 
     Raises:
         ProgressError: it contradicts what was told before.
@@ -297,7 +306,7 @@ def _add(
     point = points.add(reading)
     samples = points.samples_at(reading) if point is None else point.samples
     if samples is None:
-        return None
+        return
     updates = points.updates_at(reading) if point is None else point.updates
     step = trial.plan.step_at(samples) if updates is None else updates
     values = dict(reading.values)
@@ -305,7 +314,8 @@ def _add(
         values[course.metric] = point.value
     else:
         values.pop(course.metric, None)  # left out, or another shape's
-    return course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
+    yield from course.begun(step, reading.at_s)
+    yield course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
 
 
 @contextmanager

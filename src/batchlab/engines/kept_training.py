@@ -115,12 +115,12 @@ class KeptTraining:
         self._keep_later(tuple(each for each in course.evaluations if each.step > last))
 
     def _replace(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
-        from_step = course.taken_up_at
-        self._store.replace_evaluations(
-            self._trial_id,
-            evaluations,
-            resumed_from_steps=() if from_step is None else (*self._resumed, from_step),
-        )
+        from_step, resumed = course.taken_up_at, self._resumed
+        if from_step is None:
+            resumed = ()
+        elif not evaluations or from_step < evaluations[-1].step:  # else it ended before that
+            resumed = (*resumed, from_step)
+        self._store.replace_evaluations(self._trial_id, evaluations, resumed_from_steps=resumed)
         self._is_ahead = True
 
     def _keep_later(self, later: tuple[Evaluation, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.engines.crossing_so_far import CrossingSoFar
@@ -95,8 +95,8 @@ class ScriptCourse:
         Returns:
             A new evaluation, where the metric is among the values.
         """
-        if self._began_s is None:
-            self._begin(step, at_s)
+        for _ in self.begun(step, at_s):
+            pass
         assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
@@ -140,15 +140,28 @@ class ScriptCourse:
             return Verdict(status=Status.OK)
         return None
 
-    def _begin(self, step: int, at_s: float) -> None:
-        """Take in what the run before was evaluated to; its clock goes on from there."""
+    def begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
+        """Take in what the run before was evaluated to; its clock goes on from there.
+
+        One by one, for any of them may end the training: that run may have gone on beyond what is
+        asked, while nobody was there to end it.
+
+        Args:
+            step: of the first progress of this run.
+            at_s: when that came.
+
+        Returns:
+            Each evaluation as it is taken in; nothing, once the run has begun.
+        """
+        if self._began_s is not None:
+            return
+        self._began_s = at_s
         for each in self._earlier:
             if each.step < step:
                 self._put(each)
-        self._began_s = at_s
-        if self._evaluations:
-            self.taken_up_at = self._evaluations[-1].step
-            self._began_s -= self._evaluations[-1].train_s
+                self.taken_up_at = each.step
+                self._began_s = at_s - each.train_s
+                yield each
 
     @property
     def _first_and_last(self) -> Sequence[Evaluation]:
