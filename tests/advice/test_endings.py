@@ -303,7 +303,7 @@ def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_looks", [1, 2])
-@pytest.mark.parametrize("scatter", [1.0, 3.0, 6.0])
+@pytest.mark.parametrize("scatter", [1.0, pytest.param(3.0, marks=pytest.mark.nightly), 6.0])
 def test_what_ends_worse_by_the_margin_is_called_no_worse_in_5_of_100_at_most(scatter, n_looks):
     """In both looks together: three seeds, and where those leave it open as many as tell."""
     rng, n_studies, wrong = np.random.default_rng(8), 600, 0

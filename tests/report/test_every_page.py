@@ -12,7 +12,7 @@ from tests.reference.pages import PAGES, write_page
 pytestmark = NEEDS_BROWSER
 
 # One of each shape; a page takes ten seconds here, so that the others are for the night.
-IN_THE_SUITE = ("advice-recommend", "advice-cannot_tell", "advice-cool_down", "sweep-rates")
+IN_THE_SUITE = ("advice-recommend", "advice-cannot_tell", "sweep-rates")
 
 
 @pytest.fixture(
