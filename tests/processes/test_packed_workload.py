@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -190,10 +191,14 @@ def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_ba
     packed = packed_file(tmp_path)
     first = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
 
-    (tmp_path / "helper_of_mine.py").write_text("WIDTH = 4\n")
+    file = tmp_path / "helper_of_mine.py"
+    later_s = file.stat().st_mtime + 2
+    file.write_text("WIDTH = 4\n")
+    os.utime(file, (later_s, later_s))
     with pytest.raises(EditedError, match=r"^helper_of_mine\.py was edited since this study began"):
         run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
-    (tmp_path / "helper_of_mine.py").write_text("WIDTH = 3\n")
+    file.write_text("WIDTH = 3\n")
+    os.utime(file, (later_s, later_s))  # in the second in which it was edited
     again = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
 
     assert first.value == again.value is not None

@@ -13,8 +13,10 @@ import math
 import mmap
 import os
 import pickle
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from multiprocessing.reduction import DupFd
 from typing import Any
@@ -151,9 +153,24 @@ class PackedWorkload:
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [place.numbers(memory) for place in self._places]
-        workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
+        with _without_bytecode():
+            workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
         check_unedited(self._files)  # last: what was edited meanwhile may have been imported
         return workload
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Context: what is imported inside leaves no cache, for it may be an edited file.
+
+    Python tells a cache from the text by its length and the whole second it was written in. So the
+    cache of an edit could be taken for the file that was put back. The caller has made the caches.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _plain(workload: Workload) -> dict[str, Any]:
