@@ -31,8 +31,10 @@ for step in range(1, {n}):
 """
 
 
-def timed(folder: Path, source: str, *, limit_s: float = 30.0) -> ProfilePoint:
-    command = training_script(folder, source=source)
+def timed(
+    folder: Path, source: str, *, limit_s: float = 30.0, metric: str = "val_loss"
+) -> ProfilePoint:
+    command = training_script(folder, source=source, metric=metric)
     marker = f"timing-{uuid.uuid4().hex}/timing"
     trial = command_trial(command, command_summary(command), batch_size=16, learning_rate=0.1)
     try:
@@ -52,6 +54,19 @@ def test_a_script_is_timed_until_enough_was_seen_and_ended(tmp_path: Path) -> No
     assert point.gpu_peak_bytes is None
     assert point.peak_bytes is not None
     assert point.peak_bytes > 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("metric", "holds"), [("loss", False), ("val_loss", True)])
+def test_a_loss_of_training_batches_is_no_evaluation_though_each_line_has_it(
+    metric: str, holds: bool, tmp_path: Path
+) -> None:
+    source = _STEPS.format(n=10**9).replace('"loss 1.0"', f'"{metric} 1.0"').rpartition("    if")[0]
+
+    point = timed(tmp_path, source, metric=metric)
+
+    assert point.timing is not None
+    assert point.with_evaluations == holds
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchlab.launching.command_end import CommandEnd
 from batchlab.launching.followed import LOG_SHAPE, FollowedTraining
+from batchlab.launching.metric_name import plain_name
 from batchlab.launching.progress_points import ProgressPoints
 from batchlab.launching.reading import Reading
 from batchlab.launching.step_intervals import Moment, StepIntervals, step_intervals
@@ -93,10 +94,15 @@ class _Seen:
             Moment(
                 at_s=reading.at_s,
                 step=step,
-                has_metric=point is not None,
+                has_metric=point is not None and not self._is_of_steps,
                 resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
             )
         )
+
+    @property
+    def _is_of_steps(self) -> bool:
+        """Whether the metric is the loss of training batches, which no evaluation is needed for."""
+        return plain_name(self._points.metric.printed or "") in ("loss", "train_loss")
 
     @property
     def intervals(self) -> StepIntervals:
