@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlab.commands.budget import Budget
+from batchlab.commands.stored_summary import stored_summary
 from batchlab.engines.command_answer import is_answered
 from batchlab.engines.commanded import CommandEngine
 from batchlab.engines.contract import RunPlan
-from batchlab.errors import NoStoreError
 from batchlab.launching.command_check import CommandCheck, CommandFacts
 from batchlab.launching.command_identity import command_identity
 from batchlab.launching.process_tree import end_leftovers
@@ -27,7 +27,6 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run_length import RunLength
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Trial, TrialRecord
-from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 
 # What the check of a command may take: this part of a budget, or so long where there is none.
@@ -63,7 +62,7 @@ class CommandSubject:
             BudgetError: the budget ended meanwhile.
         """
         if self._summary is None:
-            known = None if store is None else self._stored(store)
+            known = None if store is None else stored_summary(store, self._workload_id)
             self._summary = known or self._checked(proves=True)
             for text in self._summary.warnings:
                 self._listener.warning(text)
@@ -138,14 +137,6 @@ class CommandSubject:
         )
 
     # ---- what is known of it
-
-    def _stored(self, store: Path) -> WorkloadSummary | None:
-        try:
-            with Store.existing(store) as opened:
-                return opened.workload(self._workload_id)
-        except NoStoreError:  # its place is looked at without making it
-            check_store_folder(store)
-            return None
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         self._listener.phase("checking the command")

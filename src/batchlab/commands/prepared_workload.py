@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from batchlab import errors
 from batchlab.commands.budget import Budget
-from batchlab.errors import NoStoreError, WorkloadError
+from batchlab.commands.stored_summary import stored_summary
+from batchlab.errors import WorkloadError
 from batchlab.measurements.workload_check import WorkloadFacts, check_workload
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.loaded_again import LoadedAgain
@@ -17,8 +18,6 @@ from batchlab.processes.seen_model import with_seen_model
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status
-from batchlab.store.file import check_store_folder
-from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import size_of
@@ -49,7 +48,7 @@ def known_by_its_model(
         BudgetError: the budget ended meanwhile.
     """
     if store is not None:
-        _stored_summary(Path(store), loaded)
+        stored_summary(Path(store), loaded.workload_id)
     seen = with_seen_model(loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S))
     budget.refuse_if_out_of_time("checking the workload")
     return seen
@@ -104,7 +103,7 @@ class PreparedWorkload:
             WorkloadError: it cannot be trained.
             BudgetError: the budget ended meanwhile.
         """
-        known = None if store is None else _stored_summary(store, self.loaded)
+        known = None if store is None else stored_summary(store, self.loaded.workload_id)
         summary = self._checked() if known is None else known
         for text in summary.warnings:
             self.listener.warning(f"workload {summary.name!r}: {text}")
@@ -127,15 +126,6 @@ class PreparedWorkload:
             with_steps,
             timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
         )
-
-
-def _stored_summary(store: Path, loaded: LoadedWorkload) -> WorkloadSummary | None:
-    try:
-        with Store.existing(store) as opened:
-            return opened.workload(loaded.workload_id)
-    except NoStoreError:  # its place is looked at without making it
-        check_store_folder(store)
-        return None
 
 
 def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary:
