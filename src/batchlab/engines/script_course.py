@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.engines.crossing_so_far import CrossingSoFar
-from batchlab.launching.metric_name import plain_name
+from batchlab.launching.metric_name import BATCH_LOSSES, plain_name
 from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status
 from batchlab.training.divergence import EVALUATIONS, divergence
-
-# What scripts call the loss of their training batches, as `plain_name` spells it: "Train Loss" too.
-_BATCH_LOSSES = ("train_loss", "loss")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +195,7 @@ class ScriptCourse:
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
         metric = plain_name(self.metric)
         plain = {plain_name(name): value for name, value in values.items()}
-        name = next((each for each in _BATCH_LOSSES if each in plain and each != metric), None)
+        name = next((each for each in BATCH_LOSSES if each in plain and each != metric), None)
         if name is None:
             return
         self._losses.append(plain[name])

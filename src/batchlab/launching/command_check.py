@@ -81,6 +81,7 @@ class CommandCheck:
         self._tell = tell
         self._spent_s = 0.0
         self._warnings: list[str] = []
+        self._at_sizes: dict[int, FirstLook | None] = {}
 
     def facts(self, *, proves: bool) -> CommandFacts:
         """Run the beginnings.
@@ -266,8 +267,14 @@ class CommandCheck:
     ) -> tuple[int, FirstLook | None]:
         own = self._command.batch_size
         size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
-        changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
-        return size, self._compared("with another batch size", changed, first)
+        return size, self._at(size, first)
+
+    def _at(self, size: int, first: FirstLook) -> FirstLook | None:
+        """A beginning with another batch size: one for all that is asked of it."""
+        if size not in self._at_sizes:
+            changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
+            self._at_sizes[size] = self._compared("with another batch size", changed, first)
+        return self._at_sizes[size]
 
     # ---- examples
 
@@ -280,8 +287,7 @@ class CommandCheck:
         if not first.counts_within_epochs:
             return None
         own = self._command.batch_size
-        changed: dict[str, Value] = {"batch_size": 2 * own, "micro_batch_size": 2 * own}
-        look = self._compared("with another batch size, to count the examples", changed, first)
+        look = self._at(2 * own, first)
         if look is None:
             raise UsageError(
                 f"how many training examples there are is not known: {self._warnings[-1]}. Or give "

@@ -99,7 +99,7 @@ class FirstLook:
         """
         if not (self.counts_within_epochs and other.counts_within_epochs):
             return None
-        length, other_length = self._epoch_lengths[-1], other._epoch_lengths[-1]
+        length, other_length = self._within_epochs[-1][1], other._within_epochs[-1][1]
         if length == other_length:
             come_by_the_batch = self._counts_by(batch_size) and other._counts_by(other_batch_size)
             return (length, length) if come_by_the_batch else None
@@ -111,21 +111,20 @@ class FirstLook:
     @property
     def counts_within_epochs(self) -> bool:
         """Whether there is a counter within the epoch of which nothing says what it counts."""
-        return bool(self._epoch_lengths)
+        return bool(self._within_epochs)
 
     @property
-    def _epoch_lengths(self) -> list[int]:
+    def _within_epochs(self) -> list[tuple[int, int]]:
+        """Such a counter, and what it runs to."""
         return [
-            each.epoch_length for each in self.readings if each.epoch_length and each.step is None
+            (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
+            for each in self.readings
+            if each.epoch is not None and each.epoch_length and each.step is None
         ]
 
     def _counts_by(self, batch_size: int) -> bool:
         """Whether the counter within the epoch rises by whole batches of examples."""
-        counted = {
-            round(each.epoch % 1 * each.epoch_length)
-            for each in self.readings
-            if each.epoch is not None and each.epoch_length and each.step is None
-        }
+        counted = {count for count, _ in self._within_epochs}
         # The last batch of an epoch may be smaller, and is printed at times.
         return len(counted) > 1 and sum(bool(count % batch_size) for count in counted) <= 1
 

@@ -16,6 +16,8 @@ _SPLITS = {
     "dev": "val",
     "training": "train",
 }
+BATCH_LOSSES = ("train_loss", "loss")
+"""What scripts call the loss of their training batches, as `plain_name` spells it."""
 _SHORT = {"acc": "accuracy", "err": "error"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchlab.launching.command_end import CommandEnd
 from batchlab.launching.followed import LOG_SHAPE, FollowedTraining
-from batchlab.launching.metric_name import plain_name
+from batchlab.launching.metric_name import BATCH_LOSSES, plain_name
 from batchlab.launching.progress_points import ProgressPoints
 from batchlab.launching.reading import Reading
 from batchlab.launching.step_intervals import Moment, StepIntervals, step_intervals
@@ -102,7 +102,7 @@ class _Seen:
     @property
     def _is_of_steps(self) -> bool:
         """Whether the metric is the loss of training batches, which no evaluation is needed for."""
-        return plain_name(self._points.metric.printed or "") in ("loss", "train_loss")
+        return plain_name(self._points.metric.printed or "") in BATCH_LOSSES
 
     @property
     def intervals(self) -> StepIntervals:
