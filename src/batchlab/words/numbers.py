@@ -1,7 +1,4 @@
-"""Numbers: how English writes a measured number, with the unit of its quantity.
-
-Another language has a function of its own in place of `english_number`.
-"""
+"""Numbers: how English writes a measured number, with the unit of its quantity."""
 
 from __future__ import annotations
 

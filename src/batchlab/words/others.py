@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batchlab.words.message import N_, Message
+from batchlab.words.message import Message
 
 MESSAGES: dict[str, Message] = {
-    "as_written": N_("{text}"),
+    "as_written": "{text}",
 }

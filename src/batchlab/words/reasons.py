@@ -1,4 +1,4 @@
-"""Reasons: what every code says, and a reason as text in the language in use."""
+"""Reasons: what every code says, and a reason as text."""
 
 from __future__ import annotations
 

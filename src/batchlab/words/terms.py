@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from batchlab.words.message import N_
-
 TERMS: dict[str, str] = {
     # How a trial ended.
-    "ok": N_("ok"),
-    "target_reached": N_("target_reached"),
-    "diverged": N_("diverged"),
-    "nan": N_("nan"),
-    "oom": N_("oom"),
-    "timeout": N_("timeout"),
-    "killed": N_("killed"),
-    "error": N_("error"),
+    "ok": "ok",
+    "target_reached": "target_reached",
+    "diverged": "diverged",
+    "nan": "nan",
+    "oom": "oom",
+    "timeout": "timeout",
+    "killed": "killed",
+    "error": "error",
     # Verdicts of an advice.
-    "recommend": N_("recommend"),
-    "better": N_("better"),
-    "indifferent": N_("indifferent"),
-    "cannot_tell": N_("cannot_tell"),
+    "recommend": "recommend",
+    "better": "better",
+    "indifferent": "indifferent",
+    "cannot_tell": "cannot_tell",
     # What is asked to be best.
-    "time": N_("time to target"),
-    "samples": N_("examples to target"),
-    "quality": N_("remaining error"),
+    "time": "time to target",
+    "samples": "examples to target",
+    "quality": "remaining error",
     # The parts of the data.
-    "train": N_("train"),
-    "validation": N_("validation"),
-    "test": N_("test"),
+    "train": "train",
+    "validation": "validation",
+    "test": "test",
     # Other targets.
-    "easier": N_("easier"),
-    "harder": N_("harder"),
+    "easier": "easier",
+    "harder": "harder",
 }
