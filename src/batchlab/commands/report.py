@@ -13,7 +13,7 @@ from batchlab.records.study import Study
 from batchlab.report.parts.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
 from batchlab.version import __version__
-from batchlab.words.moments import moment_text
+from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]

@@ -7,12 +7,58 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from batchlab.words.message import Message, PluralMessage
-from batchlab.words.moments import moment_text
-from batchlab.words.numbers import UNKNOWN, english_number
-from batchlab.words.terms import TERMS
+from batchlab.words.numbers import UNKNOWN, english_number, moment_text
+
+
+@dataclass(frozen=True, slots=True)
+class PluralMessage:
+    """A text that depends on a count.
+
+    Attributes:
+        singular: the text for one.
+        plural: the text for any other count.
+        by: the name of the value that is the count.
+    """
+
+    singular: str
+    plural: str
+    by: str
+
+
+Message = str | PluralMessage
+"""A text as a table holds it, before its values are written in it."""
+
+TERMS: dict[str, str] = {
+    # How a trial ended.
+    "ok": "ok",
+    "target_reached": "target_reached",
+    "diverged": "diverged",
+    "nan": "nan",
+    "oom": "oom",
+    "timeout": "timeout",
+    "killed": "killed",
+    "error": "error",
+    # Verdicts of an advice.
+    "recommend": "recommend",
+    "better": "better",
+    "indifferent": "indifferent",
+    "cannot_tell": "cannot_tell",
+    # What is asked to be best.
+    "time": "time to target",
+    "samples": "examples to target",
+    "quality": "remaining error",
+    # The parts of the data.
+    "train": "train",
+    "validation": "validation",
+    "test": "test",
+    # Other targets.
+    "easier": "easier",
+    "harder": "harder",
+}
+"""Single words that records hold as keys, as people read them."""
 
 
 def text(message: str, /, **values: object) -> str:

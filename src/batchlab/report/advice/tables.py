@@ -11,9 +11,8 @@ from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import bound_text, estimate_text, interval_only_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import TERMS, text
 from batchlab.words.reasons import reason_text
-from batchlab.words.terms import TERMS
 
 PURPOSES: dict[str, str] = {
     "pilot": "set the target",

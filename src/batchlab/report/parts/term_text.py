@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from batchlab.report.parts.quantity_text import label_text
-from batchlab.words.catalogue import text
-from batchlab.words.terms import TERMS
+from batchlab.words.catalogue import TERMS, text
 
 # What a study compares, beside the keys that all records share.
 _OWN = {
