@@ -11,16 +11,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.habits import HABITS
+from benchmarks.regret.harness import quantile
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
-from benchmarks.regret.table_parts import quantile
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.small_workloads import small_trial
 
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.run_length import RunLength
 
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.harness import write_answers
 from benchmarks.regret.whole_table import (
     ADVISE,
@@ -24,8 +25,6 @@ from benchmarks.regret.whole_table import (
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_answer import ANSWER
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
-
-from batchlab.engines.recorded_grid import RecordedGrid
 
 RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
 

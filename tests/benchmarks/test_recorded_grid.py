@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmarks.recorded.grid import RecordedGrid, WholeGridHeader
 from tests.reference import whole_grid
 from tests.reference.recorded_grid import HEADER, line_to, made_up_rows, write_grid
 from tests.reference.whole_grid import write_whole_grid
 
-from batchlab.engines.grid_header import WholeGridHeader
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.trial import Status
 

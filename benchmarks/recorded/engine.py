@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from benchmarks.recorded.grid import RecordedGrid, RecordedRun, WholeGridHeader
+
 from batchlab.engines.contract import AnswersAtOnce, Capabilities
-from batchlab.engines.grid_header import WholeGridHeader
-from batchlab.engines.recorded_grid import RecordedGrid, RecordedRun
-from batchlab.engines.rows.recorded import ROW
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import n_pauses, pauses
 from batchlab.records.evaluation import Evaluation
@@ -84,7 +83,15 @@ class RecordedEngine(AnswersAtOnce):
     @property
     def capabilities(self) -> Capabilities:
         """What was recorded, and no more."""
-        return ROW.capabilities
+        return Capabilities(
+            resumes=True,
+            any_learning_rate=False,
+            any_seed=False,
+            side_by_side=False,
+            in_process_metrics=False,
+            keeps_cadence=False,
+            cools_down=False,
+        )
 
     @property
     def n_seeds(self) -> int | None:
@@ -255,11 +262,14 @@ def _end(
 def _status_at_the_end(run: RecordedRun) -> tuple[Status, Reason | None]:
     """How a run ended that was asked to go on beyond its recording."""
     if run.status.ended_well:
-        return Status.TIMEOUT, Reason.of("recorded_until", step=run.steps)
-    return run.status, Reason.of(
-        "ended_badly_when_recorded", status=run.status.value, step=run.steps
+        return Status.TIMEOUT, Reason.as_written(f"recorded until step {run.steps}")
+    return run.status, Reason.as_written(
+        f"{run.status.value} at step {run.steps} when it was recorded"
     )
 
 
 def _no_such_seed(trial: Trial) -> Reason:
-    return Reason.of("recorded_with_fewer_seeds", size=trial.batch_size, rate=trial.learning_rate)
+    return Reason.as_written(
+        f"batch size {trial.batch_size} at learning rate {trial.learning_rate:g} was recorded with "
+        "fewer seeds, because it is far from the best rate"
+    )

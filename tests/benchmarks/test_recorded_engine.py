@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.engines.contract import run_all
-from batchlab.engines.recorded import RecordedEngine
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.errors import TrialError
 from batchlab.planning.cadence import pauses
 from batchlab.records.run import RunRequest
@@ -248,7 +248,7 @@ def test_the_last_batch_of_an_epoch_may_have_fewer_examples(tmp_path: Path) -> N
 
 
 def test_it_answers_without_torch() -> None:
-    code = "import sys, batchlab.engines.recorded; sys.exit('torch' in sys.modules)"
+    code = "import sys, benchmarks.recorded.engine; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

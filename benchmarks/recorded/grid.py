@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from batchlab.engines.grid_header import GridHeader, WholeGridHeader, read_header
+import msgspec
+
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.batch_plan import ConstantBatchSize
 from batchlab.records.evaluation import Evaluation, Score
+from batchlab.records.quantities import Better
 from batchlab.records.target import Target, crossing_of
 from batchlab.records.trial import Status
 
@@ -32,6 +34,58 @@ _ANY_STEP_S = 1.0
 
 CellKey = tuple[int, float]
 """A batch size and a learning rate."""
+
+
+class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of every grid; further fields in its file are for people.
+
+    Attributes:
+        workload: its name.
+        n_train: examples in the training set.
+        metric: the validation metric whose curves were recorded.
+        better: its direction.
+        reference_batch_size: of the workload's own configuration.
+        reference_learning_rate: of the workload's own configuration.
+        step_s: measured seconds a step, by batch size.
+    """
+
+    workload: str
+    n_train: int
+    metric: str
+    better: Better
+    reference_batch_size: int
+    reference_learning_rate: float
+    step_s: dict[int, float]
+
+
+class GridHeader(_Recorded, frozen=True, kw_only=True):
+    """Of a grid of runs to a given target.
+
+    Attributes:
+        target: the level that counts as trained.
+        easier: a level before it.
+        harder: a level after it; the runs went on until it was met.
+        cut: runs were ended at so many times the fewest steps of their batch size to the target.
+    """
+
+    target: float
+    easier: float
+    harder: float
+    cut: float
+
+
+class WholeGridHeader(_Recorded, frozen=True, kw_only=True):
+    """Of a grid of whole trainings: no level had a part in how long they went on.
+
+    Attributes:
+        epochs: passes over the training set of each training.
+        has_schedule: whether the learning rate followed a shape that spans them.
+        eval_s: measured seconds of an evaluation on validation data.
+    """
+
+    epochs: int
+    has_schedule: bool
+    eval_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +144,7 @@ class RecordedGrid:
                 names it, and the line.
         """
         path = Path(path)
-        header = read_header(path.with_name(path.name.removesuffix(".csv.gz") + ".json"))
+        header = _header(path.with_name(path.name.removesuffix(".csv.gz") + ".json"))
         return cls(header=header, runs=_runs(path))
 
     @property
@@ -287,3 +341,30 @@ def _run(path: Path, number: int, line: list[str]) -> RecordedRun:
             f"{', '.join(_COLUMNS)}, the curve as step:value;step:value"
         ) from error
     return run
+
+
+class _Epochs(msgspec.Struct):
+    """The one field that tells the two kinds apart."""
+
+    epochs: int | None = None
+
+
+def _header(path: Path) -> GridHeader | WholeGridHeader:
+    """What the JSON file at `path` says.
+
+    Raises:
+        DatasetError: it is missing, or lacks something; the message names it.
+    """
+    try:
+        content = path.read_bytes()
+        is_whole = msgspec.json.decode(content, type=_Epochs).epochs is not None
+        if is_whole:
+            return msgspec.json.decode(content, type=WholeGridHeader)
+        return msgspec.json.decode(content, type=GridHeader)
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error.strerror}); a grid is two files, NAME.csv.gz and "
+            "NAME.json beside it"
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise DatasetError(f"{path}: is no description of a grid: {error}") from error
