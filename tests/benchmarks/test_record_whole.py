@@ -158,7 +158,7 @@ def test_the_header_says_how_long_the_trainings_and_their_parts_take(
 # ---- the workloads
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apart(
     recording: SimpleNamespace,
 ) -> None:

@@ -86,7 +86,7 @@ def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Pa
     assert reference.named_as == "reference"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path: Path) -> None:
     grid = RecordedGrid.read(path)
