@@ -228,12 +228,6 @@ _MEASURED: dict[str, Message] = {
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
     # What the engine says.
     "out_of_time": "the budget ended",
-    "recorded_until": "recorded until step {step}",
-    "ended_badly_when_recorded": "{status:term} at step {step} when it was recorded",
-    "recorded_with_fewer_seeds": (
-        "batch size {size} at learning rate {rate:rate} was recorded with fewer seeds, because it "
-        "is far from the best rate"
-    ),
     # Notes on the batches.
     "stopped_early": (
         "it ended after {epochs} epochs: {metric:term} was best after epoch {best}, and the "
