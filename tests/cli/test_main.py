@@ -43,7 +43,7 @@ OPTIONS = {
         *OWN_COMMAND,
     },
     "profile": {
-        *("--batch-sizes", "--set", "--memory-limit", "--predict", "--budget", "--store"),
+        *("--batch-sizes", "--set", "--memory-limit", "--budget", "--store"),
         *("--json", "--quiet", "--device"),
         *OWN_COMMAND,
     },

@@ -43,7 +43,6 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "--set with a command of your own",
         ),
         (("sweep", *TOLD, "--measure", "noise_scale", *OWN), "--measure with a command"),
-        (("profile", *TOLD, "--predict", *OWN), "--predict with a command"),
         (("advise", "batchlab.toml"), "batchlab.toml can't be read"),
     ],
 )

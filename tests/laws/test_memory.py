@@ -19,7 +19,7 @@ def test_a_line_without_scatter_comes_back() -> None:
 
     assert fit.fixed_bytes.estimate == pytest.approx(50_000_000, rel=1e-9)
     assert fit.bytes_per_example.estimate == pytest.approx(3_000, rel=1e-6)
-    assert fit.predicted_bytes(100) == pytest.approx(50_300_000)
+    assert fit.predicted_bytes(100).estimate == pytest.approx(50_300_000)
 
 
 @pytest.mark.parametrize(("limit", "largest"), [(50_299_999, 99), (50_300_000, 100), (10, 0)])
@@ -48,13 +48,25 @@ def test_the_intervals_hold_the_truth_95_times_in_100() -> None:
     assert all(abs(count / n_draws - 0.95) < 4 * standard_error for count in held)
 
 
+def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100() -> None:
+    rng = np.random.default_rng(1)
+    n_draws, held = 600, 0
+    for _ in range(n_draws):
+        *noise, further = rng.normal(0, 2e6, len(SIZES) + 1)
+        peaks = [(b, round(50e6 + 3e4 * b + e)) for b, e in zip(SIZES, noise, strict=True)]
+        held += fit_memory(peaks).predicted_bytes(4096).holds(50e6 + 3e4 * 4096 + further)
+
+    standard_error = math.sqrt(0.95 * 0.05 / n_draws)
+    assert abs(held / n_draws - 0.95) < 4 * standard_error
+
+
 @pytest.mark.parametrize("points", [[], [(8, 1000)], [(8, 1000), (8, 1010)]])
 def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
     fit = fit_memory(points)
 
     assert fit.fixed_bytes.estimate is None
     assert "a line needs two" in reason_text(fit.bytes_per_example.reason)
-    assert fit.predicted_bytes(8) is None
+    assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
     assert fit.largest_batch_size(10**9) is None
 
 
@@ -63,6 +75,7 @@ def test_two_batch_sizes_give_a_line_without_bounds() -> None:
 
     assert fit.bytes_per_example.estimate == pytest.approx(100)
     assert (fit.bytes_per_example.low, fit.bytes_per_example.high) == (None, None)
+    assert (fit.predicted_bytes(21).low, fit.predicted_bytes(21).high) == (None, None)
 
 
 def test_a_line_that_does_not_rise_predicts_no_limit() -> None:

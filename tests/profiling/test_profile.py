@@ -20,13 +20,11 @@ from tests.reference.made_up_profile import (
     made_up_profile,
     peak_bytes,
     step_s,
-    with_dry_runs,
 )
 
 from batchlab.errors import ProfileError
 from batchlab.profiling.document import ProfileDocument
 from batchlab.profiling.profile import Profile
-from batchlab.records.dry_run import DryRun
 from batchlab.records.reason import Reason
 from batchlab.records.trial import Status
 from batchlab.words.document import schema_text
@@ -183,37 +181,29 @@ def test_the_full_batch_counts_where_without_it_there_were_no_law() -> None:
     assert law.batch_sizes == (8, 64, 2000)
 
 
-def test_predictions_start_from_what_the_workloads_own_batch_size_took() -> None:
-    predicted = with_dry_runs(made_up_profile()).predicted_bytes(1024)
-
-    assert predicted.estimate == peak_bytes(1024)  # the 20 MB that no dry run sees are added
-
-
-def test_predictions_start_from_the_nearest_that_ran_where_the_own_batch_size_did_not() -> None:
-    made = with_dry_runs(made_up_profile(*map(made_up_point, (16, 512, 1024))))
-
-    assert made.predicted_from == 16
-
-
-def test_memory_is_predicted_of_a_size_that_did_not_run() -> None:
+def test_the_law_gives_memory_to_sizes_that_have_not_run_in_one_piece_and_to_no_others() -> None:
     did_not = made_up_point(1024, status=Status.OOM, reason="too much")
-    made = with_dry_runs(made_up_profile(made_up_point(64), did_not))
+    in_pieces = made_up_point(512, micro_batch_size=64)
+    ran = map(made_up_point, (8, 16, 64))
 
-    assert made.predicted_bytes(1024).estimate == peak_bytes(1024)
+    made = made_up_profile(*ran, in_pieces, did_not)
+
+    assert list(made.not_run_bytes) == [512, 1024]
+    assert made.not_run_bytes[1024].estimate == pytest.approx(peak_bytes(1024))
+    assert made.not_run_bytes[1024].holds(peak_bytes(1024))
+    assert made.largest_batch_size == 64
+    told = document(made)["not_run"]
+    assert [each["batch_size"] for each in told] == [512, 1024]
 
 
-def test_a_dry_run_without_a_figure_says_why() -> None:
-    why = Reason.as_written("it draws")
-    made = with_dry_runs(made_up_profile(), DryRun(batch_size=64, reason=why))
+def test_a_size_that_has_not_run_gets_no_memory_from_too_few_peaks() -> None:
+    did_not = made_up_point(1024, status=Status.OOM, reason="too much")
 
-    assert made.predicted_bytes(64).reason == why
-    assert made.predicted_from is None
+    predicted = made_up_profile(made_up_point(64), did_not).not_run_bytes[1024]
 
-
-def test_without_a_measured_peak_nothing_is_predicted() -> None:
-    made = with_dry_runs(made_up_profile(made_up_point(64, status=Status.OOM, reason="too much")))
-
-    assert made.predicted_bytes(64).reason == Reason.of("no_peak_measured")
+    assert predicted.estimate is None
+    assert predicted.reason is not None
+    assert predicted.reason.code == "memory_at_too_few"
 
 
 def test_two_batch_sizes_give_no_law_of_the_step_time() -> None:
@@ -225,16 +215,6 @@ def test_two_batch_sizes_give_no_law_of_the_step_time() -> None:
 
 def document(profile: Profile | None = None) -> dict[str, Any]:
     return (profile or made_up_profile()).to_dict()
-
-
-def test_dry_runs_come_back_from_json_with_their_reasons() -> None:
-    made = with_dry_runs(
-        made_up_profile(),
-        DryRun(batch_size=64, heap_bytes=1),
-        DryRun(batch_size=128, reason=Reason.of("dry_run_needs_cpu", device="cuda")),
-    )
-
-    assert Profile.from_json(made.to_json()) == made
 
 
 def test_a_profile_comes_back_from_json_as_it_was() -> None:
@@ -332,16 +312,12 @@ def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
         (_set("workload", "batch_size", to=0), r"workload.batch_size is 0"),
         (_set("memory_limit_bytes", to=0), r"memory_limit_bytes is 0"),
         (lambda made: made["points"].append(made["points"][0]), r"points\[12\] repeats"),
-        (lambda made: made["dry_runs"].append(made["dry_runs"][0]), r"dry_runs\[12\] repeats"),
-        (_set("dry_runs", 1, "heap_bytes", to=-1), r"dry_runs\[1\].heap_bytes is -1"),
-        (_set("dry_runs", 1, "heap_bytes", to=None), r"dry_runs\[1\].heap_bytes and reason"),
-        (_set("dry_runs", 0, "batch_size", to=0), r"dry_runs\[0\].batch_size is 0"),
     ],
 )
 def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(
     change: Callable[[dict[str, Any]], None], told: str
 ) -> None:
-    made = document(with_dry_runs(made_up_profile()))
+    made = document()
     change(made)
 
     with pytest.raises(ProfileError, match=told) as caught:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.records.dry_run import DryRun
 from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status
@@ -83,15 +81,6 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
         created_at="2026-01-01T00:00:00+00:00",
         points=points or tuple(made_up_point(size) for size in sizes),
     )
-
-
-def with_dry_runs(made: Profile, *dry_runs: DryRun) -> Profile:
-    """The profile, with dry runs that ask for `peak_bytes` less 20 MB; or with these."""
-    sizes = [point.batch_size for point in made.points if point.in_one_piece]
-    asked = tuple(
-        DryRun(batch_size=size, heap_bytes=peak_bytes(size) - 20_000_000) for size in sizes
-    )
-    return replace(made, dry_runs=dry_runs or asked)
 
 
 class MadeUpMachine:

@@ -15,8 +15,8 @@ from batchlab.report.advice.figures.objective import objective_figure
 from batchlab.report.advice.html import write_advice_html
 from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import interval_only_text
-from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.figure_files import rows_csv
+from batchlab.report.parts.quantity_text import label_text, quantity_text
 
 pytestmark = NEEDS_BROWSER
 

@@ -38,11 +38,6 @@ _PROBE_END_S = 1.0
 )
 @settings_option
 @memory_limit_option
-@click.option(
-    "--predict",
-    is_flag=True,
-    help="Also predict the peak memory of each batch size without running it (CPU only).",
-)
 @minute_option
 @click.option(
     "--store",
@@ -60,7 +55,6 @@ def profile(
     batch_sizes: tuple[int | Literal["full"], ...] | None,
     settings: dict[str, str],
     memory_limit: int | None,
-    predict: bool,
     budget: float,
     store: Path | None,
     as_json: bool,
@@ -90,7 +84,6 @@ def profile(
             settings=settings,
             device=device,
             memory_limit_bytes=memory_limit,
-            predict=predict,
             budget=budget,
             reserved_s=invocation.reserved_s(budget, None) + _PROBE_END_S,
             store=store,

@@ -36,7 +36,6 @@ def profile(
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
-    predict: bool = False,
     budget: str | float = "60s",
     reserved_s: float = 0.0,
     store: str | Path | None = None,
@@ -55,8 +54,6 @@ def profile(
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
-        predict: also predict the peak memory of each batch size without running it
-            (`Profile.predicted_bytes`).
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
@@ -75,12 +72,8 @@ def profile(
     ceiling = Budget(budget, reserved_s=reserved_s)
     listener = listener_or_notebook(listener)
     if isinstance(workload, TrainingCommand):
-        for option, is_given in (
-            ("--set", bool(settings)),
-            ("--device", device != "cpu"),
-            ("--predict", predict),
-        ):
-            refuse_for_commands(option, is_given=is_given)
+        refuse_for_commands("--set", is_given=bool(settings))
+        refuse_for_commands("--device", is_given=device != "cpu")
         if store is not None:
             raise UsageError(
                 "--store with a command of your own: a sweep times its steps itself, so nothing is "
@@ -101,7 +94,6 @@ def profile(
             batch_sizes=batch_sizes,
             device=device,
             memory_limit_bytes=memory_limit_bytes,
-            predict=predict,
         )
         asked(loaded)  # a wrong request is refused at once
         loaded = known_by_its_model(loaded, ceiling, store)

@@ -19,15 +19,28 @@ class MemoryFit:
     Attributes:
         fixed_bytes: what any batch size takes: weights, gradients, optimizer state, data.
         bytes_per_example: what each example of a batch adds: its activations and its copy.
+        line: through the peaks; None: there are too few.
     """
 
     fixed_bytes: Estimate
     bytes_per_example: Estimate
+    line: StraightLine | None
 
-    def predicted_bytes(self, batch_size: int) -> float | None:
-        """The peak at `batch_size` on the fitted line, in bytes; None: there is no line."""
-        fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
-        return None if fixed is None or each is None else fixed + each * batch_size
+    def predicted_bytes(self, batch_size: int) -> Estimate:
+        """The peak that the line gives `batch_size`, in bytes; nothing was run.
+
+        Args:
+            batch_size: examples per step, in one piece.
+
+        Returns:
+            With Student's 95 % interval of a further peak, which widens with the distance from
+            what was measured; from two batch sizes without one; or the reason for no line.
+        """
+        if self.line is None:
+            return self.fixed_bytes
+        low, high = self.line.further_interval_at(batch_size)
+        interval = (None if low is None else max(0.0, low), high)
+        return Estimate.of(self.line.at(batch_size), interval=interval, n=self.line.n)
 
     def largest_batch_size(self, limit_bytes: int) -> int | None:
         """The largest batch size whose predicted peak is within the limit; nothing was run.
@@ -68,10 +81,11 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     n_distinct = len({batch_size for batch_size, _ in points})
     if n_distinct < 2:
         unknown = Estimate.cannot_tell(Reason.of("memory_at_too_few", n=n_distinct), n=n)
-        return MemoryFit(fixed_bytes=unknown, bytes_per_example=unknown)
+        return MemoryFit(fixed_bytes=unknown, bytes_per_example=unknown, line=None)
     sizes, peaks = zip(*points, strict=True)
     line = StraightLine.through(sizes, peaks)
     return MemoryFit(
         fixed_bytes=Estimate.of(line.level, interval=line.interval_at(0.0), n=n),
         bytes_per_example=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
+        line=line,
     )

@@ -64,6 +64,10 @@ class StraightLine:
         """Where the line lies at `x` (not a further point); None: two points leave no bounds."""
         return self._around(self.at(x), 1 / self.n + (x - self.mean_x) ** 2 / self.spread)
 
+    def further_interval_at(self, x: float) -> tuple[float | None, float | None]:
+        """Where a further point would lie at `x`; None: two points leave no bounds."""
+        return self._around(self.at(x), 1 + 1 / self.n + (x - self.mean_x) ** 2 / self.spread)
+
     def slope_interval(self) -> tuple[float | None, float | None]:
         """The interval of the slope; None: two points leave no bounds."""
         return self._around(self.slope, 1 / self.spread)

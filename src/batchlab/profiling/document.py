@@ -13,7 +13,6 @@ import msgspec
 
 from batchlab.errors import ProfileError
 from batchlab.profiling.profile_point import ProfilePoint, Stopped
-from batchlab.records.dry_run import DryRun
 from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.reason import Reason
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 Point = TypeVar("Point")
-Dry = TypeVar("Dry")
 
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
@@ -66,19 +64,11 @@ class PointDocument(_Tried, frozen=True, kw_only=True):
     drifted: bool | None = None
 
 
-class _DryRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What is both written and read of a dry run."""
+class NotRunDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch size that has not run in one piece here, with what the memory law gives it."""
 
     batch_size: int
-    heap_bytes: int | None
-    reason: object
-
-
-class DryRunDocument(_DryRun, frozen=True, kw_only=True):
-    """The memory that steps of one batch size asked for, none of them computed."""
-
-    reason: Reason | None
-    predicted_bytes: Estimate | None = None
+    predicted_bytes: Estimate
 
 
 class MemoryDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +87,7 @@ class StepTimeDocument(msgspec.Struct, frozen=True, kw_only=True):
     sharpness: Estimate
 
 
-class _Profiled(msgspec.Struct, Generic[Point, Dry], frozen=True, kw_only=True):
+class _Profiled(msgspec.Struct, Generic[Point], frozen=True, kw_only=True):
     """What is both written and read of a profile: all that cannot be computed."""
 
     schema: int
@@ -111,10 +101,9 @@ class _Profiled(msgspec.Struct, Generic[Point, Dry], frozen=True, kw_only=True):
     created_at: str
     points: tuple[Point, ...]
     stopped: Stopped | None
-    dry_runs: tuple[Dry, ...] = ()
 
 
-class ProfileDocument(_Profiled[PointDocument, DryRunDocument], frozen=True, kw_only=True):
+class ProfileDocument(_Profiled[PointDocument], frozen=True, kw_only=True):
     """A profile: step time and memory by batch size on one device.
 
     `process_log_sd` is how far the step times of one batch size lie apart from process to process:
@@ -125,6 +114,7 @@ class ProfileDocument(_Profiled[PointDocument, DryRunDocument], frozen=True, kw_
     largest_batch_size: int | None = None
     plateau_batch_size: int | None = None
     memory: MemoryDocument | None = None
+    not_run: tuple[NotRunDocument, ...] = ()
     step_time: StepTimeDocument | None = None
 
 
@@ -136,15 +126,7 @@ class _ReadPoint(_Tried, frozen=True, kw_only=True):
     reason_values: dict[str, Any] | None = None
 
 
-class _ReadDryRun(_DryRun, frozen=True, kw_only=True):
-    """What is read back of a dry run."""
-
-    reason: str | None
-    reason_code: str | None = None
-    reason_values: dict[str, Any] | None = None
-
-
-_Read = _Profiled[_ReadPoint, _ReadDryRun]
+_Read = _Profiled[_ReadPoint]
 _DECODER = msgspec.json.Decoder(_Read)
 
 
@@ -212,11 +194,14 @@ def _document(profile: Profile) -> ProfileDocument:
         created_at=profile.created_at,
         points=tuple(_point_document(profile, point) for point in profile.points),
         stopped=profile.stopped,
-        dry_runs=tuple(_dry_run_document(profile, dry) for dry in profile.dry_runs),
         process_log_sd=None if scatter is None else scatter.log_sd,
         largest_batch_size=profile.largest_batch_size,
         plateau_batch_size=profile.plateau_batch_size,
         memory=_filled(MemoryDocument, profile.memory),
+        not_run=tuple(
+            NotRunDocument(batch_size=size, predicted_bytes=predicted)
+            for size, predicted in profile.not_run_bytes.items()
+        ),
         step_time=None
         if profile.step_time is None
         else _filled(StepTimeDocument, profile.step_time),
@@ -228,12 +213,6 @@ def _point_document(profile: Profile, point: ProfilePoint) -> PointDocument:
         _filled(PointDocument, point),
         threads=None if point.timing is None else point.timing.threads,
         step_s=profile.told_s(point),
-    )
-
-
-def _dry_run_document(profile: Profile, dry: DryRun) -> DryRunDocument:
-    return msgspec.structs.replace(
-        _filled(DryRunDocument, dry), predicted_bytes=profile.predicted_bytes(dry.batch_size)
     )
 
 
@@ -256,14 +235,6 @@ def _point(point: _ReadPoint) -> ProfilePoint:
     )
 
 
-def _dry_run(dry: _ReadDryRun) -> DryRun:
-    return DryRun(
-        batch_size=dry.batch_size,
-        heap_bytes=dry.heap_bytes,
-        reason=reason_of(dry.reason, dry.reason_code, dry.reason_values),
-    )
-
-
 def _profile(document: _Read, kind: type[Profile]) -> Profile:
     return kind(
         workload_id=document.workload.workload_id,
@@ -277,7 +248,6 @@ def _profile(document: _Read, kind: type[Profile]) -> Profile:
         created_at=document.created_at,
         points=tuple(_point(point) for point in document.points),
         stopped=document.stopped,
-        dry_runs=tuple(_dry_run(dry) for dry in document.dry_runs),
     )
 
 
@@ -316,22 +286,6 @@ def _impossible(profile: Profile) -> Iterator[str]:
         if shape in seen:
             yield f"points[{index}] repeats batch size {shape[0]} in pieces of {shape[1]}"
         seen.add(shape)
-
-    sizes = [dry.batch_size for dry in profile.dry_runs]
-    for index, dry in enumerate(profile.dry_runs):
-        for found in _impossible_dry_run(dry, profile.n_train):
-            yield f"dry_runs[{index}].{found}"
-        if dry.batch_size in sizes[:index]:
-            yield f"dry_runs[{index}] repeats batch size {dry.batch_size}"
-
-
-def _impossible_dry_run(dry: DryRun, n_train: int) -> Iterator[str]:
-    if not 1 <= dry.batch_size <= n_train:
-        yield f"batch_size is {dry.batch_size}, expected 1 to {n_train}"
-    if dry.heap_bytes is None and dry.reason is None:
-        yield "heap_bytes and reason are both missing"
-    if dry.heap_bytes is not None and dry.heap_bytes < 0:
-        yield f"heap_bytes is {dry.heap_bytes}, expected at least 0"
 
 
 def _impossible_point(point: ProfilePoint, n_train: int) -> Iterator[str]:

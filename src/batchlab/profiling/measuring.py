@@ -20,7 +20,6 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint, Stopped
 from batchlab.profiling.search import ProfileSearch, default_batch_sizes
-from batchlab.records.dry_run import DryRun
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
@@ -37,8 +36,6 @@ _HORIZON_STEPS = 10**9
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
-# Of the time, what dry runs may take at most: the profile is what was asked for first.
-_DRY_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +48,6 @@ class ProfileRequest:
         reference_batch_size: the workload's own.
         device: the PyTorch device.
         memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
-        predict: whether memory is predicted too.
         may_accumulate: whether a step may be cut into micro-batches.
     """
 
@@ -60,7 +56,6 @@ class ProfileRequest:
     reference_batch_size: int
     device: str
     memory_limit_bytes: int | None
-    predict: bool = False
     may_accumulate: bool = True
 
 
@@ -70,7 +65,6 @@ def profile_request(
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
-    predict: bool = False,
 ) -> ProfileRequest:
     """The request, checked as far as possible without a trial.
 
@@ -101,7 +95,6 @@ def profile_request(
         reference_batch_size=loaded.workload.batch_size,
         device=device,
         memory_limit_bytes=memory_limit_bytes,
-        predict=predict,
         may_accumulate=loaded.workload.takes_micro_batches,
     )
 
@@ -132,7 +125,6 @@ def measure_profile(
         WorkloadError: no batch size could be trained, or none in that memory.
     """
     device = torch.device(request.device)
-    dry = _dry_runs(packed, request, deadline_s, listener) if request.predict else ()
     search = ProfileSearch(
         _Probing(packed, request),
         n_train=request.trial.n_train,
@@ -142,7 +134,7 @@ def measure_profile(
         may_accumulate=request.may_accumulate,
         first=request.reference_batch_size,
     )
-    return profile_of(request, search, dry_runs=dry, listener=listener)
+    return profile_of(request, search, listener=listener)
 
 
 class Search(Protocol):
@@ -160,20 +152,13 @@ class Search(Protocol):
         ...
 
 
-def profile_of(
-    request: ProfileRequest,
-    search: Search,
-    *,
-    listener: ProgressListener,
-    dry_runs: tuple[DryRun, ...] = (),
-) -> Profile:
+def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressListener) -> Profile:
     """The profile that a search makes, whatever it tries.
 
     Args:
         request: what to try.
         search: tries it.
         listener: hears of the progress.
-        dry_runs: made before.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
@@ -194,30 +179,10 @@ def profile_of(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         points=search.points,
         stopped=search.stopped,
-        dry_runs=dry_runs,
     )
     _refuse_if_nothing_runs(made)
     _warn(made, listener)
     return made
-
-
-def _dry_runs(
-    packed: PackedWorkload, request: ProfileRequest, deadline_s: float, listener: ProgressListener
-) -> tuple[DryRun, ...]:
-    # Its parts of PyTorch are not public: a profile that predicts nothing does without them.
-    from batchlab.profiling.dry_runs import dry_runs
-
-    left_s = deadline_s - time.monotonic()
-    return dry_runs(
-        packed,
-        [
-            replace(request.trial, batch_size=size, micro_batch_size=size)
-            for size in request.batch_sizes
-        ],
-        device=request.device,
-        deadline_s=deadline_s - (1 - _DRY_SHARE) * left_s,
-        listener=listener,
-    )
 
 
 class _Probing:

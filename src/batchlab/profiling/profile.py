@@ -18,7 +18,6 @@ from batchlab.profiling.profile_point import (
     peaks_for_law,
     scatter_of,
 )
-from batchlab.records.dry_run import DryRun
 from batchlab.records.estimate import Estimate
 from batchlab.records.reason import Reason
 from batchlab.records.shown import ShownInNotebook
@@ -49,7 +48,6 @@ class Profile(ShownInNotebook):
         points: every batch size that was tried, by batch size, larger micro-batches first.
         stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
             budget ended), "errors" (several in a row did not run); None: all were.
-        dry_runs: of each batch size asked for, where memory was to be predicted.
     """
 
     workload_id: str
@@ -63,7 +61,6 @@ class Profile(ShownInNotebook):
     created_at: str
     points: tuple[ProfilePoint, ...]
     stopped: Stopped | None = None
-    dry_runs: tuple[DryRun, ...] = ()
 
     @property
     def largest_batch_size(self) -> int | None:
@@ -124,52 +121,17 @@ class Profile(ShownInNotebook):
             return None
         return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
 
-    def predicted_bytes(self, batch_size: int) -> Estimate:
-        """Peak memory of `batch_size` in one piece as its dry run says it; it need not have run.
-
-        A dry run has the tensors and none of the kernels, whose code and buffers take memory too.
-        So what the predicted_from batch size took above its own dry run is added to all.
-
-        Args:
-            batch_size: one that was asked for.
-
-        Returns:
-            The estimate, without an interval; or the reason for none.
-        """
-        dry = next((dry for dry in self.dry_runs if dry.batch_size == batch_size), None)
-        if dry is None:
-            return Estimate.cannot_tell(Reason.of("no_dry_run", size=batch_size))
-        if dry.heap_bytes is None:
-            assert dry.reason is not None
-            return Estimate.cannot_tell(dry.reason)
-        run = self.predicted_from
-        if run is None:
-            return Estimate.cannot_tell(Reason.of("no_peak_measured"))
-        measured, its_dry = self._peak_and_dry_run()[run]
-        return Estimate.of(measured + dry.heap_bytes - its_dry, interval=(None, None), n=1)
-
     @property
-    def predicted_from(self) -> int | None:
-        """The batch size whose measured peak predictions start from; None: there is none.
+    def not_run_bytes(self) -> dict[int, Estimate]:
+        """What the law of memory gives each batch size that has not run in one piece here.
 
-        It is the workload's own, or the nearest to it that ran.
+        Sizes that ran have a measured peak, and are not in it.
         """
-        reference = self.reference_batch_size
-        return min(
-            self._peak_and_dry_run(),
-            key=lambda size: abs(math.log(size / reference)),
-            default=None,
-        )
-
-    def _peak_and_dry_run(self) -> dict[int, tuple[int, int]]:
-        """Measured peak and held heap in bytes, of each batch size that has both."""
-        held = {dry.batch_size: dry.heap_bytes for dry in self.dry_runs}
-        found = {}
-        for point in self.points:
-            its_dry = held.get(point.batch_size)
-            if point.in_one_piece and point.peak_bytes is not None and its_dry is not None:
-                found[point.batch_size] = (point.peak_bytes, its_dry)
-        return found
+        measured = {
+            p.batch_size for p in self.points if p.in_one_piece and p.peak_bytes is not None
+        }
+        sizes = sorted({point.batch_size for point in self.points} - measured)
+        return {size: self.memory.predicted_bytes(size) for size in sizes}
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
         """The fastest way that `batch_size` ran, in one piece or accumulated; None: it did not."""

@@ -313,7 +313,7 @@ class ProfileSearch:
         if peak_bytes is None or 2 * peak_bytes < self._ceiling_bytes:
             return False
         law = self._law()
-        predicted = None if law is None else law.predicted_bytes(batch_size)
+        predicted = None if law is None else law.predicted_bytes(batch_size).estimate
         return predicted is not None and predicted > _CLEARLY_BEYOND * self._ceiling_bytes
 
     def _shrink(self, too_large: int) -> None:

@@ -13,7 +13,6 @@ from tests.reference.made_up_profile import (
     made_up_point,
     made_up_profile,
     peak_bytes,
-    with_dry_runs,
 )
 from torch import Tensor, nn
 
@@ -21,7 +20,6 @@ from batchlab.measurements.step_time import measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.records.dry_run import DryRun
 from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status, Trial
@@ -171,40 +169,19 @@ def test_too_few_batch_sizes_for_a_law_of_the_step_time_are_told_as_such() -> No
     assert "Step time by batch size: cannot tell (fewer than 3 batch sizes ran" in text
 
 
-def test_predicted_memory_stands_beside_what_was_measured() -> None:
-    off = DryRun(batch_size=1024, heap_bytes=2 * peak_bytes(1024))
-    own = DryRun(batch_size=64, heap_bytes=peak_bytes(64))
-
-    text = profile_text(with_dry_runs(made_up_profile(), own, off))
-
-    (head,) = [line for line in text.splitlines() if line.startswith("batch size")]
-    assert "peak memory  predicted" in head
-    (line,) = [line for line in text.splitlines() if line.startswith("1024 ")]
-    assert "152 MB     305 MB" in line
-    told = " ".join(text.split())
-    assert "Predicted memory starts from what batch size 64 took. Dry runs tell how much" in told
-    assert "It is at most 100 % off what was measured." in told
-
-
-def test_nothing_is_said_of_predictions_that_nobody_asked_for() -> None:
-    assert "redicted" not in profile_text(made_up_profile())
-
-
-def test_memory_of_a_size_that_did_not_run_is_told() -> None:
+def test_memory_of_a_size_that_did_not_run_is_told_as_the_laws_and_never_as_fitting() -> None:
     did_not = made_up_point(1024, status=Status.OOM, reason="too much")
-    made = with_dry_runs(made_up_profile(made_up_point(64), did_not))
+    made = made_up_profile(*map(made_up_point, (8, 64)), did_not)
 
-    assert "Those that did not run would take 152 MB at 1024 in one piece." in words(made)
+    told = words(made)
+
+    assert "untested there" in told
+    assert "152 MB at 1024." in told
+    assert "was tried and fits: 64." in told
 
 
-def test_why_memory_is_not_predicted_is_told_once_for_all_batch_sizes() -> None:
-    why = Reason.of("dry_run_needs_cpu", device="cuda")
-    dry = (DryRun(batch_size=64, reason=why), DryRun(batch_size=128, reason=why))
-
-    assert (
-        "Memory of batch size 64, 128 without running it: cannot tell (memory is predicted only "
-        "for the CPU, not for cuda)."
-    ) in words(with_dry_runs(made_up_profile(), *dry))
+def test_nothing_is_predicted_of_sizes_that_all_ran() -> None:
+    assert "untested" not in words(made_up_profile())
 
 
 # A machine under load

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from batchlab.profiling.profile import Profile
 from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.report.parts.estimate_text import TOO_UNSTEADY
+from batchlab.report.parts.estimate_text import TOO_UNSTEADY, estimate_text
 from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.wrapped_text import wrapped_text
-from batchlab.report.profile.predicted_text import predicted_text
 from batchlab.report.profile.step_time_text import step_time_text
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
@@ -55,7 +54,6 @@ def profile_title(profile: Profile) -> str:
 def profile_table(profile: Profile) -> Table:
     """One row a batch size that was tried, also one that did not run."""
     on_gpu = Column(key="gpu_peak_bytes", quantity="peak_bytes", label=text("peak GPU memory"))
-    predicted = Column(key="predicted_bytes", quantity="peak_bytes", label=text("predicted"))
     return Table(
         caption=text("{workload} by batch size", workload=profile.workload),
         columns=(
@@ -65,7 +63,6 @@ def profile_table(profile: Profile) -> Table:
             Column(key="samples_per_s", quantity="samples_per_s"),
             Column(key="peak_bytes", quantity="peak_bytes"),
             *((on_gpu,) if _used_gpu(profile) else ()),
-            *((predicted,) if profile.dry_runs else ()),
             Column(key="threads", quantity="threads", label=text("threads")),
             Column(key="status", quantity="status", label=text("status"), has_terms=True),
         ),
@@ -74,7 +71,6 @@ def profile_table(profile: Profile) -> Table:
 
 
 def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
-    predicted = profile.predicted_bytes(point.batch_size).estimate if point.in_one_piece else None
     step_s = profile.told_s(point)
     known = step_s.low is not None and step_s.high is not None
     unsteady = text(TOO_UNSTEADY) if profile.timed_s(point).is_too_wide else None
@@ -85,7 +81,6 @@ def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
         point.samples_per_s,
         point.peak_bytes,
         *((point.gpu_peak_bytes,) if _used_gpu(profile) else ()),
-        *((predicted,) if profile.dry_runs else ()),
         None if point.timing is None else point.timing.threads,
         point.status.value,
     )
@@ -113,7 +108,7 @@ def profile_facts(profile: Profile) -> Iterator[str]:
     """What follows from a profile, a sentence or two each: the largest that fits first."""
     yield _largest_text(profile)
     yield _memory_text(profile)
-    yield from predicted_text(profile)
+    yield from _not_run_text(profile)
     yield _step_time_text(profile)
     if profile.evaluations_in_steps is not None:
         yield whole_sentence(profile.evaluations_in_steps)
@@ -185,6 +180,21 @@ def _memory_text(profile: Profile) -> str:
         fixed=fixed.estimate,
         each=each.estimate,
     )
+
+
+def _not_run_text(profile: Profile) -> Iterator[str]:
+    """What the law of memory gives the batch sizes that have not run in one piece."""
+    told = [
+        text("{predicted} at {size}", predicted=estimate_text("peak_bytes", known), size=size)
+        for size, known in profile.not_run_bytes.items()
+        if known.estimate is not None
+    ]
+    if told:
+        yield text(
+            "By that law, untested there, the batch sizes that have not run in one piece would "
+            "take {told}.",
+            told=", ".join(told),
+        )
 
 
 def _step_time_text(profile: Profile) -> str:
