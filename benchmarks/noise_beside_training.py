@@ -21,11 +21,11 @@ from pathlib import Path
 
 import torch
 
-sys.path.append(str(Path(__file__).parent / "regret"))
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parent / "regret")]
+from benchmarks.recorded.grid import RecordedGrid
 from one_training import trial_of
 from workloads import WORKLOADS
 
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.fitting.fit import fit
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measurements.gradient_noise import GradientNoise

@@ -16,22 +16,34 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from regret.habits import HABITS, TOLD_THE_RATES
-from regret.harness import arguments_of, write_answers
-from regret.recorded_question import exactly, question_of
-from regret.situation import PROFILES, Situation, situation
-from regret.table_parts import both, head, percent, quantile, row
+# Run as a script: what lies beside it goes by the name that it has from the root.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.recorded.grid import CellKey, RecordedGrid
+from benchmarks.regret.habits import HABITS, TOLD_THE_RATES
+from benchmarks.regret.harness import (
+    arguments_of,
+    both,
+    exactly,
+    head,
+    percent,
+    quantile,
+    question_of,
+    row,
+    write_answers,
+)
+from benchmarks.regret.situation import PROFILES, Situation, situation
 
 from batchlab.advice.advisor import advise
 from batchlab.advice.parts import Configuration
 from batchlab.advice.question import Question
-from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret"

@@ -14,23 +14,31 @@ profile that is off by a few per cent, and pays what the steps really take.
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from regret.harness import arguments_of, write_answers
-from regret.level_reached import reached_by_others, scatter_of_ends
-from regret.recorded_question import question_of
-from regret.whole_habits import WHOLE_HABITS
-from regret.whole_situation import WholeSituation, profiles_of, whole_situation
-from regret.whole_table import ADVISE, WholeAnswer, tables
-from regret.whole_valuation import valued
+# Run as a script: what lies beside it goes by the name that it has from the root.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from benchmarks.recorded.grid import CellKey, RecordedGrid
+from benchmarks.regret.harness import arguments_of, question_of, write_answers
+from benchmarks.regret.whole_habits import WHOLE_HABITS
+from benchmarks.regret.whole_situation import (
+    WholeSituation,
+    profiles_of,
+    reached_by_others,
+    scatter_of_ends,
+    whole_situation,
+)
+from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
 
 from batchlab.advice.advisor import advise
 from batchlab.advice.question import Question
-from batchlab.engines.recorded_grid import CellKey, RecordedGrid
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
@@ -105,16 +113,28 @@ def replies(situation: WholeSituation, budget_s: float, draw: int) -> Iterator[t
 def answer_to(
     drawn: WholeSituation, reply: Reply, *, who: str, draw: int, budget_s: float
 ) -> WholeAnswer:
-    """What a reply was worth."""
-    return valued(
-        drawn,
-        reply.cell,
+    """What a reply was worth, on the seeds that judge."""
+    cell = reply.cell
+    time_s = math.inf if cell is None else drawn.time_s(cell, drawn.judging)
+    reference_s = drawn.time_s(drawn.reference, drawn.judging)
+    return WholeAnswer(
+        workload=drawn.header.workload,
+        profile=drawn.profile,
         draw=draw,
         who=who,
         tuned_trainings=budget_s / drawn.tuned_reference_s,
+        whole_trainings=budget_s / drawn.whole_reference_s,
+        batch_size=None if cell is None else cell[0],
+        learning_rate=None if cell is None else cell[1],
         named_as=reply.named_as,
         verdict=reply.verdict,
         origin=reply.origin,
+        regret=drawn.regret(cell),
+        of_reference=1.0 if time_s == reference_s else time_s / reference_s,
+        shortfall=math.inf if cell is None else drawn.shortfall(cell, drawn.judging),
+        shortfall_of_own=math.inf if cell is None else drawn.shortfall_of_own(cell, drawn.judging),
+        shortfall_error=0.0 if cell is None else drawn.shortfall_error(cell, drawn.judging),
+        is_optimum=cell == drawn.optimum,
         spent=reply.spent_s / budget_s,
         problem=reply.problem,
     )

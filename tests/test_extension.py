@@ -15,15 +15,10 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.sampled_output import readings_of
-from tests.reference.simulated_engine import Truth
-from tests.reference.simulated_question import knee, question
 from tests.reference.visible_text import visible_texts
 
-from batchlab.advice.advisor import advise
 from batchlab.commands.report import stored
 from batchlab.commands.sweep import sweep
-from batchlab.engines import rows as engine_folder
-from batchlab.engines.registry import engine_rows
 from batchlab.fitting.fit import fit
 from batchlab.launching import shapes as shape_folder
 from batchlab.laws import rows as law_folder
@@ -114,18 +109,6 @@ def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPa
     page = html_page(made_up_study())
 
     assert "How many trials ended well" in page
-
-
-def test_a_file_more_is_an_engine_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, engine_folder, "engines")
-    row = engine_rows()["simulated"]
-
-    engine = row.load()(truth=Truth(), step_s=knee(256))
-    advice = advise(question(knee(256), budget_s=300.0), engine)
-
-    assert row.capabilities == engine.capabilities
-    assert advice.verdict != "cannot_tell"
-    assert {"plain", "recorded"} < set(engine_rows())
 
 
 def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:

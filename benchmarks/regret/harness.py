@@ -1,4 +1,4 @@
-"""What both records of regret share: the options of their commands, and the file of answers."""
+"""What both records of regret share: the question, the options, the file of answers, tables."""
 
 from __future__ import annotations
 
@@ -6,12 +6,67 @@ import argparse
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from .situation import PROFILES
+from benchmarks.recorded.grid import GridHeader, WholeGridHeader
+from benchmarks.regret.situation import PROFILES
+
+from batchlab.advice.parts import Configuration
+from batchlab.advice.question import Option, Question
+from batchlab.records.estimate import Estimate
+from batchlab.records.target import Target
+
+
+def question_of(
+    header: GridHeader | WholeGridHeader,
+    step_s: Mapping[int, Estimate],
+    budget_s: float,
+    *,
+    target: Target | None = None,
+    longest_epochs: float | None = None,
+) -> Question:
+    """Which batch size trains fastest, to the target or as well as the reference?
+
+    Args:
+        header: of the grid.
+        step_s: what is known of the seconds per step, by batch size.
+        budget_s: of the study.
+        target: None: the reference's end sets it.
+        longest_epochs: of a whole training; None: any length.
+    """
+    own = header.reference_batch_size
+    return Question(
+        objective="time",
+        metric=header.metric,
+        better=header.better,
+        target=target,
+        target_origin="pilot" if target is None else "given",
+        reference=Configuration(
+            batch_size=own, micro_batch_size=own, learning_rate=header.reference_learning_rate
+        ),
+        options=tuple(
+            Option(
+                batch_size=size,
+                micro_batch_size=size,
+                step_s=known,
+                peak_bytes=None,
+            )
+            for size, known in step_s.items()
+        ),
+        n_train=header.n_train,
+        budget_s=budget_s,
+        longest_epochs=longest_epochs,
+    )
+
+
+def exactly(step_s: Mapping[int, float]) -> dict[int, Estimate]:
+    """Step times as if they were known."""
+    return {
+        size: Estimate.of(true_s, interval=(true_s, true_s), n=8) for size, true_s in step_s.items()
+    }
 
 
 def arguments_of(
@@ -65,6 +120,32 @@ def write_answers(out: Path, answers: Sequence[Any], **about: object) -> None:
         out.write_bytes(gzip.compress(text.encode(), mtime=0))
     else:
         out.write_text(text)
+
+
+def quantile(values: Iterable[float], fraction: float) -> float:
+    """The quantile, infinite values included; a value that was observed, never one between."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(fraction * len(ordered)) - 1))]
+
+
+def both(regrets: Sequence[float]) -> str:
+    """The median and the 90th percentile."""
+    return f"{percent(quantile(regrets, 0.5))} / {percent(quantile(regrets, 0.9))}"
+
+
+def percent(value: float) -> str:
+    """A fraction in whole per cent; infinite: it fails."""
+    return "fails" if math.isinf(value) else f"{round(100 * value)} %"
+
+
+def head(*cells: str) -> list[str]:
+    """The two lines above a table's rows."""
+    return [row(*cells), "|" + "---|" * len(cells)]
+
+
+def row(*cells: str) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def _names_in(grids: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from row import Row
+from row_file import Row
 
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.run_length import RunLength

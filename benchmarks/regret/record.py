@@ -27,8 +27,7 @@ from pathlib import Path
 
 import torch
 from one_training import step_s_of, trained
-from row import Row
-from row_file import RowFile
+from row_file import Row, RowFile
 from workloads import BATCH_SIZES, EASIER_AND_HARDER, WORKLOADS
 
 from batchlab.records.run_length import RunLength

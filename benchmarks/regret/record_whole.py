@@ -27,8 +27,7 @@ from held_out_workloads import HELD_OUT
 from later_workloads import LATER
 from one_training import eval_s_of, step_s_of, trained
 from rate_window import CellCost, best_of, near_octaves, window_around
-from row import Row, RowKey
-from row_file import RowFile
+from row_file import Row, RowFile, RowKey
 from whole_level import WholeLevel, end_of, level_of
 from whole_workloads import WHOLE_BATCH_SIZES, WHOLE_WORKLOADS
 

@@ -1,4 +1,4 @@
-"""RowFile: the rows of one grid on the disk, while it is recorded and after.
+"""RowFile: the rows of one grid, a trial each, on the disk while it is recorded and after.
 
 Stopped at any moment, nothing is lost: each finished run is a line of NAME.partial.csv. When all
 are done, the lines are packed into NAME.csv.gz, and NAME.json says what they are.
@@ -10,12 +10,49 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from row import COLUMNS, Row, parsed, written
+from batchlab.records.target import Target
+
+_COLUMNS = ("batch_size", "learning_rate", "seed", "status", "steps", "curve")
+
+RowKey = tuple[int, int, int]
+"""Batch size, octave and seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One trial of the grid, as it is written.
+
+    Attributes:
+        batch_size: examples per step.
+        octave: its rate is the reference rate times 2 to this power.
+        seed: of initial weights and order of examples.
+        status: how it ended.
+        curve: (step, value of the validation metric) at every evaluation; None: not finite.
+    """
+
+    batch_size: int
+    octave: int
+    seed: int
+    status: str
+    curve: tuple[tuple[int, float | None], ...]
+
+    @property
+    def key(self) -> RowKey:
+        """What tells it from the other rows of its grid."""
+        return self.batch_size, self.octave, self.seed
+
+    def samples_to(self, level: Target) -> int | None:
+        """Examples processed when the level was first met, None if it was not."""
+        for step, value in self.curve:
+            if step > 0 and level.met_by(value):
+                return step * self.batch_size
+        return None
 
 
 class RowFile:
@@ -42,12 +79,12 @@ class RowFile:
     def rows(self) -> Iterator[Row]:
         """Those that were packed, then those that have come since."""
         for line in (*packed_lines(self._packed), *lines(self._partial)):
-            yield parsed(line, self._rate)
+            yield _parsed(line, self._rate)
 
     def append(self, row: Row) -> None:
         """Keep one more."""
         with self._partial.open("a", newline="") as stream:
-            csv.writer(stream).writerow(written(row, self._rate))
+            csv.writer(stream).writerow(_written(row, self._rate))
 
     def known(self, field: str) -> Any:
         """What the header says under `field`; None without a header, or where it says nothing."""
@@ -59,9 +96,9 @@ class RowFile:
         """Write the grid and what must be known about it; the lines on the disk are then done."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(_COLUMNS)
         for row in sorted(rows, key=lambda row: row.key):
-            writer.writerow(written(row, self._rate))
+            writer.writerow(_written(row, self._rate))
         # No time in the header: the same grid gives the same bytes.
         _replace(self._packed, gzip.compress(text.getvalue().encode(), mtime=0))
         _replace(self._header, (json.dumps(header, indent=2) + "\n").encode())
@@ -88,6 +125,31 @@ def lines(path: Path) -> Iterator[list[str]]:
     if whole != text:
         path.write_text(whole)
     yield from csv.reader(whole.splitlines())
+
+
+def _written(row: Row, reference_rate: float) -> Sequence[object]:
+    """The row as the fields of a line."""
+    curve = ";".join(
+        f"{step}:{'' if value is None else f'{value:.4g}'}" for step, value in row.curve
+    )
+    rate = reference_rate * 2.0**row.octave
+    return row.batch_size, rate, row.seed, row.status, row.curve[-1][0], curve
+
+
+def _parsed(line: Sequence[str], reference_rate: float) -> Row:
+    """The row that `_written` made the line of."""
+    batch_size, rate, seed, status, _, curve = line
+    points = (point.split(":") for point in curve.split(";"))
+    octave = 0
+    while abs(reference_rate * 2.0**octave / float(rate) - 1) > 0.1:
+        octave += 1 if reference_rate * 2.0**octave < float(rate) else -1
+    return Row(
+        batch_size=int(batch_size),
+        octave=octave,
+        seed=int(seed),
+        status=status,
+        curve=tuple((int(step), float(value) if value else None) for step, value in points),
+    )
 
 
 def _replace(path: Path, content: bytes) -> None:

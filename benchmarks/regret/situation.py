@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from batchlab.engines.recorded import RecordedEngine
-from batchlab.engines.recorded_grid import CellKey, RecordedGrid
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import CellKey, RecordedGrid
+
 from batchlab.profiling.profile import Profile
 
 # A configuration that misses the target this often is no answer.

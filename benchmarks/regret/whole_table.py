@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .table_parts import both, head, percent, quantile, row
+from benchmarks.regret.harness import both, head, percent, quantile, row
 
 ADVISE = "advise"
 # The workloads that the advisor's constants were chosen on, or whose answers were looked at before

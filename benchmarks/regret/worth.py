@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from batchlab.advice.worth import Worth
+from benchmarks.regret.whole_table import ADVISE, WHOLE_BINS
 
-from .whole_table import ADVISE, WHOLE_BINS
+from batchlab.advice.worth import Worth
 
 RESULTS = Path(__file__).parents[1] / "results" / "regret_whole.json.gz"
 _GOOD = 0.2

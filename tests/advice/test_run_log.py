@@ -4,14 +4,14 @@ import math
 from dataclasses import replace
 
 import pytest
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.engines.recorded import RecordedEngine
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.target import Target
 
 

@@ -11,10 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.whole_table import CHOSEN_ON
 from tests.reference.script import script
-
-from batchlab.engines.recorded_grid import RecordedGrid
 
 EPOCHS, N_TRAIN = 8, 2048
 
@@ -44,7 +43,7 @@ def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simpl
         key = cell["batch_size"], cell["octave"], cell["seed"]
         state.trained.append(key)
         status, curve = made_up_curve(*key)
-        return sys.modules["row"].Row(
+        return sys.modules["row_file"].Row(
             batch_size=key[0], octave=key[1], seed=key[2], status=status, curve=curve
         )
 
@@ -159,7 +158,7 @@ def test_the_header_says_how_long_the_trainings_and_their_parts_take(
 # ---- the workloads
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apart(
     recording: SimpleNamespace,
 ) -> None:

@@ -11,16 +11,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.habits import HABITS
+from benchmarks.regret.harness import quantile
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
-from benchmarks.regret.table_parts import quantile
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.small_workloads import small_trial
 
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.records.run_length import RunLength
 
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
@@ -47,9 +47,9 @@ def test_at_least_six_workloads_are_recorded() -> None:
     assert len(RECORDED) >= 6
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 class TestGrid:
-    @pytest.mark.slow
     def test_it_is_small_and_holds_enough_seeds_near_the_optimum(self, path: Path) -> None:
         grid = RecordedGrid.read(path)
 
@@ -73,7 +73,6 @@ class TestGrid:
             first = round(octaves[0])
             assert octaves == pytest.approx(list(range(first, first + len(octaves))))
 
-    @pytest.mark.slow
     def test_the_reference_configuration_reaches_the_target(self, path: Path) -> None:
         drawn = situation(RecordedGrid.read(path), "cpu", split=0)
 
@@ -96,7 +95,7 @@ def _steps(grid: RecordedGrid, cell: tuple[int, float]) -> list[float]:
     return met if len(met) == len(found) else []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_recorded_run_is_what_training_gives_again() -> None:
     grid = RecordedGrid.read(BENCHMARKS / "regret" / "mlp-narrow.csv.gz")
     run = grid.runs[64, 0.16, 0]

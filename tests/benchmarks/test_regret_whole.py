@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.harness import write_answers
 from benchmarks.regret.whole_table import (
     ADVISE,
@@ -24,8 +25,6 @@ from benchmarks.regret.whole_table import (
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_answer import ANSWER
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
-
-from batchlab.engines.recorded_grid import RecordedGrid
 
 RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
 
@@ -87,7 +86,7 @@ def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Pa
     assert reference.named_as == "reference"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path: Path) -> None:
     grid = RecordedGrid.read(path)

@@ -25,7 +25,7 @@ def test_a_kind_draws_the_same_workload_and_device_again(kind):
     assert truth.best_steps(64) != row.truth(6).best_steps(64)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_is_judged(kind):
     row = judged(kind, 1, 60.0)

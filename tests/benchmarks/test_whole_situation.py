@@ -9,17 +9,17 @@ import statistics
 from pathlib import Path
 
 import pytest
-from benchmarks.regret.level_reached import reached_by_others, scatter_of_ends
+from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.whole_habits import WHOLE_HABITS, free_batch_size, searched
 from benchmarks.regret.whole_situation import (
     USUAL_STEP_TIME_SD,
     WholeSituation,
     profiles_of,
+    reached_by_others,
+    scatter_of_ends,
     whole_situation,
 )
 from tests.reference.whole_grid import N_SEEDS, rise, write_rows, write_whole_grid
-
-from batchlab.engines.recorded_grid import RecordedGrid
 
 # (256, 1.6) is as fast to a level, but ends worse; (256, 0.8) is the fastest that does not.
 OPTIMUM = (256, 0.8)

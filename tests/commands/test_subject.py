@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.made_up import made_up_timing
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
@@ -17,8 +19,6 @@ from batchlab.commands.budget import Budget
 from batchlab.commands.report import stored, write_page
 from batchlab.commands.stored_sweep import sweep_about
 from batchlab.engines.contract import RunPlan
-from batchlab.engines.recorded import RecordedEngine
-from batchlab.engines.recorded_grid import RecordedGrid
 from batchlab.engines.trial_recorder import is_trained
 from batchlab.planning.sweep_request import checked_request
 from batchlab.processes.children import Ended

@@ -37,5 +37,6 @@ def script(path: str) -> Iterator[ModuleType]:
         finally:
             for new in set(sys.modules) - before:
                 found = getattr(sys.modules[new], "__file__", None) or ""
-                if Path(found).is_relative_to(file.parent):
+                is_by_bare_name = not new.startswith("benchmarks.")
+                if is_by_bare_name and Path(found).is_relative_to(file.parent):
                     del sys.modules[new]

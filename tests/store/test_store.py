@@ -49,7 +49,7 @@ warnings = st.lists(texts, max_size=2, unique=True).map(tuple)
 reasons = st.one_of(
     texts.map(Reason.as_written),
     st.builds(lambda error, text: Reason.of("user_error", error=error, text=text), texts, texts),
-    st.integers(0, 9).map(lambda step: Reason.of("recorded_until", step=step)),
+    st.integers(0, 9).map(lambda step: Reason.of("loss_infinite", step=step)),
 )
 notes = st.lists(reasons, max_size=2, unique=True).map(tuple)
 setting_values = st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | floats | texts

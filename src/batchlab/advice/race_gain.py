@@ -10,7 +10,7 @@ from batchlab.records.estimate import Estimate
 
 # The true figure over the one seen, from and to, in 95 % of the recorded answers, by whether the
 # end of a training was seen. Where it was not, one in thirty misses the level on other seeds, so
-# there is no lower bound. `python benchmarks/race_gain.py` prints them.
+# there is no lower bound. They come from benchmarks/results/race_gain.json.
 _END_SEEN = (0.48, 1.47)
 _CUT = (None, 2.48)
 

@@ -15,7 +15,6 @@ from batchlab.engines.command_run import CommandRun
 from batchlab.engines.contract import Capabilities, RunPlan
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.kept_training import KeptTraining
-from batchlab.engines.rows.command import ROW
 from batchlab.engines.time_left import TimeLeft
 from batchlab.errors import TrialError
 from batchlab.launching.command_end import CommandEnd
@@ -53,7 +52,7 @@ class CommandEngine:
     One at a time: a script takes as many threads as it likes, and its step times are its own.
     """
 
-    name = ROW.name
+    name = "command"
     n_workers = 1
 
     def __init__(
@@ -95,10 +94,14 @@ class CommandEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
-        return replace(
-            ROW.capabilities,
-            any_learning_rate=self._command.takes("learning_rate"),
+        return Capabilities(
             resumes=self._command.template.can_resume,
+            any_learning_rate=self._command.takes("learning_rate"),
+            any_seed=True,
+            side_by_side=False,
+            in_process_metrics=False,
+            keeps_cadence=False,
+            cools_down=False,
         )
 
     @property

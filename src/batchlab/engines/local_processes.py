@@ -10,7 +10,6 @@ from dataclasses import replace
 from batchlab.engines.contract import Capabilities, RunPlan
 from batchlab.engines.cost_model import CostModel
 from batchlab.engines.process_pool import ProcessPool
-from batchlab.engines.rows.plain import ROW
 from batchlab.engines.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
 from batchlab.machine import thread_choices
 from batchlab.processes.packed_workload import PackedWorkload
@@ -79,7 +78,15 @@ class LocalProcesses:
     @property
     def capabilities(self) -> Capabilities:
         """All that a training loop of one's own can do."""
-        return ROW.capabilities
+        return Capabilities(
+            resumes=True,
+            any_learning_rate=True,
+            any_seed=True,
+            side_by_side=True,
+            in_process_metrics=True,
+            keeps_cadence=True,
+            cools_down=True,
+        )
 
     @property
     def n_workers(self) -> int:

@@ -39,12 +39,6 @@ MESSAGES: dict[str, Message] = {
     "not_ended_in_time": N_("it had not ended after {timeout_s:.0f} s"),
     # What the engine says.
     "out_of_time": N_("the budget ended"),
-    "recorded_until": N_("recorded until step {step}"),
-    "ended_badly_when_recorded": N_("{status:term} at step {step} when it was recorded"),
-    "recorded_with_fewer_seeds": N_(
-        "batch size {size} at learning rate {rate:rate} was recorded with fewer seeds, because it "
-        "is far from the best rate"
-    ),
     # Notes on the batches.
     "stopped_early": N_(
         "it ended after {epochs} epochs: {metric:term} was best after epoch {best}, and the "

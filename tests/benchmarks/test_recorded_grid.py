@@ -1,0 +1,169 @@
+"""Recorded grids: what is on the disk is what comes back, and what is damaged is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks.recorded.grid import RecordedGrid, WholeGridHeader
+from tests.reference import whole_grid
+from tests.reference.recorded_grid import HEADER, line_to, made_up_rows, write_grid
+from tests.reference.whole_grid import write_whole_grid
+
+from batchlab.errors import DatasetError, TrialError
+from batchlab.records.trial import Status
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_grid(tmp_path, made_up_rows())
+
+
+def rewritten(path: Path, old: str, new: str) -> Path:
+    """The grid with a piece of its text replaced."""
+    text = gzip.decompress(path.read_bytes()).decode()
+    assert old in text
+    path.write_bytes(gzip.compress(text.replace(old, new, 1).encode()))
+    return path
+
+
+def test_a_grid_comes_back_as_it_was_written(path: Path) -> None:
+    grid = RecordedGrid.read(path)
+
+    assert grid.batch_sizes == (16, 32, 64)
+    assert grid.learning_rates(32) == (0.1, 0.2, 0.8)
+    assert grid.cells[32, 0.2] == tuple(range(10))
+    assert grid.cells[32, 0.1] == tuple(range(5))
+    run = grid.runs[32, 0.2, 4]
+    assert (run.status, run.steps) == (Status.TARGET_REACHED, 81)
+    assert run.curve == tuple(line_to(68))
+    assert grid.header.step_s[64] == HEADER["step_s"]["64"]
+
+
+def test_seeds_that_every_cell_has_come_first(tmp_path: Path) -> None:
+    rows = [(16, 0.1, seed, "ok", line_to(10)) for seed in (0, 1, 2, 5)]
+    rows += [(16, 0.2, seed, "ok", line_to(10)) for seed in (2, 5)]
+
+    assert RecordedGrid.read(write_grid(tmp_path, rows)).seeds == (2, 5, 0, 1)
+
+
+def test_levels_are_three_targets_of_the_metric(path: Path) -> None:
+    grid = RecordedGrid.read(path)
+
+    levels = [level.value for level in (grid.easier, grid.target, grid.harder)]
+
+    assert levels == [0.6, 0.5, 0.4]
+    assert (grid.target.metric, grid.target.better) == ("loss", "lower")
+
+
+def test_steps_to_a_target_lie_between_two_evaluations(tmp_path: Path) -> None:
+    rows = [(16, 0.1, 0, "ok", [(0, 2.0), (10, None), (20, 0.7), (30, 0.5), (40, 0.3)])]
+    grid = RecordedGrid.read(write_grid(tmp_path, rows))
+
+    run = grid.runs[16, 0.1, 0]
+
+    assert grid.steps_to(run, grid.target) == 25
+    assert grid.steps_to(run, grid.easier) == 25
+    assert grid.steps_to(run, grid.harder) == 35
+
+
+def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:
+    # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
+    # middle of the interval lies half a step before.
+    assert RecordedGrid.read(path).cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
+
+
+def test_no_cut_is_known_where_no_rate_always_meets_the_target(tmp_path: Path) -> None:
+    rows = [(16, 0.1, seed, "ok", line_to(10, last=9 + seed)) for seed in (0, 1)]
+    grid = RecordedGrid.read(write_grid(tmp_path, rows))
+
+    with pytest.raises(TrialError, match="record more rates"):
+        grid.cut_steps(16)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("batch_size,learning", "size,learning", "line 1: has the columns size, learning_rate"),
+        ("16,0.2,0,", "16,0.2,zero,", "line 2: is no trial of a grid"),
+        ("16,0.2,0,target_reached", "16,0.2,0,arrived", "line 2: is no trial of a grid"),
+        ("16,0.2,0,target_reached,120", "16,0.2,0,target_reached,121", "line 2: .*do not rise"),
+        ("16,0.2,1,", "16,0.2,0,", "seed 0 are there twice"),
+        ("1:0.995;", "1:0.995;1:0.9;", "line 2: .*do not rise"),
+    ],
+)
+def test_a_damaged_line_is_named(path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        RecordedGrid.read(rewritten(path, old, new))
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200])
+def test_a_file_that_is_cut_off_is_told(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+
+    with pytest.raises(DatasetError, match=r"made-up\.csv\.gz"):
+        RecordedGrid.read(path)
+
+
+def test_a_flipped_byte_is_told(path: Path) -> None:
+    packed = bytearray(path.read_bytes())
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(packed)
+
+    with pytest.raises(DatasetError, match=r"made-up\.csv\.gz"):
+        RecordedGrid.read(path)
+
+
+def test_a_file_without_trials_is_told(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"batch_size,learning_rate,seed,status,steps,curve\n"))
+
+    with pytest.raises(DatasetError, match="holds no trials"):
+        RecordedGrid.read(path)
+
+
+def test_a_missing_description_is_told(path: Path) -> None:
+    path.with_name("made-up.json").unlink()
+
+    with pytest.raises(DatasetError, match=r"made-up\.json: cannot be read .*two files"):
+        RecordedGrid.read(path)
+
+
+@pytest.mark.parametrize("field", [name for name in HEADER])
+def test_a_description_that_lacks_something_is_told(path: Path, field: str) -> None:
+    description = {name: value for name, value in HEADER.items() if name != field}
+    path.with_name("made-up.json").write_text(json.dumps(description))
+
+    with pytest.raises(DatasetError, match=field):
+        RecordedGrid.read(path)
+
+
+# ---- grids of whole trainings
+
+
+def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+
+    assert isinstance(grid.header, WholeGridHeader)
+    assert (grid.header.epochs, grid.header.has_schedule, grid.header.eval_s) == (20, False, 0.0005)
+    assert grid.runs[64, 0.1, 0].steps == 20 * 1024 // 64
+
+
+def test_a_grid_of_whole_trainings_has_no_target_of_its_own(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+
+    with pytest.raises(TrialError, match="whole trainings of 20 epochs: no target was given"):
+        _ = grid.target
+
+
+@pytest.mark.parametrize("field", [name for name in whole_grid.HEADER if name != "epochs"])
+def test_a_description_of_whole_trainings_that_lacks_something_is_told(
+    tmp_path: Path, field: str
+) -> None:
+    path = write_whole_grid(tmp_path)
+    description = {name: value for name, value in whole_grid.HEADER.items() if name != field}
+    path.with_name("made-up.json").write_text(json.dumps(description))
+
+    with pytest.raises(DatasetError, match=field):
+        RecordedGrid.read(path)
