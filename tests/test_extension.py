@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
-from tests.reference.pseudo_language import letters_outside, pseudo_language
 from tests.reference.sampled_output import readings_of
 from tests.reference.visible_text import visible_texts
 
@@ -27,7 +26,6 @@ from batchlab.planning import scaling_rules
 from batchlab.planning.scaling import scaled_learning_rate
 from batchlab.records.study import Study
 from batchlab.registry import row_names
-from batchlab.report.advice.text import advice_text
 from batchlab.report.fit.text import fit_text
 from batchlab.report.notebook_view import notebook_view
 from batchlab.report.sweep import figures as sweep_figures
@@ -36,8 +34,6 @@ from batchlab.report.sweep.figures.cost import cost_figure
 from batchlab.report.sweep.html import html_page
 from batchlab.report.sweep.text import text_report
 from batchlab.report.sweep.trials_table import trials_table
-from batchlab.words import languages as spoken
-from batchlab.words.catalogue import language, languages
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
@@ -82,18 +78,6 @@ def test_a_file_more_is_a_scaling_rule_more(
     assert "cube-root" in row_names(scaling_rules)
 
 
-def test_a_file_more_is_a_language_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, spoken, "languages")
-
-    in_english = advice_text(made_up_advice(), study=STUDY, report=None)
-    with language(languages()["loud"]):
-        said = advice_text(made_up_advice(), study=STUDY, report=None)
-
-    assert "gain" in in_english
-    assert "gain" not in said
-    assert "GAIN" in said
-
-
 def test_a_file_more_is_a_shape_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
     extend(monkeypatch, shape_folder, "shapes")
 
@@ -123,8 +107,6 @@ def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_terminal = " ".join(fit_text(found).split())
     in_a_notebook = " ".join(visible_texts(notebook_view(found)))
     document = found.to_dict()
-    with language(pseudo_language()):
-        in_brackets = fit_text(found)
 
     jsonschema.validate(document, json.loads(FIT_SCHEMA.read_text()))
     law = document["groups"][0]["laws"][-1]
@@ -137,7 +119,6 @@ def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "S_1 of the power law S_1 B^p: 5,000 (95 %: 4,9" in words
         assert "p of the power law S_1 B^p: -0.5 (95 %: -0.50" in words
         assert "1.12 % from S_1 B^p" in words
-    assert [piece for piece in letters_outside(in_brackets) if "power" in piece] == []
 
 
 @pytest.mark.slow

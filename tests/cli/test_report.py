@@ -39,7 +39,7 @@ def test_an_advice_that_does_not_read_is_one_line_on_stderr_with_its_command(
 ) -> None:
     with Store(stored) as store:
         study = store.study()
-        store.put_advice(study.study_id, "{}", version=99)
+        store.put_advice(study.study_id, "{}")
 
     done = do("report", "--store", str(stored), "--format", "json")
 

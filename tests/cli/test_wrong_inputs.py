@@ -18,7 +18,7 @@ from tests.reference.stored_study import put_study
 from tests.reference.user_file import write_user_file
 
 from batchlab.store.store import Store
-from batchlab.words.moments import moment_text
+from batchlab.words.numbers import moment_text
 
 TABLE = Path(__file__).with_name("wrong_inputs.txt")
 FILES = {

@@ -1,10 +1,12 @@
-"""The page of a study that runs: made anew when something was stored, and not too often."""
+"""The page of a study that runs: written anew as it goes on, and whole when it has finished."""
 
 from __future__ import annotations
 
 import html
 import re
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from tests.reference.stored_study import put_asked, put_study
 
 from batchlab.commands import live_report
 from batchlab.commands.advised import Advised
-from batchlab.commands.live_report import LiveReport, refuse_unreadable
+from batchlab.commands.live_report import EVERY_S, write_live_page
 from batchlab.engines.journal import Journal
 from batchlab.errors import StoreError, UsageError
 from batchlab.records.best_so_far import BestSoFar
@@ -28,176 +30,200 @@ from batchlab.report.progress.state import ProgressState
 from batchlab.store.store import Store
 
 STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
+RELOADS = '<meta http-equiv="refresh" content="20">'
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
+@dataclass
+class Followed:
+    """A live page from its first look to its end; at each wait the next step is taken.
 
-    def __call__(self) -> float:
-        return self.now_s
+    After the last step somebody presses Ctrl-C.
+    """
+
+    folder: Path
+    made: list[int] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "lab.db"
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "page.html"
+
+    @property
+    def now(self) -> str:
+        return self.page.read_text()
+
+    @property
+    def statuses(self) -> list[str]:
+        return [html.unescape(re.findall(r'<aside role="status"[^>]*>(.*)</aside>', each)[-1])
+                for each in self.pages]  # fmt: skip
+
+    def until_ctrl_c(self, *steps: Callable[[], object], study: str | None = None) -> None:
+        following = iter(steps)
+
+        def wait(seconds: float) -> None:
+            assert seconds == EVERY_S
+            if self.page.exists():
+                self.pages.append(self.now)
+            step = next(following, None)
+            if step is None:
+                raise KeyboardInterrupt
+            step()
+
+        def show(page: Path) -> None:
+            self.shown.append(page.read_text())
+
+        write_live_page(self.store, study, self.page, say=self.said.append, show=show, wait=wait)
+        if self.page.exists():
+            self.pages.append(self.now)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[int]:
-    """How many records each page had that was made; making one takes two seconds."""
-    made: list[int] = []
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Followed:
+    live = Followed(tmp_path)
 
     def page_of(shown: Study | Advised) -> str:
-        clock.now_s += 2.0
         study = shown.study if isinstance(shown, Advised) else shown
-        made.append(len(study.records))
+        live.made.append(len(study.records))
         what = "an advice" if isinstance(shown, Advised) else "trials"
-        return f"<html><body><p>{what}: {len(study.records)}</p></body></html>"
+        return f"<html><head></head><body><p>{what}: {len(study.records)}</p></body></html>"
 
     monkeypatch.setattr(live_report, "page_of", page_of)
-    return made
+    return live
 
 
-def begun(path: Path, study: Study = STUDY) -> Store:
+@pytest.fixture
+def store(live: Followed) -> Iterator[Store]:
     """A store with a sweep of which no trial has begun."""
-    store = Store(path)
-    put_asked(store, study)
-    return store
+    with Store(live.store) as store:
+        put_asked(store, STUDY)
+        yield store
 
 
-def test_before_there_is_a_store_a_page_waits_for_one(tmp_path: Path, made: list[int]) -> None:
-    live = LiveReport(tmp_path / "lab.db", None)
+def test_before_there_is_a_study_a_line_says_what_is_waited_for(live: Followed) -> None:
+    live.until_ctrl_c(live.store.touch, lambda: Store(live.store).close())
 
-    page = live.page()
-
-    assert "There is no store at " in page.html
-    assert (page.is_finished, made) == (False, [])
-    assert list(tmp_path.iterdir()) == []
-
-    (tmp_path / "lab.db").touch()
-    assert "There is no store at " in live.page().html
-    Store(tmp_path / "lab.db").close()
-    assert "holds no study yet" in live.page().html
-    live.close()
+    (said,) = live.said
+    assert str(live.store) in said
+    assert live.shown == live.pages == live.made == []
 
 
-def test_a_new_trial_makes_a_new_page_and_the_last_one_ends_it(
-    tmp_path: Path, made: list[int]
+def test_a_study_that_comes_is_shown_once(live: Followed) -> None:
+    def begin() -> None:
+        with Store(live.store) as store:
+            put_asked(store, STUDY)
+
+    live.until_ctrl_c(begin, lambda: None)
+
+    assert len(live.shown) == 1
+    assert "trials: 0" in live.shown[0]
+
+
+def test_each_trial_makes_the_page_anew_and_the_last_one_ends_it(
+    live: Followed, store: Store
 ) -> None:
-    with begun(tmp_path / "lab.db") as store:
-        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
-        nothing = live.page()
+    live.until_ctrl_c(*(lambda record=record: store.put_record(record) for record in STUDY.records))
 
-        store.put_record(STUDY.records[0])
-        one = live.page()
-        store.put_record(STUDY.records[1])
-        both = live.page()
+    assert live.made == [0, 1, 2]
+    assert [RELOADS in page for page in live.pages] == [True, True, False]
+    assert live.statuses[0].startswith("Stopped: 0 of 2 training runs have ended.")
+    assert live.statuses[1].startswith("Stopped: 1 of 2 training runs have ended.")
+    assert live.statuses[2] == "Finished: 2 training runs."
+    assert "trials: 2" in live.now
 
-    assert made == [0, 1, 2]
-    assert len({page.version for page in (nothing, one, both)}) == 3
-    assert nothing.status.startswith("Stopped: 0 of 2 training runs have ended.")
-    assert one.status.startswith("Stopped: 1 of 2 training runs have ended.")
-    assert (both.status, both.is_finished) == ("Finished: 2 training runs.", True)
-    assert one.status in one.html
-    live.close()
+
+def test_after_ctrl_c_or_an_error_the_page_no_longer_loads_itself(
+    live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.until_ctrl_c()
+    assert (RELOADS in live.pages[0], RELOADS in live.now) == (True, False)
+
+    def disk_away() -> None:
+        assert RELOADS in live.now
+
+        def gone(*_: object) -> None:
+            raise StoreError("the disk was away")
+
+        monkeypatch.setattr(live_report, "stored_in", gone)
+
+    with pytest.raises(StoreError, match="the disk was away"):
+        live.until_ctrl_c(disk_away)
+    assert RELOADS not in live.now
 
 
 def test_a_trial_that_the_same_command_goes_on_with_has_not_ended(
-    tmp_path: Path, made: list[int]
+    live: Followed, store: Store
 ) -> None:
-    cut = replace(STUDY.records[1], status=Status.TIMEOUT, reason=None)
-    with begun(tmp_path / "lab.db") as store:
-        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
-        store.put_record(STUDY.records[0])
-        store.put_record(cut)
+    store.put_record(STUDY.records[0])
+    store.put_record(replace(STUDY.records[1], status=Status.TIMEOUT, reason=None))
 
-        page = live.page()
+    live.until_ctrl_c()
 
-    assert not page.is_finished
-    assert page.status.startswith("Stopped: 1 of 2 training runs have ended")
-    live.close()
+    assert live.statuses[-1].startswith("Stopped: 1 of 2 training runs have ended")
 
 
 def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
-    tmp_path: Path, made: list[int]
+    live: Followed, store: Store
 ) -> None:
-    with begun(tmp_path / "lab.db") as store:
-        live = LiveReport(tmp_path / "lab.db", None)
-        with store.working_on(STUDY.study_id):
-            running = live.page()
-        # Nothing was stored in between: so it is where the process was killed.
-        stopped = live.page()
-        with store.working_on(STUDY.study_id):
-            again = live.page()
+    process = ExitStack()
+    process.enter_context(store.working_on(STUDY.study_id))
+
+    # Nothing is stored in between: so it is where the process was killed.
+    live.until_ctrl_c(process.close)
 
     assert re.fullmatch(
-        r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\.", running.status
+        r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\.", live.statuses[0]
     )
-    assert stopped.status == (
+    assert live.statuses[1] == (
         "Stopped: 0 of 2 training runs have ended. No process works on it now. To go on, give the "
         f"same command: {STUDY.command}"
     )
-    assert again.status.startswith("Under way at ")
-    # The training runs are the same, so the page is not made anew, but it says so too.
-    assert made == [0]
-    assert len({page.version for page in (running, stopped, again)}) == 1
-    assert html.escape(stopped.status, quote=False) in stopped.html
-    live.close()
+    # The training runs are the same, so the charts are not drawn anew.
+    assert live.made == [0]
 
 
 def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
-    tmp_path: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
+    live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = live_report.stored_in
-    with begun(tmp_path / "lab.db") as store:
 
-        def ends_after_the_first(opened: Store, study: str | None) -> Study | Advised:
-            seen = whole(opened, study)
-            for record in STUDY.records:
-                store.put_record(record)
-            return seen
+    def ends_after_the_first(opened: Store, study: str | None) -> Study | Advised:
+        seen = whole(opened, study)
+        for record in STUDY.records:
+            store.put_record(record)
+        return seen
 
-        monkeypatch.setattr(live_report, "stored_in", ends_after_the_first)
-        live = LiveReport(tmp_path / "lab.db", None)
+    monkeypatch.setattr(live_report, "stored_in", ends_after_the_first)
+    live.until_ctrl_c()
 
-        assert live.page().status == "Finished: 2 training runs."
-    live.close()
+    assert live.statuses == ["Finished: 2 training runs."]
 
 
-def test_of_a_finished_study_it_is_asked_more_seldom_and_another_one_is_followed(
-    tmp_path: Path, made: list[int], clock: Clock
+def test_the_study_asked_for_last_is_followed_or_the_one_that_was_named(
+    live: Followed, store: Store
 ) -> None:
     other = replace(made_up_study(batch_sizes=(32, 64, 128), epochs=3), study_id="another")
-    with Store(tmp_path / "lab.db") as store:
-        put_study(store, STUDY)
-        any_study = LiveReport(tmp_path / "lab.db", None, clock=clock)
-        this_one = LiveReport(tmp_path / "lab.db", STUDY.study_id)
-        finished, kept = any_study.page(), this_one.page()
-        assert (finished.status, kept.status) == ("Finished: 2 training runs.",) * 2
 
-        put_asked(store, other)
-        store.put_record(other.records[0])
-        with store.working_on(other.study_id):
-            followed, kept_still = any_study.page(), this_one.page()
+    live.until_ctrl_c(lambda: put_asked(store, other))
+    assert [re.findall(r"0 of \d", each) for each in live.statuses] == [["0 of 2"]] + [
+        ["0 of 3"]
+    ] * 2
 
-    assert followed.status.endswith(": 2 of 3 training runs have ended.")
-    # At once: what belongs to another study is not left on the page.
-    assert "trials: 2" in followed.html
-    assert (finished.look_again_s, followed.look_again_s) == (10.0, 3.0)
-    # What others store costs the finished one no page.
-    assert (kept_still, made) == (kept, [2, 2, 2])
-    any_study.close()
-    this_one.close()
+    live.pages.clear()
+    live.until_ctrl_c(study=STUDY.study_id)
+    assert "0 of 2" in live.statuses[0]
 
 
 BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
 
 
-def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(
-    tmp_path: Path, made: list[int]
-) -> None:
-    with store_with_study(tmp_path / "lab.db") as store:
+def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(live: Followed) -> None:
+    with store_with_study(live.store) as store:
         journal = Journal(store, ADVISED)
         journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
         store.put_study(
@@ -207,155 +233,56 @@ def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(
             environment=ADVISED.environment,
             trial_ids=["x", "y"],
         )
-        live = LiveReport(tmp_path / "lab.db", None)
-        with store.working_on(ADVISED.study_id):
-            before = live.page()
+
+        def lead() -> None:
             journal.note_best(BEST)
             journal.put_readings(spent_s=2.0)
-            after = live.page()
+
+        with store.working_on(ADVISED.study_id):
+            live.until_ctrl_c(lead)
     state = ProgressState()
     state.lead = BEST
     (told,) = [line for line in progress_lines(state, 200) if line.startswith("best so far")]
 
     # How many runs it will need nobody knows, so there is no "of 2".
-    assert before.status.endswith(": 0 training runs have ended.")
-    assert after.status.endswith(f": 0 training runs have ended; {told}.")
+    assert live.statuses[0].endswith(": 0 training runs have ended.")
+    assert live.statuses[1].endswith(f": 0 training runs have ended; {told}.")
     assert told == "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
-    live.close()
 
 
-def test_after_a_failed_read_the_page_is_made_though_nothing_is_stored_since(
-    tmp_path: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = live_report.stored_in
-    with begun(tmp_path / "lab.db") as store:
-        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
-        live.page()
-        store.put_record(STUDY.records[0])
+def test_an_advice_is_finished_when_there_is_an_answer(live: Followed) -> None:
+    def answer() -> None:
+        with Store(live.store) as store:
+            put_advised(store, made_up_advice())
 
-        def gone(*_: object) -> None:
-            raise StoreError("the disk was away")
+    with store_with_study(live.store):
+        live.until_ctrl_c(answer)
 
-        monkeypatch.setattr(live_report, "stored_in", gone)
-        with pytest.raises(StoreError):
-            live.page()
-        monkeypatch.setattr(live_report, "stored_in", whole)
-        live.page()
-
-    assert made == [0, 1]
-    live.close()
+    assert live.statuses[0].startswith("Stopped: no training run has begun yet.")
+    assert live.statuses[1].startswith("Finished: ")
+    assert "an advice" in live.now
 
 
-def test_where_nothing_was_stored_it_is_the_same_page(tmp_path: Path, made: list[int]) -> None:
-    with begun(tmp_path / "lab.db") as store:
-        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
-        store.put_record(STUDY.records[0])
-
-        assert live.page() == live.page() == live.page()
-
-    assert made == [1]
-    live.close()
-
-
-def test_the_study_has_the_machine_to_itself_after_each_page(
-    tmp_path: Path, made: list[int], clock: Clock
-) -> None:
-    records = [*STUDY.records, *made_up_study(batch_sizes=(1024,), epochs=3).records]
-    study = replace(STUDY, records=tuple(records))
-    with begun(tmp_path / "lab.db", study) as store, store.working_on(study.study_id):
-        live = LiveReport(tmp_path / "lab.db", None, rest=5.0, clock=clock)
-        live.page()
-
-        store.put_record(records[0])
-        early = live.page()
-        clock.now_s += 9.9
-        assert (live.page().version, made) == (early.version, [0])
-        # The status is cheap, so it is that of now.
-        assert "1 of 3" in early.status
-        assert "trials: 0" in early.html
-
-        clock.now_s += 0.2
-        assert "trials: 1" in live.page().html
-        assert made == [0, 1]
-
-        # The last one is not waited for.
-        store.put_record(records[1])
-        store.put_record(records[2])
-        assert live.page().is_finished
-    live.close()
-
-
-def test_a_stopped_study_needs_no_machine_and_is_shown_at_once(
-    tmp_path: Path, made: list[int], clock: Clock
-) -> None:
-    with begun(tmp_path / "lab.db") as store:
-        live = LiveReport(tmp_path / "lab.db", None, rest=5.0, clock=clock)
-        with store.working_on(STUDY.study_id):
-            live.page()
-            store.put_record(STUDY.records[0])
-            live.page()
-            assert made == [0]
-
-        stopped = live.page()
-
-    assert made == [0, 1]
-    assert stopped.status.startswith("Stopped: 1 of 2 ")
-    live.close()
-
-
-def test_an_advice_is_finished_when_there_is_an_answer(tmp_path: Path, made: list[int]) -> None:
-    with store_with_study(tmp_path / "lab.db"):
-        live = LiveReport(tmp_path / "lab.db", None, rest=0.0)
-        page = live.page()
-    assert page.status.startswith("Stopped: no training run has begun yet.")
-    assert not page.is_finished
-    assert ADVISED.study_id == "study"
-
-    with Store(tmp_path / "lab.db") as store:
-        put_advised(store, made_up_advice())
-        page = live.page()
-    assert "an advice" in page.html
-    assert page.is_finished
-    live.close()
-
-
-def test_another_store_in_its_place_is_another_page(tmp_path: Path, made: list[int]) -> None:
-    with begun(tmp_path / "lab.db"):
-        live = LiveReport(tmp_path / "lab.db", None)
-        first = live.page()
-    for file in tmp_path.glob("lab.db*"):
-        if file.is_file():
-            file.unlink()
-    assert "There is no store at " in live.page().html
-
-    with Store(tmp_path / "lab.db") as store:
+def test_what_can_never_be_shown_is_refused_at_once(live: Followed) -> None:
+    with Store(live.store) as store:
         put_study(store, STUDY)
-        page = live.page()
-    assert (first.is_finished, page.is_finished) == (False, True)
-    live.close()
-
-
-def test_what_can_never_be_shown_is_refused_at_once(tmp_path: Path) -> None:
-    refuse_unreadable(tmp_path / "lab.db", "x")  # it may still come
-    with Store(tmp_path / "lab.db") as store:
-        put_study(store, STUDY)
-
-    refuse_unreadable(tmp_path / "lab.db", "made")
     with pytest.raises(UsageError, match="no study whose id begins with 'x'"):
-        refuse_unreadable(tmp_path / "lab.db", "x")
-    (tmp_path / "other.db").write_text("something else")
+        live.until_ctrl_c(study="x")
+
+    live.store.write_text("something else")
     with pytest.raises(StoreError, match="is not a batchlab store"):
-        refuse_unreadable(tmp_path / "other.db", None)
+        live.until_ctrl_c()
 
 
 @pytest.mark.slow
 def test_the_whole_page_of_a_study_without_a_run_can_be_made(tmp_path: Path) -> None:
-    with begun(tmp_path / "lab.db"):
-        live = LiveReport(tmp_path / "lab.db", None)
-        page = live.page()
+    live = Followed(tmp_path)
+    with Store(live.store) as store:
+        put_asked(store, STUDY)
 
-    assert "No trials have been run." in page.html
-    # It may ask its own server, and nobody else; the written page may ask nobody.
-    assert "default-src 'none'; connect-src 'self'; script-src" in page.html
-    assert page.html.count('http-equiv="Content-Security-Policy"') == 1
-    live.close()
+    live.until_ctrl_c()
+
+    assert "No trials have been run." in live.pages[0]
+    assert live.pages[0].count(RELOADS) == 1
+    assert live.pages[0].index(RELOADS) < live.pages[0].index("<title>")
+    assert live.statuses[0].startswith("Stopped: 0 of 2")

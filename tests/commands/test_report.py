@@ -10,7 +10,6 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
 from batchlab.commands.report import ReportFormat, report
-from batchlab.commands.stored_advice import ADVICE_VERSION
 from batchlab.errors import StoreError, UsageError
 from batchlab.report.sweep.html import html_page
 from batchlab.report.sweep.text import text_report
@@ -106,7 +105,7 @@ def test_an_advice_that_does_not_read_is_told_with_the_command_that_asks_anew(
 ) -> None:
     with Store.existing(lab) as store:
         study = store.study()
-        store.put_advice(study.study_id, "{}", version=ADVICE_VERSION + 1)
+        store.put_advice(study.study_id, "{}")
 
     made = report(lab, output_format=output_format, path=tmp_path / "made")
 

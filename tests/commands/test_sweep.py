@@ -714,12 +714,12 @@ def test_a_folder_is_no_store(tmp_path: Path) -> None:
         run(tmp_path)
 
 
-def test_a_store_of_a_newer_version_is_refused(lab: Path) -> None:
+def test_a_store_of_another_version_is_refused(lab: Path) -> None:
     Store(lab).close()
     with closing(sqlite3.connect(lab)) as connection:
         connection.execute("PRAGMA user_version=99")
 
-    with pytest.raises(StoreError, match="newer batchlab"):
+    with pytest.raises(StoreError, match="another version of batchlab"):
         run(lab)
 
 

@@ -15,7 +15,7 @@ from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.evaluation import Evaluation
 from batchlab.records.reason import Reason
 from batchlab.records.run import RunEnd, RunRequest
-from batchlab.records.run_length import AllSplits, RunLength
+from batchlab.records.run_length import RunLength
 from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
@@ -144,36 +144,6 @@ def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) ->
     Journal(store, STUDY).put_end(end_of(REQUEST), PACE, spent_s=3.0)
 
     assert [entry.best for entry in stored_journal(store, "study")] == [None, best, best]
-
-
-def with_splits(all_splits: AllSplits) -> RunRequest:
-    return replace(REQUEST, length=replace(LENGTH, all_splits=all_splits))
-
-
-def test_an_end_that_was_evaluated_more_often_than_is_asked_answers(store: Store) -> None:
-    journal = Journal(store, STUDY)
-    journal.put_end(end_of(with_splits("each_epoch")), PACE, spent_s=1.0)
-    journal.put_end(end_of(with_splits("never")), PACE, spent_s=1.0)
-
-    again = Journal(store, STUDY)
-
-    asked = with_splits("at_end")
-    assert again.replayed_end([asked], engine="toy") == (end_of(asked), PACE)
-    assert again.replayed_end([asked], engine="toy") is None  # train and test are missing
-
-
-def test_an_end_from_before_there_was_an_interval_answers(store: Store) -> None:
-    journal = Journal(store, STUDY)
-    journal.put_end(end_of(REQUEST), PACE, spent_s=1.0)
-    seldom, often = (
-        replace(REQUEST, length=replace(LENGTH, interval_samples=n)) for n in (640, 320)
-    )
-    journal.put_end(end_of(seldom), PACE, spent_s=1.0)
-
-    again = Journal(store, STUDY)
-
-    assert again.replayed_end([often], engine="toy") == (end_of(often), PACE)
-    assert again.replayed_end([often], engine="toy") is None  # that one was evaluated less
 
 
 @pytest.mark.parametrize("other", [OTHER, replace(REQUEST, length=RunLength(steps=6))])

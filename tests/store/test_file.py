@@ -32,7 +32,6 @@ from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
-NEWEST = len(store_schema.MIGRATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -187,15 +186,31 @@ def test_the_sqlite_file_of_another_program_is_left_as_it_is(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["photos.db"]
 
 
-def test_a_newer_store_is_refused_and_left_as_it_is(path):
-    sql(path, "PRAGMA user_version=70")
+# The last is a store of before the first release, when other tables had the same number.
+@pytest.mark.parametrize(
+    "statement", ["PRAGMA user_version=70", "PRAGMA user_version=0", "DROP TABLE advices"]
+)
+def test_a_store_of_another_version_is_refused_and_left_as_it_is(path, statement):
+    sql(path, statement)
     before = path.read_bytes()
 
     message = message_of_opening(path)
 
-    assert f"was written by a newer batchlab (schema 70; this one knows up to {NEWEST})" in message
-    assert "update batchlab" in message
+    assert "was written by another version of batchlab" in message
+    assert f"this one reads its schema {store_schema.VERSION}" in message
     assert path.read_bytes() == before
+
+
+def test_a_store_whose_tables_cannot_be_made_is_left_empty(tmp_path, monkeypatch):
+    path = tmp_path / "lab.db"
+    tables = store_schema.TABLES
+    monkeypatch.setattr(store_schema, "TABLES", tables | {"later": "CREATE nothing"})
+    assert "SQLITE_ERROR" in message_of_opening(path)
+    monkeypatch.setattr(store_schema, "TABLES", tables)
+
+    with Store(path) as store:
+        put_study(store, STUDY)
+        assert store.study().records == STUDY.records
 
 
 def test_a_store_cut_short_anywhere_is_refused_and_left_as_it_is(path):
@@ -434,55 +449,6 @@ def test_the_file_system_is_that_of_the_nearest_mount(path, expected):
 
 def test_without_mounts_no_file_system_is_guessed():
     assert file_system_of(Path("/data"), "") == ""
-
-
-# Versions
-
-
-ADD_A_COLUMN = (
-    "ALTER TABLE trials ADD COLUMN host TEXT",
-    "UPDATE trials SET host = 'unknown'",
-)
-
-
-def version_of(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute("PRAGMA user_version").fetchone()[0]
-
-
-def test_an_older_store_is_brought_up_to_date_with_all_it_holds(path, monkeypatch):
-    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, ADD_A_COLUMN))
-
-    with Store(path) as store:
-        assert store.study().records == STUDY.records
-
-    assert version_of(path) == NEWEST + 1
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT DISTINCT host FROM trials").fetchall() == [("unknown",)]
-
-
-def test_a_new_store_runs_every_migration(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, ADD_A_COLUMN))
-
-    with Store(tmp_path / "lab.db") as store:
-        put_study(store, STUDY)
-
-    assert version_of(tmp_path / "lab.db") == NEWEST + 1
-
-
-def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
-    failing = (*ADD_A_COLUMN, "UPDATE nowhere SET host = 'x'")
-    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, failing))
-
-    message = message_of_opening(path)
-
-    assert "SQLITE_ERROR (no such table: nowhere) and left the file as it was" in message
-    assert version_of(path) == NEWEST
-    monkeypatch.setattr(
-        store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS[:NEWEST], ADD_A_COLUMN)
-    )
-    with Store(path) as store:
-        assert store.study().records == STUDY.records
 
 
 # A full disk

@@ -11,7 +11,7 @@ from batchlab.records.reason import Reason
 from batchlab.report.advice.html import render_advice_html
 from batchlab.report.sweep.document import sweep_document
 from batchlab.report.sweep.html import html_page
-from batchlab.words.moments import moment_text
+from batchlab.words.numbers import moment_text
 from batchlab.words.reasons import reason_text
 
 

@@ -21,7 +21,6 @@ from batchlab.cli.options import (
 )
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
-from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME, Number, WholeNumber
 from batchlab.report.parts.output_file import check_output_file
 
@@ -45,7 +44,6 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--target",
     type=TARGET,
-    shell_complete=metric_suggestions,
     help="How good a model must be on validation data to count as trained, such as accuracy=0.97. "
     "Default: the workload's own target, or what your training ends with.",
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from batchlab.cli.suggestions import DEFAULT_STORE, study_suggestions, workload_suggestions
 from batchlab.cli.values import BUDGET, BYTES, SETTING
 from batchlab.errors import UsageError
+from batchlab.workload import builtin
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 def _each_once(
@@ -30,8 +34,18 @@ def _each_once(
     return settings
 
 
+def _built_in_or_file(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What a shell offers for a workload: files, which come first, and the built-in names."""
+    from click.shell_completion import CompletionItem  # `--help` doesn't wait for it
+
+    names = [name for name in builtin.workload_names() if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
+
+
 workload_argument = click.argument(
-    "workload", default="mnist-mlp", shell_complete=workload_suggestions
+    "workload", default="mnist-mlp", shell_complete=_built_in_or_file
 )
 settings_option = click.option(
     "--set",
@@ -73,14 +87,13 @@ minute_option = click.option(
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path),
-    default=DEFAULT_STORE,
+    default="batchlab.db",
     show_default=True,
     help="The file that keeps all results.",
 )
 study_option = click.option(
     "--study",
     "study_id",
-    shell_complete=study_suggestions,
     help="Which study, by the start of its id. Default: the last.",
 )
 json_option = click.option(

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--live",
     is_flag=True,
-    help="Print an address where your browser shows the page, up to date while a study runs. "
-    "Ctrl-C ends it.",
+    help="Write the page beside the store, or to --report, and show it in your browser. It is "
+    "written anew every 20 s, and loads itself again, until the study has finished or Ctrl-C.",
 )
 def report(
     store: Path,
@@ -52,7 +52,7 @@ def report(
 ) -> None:
     """Show a study of the store as a page, text, tables or images."""
     if live:
-        _serve(store, study_id, output_format, path)
+        _write_live(store, study_id, output_format, path)
         return
     from batchlab.commands.report import report as shown_again
 
@@ -70,24 +70,39 @@ def report(
         print(file)
 
 
-def _serve(
+def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Serve the live page.
+    """Write the page for as long as the study goes on.
 
     Raises:
-        UsageError: something that a live page does not have was asked for.
+        UsageError: something else than a page was asked for, or no page can be written there.
     """
-    if output_format is not None or path is not None:
+    if output_format not in (None, "html"):
         raise UsageError(
-            "--live serves a page and writes no file; leave out --format and --report, or --live"
+            f"--live writes a page, not {output_format}; leave out --format, or --live"
         )
-    from batchlab.commands.live_report import LiveReport, refuse_unreadable
-    from batchlab.commands.live_server import serve_live
+    from batchlab.commands.live_report import write_live_page
+    from batchlab.report.parts.output_file import check_output_file
 
-    refuse_unreadable(store, study_id)
+    path = path or store.with_name("batchlab-live.html")
+    check_output_file(path, store=store)
     os.nice(_NICE)
-    serve_live(
-        LiveReport(store, study_id),
-        say=lambda address: print(f"{address} (Ctrl-C ends it)", flush=True),
+    write_live_page(
+        store,
+        study_id,
+        path,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+        show=_show,
     )
+
+
+def _show(page: Path) -> None:
+    """Print where the page is, and open it where there is a screen to show it on."""
+    print(page, flush=True)
+    # Without one the browser of a terminal would take that over.
+    screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    if sys.platform == "darwin" or any(name in os.environ for name in screens):
+        import webbrowser
+
+        webbrowser.open(page.absolute().as_uri())

@@ -20,7 +20,6 @@ from batchlab.cli.options import (
 )
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
-from batchlab.cli.suggestions import metric_suggestions
 from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET, WholeNumber
 from batchlab.errors import BatchlabError
 from batchlab.planning.scaling import scaling_rules
@@ -68,7 +67,6 @@ if TYPE_CHECKING:
 @click.option(
     "--target",
     type=TARGET,
-    shell_complete=metric_suggestions,
     help="End each training once it is this good on validation data, such as accuracy=0.97.",
 )
 @settings_option

@@ -13,11 +13,10 @@ from batchlab.profiling.measuring import PROFILING
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.runs_asked import RunsAsked
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
-TARGET = N_("setting the target")
-SEARCH = N_("comparing batch sizes")
-VERIFY = N_("verifying on fresh seeds")
+TARGET = "setting the target"
+SEARCH = "comparing batch sizes"
+VERIFY = "verifying on fresh seeds"
 _OF_PURPOSE: dict[Purpose, str] = {
     "pilot": TARGET,
     "tune": SEARCH,

@@ -28,9 +28,9 @@ class Advised:
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """The advice of a stored study; None: it asked for none, or has none that this version reads.
+    """The advice of a stored study; None: it asked for none, or has none that reads.
 
-    An answer that another version wrote is asked anew from its trials: by the same command.
+    An answer that does not read is asked anew from its trials: by the same command.
     """
     advice = stored_advice(store, study.study_id)
     entries = () if advice is None else stored_journal(store, study.study_id)

@@ -13,7 +13,7 @@ from batchlab.records.study import Study
 from batchlab.report.parts.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
 from batchlab.version import __version__
-from batchlab.words.moments import moment_text
+from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
@@ -129,14 +129,7 @@ def write_page(shown: Study | Advised, path: Path) -> None:
     Raises:
         OutputFileError: the file cannot be written; an old one is left as it is.
     """
-    if isinstance(shown, Advised):
-        from batchlab.report.advice.html import write_advice_html
-
-        write_advice_html(shown.advice, shown.study, shown.profile, path)
-    else:
-        from batchlab.report import write_html
-
-        write_html(shown, path)
+    write_output_file(path, page_of(shown).encode())
 
 
 def page_of(shown: Study | Advised) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Trial
 from batchlab.words.catalogue import plural, text
-from batchlab.words.message import N_
 
-_TIMING = N_("timing each batch size alone")
+_TIMING = "timing each batch size alone"
 
 
 class SweepProgress:

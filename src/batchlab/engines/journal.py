@@ -76,13 +76,8 @@ class StoredEnd:
         )
 
     def answers(self, request: RunRequest) -> bool:
-        """Whether it is the end of this request, evaluated as often and on as much, or more."""
-        length = self.length
-        if length.all_splits == "each_epoch":  # as in journals from before it could be asked less
-            length = replace(length, all_splits=request.length.all_splits)
-        if not length.interval_samples:  # as in journals from before there was one
-            length = replace(length, interval_samples=request.length.interval_samples)
-        return (self.trial_id, length) == (request.trial.trial_id, request.length)
+        """Whether it is the end of this request."""
+        return (self.trial_id, self.length) == (request.trial.trial_id, request.length)
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
         """The stored record, cut to what it had when it was answered."""

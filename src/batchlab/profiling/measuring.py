@@ -26,7 +26,6 @@ from batchlab.records.reason import Reason
 from batchlab.records.step_timing import StepTiming
 from batchlab.records.trial import Status, Trial
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 from batchlab.workload.loading import LoadedWorkload
@@ -107,7 +106,7 @@ def profile_request(
     )
 
 
-PROFILING = N_("measuring each batch size")
+PROFILING = "measuring each batch size"
 """The stage in which the batch sizes are tried."""
 
 

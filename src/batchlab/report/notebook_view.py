@@ -27,14 +27,13 @@ from batchlab.report.parts.templates import rendered
 from batchlab.report.profile.text import profile_facts, profile_table, profile_title
 from batchlab.report.study_cell import study_curves, study_lines, study_table
 from batchlab.words.catalogue import listing, text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 _VERDICTS = {
-    "recommend": N_("Recommended"),
-    "better": N_("Better than yours, perhaps not the best"),
-    "indifferent": N_("Does not matter within these sizes; with the least memory"),
-    "cannot_tell": N_("Not settled"),
+    "recommend": "Recommended",
+    "better": "Better than yours, perhaps not the best",
+    "indifferent": "Does not matter within these sizes; with the least memory",
+    "cannot_tell": "Not settled",
 }
 
 

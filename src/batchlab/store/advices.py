@@ -8,13 +8,12 @@ from batchlab.store.studies import Studies
 class Advices(Studies):
     """The answers of a store's studies, as text; `commands/stored_advice.py` says of what."""
 
-    def put_advice(self, study_id: str, advice: str, *, version: int) -> None:
-        """Store the answer of a study; it replaces one of the same version only.
+    def put_advice(self, study_id: str, advice: str) -> None:
+        """Store the answer of a study; it replaces the one before.
 
         Args:
             study_id: a study in the store.
             advice: the answer as JSON.
-            version: of the form that it has.
 
         Raises:
             StoreError: there is no such study.
@@ -24,21 +23,20 @@ class Advices(Studies):
             if known.fetchone() is None:
                 raise self._no_study(connection, study_id)
             connection.execute(
-                "INSERT OR REPLACE INTO advices (study_id, version, payload) VALUES (?, ?, ?)",
-                (study_id, version, advice),
+                "INSERT OR REPLACE INTO advices (study_id, payload) VALUES (?, ?)",
+                (study_id, advice),
             )
 
-    def advice(self, study_id: str, *, version: int) -> str | None:
-        """The answer of a study in the form of that version, None if there is none."""
+    def advice(self, study_id: str) -> str | None:
+        """The answer of a study, None if there is none."""
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT payload FROM advices WHERE study_id = ? AND version = ?",
-                (study_id, version),
+                "SELECT payload FROM advices WHERE study_id = ?", (study_id,)
             ).fetchone()
             return None if row is None else str(row[0])
 
     def has_advice(self, study_id: str) -> bool:
-        """Whether there is an answer of the study, in whatever form."""
+        """Whether there is an answer of the study, also one that does not read."""
         with self._reading() as connection:
             found = connection.execute("SELECT 1 FROM advices WHERE study_id = ?", (study_id,))
             return found.fetchone() is not None

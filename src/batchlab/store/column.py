@@ -19,31 +19,15 @@ class UnreadableColumn(Exception):
     """A text that is not what `JsonColumn.encoded` wrote; its message says whose."""
 
 
-class NewerPayload(Exception):
-    """A text of a format that this version does not know; its message says whose and which."""
-
-
-class _Stamp(msgspec.Struct, frozen=True):
-    """The part of a record's JSON that says how to read the rest; without one it is format 1."""
-
-    format: int = 1
-
-
 class JsonColumn(Generic[T]):
     """Values of one type as JSON, every float bit for bit, read back strictly.
 
-    A record says its `format` beside its own fields. The number rises where a field goes or changes
-    its meaning; a later version may add fields with defaults under the same number, which an
-    earlier one does not see.
-
     Args:
         kind: the type, built of frozen dataclasses, tuples and scalars.
-        format: the number of a record; None: it is no record, and carries none.
     """
 
-    def __init__(self, kind: Any, *, format: int | None = None) -> None:
+    def __init__(self, kind: Any) -> None:
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
-        self._format = format
 
     def encoded(self, value: T, what: str) -> str:
         """The JSON text of `value`, seen to read back equal.
@@ -60,7 +44,7 @@ class JsonColumn(Generic[T]):
         try:
             encoded = msgspec.json.encode(value, enc_hook=plain_float)
             if self._decoder.decode(encoded) == value:
-                return self._stamped(encoded.decode())
+                return encoded.decode()
         except (msgspec.ValidationError, TypeError, UnicodeEncodeError, OverflowError):
             pass
         for name, number in _numbers(msgspec.to_builtins(value, enc_hook=_plain), ""):
@@ -70,27 +54,18 @@ class JsonColumn(Generic[T]):
             "types that its class states"
         )
 
-    def _stamped(self, text: str) -> str:
-        return text if self._format is None else f'{{"format":{self._format},{text[1:]}'
-
     def decoded(self, text: str, what: str) -> T:
         """The value that `encoded` made into `text`.
 
         Raises:
-            NewerPayload: a later version made it, in a format that is not known here.
             UnreadableColumn: `encoded` did not make it, or the text was changed since.
         """
         try:
-            if self._format is not None:
-                found = _STAMP.decode(text).format
-                if found > self._format:
-                    raise NewerPayload(f"{what} has format {found}, this one reads {self._format}")
             return self._decoder.decode(text)
         except (msgspec.DecodeError, TypeError) as error:
             raise UnreadableColumn(what) from error
 
 
-_STAMP: Final = msgspec.json.Decoder(_Stamp)
 PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
 TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 

@@ -38,12 +38,6 @@ class StoreConnection:
         journal = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
         self._uses_wal: bool = journal == "wal"
 
-    def data_version(self) -> int:
-        """A number that is another one as soon as another connection has written to the file."""
-        connection = self._usable_connection()
-        with explained(self.path):
-            return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         if self._connection is not None and self._is_ours():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
-from batchlab.store.column import NewerPayload, UnreadableColumn
+from batchlab.store.column import UnreadableColumn
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _LITTLE_SPACE_BYTES = 256 * 1024
 def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
     """A connection to the store at `path`, of the current schema, in autocommit mode.
 
-    A file that is not a whole batchlab store of a known version is left as it is.
+    A file that is not a whole batchlab store of this version is left as it is.
 
     Args:
         path: the file.
@@ -76,11 +76,6 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path} is damaged: {error} does not read as batchlab wrote it; put back a copy of "
             "the file, or give another file"
-        ) from error
-    except NewerPayload as error:
-        raise StoreError(
-            f"{path} was written by a newer batchlab ({error}); update batchlab, or give another "
-            "file. It was left as it is"
         ) from error
     except sqlite3.Error as error:
         raise StoreError(_explanation(error, path)) from error
@@ -163,7 +158,7 @@ def _is_new(path: Path, *, create: bool) -> bool:
 
 
 def _check_content(path: Path, header: _Header) -> None:
-    """Refuse a damaged or newer store, reading only.
+    """Refuse a store that is damaged or of another version, reading only.
 
     Raises:
         StoreError: what is wrong with it.
@@ -195,17 +190,19 @@ def _inspect(path: Path, access: str) -> None:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise _damaged(path, "its pages do not fit together")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    newest = len(store_schema.MIGRATIONS)
-    if version > newest:
+        version = _version(connection)
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    # Before the first release other tables had this version's number too.
+    if version != store_schema.VERSION or not store_schema.TABLES.keys() <= names:
         raise StoreError(
-            f"{path} was written by a newer batchlab (schema {version}; this one knows up to "
-            f"{newest}); update batchlab, or give another file. It was left as it is"
+            f"{path} was written by another version of batchlab (schema {version} of its own; "
+            f"this one reads its schema {store_schema.VERSION}); use that version, or give "
+            "another file. It was left as it is"
         )
 
 
 def _open_for_writing(path: Path, *, access: str) -> sqlite3.Connection:
-    """Connect, migrate, and choose the journal: WAL, or a rollback journal where WAL can't work."""
+    """Connect, make missing tables, and choose the journal: WAL, or one that works without it."""
     if _file_system(path) in _NETWORK_FILE_SYSTEMS:
         why = "it lies on a network file system"
     else:
@@ -224,7 +221,7 @@ def _prepare(path: Path, access: str, *, journal: str) -> sqlite3.Connection:
     connection = _connect(path, access)
     try:
         connection.execute("PRAGMA foreign_keys=ON")
-        _migrate(connection)
+        _make_tables(connection)
         _set_journal(connection, journal)
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # WAL fails at a read
     except BaseException:
@@ -233,21 +230,18 @@ def _prepare(path: Path, access: str, *, journal: str) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date, all of it or nothing."""
-    if _version(connection) >= len(store_schema.MIGRATIONS):
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new store, all of them or none."""
+    if _version(connection):
         return
     try:
         connection.execute("BEGIN IMMEDIATE")
         # Asked again, now alone: another process may have done it while we waited.
-        for migrations in store_schema.MIGRATIONS[_version(connection) :]:
-            for migration in migrations:
-                if isinstance(migration, str):
-                    connection.execute(migration)
-                else:
-                    migration(connection)
-        connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={len(store_schema.MIGRATIONS)}")
+        if not _version(connection):
+            for statement in (*store_schema.TABLES.values(), store_schema.INDEX):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={store_schema.APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={store_schema.VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

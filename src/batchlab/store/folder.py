@@ -20,12 +20,7 @@ class StoreFolder(StoreConnection):
 
     def checkpoint_path(self, trial_id: str) -> Path:
         """Where the checkpoint of a trial belongs; its folder is there, the file may not be."""
-        with self._reading() as connection:
-            row = connection.execute(
-                "SELECT files_id FROM trials WHERE trial_id = ?", (trial_id,)
-            ).fetchone()
-        files_id = trial_id if row is None or row[0] is None else row[0]
-        return self._beside(f"{files_id}.safetensors")
+        return self._beside(f"{trial_id}.safetensors")
 
     def trial_folder(self, trial_id: str) -> Path:
         """Where a trial that is a command of its own writes what it likes; made by who uses it."""

@@ -10,13 +10,10 @@ from batchlab.store.column import printable
 from batchlab.words.document import coded, reason_of
 from batchlab.words.reasons import reason_text
 
-_FORMAT = 1
-
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON of a reason; its text is for versions that lack its words."""
+    """The JSON of a reason; its text is for who reads the file without batchlab."""
 
-    format: int
     text: str
     code: str
     values: dict[str, object]
@@ -25,18 +22,17 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 def kept_reason(reason: Reason) -> str:
     """A reason as JSON text, with its code, values and words; surrogates are spelled out."""
     written = _printable(reason)
-    kept = _Kept(format=_FORMAT, text=reason_text(written), **coded(written))
+    kept = _Kept(text=reason_text(written), **coded(written))
     return msgspec.json.encode(kept, enc_hook=plain_float).decode()
 
 
 def reason_kept(text: str) -> Reason:
-    """The reason of a text of `kept_reason`; a text from before reasons had codes, as written."""
+    """The reason of a text of `kept_reason`; a text that it did not make, as written."""
     try:
         kept = msgspec.json.decode(text, type=_Kept)
     except msgspec.DecodeError:
         return Reason.as_written(text)
-    code = kept.code if kept.format == _FORMAT else None
-    return reason_of(kept.text, code, kept.values) or Reason.as_written(kept.text)
+    return reason_of(kept.text, kept.code, kept.values) or Reason.as_written(kept.text)
 
 
 def _printable(reason: Reason) -> Reason:

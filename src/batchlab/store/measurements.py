@@ -11,7 +11,7 @@ from batchlab.records.trial import TrialRecord
 from batchlab.store.column import JsonColumn, now
 from batchlab.store.workloads import Workloads
 
-_TIMING: Final = JsonColumn[StepTiming](StepTiming, format=1)
+_TIMING: Final = JsonColumn[StepTiming](StepTiming)
 
 
 class Measurements(Workloads):

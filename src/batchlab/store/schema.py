@@ -1,29 +1,27 @@
-"""Schema of a store: the tables of every version, as the migrations that lead there.
+"""Schema of a store: its tables, and the version that they have.
 
-`docs/store.md` describes the tables for readers. To change one, append a migration that brings a
-store of the version before up to date, and touch none that stands: users hold stores made by them.
+`docs/store.md` describes the tables for readers. To change one, raise the version: a store of
+another version is refused and left as it is.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
+from typing import Final
 
-from batchlab.store import advice_apart, measured_by_name, trial_ids
-
-APPLICATION_ID = 0x424C4142  # "BLAB": in the file's header, so that `file` and we know our own
+APPLICATION_ID: Final = 0x424C4142  # "BLAB": in the file's header, so `file` and we know our own
+VERSION: Final = 1
 
 # WITHOUT ROWID keeps the evaluations of a trial side by side on disk, which is how they are read.
 # Neither STRICT tables nor RETURNING: the SQLite of a Python 3.11 can be older than they are.
-_VERSION_1 = (
-    """
+TABLES: Final = {
+    "workloads": """
     CREATE TABLE workloads (
         workload_id TEXT PRIMARY KEY,
         name TEXT NOT NULL,
         summary TEXT NOT NULL
     )
     """,
-    """
+    "studies": """
     CREATE TABLE studies (
         study_id TEXT PRIMARY KEY,
         asked INTEGER NOT NULL UNIQUE,
@@ -37,7 +35,13 @@ _VERSION_1 = (
         decisions TEXT NOT NULL DEFAULT '[]'
     )
     """,
-    """
+    "advices": """
+    CREATE TABLE advices (
+        study_id TEXT PRIMARY KEY REFERENCES studies (study_id),
+        payload TEXT NOT NULL
+    )
+    """,
+    "trials": """
     CREATE TABLE trials (
         trial_id TEXT PRIMARY KEY,
         workload_id TEXT NOT NULL REFERENCES workloads (workload_id),
@@ -54,7 +58,7 @@ _VERSION_1 = (
         notes TEXT NOT NULL
     )
     """,
-    """
+    "evaluations": """
     CREATE TABLE evaluations (
         trial_id TEXT NOT NULL REFERENCES trials (trial_id),
         step INTEGER NOT NULL,
@@ -62,12 +66,12 @@ _VERSION_1 = (
         train_s REAL NOT NULL,
         eval_s REAL NOT NULL,
         batch_loss REAL,
-        gradient_norm REAL,
         scores TEXT NOT NULL,
+        measured TEXT NOT NULL,
         PRIMARY KEY (trial_id, step)
     ) WITHOUT ROWID
     """,
-    """
+    "measurements": """
     CREATE TABLE measurements (
         measurement_id INTEGER PRIMARY KEY,
         workload_id TEXT NOT NULL REFERENCES workloads (workload_id),
@@ -79,24 +83,7 @@ _VERSION_1 = (
         value TEXT NOT NULL
     )
     """,
-    "CREATE INDEX measurements_of ON measurements (workload_id, kind, device)",
-)
+}
+"""The statement that makes each table, by its name, in the order that references ask for."""
 
-_VERSION_2 = (advice_apart.TABLE, advice_apart.move_advice_out_of_journals)
-_VERSION_3 = (trial_ids.COLUMN, trial_ids.renew_trial_ids)
-_VERSION_4 = (
-    measured_by_name.TABLE,
-    measured_by_name.name_measured_values,
-    *measured_by_name.REPLACE,
-)
-
-Migration = str | Callable[[sqlite3.Connection], None]
-"""A statement, or what statements alone cannot do, inside the same transaction."""
-
-MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
-    _VERSION_1,
-    _VERSION_2,
-    _VERSION_3,
-    _VERSION_4,
-)
-"""What leads from version n to n + 1, at index n; a store's version is their count."""
+INDEX: Final = "CREATE INDEX measurements_of ON measurements (workload_id, kind, device)"

@@ -13,7 +13,6 @@ from batchlab.records.target import Target
 from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, now, printable
 from batchlab.store.measurements import Measurements
 from batchlab.store.trials import Trials
-from batchlab.store.unknown_fields import with_unknown_fields
 
 _TARGET: Final = JsonColumn[Target](Target)
 
@@ -84,22 +83,16 @@ class Studies(Trials, Measurements):
     def put_decisions(self, study_id: str, decisions: str) -> None:
         """Store what a study decided so far; it replaces what was stored before.
 
-        Entries that stay keep the fields that a later version gave them.
-
         Args:
             study_id: a study in the store.
             decisions: a JSON list; `journal` says of what.
         """
         with self._writing() as connection:
-            row = connection.execute(
-                "SELECT decisions FROM studies WHERE study_id = ?", (study_id,)
-            ).fetchone()
-            if row is None:
-                raise self._no_study(connection, study_id)
-            connection.execute(
-                "UPDATE studies SET decisions = ? WHERE study_id = ?",
-                (with_unknown_fields(decisions, str(row[0])), study_id),
+            changed = connection.execute(
+                "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
             )
+            if not changed.rowcount:
+                raise self._no_study(connection, study_id)
 
     def decisions(self, study_id: str) -> str | None:
         """What a study decided so far, as `put_decisions` was given it; None: no such study.

@@ -15,7 +15,7 @@ from batchlab.store.evaluations import Evaluations
 from batchlab.store.kept_reason import kept_reason, reason_kept
 from batchlab.store.workloads import Workloads
 
-_TRIAL: Final = JsonColumn[Trial](Trial, format=1)
+_TRIAL: Final = JsonColumn[Trial](Trial)
 _TARGET: Final = JsonColumn[Target](Target)
 _STEPS: Final = JsonColumn[tuple[int, ...]](tuple[int, ...])
 

@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
 from typing import Final
 
 from batchlab.errors import StoreError
 from batchlab.records.study import WorkloadSummary
-from batchlab.store.column import JsonColumn, UnreadableColumn
+from batchlab.store.column import JsonColumn
 from batchlab.store.connection import StoreConnection
-from batchlab.store.unknown_fields import with_unknown_fields
 
-_SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary, format=1)
+_SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
 
 
 class Workloads(StoreConnection):
     """The workloads of a store."""
 
     def put_workload(self, summary: WorkloadSummary) -> None:
-        """Store what is known of a workload; again with the same id replaces it.
-
-        What a later version knew of it beside that is kept.
-        """
-        what = f"workload {summary.name!r}"
-        encoded = _SUMMARY.encoded(summary, what)
+        """Store what is known of a workload; again with the same id replaces it."""
+        encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
         with self._writing() as connection:
-            row = connection.execute(
-                "SELECT summary FROM workloads WHERE workload_id = ?", (summary.workload_id,)
-            ).fetchone()
-            if row is not None:
-                encoded = self._over(encoded, str(row[0]), what)
             connection.execute(
                 "INSERT INTO workloads (workload_id, name, summary) VALUES (?, ?, ?) "
                 "ON CONFLICT (workload_id) DO UPDATE SET "
                 "name = excluded.name, summary = excluded.summary",
                 (summary.workload_id, summary.name, encoded),
             )
-
-    def _over(self, encoded: str, before: str, what: str) -> str:
-        """The summary in place of the one before; one of a newer format is not replaced."""
-        with suppress(UnreadableColumn):
-            _SUMMARY.decoded(before, what)
-        return with_unknown_fields(encoded, before)
 
     def workload(self, workload_id: str) -> WorkloadSummary | None:
         """What is known of the workload, None if it is not in the store."""

@@ -1,208 +1,205 @@
-"""Advice: why the answer is what it is, and what limits it."""
+"""Advice: what every code of an advice says: its answer, and the steps on the way to it."""
 
 from __future__ import annotations
 
-from batchlab.words.message import N_, NN_, Message
+from batchlab.words.catalogue import Message, PluralMessage
 
-MESSAGES: dict[str, Message] = {
+ADVICE: dict[str, Message] = {
+    # ---- Advice: why the answer is what it is, and what limits it.
     # The verdict.
-    "missed_on_fresh_seeds": N_(
+    "missed_on_fresh_seeds": (
         "batch size {size} looked best, but missed the target on {missed} of {n} fresh seeds"
     ),
-    "slower_on_fresh_seeds": N_(
+    "slower_on_fresh_seeds": (
         "batch size {size} took {times:times} times as much on {n} fresh seeds as before, more "
         "than chance explains"
     ),
-    "reference_was_better": N_(
+    "reference_was_better": (
         "batch size {size} looked best, but batch size {other} at {rate:rate} was better on {n} "
         "fresh seeds"
     ),
-    "ends_no_worse": N_(
-        "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}"
-    ),
-    "ends_worse": N_("batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}"),
-    "faster_not_followed": N_(
+    "ends_no_worse": "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}",
+    "ends_worse": "batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}",
+    "faster_not_followed": (
         "batch size {size} gets to the level sooner, but the budget was too short to see whether "
         "it ends as well"
     ),
-    "single_runs": N_(
+    "single_runs": (
         "the budget holds few whole trainings, so single runs were compared, and nothing is certain"
     ),
-    "faster_not_seen_to_end": N_(
+    "faster_not_seen_to_end": (
         "batch size {size} gets to the level sooner, but none of its trainings on a fresh seed "
         "came to the end"
     ),
-    "others_not_cooled": N_(
+    "others_not_cooled": (
         "batch size {size} with a cool-down takes a whole training, and no other batch size was "
         "tried with one"
     ),
-    "seems_to_end_worse": NN_(
+    "seems_to_end_worse": PluralMessage(
         "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
         "one training of each",
         "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
         "{n} trainings of each",
         by="n",
     ),
-    "faster_seems_to_end_worse": NN_(
+    "faster_seems_to_end_worse": PluralMessage(
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
         "{other} at {other_ends:.4g}. One training of each leaves that open",
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
         "{other} at {other_ends:.4g}. {n} trainings of each leave that open",
         by="n",
     ),
-    "cool_down_mends_nothing": N_(
+    "cool_down_mends_nothing": (
         "{why}. A rate that falls to zero over the last fifth does not change that"
     ),
-    "ending_open": N_(
+    "ending_open": (
         "it is open whether batch size {size} ends as well. After {n} trainings each it ends at "
         "{ends:.4g}, {other} at {other_ends:.4g}: up to {worse:.2g} worse, where {margin:.2g} is "
         "allowed"
     ),
-    "ending_seen_once": N_(
+    "ending_seen_once": (
         "it is open whether batch size {size} ends as well: too few whole trainings were run"
     ),
-    "whole_trainings_failed": NN_(
+    "whole_trainings_failed": PluralMessage(
         "batch size {size} looked best, but a whole training of it failed: {why}",
         "batch size {size} looked best, but {n} whole trainings of it failed: {why}",
         by="n",
     ),
-    "whole_trainings_not_seen": N_(
+    "whole_trainings_not_seen": (
         "it is open whether it ends as well: it, or the reference, has no whole training on a "
         "fresh seed"
     ),
-    "least_that_ends_no_worse": N_(
+    "least_that_ends_no_worse": (
         "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
         "there sooner, but ended worse"
     ),
-    "no_whole_training": N_("no whole training of it was run"),
-    "all_end_worse": N_("nothing that is faster than the reference ends as well: {why}"),
-    "a_configuration": N_("{size} at {rate:rate}"),
-    "all_within_delta": N_(
+    "no_whole_training": "no whole training of it was run",
+    "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
+    "a_configuration": "{size} at {rate:rate}",
+    "all_within_delta": (
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
         "best {objective:term}; {size} takes the least memory"
     ),
-    "the_only_one": N_("only batch size {size} can be used here"),
-    "least_of_those_tried": N_("batch size {size} has the best {objective:term} of those tried"),
-    "largest_within_delta": N_(
+    "the_only_one": "only batch size {size} can be used here",
+    "least_of_those_tried": "batch size {size} has the best {objective:term} of those tried",
+    "largest_within_delta": (
         "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
         "of the fewest"
     ),
-    "end_of_training": N_("a whole training within its share of the budget"),
-    "end_not_seen": N_("no training was seen to its end. Missing is {missing}"),
-    "fastest_on_the_way": N_(
+    "end_of_training": "a whole training within its share of the budget",
+    "end_not_seen": "no training was seen to its end. Missing is {missing}",
+    "fastest_on_the_way": (
         "batch size {size} was the first on the way, but was not seen to its end. Missing is "
         "{missing}"
     ),
-    "reference_overfits": N_(
+    "reference_overfits": (
         "the reference overfits: it gets worse again. So its best level counts; stop it there"
     ),
-    "runs_leave_open": N_("the runs leave it open: {missing}"),
-    "whether_best_is_open": N_("whether it is the best is open: {missing}"),
-    "too_little_was_run": N_(
+    "runs_leave_open": "the runs leave it open: {missing}",
+    "whether_best_is_open": "whether it is the best is open: {missing}",
+    "too_little_was_run": (
         "batch size {size} looks best, but it or the others had too few runs; more runs would tell"
     ),
-    "may_be_worse": N_(
+    "may_be_worse": (
         "batch size {size} may be up to {worse:whole_percent} worse than {other}, where "
         "{delta:whole_percent} is allowed; {what}"
     ),
-    "may_take_longer_than_best": N_(
+    "may_take_longer_than_best": (
         "batch size {size} may take up to {times:two_digits} times as long as the best; {what}"
     ),
-    "a_size": N_("batch size {size}"),
-    "a_size_not_tried": N_("a batch size that was not tried"),
-    "more_runs_would_tell": N_("more runs would tell"),
-    "better_step_times_would_tell": N_(
+    "a_size": "batch size {size}",
+    "a_size_not_tried": "a batch size that was not tried",
+    "more_runs_would_tell": "more runs would tell",
+    "better_step_times_would_tell": (
         "their step times are not known well enough: profile with a larger budget, or on a "
         "quieter machine"
     ),
     # What stopped the study.
-    "reference_cannot_run": N_("the reference batch size {size} does not run: {why}"),
-    "none_met_on_fresh_seed": N_("no batch size met the target on a fresh seed"),
-    "budget_ended_before_reference": N_(
+    "reference_cannot_run": "the reference batch size {size} does not run: {why}",
+    "none_met_on_fresh_seed": "no batch size met the target on a fresh seed",
+    "budget_ended_before_reference": (
         "the budget ended before your own settings had been trained once"
     ),
-    "reference_ruled_out": N_("at the reference batch size {size} {why}"),
-    "pilot_stopped": N_("a run of your own configuration failed: {why}"),
-    "every_pilot_failed": N_(
+    "reference_ruled_out": "at the reference batch size {size} {why}",
+    "pilot_stopped": "a run of your own configuration failed: {why}",
+    "every_pilot_failed": (
         "your own configuration failed, and so did every other learning rate that was tried: {why}"
     ),
-    "no_pilot_learned": N_(
+    "no_pilot_learned": (
         "no first run learned anything in {steps} steps, its share of the budget; try a larger "
         "budget or another learning rate in the workload"
     ),
-    "reference_rates_failed": N_(
+    "reference_rates_failed": (
         "at batch size {size} every learning rate that was tried diverged or failed: {why}"
     ),
-    "no_distance_from_perfect": N_(
+    "no_distance_from_perfect": (
         "there are no remaining errors to compare: validation {metric} is not between 0 and 1 in "
         "every run (a loss: not above 0)"
     ),
-    "reference_never_met": N_(
+    "reference_never_met": (
         "the reference batch size never met {metric} {value:.6g} in {limit} steps, its share of "
         "the budget"
     ),
-    "plateau_below_target": N_(
+    "plateau_below_target": (
         "{why}. The best of them, with rate {rate:rate}, has reached its plateau below that"
     ),
-    "none_beat_untrained": N_("{why}. None got better than the untrained model"),
+    "none_beat_untrained": "{why}. None got better than the untrained model",
     # The gain.
-    "nothing_to_compare": N_("there is no recommendation to compare"),
-    "nothing_left_for_fresh_seeds": N_("the budget had nothing left for runs on fresh seeds"),
-    "reference_has_no_tuned_rate": N_(
-        "no learning rate of the reference batch size met the target"
-    ),
-    "no_seed_with_both": N_("no fresh seed has a figure of both"),
-    "missed_while_followed": N_(
+    "nothing_to_compare": "there is no recommendation to compare",
+    "nothing_left_for_fresh_seeds": "the budget had nothing left for runs on fresh seeds",
+    "reference_has_no_tuned_rate": "no learning rate of the reference batch size met the target",
+    "no_seed_with_both": "no fresh seed has a figure of both",
+    "missed_while_followed": (
         "it missed the target as long as it was followed, so the gain is at least this"
     ),
     # Candidates.
-    "not_trained": N_("it was not trained"),
-    "missed_by_smaller": N_(
+    "not_trained": "it was not trained",
+    "missed_by_smaller": (
         "it was not trained. Batch size {size} missed the target in all the epochs allowed, and "
         "larger batches need no fewer examples"
     ),
-    "peak_not_reported": N_("this device does not report it"),
-    "bounded_by_others": N_(
+    "peak_not_reported": "this device does not report it",
+    "bounded_by_others": (
         "{why}. Other batch sizes bound it: larger ones need no fewer examples, smaller ones no "
         "fewer steps"
     ),
-    "all_rates_failed": N_("all {n} learning rates tried diverged or failed: {why}"),
-    "no_rate_met_target": N_("no learning rate tried met the target in {limit} steps"),
-    "no_rate_held": N_("no learning rate tried met the target on fresh seeds"),
-    "no_rate_held_because": N_("no learning rate tried held on a fresh seed: {why}"),
-    "does_not_fit": N_("it does not fit in memory"),
-    "does_not_fit_whole": N_(
+    "all_rates_failed": "all {n} learning rates tried diverged or failed: {why}",
+    "no_rate_met_target": "no learning rate tried met the target in {limit} steps",
+    "no_rate_held": "no learning rate tried met the target on fresh seeds",
+    "no_rate_held_because": "no learning rate tried held on a fresh seed: {why}",
+    "does_not_fit": "it does not fit in memory",
+    "does_not_fit_whole": (
         "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
     ),
-    "profile_ended_before": N_("it was not profiled: the time for that had ended"),
-    "smaller_did_not_run": N_("it was not profiled: the batch sizes before it did not run"),
-    "not_profiled": N_("it was not profiled"),
-    "takes_only": N_("the model takes {most} examples at a time only"),
-    "takes_multiples_of": N_("the model takes multiples of {of} examples only"),
-    "takes_at_least": N_("the model takes no fewer than {least} examples"),
-    "between_two_timed": N_("it lies between two that were timed"),
+    "profile_ended_before": "it was not profiled: the time for that had ended",
+    "smaller_did_not_run": "it was not profiled: the batch sizes before it did not run",
+    "not_profiled": "it was not profiled",
+    "takes_only": "the model takes {most} examples at a time only",
+    "takes_multiples_of": "the model takes multiples of {of} examples only",
+    "takes_at_least": "the model takes no fewer than {least} examples",
+    "between_two_timed": "it lies between two that were timed",
     # The laws of the study.
-    "memory_at_fewer_than_three": N_("memory was measured at fewer than 3 batch sizes"),
-    "timed_at_fewer_than_three": N_("fewer than 3 batch sizes were timed in one piece"),
-    "rates_at_too_few": N_("rates were tuned at {n} batch sizes; 3 are needed"),
-    "no_size_run_twice": N_("no batch size was run twice"),
+    "memory_at_fewer_than_three": "memory was measured at fewer than 3 batch sizes",
+    "timed_at_fewer_than_three": "fewer than 3 batch sizes were timed in one piece",
+    "rates_at_too_few": "rates were tuned at {n} batch sizes; 3 are needed",
+    "no_size_run_twice": "no batch size was run twice",
     # Other targets.
-    "same_runs_decide": N_("decided on the same runs"),
-    "runs_not_followed": N_("the runs were not followed that far"),
-    "same_runs_leave_open": N_("the same runs leave it open at this target"),
+    "same_runs_decide": "decided on the same runs",
+    "runs_not_followed": "the runs were not followed that far",
+    "same_runs_leave_open": "the same runs leave it open at this target",
     # Caveats.
-    "easier_than_plateau": N_(
+    "easier_than_plateau": (
         "the target is {metric} {value:.4g}, easier than what yours ends with, because the budget "
         "does not reach further. A harder target usually has a larger critical batch size"
     ),
-    "easier_than_asked": N_(
+    "easier_than_asked": (
         "the target is {metric} {value:.4g}, easier than {asked:.6g}, because the budget does not "
         "reach further. A harder target usually has a larger critical batch size"
     ),
-    "some_seeds_missed": N_(
+    "some_seeds_missed": (
         "{missed} of {n} fresh seeds missed the target as long as they were followed"
     ),
-    "at_the_edge": NN_(
+    "at_the_edge": PluralMessage(
         "at batch size {size} training diverged with learning rate {above:rate}. Only one seed "
         "was run with {rate:rate}: should it diverge, halve the rate",
         "at batch size {size} training diverged with learning rate {above:rate}. With "
@@ -210,92 +207,217 @@ MESSAGES: dict[str, Message] = {
         "diverge (95 %): then halve the rate",
         by="n",
     ),
-    "not_verified": N_(
+    "not_verified": (
         "the recommendation was not verified on fresh seeds: its figures come from the runs that "
         "chose it"
     ),
-    "below_the_soonest": N_(
+    "below_the_soonest": (
         "at batch size {size} rate {soonest:rate} was soonest, but only to an early level. What "
         "is fast early is often too high for the end. So {rate:rate} is named, which may not have "
         "run"
     ),
-    "worth_on_the_record": N_(
+    "worth_on_the_record": (
         "on recorded workloads with about {trainings:two_digits} trainings, answers like this one "
         "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end). "
         "{slower:whole_percent} of the answers were slower than the start, and "
         "{worse:whole_percent} ended worse"
     ),
-    "rate_search_cut": N_(
+    "rate_search_cut": (
         "the search for the learning rate was cut short at batch size {sizes}: a better rate may "
         "lie beside the one found"
     ),
-    "steps_rise": N_(
+    "steps_rise": (
         "batch size {larger} needs more steps than {smaller}, by more than chance. So larger "
         "batch sizes no longer rule out smaller ones that were not run"
     ),
-    "samples_fall": N_(
+    "samples_fall": (
         "batch size {larger} needs fewer examples than {smaller}, by more than chance. So smaller "
         "batch sizes no longer rule out larger ones that were not run"
     ),
-    "another_decision_at_target": N_(
+    "another_decision_at_target": (
         "at the {which:term} target {metric} {value:.4g} the answer is another: batch size {size}"
     ),
-    "stand_in": N_(
+    "stand_in": (
         "your batch size {size} cannot be used on {device}: {why}. Batch size {chosen} at rate "
         "{rate:rate} (the rule {rule}) stands in for it"
     ),
-    "ended_before_budget": N_(
+    "ended_before_budget": (
         "the study ended with {left_s:seconds} of its {budget_s:seconds} unspent: {why}"
     ),
-    "seeds_used_up": N_(
+    "seeds_used_up": (
         "each of its {n} seeds for that had its run, and more time alone would not settle it"
     ),
-    "next_run_too_dear": N_("one more run takes about {run_s:about_seconds}"),
-    "no_run_would_tell_more": N_(
+    "next_run_too_dear": "one more run takes about {run_s:about_seconds}",
+    "no_run_would_tell_more": (
         "no further run would have changed the answer, and more time alone would not settle it"
     ),
-    "trainings_tell_no_step_times": N_(
+    "trainings_tell_no_step_times": (
         "the step times leave it open, and further trainings would not make them better known"
     ),
-    "profile_from_elsewhere": N_(
+    "profile_from_elsewhere": (
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
     ),
-    "profile_of_another_version": N_(
+    "profile_of_another_version": (
         "the profile given is of another version of this workload, with other source, settings or "
         "data"
     ),
-    "rate_followed_schedule": N_(
+    "rate_followed_schedule": (
         "the learning rate followed the workload's own schedule over {epochs} epochs: the answer "
         "holds for trainings of that length"
     ),
-    "rate_left_to_script": N_(
+    "rate_left_to_script": (
         "Whether the script changes its learning rate along a training is not known: the answer "
         "holds for its way of doing so."
     ),
-    "rate_was_constant": N_(
+    "rate_was_constant": (
         "the learning rate was constant in all runs; under a schedule other rates may be best"
     ),
-    "loss_couples": N_(
+    "loss_couples": (
         "the loss couples the examples of a batch: another batch size trains on another loss. "
         "Accumulation does not undo that"
     ),
-    "losses_not_comparable": N_(
+    "losses_not_comparable": (
         "the loss couples the examples of a batch, so every batch size trains on another loss and "
         "their losses cannot be compared. Give the workload a metric over a fixed set of "
         "examples, such as retrieval or a probe. If the loss is a mean over other units, let "
         "weight say over which"
     ),
-    "pieces_train_on_another_loss": N_(
+    "pieces_train_on_another_loss": (
         "it fits in micro-batches of {size} only, which train on another loss: this one couples "
         "the examples of a batch"
     ),
-    "layers_couple": N_(
+    "layers_couple": (
         "a layer of the model couples the examples of a batch in training: at another batch size "
         "you train another function. Accumulation does not undo that"
     ),
-    "model_has_batch_norm": N_(
+    "model_has_batch_norm": (
         "the model has BatchNorm, which takes its mean from the micro-batch: at another batch "
         "size you train another function. Accumulation does not undo that"
     ),
+    # ---- Advice steps: what the advice did, and why it did it.
+    # The target.
+    "pilot": "pilot: train the reference for up to {epochs:.1f} epochs",
+    "pilot_sets_target": "no target was given: what this run ends with sets one",
+    "pilot_at_other_rates": "pilot at other rates",
+    "nothing_learned_at": "nothing was learned at {rate:rate}",
+    "target_set": "target: {metric} {value:.4g}",
+    "pilot_was_cut": (
+        "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
+    ),
+    "pilot_without_plateau": "the first run was not seen to reach a plateau: {why}",
+    "ends_at_plateau": (
+        "as well as the reference ends, within {margin:.2g}: its plateau is {level:.4g} (mean of "
+        "{n} evaluations)"
+    ),
+    "ends_before_overfitting": (
+        "as well as the reference at its best, within {margin:.2g}: it gets worse after "
+        "{level:.4g} (mean of {n} evaluations)"
+    ),
+    "ends_as_planned": (
+        "as well as the reference ends, within {margin:.2g}: it ends at {level:.4g} (mean of {n} "
+        "evaluations)"
+    ),
+    "worst_of_seeds": "{why}. That is the worst of {n} seeds; the best is at {best:.4g}",
+    "best_met_this_one": "{why}. The best of them met this one",
+    "runs_met_it": "the runs met it",
+    # The search for rates.
+    "tune_reference": "tune batch size {size}, the reference",
+    "tune_from_own_rate": "from its own rate {rate:rate}, at most {limit} steps a run",
+    "tune_size": "tune batch size {size}",
+    "tune_size_why": (
+        "{why}; rates from {octaves:octaves} times the reference's, at most {limit} steps a run"
+    ),
+    "smaller_may_be_better": "a smaller batch may be better",
+    "larger_may_be_better": "a larger batch may be better",
+    "race_size": "race batch size {size}",
+    "race_against": "single runs against {lead}, which leads",
+    "race_ended": "train batch size {size} at rate {rate:rate} to its end",
+    "race_ends_worse_by": (
+        "what is soonest may end worse; this one ends worse than the reference by {margins:.2g} "
+        "margins"
+    ),
+    "size_is_out": "batch size {size} is out",
+    "size_is_passed_over": "batch size {size} is passed over",
+    "asked_a_further_seed": "run one more seed for the rate of batch size {size}",
+    "seeds_chose_it": PluralMessage(
+        "its rate was chosen on one seed, and this batch size matters",
+        "its rate was chosen on {n} seeds, and this batch size matters",
+        by="n",
+    ),
+    "another_rate": "batch size {size}: rate {rate:rate} instead of {before:rate}",
+    "lowest_point_of_seeds": PluralMessage(
+        "the runs of one seed are best there",
+        "the runs of {n} seeds are best there",
+        by="n",
+    ),
+    "again_on_another_seed": "tune batch size {size} again, on another seed",
+    "slow_seed": "no rate met the target on the first seed; the nearest one does on this seed",
+    "lower_rate": "batch size {size}: a lower rate, {rate:rate}",
+    "no_lower_rate": "batch size {size}: no lower rate is left",
+    "fresh_seed_did_not_survive": (
+        "the rate chosen before failed on fresh seeds, or missed the target on most"
+    ),
+    "back_to_rate": "batch size {size}: back to rate {rate:rate}",
+    "fewer_steps_on_same_seeds": "it took fewer steps on the same fresh seeds",
+    # What a round of runs is to tell, while it is under way.
+    "asked_for_end": "where does your configuration end?",
+    "asked_for_rate": "which learning rate is best here?",
+    "asked_on_fresh_seeds": "does the rate hold on fresh seeds?",
+    "asked_to_verify": "is it as good on fresh seeds?",
+    "asked_for_cool_down": "does a falling rate end better?",
+    # Valuations.
+    "value_size": PluralMessage(
+        "measure batch size {size} at rate {rate:rate} on one fresh seed",
+        "measure batch size {size} at rate {rate:rate} on {n} fresh seeds",
+        by="n",
+    ),
+    "choosing_seed_flatters": (
+        "the rate was chosen on another seed, where it looks better than it is"
+    ),
+    "best_with_too_few_runs": "it is the best so far and has too few runs",
+    "not_ruled_out": "it may be the best: neither a law nor its neighbors rule that out",
+    "largest_is_asked_for": "the largest batch size that is near enough to the best is asked for",
+    "all_may_be_the_same": (
+        "all may be equally good, but {size} may still be {high:.2f} times as bad"
+    ),
+    "keeps_decision_open": "only {size} against {other} keeps the decision open ({bounds})",
+    "may_be_as_good": "it may be as good as the best",
+    "beside_a_clear_size": "it lies beside {size}, which is clear already",
+    "near_the_best": "near the best: {sizes}",
+    "at_most_times": "{size} (at most {high:.2f} times)",
+    "no_bound_yet": "{size} (no bound yet)",
+    # The end.
+    "decision_is_clear": "the decision is clear: {verdict:term}, batch size {size}",
+    "no_more_runs": "no more runs",
+    "step_times_keep_open": (
+        "more runs cannot tell {size} and {other} apart: their step times are not known well "
+        "enough ({bounds})"
+    ),
+    "nothing_left_for_runs": "no budget or no seeds are left for another",
+    "verify_on_fresh_seeds": PluralMessage(
+        "verify batch size {size} on one fresh seed",
+        "verify batch size {size} on {n} fresh seeds",
+        by="n",
+    ),
+    "verify_to_the_end": PluralMessage(
+        "verify batch size {size} on one fresh seed, in whole trainings of about {epochs:.3g} "
+        "epochs",
+        "verify batch size {size} on {n} fresh seeds, in whole trainings of about {epochs:.3g} "
+        "epochs",
+        by="n",
+    ),
+    "not_seen_to_end_worse": PluralMessage(
+        "after one training of each, batch size {size} does not seem to end worse",
+        "after {n} trainings of each, batch size {size} does not seem to end worse",
+        by="n",
+    ),
+    "try_cool_down": (
+        "train batch size {size} and the reference on {n} of these seeds for about {epochs:.3g} "
+        "epochs, with a rate that falls to zero over the last fifth"
+    ),
+    "missed_on_a_fresh_seed": "batch size {size} missed the target on a fresh seed",
+    "chosen_runs_flatter": "it was chosen on the other seeds, where it looks better than it is",
+    "follow_runs": "follow {runs} runs on to {metric} {value:.4g}",
+    "harder_target_decided_too": "the same decision at a harder target",
 }

@@ -1,70 +1,92 @@
-"""Catalogue: a text of the source in the language in use, with its values written in it.
+"""Catalogue: a text of the source with its values written in it.
 
-English is the language of the source, so it needs no file: the translations of English are none.
+All that people read passes through here: another language would be looked up in `text`.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from batchlab.registry import row_module, row_names
-from batchlab.words import languages as _LANGUAGES
-from batchlab.words.language import Language
-from batchlab.words.languages.english import LANGUAGE as ENGLISH
-from batchlab.words.message import N_, Message, PluralMessage
-from batchlab.words.moments import moment_text
-from batchlab.words.numbers import UNKNOWN
-from batchlab.words.terms import TERMS
-
-_in_use: ContextVar[Language] = ContextVar("language", default=ENGLISH)
+from batchlab.words.numbers import UNKNOWN, english_number, moment_text
 
 
-def languages() -> dict[str, Language]:
-    """Every language that there is, by its name."""
-    return {name: row_module(_LANGUAGES, name).LANGUAGE for name in row_names(_LANGUAGES)}
+@dataclass(frozen=True, slots=True)
+class PluralMessage:
+    """A text that depends on a count.
+
+    Attributes:
+        singular: the text for one.
+        plural: the text for any other count.
+        by: the name of the value that is the count.
+    """
+
+    singular: str
+    plural: str
+    by: str
 
 
-@contextmanager
-def language(spoken: Language) -> Iterator[None]:
-    """Speak another language inside the block."""
-    token = _in_use.set(spoken)
-    try:
-        yield
-    finally:
-        _in_use.reset(token)
+Message = str | PluralMessage
+"""A text as a table holds it, before its values are written in it."""
+
+TERMS: dict[str, str] = {
+    # How a trial ended.
+    "ok": "ok",
+    "target_reached": "target_reached",
+    "diverged": "diverged",
+    "nan": "nan",
+    "oom": "oom",
+    "timeout": "timeout",
+    "killed": "killed",
+    "error": "error",
+    # Verdicts of an advice.
+    "recommend": "recommend",
+    "better": "better",
+    "indifferent": "indifferent",
+    "cannot_tell": "cannot_tell",
+    # What is asked to be best.
+    "time": "time to target",
+    "samples": "examples to target",
+    "quality": "remaining error",
+    # The parts of the data.
+    "train": "train",
+    "validation": "validation",
+    "test": "test",
+    # Other targets.
+    "easier": "easier",
+    "harder": "harder",
+}
+"""Single words that records hold as keys, as people read them."""
 
 
 def text(message: str, /, **values: object) -> str:
-    """A text in the language in use, with its values.
+    """A text with its values.
 
     Args:
-        message: the English text; `{name}` is a value as it is, `{name:form}` a number in that
+        message: the text; `{name}` is a value as it is, `{name:form}` a number in that
             form (see `english_number`), `{name:term}` a key of `TERMS`, `{name:moment}` a time
             (see `moment_text`).
-        values: a number, text that is already in the language or needs none, or None for unknown.
+        values: a number, a text, or None for unknown.
     """
-    return _WRITER.vformat(_in_use.get().translations.gettext(message), (), values)
+    return _WRITER.vformat(message, (), values)
 
 
 def plural(singular: str, plural: str, n: int, /, **values: object) -> str:
-    """The text for a count in the language in use; the count is its value `n`.
+    """The text for a count, which is its value `n`.
 
     Args:
-        singular: the English text for one.
-        plural: the English text for any other count.
+        singular: the text for one.
+        plural: the text for any other count.
         n: the count.
         values: the other values, as for `text`.
     """
-    chosen = _in_use.get().translations.ngettext(singular, plural, n)
-    return _WRITER.vformat(chosen, (), {"n": n, **values})
+    return text(singular if n == 1 else plural, **{"n": n, **values})
 
 
 def message_text(message: Message, /, **values: object) -> str:
-    """A message of a table in the language in use, with its values."""
+    """A message of a table with its values."""
     if not isinstance(message, PluralMessage):
         return text(message, **values)
     n = values[message.by]
@@ -73,14 +95,14 @@ def message_text(message: Message, /, **values: object) -> str:
 
 
 def number_text(value: float | None, form: str) -> str:
-    """A number alone as the language in use writes it; a dash where it is not known."""
-    return UNKNOWN if value is None else _in_use.get().number(value, form)
+    """A number alone as people read it; a dash where it is not known."""
+    return UNKNOWN if value is None else english_number(value, form)
 
 
 def listing(parts: Sequence[str]) -> str:
     """Several things in one phrase: "16, 32 and 64"."""
     *most, last = parts
-    return text(N_("{most} and {last}"), most=", ".join(most), last=last) if most else last
+    return text("{most} and {last}", most=", ".join(most), last=last) if most else last
 
 
 def capitalized(words: str) -> str:
@@ -104,7 +126,7 @@ class _Writer(string.Formatter):
             return moment_text(str(value))
         if isinstance(value, bool | str):
             return str(value)
-        return _in_use.get().number(value, format_spec)
+        return english_number(value, format_spec)
 
 
 _WRITER = _Writer()

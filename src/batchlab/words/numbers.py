@@ -1,12 +1,10 @@
-"""Numbers: how English writes a measured number, with the unit of its quantity.
-
-Another language has a function of its own in place of `english_number`.
-"""
+"""Numbers: how English writes a measured number with the unit of its quantity, and a time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from batchlab.records.quantities import QUANTITIES, quantity
 
@@ -42,6 +40,20 @@ def form_of(name: str, unit: str) -> str:
         unit: its unit, "" for a pure number.
     """
     return name if name in _QUANTITIES else _OF_UNIT.get(unit, "metric")
+
+
+def moment_text(moment: str) -> str:
+    """A time as the clock on the wall had it, with its zone: "2026-01-01 14:05 CET".
+
+    Args:
+        moment: ISO 8601; without a zone it is UTC. A text that is no time stays as it is.
+    """
+    try:
+        then = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return then.astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _quantity_text(name: str, value: float) -> str:

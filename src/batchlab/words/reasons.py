@@ -1,37 +1,417 @@
-"""Reasons: what every code says, and a reason as text in the language in use."""
+"""Reasons: what every code says, and a reason as text.
+
+The codes of an advice are in `advice.py`, all others here.
+"""
 
 from __future__ import annotations
 
 from batchlab.records.reason import Reason, Value
-from batchlab.words import (
-    advice,
-    advice_steps,
-    checks,
-    commands,
-    diagnoses,
-    laws,
-    monitor,
-    others,
-    profile,
-    trials,
-)
-from batchlab.words.catalogue import message_text
-from batchlab.words.message import Message
+from batchlab.words.advice import ADVICE
+from batchlab.words.catalogue import Message, PluralMessage, message_text
 
-# One a subject; a code is in one of them only.
-_TABLES = (
-    laws.MESSAGES,
-    diagnoses.MESSAGES,
-    profile.MESSAGES,
-    trials.MESSAGES,
-    advice.MESSAGES,
-    advice_steps.MESSAGES,
-    others.MESSAGES,
-    monitor.MESSAGES,
-    commands.MESSAGES,
-    checks.MESSAGES,
-)
-MESSAGES: dict[str, Message] = {code: row for table in _TABLES for code, row in table.items()}
+_MEASURED: dict[str, Message] = {
+    # ---- Laws: why a law, an interval or a plateau is what it is, or can't be told.
+    # The law of steps to target.
+    "two_sizes_always_fit": (
+        "two batch sizes always fit a law of two parameters; give at least three at which every "
+        "run reached the target"
+    ),
+    "no_seeds_repeated": (
+        "no batch size was run with more than one seed, so how far seeds scatter is not known; "
+        "give two or more seeds"
+    ),
+    "target_never_always_reached": "there is no batch size at which every run reached the target",
+    "steps_not_measured": (
+        "steps at batch size {at:.6g} are not known: they were measured from {smallest} to "
+        "{largest}, and no law leads beyond; measure there"
+    ),
+    "law_does_not_hold": (
+        "the law S_min (1 + B_crit/B) does not hold here (p = {p_value:.2g}). Its exponent would "
+        "be {exponent:.2f} ({low} to {high}); use the measured points"
+    ),
+    "bound": "{value:.2f}",
+    "no_bound": "unknown",
+    "s_min_not_told": (
+        "S_min may be 0: the steps do not level off up to batch size {largest:.6g}; larger batch "
+        "sizes would tell"
+    ),
+    "e_min_not_told": (
+        "E_min may be 0: the steps do not fall from batch size {smallest:.6g} on; smaller batch "
+        "sizes would tell"
+    ),
+    "steps_scatter": (
+        "the steps from batch size {smallest:.6g} to {largest:.6g} scatter too much to tell "
+        "whether they fall; more seeds or a wider range would tell"
+    ),
+    "b_crit_beyond_largest": (
+        "the estimate lies beyond the largest measured batch size, {largest:.6g}, so B_crit is at "
+        "least {low:.4g}; larger batch sizes would tell"
+    ),
+    "b_crit_below_smallest": (
+        "the estimate lies below the smallest measured batch size, {smallest:.6g}, so B_crit is "
+        "at most {high:.4g}; smaller batch sizes would tell"
+    ),
+    "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
+    "no_law_fitted": "no law was fitted; use the measured points",
+    "samples_do_not_grow": (
+        "the samples to the target do not grow up to batch size {largest}, so it is at least "
+        "{low:.4g}; larger batch sizes would tell"
+    ),
+    # The laws of step time and memory, and power laws.
+    "step_time_never_flat": (
+        "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "
+        "smaller batch sizes would tell"
+    ),
+    "step_time_flat": (
+        "step time is flat up to batch size {largest}, so the time of one example may be 0; "
+        "larger batch sizes would tell"
+    ),
+    "step_times_scatter": (
+        "step times from batch size {smallest} to {largest} scatter too much to tell where they "
+        "begin to grow; a quieter machine or a wider range would tell"
+    ),
+    "knee_beyond_largest": (
+        "the estimate lies beyond the largest measured batch size, {largest}, so the knee is at "
+        "least {low:.4g}; larger batch sizes would tell"
+    ),
+    "knee_below_smallest": (
+        "the estimate lies below the smallest measured batch size, {smallest}, so the knee is at "
+        "most {high:.4g}; smaller batch sizes would tell"
+    ),
+    "memory_at_too_few": (
+        "only {n} batch sizes have a peak; a line needs two, and three for an interval: profile "
+        "more"
+    ),
+    "power_law_needs_two": (
+        "{n} points at fewer than 2 different values; a power law needs 2, and 3 for bounds"
+    ),
+    # Means.
+    "no_trial_ended_well": "no trial ended well; run one that does",
+    # The gradient noise scale.
+    "gradient_lost_in_noise": (
+        "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} "
+        "to {high:.3g}); about {n_needed} examples would tell"
+    ),
+    "gradient_lost_in_batches": (
+        "the gradient is lost in the noise of {n} batches; more batches would tell"
+    ),
+    "gradient_not_finite": (
+        "the gradient has values that are not finite; lower the learning rate or look at the loss"
+    ),
+    "loss_not_finite": "the loss was not finite after step {step}",
+    "noise_out_of_time": "the budget ended before step {step} was measured",
+    # Plateaus.
+    "no_level_after_bad_end": "the trial ended as {status:term}, so there is no level to reach",
+    "no_validation_at_epoch_end": (
+        "there is no validation {metric} at an epoch's end, and a plateau is judged on it; train "
+        "with a validation set and for whole epochs"
+    ),
+    "flat_as_untrained": (
+        "validation {metric} is flat, but only {gained:.3g} better than that of the untrained "
+        "model. Training may not have begun to work; try a higher learning rate or more epochs"
+    ),
+    "curve_too_short": "{n} points are too few: at least {needed} epochs are needed",
+    "curve_has_turned": "the curve got worse again, so no fitted law can describe it",
+    "worse_since_best": "best near epoch {epoch}, and since then worse by more than {delta:.3g}",
+    "epochs_to_bring": (
+        "{horizon} more epochs should bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}), where "
+        "{delta:.3g} would count"
+    ),
+    "plateau_reached": "reached at epoch {epoch}: {expected}",
+    "plateau_not_yet": "not yet: {expected}",
+    "plateau_open": (
+        "{expected}: too wide to call; more epochs or a larger validation set would tell"
+    ),
+    # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
+    "diverged_label": "diverged",
+    "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
+    "ended_badly": "ended as {status:term} after {steps} steps",
+    "loss_grew": "{split:term} loss {last:.3g} after training, {untrained:.3g} before it",
+    "unstable_label": "unstable",
+    "unstable_advice": (
+        "The training loss jumps: the learning rate is near the largest that works. Lower it, "
+        "clip gradients, or use a larger batch."
+    ),
+    "loss_spikes": "{n} jumps of the training loss, the largest {ratio:.3g} times at step {step}",
+    "overfitting_label": "overfitting",
+    "overfitting_advice": (
+        "The model fits its training data better and better, but not other data. Stop earlier, "
+        "regularize, or get more data."
+    ),
+    "validation_loss_rose": (
+        "validation loss rose from {least:.3g} at epoch {epoch} to {last:.3g}, while training "
+        "loss fell from {train_then:.3g} to {train_last:.3g}"
+    ),
+    "validation_got_worse": (
+        "validation {metric} got worse after epoch {epoch} while training improved"
+    ),
+    "wide_gap": "training {metric} {train:.3g}, validation {metric} {validation:.3g}",
+    "underfitting_label": "underfitting",
+    "underfitting_advice": (
+        "Training has come to rest at a high loss. Try a larger model or another learning rate, "
+        "unless the data itself is that noisy."
+    ),
+    "loss_at_rest": "training loss came to rest at {last:.3g}, {share:.0%} of that before training",
+    "slow_convergence_label": "slow convergence",
+    "slow_convergence_advice": (
+        "Progress is nearly as quick at the end as at the start. A higher learning rate or a "
+        "smaller batch would get more out of each epoch."
+    ),
+    "loss_hardly_fell": "training loss only went from {untrained:.3g} to {last:.3g}",
+    "loss_still_falls": (
+        "{share:.0%} of the fall of the training loss came in the last quarter of the epochs"
+    ),
+    "not_enough_epochs_label": "not enough epochs",
+    "not_enough_epochs_advice": (
+        "The validation curve is still getting better: its last value is not its level."
+    ),
+    "metric_still_rises": "{epochs} more epochs should bring {gain:.3g} of validation {metric}",
+    # ---- Profile: why a batch size has no step time or did not run.
+    "size_did_not_run": "batch size {size} did not run: {why}",
+    "ended_as": "{status:term}",
+    "no_size_ran": "no batch size of the profile ran",
+    "outside_profile": (
+        "batch size {size} lies outside the measured {smallest} to {largest}; profile it"
+    ),
+    "beyond_memory_limit": (
+        "it needs {peak_bytes:limit_bytes}, the memory limit is {limit_bytes:limit_bytes}; use a "
+        "smaller micro-batch or batch size"
+    ),
+    # Why a batch size has no predicted memory.
+    "no_dry_run": "batch size {size} had no dry run; name it in --batch-sizes",
+    "no_peak_measured": "no batch size has both a dry run and a measured peak",
+    "dry_run_needs_cpu": "memory is predicted only for the CPU, not for {device}",
+    "heap_not_told": (
+        "the C library does not tell how much it holds: it is not glibc 2.33 or newer, or another "
+        "allocator stands in for it (LD_PRELOAD)"
+    ),
+    "step_needs_values": (
+        "the training step uses values that only computing gives ({error}: {text})"
+    ),
+    "step_not_followed": (
+        "the training step cannot be followed without computing it ({error}: {text})"
+    ),
+    "steps_differ": (
+        "training steps differ from each other, or PyTorch cannot tell what one makes without "
+        "running it ({text})"
+    ),
+    # ---- Trials: why a training run ended as it did, and what a reader must know of its batches.
+    # What the losses say.
+    "loss_not_finite_at_evaluation": (
+        "the loss at the evaluation after step {step} is not a finite number; try a smaller "
+        "learning rate"
+    ),
+    "metric_not_finite_at_evaluation": (
+        "{metric:term} at the evaluation after step {step} is not a finite number; try a smaller "
+        "learning rate"
+    ),
+    "loss_not_a_number": "the loss of step {step} is not a number; try a smaller learning rate",
+    "loss_infinite": "the loss of step {step} is infinite or near it; try a smaller learning rate",
+    "losses_far_above_untrained": (
+        "the loss at the last {n} evaluations was {seen}, more than {factor:.6g} times that of "
+        "the untrained model, {first:.3g}; try a smaller learning rate"
+    ),
+    "loss_seen": "{loss:.3g}",
+    "loss_seen_not_finite": "not finite",
+    # How the process ended.
+    "user_error": "{error}: {text}",
+    "failed_alike_before": (
+        "it was not trained: two trials of batch size {size} had ended with {why}"
+    ),
+    "memory_ran_out": "memory ran out ({error}); use a smaller micro-batch or batch size",
+    "kernel_ended_process": (
+        "the kernel ended the process because memory ran out; use a smaller micro-batch or batch "
+        "size"
+    ),
+    "ended_by_signal": "{signal} ended the process",
+    "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
+    "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
+    # What the engine says.
+    "out_of_time": "the budget ended",
+    # Notes on the batches.
+    "stopped_early": (
+        "it ended after {epochs} epochs: {metric:term} was best after epoch {best}, and the "
+        "patience of the workload was over"
+    ),
+    "examples_left_out": "{rest} examples are left out of every epoch (the last, smaller batch)",
+    "last_batch_smaller": "the last batch of every epoch has {rest} examples",
+    "steps_accumulate": (
+        "each step adds up {passes} micro-batches of at most {size}; layers that normalize over "
+        "the batch see the micro-batch"
+    ),
+    # ---- Monitor: what it says of a training under way, and why it cannot.
+    "monitor_sees_no_layer": (
+        "the model has no layer whose noise can be seen (Linear, Conv2d, Embedding, LayerNorm, "
+        "each used once); batchlab noise measures any model"
+    ),
+    "monitor_too_early": "only {n} steps were measured so far, one in {every}; three are needed",
+    "mostly_noise": (
+        "each step is mostly noise: the noise scale is above {low:critical_batch_size}, the batch "
+        "size is {size}. A larger batch would cost few extra examples"
+    ),
+    "some_noise": (
+        "steps are part signal, part noise: the noise scale is {scale:critical_batch_size}, the "
+        "batch size is {size}"
+    ),
+    "hardly_noise": (
+        "the gradient has hardly any noise: the noise scale is below {high:critical_batch_size}, "
+        "the batch size is {size}. A smaller batch would need hardly more steps"
+    ),
+    # ---- Commands: how somebody's own training command ended, and what shared the machine with it.
+    # It never ran.
+    "command_not_found": (
+        "the command {program} was not found; check its name, or give the path to it"
+    ),
+    "command_not_executable": (
+        "{program} may not be run; make it executable (chmod +x), or name its program first, as "
+        "in: python {program}"
+    ),
+    "command_without_interpreter": (
+        "{program} is no program; name one first, as in: python {program}"
+    ),
+    "interpreter_missing": (
+        "{program} is there, but the program named in its first line is not; name it on the "
+        "command line, as in: python {program}"
+    ),
+    "working_folder_missing": "the command cannot run in the folder {folder}: {error}",
+    "command_not_started": "{program} could not be started: {error}",
+    # It ran.
+    "command_failed": "{command} ended with exit code {exit_code}; its last line: {said}",
+    "nothing_said": "it wrote nothing",
+    "needs_terminal": (
+        "the command asks for input and nobody is there to answer ({line}); give it all it needs "
+        "as options"
+    ),
+    "ended_on_request": "batchlab ended it",
+    "supervisor_killed": (
+        "the small process that watches over the command was killed; batchlab ended the command"
+    ),
+    # Its progress.
+    "script_ended_itself": (
+        "the script ended by itself at step {step} of the {asked} that were asked for: put "
+        "{{epochs}} where your script takes its length"
+    ),
+    "script_trained_to_its_end": (
+        "the script ended by itself at step {step}: that is its own length"
+    ),
+    "script_stopped_early": (
+        "the script stopped early: it ended well, and told its metric at step {step} of {asked} "
+        "for the last time"
+    ),
+    "metric_told_before_end": (
+        "the script told its metric at step {step} of {asked} for the last time"
+    ),
+    "metric_never_seen": "it ended well, and {metric} was never told",
+    "metric_not_finite": "{metric} is no finite number at step {step}; try a smaller learning rate",
+    "over_too_soon": (
+        "it ended by itself after {seconds:.2g} s, and its progress came all at once: too soon for "
+        "a step time"
+    ),
+    "steps_seen_too_seldom": (
+        "its progress was told {n} times after its first steps, too seldom for a step time; tell "
+        "it more often, as with batchlab.log(step=...)"
+    ),
+    "log_not_understood": (
+        "batchlab.log was given what is no number: {told}; give numbers, and counters of at least 0"
+    ),
+    "steps_with_evaluations": (
+        "the step times of batch size {sizes} hold the script's evaluations too: its progress does "
+        "not tell them apart. Print progress several times between two evaluations, or use "
+        "batchlab.log(step=...)"
+    ),
+    "processes_left_behind": PluralMessage(
+        "the command ended and left {n} process running, which batchlab ended; if that was the "
+        "training, let the command wait for it",
+        "the command ended and left {n} processes running, which batchlab ended; if one was the "
+        "training, let the command wait for it",
+        by="n",
+    ),
+    # What went on beside it.
+    "something_else_ran": (
+        "something else used {fraction:whole_percent} of this machine's cores meanwhile, so the "
+        "times may be too long"
+    ),
+    "same_failure_again": "{n} runs failed in the same way: {why}",
+    # ---- Checks: what was found odd in a workload that can be trained.
+    "taken_up_otherwise": (
+        "a training that is stopped and taken up again goes another way. After a few steps its "
+        "weights were off by {percent} of their change. Something is kept where no checkpoint "
+        "looks: a counter, a hidden state or a random generator. Keep it in a buffer of the model "
+        "(register_buffer), or in the dict that `optimizer` returns. Draw from the global "
+        "generators of torch, NumPy or Python"
+    ),
+    "not_repeatable": (
+        "a training is not repeatable from its seed. Two alike ended {percent} of their change "
+        "apart after a few steps. A generator of its own draws without a seed, or a module keeps "
+        "what the last training left. Draw from the global generators of torch, NumPy or Python"
+    ),
+    "cannot_be_taken_up": (
+        "a training that is stopped cannot be taken up again from its checkpoint ({error}); let "
+        "each new model and optimizer have the same parts"
+    ),
+    # ---- Others: what a user's code says.
+    "as_written": "{text}",
+}
+MESSAGES: dict[str, Message] = ADVICE | _MEASURED
+
+# Accumulation: what makes an accumulated gradient another one, and what to do about it.
+CAUSES: dict[str, str] = {
+    "sum": (
+        "The loss is a sum over the batch, so its gradient grows with the batch size. Divide it "
+        "by the number of examples."
+    ),
+    "scaled_by_batch_size": (
+        "The loss is multiplied by something that depends on the batch size. Return the mean over "
+        "the examples."
+    ),
+    "unlike_weights": (
+        "Some examples count more than others in the loss (tokens without padding, weights of "
+        "classes). Micro-batches are added up as if all counted the same. Give the workload a "
+        "`weight`: over how many units a batch's loss is the mean."
+    ),
+    "wrong_weight": "`weight` is not the number that the loss divides by. Return that number.",
+    "weight_not_additive": (
+        "`weight` of a batch is not the sum of its examples' weights, so a smaller last "
+        "micro-batch counts too much. Count the units of the batch that it is given."
+    ),
+    "batch_norm": (
+        "Batch normalization takes mean and variance from each micro-batch. Use GroupNorm or "
+        "LayerNorm, freeze it, or use batches without micro-batches."
+    ),
+    "dropout": (
+        "Dropout is drawn anew for each micro-batch. The gradient differs by chance, and is the "
+        "same on average."
+    ),
+    "random_augment": (
+        "Augmentation is drawn anew for each micro-batch. The gradient differs by chance, and is "
+        "the same on average."
+    ),
+    "random_loss": (
+        "The loss draws random numbers anew for each micro-batch. The gradient differs by chance."
+    ),
+    "differs_on_average": (
+        "The accumulated gradient differs on average over many draws, too. The loss is a sum, or "
+        "an example's loss depends on the rest of its batch (a contrastive loss). Without random "
+        "draws this check would tell which."
+    ),
+    "coupled": (
+        "An example's loss depends on the rest of its batch (contrastive losses, statistics of "
+        "the batch, mixed examples). So a micro-batch has another loss than the batch. Do not "
+        "accumulate, or take the statistics from elsewhere."
+    ),
+    "state": (
+        "The model changes in its forward pass, so each micro-batch after the first sees another "
+        "model. Change it once a step, after the last micro-batch."
+    ),
+    "gradient_hook": (
+        "Gradients are changed (clipped, shortened) before they are added up. Do that once, after "
+        "the last micro-batch and before the optimizer's step."
+    ),
+    "writes_into_batch": (
+        "The loss writes into the examples, so the next epoch sees changed ones. Work on a copy "
+        "(x = x / 255, not x /= 255)."
+    ),
+}
 
 
 def reason_text(reason: Reason | None) -> str:

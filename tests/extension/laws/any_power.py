@@ -7,7 +7,6 @@ import math
 from batchlab.laws.power_law import fit_power_law
 from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
 from batchlab.laws.steps_to_target import StepsToTargetFit
-from batchlab.words.message import N_
 
 
 def _power(fit: StepsToTargetFit) -> LawFit:
@@ -23,12 +22,12 @@ def _power(fit: StepsToTargetFit) -> LawFit:
 
 LAW = StepsLaw(
     place=9,
-    formula=N_("S_1 B^p"),
+    formula="S_1 B^p",
     parameters=(
         LawParameter(
-            name="steps_at_1", quantity="steps_to_target", label=N_("S_1 of the power law S_1 B^p")
+            name="steps_at_1", quantity="steps_to_target", label="S_1 of the power law S_1 B^p"
         ),
-        LawParameter(name="power", quantity="ratio", label=N_("p of the power law S_1 B^p")),
+        LawParameter(name="power", quantity="ratio", label="p of the power law S_1 B^p"),
     ),
     n_fitted=2,
     fit=_power,

@@ -7,8 +7,8 @@ from pathlib import Path
 from batchlab.records.accumulation import Accumulation, Finding
 from batchlab.report.check.document import CheckDocument
 from batchlab.report.check.text import check_text
-from batchlab.words.accumulation import CAUSES
 from batchlab.words.document import schema_text
+from batchlab.words.reasons import CAUSES
 
 SOURCE = Path(__file__).parents[3] / "src" / "batchlab" / "measurements" / "accumulation_check.py"
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "check.json"

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.reference.pseudo_language import letters_outside, pseudo_language
 
 from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.reason import Reason
 from batchlab.records.runs_asked import RunsAsked
 from batchlab.report.progress.lines import clock_text, progress_lines, stage_text
 from batchlab.report.progress.state import ProgressState
-from batchlab.words.catalogue import language
 
 STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
 
@@ -138,20 +136,3 @@ def test_a_pipe_is_told_the_stage_in_one_line() -> None:
 )
 def test_seconds_are_shown_as_on_a_clock(seconds: float, shown: str) -> None:
     assert clock_text(seconds) == shown
-
-
-def test_every_word_goes_through_the_catalogue() -> None:
-    state = an_advice()
-    state.begins("", "", ("1", "2"))
-    state.enter("2")
-    state.runs = RunsAsked(
-        batch_sizes=(512,),
-        learning_rates=(0.16,),
-        seeds=(2,),
-        why=Reason.of("larger_may_be_better"),
-    )
-    with language(pseudo_language()):
-        lines = progress_lines(state, 300)
-
-    assert len(lines) == 4
-    assert letters_outside("\n".join(lines)) == []

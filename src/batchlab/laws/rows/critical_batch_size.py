@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
 from batchlab.laws.steps_to_target import StepsToTargetFit
-from batchlab.words.message import N_
 
 
 def _as_fitted(fit: StepsToTargetFit) -> LawFit:
@@ -13,22 +12,22 @@ def _as_fitted(fit: StepsToTargetFit) -> LawFit:
 
 LAW = StepsLaw(
     place=0,
-    formula=N_("S_min (1 + B_crit/B)"),
+    formula="S_min (1 + B_crit/B)",
     parameters=(
         LawParameter(
             name="b_crit",
             quantity="critical_batch_size",
-            label=N_("critical batch size B_crit"),
+            label="critical batch size B_crit",
         ),
         LawParameter(
             name="s_min",
             quantity="steps_to_target",
-            label=N_("S_min, steps with large batches"),
+            label="S_min, steps with large batches",
         ),
         LawParameter(
             name="e_min",
             quantity="samples_to_target",
-            label=N_("E_min, samples with small batches"),
+            label="E_min, samples with small batches",
         ),
     ),
     n_fitted=2,

@@ -7,7 +7,6 @@ from batchlab.laws.open_observations import at_expectation
 from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
 from batchlab.laws.steps_table import StepsTable
 from batchlab.laws.steps_to_target import StepsToTargetFit
-from batchlab.words.message import N_
 
 
 def _with_its_curve(fit: StepsToTargetFit) -> LawFit:
@@ -21,12 +20,12 @@ def _with_its_curve(fit: StepsToTargetFit) -> LawFit:
 
 LAW = StepsLaw(
     place=1,
-    formula=N_("S_min (1 + (B_crit/B)^alpha)"),
+    formula="S_min (1 + (B_crit/B)^alpha)",
     parameters=(
         LawParameter(
             name="exponent",
             quantity="ratio",
-            label=N_("exponent that the points ask for (the law has 1)"),
+            label="exponent that the points ask for (the law has 1)",
         ),
     ),
     n_fitted=3,

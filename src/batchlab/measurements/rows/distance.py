@@ -8,7 +8,6 @@ from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 
 def _distance(moment: Moment) -> float:
@@ -55,17 +54,17 @@ def _growth_text(study: Study) -> Iterator[str]:
 
 
 _GROWTH = {
-    "logarithm": N_(
+    "logarithm": (
         "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
         "grew like the logarithm of the steps: {doubling:two_digits} more with every doubling, "
         "{log_error:two_digits} % off. A power of the steps is {power_error:two_digits} % off."
     ),
-    "power": N_(
+    "power": (
         "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
         "grew like a power of the steps: exponent {power:two_digits}, {power_error:two_digits} % "
         "off. Their logarithm is {log_error:two_digits} % off."
     ),
-    "either": N_(
+    "either": (
         "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, two "
         "laws can't be told apart. The logarithm of the steps is {log_error:two_digits} % off, "
         "their power of {power:two_digits} is {power_error:two_digits} % off."

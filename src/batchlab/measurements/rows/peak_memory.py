@@ -9,7 +9,6 @@ from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 
 def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
@@ -36,6 +35,6 @@ MEASUREMENT = Measurement(
     figure="cost",
     of_batch_size=_peak_memory,
     of_trial=_of_trial,
-    short=N_("memory"),
+    short="memory",
     notes=_notes,
 )

@@ -8,7 +8,6 @@ from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 
 def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
@@ -46,7 +45,7 @@ MEASUREMENT = Measurement(
     over_seeds="median",
     figure="cost",
     of_batch_size=_step_time,
-    short=N_("step"),
-    range_headers=(N_("fastest block"), N_("slowest block")),
+    short="step",
+    range_headers=("fastest block", "slowest block"),
     notes=_notes,
 )

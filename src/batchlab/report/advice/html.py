@@ -32,7 +32,6 @@ from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.page import render_page, study_environment
 from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.words.catalogue import plural, text
-from batchlab.words.message import N_
 
 if TYPE_CHECKING:
     from batchlab.profiling.profile import Profile
@@ -117,9 +116,9 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
 def _summary(advice: Advice) -> str:
     asked = {
-        "time": N_("Asked for: least time to the target."),
-        "samples": N_("Asked for: the largest batch size that needs few samples to the target."),
-        "quality": N_("Asked for: best metric in a run of fixed length."),
+        "time": "Asked for: least time to the target.",
+        "samples": "Asked for: the largest batch size that needs few samples to the target.",
+        "quality": "Asked for: best metric in a run of fixed length.",
     }[advice.objective]
     if advice.target is None:
         return text(asked)

@@ -10,7 +10,6 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.target import Target
 from batchlab.words.catalogue import number_text, text
-from batchlab.words.message import N_
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,36 +64,36 @@ class ObjectiveWords:
 OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
     "time": ObjectiveWords(
         quantity="time_to_target_s",
-        figure=N_("time to target"),
-        takes=N_("takes {ratio} times as long"),
-        within=N_("the best time"),
+        figure="time to target",
+        takes="takes {ratio} times as long",
+        within="the best time",
     ),
     "samples": ObjectiveWords(
         quantity="samples_to_target",
-        figure=N_("samples to target"),
-        takes=N_("needs {ratio} times as many samples"),
-        within=N_("the fewest samples"),
+        figure="samples to target",
+        takes="needs {ratio} times as many samples",
+        within="the fewest samples",
     ),
     "quality": ObjectiveWords(
         quantity="distance_from_perfect",
-        figure=N_("distance from perfect"),
-        takes=N_("ends {ratio} times as far from perfect"),
-        within=N_("the best metric"),
+        figure="distance from perfect",
+        takes="ends {ratio} times as far from perfect",
+        within="the best metric",
     ),
 }
 
 
 _ERRORS = ObjectiveWords(
     quantity="",
-    figure=N_("validation {metric}"),
-    takes=N_("makes {ratio} times as many errors"),
-    within=N_("the fewest errors"),
+    figure="validation {metric}",
+    takes="makes {ratio} times as many errors",
+    within="the fewest errors",
 )
 _LOSS = ObjectiveWords(
     quantity="",
-    figure=N_("validation {metric}"),
-    takes=N_("ends with {ratio} times the {metric}"),
-    within=N_("the lowest {metric}"),
+    figure="validation {metric}",
+    takes="ends with {ratio} times the {metric}",
+    within="the lowest {metric}",
 )
 
 

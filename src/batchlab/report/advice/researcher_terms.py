@@ -7,28 +7,25 @@ from collections.abc import Iterable
 
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 # The same terms, at more length, are in docs/glossary.md.
 TERMS: dict[str, str] = {
-    N_("critical batch size"): N_(
+    "critical batch size": (
         "The batch size at which the target takes twice the fewest steps. Beyond it, larger "
         "batches save few steps."
     ),
-    N_("B_crit"): N_("The critical batch size, in formulas."),
-    N_("B"): N_("The batch size."),
-    N_("S"): N_("The steps to the target."),
-    N_("S_min"): N_("The fewest steps to the target, with very large batches."),
-    N_("E_min"): N_("The fewest examples to the target, with very small batches."),
-    N_("p"): N_(
+    "B_crit": "The critical batch size, in formulas.",
+    "B": "The batch size.",
+    "S": "The steps to the target.",
+    "S_min": "The fewest steps to the target, with very large batches.",
+    "E_min": "The fewest examples to the target, with very small batches.",
+    "p": (
         "How often chance alone would put the runs this far from the law, if the law were true. "
         "Below 0.05 the law is rejected."
     ),
-    N_("exponent"): N_(
-        "How sharply the steps level off as batches grow. In the usual law it is 1."
-    ),
-    N_("tuned rate"): N_("The learning rate that was best for a batch size in the search."),
-    N_("scaling rule"): N_(
+    "exponent": "How sharply the steps level off as batches grow. In the usual law it is 1.",
+    "tuned rate": "The learning rate that was best for a batch size in the search.",
+    "scaling rule": (
         "A rule of thumb that guesses the learning rate for another batch size: none keeps it, "
         "linear grows it with the batch size, sqrt with its square root."
     ),

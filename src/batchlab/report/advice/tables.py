@@ -11,17 +11,15 @@ from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import bound_text, estimate_text, interval_only_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.parts.table import Column, Table, Value
-from batchlab.words.catalogue import text
-from batchlab.words.message import N_
+from batchlab.words.catalogue import TERMS, text
 from batchlab.words.reasons import reason_text
-from batchlab.words.terms import TERMS
 
 PURPOSES: dict[str, str] = {
-    "pilot": N_("set the target"),
-    "tune": N_("choose a learning rate"),
-    "value": N_("measure the chosen rate on fresh seeds"),
-    "verify": N_("verify against the reference"),
-    "cool_down": N_("try a rate that falls to zero at the end"),
+    "pilot": "set the target",
+    "tune": "choose a learning rate",
+    "value": "measure the chosen rate on fresh seeds",
+    "verify": "verify against the reference",
+    "cool_down": "try a rate that falls to zero at the end",
 }
 # Batch size, learning rate, seed, and whether it had a cool-down.
 _Key = tuple[int, float, int, bool]

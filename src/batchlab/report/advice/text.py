@@ -20,7 +20,6 @@ from batchlab.report.parts.sentence import Sentence
 from batchlab.report.parts.text_width import text_width
 from batchlab.report.parts.wrapped_text import wrapped_lines
 from batchlab.words.catalogue import plural, text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 WIDTH = 100
@@ -42,8 +41,8 @@ _TOPICS = (
     "break-even",
 )
 _SHORT = {
-    "from the batch size alone": N_("batch alone"),
-    "what would settle it": N_("to settle it"),
+    "from the batch size alone": "batch alone",
+    "what would settle it": "to settle it",
 }
 
 

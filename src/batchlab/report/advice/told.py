@@ -10,7 +10,6 @@ from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.advice.objective_words import objective_words, ratio_text, target_text
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.words.catalogue import number_text, text
-from batchlab.words.message import N_
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,11 +146,11 @@ def _ends(endings: Endings) -> str:
 
 def set_this(found: Configuration, reference: Configuration) -> str:
     """What to set, and what of it stays."""
-    setting = N_("use batch size {size} with learning rate {rate:rate}")
+    setting = "use batch size {size} with learning rate {rate:rate}"
     if is_same(found, reference):
-        setting = N_("keep batch size {size} and learning rate {rate:rate}")
+        setting = "keep batch size {size} and learning rate {rate:rate}"
     elif found.batch_size == reference.batch_size:
-        setting = N_("keep batch size {size} and set learning rate {rate:rate}")
+        setting = "keep batch size {size} and set learning rate {rate:rate}"
     said = text(setting, size=found.batch_size, rate=found.learning_rate)
     if not found.cool_down:
         return said

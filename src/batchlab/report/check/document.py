@@ -7,9 +7,9 @@ import msgspec
 from batchlab.records.accumulation import Accumulation
 from batchlab.records.json_document import SCHEMA
 from batchlab.version import __version__
-from batchlab.words.accumulation import CAUSES
 from batchlab.words.catalogue import text
 from batchlab.words.document import document_text
+from batchlab.words.reasons import CAUSES
 
 
 class FindingDocument(msgspec.Struct, frozen=True, kw_only=True):

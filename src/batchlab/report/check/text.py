@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from batchlab.records.accumulation import Accumulation, Finding
 from batchlab.report.parts.wrapped_text import wrapped_text
-from batchlab.words.accumulation import CAUSES
 from batchlab.words.catalogue import text
+from batchlab.words.reasons import CAUSES
 
 
 def check_text(found: Accumulation) -> str:

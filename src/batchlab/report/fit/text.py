@@ -13,7 +13,6 @@ from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Column, Table
 from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.words.catalogue import plural, text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 
@@ -99,10 +98,10 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
         )
 
 
-_REJECTED = N_(
+_REJECTED = (
     "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g})"
 )
-_NOT_REJECTED = N_(
+_NOT_REJECTED = (
     "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
 )
 

@@ -9,7 +9,6 @@ from batchlab.records.estimate import Estimate
 from batchlab.report.noise.tables import layers_table, noise_table
 from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
@@ -80,11 +79,11 @@ def _meaning(noise: Noise, scale: Estimate, step: int) -> str:
     return text(message, step=step, scale=scale.estimate, size=size, share=ratio / (1 + ratio))
 
 
-_NOISY = N_(
+_NOISY = (
     "At step {step} the noise scale is {scale:critical_batch_size} examples. In a batch of "
     "{size}, {share:whole_percent} of the gradient's squared length is noise."
 )
-_CLEAR = N_(
+_CLEAR = (
     "At step {step} the noise scale is {scale:critical_batch_size} examples. The gradient of a "
     "batch of {size} is nearly that of the whole training set."
 )
@@ -111,13 +110,13 @@ def _growth(noise: Noise) -> Iterator[str]:
     )
 
 
-_GROWTH = N_(
+_GROWTH = (
     "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
     "at step {last_step}: {change}."
 )
-_GROWTH_BEFORE = N_(
+_GROWTH_BEFORE = (
     "Before that it goes from {first:critical_batch_size} at step {first_step} to "
     "{last:critical_batch_size} at step {last_step}: {change}."
 )
-_LARGER = N_("{times:two_digits} times as large")
-_SMALLER = N_("{times:two_digits} times smaller")
+_LARGER = "{times:two_digits} times as large"
+_SMALLER = "{times:two_digits} times smaller"

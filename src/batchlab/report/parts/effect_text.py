@@ -12,15 +12,14 @@ from batchlab.report.parts.held_out import deciding_split, final_gaps, held_out_
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.words.catalogue import number_text, plural, text
-from batchlab.words.message import N_
 
 # What stands beside the figures of these effects.
-PLATEAU_NOTE = N_(
+PLATEAU_NOTE = (
     "A training is at its plateau where more epochs are not expected to make it better by an "
     "amount that matters."
 )
-UNFINISHED_NOTE = N_("↑: it still improved at its last epoch, so it needs more epochs than this.")
-NOISE_NOTE = N_(
+UNFINISHED_NOTE = "↑: it still improved at its last epoch, so it needs more epochs than this."
+NOISE_NOTE = (
     "The jumps are the standard deviation of the metric around its trend, over the last half of "
     "the epochs, of trainings that reached their plateau."
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from batchlab.records.estimate import Estimate
 from batchlab.report.parts.quantity_text import quantity_text, range_text
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
-NOT_TOLD = N_("can't be told")
-TOO_UNSTEADY = N_("too unsteady")
+NOT_TOLD = "can't be told"
+TOO_UNSTEADY = "too unsteady"
 
 
 def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> str:

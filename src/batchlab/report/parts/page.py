@@ -85,6 +85,16 @@ def render_page(
     )
 
 
+def with_status(page: str, status: str, *, reload_s: int | None) -> str:
+    """A whole page with a line at its bottom; it loads itself again every `reload_s` seconds."""
+    if reload_s is not None:
+        reload = f'<meta http-equiv="refresh" content="{reload_s}">'
+        page = page.replace("<head>", f"<head>\n{reload}", 1)
+    # What draws the charts has such a tag in a string: it is the last that ends the page.
+    head, tag, tail = page.rpartition("</body>")
+    return f"{head}{rendered('status.html.j2', status=status)}{tag}{tail}"
+
+
 def study_environment(study: Study) -> list[tuple[str, str]]:
     """Where and with what the trials of a study ran; a library of two versions has both."""
     return [*study.environment, *_of_trials(study)]

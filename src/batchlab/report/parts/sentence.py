@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from batchlab.words.message import N_
-
 ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 VERDICT_WORDS: dict[ClaimVerdict, str] = {
-    "held": N_("held"),
-    "did_not_hold": N_("did not hold"),
-    "cannot_tell": N_("can't tell"),
-    "not_tested": N_("not tested"),
+    "held": "held",
+    "did_not_hold": "did not hold",
+    "cannot_tell": "can't tell",
+    "not_tested": "not tested",
 }
 
 

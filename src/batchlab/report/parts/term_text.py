@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from batchlab.report.parts.quantity_text import label_text
-from batchlab.words.catalogue import text
-from batchlab.words.message import N_
-from batchlab.words.terms import TERMS
+from batchlab.words.catalogue import TERMS, text
 
 # What a study compares, beside the keys that all records share.
 _OWN = {
-    "training": N_("training"),
-    "unfinished": N_("unfinished"),
-    "epochs": N_("epochs"),
-    "steps": N_("steps"),
-    "time": N_("time"),
-    "mini": N_("mini"),
-    "full": N_("full"),
-    "stochastic": N_("stochastic"),
-    "mean": N_("mean"),
-    "recommended": N_("recommended"),
-    "reference, tuned": N_("tuned rate only"),
-    "reference": N_("reference"),
+    "training": "training",
+    "unfinished": "unfinished",
+    "epochs": "epochs",
+    "steps": "steps",
+    "time": "time",
+    "mini": "mini",
+    "full": "full",
+    "stochastic": "stochastic",
+    "mean": "mean",
+    "recommended": "recommended",
+    "reference, tuned": "tuned rate only",
+    "reference": "reference",
 }
 
 

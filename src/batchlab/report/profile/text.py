@@ -14,7 +14,6 @@ from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.report.profile.predicted_text import predicted_text
 from batchlab.report.profile.step_time_text import step_time_text
 from batchlab.words.catalogue import number_text, text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 # Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
@@ -144,24 +143,23 @@ def _largest_text(profile: Profile) -> str:
 # What is said of the largest batch size without a limit of the memory, and with one.
 _LARGEST = {
     "none": (
-        N_("No batch size ran in one piece."),
-        N_("No batch size ran in one piece within {limit_bytes:peak_bytes}."),
+        "No batch size ran in one piece.",
+        "No batch size ran in one piece within {limit_bytes:peak_bytes}.",
     ),
     "all": (
-        N_("All {largest} training examples fit in one batch."),
-        N_("All {largest} training examples fit in one batch within {limit_bytes:peak_bytes}."),
+        "All {largest} training examples fit in one batch.",
+        "All {largest} training examples fit in one batch within {limit_bytes:peak_bytes}.",
     ),
     "fits": (
-        N_("The largest batch size that fits in one piece: {largest}."),
-        N_("The largest batch size that fits in one piece within {limit_bytes:peak_bytes}: "
-           "{largest}."),
+        "The largest batch size that fits in one piece: {largest}.",
+        "The largest batch size that fits in one piece within {limit_bytes:peak_bytes}: {largest}.",
     ),
     "tried": (
-        N_("The largest batch size that was tried and fits: {largest}."),
-        N_("The largest batch size that was tried and fits within {limit_bytes:peak_bytes}: "
-           "{largest}."),
+        "The largest batch size that was tried and fits: {largest}.",
+        "The largest batch size that was tried and fits within {limit_bytes:peak_bytes}: "
+        "{largest}.",
     ),
-}  # fmt: skip
+}
 
 
 def _largest_case(profile: Profile) -> str:

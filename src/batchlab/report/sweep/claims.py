@@ -32,7 +32,6 @@ from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.measured import Measured
 from batchlab.report.sweep.training_fit import TrainingFit
 from batchlab.words.catalogue import capitalized, listing, text
-from batchlab.words.message import N_
 
 GOOD_START = (32, 128)
 
@@ -77,23 +76,23 @@ def claim_text(claim: Sentence) -> str:
 
 def larger_batches_generalize_worse(evidence: Evidence) -> Sentence:
     """Whether the held-out metric falls as the batch size grows, after equal epochs."""
-    claim = N_("Larger batches generalize worse")
+    claim = "Larger batches generalize worse"
     split = held_out_split(evidence.study)
     if split is None:
         return _untold(claim, text("There are no test and no validation data."))
     what = metric_text(split, evidence.metric)
-    note = N_("The largest also learned its training data less well, which is part of this.")
+    note = "The largest also learned its training data less well, which is part of this."
     return _ordered(evidence, claim, what, evidence.at_end(split), {"held": note})
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> Sentence:
     """Whether training gets further ahead of held-out data as the batch size grows."""
-    claim = N_("Larger batches overfit more")
+    claim = "Larger batches overfit more"
     split = held_out_split(evidence.study)
     if split is None:
         return _untold(claim, text("There are no test and no validation data."))
     what = text("generalization gap ({what})", what=gap_what(split, evidence.metric))
-    note = N_(
+    note = (
         "The largest also learned its training data less well, and less training makes the gap "
         "smaller."
     )
@@ -109,7 +108,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
     for that reason alone.
     """
     low, high = GOOD_START
-    claim = N_("32 to 128 is a good start")
+    claim = "32 to 128 is a good start"
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
@@ -142,7 +141,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> Sentence:
 
 def full_batch_converges_better(evidence: Evidence) -> Sentence:
     """Whether full batch is better than every mini-batch size under every budget."""
-    claim = N_("Full batch converges better")
+    claim = "Full batch converges better"
     full = [cell for cell in evidence.cells if cell.batch_size == evidence.study.workload.n_train]
     minis = [cell for cell in evidence.cells if cell not in full]
     if not full:

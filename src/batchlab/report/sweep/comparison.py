@@ -9,12 +9,11 @@ from typing import Literal
 from batchlab.records.estimate import Estimate
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 Difference = Literal["better", "worse", "same", "cannot_tell"]
 Seeds = Mapping[int, float]  # seed -> value
-ONE_SEED = N_("one seed: this may be chance")
+ONE_SEED = "one seed: this may be chance"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

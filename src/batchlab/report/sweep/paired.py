@@ -16,12 +16,11 @@ from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.words.catalogue import number_text, text
-from batchlab.words.message import N_
 
-_TOPIC = N_("held-out examples")
-_AHEAD = N_("is right more often than {sizes}")
-_BEHIND = N_("is right less often than {sizes}")
-_ALIKE = N_("cannot be told from {sizes}")
+_TOPIC = "held-out examples"
+_AHEAD = "is right more often than {sizes}"
+_BEHIND = "is right less often than {sizes}"
+_ALIKE = "cannot be told from {sizes}"
 _SHARE = "percent"
 
 

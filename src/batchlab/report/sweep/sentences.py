@@ -14,13 +14,12 @@ from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.paired import paired_sentences
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import capitalized, text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 _TOPICS: dict[BudgetName, str] = {
-    "epochs": N_("equal epochs"),
-    "steps": N_("equal steps"),
-    "time": N_("equal time"),
+    "epochs": "equal epochs",
+    "steps": "equal steps",
+    "time": "equal time",
 }
 
 
@@ -66,7 +65,7 @@ def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]
     """Where it cannot be told whether the epochs were enough."""
     if not evidence.study.workload.has_validation:
         yield Sentence(
-            topic=N_("plateau"),
+            topic="plateau",
             text=text(
                 "Whether the epochs were enough is shown by validation data, and there are none. "
                 "Test data must not decide it."
@@ -80,7 +79,7 @@ def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]
     ]
     if open_sizes:
         yield Sentence(
-            topic=N_("plateau"),
+            topic="plateau",
             text=text(
                 "Whether the epochs were enough cannot be told for {sizes}. The table of trials in "
                 "the report says why.",
@@ -100,7 +99,7 @@ def _speed(evidence: Evidence) -> Iterator[Sentence]:
         return
     slow, fast = (choose(timed, key=lambda pair: pair[0].samples_per_s) for choose in (min, max))
     yield Sentence(
-        topic=N_("speed"),
+        topic="speed",
         text=text(
             "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
             "{slow}. A step takes {fast_s:step_s}, at {slow} {slow_s:step_s}.",
@@ -114,10 +113,10 @@ def _speed(evidence: Evidence) -> Iterator[Sentence]:
     )
 
 
-_HIGHEST = N_(
+_HIGHEST = (
     "The best learning rate is the highest that was tried at {sizes}: a higher one may be better."
 )
-_LOWEST = N_(
+_LOWEST = (
     "The best learning rate is the lowest that was tried at {sizes}: a lower one may be better."
 )
 
@@ -135,7 +134,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
     for message, sizes in ((_HIGHEST, highest), (_LOWEST, lowest)):
         if sizes:
             told = text(message, sizes=batch_sizes_text(study, sizes))
-            yield Sentence(topic=N_("learning rate"), text=told)
+            yield Sentence(topic="learning rate", text=told)
 
 
 def _failed(study: Study) -> Iterator[Sentence]:
@@ -147,7 +146,7 @@ def _failed(study: Study) -> Iterator[Sentence]:
         if record.reason:
             trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
         yield Sentence(
-            topic=N_("left out"),
+            topic="left out",
             text=text(
                 "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}.",
                 size=batch_text(study, record.trial.batch_size),

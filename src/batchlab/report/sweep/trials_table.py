@@ -18,7 +18,6 @@ from batchlab.report.parts.table import Column, Table, Value
 from batchlab.report.parts.term_text import split_label, term_text
 from batchlab.report.sweep.trial_ending import status_text
 from batchlab.words.catalogue import listing, text
-from batchlab.words.message import N_
 from batchlab.words.reasons import reason_text
 
 # In a table for people these would push the numbers out of sight; they get a table of their own.
@@ -68,22 +67,22 @@ def _of_trials() -> dict[str, OfTrial]:
 
 
 _LABELS = {
-    "trial_id": N_("trial"),
-    "batch_mode": N_("mode"),
-    "micro_batch_size": N_("micro-batch size"),
-    "epochs": N_("epochs"),
-    "steps": N_("steps"),
-    "plateau_epoch": N_("plateau epoch"),
-    "plateau_reason": N_("why this plateau"),
-    "diagnosis_reason": N_("why this diagnosis"),
-    "reason": N_("why it ended so"),
-    "status": N_("status"),
-    "seed": N_("seed"),
-    "engine": N_("engine"),
-    "threads": N_("threads"),
-    "plateau": N_("plateau"),
-    "diagnosis": N_("diagnosis"),
-    "notes": N_("notes"),
+    "trial_id": "trial",
+    "batch_mode": "mode",
+    "micro_batch_size": "micro-batch size",
+    "epochs": "epochs",
+    "steps": "steps",
+    "plateau_epoch": "plateau epoch",
+    "plateau_reason": "why this plateau",
+    "diagnosis_reason": "why this diagnosis",
+    "reason": "why it ended so",
+    "status": "status",
+    "seed": "seed",
+    "engine": "engine",
+    "threads": "threads",
+    "plateau": "plateau",
+    "diagnosis": "diagnosis",
+    "notes": "notes",
 }
 
 
@@ -134,9 +133,9 @@ def _row(study: Study, record: TrialRecord, plateau: Plateau) -> Iterator[Value]
 
 
 _PLATEAU_WORDS = {
-    "reached": N_("reached"),
-    "not_yet": N_("not yet"),
-    "cannot_tell": N_("can't tell"),
+    "reached": "reached",
+    "not_yet": "not yet",
+    "cannot_tell": "can't tell",
 }
 
 

@@ -12,7 +12,6 @@ from batchlab.report.advice.told import Told, is_same, set_this
 from batchlab.report.parts.reason_clause import clause, whole_sentence, with_a_capital
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import listing, text
-from batchlab.words.message import N_
 from batchlab.words.numbers import english_number
 
 
@@ -21,41 +20,41 @@ def answer(told: Told) -> Sentence:
     advice, found = told.advice, told.advice.recommendation
     if advice.verdict == "cannot_tell" or found is None:
         said = _best_so_far(told) if advice.provisional else told.open_question
-        return Sentence(topic=N_("answer"), text=said, verdict="cannot_tell")
+        return Sentence(topic="answer", text=said, verdict="cannot_tell")
     if advice.verdict == "better":
-        return Sentence(topic=N_("answer"), text=with_a_capital(told.better))
+        return Sentence(topic="answer", text=with_a_capital(told.better))
     if advice.verdict != "indifferent":
-        return Sentence(topic=N_("answer"), text=with_a_capital(told.recommended))
+        return Sentence(topic="answer", text=with_a_capital(told.recommended))
     any_of_these = text(
         "The batch size hardly matters here: {between}. {set_this}. It takes the least memory.",
         between=_between(advice),
         set_this=with_a_capital(set_this(found, advice.reference)),
     )
-    return Sentence(topic=N_("answer"), text=any_of_these)
+    return Sentence(topic="answer", text=any_of_these)
 
 
 def _best_so_far(told: Told) -> str:
     """What to set for now."""
     found, endings = told.advice.provisional, told.advice.endings
     assert found is not None
-    best = N_("Best so far: batch size {size} with learning rate {rate:rate} (not yet certain).")
+    best = "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain)."
     if is_same(found, told.advice.reference):
-        best = N_(
+        best = (
             "For now keep batch size {size} and learning rate {rate:rate}: nothing else that was "
             "tried is known to be better."
         )
     elif is_raced(told.advice):
-        best = N_(
+        best = (
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain, from "
             "a few single runs)."
         )
     elif endings is not None and endings.is_likely_worse:
-        best = N_(
+        best = (
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). "
             "What is faster seems to end worse."
         )
     elif endings is not None and endings.is_unseen:
-        best = N_(
+        best = (
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). "
             "Others may be faster, but were not trained to the end."
         )
@@ -68,7 +67,7 @@ def how_sure(told: Told) -> Sentence | None:
     reason = whole_sentence(advice.reason)
     if advice.verdict == "cannot_tell" and advice.provisional:
         reason = " ".join(part for part in (told.open_question, reason) if part)
-    return Sentence(topic=N_("how sure"), text=reason) if reason else None
+    return Sentence(topic="how sure", text=reason) if reason else None
 
 
 def missing(told: Told) -> Sentence | None:
@@ -93,7 +92,7 @@ def missing(told: Told) -> Sentence | None:
     if not parts:
         return None
     return Sentence(
-        topic=N_("what would settle it"),
+        topic="what would settle it",
         text=" ".join(parts),
         command=follow_up(told.study.command, options) if options else "",
     )
@@ -113,7 +112,7 @@ def flat_set(told: Told) -> Sentence | None:
             sizes=listing([str(batch_size) for batch_size in advice.flat_set]),
             near=near,
         )
-    return Sentence(topic=N_("also fine"), text=fine)
+    return Sentence(topic="also fine", text=fine)
 
 
 def _between(advice: Advice) -> str:

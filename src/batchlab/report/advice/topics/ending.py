@@ -14,7 +14,6 @@ from batchlab.report.advice.weights_command import weights_command
 from batchlab.report.parts.reason_clause import clause
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import number_text, plural, text
-from batchlab.words.message import N_
 
 
 def ending(told: Told) -> Sentence | None:
@@ -47,7 +46,7 @@ def ending(told: Told) -> Sentence | None:
             trained=plural("{n} training each", "{n} trainings each", len(endings.seeds)),
             judged=_judged(endings),
         )
-    return Sentence(topic=N_("where it ends"), text=said)
+    return Sentence(topic="where it ends", text=said)
 
 
 def _ends(advice: Advice, endings: Endings) -> str:
@@ -79,7 +78,7 @@ def trained_model(told: Told) -> Sentence | None:
     if not any(end is not None and end.found and is_same(end, named) for end in followed):
         return None
     return Sentence(
-        topic=N_("trained model"),
+        topic="trained model",
         text=text("A whole training with it was kept. This command writes its model to a file."),
         command=weights_command(told.study),
     )

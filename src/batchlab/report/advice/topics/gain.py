@@ -10,7 +10,6 @@ from batchlab.report.advice.told import Told, is_same
 from batchlab.report.parts.reason_clause import clause, with_a_capital
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import plural, text
-from batchlab.words.message import N_
 
 
 def gain(told: Told) -> Sentence | None:
@@ -19,7 +18,7 @@ def gain(told: Told) -> Sentence | None:
     if advice.recommendation is None:
         return _by_single_runs(told)
     if is_same(advice.recommendation, advice.reference):
-        return Sentence(topic=N_("gain"), text=reference_words(advice).nothing_to_gain)
+        return Sentence(topic="gain", text=reference_words(advice).nothing_to_gain)
     against = text(
         "{configuration} (batch size {size}, learning rate {rate:rate}) {compared}{missed}.",
         configuration=with_a_capital(reference_words(advice).configuration),
@@ -28,7 +27,7 @@ def gain(told: Told) -> Sentence | None:
         compared=_compared(advice, advice.gain),
         missed=_missed(advice),
     )
-    return Sentence(topic=N_("gain"), text=against)
+    return Sentence(topic="gain", text=against)
 
 
 def _by_single_runs(told: Told) -> Sentence | None:
@@ -44,13 +43,13 @@ def _by_single_runs(told: Told) -> Sentence | None:
         takes=objective_words(advice).takes_text(ratio_text(seen.estimate)),
         interval=_ratio_interval(seen),
     )
-    return Sentence(topic=N_("gain"), text=said)
+    return Sentence(topic="gain", text=said)
 
 
 def gain_from_batch_size(told: Told) -> Sentence | None:
     """How much of the gain is the batch size's: the reference batch size is tuned as well."""
     advice = told.advice
-    topic = N_("from the batch size alone")
+    topic = "from the batch size alone"
     if advice.recommendation is None or is_same(advice.recommendation, advice.reference):
         return None
     if told.same_batch_size:
@@ -98,7 +97,7 @@ def break_even(told: Told) -> Sentence | None:
             "The study took {spent_s:train_s} and found nothing that surely saves time.",
             spent_s=spent_s,
         )
-    return Sentence(topic=N_("break-even"), text=earned)
+    return Sentence(topic="break-even", text=earned)
 
 
 def _compared(advice: Advice, ratio: Estimate) -> str:

@@ -8,13 +8,12 @@ from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.reason_clause import clause
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 _WITHOUT_BOUND = {
-    "b_crit_beyond_largest": N_(
+    "b_crit_beyond_largest": (
         "the estimate of B_crit lies beyond the largest measured batch size, {largest:.6g}"
     ),
-    "b_crit_below_smallest": N_(
+    "b_crit_below_smallest": (
         "the estimate of B_crit lies below the smallest measured batch size, {smallest:.6g}"
     ),
 }
@@ -37,7 +36,7 @@ def critical_batch_size(told: Told) -> Sentence | None:
                 "In the more general law the exponent is {exponent}; in this law it is 1.",
                 exponent=estimate_text("ratio", exponent),
             )
-        return Sentence(topic=N_("critical batch size"), text=untold, verdict="cannot_tell")
+        return Sentence(topic="critical batch size", text=untold, verdict="cannot_tell")
     size = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
         size += f": {_without_bound(b_crit.reason)}"
@@ -47,7 +46,7 @@ def critical_batch_size(told: Told) -> Sentence | None:
             "The steps follow the more general law, with an exponent of {exponent} instead of 1.",
             exponent=estimate_text("ratio", exponent),
         )
-    return Sentence(topic=N_("critical batch size"), text=known)
+    return Sentence(topic="critical batch size", text=known)
 
 
 def law_of_steps(told: Told) -> Sentence | None:
@@ -68,7 +67,7 @@ def law_of_steps(told: Told) -> Sentence | None:
     p = laws.lack_of_fit.estimate
     if p is not None:
         parts.append(text("Its test against the scatter of the seeds gives p = {p:.2g}.", p=p))
-    return Sentence(topic=N_("law of the steps"), text=" ".join(parts))
+    return Sentence(topic="law of the steps", text=" ".join(parts))
 
 
 def _without_bound(reason: Reason) -> str:
@@ -100,4 +99,4 @@ def rules(told: Told) -> Sentence | None:
         size=told.advice.reference.batch_size,
         rates=", ".join(parts),
     )
-    return Sentence(topic=N_("scaling rules"), text=would)
+    return Sentence(topic="scaling rules", text=would)

@@ -7,7 +7,6 @@ from batchlab.report.advice.objective_words import ratio_text
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 # What is nearer to 1 than this is called the same: step times are known to a few per cent.
 _SAME = 1.05
@@ -16,7 +15,7 @@ _SAME = 1.05
 def why(told: Told) -> Sentence | None:
     """Steps and step time beside the configuration as it is."""
     said = why_in_numbers(told.advice)
-    return None if said is None else Sentence(topic=N_("why"), text=said)
+    return None if said is None else Sentence(topic="why", text=said)
 
 
 def why_in_numbers(advice: Advice) -> str | None:

@@ -13,7 +13,6 @@ from batchlab.report.parts.estimate_text import interval_text
 from batchlab.report.parts.reason_clause import clause, with_a_capital
 from batchlab.report.parts.sentence import Sentence
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 
 def when_to_stop(told: Told) -> Sentence | None:
@@ -22,7 +21,7 @@ def when_to_stop(told: Told) -> Sentence | None:
     if advice.recommendation is None:
         return None
     if advice.recommendation.cool_down:
-        return Sentence(topic=N_("when to stop"), text=_when_cooled_down(told))
+        return Sentence(topic="when to stop", text=_when_cooled_down(told))
     epochs = _expected_epochs(advice)
     if advice.target is None:
         if not epochs:
@@ -32,7 +31,7 @@ def when_to_stop(told: Told) -> Sentence | None:
         said = text("At {target}, expected after {epochs}.", target=told.target, epochs=epochs)
     else:
         said = text("At {target}.", target=told.target)
-    return Sentence(topic=N_("when to stop"), text=" ".join([said, *_origin(advice)]))
+    return Sentence(topic="when to stop", text=" ".join([said, *_origin(advice)]))
 
 
 def _expected_epochs(advice: Advice) -> str:
@@ -81,7 +80,7 @@ def other_targets(told: Told) -> Sentence | None:
     parts = [_at_other(told.advice, other) for other in told.advice.other_targets]
     if not parts:
         return None
-    return Sentence(topic=N_("other targets"), text=" ".join(parts))
+    return Sentence(topic="other targets", text=" ".join(parts))
 
 
 def _at_other(advice: Advice, other: TargetAnswer) -> str:

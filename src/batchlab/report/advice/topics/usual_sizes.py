@@ -12,7 +12,6 @@ from batchlab.report.advice.told import Told
 from batchlab.report.parts.reason_clause import with_a_capital
 from batchlab.report.parts.sentence import ClaimVerdict, Sentence
 from batchlab.words.catalogue import listing, plural, text
-from batchlab.words.message import N_
 
 
 def usual_sizes(told: Told) -> Sentence | None:
@@ -32,18 +31,14 @@ def usual_sizes(told: Told) -> Sentence | None:
             "It is open whether any of the usual {sizes} is near the best.",
             sizes=_sizes(open_ones),
         )
-        return Sentence(topic=N_("usual sizes"), text=said, verdict="cannot_tell")
+        return Sentence(topic="usual sizes", text=said, verdict="cannot_tell")
     parts = []
     if good:
-        parts.append(
-            _of_sizes(N_("{sizes} is {near}"), N_("{sizes} are {near}"), good, near_text(advice))
-        )
+        parts.append(_of_sizes("{sizes} is {near}", "{sizes} are {near}", good, near_text(advice)))
     if worse:
         parts.append(_of_worse(advice, worse))
     if open_ones:
-        parts.append(
-            _of_sizes(N_("{sizes} is still open"), N_("{sizes} are still open"), open_ones)
-        )
+        parts.append(_of_sizes("{sizes} is still open", "{sizes} are still open", open_ones))
     parts += _untrained(valued, [candidate for candidate, _ in worse])
     verdict: ClaimVerdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
     start, *rest = parts
@@ -51,7 +46,7 @@ def usual_sizes(told: Told) -> Sentence | None:
         "Each usual size at its tuned rate: {parts}.",
         parts=". ".join([start, *map(with_a_capital, rest)]),
     )
-    return Sentence(topic=N_("usual sizes"), text=each, verdict=verdict)
+    return Sentence(topic="usual sizes", text=each, verdict=verdict)
 
 
 def _at_least(advice: Advice, candidate: Candidate) -> float:
@@ -81,15 +76,15 @@ def _untrained(valued: list[Candidate], worse: list[Candidate]) -> Iterator[str]
     off_the_curve = [c for c in untrained if c.relative.estimate is not None]
     if off_the_curve:
         yield _of_sizes(
-            N_("{sizes} was not trained: this is read off the fitted curve"),
-            N_("{sizes} were not trained: this is read off the fitted curve"),
+            "{sizes} was not trained: this is read off the fitted curve",
+            "{sizes} were not trained: this is read off the fitted curve",
             off_the_curve,
         )
     bounded = [c for c in worse if c in untrained and c not in off_the_curve]
     if bounded:
         yield _of_sizes(
-            N_("no run of {sizes} met the target, so only this bound is known"),
-            N_("no run of {sizes} met the target, so only these bounds are known"),
+            "no run of {sizes} met the target, so only this bound is known",
+            "no run of {sizes} met the target, so only these bounds are known",
             bounded,
         )
 

@@ -29,7 +29,6 @@ from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.report.sweep.trial_ending import trial_words
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all
 MOST_ROWS = 9_000  # of all lines together: the page stays below 5 MB with any number of them
@@ -39,14 +38,14 @@ MOST_TABLE_PLACES = 50  # a batch size's rows in the table under the curves
 
 
 _TITLES: dict[View, str] = {
-    "epoch": N_("Train and held-out metrics by epoch"),
-    "step": N_("Train and held-out metrics by optimizer step"),
-    "equal_time_s": N_("Train and held-out metrics by time"),
+    "epoch": "Train and held-out metrics by epoch",
+    "step": "Train and held-out metrics by optimizer step",
+    "equal_time_s": "Train and held-out metrics by time",
 }
 _EQUAL: dict[View, str] = {
-    "epoch": N_("Equal epochs: every batch size has seen the same number of examples."),
-    "step": N_("Equal steps: every batch size has made the same number of updates."),
-    "equal_time_s": N_(
+    "epoch": "Equal epochs: every batch size has seen the same number of examples.",
+    "step": "Equal steps: every batch size has made the same number of updates.",
+    "equal_time_s": (
         "Equal time: steps × the time of a step measured alone on this machine, not the clock of "
         "trials that shared it."
     ),

@@ -27,7 +27,6 @@ from batchlab.report.sweep.curves import (
 from batchlab.report.sweep.figure_looks import figure_looks
 from batchlab.report.sweep.rate_notes import rate_notes
 from batchlab.words.catalogue import text
-from batchlab.words.message import N_
 
 _MOST_POINTS = 60  # of a line
 _MOST_MARKS = 8
@@ -117,9 +116,7 @@ def _panel(
     name, looks = row.quantity.name, figure_looks(study)
     drawn = partial(chart, "noise", where=in_panel(key), name=name, looks=looks)
     if row.figure in _BY_SIZE:
-        when = (
-            N_("{what}, at the start") if row.figure == "at_the_start" else N_("{what}, at the end")
-        )
+        when = "{what}, at the start" if row.figure == "at_the_start" else "{what}, at the end"
         seen = tuple(each for each in rows if each.get("kind") != "rule")
         return Panel(
             key=key,

@@ -1,1 +1,0 @@
-"""A page that follows a study while it runs."""

@@ -1,9 +1,0 @@
-"""Others: reasons that no room of batchlab gives, but a user's code or an older store."""
-
-from __future__ import annotations
-
-from batchlab.words.message import N_, Message
-
-MESSAGES: dict[str, Message] = {
-    "as_written": N_("{text}"),
-}
