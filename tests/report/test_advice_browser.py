@@ -16,7 +16,7 @@ from batchlab.report.advice.html import write_advice_html
 from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.quantity_text import label_text, quantity_text
-from batchlab.report.parts.redraw import rows_csv
+from batchlab.report.parts.figure_files import rows_csv
 
 pytestmark = NEEDS_BROWSER
 
@@ -118,7 +118,7 @@ def test_the_pointer_beside_any_point_of_the_first_picture_says_its_value(open_p
     browser.assert_quiet()
 
 
-def test_the_rows_of_a_figure_are_saved_as_the_file_that_its_code_reads(open_page):
+def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_page):
     browser = open_page()
     browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
     browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")

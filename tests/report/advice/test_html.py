@@ -72,6 +72,18 @@ def test_the_answer_stands_before_the_evidence_the_effects_and_the_long_figures(
     assert places == sorted(places)
 
 
+def test_each_figure_has_its_caption_with_where_it_is_from_and_its_rows(text, page):
+    files = [button["data-file"] for button in page.having("button") if "data-file" in button]
+    _, *captions = html.unescape(text).split('<p class="whole">')
+
+    assert len(captions) == len(files) > 1
+    assert "batchlab-objective.csv" in files
+    for each in captions:
+        caption, _, _ = each.partition("</p>")
+        assert "Measured with batchlab " in caption
+        assert caption.endswith(STUDY.command)
+
+
 def test_every_chart_is_there_without_a_script_and_in_words(text, page):
     plots = [div for div in page.having("div") if div.get("class") == "plot"]
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+# Fields that place words in a chart and say nothing of what was measured.
+LAYOUT = ("text", "side", "place", "marked", "chosen", "to_size")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

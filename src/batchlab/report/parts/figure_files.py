@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from batchlab.errors import BatchlabError
-from batchlab.report.parts.figure import Figure
+from batchlab.report.parts.figure import LAYOUT, Figure, Row
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.output_file import write_output_file
-from batchlab.report.parts.redraw import rows_csv
 from batchlab.report.parts.vega import paper_image
 
 Built = Sequence[tuple[FigureRow, Figure]]
@@ -66,3 +67,14 @@ def write_figure_rows(built: Built, path: Path) -> tuple[Path, ...]:
         write_output_file(file, rows_csv(its_rows).encode())
         written.append(file)
     return tuple(written)
+
+
+def rows_csv(rows: Iterable[Row]) -> str:
+    """Rows of charts as CSV, each field a column; empty where a row has none."""
+    rows = list(rows)
+    fields = list(dict.fromkeys(field for row in rows for field in row if field not in LAYOUT))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.canvas import PAGE
-from batchlab.report.parts.figure import Figure, list_text
+from batchlab.report.parts.figure import LAYOUT, Figure, list_text
 from batchlab.report.parts.palette import Look
-from batchlab.report.parts.redraw import LAYOUT, redraw
 from batchlab.report.parts.sentence import VERDICT_WORDS
 from batchlab.report.parts.templates import rendered
 from batchlab.report.parts.vega import (
@@ -43,7 +42,6 @@ def render_page(
         command: what all of it was made with.
         contents: what this template needs beside it.
     """
-    source = text("Measured with batchlab {version}: {made}", version=__version__, made=command)
     specs = {
         panel.key: specification(panel.plot(canvas=PAGE), PAGE)
         for figure in figures
@@ -74,9 +72,7 @@ def render_page(
             for figure in figures
             for panel in figure.panels
         },
-        redraws={
-            figure.key: redraw(figure, specs, source=source) for figure in figures if figure.panels
-        },
+        source=text("Measured with batchlab {version}: {made}", version=__version__, made=command),
         figures_json=script_json(drawn),
         vega_script=script(),
         environment=environment,
