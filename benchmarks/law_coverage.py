@@ -2,7 +2,8 @@
 
     python -m benchmarks.law_coverage [--studies 500]
 
-Prints the two tables of docs/laws.md: one of studies on the law, one of B_crit at other exponents.
+Prints two tables of benchmarks/results/coverage.md: of studies on the law, and of B_crit at other
+exponents.
 """
 
 from __future__ import annotations

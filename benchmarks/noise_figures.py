@@ -1,4 +1,4 @@
-"""The two figures of docs/noise.md: the noise scale along a training, and noise by batch size.
+"""The two figures of docs/noise-and-check.md: noise along a training and by batch size.
 
     python benchmarks/noise_figures.py
 

@@ -9,7 +9,7 @@ holds. A time is asked for one batch size, a ratio for two of them: that is what
 
 The profiles: `batchlab profile --json`, on the H200 with `--device cuda --batch-sizes
 16,64,256,1024,2048,4096,8192`. Those of the CPU are told up to 4096: beyond, its own two threads
-wait for one another at random. Prints the table of docs/profile.md.
+wait for one another at random. Prints a table of benchmarks/results/coverage.md.
 """
 
 from __future__ import annotations

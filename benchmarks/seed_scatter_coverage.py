@@ -2,7 +2,7 @@
 
     python -m benchmarks.seed_scatter_coverage [--studies 2000]
 
-Prints the tables of docs/plateau-and-diagnosis.md: coverage on made-up sweeps, and of the recorded
+Prints the tables of benchmarks/results/coverage.md: coverage on made-up sweeps, and of the recorded
 grids of the regret record how unlike the scatter of batch sizes is and how far the same seeds at
 two batch sizes go together.
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.step_time_coverage [--studies 500]
 
-Prints the tables of docs/laws.md and docs/profile.md.
+Prints the tables of step times in benchmarks/results/coverage.md.
 """
 
 from __future__ import annotations

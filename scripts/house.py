@@ -1,4 +1,4 @@
-"""How the source is built: files, circles of imports, lengths; the table in docs/architecture.md.
+"""How the source is built: files, circles of imports, lengths.
 
 python scripts/house.py [FOLDER OF A PACKAGE]
 """

@@ -1,4 +1,4 @@
-"""How far a workload is handed on from `batchlab.advise`; a row of docs/architecture.md's table.
+"""How far a workload is handed on from `batchlab.advise`.
 
 python scripts/walk.py
 """

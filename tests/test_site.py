@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from scripts.site_links import HtmlPage, broken_links
 from tests.reference.browser import NEEDS_BROWSER, Browser
 
 import batchlab
+from batchlab.cli.main import batchlab as command_line
 
 ROOT = Path(__file__).parents[1]
 # Reports link to these sections (and terms): a heading that is renamed breaks old reports.
@@ -122,21 +122,16 @@ def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsew
     site: Path,
 ) -> None:
     assert broken_links(site) == []
-    assert len(list(site.rglob("*.html"))) > 25
 
 
 @pytest.mark.slow
 def test_each_page_is_in_the_menu_or_shows_a_file_that_a_page_links_to(site: Path) -> None:
     menu = (site / "index.html").read_text("utf-8")
-    pages = {file.relative_to(ROOT / "docs") for file in ROOT.glob("docs/**/*.md")}
+    pages = {file.relative_to(ROOT / "docs") for file in ROOT.glob("docs/*.md")}
+    listed = [f'href="{page.with_suffix(".html")}"' for page in pages - {Path("README.md")}]
 
-    missing = [
-        page
-        for page in pages - {Path("README.md")}
-        if f'href="{page.with_suffix(".html")}"' not in menu
-    ]
-
-    assert missing == []
+    assert [link for link in listed if link not in menu] == []
+    assert 'href="repository/CONTRIBUTING.html"' in menu
     assert (site / "repository" / "examples" / "train.py.html").is_file()
     assert 'href="examples/train.py.html"' in (site / "repository" / "examples.html").read_text()
 
@@ -152,26 +147,23 @@ def test_the_anchors_that_reports_link_to_are_there(
 
 
 @pytest.mark.slow
-def test_code_in_a_table_shows_its_pipes_without_a_backslash(site: Path) -> None:
-    page = (site / "command-line.html").read_text("utf-8")
-
-    assert "<code>--sampling reshuffle|replacement</code>" in page
-    assert "\\|" not in page
-
-
-@pytest.mark.slow
-def test_every_public_name_has_its_docstring_in_the_reference(site: Path) -> None:
+def test_the_reference_has_every_public_name_option_and_document(site: Path) -> None:
+    page = (site / "reference.html").read_text("utf-8")
     names = {f"batchlab.{name}" for name in batchlab.__all__ if name != "__version__"}
+    options = {
+        option
+        for command in command_line.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
 
     assert names - anchors_of(site / "reference.html") == set()
-
-
-def test_the_reference_names_the_public_names_and_no_others() -> None:
-    page = (ROOT / "docs" / "reference.md").read_text("utf-8")
-
-    named = re.findall(r"^::: batchlab\.(\w+)$", page, re.M)
-
-    assert sorted([*named, "__version__"]) == sorted(batchlab.__all__)
+    assert [option for option in options if option not in page] == []
+    assert "generated:" not in page
+    for schema in ROOT.glob("docs/schema/*.json"):
+        assert f"schema/{schema.name}" in page
+    assert "\\|" not in page  # a pipe in a table stands there without its backslash
 
 
 @pytest.mark.parametrize(
@@ -180,13 +172,7 @@ def test_the_reference_names_the_public_names_and_no_others() -> None:
         ('<a href="gone.html">x</a>', "index.html: gone.html leads nowhere"),
         ('<a href="other.html#there">x</a>', "index.html: other.html#there leads nowhere"),
         ('<a href="#here">x</a>', "index.html: #here leads nowhere"),
-        ('<img src="gone.svg">', "index.html: gone.svg leads nowhere"),
         ('<img src="https://a.org/b.svg">', "index.html loads https://a.org/b.svg"),
-        ('<script src="//a.org/b.js"></script>', "index.html loads //a.org/b.js"),
-        (
-            '<link rel="stylesheet" href="https://a.org/b.css">',
-            "index.html loads https://a.org/b.css",
-        ),
         (
             "<style>@import 'https://a.org/b.css';</style>",
             "index.html loads https://a.org/b.css",
@@ -251,7 +237,7 @@ class TestInABrowser:
         assert browser.address in asked
         assert {url for url in asked if not url.startswith((site.as_uri(), "data:"))} == set()
 
-    @pytest.mark.parametrize("page", ["index.html", "batch-size-basics.html", "advise.html"])
+    @pytest.mark.parametrize("page", ["batch-size-basics.html", "how-it-decides.html"])
     def test_a_phone_never_scrolls_sideways(self, browser: Browser, site: Path, page: str) -> None:
         browser.driver.get((site / page).as_uri())
 

@@ -25,7 +25,7 @@ from batchlab.records.target import Target
 from batchlab.records.trial import Status
 
 N_SEEN = 9
-# How far a profile is off, log: what is known by two processes and the law (docs/profile.md).
+# How far a profile is off, log: by two processes and the law (benchmarks/results/coverage.md).
 USUAL_STEP_TIME_SD = 0.02
 STEP_TIME_SD = {"H200": 0.087}
 # An evaluation takes as many steps of this batch size as it took where the grid was recorded.

@@ -145,7 +145,7 @@ class MadeUpStudy:
 WIDE = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 FIVE = (16, 64, 256, 1024, 4096)
 NARROW = (32, 64, 128, 256, 512)
-# One row a line of the coverage table in docs/laws.md.
+# One row a line of the coverage table in benchmarks/results/coverage.md.
 STUDIES = {
     "9 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=3, sigma=0.06),
     "9 sizes, 1 seed, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=1, sigma=0.06),
@@ -178,7 +178,7 @@ THREE = (16, 256, 4096)
 FOUR = (16, 128, 1024, 8192)
 SIX = (16, 64, 256, 1024, 4096, 16384)
 EXPONENTS = (0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
-# One row a line of the second coverage table in docs/laws.md, for each of the exponents.
+# One row a line of the table of exponents in benchmarks/results/coverage.md.
 ANY_EXPONENT = {
     "9 sizes, 3 seeds, 6 %": STUDIES["9 sizes, 3 seeds, 6 %"],
     "6 sizes, 4 seeds, 6 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=4, sigma=0.06),

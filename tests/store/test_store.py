@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sqlite3
 import tempfile
@@ -36,7 +35,6 @@ from batchlab.records.target import Target
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.store.store import Store
 
-ROOT = Path(__file__).parents[2]
 written = Reason.as_written
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 counts = st.integers(0, 2**53 - 1)  # what RFC 8785 can write
@@ -814,33 +812,3 @@ def test_a_forked_child_is_told_to_open_its_own(store):
     os.waitpid(child_id, 0)
 
     assert "another process or thread" in said
-
-
-# The documentation
-
-
-def test_the_queries_of_the_documentation_run(store):
-    put_study(store, STUDY)
-    text = (ROOT / "docs" / "store.md").read_text()
-    queries = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
-
-    with sqlite3.connect(store.path) as connection:
-        counts = [len(connection.execute(query).fetchall()) for query in queries]
-
-    assert len(counts) >= 3
-    assert all(count > 0 for count in counts)
-
-
-def test_the_documentation_names_every_table_and_column(store):
-    text = (ROOT / "docs" / "store.md").read_text()
-
-    with sqlite3.connect(store.path) as connection:
-        names = connection.execute(
-            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c "
-            "WHERE t.type = 'table'"
-        ).fetchall()
-
-    assert names
-    for table, column in names:
-        assert f"`{table}`" in text
-        assert f"`{column}`" in text, f"{table}.{column}"
