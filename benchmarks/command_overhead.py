@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from batchlab.launching.launched import Launched
+from batchlab.script.process import Launched
 
 RESULTS = Path(__file__).parent / "results" / "command_overhead.json"
 CONTROL = "by itself twice"

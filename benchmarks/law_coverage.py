@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from tests.reference.steps_to_target import ANY_EXPONENT, EXPONENTS, STUDIES, MadeUpStudy
 
-from batchlab.laws.steps_to_target import StepsToTargetFit, fit_steps_to_target
+from batchlab.laws.steps import StepsToTargetFit, fit_steps_to_target
 
 
 def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, float]:

@@ -28,7 +28,7 @@ from workloads import WORKLOADS
 
 from batchlab.fitting.fit import fit
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measurements.gradient_noise import GradientNoise
+from batchlab.measure.gradient_noise import GradientNoise
 from batchlab.records.estimate import Estimate
 from batchlab.training.stepper import Stepper
 

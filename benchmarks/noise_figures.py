@@ -17,10 +17,9 @@ import vl_convert
 
 import batchlab
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measurements.gradient_noise import GradientNoise
-from batchlab.measurements.gradient_variance import gradient_variance
+from batchlab.measure.gradient_noise import GradientNoise, gradient_variance
+from batchlab.records.noise import VariancePoint
 from batchlab.records.trial import Trial
-from batchlab.records.variance_point import VariancePoint
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import size_of
 from batchlab.workload.loading import loaded_workload

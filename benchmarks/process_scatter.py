@@ -22,9 +22,8 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from batchlab.advice.combined_estimates import log_half_width
-from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.advice.decision import log_half_width
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 
 _NORMAL_95 = 1.959964

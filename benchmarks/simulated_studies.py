@@ -23,12 +23,11 @@ import numpy as np
 from benchmarks.simulated_kinds import BATCH_SIZES, KINDS, Device
 from tests.reference.simulated_engine import METRIC, N_TRAIN, SimulatedEngine, Truth
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import MORE_ERRORS, Advice, Configuration, Verdict
 from batchlab.advice.advisor import advise
-from batchlab.advice.parts import MORE_ERRORS, Configuration, Verdict
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
-from batchlab.records.target import Target
+from batchlab.records.trial import Target
 from batchlab.words.reasons import reason_text
 
 REFERENCE = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import batchlab
-from batchlab.commands.advice_session import AdviceSession
+from batchlab.app.advice_session import AdviceSession
 
 _PACKAGE = str(Path(batchlab.__file__).parent)
 # The workload by its name, as it is, and as what is made of it on the way.

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The functions that child processes were started with, in order."""
-    from batchlab.processes.children import Child  # not before the line above
+    from batchlab.processes.children import Child
 
     started: list[str] = []
     start = Child.__init__

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tests.reference.user_file import write_user_file
 
-from batchlab.engines.journal import JournalEntry, stored_journal
 from batchlab.errors import StoreError
+from batchlab.runs.replay import JournalEntry, stored_journal
 from batchlab.store.store import Store
 
 BUDGET_S = 20.0

@@ -12,7 +12,7 @@ import pytest
 from tests.reference.example_commands import EXAMPLES, commands
 
 from batchlab.cli import main as cli
-from batchlab.launching.training_command import TrainingCommand
+from batchlab.script.command import TrainingCommand
 
 COMMANDS = EXAMPLES / "commands"
 NAMES = ["hugging_face", "keras_fit", "lightning_trainer", "plain_pytorch", "two_lines"]

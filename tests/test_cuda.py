@@ -12,9 +12,9 @@ from tests.reference.profiled_workloads import MEGABYTE, at, hungry
 from tests.reference.small_workloads import everything_workload, small_trial, small_workload
 
 import batchlab
-from batchlab.commands.profile import profile
-from batchlab.profiling import search as profile_search
-from batchlab.records.run_length import RunLength
+from batchlab.app.profile import profile
+from batchlab.measure import profile_search
+from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
 

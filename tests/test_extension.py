@@ -16,14 +16,13 @@ from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.sampled_output import readings_of
 from tests.reference.visible_text import visible_texts
 
-from batchlab.commands.report import stored
-from batchlab.commands.sweep import sweep
+from batchlab.app.report import stored
+from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
-from batchlab.launching import shapes as shape_folder
 from batchlab.laws import rows as law_folder
-from batchlab.measurements import rows as measurement_folder
-from batchlab.planning import scaling_rules
-from batchlab.planning.scaling import scaled_learning_rate
+from batchlab.measure import rows as measurement_folder
+from batchlab.plans import scaling_rules
+from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.records.study import Study
 from batchlab.registry import row_names
 from batchlab.report.fit.text import fit_text
@@ -34,6 +33,7 @@ from batchlab.report.sweep.figures.cost import cost_figure
 from batchlab.report.sweep.html import html_page
 from batchlab.report.sweep.text import text_report
 from batchlab.report.sweep.trials_table import trials_table
+from batchlab.script import shapes as shape_folder
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 

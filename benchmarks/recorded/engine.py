@@ -11,15 +11,12 @@ from dataclasses import replace
 
 from benchmarks.recorded.grid import RecordedGrid, RecordedRun, WholeGridHeader
 
-from batchlab.engines.contract import AnswersAtOnce, Capabilities
 from batchlab.errors import TrialError
-from batchlab.planning.cadence import n_pauses, pauses
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target, crossing_of
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.plans.cadence import n_pauses, pauses
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord, crossing_of
+from batchlab.runs.contract import AnswersAtOnce, Capabilities
 
 ENGINE = "recorded"
 

@@ -21,10 +21,8 @@ import msgspec
 
 from batchlab.errors import DatasetError, TrialError
 from batchlab.records.batch_plan import ConstantBatchSize
-from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
-from batchlab.records.target import Target, crossing_of
-from batchlab.records.trial import Status
+from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 
 _COLUMNS = ["batch_size", "learning_rate", "seed", "status", "steps", "curve"]
 # Rates that differ by less are the same rate, written down after another sum.

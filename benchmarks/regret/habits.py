@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from benchmarks.recorded.grid import CellKey
 from benchmarks.regret.situation import Situation
 
-from batchlab.engines.contract import run_all
 from batchlab.errors import TrialError
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.runs.contract import run_all
 
 # Runs that are stopped early cost little: without an end to it, a draw could come again for ever.
 MOST_DRAWN = 500

@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks.recorded.grid import GridHeader, WholeGridHeader
 from benchmarks.regret.situation import PROFILES
 
-from batchlab.advice.parts import Configuration
+from batchlab.advice.advice import Configuration
 from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
-from batchlab.records.target import Target
+from batchlab.records.trial import Target
 
 
 def question_of(

@@ -17,9 +17,8 @@ from workloads import N_TRAIN, Labelled, digits
 
 from batchlab import Metric, Workload
 from batchlab.workload.builtin.moby_dick import workload as moby_dick
-from batchlab.workload.classification import accuracy, cross_entropy
+from batchlab.workload.digits import Pixels, accuracy, cross_entropy
 from batchlab.workload.optimizers import NamedOptimizer
-from batchlab.workload.pixels import Pixels
 
 N_VALIDATION = 10_000
 RARE_FRACTION = 0.08

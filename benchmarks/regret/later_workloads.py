@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from workloads import N_TRAIN, Labelled, digits
 
 from batchlab import Workload
-from batchlab.workload.classification import accuracy, cross_entropy
 from batchlab.workload.definition import Batch
+from batchlab.workload.digits import Pixels, accuracy, cross_entropy
 from batchlab.workload.optimizers import NamedOptimizer
-from batchlab.workload.pixels import Pixels
 
 N_VALIDATION = 10_000
 N_USERS, N_ITEMS = 120, 80

@@ -9,9 +9,8 @@ from dataclasses import replace
 import torch
 from row_file import Row
 
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Trial
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper

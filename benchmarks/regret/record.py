@@ -30,8 +30,8 @@ from one_training import step_s_of, trained
 from row_file import Row, RowFile
 from workloads import BATCH_SIZES, EASIER_AND_HARDER, WORKLOADS
 
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Target
 
 HERE = Path(__file__).parent
 # A run is cut at so many times the fewest samples that its batch size took to the target.

@@ -32,9 +32,8 @@ from whole_level import WholeLevel, end_of, level_of
 from whole_workloads import WHOLE_BATCH_SIZES, WHOLE_WORKLOADS
 
 from batchlab.records.batch_plan import ConstantBatchSize
-from batchlab.records.evaluation import Evaluation, Score
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target, crossing_of
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Evaluation, Score, Target, crossing_of
 from batchlab.workload.definition import Workload
 
 FOLDER = Path(__file__).parent / "whole"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchlab.records.target import Target
+from batchlab.records.trial import Target
 
 _COLUMNS = ("batch_size", "learning_rate", "seed", "status", "steps", "curve")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import CellKey, RecordedGrid
 
-from batchlab.profiling.profile import Profile
+from batchlab.measure.profile import Profile
 
 # A configuration that misses the target this often is no answer.
 MOST_MISSES = 0.5

@@ -19,12 +19,10 @@ from benchmarks.regret.whole_level import Curve, end_of, level_of
 from benchmarks.regret.whole_situation import WholeSituation
 
 from batchlab.advice.run_log import usual_interval_samples
-from batchlab.engines.contract import run_all
 from batchlab.errors import TrialError
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target
-from batchlab.records.trial import TrialRecord
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Target, TrialRecord
+from batchlab.runs.contract import run_all
 
 # Rates from about two decades below the reference rate to two above it are drawn.
 USUAL_OCTAVES = 6

@@ -1,6 +1,6 @@
 """What a whole training ends with, and the level that counts as ending as well.
 
-By the rule of the advice (`batchlab.advice.end_level`), but from many trainings of the reference
+By the rule of the advice (`batchlab.advice.level`), but from many trainings of the reference
 where the advice has one.
 """
 
@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.end_level import TAIL, TAIL_OF_A_SHAPE, as_well_as, margin_of
+from batchlab.advice.level import TAIL, TAIL_OF_A_SHAPE, as_well_as, margin_of
 from batchlab.records.quantities import Better
-from batchlab.records.target import Target
+from batchlab.records.trial import Target
 
 Curve = Sequence[tuple[int, float | None]]
 """(step, value of the validation metric) at every evaluation, by step; None: not finite."""

@@ -19,10 +19,9 @@ from benchmarks.recorded.grid import CellKey, RecordedGrid, WholeGridHeader
 from benchmarks.regret.situation import MOST_MISSES, PROFILES, measured_profile, step_times
 from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, trained_values
 
-from batchlab.advice.end_level import as_well_as, margin_of
+from batchlab.advice.level import as_well_as, margin_of
 from batchlab.records.estimate import Estimate
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.records.trial import Status, Target
 
 N_SEEN = 9
 # How far a profile is off, log: by two processes and the law (benchmarks/results/coverage.md).

@@ -18,12 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchlab import Workload
-from batchlab.datasets.mnist import load_mnist
-from batchlab.records.target import Target
+from batchlab.datasets.embedded import load_mnist
+from batchlab.records.trial import Target
 from batchlab.workload.builtin.moby_dick import workload as moby_dick
-from batchlab.workload.classification import accuracy, cross_entropy
+from batchlab.workload.digits import Pixels, accuracy, cross_entropy
 from batchlab.workload.optimizers import NamedOptimizer
-from batchlab.workload.pixels import Pixels
 
 N_TRAIN, N_VALIDATION = 16_384, 2_000
 

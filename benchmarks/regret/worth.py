@@ -1,4 +1,4 @@
-"""Print the rows of `batchlab.advice.worth`, from the answers of the second record of regret.
+"""Print the rows of `batchlab.advice.advice`, from the answers of the second record of regret.
 
 python -m benchmarks.regret.worth
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.regret.whole_table import ADVISE, WHOLE_BINS
 
-from batchlab.advice.worth import Worth
+from batchlab.advice.advice import Worth
 
 RESULTS = Path(__file__).parents[1] / "results" / "regret_whole.json.gz"
 _GOOD = 0.2

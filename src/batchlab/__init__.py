@@ -15,28 +15,23 @@ from batchlab.records.shown import show_with
 from batchlab.version import __version__
 
 if TYPE_CHECKING:
-    from batchlab.advice.advice import Advice
-    from batchlab.advice.parts import Configuration
-    from batchlab.commands.advise import advise
-    from batchlab.commands.check import check
-    from batchlab.commands.noise import noise
-    from batchlab.commands.profile import profile
-    from batchlab.commands.save_weights import SavedWeights, save_weights
-    from batchlab.commands.sweep import sweep
+    from batchlab.advice.advice import Advice, Configuration
+    from batchlab.app.advise import advise
+    from batchlab.app.check import check
+    from batchlab.app.noise import noise
+    from batchlab.app.profile import profile
+    from batchlab.app.save_weights import SavedWeights, save_weights
+    from batchlab.app.sweep import sweep
     from batchlab.errors import BatchlabError
     from batchlab.fitting.fit import PointsFit, fit
-    from batchlab.launching.training_command import TrainingCommand
-    from batchlab.measurements.monitor import Monitor
-    from batchlab.measurements.noise import Noise
-    from batchlab.measurements.weight_distance import WeightDistance, weight_distance
-    from batchlab.profiling.profile import Profile
-    from batchlab.profiling.profile_point import ProfilePoint
-    from batchlab.records.accumulation import Accumulation
+    from batchlab.measure.distance import WeightDistance, weight_distance
+    from batchlab.measure.monitor import Monitor
+    from batchlab.measure.noise import Noise
+    from batchlab.measure.profile import Profile, ProfilePoint
     from batchlab.records.estimate import Estimate
-    from batchlab.records.evaluation import Evaluation
-    from batchlab.records.study import Study
-    from batchlab.records.target import Target
-    from batchlab.records.trial import Status, Trial, TrialRecord
+    from batchlab.records.study import Accumulation, Study
+    from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
+    from batchlab.script.command import TrainingCommand
     from batchlab.store.store import Store
     from batchlab.workload.definition import Metric, Workload
 
@@ -76,36 +71,36 @@ __all__ = [
 ]
 
 _HOME = {
-    "Accumulation": "records.accumulation",
+    "Accumulation": "records.study",
     "Advice": "advice.advice",
     "BatchlabError": "errors",
-    "Configuration": "advice.parts",
+    "Configuration": "advice.advice",
     "Estimate": "records.estimate",
-    "Evaluation": "records.evaluation",
+    "Evaluation": "records.trial",
     "Metric": "workload.definition",
-    "Monitor": "measurements.monitor",
-    "Noise": "measurements.noise",
+    "Monitor": "measure.monitor",
+    "Noise": "measure.noise",
     "PointsFit": "fitting.fit",
-    "Profile": "profiling.profile",
-    "ProfilePoint": "profiling.profile_point",
-    "SavedWeights": "commands.save_weights",
+    "Profile": "measure.profile",
+    "ProfilePoint": "measure.profile",
+    "SavedWeights": "app.save_weights",
     "Status": "records.trial",
     "Store": "store.store",
     "Study": "records.study",
-    "Target": "records.target",
-    "TrainingCommand": "launching.training_command",
+    "Target": "records.trial",
+    "TrainingCommand": "script.command",
     "Trial": "records.trial",
     "TrialRecord": "records.trial",
-    "WeightDistance": "measurements.weight_distance",
+    "WeightDistance": "measure.distance",
     "Workload": "workload.definition",
-    "advise": "commands.advise",
-    "check": "commands.check",
+    "advise": "app.advise",
+    "check": "app.check",
     "fit": "fitting.fit",
-    "noise": "commands.noise",
-    "profile": "commands.profile",
-    "save_weights": "commands.save_weights",
-    "sweep": "commands.sweep",
-    "weight_distance": "measurements.weight_distance",
+    "noise": "app.noise",
+    "profile": "app.profile",
+    "save_weights": "app.save_weights",
+    "sweep": "app.sweep",
+    "weight_distance": "measure.distance",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
@@ -122,7 +117,7 @@ def __dir__() -> list[str]:
 
 show_with(
     notebook="batchlab.report.notebook_view:notebook_view",
-    page="batchlab.commands.record_page:write_record_page",
+    page="batchlab.app.report:write_record_page",
     document="batchlab.report.plain_data:study_dict",
     frame="batchlab.report.plain_data:data_frame",
 )

@@ -13,8 +13,7 @@ from batchlab.advice import allocation
 from batchlab.advice.advisor import advise
 from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from tests.reference.made_up_state import learning_rate, made_up_state, met
 
-from batchlab.advice.agreement import Objection, disagreement
+from batchlab.advice.verification import Objection, disagreement
 from batchlab.records.estimate import Estimate
 
 MINE = (128, learning_rate(128))

@@ -7,7 +7,7 @@ import math
 from tests.reference.made_up_outcome import decision
 
 from batchlab.advice.allocation import _bounds_of
-from batchlab.store.kept_reason import kept_reason, reason_kept
+from batchlab.store.schema import kept_reason, reason_kept
 from batchlab.words.reasons import reason_text
 
 

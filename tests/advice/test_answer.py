@@ -25,14 +25,12 @@ from tests.reference.made_up_state import BUDGET_S, Run, cut, learning_rate, mad
 from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import REFERENCE, option
 
-from batchlab.advice.agreement import Objection
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion
-from batchlab.advice.costs import costs_of
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.advice.decision import costs_of
+from batchlab.advice.verification import Objection
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import Status, Target
 from batchlab.words.reasons import reason_text
 
 

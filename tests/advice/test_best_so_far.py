@@ -6,13 +6,12 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.advisor import advise
-from batchlab.advice.best_so_far import best_so_far
-from batchlab.advice.parts import Purpose
+from batchlab.advice.advice import Purpose
+from batchlab.advice.advisor import advise, best_so_far
 from batchlab.advice.run_log import RunLog
-from batchlab.records.best_so_far import BestSoFar
-from batchlab.records.reason import Reason
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
 
 STEP_S = knee(64)
 

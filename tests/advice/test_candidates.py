@@ -17,8 +17,7 @@ from tests.reference.made_up_state import learning_rate
 from tests.reference.simulated_engine import N_TRAIN
 from tests.reference.simulated_question import option
 
-from batchlab.advice.candidates import candidates, learning_cost
-from batchlab.advice.costs import costs_of
+from batchlab.advice.decision import candidates, costs_of, learning_cost
 
 
 def candidates_of(state, decided=None):

@@ -5,7 +5,7 @@ from tests.reference.made_up_outcome import decision, state_of, verification
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
 from tests.reference.simulated_question import REFERENCE
 
-from batchlab.advice.caveats import caveats_of
+from batchlab.advice.answer import caveats_of
 from batchlab.advice.conclusion import Conclusion
 from batchlab.words.reasons import reason_text
 

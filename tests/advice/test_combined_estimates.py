@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from batchlab.advice.combined_estimates import from_log_draws, product, scaled
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.decision import from_log_draws, product, scaled
+from batchlab.records.estimate import Estimate, Reason
 
 TEN = Estimate.of(10.0, interval=(8.0, 12.5), n=3)
 

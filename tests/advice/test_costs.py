@@ -9,10 +9,9 @@ from scipy.special import stdtrit
 from tests.reference.made_up_state import Run, cut, diverged, made_up_state, met, scored
 from tests.reference.simulated_question import BATCH_SIZES, option
 
-from batchlab.advice.costs import N_DRAWS, costs_of, observations, weight_sd
+from batchlab.advice.decision import N_DRAWS, costs_of, observations, weight_sd
 from batchlab.records.estimate import Estimate
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.records.trial import Status, Target
 
 STEPS = {64: (1000, 1100, 1210), 128: (500, 720)}
 EASIER = Target(metric="accuracy", value=0.9, better="higher")

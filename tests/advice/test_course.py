@@ -8,10 +8,9 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.course import Course, slower_by
-from batchlab.engines.contract import run_all
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
+from batchlab.advice.run_log import Course, slower_by
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.runs.contract import run_all
 
 
 def course(*points):

@@ -17,8 +17,7 @@ from tests.reference.made_up_advice import (
     one_sided_advice,
 )
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.document import AdviceDocument, advice_document
+from batchlab.advice.advice import Advice, AdviceDocument, advice_document
 from batchlab.words.document import schema_text
 from batchlab.words.reasons import reason_text
 
@@ -50,7 +49,7 @@ def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
     assert SCHEMA.read_text() == schema_text(AdviceDocument), (
-        f"write schema_text(AdviceDocument) of batchlab.advice.document into {SCHEMA}"
+        f"write schema_text(AdviceDocument) of batchlab.advice.advice into {SCHEMA}"
     )
 
 

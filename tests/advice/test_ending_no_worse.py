@@ -13,10 +13,9 @@ from tests.reference.simulated_question import N_TRAIN, REFERENCE, knee, questio
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
-from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.run_log import RunLog
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.verification import seeds_to_tell
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.reasons import reason_text
 
 STEP_S = knee(1024)

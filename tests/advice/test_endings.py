@@ -12,10 +12,15 @@ from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
 from batchlab.advice import allocation
-from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.verification_runs import requests_of, reserve, seeds_that_fit
-from batchlab.advice.whole_training import compare_over_whole_trainings, whole_steps
-from batchlab.records.reason import Reason
+from batchlab.advice.study_state import compare_over_whole_trainings, whole_steps
+from batchlab.advice.verification import (
+    endings_of,
+    requests_of,
+    reserve,
+    seeds_that_fit,
+    seeds_to_tell,
+)
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 

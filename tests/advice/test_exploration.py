@@ -8,13 +8,13 @@ from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advisor import advise
-from batchlab.advice.end_level import EndLevel
-from batchlab.advice.exploration import explore
+from batchlab.advice.allocation import explore
+from batchlab.advice.level import EndLevel
+from batchlab.advice.question import SeedPlan
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification_runs import reserve
-from batchlab.records.reason import Reason
+from batchlab.advice.verification import reserve
+from batchlab.records.estimate import Reason
 
 TRUTH = Truth(noise=0.02)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.reference.raced_study import OWN, STEP_S, named, raced
 
-from batchlab.advice.race_gain import race_gain
+from batchlab.advice.race import race_gain
 from batchlab.words.reasons import reason_text
 
 

@@ -12,7 +12,7 @@ from tests.reference.simulated_question import knee, option, question
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
-from batchlab.advice.more_budget import why_it_ended_early
+from batchlab.advice.answer import why_it_ended_early
 from batchlab.advice.question import Option
 from batchlab.advice.study_state import StudyState
 from batchlab.records.estimate import Estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.advice.race_sizes import RaceSizes
+from batchlab.advice.race import RaceSizes
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 

@@ -9,7 +9,7 @@ from tests.reference.made_up_outcome import (
     two_levels,
 )
 
-from batchlab.advice.repeated_decisions import is_another, repeated_decisions
+from batchlab.advice.answer import is_another, repeated_decisions
 
 
 def test_the_decision_is_repeated_at_an_easier_target_from_the_same_runs():

@@ -12,7 +12,7 @@ from tests.reference.simulated_question import knee, question
 from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.records.target import Target
+from batchlab.records.trial import Target
 
 
 def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):

@@ -7,13 +7,11 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.allocation import decision_of
-from batchlab.advice.costs import costs_of
-from batchlab.advice.exploration import visit
-from batchlab.advice.other_targets import follow_to_harder_target
+from batchlab.advice.allocation import decision_of, follow_to_harder_target, visit
+from batchlab.advice.decision import costs_of
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 
 STEP_S = knee(512)
 

@@ -7,15 +7,12 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import end_as, end_so_far
-from batchlab.advice.objective import best_value
-from batchlab.advice.target_level import easier, from_pilot, neighbours, of_the_worst
-from batchlab.engines.contract import run_all
-from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.advice.level import easier, end_as, end_so_far, from_pilot, neighbours, of_the_worst
+from batchlab.advice.question import best_value
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, Target
+from batchlab.runs.contract import run_all
 from batchlab.words.reasons import reason_text
 
 written = Reason.as_written

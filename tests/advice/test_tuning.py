@@ -8,8 +8,8 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.rates import CANNOT_WIN, RateSearch, learning_cost_of
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.tuning import CANNOT_WIN, RateSearch, learning_cost_of
 
 STEP_S = knee(64)
 

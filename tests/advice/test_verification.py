@@ -10,12 +10,11 @@ from tests.reference.made_up_state import diverged, learning_rate, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
+from batchlab.advice.conclusion import verify
+from batchlab.advice.question import SeedPlan
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import read
-from batchlab.advice.verification_runs import limit_steps
-from batchlab.advice.verify import verify
+from batchlab.advice.verification import limit_steps, read
 
 STEP_S = knee(512)
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.advice.worth import NAMED_FOR_NOW, RECOMMENDED, worth_of
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import NAMED_FOR_NOW, RECOMMENDED, worth_of
+from batchlab.records.estimate import Reason
 from batchlab.words.reasons import reason_text
 
 

@@ -15,13 +15,11 @@ from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.whole_grid import write_whole_grid
 
-from batchlab.engines.contract import run_all
 from batchlab.errors import TrialError
-from batchlab.planning.cadence import pauses
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.plans.cadence import pauses
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.runs.contract import run_all
 from batchlab.words.reasons import reason_text
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}

@@ -21,7 +21,7 @@ from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.small_workloads import small_trial
 
-from batchlab.records.run_length import RunLength
+from batchlab.records.run import RunLength
 
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
 FAST = (64, 0.4)

@@ -7,8 +7,8 @@ from benchmarks.regret.whole_level import WholeLevel, end_of, level_of
 from tests.reference.made_up import approach, made_up_record
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.end_level import as_well_as, end_level
-from batchlab.records.target import Target
+from batchlab.advice.level import as_well_as, end_level
+from batchlab.records.trial import Target
 
 RECORD = made_up_record(
     curves={("validation", "accuracy"): approach(0.9)}, epochs=10, evaluations_per_epoch=4

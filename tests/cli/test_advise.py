@@ -9,9 +9,9 @@ import pytest
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 
-from batchlab.commands import advise as advising
-from batchlab.commands.advice_call import AdviceCall
-from batchlab.commands.advised import Advised
+from batchlab.app import advise as advising
+from batchlab.app.advice_request import AdviceCall
+from batchlab.app.advice_session import Advised
 from batchlab.words.reasons import reason_text
 
 

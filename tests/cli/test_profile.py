@@ -9,14 +9,14 @@ import pytest
 from tests.reference.user_file import write_user_file
 
 from batchlab.cli import main as cli
-from batchlab.profiling.profile import Profile
+from batchlab.measure.profile import Profile
 
 PROFILE_SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "profile.json"
 
 
 @pytest.fixture
 def quick_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    from batchlab.profiling import search as profile_search
+    from batchlab.measure import profile_search
 
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
 

@@ -14,9 +14,9 @@ from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet, progres
 TELLS = """
 import sys, time
 from batchlab.cli.progress import ProgressDisplay
-from batchlab.records.best_so_far import BestSoFar
-from batchlab.records.reason import Reason
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.study import BestSoFar
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunsAsked
 
 with ProgressDisplay() as progress:
     progress.begins(command="advise", subject="mnist-mlp", stages=("setting the target", "b"))

@@ -2,14 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.cli.values import (
-    BUDGET,
-    batch_sizes,
-    learning_rates,
-    n_bytes,
-    setting,
-    target,
-)
+from batchlab.cli.values import BUDGET, batch_sizes, learning_rates, n_bytes, setting, target
 from batchlab.errors import UsageError
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchlab.datasets.arrays import read_csv, read_npz
+from batchlab.datasets.readers import read_csv, read_npz
 from batchlab.errors import DatasetError
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)

@@ -8,7 +8,7 @@ from importlib import resources
 
 import pytest
 
-from batchlab.datasets.embedded_file import SHA256, embedded_file
+from batchlab.datasets.embedded import SHA256, embedded_file
 from batchlab.errors import DatasetError
 
 MD5_UNPACKED = {

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.idx import FORMATS, idx_bytes, idx_values
 
-from batchlab.datasets.idx import read_idx
+from batchlab.datasets.readers import read_idx
 from batchlab.errors import DatasetError
 
 SMALL = idx_bytes(0x08, [2, 3], [0, 1, 2, 253, 254, 255])

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tests.reference.idx import idx_values
 
-from batchlab.datasets import embedded_file, mnist
-from batchlab.datasets.mnist import Mnist, load_mnist
+from batchlab.datasets import embedded as embedded_file
+from batchlab.datasets import embedded as mnist
+from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import DatasetError
 
 

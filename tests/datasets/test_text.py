@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchlab.datasets.embedded_file import embedded_file
-from batchlab.datasets.text import as_ids, load_moby_dick
+from batchlab.datasets.embedded import as_ids, embedded_file, load_moby_dick
 
 
 def test_the_numbers_spell_the_novel() -> None:

@@ -16,8 +16,7 @@ import pytest
 import batchlab
 from batchlab.cli import main as cli
 from batchlab.errors import FitError, UsageError
-from batchlab.fitting.document import FitDocument
-from batchlab.fitting.fit import fit
+from batchlab.fitting.fit import FitDocument, fit
 from batchlab.words.document import schema_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "fit.json"

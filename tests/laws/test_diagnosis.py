@@ -4,8 +4,7 @@ import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 
 from batchlab.laws.diagnosis import RULES, diagnose, unjudged
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.records.trial import Status, Target
 from batchlab.words.reasons import reason_text
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from batchlab.laws.distance_growth import distance_growth
+from batchlab.laws.noise_scale import distance_growth
 
 STEPS = [round(10 * 1.4**power) for power in range(16)]
 

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from tests.reference.steps_to_target import ANY_EXPONENT, WIDE, drawn, exact, on_the_law
 
-from batchlab.laws.free_lines import FreeLines, free_lines
-from batchlab.laws.open_observations import at_expectation
-from batchlab.laws.steps_curve import StepsLine
-from batchlab.laws.steps_table import StepsTable
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
+from batchlab.laws.steps_curve import StepsLine, StepsTable
+from batchlab.laws.steps_posterior import FreeLines, at_expectation, free_lines
 
 
 def through(steps_at, *, exponent, smallest=16.0, largest=4096.0):

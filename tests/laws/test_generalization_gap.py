@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchlab.laws.generalization_gap import generalization_gap, wilson_interval
+from batchlab.laws.scatter import generalization_gap, wilson_interval
 
 SIZES = {"n_train": 50_000, "n_train_evaluated": 10_000, "n_held_out": 10_000}
 

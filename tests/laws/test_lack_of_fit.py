@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchlab.laws.lack_of_fit import lack_of_fit
+from batchlab.laws.steps import lack_of_fit
 from batchlab.words.reasons import reason_text
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from batchlab.laws.learning_curve import MAX_CURVES, fit_learning_curves
+from batchlab.laws.plateau import MAX_CURVES, fit_learning_curves
 
 
 def rising(law, *, n=40, noise=0.001, seed=0):

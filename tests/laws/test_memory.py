@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.laws.memory import fit_memory
+from batchlab.laws.lines import fit_memory
 from batchlab.words.reasons import reason_text
 
 SIZES = (1, 4, 16, 64, 256, 1024)

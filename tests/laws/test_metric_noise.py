@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchlab.laws.metric_noise import metric_noise
+from batchlab.laws.plateau import metric_noise
 
 
 def test_of_noise_around_a_straight_trend_only_the_noise_is_left() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from batchlab.laws.metric_scale import MetricScale
+from batchlab.laws.scatter import MetricScale
 
 SHARE = MetricScale(n_examples=1000)
 PLAIN = MetricScale(n_examples=None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from batchlab.laws.monotone import MonotoneTest, interpolated, monotone_log_steps, monotone_test
+from batchlab.laws.steps_curve import MonotoneTest, interpolated, monotone_log_steps, monotone_test
 
 LOG_SIZES = np.log([8, 16, 64, 100, 1000])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.reference.noise_scale import population, sample_of
 
 from batchlab.laws.noise_scale import noise_scale, noise_scale_of_pairs
-from batchlab.records.gradient_sample import GradientSample
+from batchlab.records.noise import GradientSample
 from batchlab.words.reasons import reason_text
 
 # Test A of the published formulas: mean 3, variance 7/2 (divided by N).

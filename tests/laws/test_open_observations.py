@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.reference.steps_to_target import WIDE, drawn, exact, fit_with_bounds_by_search
 
-from batchlab.laws.steps_table import StepsObservation
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
+from batchlab.laws.steps_curve import StepsObservation
 
 
 def test_narrow_intervals_of_evaluations_count_as_their_geometric_middle():

@@ -11,11 +11,7 @@ from tests.reference.steps_to_target import (
 )
 
 from batchlab.errors import UsageError
-from batchlab.laws.overhead import batch_at_overhead
-from batchlab.laws.steps_to_target import (
-    StepsObservation,
-    fit_steps_to_target,
-)
+from batchlab.laws.steps import StepsObservation, batch_at_overhead, fit_steps_to_target
 
 SIZES = (64, 256, 1024, 4096)
 

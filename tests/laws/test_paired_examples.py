@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from batchlab.laws.paired_examples import paired_difference
+from batchlab.laws.scatter import paired_difference
 
 
 def drawn(stream, *, n=1500, seeds=3, apart=0.02, seed_sd=0.005, shared=0.8):

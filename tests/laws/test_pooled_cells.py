@@ -5,7 +5,7 @@ import math
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.laws.pooled_cells import PooledCells
+from batchlab.laws.scatter import PooledCells
 
 CLOSE = ([0.9695, 0.9715], [0.9365, 0.9377], [0.951, 0.952])
 

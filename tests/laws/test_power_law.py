@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import linregress
 
 from batchlab.errors import FitError
-from batchlab.laws.power_law import fit_power_law
+from batchlab.laws.lines import fit_power_law
 from batchlab.words.reasons import reason_text
 
 

@@ -12,9 +12,8 @@ from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.step_time import PROCESSES
 
 from batchlab.errors import ProfileError
-from batchlab.laws.process_scatter import ProcessScatter
-from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.laws.step_time import ProcessScatter
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.report.profile.text import profile_text
 

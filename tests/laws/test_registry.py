@@ -9,8 +9,7 @@ import pytest
 from tests.reference.steps_to_target import WIDE, exact, on_the_law
 
 from batchlab.laws.registry import every_law, law_rows
-from batchlab.laws.steps_law import FittedLaw, LawFit
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import FittedLaw, LawFit, fit_steps_to_target
 from batchlab.records.quantities import QUANTITIES
 
 USED = law_rows()["critical-batch-size"]

@@ -9,7 +9,7 @@ from tests.reference import seed_scatter as twin
 from tests.reference.by_day import by_day
 from tests.reference.seed_scatter import SWEEPS, misses
 
-from batchlab.laws.seed_scatter import OwnScatter, SeedScatter
+from batchlab.laws.scatter import OwnScatter, SeedScatter
 
 
 def pooled(*cells):

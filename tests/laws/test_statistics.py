@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.laws.statistics import mean_interval
+from batchlab.laws.scatter import mean_interval
 
 
 def test_mean_interval_agrees_with_the_textbook_t_interval():

@@ -13,8 +13,7 @@ from tests.reference.step_time import STUDIES, fit_by_search, law
 
 from batchlab.errors import FitError
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.reasons import reason_text
 
 SIZES = tuple(2**power for power in range(14))

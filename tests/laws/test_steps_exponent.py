@@ -7,7 +7,7 @@ import math
 import pytest
 from tests.reference.steps_to_target import WIDE, exact, on_the_law
 
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
 from batchlab.words.reasons import reason_text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.reference.steps_to_target import drawn, fit_by_search
 
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
 
 
 @pytest.mark.parametrize("seed", range(4))

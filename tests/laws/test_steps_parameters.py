@@ -7,7 +7,7 @@ import math
 import numpy as np
 from tests.reference.steps_to_target import FIVE, drawn, exact
 
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
 from batchlab.words.reasons import reason_text
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from batchlab.errors import FitError
-from batchlab.laws.steps_table import StepsObservation
+from batchlab.laws.steps_curve import StepsObservation
 
 
 @pytest.mark.parametrize(

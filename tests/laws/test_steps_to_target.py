@@ -23,8 +23,8 @@ from tests.reference.steps_to_target import (
 )
 
 from batchlab.errors import FitError
-from batchlab.laws.steps_table import StepsObservation
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
+from batchlab.laws.steps_curve import StepsObservation
 from batchlab.words.reasons import reason_text
 
 # The point

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from batchlab.laws.straight_line import StraightLine
+from batchlab.laws.lines import StraightLine
 
 
 @pytest.mark.parametrize("n", [3, 4, 20])

@@ -11,9 +11,9 @@ import pytest
 from tests.reference.killed_studies import VICTIMS, is_alive, kill_script
 from tests.reference.saving_script import pids, saving_script
 
-from batchlab.engines.journal import JournalEntry, stored_journal
 from batchlab.errors import StoreError
-from batchlab.launching.process_tree import living
+from batchlab.runs.replay import JournalEntry, stored_journal
+from batchlab.script.process import living
 from batchlab.store.store import Store
 
 KILLS = 6

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.commands.sweep import sweep
+from batchlab.app.sweep import sweep
 from batchlab.report import text_report, write_csv, write_html
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")

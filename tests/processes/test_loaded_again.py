@@ -13,8 +13,7 @@ from tests.reference.user_file import write_user_file
 from batchlab.errors import WorkloadError
 from batchlab.processes import packed_workload
 from batchlab.processes.children import run_in_child
-from batchlab.processes.loaded_again import LoadedAgain
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload
 from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
 LISTS = """

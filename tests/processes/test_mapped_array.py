@@ -14,8 +14,7 @@ from tests.reference.small_workloads import small_trial
 from torch import nn
 
 from batchlab.processes.children import run_in_child
-from batchlab.processes.mapped_array import reduced_map
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.packed_workload import PackedWorkload, reduced_map
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
 

@@ -11,8 +11,8 @@ import torch
 from tests.reference import profiled_workloads
 
 from batchlab.processes.children import run_in_child
-from batchlab.processes.kernel_files import KernelFiles
 from batchlab.processes.memory import (
+    KernelFiles,
     PeakMemory,
     available_bytes,
     is_out_of_memory,

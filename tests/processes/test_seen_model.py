@@ -15,7 +15,7 @@ import pytest
 from tests.reference.handed_over import Net, workload
 from torch import nn
 
-from batchlab.processes.seen_model import with_seen_model
+from batchlab.processes.packed_workload import with_seen_model
 from batchlab.workload.loading import LoadedWorkload, live_workload
 
 

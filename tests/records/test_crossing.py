@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.made_up import made_up_record
 
-from batchlab.records.evaluation import Evaluation, Score
-from batchlab.records.target import Crossing, Target, crossing_of
-from batchlab.records.trial import Status
+from batchlab.records.trial import Crossing, Evaluation, Score, Status, Target, crossing_of
 
 TARGET = Target(metric="accuracy", value=0.9, better="higher")
 FIRST_TOUCH = replace(TARGET, held_for=0.0)

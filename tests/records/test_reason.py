@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 
 QUOTED = Reason.of("inner", text="a “quoted” text", n=3, share=0.5, met=True, unknown=None)
 REASON = Reason.of("outer", why=QUOTED, sizes=[16, 32], whys=(QUOTED, Reason("bare")))

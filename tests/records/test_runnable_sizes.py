@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
+from batchlab.records.study import ANY_SIZE, RunnableSizes
 
 EVEN = RunnableSizes(least=2, multiple_of=2)
 ONLY_64 = RunnableSizes(least=64, multiple_of=64, most=64)

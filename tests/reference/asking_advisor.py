@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import RateTried, Step
+from batchlab.advice.advice import Advice, RateTried, Step
 from batchlab.advice.question import Question
-from batchlab.engines.contract import Engine, run_all
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import TrialRecord
+from batchlab.runs.contract import Engine, run_all
 
 written = Reason.as_written
 

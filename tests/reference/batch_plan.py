@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 
 Rule = Callable[[int], int]  # step -> the batch size that is wanted there

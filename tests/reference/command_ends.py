@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchlab.launching.command_end import CommandEnd
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
+from batchlab.script.process import CommandEnd
 
 
 def failed_end(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tests.reference.told import Told
 
-from batchlab.commands.command_request import command_trial
-from batchlab.engines.commanded import CommandEngine
-from batchlab.engines.contract import RunPlan
-from batchlab.launching.training_command import TrainingCommand
+from batchlab.app.advice_request import command_trial
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.runs.commands import CommandEngine
+from batchlab.runs.contract import RunPlan
+from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 
 

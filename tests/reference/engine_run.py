@@ -9,12 +9,10 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from batchlab.measurements.registry import measured_at_steps
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Trial
-from batchlab.training.outcome import Outcome
-from batchlab.training.plain import Rhythm, Task, train
+from batchlab.measure.registry import measured_at_steps
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Evaluation, Trial
+from batchlab.training.plain import Outcome, Rhythm, Task, train
 from batchlab.workload.definition import Workload
 
 

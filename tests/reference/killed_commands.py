@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from batchlab.launching.process_tree import end_leftovers, living
+from batchlab.script.process import end_leftovers, living
 
 # Two workers, one of them in a session of its own, and a daemon that ignores SIGTERM.
 COMMAND = """
@@ -30,7 +30,7 @@ BATCHLAB = f"""
 import os, sys
 from multiprocessing.connection import wait
 from pathlib import Path
-from batchlab.launching.launched import Launched
+from batchlab.script.process import Launched
 
 study, folder = sys.argv[1], Path(sys.argv[2])
 started = [

@@ -16,8 +16,8 @@ from tests.reference.killed_sweep import numbers
 from tests.reference.saving_script import pids, saving_script
 
 from batchlab.errors import NoStoreError
-from batchlab.launching.process_tree import living
 from batchlab.records.trial import TrialRecord
+from batchlab.script.process import living
 
 VICTIMS = ("batchlab", "script", "both")
 _OFTEN = (1, 2, 1)  # batchlab takes seconds to start again

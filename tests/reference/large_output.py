@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from batchlab.launching.launched import Launched
 from batchlab.records.trial import Status
+from batchlab.script.process import Launched
 
 WRITES = """
 import os, sys

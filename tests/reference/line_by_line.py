@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from batchlab.launching.line_cutter import plain_text
-from batchlab.launching.reading import Reading
-from batchlab.launching.shape_rows import shape_rows
+from batchlab.script.metric import shape_rows
+from batchlab.script.output import plain_text
+from batchlab.script.reading import Reading
 
 
 def readings_line_by_line(output: bytes) -> list[Reading]:

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
-from batchlab.engines.contract import Engine, RunPlan
-from batchlab.engines.local_processes import LocalProcesses
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import AllSplits, RunLength
-from batchlab.records.target import Target
-from batchlab.records.trial import TrialRecord
+from batchlab.records.run import AllSplits, RunLength, RunRequest
+from batchlab.records.trial import Target, TrialRecord
+from batchlab.runs.contract import Engine, RunPlan
+from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
 
 STEP_S = 0.001

@@ -12,13 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchlab.records.evaluation import Evaluation, Score, Split
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
-from batchlab.records.reason import Reason
-from batchlab.records.step_timing import StepTiming
-from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.target import Target
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.study import MetricSummary, StepTiming, Study, WorkloadSummary
+from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
 
 Curve = Callable[[float], float | None]
 Curves = Mapping[tuple[Split, str], Curve]

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from tests.reference.made_up import approach, made_up_record, made_up_study, made_up_trial
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import (
+from batchlab.advice.advice import (
+    Advice,
     Candidate,
     Configuration,
     Ending,
@@ -29,11 +29,9 @@ from batchlab.advice.parts import (
     Step,
     TargetAnswer,
 )
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
-from batchlab.records.target import Target
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import Status, Target, TrialRecord
 
 written = Reason.as_written
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchlab.measurements.noise import Noise
-from batchlab.records.gradient_sample import GradientSample
-from batchlab.records.noise_point import NoisePoint
-from batchlab.records.reason import Reason
+from batchlab.measure.noise import Noise
+from batchlab.records.estimate import Reason
+from batchlab.records.noise import GradientSample, NoisePoint
 
 N_TRAIN = 10_000
 DIMENSION = 20

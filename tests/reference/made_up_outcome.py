@@ -8,15 +8,13 @@ from typing import Any
 
 from tests.reference.made_up_state import Run, made_up_state, met, scored
 
+from batchlab.advice.advice import HeadToHead
 from batchlab.advice.allocation import decision_of
-from batchlab.advice.costs import costs_of
-from batchlab.advice.decision import Decision
-from batchlab.advice.end_level import EndLevel
-from batchlab.advice.parts import HeadToHead
+from batchlab.advice.decision import Decision, costs_of
+from batchlab.advice.level import EndLevel
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification import Verification
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
 
 # A plateau of accuracy 0.978 after 16 epochs.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.records.reason import Reason
-from batchlab.records.step_timing import StepTiming
+from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.records.estimate import Reason
+from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status
 
 written = Reason.as_written

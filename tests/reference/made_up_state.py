@@ -13,13 +13,11 @@ from typing import Any
 from tests.reference.simulated_engine import METRIC, SimulatedEngine, Truth
 from tests.reference.simulated_question import question
 
-from batchlab.advice.question import Question
+from batchlab.advice.question import Question, SeedPlan
+from batchlab.advice.rates import RateSearch
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.seed_plan import SeedPlan
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.tuning import RateSearch
-from batchlab.records.evaluation import Evaluation, Score
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 
 TARGET = 0.97
 BUDGET_S = 1e6

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchlab.engines.journal import StudyName
 from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.runs.replay import StudyName
 from batchlab.store.store import Store
 
 STUDY = StudyName(

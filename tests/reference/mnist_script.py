@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import batchlab
-from batchlab.datasets.mnist import load_mnist
-from batchlab.planning.cadence import pauses
+from batchlab.datasets.embedded import load_mnist
+from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import ConstantBatchSize
 from batchlab.training.batching import epoch_order
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchlab.records.gradient_sample import GradientSample
+from batchlab.records.noise import GradientSample
 
 Vectors = Sequence[Sequence[float]]
 

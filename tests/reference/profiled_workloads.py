@@ -15,10 +15,9 @@ import torch
 from tests.reference.small_workloads import CLASSES, FEATURES, cross_entropy, points
 from torch import Tensor, nn
 
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Line
 from batchlab.processes.memory import limit_memory
-from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
 from batchlab.workload.definition import Workload
 
 MEGABYTE = 2**20

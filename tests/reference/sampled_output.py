@@ -1,14 +1,14 @@
-"""Sampled output: what real trainings printed, in tests/launching/samples."""
+"""Sampled output: what real trainings printed, in tests/script/samples."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-from batchlab.launching.output_reader import OutputReader
-from batchlab.launching.reading import Reading
+from batchlab.script.output import OutputReader
+from batchlab.script.reading import Reading
 
-SAMPLES = Path(__file__).parents[1] / "launching" / "samples"
+SAMPLES = Path(__file__).parents[1] / "script" / "samples"
 
 
 def sample_names() -> list[str]:

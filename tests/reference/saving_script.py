@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import batchlab
-from batchlab.launching.training_command import TrainingCommand
+from batchlab.script.command import TrainingCommand
 
 EXAMPLES = 2000
 # Every step takes a number from its own random stream, so that a step done twice or left out shows.

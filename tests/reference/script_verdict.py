@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchlab.records.evaluation import Evaluation
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunRequest
-from batchlab.records.target import crossing_of
-from batchlab.records.trial import Status
-from batchlab.training.divergence import divergence
+from batchlab.records.trial import Evaluation, Status, crossing_of
+from batchlab.training.plain import divergence
 
 
 def script_status(

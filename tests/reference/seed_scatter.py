@@ -102,7 +102,7 @@ def misses(
     sweep: MadeUpCells, n_cells: int, n_seeds: int, n_studies: int, *, seed: int = 0
 ) -> list[bool]:
     """Whether the 95 % interval of first less last cell missed the truth, study by study."""
-    from batchlab.laws.pooled_cells import PooledCells
+    from batchlab.laws.scatter import PooledCells
 
     random = np.random.default_rng([seed, n_cells, n_seeds])
     missed = []

@@ -10,13 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from batchlab.engines.contract import AnswersAtOnce, Capabilities
-from batchlab.planning.cadence import pauses
-from batchlab.records.evaluation import Evaluation, Score
-from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.plans.cadence import pauses
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.runs.contract import AnswersAtOnce, Capabilities
 
 N_TRAIN = 20_000
 METRIC = "accuracy"

@@ -7,11 +7,10 @@ from typing import Any
 
 from tests.reference.simulated_engine import METRIC, N_TRAIN
 
-from batchlab.advice.parts import Configuration
+from batchlab.advice.advice import Configuration
 from batchlab.advice.question import Option, Question
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
-from batchlab.records.target import Target
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import Target
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 REFERENCE = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)

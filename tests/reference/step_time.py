@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
-from batchlab.profiling.profile import Profile
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.stats import norm
 
-from batchlab.laws.steps_table import StepsObservation
+from batchlab.laws.steps_curve import StepsObservation
 
 
 def fit_by_search(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

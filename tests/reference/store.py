@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.reason import Reason
-from batchlab.records.step_timing import StepTiming
-from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.estimate import Reason
+from batchlab.records.study import StepTiming, WorkloadSummary
+from batchlab.records.trial import Evaluation, Status, TrialRecord
 
 
 class InMemoryStore:

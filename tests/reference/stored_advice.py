@@ -9,13 +9,13 @@ from tests.reference.stored_study import put_study
 from torch import nn
 
 from batchlab.advice.advice import Advice
-from batchlab.commands.stored_advice import put_advice
-from batchlab.engines.journal import Journal, StudyName
+from batchlab.app.advice_session import put_advice
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
+from batchlab.runs.replay import Journal, StudyName
 from batchlab.store.store import Store
-from batchlab.training.averaged_weights import AveragedWeights
 from batchlab.training.checkpoint import AVERAGED, Progress, save_checkpoint
+from batchlab.training.optimizers import AveragedWeights
 
 
 def put_advised(store: Store, advice: Advice) -> Study:

@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.reference.made_up import made_up_study
 from tests.reference.store import InMemoryStore
 
-from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.study import Study
+from batchlab.records.trial import Evaluation, Score
 from batchlab.store.store import Store
 
 ROOT = Path(__file__).parents[2]

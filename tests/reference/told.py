@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchlab.records.best_so_far import BestSoFar
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
 
 
 class Told:

@@ -16,10 +16,9 @@ from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.advisor import advise
-from batchlab.engines.journal import Journal
-from batchlab.engines.replaying import ReplayingEngine
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Trial, TrialRecord
+from batchlab.runs.replay import Journal, ReplayingEngine
 
 # A power of two, so that times add up to the same last bit however they are added.
 STEP_S = 2.0**-10

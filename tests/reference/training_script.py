@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchlab.launching.training_command import TrainingCommand
+from batchlab.script.command import TrainingCommand
 
 EXAMPLES = 2000
 _SOURCE = """

@@ -13,7 +13,7 @@ from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 
 from batchlab.fitting.fit import PointsFit, fit
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.notebook_view import notebook_view
 from batchlab.report.sweep.conclusion import conclusion

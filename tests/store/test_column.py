@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchlab.errors import StoreError
-from batchlab.store.column import JsonColumn, UnreadableColumn
+from batchlab.store.schema import JsonColumn, UnreadableColumn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

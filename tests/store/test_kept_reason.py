@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from batchlab.records.reason import Reason
-from batchlab.store.kept_reason import kept_reason, reason_kept
+from batchlab.records.estimate import Reason
+from batchlab.store.schema import kept_reason, reason_kept
 from batchlab.words.reasons import reason_text
 
 GREW = Reason.of(

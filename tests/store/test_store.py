@@ -28,11 +28,9 @@ from tests.reference.stored_study import (
 )
 
 from batchlab.errors import StoreError
-from batchlab.records.evaluation import Evaluation, Score
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.target import Target
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
 
 written = Reason.as_written
@@ -355,7 +353,7 @@ TestStoreAgreesWithItsTwin.settings = settings(
 
 def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(store, monkeypatch):
     times = iter(["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "later"])
-    monkeypatch.setattr("batchlab.store.studies.now", lambda: next(times))
+    monkeypatch.setattr("batchlab.store.store.now", lambda: next(times))
     for study_id in ("first", "second", "first"):
         store.put_study(
             study_id=study_id,

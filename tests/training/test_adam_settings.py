@@ -8,7 +8,7 @@ from torch import nn
 
 from batchlab.errors import UsageError
 from batchlab.records.adam_settings import AdamSettings
-from batchlab.training.adam_settings import adam_settings, move_adam_settings
+from batchlab.training.optimizers import adam_settings, move_adam_settings
 
 
 def parameter() -> nn.Parameter:

@@ -21,11 +21,11 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 
-from batchlab.records.run_length import RunLength
-from batchlab.training.averaged_weights import AveragedWeights, scaled_decay
+from batchlab.records.run import RunLength
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import has_averaged_weights, load_weights
 from batchlab.training.evaluator import Evaluator
+from batchlab.training.optimizers import AveragedWeights, scaled_decay
 from batchlab.training.stepper import Stepper
 
 CPU = torch.device("cpu")

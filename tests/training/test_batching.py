@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import BatchSizeError, WorkloadError
-from batchlab.planning.sweep_request import check_batch_size
+from batchlab.plans.sweep_request import check_batch_size
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
 from batchlab.training.batching import (
@@ -32,8 +32,8 @@ from batchlab.training.batching import (
     epoch_order,
     n_examples,
     on_device,
+    training_batches,
 )
-from batchlab.training.training_batches import training_batches
 from batchlab.workload import keyed_order
 from batchlab.workload.definition import Workload
 from batchlab.workload.keyed_order import KeyedOrder

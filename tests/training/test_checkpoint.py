@@ -19,7 +19,7 @@ from tests.reference.small_workloads import Everything, cross_entropy, points, s
 from torch import nn
 
 from batchlab.errors import StoreError, WorkloadError
-from batchlab.records.evaluation import Evaluation, Score
+from batchlab.records.trial import Evaluation, Score
 from batchlab.training import checkpoint
 from batchlab.training.checkpoint import (
     Progress,

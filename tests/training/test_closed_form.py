@@ -13,9 +13,8 @@ from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import expected_excess_loss, stationary_excess_loss
 from tests.reference.small_workloads import small_trial
 
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Sampling, Status
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Evaluation, Sampling, Status
 from batchlab.workload.builtin import least_squares
 from batchlab.workload.definition import Workload
 

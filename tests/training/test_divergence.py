@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.records.evaluation import Evaluation, Score
-from batchlab.training.divergence import divergence
+from batchlab.records.trial import Evaluation, Score
+from batchlab.training.plain import divergence
 from batchlab.words.reasons import reason_text
 
 

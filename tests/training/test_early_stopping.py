@@ -12,11 +12,10 @@ from tests.reference.small_workloads import small_trial, small_workload
 from torch import Tensor, nn
 
 from batchlab.records.batch_plan import ConstantBatchSize
-from batchlab.records.evaluation import Evaluation, Score
 from batchlab.records.quantities import Better
-from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Status
-from batchlab.training.early_stopping import stopped_early
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Evaluation, Score, Status
+from batchlab.training.plain import stopped_early
 
 PLAN = ConstantBatchSize(n_train=40, batch_size=8, drop_last=False)
 

@@ -27,14 +27,10 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.records.evaluation import Split
-from batchlab.records.run_length import RunLength
-from batchlab.records.runnable_sizes import RunnableSizes
-from batchlab.training.evaluator import (
-    Evaluator,
-    evaluation_batch,
-    n_train_evaluated,
-)
+from batchlab.records.run import RunLength
+from batchlab.records.study import RunnableSizes
+from batchlab.records.trial import Split
+from batchlab.training.evaluator import Evaluator, evaluation_batch, n_train_evaluated
 from batchlab.workload.definition import Metric, Workload, size_of
 
 ALL: tuple[Split, ...] = ("train", "validation", "test")

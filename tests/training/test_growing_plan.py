@@ -18,12 +18,11 @@ from tests.reference.small_workloads import (
 )
 from tests.reference.textbook_loop import train_by_the_textbook
 
-from batchlab.records.run_length import RunLength
+from batchlab.records.run import RunLength
 from batchlab.records.trial import Sampling, Status
 from batchlab.training import batching
-from batchlab.training.batching import epoch_order
+from batchlab.training.batching import epoch_order, training_batches
 from batchlab.training.checkpoint import peek_checkpoint
-from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Workload
 
 N = 44

@@ -10,7 +10,7 @@ import torch
 from tests.reference.small_workloads import small_mlp, small_workload
 
 from batchlab.errors import WorkloadError
-from batchlab.training.made_optimizers import made_optimizers
+from batchlab.training.optimizers import made_optimizers
 from batchlab.workload.definition import Workload
 
 

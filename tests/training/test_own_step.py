@@ -23,7 +23,7 @@ from tests.reference.small_workloads import (
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.records.run_length import RunLength
+from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
 from batchlab.training.batching import epoch_order
 from batchlab.training.stepper import Stepper

@@ -31,11 +31,9 @@ from tests.reference.textbook_loop import cut_into_steps, train_by_the_textbook
 from torch import Tensor, nn
 
 from batchlab.errors import StoreError, TrialError, UsageError
-from batchlab.planning.cadence import pauses
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.run_length import AllSplits, RunLength
-from batchlab.records.target import Target, crossing_of
-from batchlab.records.trial import Status, Trial
+from batchlab.plans.cadence import pauses
+from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.training import checkpoint, plain
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import peek_checkpoint

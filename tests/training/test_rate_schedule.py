@@ -15,7 +15,7 @@ from tests.reference.small_workloads import adam, momentum_sgd, small_trial, sma
 from torch.optim import lr_scheduler
 
 from batchlab.errors import WorkloadError
-from batchlab.records.run_length import RunLength
+from batchlab.records.run import RunLength
 from batchlab.training.batching import epoch_order
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload

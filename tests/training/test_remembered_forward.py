@@ -15,9 +15,8 @@ from tests.reference.small_workloads import CLASSES, FEATURES, accuracy, small_w
 from torch import Tensor, nn
 from torch.nn import functional
 
-from batchlab.records.evaluation import Split
-from batchlab.training.evaluator import Evaluator
-from batchlab.training.remembered_forward import forward_remembered
+from batchlab.records.trial import Split
+from batchlab.training.evaluator import Evaluator, forward_remembered
 from batchlab.workload.definition import Metric, Workload
 
 VALIDATION: tuple[Split, ...] = ("validation",)

@@ -12,10 +12,8 @@ from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import Tensor, nn
 
-from batchlab.records.right_examples import RightExamples
-from batchlab.records.run_length import RunLength
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.records.run import RunLength
+from batchlab.records.trial import RightExamples, Status, Target
 from batchlab.training.evaluator import Evaluator
 from batchlab.workload.definition import Metric, Workload
 

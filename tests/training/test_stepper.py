@@ -35,7 +35,7 @@ from batchlab.errors import WorkloadError
 from batchlab.records.trial import Trial
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.made_optimizers import default_optimizer
+from batchlab.training.optimizers import default_optimizer
 from batchlab.training.stepper import Stepper, asks_for_closure, step_function
 from batchlab.workload.definition import Workload
 

@@ -15,12 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from batchlab.errors import UsageError, WorkloadError
-from batchlab.planning.sweep_request import checked_request, plan_trials
-from batchlab.records.run_length import RunLength
-from batchlab.training.batching import examples_at
+from batchlab.plans.sweep_request import checked_request, plan_trials
+from batchlab.records.run import RunLength
+from batchlab.training.batching import check_streams, examples_at, training_batches
 from batchlab.training.evaluator import Evaluator
-from batchlab.training.stream_batches import check_streams
-from batchlab.training.training_batches import training_batches
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
 

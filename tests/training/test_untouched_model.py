@@ -20,8 +20,8 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 
-from batchlab.records.run_length import AllSplits, RunLength
-from batchlab.training.untouched_model import untouched_model
+from batchlab.records.run import AllSplits, RunLength
+from batchlab.training.evaluator import untouched_model
 from batchlab.workload.definition import Metric, Workload
 
 

@@ -7,8 +7,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.document import coded, document_text, plain, reason_of, schema_text
 
 INNER = Reason.of("no_trial_ended_well")

@@ -7,7 +7,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.report.advice.html import render_advice_html
 from batchlab.report.sweep.document import sweep_document
 from batchlab.report.sweep.html import html_page

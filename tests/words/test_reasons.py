@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import batchlab
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import QUANTITIES
-from batchlab.records.reason import Reason
 from batchlab.words.advice import ADVICE
 from batchlab.words.catalogue import Message, PluralMessage, message_text
 from batchlab.words.numbers import FORMS

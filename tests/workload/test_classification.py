@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchlab.workload.classification import accuracy, cross_entropy, labelled_tensors
+from batchlab.workload.digits import accuracy, cross_entropy, labelled_tensors
 
 SCORES = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 1.0, 4.0], [5.0, 0.0, 0.0]])
 LABELS = torch.tensor([0, 1, 0, 2])

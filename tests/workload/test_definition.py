@@ -32,7 +32,7 @@ def test_a_field_that_is_not_possible_is_refused_with_what_is(
 
 
 def test_a_target_on_a_metric_that_there_is_not_is_refused() -> None:
-    from batchlab.records.target import Target
+    from batchlab.records.trial import Target
 
     target = Target(metric="f1", value=0.9, better="higher")
 

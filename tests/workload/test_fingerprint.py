@@ -13,9 +13,8 @@ import torch
 from tests.reference.handed_over import workload
 from torch.utils.data import ConcatDataset, Dataset
 
-from batchlab.workload import fingerprint
-from batchlab.workload.file_region import FileRegion
-from batchlab.workload.fingerprint import add_region, files_of
+from batchlab.workload import file_region as fingerprint
+from batchlab.workload.file_region import FileRegion, add_region, files_of
 from batchlab.workload.loading import live_workload
 
 N, WIDTH = 400, 3

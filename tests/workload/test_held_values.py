@@ -123,7 +123,7 @@ def test_what_has_no_numbers_to_read_is_no_obstacle(odd: Any) -> None:
 
 
 def test_what_two_splits_share_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from batchlab.workload import held_values
+    from batchlab.workload import identity as held_values
 
     read = []
     add_tensor = held_values.add_tensor
@@ -142,7 +142,7 @@ def test_what_two_splits_share_is_read_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_map_that_a_dataset_holds_is_not_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from batchlab.workload import held_values
+    from batchlab.workload import identity as held_values
 
     np.zeros((N, 3), dtype=np.float32).tofile(tmp_path / "rows.bin")
     rows = np.memmap(tmp_path / "rows.bin", dtype=np.float32, mode="r", shape=(N, 3))

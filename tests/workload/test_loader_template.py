@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 from batchlab.errors import WorkloadError
 from batchlab.training.evaluator import Evaluator
-from batchlab.workload.fetching import fetched
+from batchlab.workload.data import fetched
 from batchlab.workload.loading import live_workload
 
 DATA = TensorDataset(torch.randn(20, 3), torch.zeros(20, dtype=torch.int64))

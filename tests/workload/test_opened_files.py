@@ -20,9 +20,9 @@ from tests.reference.user_file import write_user_file
 from batchlab.errors import EditedError
 from batchlab.processes.children import run_in_child
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.workload.identity import made_model
 from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
-from batchlab.workload.made_model import made_model
-from batchlab.workload.opened_files import OpenedFiles
+from batchlab.workload.source import OpenedFiles
 
 ROOT = Path(__file__).parents[2]
 
@@ -286,7 +286,7 @@ import sys
 from pathlib import Path
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.loading import load_workload, with_model
-from batchlab.workload.made_model import made_model
+from batchlab.workload.identity import made_model
 files = [f"{path}:workload" for path in sorted(Path("examples").glob("*.py"))]
 for reference in (*workload_names(), *files):
     if "def workload" in (Path(reference[:-9]).read_text() if ":" in reference else "def workload"):

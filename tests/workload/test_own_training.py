@@ -10,8 +10,8 @@ import torch
 from tests.reference.handed_over import refused, workload
 
 from batchlab.errors import UsageError
-from batchlab.records.target import Target
-from batchlab.workload.own_training import asks_for_names, check_has_loss, horizons_of
+from batchlab.records.trial import Target
+from batchlab.workload.definition import asks_for_names, check_has_loss, horizons_of
 
 
 def step(model: Any, optimizer: Any, batch: Any) -> Any:

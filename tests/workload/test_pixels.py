@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from batchlab.datasets.mnist import load_mnist
+from batchlab.datasets.embedded import load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload.pixels import INPUTS, Pixels
+from batchlab.workload.digits import INPUTS, Pixels
 
 EVERY_BYTE = torch.arange(256, dtype=torch.uint8).reshape(4, 64)
 

@@ -1,30 +1,397 @@
-"""Advice: the answer, with its interval, its evidence and what it does not know."""
+"""Advice: the answer, with its parts, its interval, its evidence, and what `--json` prints."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from batchlab.advice.parts import (
-    Candidate,
-    Configuration,
-    Endings,
-    Expected,
-    HeadToHead,
-    Laws,
-    Objective,
-    RateTried,
-    Step,
-    TargetAnswer,
-    TargetOrigin,
-    Verdict,
-)
+import msgspec
+
 from batchlab.errors import UsageError
-from batchlab.records.estimate import Estimate
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.json_document import SCHEMA
 from batchlab.records.quantities import Better
-from batchlab.records.reason import Reason
 from batchlab.records.shown import Reported
-from batchlab.records.target import Target
+from batchlab.records.study import Study, WorkloadDocument, workload_document
+from batchlab.records.trial import Target
+from batchlab.version import __version__
+from batchlab.words.document import document_text, plain
+
+Objective = Literal["time", "samples", "quality"]
+Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
+TargetOrigin = Literal["given", "pilot", "easier"]
+EndingVerdict = Literal["no_worse", "worse", "open"]
+Purpose = Literal["pilot", "tune", "value", "verify", "cool_down"]
+MORE_ERRORS = 0.05
+"""So many more errors count as trained as well, where a metric's remaining error is known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """What to set in a training script.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        micro_batch_size: examples per forward and backward pass.
+        learning_rate: the rate.
+        cool_down: the last part of the training over which it falls linearly to zero; 0.0: it
+            does not.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+    cool_down: float = 0.0
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward and backward passes per optimizer step."""
+        return -(-self.batch_size // self.micro_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What a configuration is expected to take to the target, each with a 95 % interval."""
+
+    time_to_target_s: Estimate
+    steps_to_target: Estimate
+    samples_to_target: Estimate
+    epochs_to_target: Estimate
+    peak_bytes: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateTried:
+    """One run of the search for a batch size's learning rate, or of its valuation.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: the rate tried.
+        seed: its seed.
+        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify",
+            "cool_down" (the same with a rate that falls to zero at the end).
+        status: how the run ended.
+        steps: optimizer steps it ran.
+        steps_to_target: middle of the interval in which it met the target; None: it did not.
+        best_value: the best validation value of the metric; None: it was never evaluated.
+    """
+
+    batch_size: int
+    learning_rate: float
+    seed: int
+    purpose: Purpose
+    status: str
+    steps: int
+    steps_to_target: float | None
+    best_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One batch size that was in question.
+
+    Attributes:
+        batch_size: examples per step.
+        micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
+        fits: whether it ran within the memory limit.
+        learning_rate: its tuned rate; None: it was not trained.
+        n_runs: valuation runs behind its figures (runs that chose the rate are not among them).
+        step_s: seconds per step, measured alone: by its own times and by what all batch sizes show.
+        steps_to_target: at its tuned rate.
+        time_to_target_s: steps times step time.
+        samples_to_target: steps times batch size.
+        cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
+            the metric's distance from perfect.
+        relative: that figure over the best candidate's; `high` is the simultaneous upper bound by
+            which a batch size is inside the flat set.
+        in_flat_set: whether it is.
+        peak_bytes: peak memory of a step above an idle process; None: not reported.
+        rule_learning_rates: what each scaling rule would have set from the reference
+            configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
+        note: why it was not trained, or what is odd about it; None: nothing.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    fits: bool
+    learning_rate: float | None
+    n_runs: int
+    step_s: Estimate
+    steps_to_target: Estimate
+    time_to_target_s: Estimate
+    samples_to_target: Estimate
+    cost: Estimate
+    relative: Estimate
+    in_flat_set: bool
+    peak_bytes: int | None
+    rule_learning_rates: tuple[tuple[str, float], ...] = ()
+    note: Reason | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Laws:
+    """The fitted laws, as far as they could be told; `b_crit` belongs to the target.
+
+    Attributes:
+        s_min: steps to target in the limit of large batches.
+        e_min: examples to target in the limit of small ones; None where the law does not hold.
+        b_crit: critical batch size: there the steps are 2 s_min, whatever the exponent.
+        exponent: of the generalized law S = s_min (1 + (b_crit / B)^exponent).
+        lack_of_fit: p value of the test of the law against the scatter of the seeds.
+        learning_rate_exponent: p of the tuned rate ~ B^p.
+        fixed_bytes: memory at batch size 0.
+        bytes_per_example: memory that each further example of a batch takes.
+        step_overhead_s: time of the smallest step.
+        step_s_per_example: time that each further example takes once the machine is full.
+        knee_batch_size: step_overhead_s / step_s_per_example, where the two are equal: far above
+            it larger batches no longer save time.
+        curve: (batch size, steps to target) along the fitted law or the interpolation used, each
+            with its interval.
+        step_curve: (batch size, seconds per step) along the law of the step time.
+        law_holds: whether the law of steps to target was used; False: interpolation.
+    """
+
+    s_min: Estimate
+    e_min: Estimate
+    b_crit: Estimate
+    exponent: Estimate
+    lack_of_fit: Estimate
+    learning_rate_exponent: Estimate
+    fixed_bytes: Estimate
+    bytes_per_example: Estimate
+    step_overhead_s: Estimate
+    step_s_per_example: Estimate
+    knee_batch_size: Estimate
+    curve: tuple[tuple[int, Estimate], ...] = ()
+    step_curve: tuple[tuple[int, Estimate], ...] = ()
+    law_holds: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadToHead:
+    """The verification on fresh seeds: each configuration's figure, seed by seed.
+
+    Attributes:
+        seeds: the seeds, fresh for all three.
+        recommended: the objective's figure of the recommended configuration, by seed.
+        reference: of the reference configuration; None: it missed the target.
+        reference_tuned: of the reference batch size at its tuned rate.
+        reference_bounds: where the reference missed: the figure it had not reached the target by.
+    """
+
+    seeds: tuple[int, ...]
+    recommended: tuple[float | None, ...]
+    reference: tuple[float | None, ...]
+    reference_tuned: tuple[float | None, ...]
+    reference_bounds: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How whole trainings of one configuration end, seed by seed.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        learning_rate: its rate.
+        epochs: passes over the training set of each training.
+        values: the validation metric at the end, a mean over the last quarter of the training, or
+            its last twentieth under a rate that falls; where the reference overfits, over the best
+            evaluations in a row. None: it failed, or was not followed so far.
+        test: the metric on test data after the last step; nothing was decided by it. None: not
+            known, or the training went on, beside one that needed more epochs.
+        cool_down: the last part of the training over which the rate fell to zero; 0.0: it did not.
+    """
+
+    batch_size: int
+    learning_rate: float
+    epochs: float
+    values: tuple[float | None, ...]
+    test: tuple[float | None, ...]
+    cool_down: float = 0.0
+
+    @property
+    def found(self) -> tuple[float, ...]:
+        """The values of the seeds that have one."""
+        return tuple(value for value in self.values if value is not None)
+
+    @property
+    def mean(self) -> float:
+        """What its trainings end with; at least one has an end."""
+        return math.fsum(self.found) / len(self.found)
+
+    @property
+    def cell(self) -> tuple[int, float]:
+        """Its batch size and rate."""
+        return self.batch_size, self.learning_rate
+
+    @property
+    def as_reason(self) -> Reason:
+        """The configuration, to be named in another reason."""
+        return Reason.of("a_configuration", size=self.batch_size, rate=self.learning_rate)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endings:
+    """Whether the recommendation ends no worse than the reference, as it is and tuned.
+
+    Attributes:
+        metric: the validation metric.
+        better: its direction.
+        seeds: the seeds, fresh for all three.
+        recommended: how the recommendation ends, or what was to be one.
+        reference: how the reference ends as it is.
+        reference_tuned: the reference batch size at its tuned rate; None: it has none.
+        compared_with: the one of the references that ends better.
+        difference: how much better than that the recommendation ends, in the metric's unit;
+            negative: it ends worse. Each end of its interval holds in 95 of 100 studies, also of
+            those that look at their seeds twice.
+        standard_error: of the difference; of a single seed, how far apart two trainings of the
+            reference ended. None: not known.
+        margin: so much worse still counts as no worse, by a rule that was fixed beforehand.
+        verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
+            training failed), or "open".
+        reason: why.
+        at_constant_rate: the same without a cool-down, where these trainings had one; None: they
+            had none.
+    """
+
+    metric: str
+    better: Better
+    seeds: tuple[int, ...]
+    recommended: Ending
+    reference: Ending
+    reference_tuned: Ending | None
+    compared_with: Ending
+    difference: Estimate
+    standard_error: float | None
+    margin: float
+    verdict: EndingVerdict
+    reason: Reason
+    at_constant_rate: Endings | None = None
+
+    @property
+    def seems_worse(self) -> bool:
+        """Whether it ends worse by more than the margin, for sure or as far as can be seen.
+
+        Not by the mean alone, for seeds scatter: by a standard error more than the margin, or by
+        twice the margin where nothing is known of the scatter.
+        """
+        value, error = self.difference.estimate, self.standard_error
+        if self.verdict == "worse" or value is None:
+            return self.verdict == "worse"
+        return value + (self.margin if error is None else error) < -self.margin
+
+    @property
+    def is_likely_worse(self) -> bool:
+        """Whether more speaks for than against it that it ends worse by more than the margin."""
+        value = self.difference.estimate
+        return self.verdict == "worse" or (value is not None and value < -self.margin)
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether no training of the recommendation came to its end, though the references' did."""
+        return not self.recommended.found
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether the next fastest is looked at, and the better reference is named for now."""
+        return self.is_likely_worse or self.is_unseen
+
+    @property
+    def references(self) -> tuple[Ending, ...]:
+        """The reference as it is and tuned, as far as they are others than what is recommended."""
+        known = {self.recommended.cell: self.recommended}
+        for ending in (self.reference, self.reference_tuned):
+            if ending is not None:
+                known.setdefault(ending.cell, ending)
+        return tuple(known.values())[1:]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetAnswer:
+    """The decision at another target, from the same runs."""
+
+    target: Target
+    which: Literal["easier", "harder"]
+    verdict: Verdict
+    reason: Reason
+    batch_size: int | None
+    flat_set: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing the advice did, and why; `--explain` prints them."""
+
+    spent_s: float
+    did: Reason
+    why: Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worth:
+    """What the answers with about so much budget came to.
+
+    Attributes:
+        trainings: the least budget, in whole trainings of the reference without their evaluations.
+        n_answers: how many answers.
+        n_workloads: to how many recorded workloads.
+        n_good: on so many of these most answers took at most 20 % longer to the level than the
+            best, and ended no worse than the reference as it is.
+        slower: the share that took longer than the reference as it is.
+        ends_worse: the share that ended worse than that by more than the margin.
+    """
+
+    trainings: float
+    n_answers: int
+    n_workloads: int
+    n_good: int
+    slower: float
+    ends_worse: float
+
+
+# `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
+NAMED_FOR_NOW: tuple[Worth, ...] = (
+    Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
+    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.016, ends_worse=0.07),
+    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.013, ends_worse=0.137),
+    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.108),
+    Worth(trainings=10.0, n_answers=232, n_workloads=14, n_good=11, slower=0.009, ends_worse=0.069),
+    Worth(trainings=20.0, n_answers=238, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.101),
+    Worth(trainings=40.0, n_answers=371, n_workloads=11, n_good=7, slower=0.075, ends_worse=0.275),
+)
+RECOMMENDED: tuple[Worth, ...] = (
+    Worth(trainings=10.0, n_answers=83, n_workloads=9, n_good=4, slower=0.024, ends_worse=0.0),
+    Worth(trainings=20.0, n_answers=82, n_workloads=9, n_good=6, slower=0.085, ends_worse=0.012),
+    Worth(trainings=40.0, n_answers=94, n_workloads=8, n_good=6, slower=0.149, ends_worse=0.0),
+)
+
+
+def worth_of(trainings: float, *, is_recommended: bool) -> Reason | None:
+    """What is known of answers like this one.
+
+    Args:
+        trainings: the budget, in whole trainings of the reference without their evaluations, > 0.
+        is_recommended: whether the answer recommends; else it names something for now.
+
+    Returns:
+        None: none of the recorded answers was like it with so little.
+    """
+    rows = RECOMMENDED if is_recommended else NAMED_FOR_NOW
+    reached = [row for row in rows if row.trainings <= trainings]
+    if not reached:
+        return None
+    row = reached[-1]
+    return Reason.of(
+        "worth_on_the_record",
+        trainings=trainings,
+        good=row.n_good,
+        n=row.n_workloads,
+        slower=row.slower,
+        worse=row.ends_worse,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -150,8 +517,6 @@ class Advice(Reported):
 
         What only the command knows (its command line, the study, the store, the page) is None.
         """
-        from batchlab.advice.document import advice_dict  # msgspec loads when it is needed
-
         return advice_dict(self)
 
     def candidate(self, batch_size: int) -> Candidate | None:
@@ -160,3 +525,203 @@ class Advice(Reported):
             if candidate.batch_size == batch_size:
                 return candidate
         return None
+
+
+class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What to set in a training script.
+
+    `cool_down` is the last part of the training over which the rate falls linearly to zero.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    accumulation_steps: int
+    learning_rate: float
+    cool_down: float
+
+
+class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
+
+    The estimates are means over the seeds of the validation metric, `difference` is how much
+    better the recommendation ends than the better of the references. Where all had a cool-down,
+    `at_constant_rate` is the same without it.
+    """
+
+    metric: str
+    recommended: Estimate
+    reference: Estimate
+    reference_tuned: Estimate | None
+    difference: Estimate
+    margin: float
+    verdict: str
+    reason: Reason
+    seeds: tuple[int, ...]
+    trainings: tuple[Ending, ...]
+    at_constant_rate: EndQualityDocument | None
+
+
+class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have.
+
+    `trials` are its `tried`. The fields from `command_line` to `report` say where it is from;
+    `Advice.to_dict()` does not know that, and there they are null.
+    """
+
+    schema: int
+    command: str
+    batchlab: str
+    command_line: str | None
+    study: str | None
+    workload: WorkloadDocument | None
+    environment: dict[str, str] | None
+    store: str | None
+    report: str | None
+    verdict: str
+    reason: Reason
+    objective: str
+    at_most_worse: float | None
+    metric: str
+    better: str
+    target: Target | None
+    target_origin: str
+    delta: float
+    recommendation: ConfigurationDocument | None
+    provisional: ConfigurationDocument | None
+    flat_set: tuple[int, ...]
+    expected: Expected | None
+    gain: Estimate
+    gain_from_batch_size: Estimate
+    reference: ConfigurationDocument
+    reference_tuned: ConfigurationDocument | None
+    stand_in_for: int | None
+    candidates: tuple[Candidate, ...]
+    laws: Laws | None
+    head_to_head: HeadToHead | None
+    end_quality: EndQualityDocument | None
+    other_targets: tuple[TargetAnswer, ...]
+    missing: Reason | None
+    more_budget_s: float | None
+    proposed_target: Target | None
+    caveats: tuple[Reason, ...]
+    steps: tuple[Step, ...]
+    trials: tuple[RateTried, ...]
+    n_trials: int
+    spent_s: float
+    budget_s: float
+    trainings: float | None
+    pay_back_runs: float | None
+
+
+def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
+    """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    document = msgspec.structs.replace(
+        _document(advice),
+        command_line=study.command,
+        study=study.study_id,
+        workload=workload_document(study),
+        environment=dict(study.environment),
+        store=str(store),
+        report=None if report is None else str(report),
+    )
+    return document_text(document)
+
+
+def advice_dict(advice: Advice) -> dict[str, Any]:
+    """The same document as plain dicts, lists and numbers, without where it is from."""
+    made: dict[str, Any] = plain(_document(advice))
+    return made
+
+
+def _document(advice: Advice) -> AdviceDocument:
+    return AdviceDocument(
+        schema=SCHEMA,
+        command="advise",
+        batchlab=__version__,
+        command_line=None,
+        study=None,
+        workload=None,
+        environment=None,
+        store=None,
+        report=None,
+        verdict=advice.verdict,
+        reason=advice.reason,
+        objective=advice.objective,
+        at_most_worse=_at_most_worse(advice),
+        metric=advice.metric,
+        better=advice.better,
+        target=advice.target,
+        target_origin=advice.target_origin,
+        delta=advice.delta,
+        recommendation=_configuration(advice.recommendation),
+        provisional=_configuration(advice.provisional),
+        flat_set=advice.flat_set,
+        expected=advice.expected,
+        gain=advice.gain,
+        gain_from_batch_size=advice.gain_from_batch_size,
+        reference=_described(advice.reference),
+        reference_tuned=_configuration(advice.reference_tuned),
+        stand_in_for=advice.stand_in_for,
+        candidates=advice.candidates,
+        laws=advice.laws,
+        head_to_head=advice.head_to_head,
+        end_quality=None if advice.endings is None else _end_quality(advice.endings),
+        other_targets=advice.other_targets,
+        missing=advice.missing,
+        more_budget_s=advice.more_budget_s,
+        proposed_target=advice.proposed_target,
+        caveats=advice.caveats,
+        steps=advice.steps,
+        trials=advice.tried,
+        n_trials=advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+        trainings=advice.trainings,
+        pay_back_runs=advice.pay_back_runs,
+    )
+
+
+def _end_quality(endings: Endings) -> EndQualityDocument:
+    constant = endings.at_constant_rate
+    return EndQualityDocument(
+        metric=endings.metric,
+        recommended=_end(endings.recommended),
+        reference=_end(endings.reference),
+        reference_tuned=None if endings.reference_tuned is None else _end(endings.reference_tuned),
+        difference=endings.difference,
+        margin=endings.margin,
+        verdict=endings.verdict,
+        reason=endings.reason,
+        seeds=endings.seeds,
+        trainings=(endings.recommended, *endings.references),
+        at_constant_rate=None if constant is None else _end_quality(constant),
+    )
+
+
+def _end(ending: Ending) -> Estimate:
+    """The mean end; what is known of its scatter is in the difference."""
+    if not ending.found:
+        return Estimate.cannot_tell(Reason.of("no_whole_training"))
+    return Estimate.of(ending.mean, interval=(None, None), n=len(ending.found))
+
+
+def _at_most_worse(advice: Advice) -> float | None:
+    """By how much what is named may be worse than the best, a fraction; None: not known."""
+    named = advice.named
+    candidate = None if named is None else advice.candidate(named.batch_size)
+    high = None if candidate is None else candidate.relative.high
+    return None if high is None else high - 1
+
+
+def _configuration(found: Configuration | None) -> ConfigurationDocument | None:
+    return None if found is None else _described(found)
+
+
+def _described(found: Configuration) -> ConfigurationDocument:
+    return ConfigurationDocument(
+        batch_size=found.batch_size,
+        micro_batch_size=found.micro_batch_size,
+        accumulation_steps=found.accumulation_steps,
+        learning_rate=found.learning_rate,
+        cool_down=found.cool_down,
+    )

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.allocation import allocate
+from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion, concluded
-from batchlab.advice.end_level import end_as, ends_early
-from batchlab.advice.exploration import explore
-from batchlab.advice.few_trainings import concluded_by_race, end_to_race_to
-from batchlab.advice.objective import best_value
-from batchlab.advice.other_targets import follow_to_harder_target
-from batchlab.advice.question import Question
-from batchlab.advice.run_log import RunLog, steps_to, why_it_failed
-from batchlab.advice.run_watcher import RunWatcher, Unwatched
-from batchlab.advice.seed_plan import SeedPlan
-from batchlab.advice.study_state import StudyState
-from batchlab.advice.target_level import (
+from batchlab.advice.level import (
     TargetLevel,
     easier,
+    end_as,
+    ends_early,
     from_pilot,
     nearest_to_target,
     of_the_worst,
     untrained_value,
 )
-from batchlab.advice.tuning import learning_cost_of
-from batchlab.advice.verification_runs import needed_later, reserve, reserve_shortly
-from batchlab.advice.whole_training import has_fewer_left, whole_steps
-from batchlab.engines.contract import Engine
+from batchlab.advice.question import Question, SeedPlan, best_value
+from batchlab.advice.race import concluded_by_race, end_to_race_to
+from batchlab.advice.rates import learning_cost_of
+from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, Unwatched, steps_to, why_it_failed
+from batchlab.advice.study_state import StudyState, has_fewer_left, whole_steps
+from batchlab.advice.verification import needed_later, reserve, reserve_shortly
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
-from batchlab.records.reason import Reason
-from batchlab.records.target import Target
-from batchlab.records.trial import TrialRecord
+from batchlab.records.estimate import Reason
+from batchlab.records.study import BestSoFar
+from batchlab.records.trial import Target, TrialRecord
+from batchlab.runs.contract import Engine
 
 # A pilot may take so much of the budget to see the end of a training. If it does not see it, the
 # target is what it was at, and the answer no recommendation.
@@ -373,3 +370,54 @@ class _Advisor:
                 f"target {target.metric}={target.value:g}: it is met before the first step (the "
                 f"untrained model has {value:g}); give a level that takes training"
             )
+
+
+def best_so_far(run_log: RunLog) -> BestSoFar | None:
+    """What leads by the mean over its seeds, None before any run met the target.
+
+    Neither a batch size that was ruled out leads, nor a rate at which a run failed or missed the
+    target. Nothing is certain about it: with few seeds the best of many looks better than it is.
+
+    Args:
+        run_log: the runs so far.
+    """
+    question = run_log.question
+    figures: dict[CellKey, list[float | None]] = defaultdict(list)
+    for (batch_size, learning_rate, _), record in run_log.records.items():
+        if batch_size not in run_log.ruled_out:
+            figures[batch_size, learning_rate].append(_figure(run_log, record))
+    means = {
+        cell: statistics.fmean(known)
+        for cell, found in figures.items()
+        if len(known := [figure for figure in found if figure is not None]) == len(found)
+    }
+    if not means:
+        return None
+    is_metric = question.objective == "quality"
+    most = is_metric and question.better == "higher"
+    cell = min(means, key=lambda each: (-means[each] if most else means[each], each))
+    quantity = {"time": "time_to_target_s", "samples": "samples_to_target"}
+    return BestSoFar(
+        batch_size=cell[0],
+        learning_rate=cell[1],
+        quantity=quantity.get(question.objective, question.metric),
+        value=means[cell],
+    )
+
+
+def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
+    """Seconds or examples to the target, or the metric itself; None: it has none."""
+    question, batch_size = run_log.question, record.trial.batch_size
+    if question.objective == "quality":
+        if not record.ended_well:
+            return None
+        return best_value(record, question.metric, question.better)
+    if run_log.until is None:
+        return None
+    steps = learning_cost_of(run_log, record)
+    if steps is None:
+        return None
+    if question.objective == "samples":
+        return steps * run_log.examples_per_step(batch_size)
+    step_s = question.option(batch_size).step_s.estimate
+    return None if step_s is None else steps * step_s

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.parts import Objective, Verdict
+from batchlab.advice.advice import Candidate, Laws, Objective, Verdict
+from batchlab.advice.question import Option
+from batchlab.advice.rates import pooled_sd
+from batchlab.advice.study_state import StudyState
+from batchlab.errors import FitError
+from batchlab.laws.lines import fit_memory, fit_power_law
+from batchlab.laws.step_time import StepTimeFit, fit_step_time
+from batchlab.laws.steps import LackOfFit, StepsToTargetFit, fit_steps_to_target
+from batchlab.laws.steps_curve import StepsObservation
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 _CONFIDENCE = 0.95
@@ -149,3 +160,363 @@ def _upper_bounds(log_costs: Array, draws: Array) -> tuple[Array, list[int]]:
 
 def _or_inf(value: int | None) -> float:
     return float("inf") if value is None else float(value)
+
+
+def from_log_draws(middle: float, draws: Array, n: int) -> Estimate:
+    """The exponential of an estimated logarithm, with the middle 95 % of its draws."""
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Estimate.of(math.exp(middle), interval=(math.exp(low), math.exp(high)), n=n)
+
+
+def scaled(estimate: Estimate, factor: float) -> Estimate:
+    """The estimate times a known factor, which leaves its n as it is."""
+    if estimate.estimate is None:
+        return estimate
+    low, high = (None if b is None else b * factor for b in (estimate.low, estimate.high))
+    return Estimate.of(estimate.estimate * factor, interval=(low, high), n=estimate.n)
+
+
+def product(first: Estimate, second: Estimate) -> Estimate:
+    """The product of two independent positive estimates; errors add as squares on a log scale."""
+    if first.estimate is None or second.estimate is None:
+        return first if first.estimate is None else second
+    value = first.estimate * second.estimate
+    halves = [log_half_width(first), log_half_width(second)]
+    if None in halves:
+        return Estimate.of(value, interval=(None, None), n=first.n)
+    half = math.sqrt(sum(half**2 for half in halves if half is not None))
+    return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
+
+
+def log_half_width(estimate: Estimate) -> float | None:
+    """Half the width of its interval on a log scale; None: it has none, or not above 0."""
+    if estimate.low is None or estimate.high is None or estimate.low <= 0:
+        return None
+    return math.log(estimate.high / estimate.low) / 2
+
+
+N_DRAWS = 999
+_Z = 1.959964
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    """The figures that a decision is made on.
+
+    Attributes:
+        batch_sizes: ascending, shape (k,).
+        log_costs: estimates, shape (k,).
+        draws: the log costs as they may truly be, given the runs, shape (n, k).
+        log_learning_cost: what learning alone costs: log steps to target (quality: log shortfall).
+        learning_cost_draws: the same for it, shape (n, k).
+        fit: the law of the steps to target; None: too few batch sizes, or objective quality.
+    """
+
+    batch_sizes: tuple[int, ...]
+    log_costs: Array
+    draws: Array
+    log_learning_cost: Array
+    learning_cost_draws: Array
+    fit: StepsToTargetFit | None
+
+
+def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None:
+    """Costs of every batch size that was valued, and of those that the law reaches.
+
+    Args:
+        state: the runs.
+        target: read the runs against this one instead of the study's own.
+
+    Returns:
+        None where no batch size was valued.
+    """
+    target = target or state.run_log.until
+    fit = None if target is None else _fitted(state, target)
+    if fit is not None:
+        valued = fit.batch_sizes
+        sizes = tuple(
+            option.batch_size
+            for option in state.options()
+            if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
+            and option.batch_size not in state.ruled_out
+        )
+        if not sizes:
+            return None
+        cost, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
+        if target == state.run_log.until:
+            least = np.array([_least_log_learning_cost(state, size) for size in sizes])
+            # Where the law itself lies below what misses leave, their bound is all that is known.
+            possible = np.flatnonzero(cost >= least)
+            sizes = tuple(sizes[place] for place in possible)
+            cost, draws = cost[possible], np.maximum(draws, least)[:, possible]
+    else:
+        means = _means(state, target)
+        if means is None:
+            return None
+        sizes, cost, draws = means
+    weight = np.array([state.log_weight(size) for size in sizes])
+    noise = np.random.default_rng(1).standard_normal(draws.shape)
+    spread = np.array([weight_sd(state, size) for size in sizes])
+    return Costs(
+        batch_sizes=sizes,
+        log_costs=cost + weight,
+        draws=draws + weight + noise * spread,
+        log_learning_cost=cost,
+        learning_cost_draws=draws,
+        fit=fit,
+    )
+
+
+def _least_log_learning_cost(state: StudyState, batch_size: int) -> float:
+    """What those that missed the target leave for a batch size not run; -inf where it was run."""
+    return (
+        -math.inf
+        if state.learning_costs(batch_size)
+        else state.log_learning_cost_not_met(batch_size)
+    )
+
+
+def observations(state: StudyState, target: Target) -> list[StepsObservation]:
+    """The valuation runs as observations for the law."""
+    seen = []
+    for size in sorted(state.tuned):
+        for record in state.valuation_runs(size).values():
+            crossing = record.crossing(target)
+            if crossing is None and (record.has_failed or not record.steps):
+                continue  # a failure bounds no longer run; one never begun measures nothing
+            if crossing is not None and not crossing.step:
+                continue  # met untrained, at an easier target
+            seen.append(
+                StepsObservation(
+                    batch_size=size,
+                    after_steps=record.steps if crossing is None else crossing.after_step,
+                    steps=None if crossing is None else crossing.step,
+                )
+            )
+    return seen
+
+
+def _fitted(state: StudyState, target: Target) -> StepsToTargetFit | None:
+    try:
+        return fit_steps_to_target(observations(state, target), n_resamples=N_DRAWS)
+    except FitError:
+        return None
+
+
+def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], Array, Array] | None:
+    """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
+    logs: dict[int, list[float]] = {}
+    for size in sorted(state.tuned):
+        found = state.learning_costs(size, target=target)
+        if found and size not in state.ruled_out:
+            logs[size] = [math.log(cost) for cost in found]
+    if not logs:
+        return None
+    sd, degrees = pooled_sd(logs.values())
+    rng = np.random.default_rng(0)
+    mean = np.array([sum(values) / len(values) for values in logs.values()])
+    count = np.array([len(values) for values in logs.values()])
+    # Student's t for all at once: one common draw of the variance, one normal for each mean.
+    common = np.sqrt(degrees / rng.chisquare(degrees, size=(N_DRAWS, 1)))
+    errors = common * sd * rng.standard_normal((N_DRAWS, len(mean))) / np.sqrt(count)
+    return tuple(logs), mean, mean + errors
+
+
+def weight_sd(state: StudyState, batch_size: int) -> float:
+    """How uncertain the log of what the steps are multiplied with is: that of the step time."""
+    if state.question.objective != "time":
+        return 0.0
+    return (log_half_width(state.question.option(batch_size).step_s) or 0.0) / _Z
+
+
+_NOT_TRAINED = Reason.of("not_trained")
+
+
+def candidates(
+    state: StudyState, costs: Costs | None, decision: Decision | None
+) -> tuple[Candidate, ...]:
+    """One candidate for each batch size in question, ascending.
+
+    Args:
+        state: the runs.
+        costs: the figures that they support; None: no batch size was valued.
+        decision: what was decided on them; None: nothing.
+    """
+    return tuple(_candidate(state, costs, decision, option) for option in state.question.options)
+
+
+def learning_cost(state: StudyState, costs: Costs | None, batch_size: int) -> Estimate:
+    """Steps to target (quality: shortfall) of a batch size from its valuation runs.
+
+    Args:
+        state: the runs.
+        costs: the figures that they support; None: no batch size was valued.
+        batch_size: one of those in question.
+    """
+    if costs is None or batch_size not in costs.batch_sizes:
+        return Estimate.cannot_tell(_why_not_trained(state, batch_size))
+    i = costs.batch_sizes.index(batch_size)
+    n = len(state.learning_costs(batch_size))
+    return from_log_draws(costs.log_learning_cost[i], costs.learning_cost_draws[:, i], n)
+
+
+def _candidate(
+    state: StudyState, costs: Costs | None, decision: Decision | None, option: Option
+) -> Candidate:
+    size, objective = option.batch_size, state.question.objective
+    cell = state.cell(size)
+    cost = learning_cost(state, costs, size)
+    steps = _horizon(state, option) if objective == "quality" else cost
+    time_s = product(steps, option.step_s)
+    samples = scaled(steps, state.run_log.examples_per_step(size))
+    relative, inside = _relative(state, decision, option)
+    return Candidate(
+        batch_size=size,
+        micro_batch_size=option.micro_batch_size,
+        fits=option.runs,
+        learning_rate=None if cell is None else cell[1],
+        n_runs=len(state.learning_costs(size)),
+        step_s=option.step_s,
+        steps_to_target=steps,
+        time_to_target_s=time_s,
+        samples_to_target=samples,
+        cost={"time": time_s, "samples": samples, "quality": cost}[objective],
+        relative=relative,
+        in_flat_set=inside,
+        peak_bytes=option.peak_bytes,
+        rule_learning_rates=_rule_learning_rates(state, size),
+        note=option.note or state.ruled_out.get(size),
+    )
+
+
+def _horizon(state: StudyState, option: Option) -> Estimate:
+    """Objective quality: the steps that every run of the batch size is given."""
+    if not option.runs:
+        return Estimate.cannot_tell(option.note or _NOT_TRAINED)
+    steps = state.horizon_steps(option.batch_size)
+    return Estimate.of(steps, interval=(steps, steps), n=1)
+
+
+def _relative(
+    state: StudyState, decision: Decision | None, option: Option
+) -> tuple[Estimate, bool]:
+    """The figure over the best one's, and whether it is in the flat set."""
+    size = option.batch_size
+    if decision is not None and size in decision.batch_sizes:
+        i = decision.batch_sizes.index(size)
+        high = decision.high[i]
+        estimate = Estimate.of(
+            decision.relative[i],
+            interval=(decision.low[i], high if math.isfinite(high) else None),
+            n=len(state.learning_costs(size)),
+        )
+        return estimate, decision.inside[i]
+    if option.note is not None:
+        return Estimate.cannot_tell(option.note), False
+    reason = _why_not_trained(state, size)
+    best_cost = state.best_log_cost()
+    bound = state.optimistic_log_cost(size)
+    if best_cost is None or bound is None or math.isinf(bound):
+        return Estimate.cannot_tell(reason), False
+    low = math.exp(bound - best_cost)
+    return Estimate(
+        estimate=None,
+        low=low if low > 1 else None,
+        high=None,
+        n=0,
+        reason=Reason.of("bounded_by_others", why=reason),
+    ), False
+
+
+def _why_not_trained(state: StudyState, batch_size: int) -> Reason:
+    """Why it has no figure: ruled out, out of reach as a smaller one is, or never tried."""
+    smaller = state.out_of_reach_as(batch_size)
+    if smaller is not None and batch_size not in state.ruled_out:
+        return Reason.of("missed_by_smaller", size=smaller)
+    return state.ruled_out.get(batch_size, _NOT_TRAINED)
+
+
+def _rule_learning_rates(state: StudyState, batch_size: int) -> tuple[tuple[str, float], ...]:
+    """What each scaling rule sets from the reference's tuned rate."""
+    tuned = state.cell(state.question.reference.batch_size)
+    if tuned is None:
+        return ()
+    factors = dict(state.question.rules).get(batch_size, ())
+    return tuple((rule, factor * tuned[1]) for rule, factor in factors)
+
+
+def laws_of(state: StudyState, costs: Costs) -> Laws | None:
+    """The laws of steps, step time, memory and learning rate; None: nothing could be fitted."""
+    if costs.fit is None:
+        return None
+    fit = costs.fit
+    memory = [
+        (option.batch_size, option.peak_bytes)
+        for option in state.options()
+        if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
+    ]
+    memory_fit = fit_memory(memory) if len(memory) >= 3 else None
+    none = Estimate.cannot_tell(Reason.of("memory_at_fewer_than_three"))
+    time_fit = _step_time(state)
+    untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
+    return Laws(
+        s_min=fit.s_min,
+        e_min=fit.e_min,
+        b_crit=fit.b_crit,
+        exponent=fit.exponent,
+        lack_of_fit=_p_value(fit.lack_of_fit, n=len(fit.observations)),
+        learning_rate_exponent=_rate_exponent(state),
+        fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
+        bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
+        step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
+        step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
+        knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
+        step_curve=()
+        if time_fit is None
+        else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
+        curve=_curve(fit, _places(costs.batch_sizes)),
+        law_holds=fit.law_holds,
+    )
+
+
+def _step_time(state: StudyState) -> StepTimeFit | None:
+    """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
+    whole = [o for o in state.options() if o.micro_batch_size == o.batch_size]
+    timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
+    times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
+    # The full batch gathers nothing and so takes less: it is used where others tell too little.
+    partial = [(size, time) for size, time in times if size < state.question.n_train]
+    used = partial if len(partial) >= 3 else times
+    return fit_step_time(used) if len(used) >= 3 else None
+
+
+def _rate_exponent(state: StudyState) -> Estimate:
+    cells = [state.cell(size) for size in state.that_met_the_target()]
+    points = [cell for cell in cells if cell is not None]
+    if len(points) < 3:
+        return Estimate.cannot_tell(Reason.of("rates_at_too_few", n=len(points)), n=len(points))
+    return fit_power_law([float(size) for size, _ in points], [rate for _, rate in points]).exponent
+
+
+def _curve(fit: StepsToTargetFit, sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
+    """The law with its band; where it does not hold, the interpolated measurements."""
+    line, draws = fit.line(), fit.line_draws()
+    if line is None or draws is None:
+        return tuple((size, fit.steps(size)) for size in sizes)
+    middle, spread = line.log_steps(sizes)[0], draws.log_steps(sizes)
+    n = len(fit.observations)
+    return tuple(
+        (size, from_log_draws(float(middle[i]), spread[:, i], n)) for i, size in enumerate(sizes)
+    )
+
+
+def _p_value(test: LackOfFit, *, n: int) -> Estimate:
+    if test.p_value is None:
+        return Estimate.cannot_tell(test.reason or Reason.of("no_size_run_twice"), n=n)
+    return Estimate.of(test.p_value, interval=(None, None), n=n)
+
+
+def _places(batch_sizes: Sequence[int]) -> list[int]:
+    """Batch sizes for a smooth curve: steps of a half octave."""
+    n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
+    return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

@@ -1,14 +1,14 @@
-"""Question, Option: what the advice is asked, with what the profile says of each batch size."""
+"""Question, Option: what the advice is asked, by which objective, with which seeds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
-from batchlab.advice.parts import Configuration, Objective, TargetOrigin
-from batchlab.records.estimate import Estimate
+from batchlab.advice.advice import Configuration, Objective, TargetOrigin
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
-from batchlab.records.reason import Reason
-from batchlab.records.target import Target
+from batchlab.records.trial import Target, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,3 +83,77 @@ class Question:
     def option(self, batch_size: int) -> Option:
         """The option of `batch_size`; it is one of them."""
         return next(option for option in self.options if option.batch_size == batch_size)
+
+
+def best_value(
+    record: TrialRecord, metric: str, better: Better, *, within_samples: float = math.inf
+) -> float | None:
+    """The best validation value of the metric after the first step; None: there is none."""
+    values = [
+        value
+        for evaluation, value in record.curve("validation", metric)
+        if evaluation.step > 0 and evaluation.samples <= within_samples
+    ]
+    if not values:
+        return None
+    return max(values) if better == "higher" else min(values)
+
+
+def distance(record: TrialRecord, metric: str, better: Better) -> float:
+    """An order of runs by their best value, the best one first; infinite: never evaluated."""
+    value = best_value(record, metric, better)
+    if value is None:
+        return math.inf
+    return -value if better == "higher" else value
+
+
+def shortfall(
+    record: TrialRecord, metric: str, better: Better, *, n_validation: int | None = None
+) -> float | None:
+    """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
+
+    Args:
+        record: the run.
+        metric: whose values are compared.
+        better: its direction.
+        n_validation: examples that it is a mean over. A perfect value is short of perfect by half
+            an example: so much is not seen of it. None: not known.
+
+    Returns:
+        None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
+    """
+    value = best_value(record, metric, better)
+    if value is None:
+        return None
+    distance = 1 - value if better == "higher" else value
+    if distance == 0 and n_validation:
+        return 0.5 / n_validation
+    return distance if distance > 0 else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedPlan:
+    """Which seeds choose the rate, which value the choice, which verify the recommendation.
+
+    The best of many noisy runs looks better than it is, so no seed does two of these.
+    """
+
+    tune: tuple[int, ...]
+    value: tuple[int, ...]
+    verify: tuple[int, ...]
+
+    @classmethod
+    def of(cls, n_seeds: int | None) -> SeedPlan:
+        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
+        if n_seeds is None:
+            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 128)))
+        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
+        return cls(
+            tune=tuple(range(n_tune)),
+            value=tuple(range(n_tune, n_seeds - n_verify)),
+            verify=tuple(range(n_seeds - n_verify, n_seeds)),
+        )
+
+    def verifying_with_one(self) -> SeedPlan:
+        """The plan in which all but one of the seeds that verify value instead."""
+        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])

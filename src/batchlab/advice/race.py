@@ -1,33 +1,122 @@
-"""Race: batch size and rate from a handful of trainings, each run against the one that leads.
-
-With few whole trainings no batch size can be valued on seeds of its own. So single runs are
-compared, all on the seed of the pilot, and each only as far as it may win. The reference leads at
-first. A challenger goes on in short stretches; it is dropped once it took clearly longer than the
-leader to the best level that both have reached. Early ranks mislead: what wins there often has a
-rate too high for the end. So what leads is trained to its end, and one that ends worse by more than
-the margin gives way to the rates beside it, and these to a batch size nearer to the reference's.
-What ends no worse is challenged by batch sizes further away (`race_sizes`).
-
-Source: of the ways tried on the recorded trainings the best below eight whole trainings
-(docs/regret.md).
-"""
+"""Race: batch size and rate from a handful of trainings, each run against the one that leads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from batchlab.advice.course import Course, slower_by
-from batchlab.advice.end_level import EndLevel, last_values
-from batchlab.advice.lattice import Lattice, Place
-from batchlab.advice.race_sizes import RaceSizes
-from batchlab.advice.run_log import CellKey, steps_to
-from batchlab.advice.study_state import StudyState
-from batchlab.advice.whole_training import BEYOND_THE_LEVEL, NEARLY_WHOLE
-from batchlab.records.reason import Reason
+from batchlab.advice.conclusion import Conclusion, take_out, verify
+from batchlab.advice.level import EndLevel, end_so_far, last_values
+from batchlab.advice.rates import RateSearch
+from batchlab.advice.run_log import CellKey, Course, Lattice, Place, slower_by, steps_to
+from batchlab.advice.study_state import BEYOND_THE_LEVEL, NEARLY_WHOLE, StudyState, has_fewer_left
+from batchlab.advice.verification import Verification, endings_of, nothing_verified, reference_cell
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
+
+# The true figure over the one seen, from and to, in 95 % of the recorded answers, by whether the
+# end of a training was seen. Where it was not, one in thirty misses the level on other seeds, so
+# there is no lower bound. They come from benchmarks/results/race_gain.json.
+_END_SEEN = (0.48, 1.47)
+_CUT = (None, 2.48)
+
+
+def race_gain(seen: float, *, end_was_seen: bool) -> Estimate:
+    """The gain with the interval that the record gives it.
+
+    Args:
+        seen: the reference's cost to the target over that of what is named, a single run of each.
+        end_was_seen: whether the target comes from the end of a training, not from where it was
+            cut.
+    """
+    low, high = _END_SEEN if end_was_seen else _CUT
+    return Estimate.of(seen, interval=(None if low is None else low * seen, high * seen), n=1)
+
+
+# The first batch size, in times the reference's.
+_FIRST_TIMES = 8
+# A larger batch size that does not process so many times the examples a second is not raced, and a
+# smaller one is where it does not process so many times fewer.
+_HARDLY_FASTER = 1.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RaceSizes:
+    """The batch sizes of one race.
+
+    It begins at eight times the reference batch size, where a training costs little on most
+    machines. Where a batch of that size takes about eight times as long, a larger one has nothing
+    to win. Then it begins at an eighth, and keeps to sizes that process as many examples a second.
+
+    Attributes:
+        own: the reference batch size.
+        sizes: those that it may go to.
+        first: where it begins; `own` where neither larger nor smaller ones may win.
+        is_upward: whether it goes to larger batch sizes.
+    """
+
+    own: int
+    sizes: tuple[int, ...]
+    first: int
+    is_upward: bool
+
+    @classmethod
+    def of(cls, own: int, cost_per_step: Mapping[int, float]) -> RaceSizes:
+        """The sizes of a race from `own`.
+
+        Args:
+            own: the reference batch size, one of those in `cost_per_step`.
+            cost_per_step: by batch size, such as seconds.
+        """
+        # How many examples are processed for the cost of one at the reference batch size.
+        speed = {
+            size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()
+        }
+        first = _nearest(speed, _FIRST_TIMES * own)
+        if speed[first] >= _HARDLY_FASTER:
+            return cls(own=own, sizes=tuple(speed), first=first, is_upward=True)
+        as_fast = tuple(s for s in speed if s <= own and speed[s] > 1 / _HARDLY_FASTER)
+        first = _nearest(as_fast, own / _FIRST_TIMES)
+        return cls(own=own, sizes=as_fast, first=first, is_upward=False)
+
+    def nearer(self, size: int, *, without: Collection[int], is_far: bool) -> int | None:
+        """A batch size half as far from the reference's, or a quarter; None: there is none left.
+
+        Args:
+            size: where the race is.
+            without: sizes that were raced.
+            is_far: whether it ended far worse there.
+        """
+        apart = self._apart(size)
+        left = [s for s in self.sizes if 1 < self._apart(s) < apart and s not in without]
+        return self._nearest_at(left, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
+
+    def further(self, size: int, times: float, *, without: Collection[int]) -> int | None:
+        """A batch size about so many times as far from the reference's; None: there is none left.
+
+        Args:
+            size: where the race is.
+            times: how much further, > 1.
+            without: sizes that were raced.
+        """
+        apart = self._apart(size)
+        left = [s for s in self.sizes if self._apart(s) > apart and s not in without]
+        return self._nearest_at(left, times * apart)
+
+    def _apart(self, size: int) -> float:
+        """How many times the reference's it is, or of how many it is one part."""
+        return size / self.own if self.is_upward else self.own / size
+
+    def _nearest_at(self, sizes: Collection[int], apart: float) -> int | None:
+        wanted = self.own * apart if self.is_upward else self.own / apart
+        return _nearest(sizes, wanted) if sizes else None
+
+
+def _nearest(sizes: Iterable[int], wanted: float) -> int:
+    return min(sizes, key=lambda size: (abs(math.log(size / wanted)), size))
+
 
 # The first rate beside the reference's, in octaves above it, where the batch size is larger.
 _FIRST_OCTAVE = 1
@@ -393,3 +482,110 @@ class Race:
 def _in_groups(places: Sequence[Place], n: int) -> list[list[Place]]:
     """At most so many at once, in their order."""
     return [list(places[i : i + n]) for i in range(0, len(places), n)]
+
+
+# With so many whole trainings of the reference left after the pilot, more can be shown than by a
+# race.
+_ENOUGH = 8.0
+# What is soonest to the level at which a pilot was cut in this first part of a planned training, or
+# anywhere if no end is planned, often has a rate too high for the end: so many octaves lower is
+# named (benchmarks/results/regret.md).
+_EARLY = 0.15
+_OCTAVES_LOWER = 1
+
+
+def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
+    """What the pilot ended with, or was at when it was cut.
+
+    Args:
+        state: the runs; the target is set.
+        at_once: how many single runs go side by side.
+
+    Returns:
+        None where the budget has trainings for more than a race, or a target was given.
+    """
+    question, run_log = state.question, state.run_log
+    record = run_log.records.get((*reference_cell(state), state.seeds.tune[0]))
+    is_asked = question.target is None and question.objective == "time"
+    if not is_asked or run_log.until is None or record is None or record.has_failed:
+        return None
+    if state.end is None:
+        return end_so_far(question, record)
+    return state.end if has_fewer_left(state, _ENOUGH, at_once=at_once) else None
+
+
+def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
+    """The winner of a race, if it does not seem to end worse on fresh seeds; else the next.
+
+    Where the pilot was cut far from the end, half of the rate that was soonest is named.
+    """
+    reference = reference_cell(state)
+    # Of what the exact comparison needs later nothing is needed here.
+    state.run_log.needed_later = tuple
+    why = Reason.of("single_runs")
+    race = Race(state=state, end=end)
+    for cell in race.run():
+        if cell == reference:
+            break
+        verification = _followed(state, cell)
+        endings = verification.endings
+        if endings is None or not endings.gives_way:
+            state.ruled_out.pop(cell[0], None)  # another rate of it was
+            named = _lower(state, cell) if _is_early(state) else cell
+            return Conclusion(
+                raced=named,
+                soonest=cell,
+                gain=_gain(state, race, named),
+                verification=verification,
+                reason=why,
+            )
+        take_out(state, endings)
+        del state.tuned[cell[0]]
+    return Conclusion(raced=reference, reason=why)
+
+
+def _gain(state: StudyState, race: Race, named: CellKey) -> Estimate | None:
+    """How many times as long the reference takes, as far as single runs say so."""
+    seen = race.times_as_long(named)
+    return None if seen is None else race_gain(seen, end_was_seen=state.end is not None)
+
+
+def _is_early(state: StudyState) -> bool:
+    """Whether the level is one that a training meets long before its end."""
+    if state.end is not None:
+        return False
+    pilot = state.run_log.records[(*reference_cell(state), state.seeds.tune[0])]
+    return pilot.steps < _EARLY * state.run_log.longest_steps(pilot.trial.batch_size)
+
+
+def _lower(state: StudyState, cell: CellKey) -> CellKey:
+    size, rate = cell
+    lattice = Lattice.of(state.run_log)
+    octave = lattice.nearest(size, lattice.octave_of(rate) - _OCTAVES_LOWER)
+    return size, min(rate, lattice.rate(octave))
+
+
+def _followed(state: StudyState, cell: CellKey) -> Verification:
+    """What fresh seeds say, as far as the budget reaches; else how it ended on the race's seed."""
+    (size, rate), seed = cell, state.seeds.tune[0]
+    assert state.run_log.until is not None
+    cost = steps_to(state.run_log.records[*cell, seed], state.run_log.until)
+    state.tuned[size] = RateSearch(
+        run_log=state.run_log, batch_size=size, learning_rate=rate, learning_cost=cost
+    )
+    if state.end is None:
+        return nothing_verified(size)
+    found = verify(state, size)
+    if found.endings is not None:
+        return found
+    return replace(
+        found,
+        endings=endings_of(
+            state,
+            (seed,),
+            recommended=cell,
+            reference=reference_cell(state),
+            tuned=None,
+            n_looks=1,
+        ),
+    )

@@ -6,20 +6,70 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from batchlab.advice.objective import best_value
-from batchlab.advice.parts import Purpose, RateTried, Step
-from batchlab.advice.question import Question
-from batchlab.advice.run_watcher import RunWatcher, Unwatched
-from batchlab.advice.why_asked import why_asked
-from batchlab.engines.contract import Engine
+from batchlab.advice.advice import Purpose, RateTried, Step
+from batchlab.advice.question import Question, best_value
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.reason import Reason
-from batchlab.records.run import RunRequest
-from batchlab.records.run_length import AllSplits, RunLength
-from batchlab.records.runs_asked import RunsAsked
-from batchlab.records.target import Target
-from batchlab.records.trial import Trial, TrialRecord
+from batchlab.records.estimate import Reason
+from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
+from batchlab.records.trial import Target, Trial, TrialRecord
+from batchlab.runs.contract import Engine
+
+
+class RunWatcher(Protocol):
+    """Who looks on while an advice asks for runs."""
+
+    def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
+        """These runs are asked for now."""
+        ...
+
+    def answered(self, run_log: RunLog) -> None:
+        """Runs have ended, or what follows from them was noted: the log has both."""
+        ...
+
+
+class Unwatched:
+    """Nobody looks on."""
+
+    def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
+        """Say nothing."""
+
+    def answered(self, run_log: RunLog) -> None:
+        """Say nothing."""
+
+
+# What is asked of runs where the step before them does not say more.
+_OF_PURPOSE: dict[Purpose, Reason] = {
+    "pilot": Reason.of("asked_for_end"),
+    "tune": Reason.of("asked_for_rate"),
+    "value": Reason.of("asked_on_fresh_seeds"),
+    "verify": Reason.of("asked_to_verify"),
+    "cool_down": Reason.of("asked_for_cool_down"),
+}
+
+
+# Why a step was taken, where that is why the runs after it were asked for.
+_SAYS_IT = ("race_against", "harder_target_decided_too")
+
+
+def why_asked(purpose: Purpose, step: Step | None) -> Reason:
+    """Why runs are asked for: what the last step says, or else what their purpose is.
+
+    Args:
+        purpose: of the runs.
+        step: the last that was noted, None: none was.
+    """
+    if step is not None and purpose in ("tune", "value"):
+        named = step.why.named
+        if step.why.code == "tune_size_why" and isinstance(named["why"], Reason):
+            return named["why"]
+        if step.why.code in _SAYS_IT:
+            return step.why
+        if step.did.code == "value_size" and step.why.code != "choosing_seed_flatters":
+            return step.why
+    return _OF_PURPOSE[purpose]
+
 
 _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
@@ -382,3 +432,129 @@ class RunLog:
             steps_to_target=None if target is None else steps_to(record, target),
             best_value=best_value(record, self.question.metric, self.question.better),
         )
+
+
+Place = tuple[int, int]
+"""Batch size, and octaves above the reference rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The places that an engine can train at.
+
+    Attributes:
+        reference_rate: octave 0.
+        engine: some have certain rates only.
+    """
+
+    reference_rate: float
+    engine: Engine
+
+    @classmethod
+    def of(cls, run_log: RunLog) -> Lattice:
+        """The lattice of a study."""
+        return cls(run_log.question.reference.learning_rate, run_log.engine)
+
+    def rate(self, octave: float) -> float:
+        """The rate so many octaves above the reference rate."""
+        return self.reference_rate * math.exp2(octave)
+
+    def octave_of(self, rate: float) -> float:
+        """How many octaves a rate lies above the reference rate."""
+        return math.log2(rate / self.reference_rate)
+
+    def cell(self, place: Place) -> CellKey:
+        """Batch size and learning rate."""
+        return place[0], self.rate(place[1])
+
+    def beside(self, place: Place, octaves: int) -> Place | None:
+        """The rate so many octaves away; None: the engine has none there."""
+        wanted = place[1] + octaves
+        return (place[0], wanted) if self.nearest(place[0], wanted) == wanted else None
+
+    def as_scaled(self, place: Place, batch_size: int) -> Place:
+        """Another batch size at the rate of the square-root rule, to an octave."""
+        octave = place[1] + round(math.log2(batch_size / place[0]) / 2)
+        return batch_size, self.nearest(batch_size, octave)
+
+    def nearest(self, batch_size: int, octave: float) -> int:
+        """The octave nearest to the one wanted; of two recorded ones as near, the lower."""
+        rates = self.engine.learning_rates(batch_size)
+        if rates is None:
+            return round(octave)
+        known = {round(self.octave_of(rate)) for rate in rates}
+        return min(known, key=lambda other: (abs(other - octave), other))
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The best value so far, by cost.
+
+    Attributes:
+        points: (cost, best value so far), ascending in both; signed so that higher is better.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
+        """The course of a run.
+
+        Args:
+            record: the run.
+            question: whose metric it is, on validation data.
+            per_step: what a step costs: seconds, or examples.
+        """
+        sign = 1 if question.better == "higher" else -1
+        points, best = [], -math.inf
+        for evaluation, value in record.curve("validation", question.metric):
+            best = max(best, sign * value)
+            points.append((evaluation.step * per_step, best))
+        return cls(tuple(points))
+
+    @property
+    def start(self) -> float:
+        """The value of its first evaluation, -inf where it has none."""
+        return self.points[0][1] if self.points else -math.inf
+
+    @property
+    def best(self) -> float:
+        """The best value of all, -inf where it has none."""
+        return self.points[-1][1] if self.points else -math.inf
+
+    @property
+    def cost(self) -> float:
+        """Of the whole run, to its last evaluation."""
+        return self.points[-1][0] if self.points else 0.0
+
+    def cost_to(self, level: float) -> float:
+        """What it took to a level, on a line between two evaluations; infinite: not reached."""
+        before: tuple[float, float] | None = None
+        for cost, value in self.points:
+            if value >= level:
+                if before is None:
+                    return cost
+                share = (level - before[1]) / (value - before[1])
+                return before[0] + share * (cost - before[0])
+            before = cost, value
+        return math.inf
+
+
+def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
+    """How many times as long a run took as the leader to the best level that both have reached.
+
+    Args:
+        challenger: the run.
+        leader: the one that it is compared with.
+        most: levels beyond this one are not compared.
+
+    Returns:
+        Infinite where the challenger is no better than at its start, 0 where the leader is not.
+    """
+    if challenger.best <= challenger.start:
+        return math.inf
+    if leader.best <= leader.start:
+        return 0.0
+    level = min(challenger.best, leader.best, most)
+    leaders = leader.cost_to(level)
+    return challenger.cost_to(level) / leaders if leaders > 0 else math.inf

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.carried_over import CarriedOver
-from batchlab.advice.end_level import EndLevel
-from batchlab.advice.question import Option, Question
-from batchlab.advice.rate_trend import rate_trend
-from batchlab.advice.run_log import RunLog, steps_to, why_none_held
-from batchlab.advice.scatter import pooled_sd
-from batchlab.advice.seed_plan import SeedPlan
-from batchlab.advice.tuning import WORTH_A_MOVE, RateSearch, learning_cost_of
-from batchlab.records.reason import Reason
+from batchlab.advice.level import EndLevel
+from batchlab.advice.question import Option, Question, SeedPlan
+from batchlab.advice.rates import (
+    WORTH_A_MOVE,
+    CarriedOver,
+    RateSearch,
+    learning_cost_of,
+    pooled_sd,
+    rate_trend,
+)
+from batchlab.advice.run_log import CellKey, RunLog, steps_to, why_none_held
+from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.target import Target
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Target, TrialRecord
 
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
@@ -396,3 +398,57 @@ def _lower_rate(batch_size: int, rate: float | None) -> Reason:
     if rate is None:
         return Reason.of("no_lower_rate", size=batch_size)
     return Reason.of("lower_rate", size=batch_size, rate=rate)
+
+
+# A rate that takes longer to the level gets half as much again, so that its last quarter lies
+# beyond it.
+BEYOND_THE_LEVEL = 1.5
+# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
+NEARLY_WHOLE = 0.95
+
+
+def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) -> None:
+    """Let the trainings of these configurations be equally long from here on.
+
+    As many passes as the reference takes to its end; where one of them is slower to the level,
+    `BEYOND_THE_LEVEL` of what that takes. No longer than the question allows.
+
+    Args:
+        state: the runs; the end of a training was seen.
+        cells: the configurations that are compared, each a batch size and its rate.
+    """
+    assert state.end is not None
+    longest = state.end.epochs
+    for size, rate in cells:
+        tuned = state.tuned.get(size)
+        if tuned is None or (size, rate) != state.cell(size) or tuned.learning_cost is None:
+            continue
+        steps = round(BEYOND_THE_LEVEL * tuned.learning_cost)
+        longest = max(longest, state.run_log.plan(size).epoch_at(steps))
+    state.whole_epochs = min(longest, state.question.longest_epochs or longest)
+
+
+def whole_steps(state: StudyState, batch_size: int) -> int:
+    """The steps of a whole training.
+
+    Args:
+        state: the runs; the end of a training was seen.
+        batch_size: examples per step.
+    """
+    assert state.end is not None
+    epochs = state.whole_epochs or state.end.epochs
+    steps = state.run_log.plan(batch_size).steps_in(epochs)
+    return min(steps, state.run_log.longest_steps(batch_size))
+
+
+def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:
+    """Whether the budget has fewer than `n` whole trainings of the reference left.
+
+    Args:
+        state: the runs; the end of a training was seen.
+        n: how many.
+        at_once: how many of them go side by side.
+    """
+    size, run_log = state.question.reference.batch_size, state.run_log
+    whole_s = run_log.run_s(size, whole_steps(state, size))
+    return run_log.left_s() * at_once < n * whole_s

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import (
+from batchlab.cli.output import at_work, print_result
+from batchlab.cli.own_command import with_own_command
+from batchlab.cli.values import (
+    BATCH_SIZES,
+    BUDGET,
+    TARGET,
+    TRAIN_TIME,
+    Number,
+    WholeNumber,
     device_option,
     drop_last_option,
     json_option,
@@ -19,13 +27,10 @@ from batchlab.cli.options import (
     store_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work, print_result
-from batchlab.cli.own_command import with_own_command
-from batchlab.cli.values import BATCH_SIZES, BUDGET, TARGET, TRAIN_TIME, Number, WholeNumber
 from batchlab.report.parts.output_file import check_output_file
 
 if TYPE_CHECKING:
-    from batchlab.launching.training_command import TrainingCommand
+    from batchlab.script.command import TrainingCommand
 
 _DEFAULT_REPORT = "batchlab-report.html"
 
@@ -134,10 +139,9 @@ def advise(
     with at_work(quiet=quiet, trains_here=own is None) as progress:
         subject = workload if own is None else own.name
         progress.begins(command="advise", subject=subject, stages=())
-        from batchlab.commands.advice_call import AdviceCall
-        from batchlab.commands.advice_request import budget_s_of
-        from batchlab.commands.advise import advise_with_evidence
-        from batchlab.commands.report import json_document, write_page
+        from batchlab.app.advice_request import AdviceCall, budget_s_of
+        from batchlab.app.advise import advise_with_evidence
+        from batchlab.app.report import json_document, write_page
 
         call = AdviceCall(
             objective=objective,

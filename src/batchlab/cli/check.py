@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import (
+from batchlab.cli.output import as_wide_as_stdout, at_work
+from batchlab.cli.values import (
     device_option,
     json_option,
     minute_option,
@@ -13,7 +14,6 @@ from batchlab.cli.options import (
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import as_wide_as_stdout, at_work
 
 
 @click.command()
@@ -42,7 +42,7 @@ def check(
     """
     with at_work(quiet=quiet) as progress:
         progress.begins(command="check", subject=workload, stages=())
-        from batchlab.commands.check import check as run_check
+        from batchlab.app.check import check as run_check
         from batchlab.report.check.document import check_json
         from batchlab.report.check.text import check_text
 

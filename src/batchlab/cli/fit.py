@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.options import json_option
 from batchlab.cli.output import as_wide_as_stdout
-from batchlab.cli.values import Number, WholeNumber
+from batchlab.cli.values import Number, WholeNumber, json_option
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from batchlab.commands.init import Initialized
+    from batchlab.app.init import Initialized
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -19,7 +19,7 @@ def init(command: tuple[str, ...]) -> None:
     COMMAND is what you type to train, such as `python train.py`. It is run once with --help, to see
     which flags it has. Edit the draft before you use it. A batchlab.toml that is there is kept.
     """
-    from batchlab.commands.init import init as run_init
+    from batchlab.app.init import init as run_init
 
     print(_told(run_init(command, folder=Path.cwd())))
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import (
+from batchlab.cli.output import at_work, print_result
+from batchlab.cli.values import (
+    WholeNumber,
     device_option,
     json_option,
     memory_limit_option,
@@ -16,8 +18,6 @@ from batchlab.cli.options import (
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work, print_result
-from batchlab.cli.values import WholeNumber
 from batchlab.report.parts.output_file import check_output_file
 
 
@@ -66,8 +66,8 @@ def noise(
     with at_work(quiet=quiet) as progress:
         progress.begins(command="noise", subject=workload, stages=())
         # Now, while there is time, what shows the result too.
-        from batchlab.commands.noise import noise as run_noise
-        from batchlab.measurements.noise_document import to_json
+        from batchlab.app.noise import noise as run_noise
+        from batchlab.measure.noise import to_json
         from batchlab.report.noise.html import write_noise_html
         from batchlab.report.noise.text import noise_headline, noise_text
 

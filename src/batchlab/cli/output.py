@@ -26,7 +26,7 @@ def at_work(
         quiet: say nothing but warnings.
         trains_here: whether processes of batchlab's own train, not a command.
     """
-    from batchlab.processes.fork_server import start_early
+    from batchlab.processes.children import start_early
 
     with _stdout_to_stderr():
         if trains_here:

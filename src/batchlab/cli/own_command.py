@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchlab.app.argument_names import found_instead
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.values import Number, WholeNumber
-from batchlab.commands.argument_names import found_instead
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from batchlab.launching.run_file import RunFile
-    from batchlab.launching.training_command import TrainingCommand
+    from batchlab.script.command import TrainingCommand
+    from batchlab.script.run_file import RunFile
 
 _RUN_FILE = Path("batchlab.toml")
 _OPTIONS = (
@@ -127,8 +127,8 @@ def _command(
             "a command of your own needs --metric: the validation metric that counts, as your "
             "script prints it, such as --metric val_loss"
         )
-    from batchlab.commands.trained_with_now import trained_with_now
-    from batchlab.launching.training_command import TrainingCommand
+    from batchlab.app.advice_request import trained_with_now
+    from batchlab.script.command import TrainingCommand
 
     wanted = {"batch_size", "learning_rate"} - known.keys()
     if wanted and file is None:
@@ -173,7 +173,7 @@ def _run_file(context: click.Context) -> RunFile | None:
         return None
     else:
         path = _RUN_FILE
-    from batchlab.launching.run_file import read_run_file
+    from batchlab.script.run_file import read_run_file
 
     return read_run_file(path)
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import (
+from batchlab.cli.output import at_work, print_result
+from batchlab.cli.own_command import with_own_command
+from batchlab.cli.values import (
+    BATCH_SIZES,
     device_option,
     json_option,
     memory_limit_option,
@@ -17,12 +20,9 @@ from batchlab.cli.options import (
     settings_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work, print_result
-from batchlab.cli.own_command import with_own_command
-from batchlab.cli.values import BATCH_SIZES
 
 if TYPE_CHECKING:
-    from batchlab.launching.training_command import TrainingCommand
+    from batchlab.script.command import TrainingCommand
 
 # The last probe may have to be ended, and a busy machine takes its time.
 _PROBE_END_S = 1.0
@@ -75,7 +75,7 @@ def profile(
         subject = workload if own is None else own.name
         progress.begins(command="profile", subject=subject, stages=())
         # Now, while there is time, what shows the result too.
-        from batchlab.commands.profile import profile as run_profile
+        from batchlab.app.profile import profile as run_profile
         from batchlab.report.profile.text import profile_headline, profile_text
 
         made = run_profile(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.progress_listener import Silent
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
 from batchlab.report.progress.lines import clock_text, progress_lines, stage_text
 from batchlab.report.progress.state import ProgressState
 from batchlab.words.catalogue import text as in_words

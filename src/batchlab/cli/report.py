@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchlab.cli.options import store_option, study_option
 from batchlab.cli.output import as_wide_as_stdout, print_result
+from batchlab.cli.values import store_option, study_option
 from batchlab.errors import UsageError
 
 # The study's own processes come first: its step times are measured while the page is made.
 _NICE = 10
 
 if TYPE_CHECKING:
-    from batchlab.commands.report import ReportFormat
+    from batchlab.app.report import ReportFormat
 
 
 @click.command()
@@ -54,7 +54,7 @@ def report(
     if live:
         _write_live(store, study_id, output_format, path)
         return
-    from batchlab.commands.report import report as shown_again
+    from batchlab.app.report import report as shown_again
 
     # A file has the width of a text, not that of the terminal it was asked for in.
     with as_wide_as_stdout() if path is None else contextlib.nullcontext():
@@ -82,7 +82,7 @@ def _write_live(
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
         )
-    from batchlab.commands.live_report import write_live_page
+    from batchlab.app.live_report import write_live_page
     from batchlab.report.parts.output_file import check_output_file
 
     path = path or store.with_name("batchlab-live.html")

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.options import (
+from batchlab.cli.output import at_work, print_result
+from batchlab.cli.own_command import with_own_command
+from batchlab.cli.values import (
+    BATCH_SIZES,
+    BUDGET,
+    LEARNING_RATES,
+    TARGET,
+    WholeNumber,
     device_option,
     drop_last_option,
     json_option,
@@ -18,17 +25,14 @@ from batchlab.cli.options import (
     store_option,
     workload_argument,
 )
-from batchlab.cli.output import at_work, print_result
-from batchlab.cli.own_command import with_own_command
-from batchlab.cli.values import BATCH_SIZES, BUDGET, LEARNING_RATES, TARGET, WholeNumber
 from batchlab.errors import BatchlabError
-from batchlab.planning.scaling import scaling_rules
+from batchlab.plans.scaling import scaling_rules
 from batchlab.report.parts.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
-    from batchlab.launching.training_command import TrainingCommand
     from batchlab.records.study import Study
+    from batchlab.script.command import TrainingCommand
 
 
 @click.command()
@@ -141,8 +145,8 @@ def sweep(
     with at_work(quiet=quiet, trains_here=own is None) as progress:
         subject = workload if own is None else own.name
         progress.begins(command="sweep", subject=subject, stages=())
-        from batchlab.commands.report import json_document, write_page
-        from batchlab.commands.sweep import sweep as run_sweep
+        from batchlab.app.report import json_document, write_page
+        from batchlab.app.sweep import sweep as run_sweep
 
         study = run_sweep(
             own or workload,

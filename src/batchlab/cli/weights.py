@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.options import store_option, study_option
+from batchlab.cli.values import store_option, study_option
 
 
 @click.command()
@@ -25,7 +25,7 @@ def weights(store: Path, study_id: str | None, output: Path) -> None:
     It is the longest training run with that batch size and learning rate. Load it with
     model.load_state_dict(safetensors.torch.load_file(FILE)).
     """
-    from batchlab.commands.save_weights import save_weights
+    from batchlab.app.save_weights import save_weights
     from batchlab.words.catalogue import number_text
 
     saved = save_weights(output, store=store, study=study_id)

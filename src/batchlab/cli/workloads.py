@@ -6,7 +6,7 @@ import json
 
 import click
 
-from batchlab.cli.options import json_option
+from batchlab.cli.values import json_option
 
 
 @click.command()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 
 _HOME = {
-    "load_mnist": "mnist",
-    "load_moby_dick": "text",
-    "read_csv": "arrays",
-    "read_idx": "idx",
-    "read_npz": "arrays",
+    "load_mnist": "embedded",
+    "load_moby_dick": "embedded",
+    "read_csv": "readers",
+    "read_idx": "readers",
+    "read_npz": "readers",
 }
 __all__ = sorted(_HOME)
 

@@ -1,7 +1,8 @@
-"""PointsFit: the steps-to-target law of each group of measured points, and across the groups."""
+"""PointsFit: the steps-to-target law through points of a CSV file, and its document."""
 
 from __future__ import annotations
 
+import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +10,253 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from batchlab.errors import FitError, UsageError
-from batchlab.fitting.group_fit import AcrossFit, BatchSizeSummary, GroupFit
-from batchlab.fitting.points_file import Point, read_points
-from batchlab.laws.overhead import batch_at_overhead, check_overhead
-from batchlab.laws.power_law import fit_power_law
+from batchlab.laws.lines import PowerLawFit, fit_power_law
 from batchlab.laws.registry import every_law
-from batchlab.laws.steps_to_target import StepsToTargetFit, fit_steps_to_target
+from batchlab.laws.steps import (
+    FittedLaw,
+    LackOfFit,
+    StepsToTargetFit,
+    batch_at_overhead,
+    check_overhead,
+    fit_steps_to_target,
+)
+from batchlab.laws.steps_curve import StepsObservation
+from batchlab.records.estimate import Estimate
+from batchlab.records.json_document import SCHEMA
+from batchlab.records.quantities import quantity
 from batchlab.records.shown import ShownInNotebook
+from batchlab.version import __version__
+
+MEASURES = ("steps_to_target", "samples_to_target")
+# No training was ever measured beyond it or below its inverse, and there a law overflows.
+_MOST = 1e15
+OWN_COLUMNS = ("batch_size", *MEASURES, "after_steps", "seed", "learning_rate", "step_s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One run of a points file.
+
+    Attributes:
+        observation: its batch size and when it reached the target.
+        seed: as written, None without one.
+        learning_rate: None where the file has none.
+        step_s: seconds per step, None where it is not known.
+        group: its values in the grouping columns, as written.
+    """
+
+    observation: StepsObservation
+    seed: str | None
+    learning_rate: float | None
+    step_s: float | None
+    group: tuple[str, ...]
+
+
+def read_points(
+    source: str | Path | Iterable[Mapping[str, object]], *, group_by: Sequence[str]
+) -> tuple[Point, ...]:
+    """The points of a CSV file with a header, or of rows that map its columns to values.
+
+    Args:
+        source: the file, or the rows; columns `batch_size` and `steps_to_target` (or
+            `samples_to_target`), optional `after_steps`, `seed`, `learning_rate`, `step_s`. A run
+            that never reached its target has no steps, and says in `after_steps` how far it went.
+        group_by: further columns, whose values tell groups apart.
+
+    Raises:
+        UsageError: a grouping column that is not there.
+        FitError: no file, no points, a missing column, or a value that is not possible; the
+            message names the line.
+    """
+    name, rows = _rows(source)
+    if not rows:
+        raise FitError(
+            f"{name} holds no points; give a header such as batch_size,steps_to_target and a line "
+            f"for each run"
+        )
+    columns = list(rows[0][1])
+    listing = ", ".join(columns) or "none"
+    if "batch_size" not in columns or not any(measure in columns for measure in MEASURES):
+        missing = "batch_size" if "batch_size" not in columns else " or ".join(MEASURES)
+        raise FitError(
+            f"{name} has no column {missing}; it has {listing}; name them so in the first line, "
+            f"with commas between"
+        )
+    for column in group_by:
+        if column not in columns:
+            raise UsageError(f"{name} has no column {column!r}; it has {listing}")
+    return tuple(_point(row, f"{name}, {where}", group_by) for where, row in rows)
+
+
+def _rows(
+    source: str | Path | Iterable[Mapping[str, object]],
+) -> tuple[str, list[tuple[str, Mapping[str, object]]]]:
+    if not isinstance(source, (str, Path)):
+        return "points", [(f"row {i}", row) for i, row in enumerate(source, start=1)]
+    path = Path(source)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            _check_each_once(reader.fieldnames or (), path)
+            found = [(f"line {reader.line_num}", row) for row in reader]
+    except FileNotFoundError:
+        raise FitError(f"there is no file {path}; give a CSV file with the points") from None
+    except IsADirectoryError:
+        raise FitError(f"{path} is a folder; give a CSV file with the points") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FitError(f"{path} cannot be read as CSV: {error}; give a text file") from None
+    return str(path), [(where, _trimmed(row, path, where)) for where, row in found]
+
+
+def _check_each_once(columns: Sequence[str], path: Path) -> None:
+    """Of two columns with one name only the last would be read."""
+    names = [column.strip() for column in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise FitError(f"{path} has the column {name} twice; rename one, or leave it out")
+
+
+def _trimmed(row: Mapping[str | None, object], path: Path, where: str) -> Mapping[str, object]:
+    if None in row or None in row.values():
+        raise FitError(
+            f"{path}, {where}: it has not as many fields as the header has; mend that line"
+        )
+    return {str(key).strip(): str(value).strip() for key, value in row.items()}
+
+
+def _point(row: Mapping[str, object], where: str, group_by: Sequence[str]) -> Point:
+    batch_size = _number(row, "batch_size", where)
+    if batch_size is None or batch_size != int(batch_size):
+        raise FitError(
+            f"{where}: batch_size={row.get('batch_size')!r}; expected a whole number of at least 1"
+        )
+    steps = _number(row, "steps_to_target", where)
+    if steps is None:
+        samples = _number(row, "samples_to_target", where)
+        steps = None if samples is None else samples / batch_size
+    # after_steps may be 0: the first evaluation met the target.
+    after = _number(row, "after_steps", where, zero=True) or 0.0
+    if steps is None and after == 0:
+        raise FitError(
+            f"{where}: no steps_to_target; a run that never reached its target gives in a column "
+            f"after_steps the steps that it went"
+        )
+    if steps is not None and after > steps:
+        raise FitError(
+            f"{where}: after_steps={after:g} is above the steps to target, {steps:g}; it is the "
+            f"last evaluation before them"
+        )
+    seed = row.get("seed")
+    return Point(
+        observation=StepsObservation(batch_size=int(batch_size), after_steps=after, steps=steps),
+        seed=None if seed in (None, "") else str(seed),
+        learning_rate=_number(row, "learning_rate", where),
+        step_s=_number(row, "step_s", where),
+        group=tuple(str(row[column]) for column in group_by),
+    )
+
+
+def _number(
+    row: Mapping[str, object], column: str, where: str, *, zero: bool = False
+) -> float | None:
+    """The number of a column, None where it is empty or not there.
+
+    Raises:
+        FitError: not a finite number above 0 (or 0, with `zero`), or out of range.
+    """
+    given = row.get(column)
+    if given is None or given == "":
+        return None
+    try:
+        value = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = math.nan
+    if not (value == 0 and zero) and not 1 / _MOST <= value <= _MOST:
+        shown = " ".join(str(given).split())  # a quote left open makes a value of many lines
+        raise FitError(
+            f"{where}: {column}={shown}; expected a number above 0, from {1 / _MOST:g} to "
+            f"{_MOST:g}; mend that point or leave it out"
+        )
+    return value
+
+
+METHOD = (
+    "least squares on log steps; 95 % intervals from joint draws with the scatter of the seeds "
+    "pooled over batch sizes"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSizeSummary:
+    """One batch size of a group, at the learning rate that was chosen for it.
+
+    Attributes:
+        batch_size: examples per step.
+        n: runs at that rate.
+        n_reached: those that reached the target.
+        learning_rate: the rate chosen, None where the points have none.
+        rate_at_edge: whether it is the smallest or largest of several tried.
+        steps_to_target: geometric mean over the runs, None where one did not get there.
+        fitted_steps: the law's, None where it does not hold.
+        step_s: median seconds per step, None where not known.
+        time_to_target_s: their product, None where either is not known.
+    """
+
+    batch_size: int
+    n: int
+    n_reached: int
+    learning_rate: float | None
+    rate_at_edge: bool
+    steps_to_target: float | None
+    fitted_steps: float | None
+    step_s: float | None
+    time_to_target_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupFit:
+    """The law of one group.
+
+    Attributes:
+        group: value by grouping column, as written; empty without grouping.
+        points: the runs that were used, at the rates chosen.
+        fit: the law that decisions use.
+        laws: every law of the registry fitted to these runs, that one first.
+        batch_at_overhead: the largest batch size within the overhead.
+        reference_batch_size: what the overhead is counted from.
+        batch_sizes: one summary a batch size, ascending.
+    """
+
+    group: tuple[tuple[str, str], ...]
+    points: tuple[Point, ...]
+    fit: StepsToTargetFit
+    laws: tuple[FittedLaw, ...]
+    batch_at_overhead: Estimate
+    reference_batch_size: float
+    batch_sizes: tuple[BatchSizeSummary, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcrossFit:
+    """A power law of one quantity over a grouping column.
+
+    Attributes:
+        quantity: "b_crit" or "batch_at_overhead".
+        column: the column that it goes over.
+        group: value by the other grouping columns.
+        law: the power law through the groups where the quantity is known.
+        left_out: groups where it is not.
+    """
+
+    quantity: str
+    column: str
+    group: tuple[tuple[str, str], ...]
+    law: PowerLawFit
+    left_out: int
+
 
 _ACROSS = ("b_crit", "batch_at_overhead")
 
@@ -39,7 +279,6 @@ class PointsFit(ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints, described by docs/schema/fit.json."""
-        from batchlab.fitting.document import fit_document
         from batchlab.words.document import plain
 
         found: dict[str, Any] = plain(fit_document(self))
@@ -180,15 +419,15 @@ def _across(groups: Sequence[GroupFit], column: str) -> Iterable[AcrossFit]:
         rest = tuple(pair for pair in group.group if pair[0] != column)
         others.setdefault(rest, []).append(group)
     for rest, members in others.items():
-        for quantity in _ACROSS:
+        for name in _ACROSS:
             x, y = [], []
             for group in members:
-                found = group.fit.b_crit if quantity == "b_crit" else group.batch_at_overhead
+                found = group.fit.b_crit if name == "b_crit" else group.batch_at_overhead
                 if found.estimate is not None:
                     x.append(float(dict(group.group)[column]))
                     y.append(found.estimate)
             yield AcrossFit(
-                quantity=quantity,
+                quantity=name,
                 column=column,
                 group=rest,
                 law=fit_power_law(x, y),
@@ -218,3 +457,153 @@ def _as_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+class UsedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that the fit used; `steps_to_target` null: not reached after `after_steps`."""
+
+    batch_size: int
+    steps_to_target: float | None
+    after_steps: float
+    seed: str | None
+    learning_rate: float | None
+
+
+class ParameterDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter of a law; `unit` is empty for a pure number."""
+
+    name: str
+    label: str
+    unit: str
+    value: Estimate
+
+
+class LawDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the laws that were fitted; without a curve there are no residuals."""
+
+    name: str
+    formula: str
+    parameters: tuple[ParameterDocument, ...]
+    residual_sd: float | None
+    residuals: tuple[float | None, ...] | None
+
+
+class GroupDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The law of one group, and every law; residuals of log steps are in the order of `points`."""
+
+    group: dict[str, str]
+    n: int
+    s_min: Estimate
+    e_min: Estimate
+    b_crit: Estimate
+    exponent: Estimate
+    law_holds: bool
+    lack_of_fit: LackOfFit
+    seed_sd: float | None
+    between_sd: float | None
+    batch_at_overhead: Estimate
+    reference_batch_size: float
+    residuals: tuple[float | None, ...]
+    laws: tuple[LawDocument, ...]
+    points: tuple[UsedPoint, ...]
+    batch_sizes: tuple[BatchSizeSummary, ...]
+
+
+class AcrossDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """quantity = coefficient × column^exponent over the groups."""
+
+    quantity: str
+    column: str
+    group: dict[str, str]
+    exponent: Estimate
+    coefficient: Estimate
+    left_out: int
+
+
+class FitDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """Fits of the law S(B) = s_min (1 + b_crit / B)."""
+
+    schema: int
+    command: str
+    batchlab: str
+    source: str
+    method: str
+    overhead_fraction: float
+    groups: tuple[GroupDocument, ...]
+    across: tuple[AcrossDocument, ...] | None
+
+
+def fit_document(found: PointsFit) -> FitDocument:
+    """The document of a fit."""
+    return FitDocument(
+        schema=SCHEMA,
+        command="fit",
+        batchlab=__version__,
+        source=found.source,
+        method=METHOD,
+        overhead_fraction=found.overhead_fraction,
+        groups=tuple(_group(group) for group in found.groups),
+        across=None
+        if found.across is None
+        else tuple(_document_across(law) for law in found.across),
+    )
+
+
+def _group(group: GroupFit) -> GroupDocument:
+    law = group.fit
+    return GroupDocument(
+        group=dict(group.group),
+        n=len(group.points),
+        s_min=law.s_min,
+        e_min=law.e_min,
+        b_crit=law.b_crit,
+        exponent=law.exponent,
+        law_holds=law.law_holds,
+        lack_of_fit=law.lack_of_fit,
+        seed_sd=law.seed_sd,
+        between_sd=law.between_sd,
+        batch_at_overhead=group.batch_at_overhead,
+        reference_batch_size=group.reference_batch_size,
+        residuals=law.residuals,
+        laws=tuple(_law(fitted) for fitted in group.laws),
+        points=tuple(
+            UsedPoint(
+                batch_size=point.observation.batch_size,
+                steps_to_target=point.observation.steps,
+                after_steps=point.observation.after_steps,
+                seed=point.seed,
+                learning_rate=point.learning_rate,
+            )
+            for point in group.points
+        ),
+        batch_sizes=group.batch_sizes,
+    )
+
+
+def _law(fitted: FittedLaw) -> LawDocument:
+    return LawDocument(
+        name=fitted.name,
+        formula=fitted.law.formula,
+        parameters=tuple(
+            ParameterDocument(
+                name=parameter.name,
+                label=parameter.label,
+                unit=quantity(parameter.quantity).unit,
+                value=value,
+            )
+            for parameter, value in fitted.estimates
+        ),
+        residual_sd=fitted.residual_sd,
+        residuals=fitted.found.residuals,
+    )
+
+
+def _document_across(law: AcrossFit) -> AcrossDocument:
+    return AcrossDocument(
+        quantity=law.quantity,
+        column=law.column,
+        group=dict(law.group),
+        exponent=law.law.exponent,
+        coefficient=law.law.coefficient,
+        left_out=law.left_out,
+    )

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchlab.laws.plateau import FRACTION_METRICS, Plateau, plateau_of
-from batchlab.records.evaluation import Split
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
-from batchlab.records.reason import Reason
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import Split, Status, TrialRecord
 
 # A loss more than a tenth above the untrained one learns nothing any more; below that, a trial that
 # has hardly begun may wobble around its starting loss.

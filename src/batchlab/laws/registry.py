@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import batchlab.laws.rows as _ROWS
-from batchlab.laws.steps_law import FittedLaw, StepsLaw
-from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.laws.steps import FittedLaw, StepsLaw, StepsToTargetFit
 from batchlab.registry import row_module, row_names
 
 

@@ -1,23 +1,226 @@
-"""StepTimeFit: the law of seconds per step, flat while the machine is not full, then linear."""
+"""StepTimeFit: seconds per step by batch size, flat while the machine is not full."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri, stdtrit
 
 from batchlab.errors import FitError
-from batchlab.laws.step_time_posterior import Curves, StepTimePosterior, least_squares
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
-
-__all__ = ["StepTimeFit", "fit_step_time"]
+from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
+
+# Roundness of the knee, 1/p. 1: overhead plus examples, one after the other, as in one thread.
+# Towards 0: the longer of the two, as on a device that overlaps them. Above 1: small batches slow
+# down before the machine is full, because of caches and vector units.
+_ROUNDNESS = (0.1, 1.6)
+# How far beyond the measured batch sizes the search for the knee goes, as a logarithm. The prior
+# falls in proportion there, so the reach itself does not matter.
+_REACH = 7.0
+# Single batch sizes lie off every smooth law: kernels and caches change with the shape. The prior
+# is half-Cauchy with this median; it counts where there are too few points to see the scatter.
+_OFF_THE_LAW = 0.03
+_OFF_LIMITS = (1e-3, 1.0)
+_CELLS = {"knee": 61, "round": 25, "off": 18}
+_N_DRAWS = 4000
+# Each zoom narrows the search to three of its cells.
+_ZOOMS, _ROUNDNESSES_A_ZOOM, _KNEES_A_ZOOM = 9, 15, 21
+# A log likelihood may fall by half of the 95 % quantile of chi squared with one degree.
+_LOG_LIKELIHOOD_95 = 1.92
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves:
+    """One curve or many of the law, a row each."""
+
+    log_overhead: Array
+    log_knee: Array
+    roundness: Array
+
+    def log_s(self, batch_sizes: Sequence[int]) -> Array:
+        """Log seconds per step, shape (curves, batch sizes)."""
+        rise = _log_rise(np.log(batch_sizes), self.log_knee, self.roundness)
+        return np.asarray(self.log_overhead[:, None] + rise)
+
+
+def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
+    """Log of the law over its overhead: log (1 + (B/knee)^p) / p, a row for each knee."""
+    away = (log_sizes - log_knee[..., None]) / roundness[..., None]
+    return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
+
+
+def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
+    """Log overhead of least squares for each row of `rise`, and its sum of squares."""
+    away = log_s - rise
+    total = weight.sum(axis=-1)
+    level = (weight * away).sum(axis=-1) / total
+    return level, (weight * (away - level[..., None]) ** 2).sum(axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Axis:
+    """Cells along one parameter, fine around the point of least squares and coarse far from it."""
+
+    edges: Array
+
+    @classmethod
+    def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
+        """`n` cells from limit to limit; those within `fine` of the centre are the narrowest."""
+        low, high = (math.asinh((limit - centre) / fine) for limit in limits)
+        return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
+
+    @property
+    def centres(self) -> Array:
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+    @property
+    def widths(self) -> Array:
+        return np.diff(self.edges)
+
+    def drawn(self, places: NDArray[np.intp], generator: np.random.Generator) -> Array:
+        """A value anywhere within the cell at each of `places`."""
+        return np.asarray(self.edges[places] + generator.random(len(places)) * self.widths[places])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTimePosterior:
+    """The posterior of knee, roundness and deviation, cell by cell.
+
+    Attributes:
+        knee: of the logarithm of the knee.
+        round: of the roundness.
+        off: of the logarithm of the deviation.
+        weight: probability of each cell, shape (knee, round, off).
+        no_overhead: whether a line through the origin (a knee at 0) fits nearly as well.
+        no_slope: whether a constant (a knee at infinity) does.
+    """
+
+    log_sizes: Array
+    log_s: Array
+    own_sq: Array
+    knee: _Axis
+    round: _Axis
+    off: _Axis
+    weight: Array
+    no_overhead: bool
+    no_slope: bool
+
+    @classmethod
+    def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> StepTimePosterior:
+        """The posterior given log times at log batch sizes, with the variances of their own."""
+        middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
+        knee = _Axis.around(
+            float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
+        )
+        round_ = _Axis.around(float(middle.roundness[0]), _ROUNDNESS, fine=0.02, n=_CELLS["round"])
+        least, most = map(math.log, _OFF_LIMITS)
+        off = _Axis(edges=np.linspace(least, most, _CELLS["off"] + 1))
+        density = _log_likelihood(
+            log_sizes, log_s, own_sq, knee.centres, round_.centres, off.centres
+        ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
+        weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
+        by_knee = weight.sum(axis=(1, 2))
+        # The ends of the axis are knees so far out that there is none; compare with the best.
+        seen = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
+        beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
+            log_sizes[-1] - knee.centres, 0
+        )
+        weight *= (knee.widths * np.exp(beyond))[:, None, None]
+        return cls(
+            log_sizes=log_sizes,
+            log_s=log_s,
+            own_sq=own_sq,
+            knee=knee,
+            round=round_,
+            off=off,
+            weight=weight / weight.sum(),
+            no_overhead=bool(by_knee[0] > seen),
+            no_slope=bool(by_knee[-1] > seen),
+        )
+
+    def typical_off(self) -> float:
+        """The deviation of single batch sizes: its geometric mean over the posterior."""
+        return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
+
+    def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
+        """Curves of the law that the times leave possible, each with its deviation."""
+        # Evenly spaced shares of the cells' sum: less noise in the quantiles than random ones.
+        shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
+        cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
+        places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
+        knee = self.knee.drawn(places[0], generator)
+        roundness = self.round.drawn(places[1], generator)
+        off_log = self.off.drawn(places[2], generator)
+        weight = 1 / (np.exp(2 * off_log)[:, None] + self.own_sq)
+        level, _ = _level(self.log_s, _log_rise(self.log_sizes, knee, roundness), weight)
+        noise = generator.standard_normal(_N_DRAWS) / np.sqrt(weight.sum(axis=1))
+        curves = Curves(log_overhead=level + noise, log_knee=knee, roundness=roundness)
+        return curves, np.exp(off_log)
+
+
+def _knee_limits(log_sizes: Array) -> tuple[float, float]:
+    return float(log_sizes[0]) - _REACH, float(log_sizes[-1]) + _REACH
+
+
+def _log_likelihood(
+    log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
+) -> Array:
+    """Log likelihood of each cell, summed over the overhead: shape (knee, round, off)."""
+    knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
+    rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
+    weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
+    _, square = _level(log_s, rise, weight)
+    scale = np.log(weight).sum(axis=-1) - np.log(weight.sum(axis=-1))
+    return np.asarray(0.5 * (scale - square))
+
+
+def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
+    """The curve of least squares: the best knee for each roundness, and the best of those."""
+    # scipy.optimize.least_squares reaches the same sums of squares (400 made-up machines, 6e-13) in
+    # half the time. But in 21 of them the knee lies outside the measured sizes and the squares are
+    # flat: there it stops elsewhere, and the measured coverage belongs to the grid around this
+    # point.
+    ends = _ROUNDNESS
+    for _ in range(_ZOOMS):
+        roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
+        knee, level, square = _best_knees(log_sizes, log_s, weight, roundness)
+        best = int(np.argmin(square))
+        half = 1.5 * (roundness[1] - roundness[0])
+        ends = (
+            max(_ROUNDNESS[0], float(roundness[best] - half)),
+            min(_ROUNDNESS[1], float(roundness[best] + half)),
+        )
+    one = slice(best, best + 1)
+    return Curves(log_overhead=level[one], log_knee=knee[one], roundness=roundness[one])
+
+
+def _best_knees(
+    log_sizes: Array, log_s: Array, weight: Array, roundness: Array
+) -> tuple[Array, Array, Array]:
+    """For each roundness the log knee of least squares, its log overhead and sum of squares.
+
+    A search over knee and roundness at once stops short: they trade places along a bent valley.
+    """
+    low, high = _knee_limits(log_sizes)
+    centre = np.full(len(roundness), (low + high) / 2)
+    half = (high - low) / 2
+    rows = np.arange(len(roundness))
+    for _ in range(_ZOOMS):
+        knees = np.clip(centre[:, None] + half * np.linspace(-1, 1, _KNEES_A_ZOOM), low, high)
+        rounds = np.broadcast_to(roundness[:, None], knees.shape)
+        level, square = _level(log_s, _log_rise(log_sizes, knees, rounds), weight)
+        best = np.argmin(square, axis=1)
+        centre = knees[rows, best]
+        half *= 3 / (_KNEES_A_ZOOM - 1)
+    return centre, level[rows, best], square[rows, best]
+
 
 _SIZES_FOR_A_LAW = 3
 _NORMAL_95 = 1.959964
@@ -266,3 +469,95 @@ def _knee(
     if no_overhead:
         return Estimate.of(value, interval=(None, high), n=n)
     return Estimate.of(value, interval=(low, high), n=n)
+
+
+# The efficiency of a standard deviation by a median of many normal deviations; of few it is higher.
+_EFFICIENCY = 0.37
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessScatter:
+    """Standard deviation of a process's log step time around the batch size's own.
+
+    The blocks of one process do not show it: they share their place in memory, the core that feeds
+    the device, and what else the machine does.
+
+    Attributes:
+        log_sd: standard deviation of one process.
+        degrees: its degrees of freedom.
+        n_sizes: batch sizes that were timed in several processes.
+    """
+
+    log_sd: float
+    degrees: float
+    n_sizes: int
+
+    @classmethod
+    def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
+        """The usual scatter: a median over the batch sizes, so a few unsteady ones count little.
+
+        Args:
+            times_s: seconds a step in each process, for each batch size.
+
+        Returns:
+            None where no batch size was timed in two processes.
+        """
+        repeated = [times for times in times_s if len(times) > 1]
+        if not repeated:
+            return None
+        if len(repeated) == 1:
+            degrees = len(repeated[0]) - 1
+            log_sd = math.sqrt(_square(repeated[0]) / degrees)
+            return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
+        # A sum of squares by its median is one by its mean: chi squared with n - 1 degrees.
+        variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
+        efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
+        return cls(
+            log_sd=math.sqrt(statistics.median(variances)),
+            degrees=efficiency * sum(len(times) - 1 for times in repeated),
+            n_sizes=len(repeated),
+        )
+
+    def half_width(self, n: int) -> float:
+        """Half the width of the usual 95 % interval of a log step time from `n` processes."""
+        return float(stdtrit(self.degrees, 0.975)) * self.log_sd / math.sqrt(n)
+
+    def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
+        """The step time of one batch size: its mean over processes with an interval.
+
+        Its own scatter and the usual one count by their degrees of freedom: where one batch size
+        alone scatters far more than the others, the interval is too narrow. It is never narrower
+        than the blocks' own.
+
+        Args:
+            processes_s: seconds a step in each process, at least one.
+            blocks: the step time by the blocks alone; its estimate stays.
+        Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
+        """
+        assert blocks.estimate is not None
+        n = len(processes_s)
+        half = self._with_own(_square(processes_s), n - 1).half_width(n)
+        low, high = (blocks.estimate * math.exp(side * half) for side in (-1, 1))
+        return Estimate.of(
+            blocks.estimate,
+            interval=(
+                low if blocks.low is None else min(low, blocks.low),
+                high if blocks.high is None else max(high, blocks.high),
+            ),
+            n=n,
+        )
+
+    def _with_own(self, square: float, degrees: int) -> ProcessScatter:
+        """The usual scatter moderated by a batch size's own sum of squares."""
+        if degrees == 0 or self.n_sizes == 1:  # alone it is in the usual one already
+            return self
+        together = self.degrees + degrees
+        moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
+        return replace(self, log_sd=moderated, degrees=together)
+
+
+def _square(times_s: Sequence[float]) -> float:
+    """Sum of squares of the logarithms around their mean."""
+    logs = [math.log(step_s) for step_s in times_s]
+    mean = sum(logs) / len(logs)
+    return sum((value - mean) ** 2 for value in logs)

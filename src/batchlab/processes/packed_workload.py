@@ -1,10 +1,4 @@
-"""PackedWorkload: a workload on its way to a child process, its numbers in shared memory.
-
-The functions travel by cloudpickle, through a pipe and never through a file; tensors and NumPy
-arrays are copied once into anonymous shared memory, whatever the number of children; what is mapped
-from a file stays there. The caller's own tensors are not
-moved. (PyTorch's own sharing would put them under /dev/shm, which many containers keep at 64 MB.)
-"""
+"""PackedWorkload: a workload on its way to a child process, its numbers in shared memory."""
 
 from __future__ import annotations
 
@@ -15,10 +9,11 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -26,13 +21,112 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import WorkloadError
-from batchlab.processes.loaded_again import LoadedAgain, check_unedited
-from batchlab.processes.mapped_array import reduced_map
+from batchlab.errors import EditedError, WorkloadError
+from batchlab.processes.children import Line, run_in_child
+from batchlab.records.trial import Setting
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
-from batchlab.workload.file_region import file_region
+from batchlab.workload.file_region import FileRegion, file_region
+from batchlab.workload.identity import MadeModel, made_model
+from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
 from batchlab.workload.source import SourceFile
+
+_Reduced = tuple[Any, tuple[Any, ...]]
+
+
+def reduced_map(value: object) -> _Reduced | None:
+    """How to open a map again elsewhere; None: it is none, or not all of it is in its file.
+
+    Args:
+        value: any object; a NumPy map, a part of one, or a tensor over one.
+    """
+    region = file_region(value)
+    if region is None:
+        return None
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            return None
+        return _opened_tensor, (region, value.dtype, tuple(value.shape), tuple(value.stride()))
+    assert isinstance(value, np.ndarray)
+    return _opened, (region, value.dtype, value.shape, value.strides)
+
+
+def _opened(
+    region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Any:
+    if np.empty((0, *shape[1:]), dtype).strides == strides:
+        return np.memmap(region.path, dtype=dtype, mode="c", offset=region.offset, shape=shape)
+    return np.ndarray(shape, dtype, buffer=_bytes_of(region), strides=strides)
+
+
+def _opened_tensor(
+    region: FileRegion, dtype: torch.dtype, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Tensor:
+    numbers = torch.from_numpy(_bytes_of(region)).view(dtype)
+    return numbers.as_strided(shape, strides)
+
+
+def _bytes_of(region: FileRegion) -> Any:
+    # Copy on write: what a user's own code writes stays in its process, as it does with tensors.
+    return np.memmap(
+        region.path, dtype=np.uint8, mode="c", offset=region.offset, shape=(region.n_bytes,)
+    )
+
+
+def check_unedited(files: Iterable[SourceFile]) -> None:
+    """Refuse to train with files that are not those which the workload is known by.
+
+    Raises:
+        EditedError: naming the first that was edited, moved or deleted.
+    """
+    for file in files:
+        if not file.is_unchanged():
+            raise EditedError(
+                f"{Path(file.path).name} was edited since this study began; give the same command "
+                f"again: it begins anew with {file.path} as it is then"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedAgain:
+    """How to load a workload once more, and who it must be.
+
+    Attributes:
+        reference: `file.py:name`, with the whole path.
+        settings: all settings and the values used.
+        loaded_id: what it must be known by.
+    """
+
+    reference: str
+    settings: tuple[tuple[str, Setting], ...]
+    loaded_id: str
+
+    @classmethod
+    def of(cls, loaded: LoadedWorkload) -> LoadedAgain | None:
+        """How to load it once more; None: it comes from no file."""
+        path, colon, name = loaded.reference.rpartition(":")
+        if not colon or not Path(path).is_file():
+            return None
+        return cls(
+            reference=f"{Path(path).resolve()}:{name}",
+            settings=loaded.settings,
+            loaded_id=loaded.loaded_id,
+        )
+
+    def workload(self) -> Workload:
+        """The workload, loaded in this process.
+
+        Raises:
+            EditedError: it is another one by now.
+        """
+        loaded = load_workload(self.reference, dict(self.settings))
+        if loaded.loaded_id != self.loaded_id:
+            raise EditedError(
+                f"{self.reference} made another workload when it was loaded again: its file or its "
+                f"data changed meanwhile, or it draws random data without a seed; give it one"
+            )
+        return loaded.workload
+
 
 _ALIGNMENT = 64  # bytes: what vector instructions like best
 # Smaller arrays are cheaper to copy than to place.
@@ -261,3 +355,31 @@ def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_byte
         for each, place in zip(numbers, places, strict=True):
             place.fill(memory, each)
     return descriptor
+
+
+def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
+    """The same workload, known by its model too.
+
+    Args:
+        loaded: as it was loaded.
+        timeout_s: seconds after which the model is left out.
+
+    Returns:
+        It as it was where its model cannot be made: the check of the workload says why.
+
+    Raises:
+        EditedError: files of its were edited meanwhile.
+    """
+    try:
+        packed = PackedWorkload(
+            replace(loaded.workload, train=(), validation=None, test=None), files=loaded.files
+        )
+    except WorkloadError:
+        return loaded
+    ended = run_in_child(see_model, packed, loaded.folder, timeout_s=timeout_s)
+    return with_model(loaded, ended.value) if isinstance(ended.value, MadeModel) else loaded
+
+
+def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
+    """What the child does."""
+    return made_model(packed.unpack(), folder or Path.cwd())

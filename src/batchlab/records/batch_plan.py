@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 
 
 class BatchPlan(Protocol):

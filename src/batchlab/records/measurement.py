@@ -1,4 +1,4 @@
-"""Measurement: what one measured quantity needs and costs, and how it is summed up and shown."""
+"""Quantities and measurements: what one measured quantity is, needs and costs."""
 
 from __future__ import annotations
 

@@ -1,12 +1,65 @@
-"""RunRequest, RunEnd: a training run as an engine is asked for it, and as it answers."""
+"""RunRequest, RunEnd, RunLength: a training run as an engine is asked for it, and as it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from batchlab.records.reason import Reason
-from batchlab.records.run_length import RunLength
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.errors import UsageError
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+
+AllSplits = Literal["each_epoch", "at_end", "never"]
+"""When train and test data are evaluated too: untrained, at each epoch's end and at the run's; at
+the run's end alone; never. Validation data are evaluated at every pause."""
+
+_BEYOND_ANY_END = 2**62
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLength:
+    """How long a trial runs: until the first of the limits given. At least one is given.
+
+    A script may run to its own end instead, which nobody knows before.
+
+    It is not part of a trial's identity: asked for more, a trial goes on from its checkpoint.
+
+    Attributes:
+        epochs: passes over the training set.
+        steps: optimizer steps.
+        until: the target at which it ends.
+        watched_from_samples: before so many samples it is evaluated less often, for the target
+            can't be met there (see `batchlab.plans.cadence`).
+        interval_samples: evaluations are no nearer to each other, but for the run's last.
+        all_splits: when train and test data are evaluated beside validation data.
+        to_own_end: whether it runs until it ends by itself; then epochs and steps are not given.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    until: Target | None = None
+    watched_from_samples: int = 0
+    interval_samples: int = 0
+    all_splits: AllSplits = "each_epoch"
+    to_own_end: bool = False
+
+    def last_step(self, trial: Trial) -> int:
+        """The step at which a run of `trial` ends at the latest.
+
+        Raises:
+            UsageError: neither epochs nor steps limit it.
+        """
+        if self.to_own_end:
+            return _BEYOND_ANY_END
+        limits = [] if self.epochs is None else [trial.plan.steps_in(self.epochs)]
+        limits += [] if self.steps is None else [self.steps]
+        if not limits:
+            raise UsageError(
+                "neither epochs nor steps were given: a target alone may never be reached; give "
+                "one of them as well"
+            )
+        return min(limits)
+
 
 OUT_OF_TIME = Reason.of("out_of_time")
 
@@ -58,3 +111,20 @@ class RunEnd:
 
     request: RunRequest
     record: TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsAsked:
+    """The training runs that an advice waits for.
+
+    Attributes:
+        batch_sizes: of the runs, ascending.
+        learning_rates: of the runs, ascending; of several batch sizes each has its own.
+        seeds: of the runs, ascending.
+        why: why they were asked for.
+    """
+
+    batch_sizes: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    why: Reason

@@ -1,18 +1,182 @@
-"""Study and WorkloadSummary: a set of trials with one question, as records without torch."""
+"""Study and WorkloadSummary: a set of trials with one question, as records without behaviour."""
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.quantities import Better
-from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
 from batchlab.records.shown import Reported, document_of
-from batchlab.records.step_timing import StepTiming
-from batchlab.records.target import Target
-from batchlab.records.trial import Setting, TrialRecord
+from batchlab.records.trial import Setting, Target, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTiming:
+    """The steps of one timed run, alone on its device.
+
+    Attributes:
+        workload_id: identity of the workload that was timed.
+        batch_size: examples per step.
+        micro_batch_size: examples per forward and backward pass.
+        device: "cpu" or "cuda".
+        threads: threads that PyTorch computed with.
+        warmup_s: the first blocks, which do not count, kept: kernel selection shows up here.
+        block_s: seconds of each timed block of steps, in the order they ran.
+        block_steps: steps in each block.
+        peak_bytes: peak memory of the run above an idle process, None: not reported.
+    """
+
+    workload_id: str
+    batch_size: int
+    micro_batch_size: int
+    device: str
+    threads: int
+    warmup_s: tuple[float, ...]
+    block_s: tuple[float, ...]
+    block_steps: int
+    peak_bytes: int | None
+
+    @property
+    def step_s(self) -> float:
+        """Median seconds per step over the blocks."""
+        return statistics.median(self.block_s) / self.block_steps
+
+    @property
+    def samples_per_s(self) -> float:
+        """Examples per second at the median step time."""
+        return self.batch_size / self.step_s
+
+    @property
+    def unsteadiness_fraction(self) -> float:
+        """The blocks' interquartile range over their median: large on a busy machine."""
+        ordered = sorted(self.block_s)
+        quarter = len(ordered) // 4
+        return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
+
+
+# They are always tried, so that an answer can say how good they are here.
+USUAL_SIZES = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunnableSizes:
+    """How many examples a model takes in one pass.
+
+    Attributes:
+        least: no fewer, >= 1; itself a multiple of `multiple_of`.
+        multiple_of: only multiples of it; 1: any number.
+        most: no more; None: there is no end but memory's.
+    """
+
+    least: int = 1
+    multiple_of: int = 1
+    most: int | None = None
+
+    @property
+    def are_all(self) -> bool:
+        """Whether any number of examples runs."""
+        return self == ANY_SIZE
+
+    def holds(self, n_examples: int) -> bool:
+        """Whether so many examples run in one pass."""
+        fits = self.most is None or n_examples <= self.most
+        return fits and n_examples >= self.least and n_examples % self.multiple_of == 0
+
+    def largest_up_to(self, n_examples: int) -> int:
+        """The most examples that run, of so many; 0: none do."""
+        within = n_examples if self.most is None else min(n_examples, self.most)
+        found = within - within % self.multiple_of
+        return found if found >= self.least else 0
+
+    def at_once(self, usual: int) -> int:
+        """The batch to cut many examples into where `usual` would be: near it, and it runs."""
+        return self.largest_up_to(usual) or self.least
+
+    def n_used(self, n_examples: int, *, at_once: int) -> int:
+        """How many of a split's examples batches of `at_once` reach, the last one smaller."""
+        whole, rest = divmod(n_examples, at_once)
+        return whole * at_once + self.largest_up_to(rest)
+
+    def __str__(self) -> str:
+        """For messages: `an even number of examples`, `at least 2 examples`."""
+        if self.most is not None:
+            return f"{self.most} examples at a time only"
+        if self.multiple_of == 1:
+            return f"at least {self.least} examples"
+        multiple = "an even number of"
+        if self.multiple_of > 2:
+            multiple = f"a multiple of {self.multiple_of}"
+        more = f", at least {self.least}" if self.least > self.multiple_of else ""
+        return f"{multiple} examples{more}"
+
+
+ANY_SIZE: Final = RunnableSizes()
+"""What nearly every model takes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One cause why the accumulated gradient is not that of the whole batch.
+
+    Attributes:
+        cause: a code; `CAUSES` of `batchlab.words.reasons` says what it means and what to do.
+        where: the layers, parameters or function that it lies in.
+        size: how far the accumulated gradient is off, over the batch's gradient; None: the gradient
+            was not compared.
+        by_chance: whether it is random draws alone, so that it is the same on average.
+    """
+
+    cause: str
+    where: str
+    size: float | None
+    by_chance: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accumulation:
+    """Whether a gradient stays what it is when its batch is cut into micro-batches.
+
+    Attributes:
+        workload: its name.
+        n_examples: of the batch that was cut.
+        in_double: whether it was compared in float64; otherwise the model takes its own precision
+            alone.
+        rounding: how far the accumulated gradient is off in the workload's own precision, over the
+            batch's; None: not compared.
+        findings: every cause that was found.
+    """
+
+    workload: str
+    n_examples: int
+    in_double: bool
+    rounding: float | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is the same, but for random draws."""
+        return all(finding.by_chance for finding in self.findings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestSoFar:
+    """What leads while a study is under way.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: its rate.
+        quantity: the name of the figure by which it leads.
+        value: that figure, the mean over its seeds, in the unit of the quantity.
+    """
+
+    batch_size: int
+    learning_rate: float
+    quantity: str
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,3 +319,47 @@ class Study(Reported):
             if record.trial.batch_size == batch_size and record.peak_bytes is not None
         ]
         return max(peaks, default=None)
+
+
+class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What was trained.
+
+    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
+    betas and eps at `batch_size`, null where it does not have both.
+    """
+
+    workload_id: str
+    name: str
+    reference: str
+    settings: dict[str, str | int | float | bool | None]
+    n_train: int
+    n_validation: int | None
+    n_test: int
+    n_train_evaluated: int
+    n_parameters: int | None
+    metrics: dict[str, Better]
+    batch_size: int
+    learning_rate: float
+    adam: AdamSettings | None
+    warnings: tuple[str, ...]
+
+
+def workload_document(study: Study) -> WorkloadDocument:
+    """What the trials of a study trained."""
+    summary = study.workload
+    return WorkloadDocument(
+        workload_id=summary.workload_id,
+        name=summary.name,
+        reference=summary.reference,
+        settings=dict(summary.settings),
+        n_train=summary.n_train,
+        n_validation=summary.n_validation,
+        n_test=summary.n_test,
+        n_train_evaluated=summary.n_train_evaluated,
+        n_parameters=summary.n_parameters,
+        metrics={metric.name: metric.better for metric in summary.metrics},
+        batch_size=summary.batch_size,
+        learning_rate=summary.learning_rate,
+        adam=summary.adam,
+        warnings=summary.warnings,
+    )

@@ -2,19 +2,220 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final, Literal
 
+import numpy as np
 import rfc8785
+from numpy.typing import NDArray
 
 from batchlab.records.batch_plan import BatchPlan, ConstantBatchSize
-from batchlab.records.evaluation import Evaluation, Split
-from batchlab.records.reason import Reason
-from batchlab.records.target import Crossing, Target, crossing_of
+from batchlab.records.estimate import Reason
+from batchlab.records.quantities import Better
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RightExamples:
+    """Which examples a model was right about, in the order of the split.
+
+    Attributes:
+        n_examples: how many there are.
+        bits: base64 of a bit for each, the first in the highest bit of the first byte.
+    """
+
+    n_examples: int
+    bits: str
+
+    @classmethod
+    def of(cls, right: NDArray[np.bool_]) -> RightExamples:
+        """Pack them.
+
+        Args:
+            right: one for each example, shape (n,).
+        """
+        packed = base64.b64encode(np.packbits(right).tobytes()).decode()
+        return cls(n_examples=len(right), bits=packed)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """One for each example, shape (n,)."""
+        packed = np.frombuffer(base64.b64decode(self.bits), dtype=np.uint8)
+        return np.unpackbits(packed, count=self.n_examples).astype(bool)
+
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One metric of one split at one evaluation.
+
+    Attributes:
+        split: of the data.
+        metric: its name.
+        value: None: it was not a finite number.
+        right: which examples the model was right about, of a share of them where a trial of a
+            sweep ends; None: not kept.
+    """
+
+    split: Split
+    metric: str
+    value: float | None
+    right: RightExamples | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What was seen when training paused after `step` optimizer steps.
+
+    Attributes:
+        step: optimizer steps done; 0 is the untrained model.
+        samples: examples processed so far.
+        train_s: seconds of training so far (fetching, copying and steps; not evaluation).
+        eval_s: seconds of evaluation so far.
+        batch_loss: mean loss of the training batches since the evaluation before, None at step 0.
+        scores: the metrics; validation at every evaluation, train and test as asked for
+            (`RunLength.all_splits`).
+        measured: what was measured of the model there, as (name, value) by the measurement's
+            name; a value that was not a finite number is None.
+    """
+
+    step: int
+    samples: int
+    train_s: float
+    eval_s: float
+    batch_loss: float | None
+    scores: tuple[Score, ...]
+    measured: tuple[tuple[str, float | None], ...] = ()
+
+    @property
+    def without_right(self) -> Evaluation:
+        """The same without which examples were right."""
+        if all(score.right is None for score in self.scores):
+            return self
+        return replace(self, scores=tuple(replace(score, right=None) for score in self.scores))
+
+    @property
+    def has_all_splits(self) -> bool:
+        """Whether train data, and test data where there are any, were evaluated too."""
+        return any(score.split == "train" for score in self.scores)
+
+    def score(self, split: Split, metric: str) -> float | None:
+        """The value of `metric` on `split`, None where it was not evaluated or not finite."""
+        for score in self.scores:
+            if score.split == split and score.metric == metric:
+                return score.value
+        return None
+
+    def measurement(self, name: str) -> float | None:
+        """What was measured of the model under this name; None: it was not, or not finite."""
+        return dict(self.measured).get(name)
+
+    def is_not_finite(self, split: Split, metric: str) -> bool:
+        """Whether `metric` was evaluated on `split`, and was not a finite number."""
+        return any(
+            score.split == split and score.metric == metric and score.value is None
+            for score in self.scores
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """The level of a validation metric that counts as trained.
+
+    Attributes:
+        metric: name of the metric.
+        value: the level to reach.
+        better: whether the metric goes up or down.
+        held_for: it is met where it holds until so many times more examples have been processed;
+            0: at the first touch, for curves that were recorded no further.
+    """
+
+    metric: str
+    value: float
+    better: Better
+    held_for: float = 0.1
+
+    def met_by(self, value: float | None) -> bool:
+        """Whether `value` is at least as good as the target; None (unknown) is not."""
+        if value is None:
+            return False
+        return value >= self.value if self.better == "higher" else value <= self.value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crossing:
+    """Where a validation metric met its target to stay: after `after_step`, at or before `step`.
+
+    To stay: every evaluation met it until a tenth more examples had been processed. A curve
+    wobbles, and the first touch of a level near its end is luck.
+
+    Attributes:
+        after_step: the last evaluation before it, where the target was not met (0: none before).
+        step: the first evaluation of those that met the target.
+        samples: examples processed by then.
+        held_until_step: the evaluation at which it had held for a tenth more examples; None: the
+            run ended before, at the target.
+        touched_step: the first evaluation of all that met the target, to stay or not.
+    """
+
+    after_step: int
+    step: int
+    samples: int
+    held_until_step: int | None
+    touched_step: int
+
+    @property
+    def held(self) -> bool:
+        """Whether it held for a tenth more examples."""
+        return self.held_until_step is not None
+
+    def would_hold_at(self, samples: int, target: Target) -> bool:
+        """Whether an evaluation after so many examples that met it would say that it held."""
+        return samples - self.samples >= target.held_for * self.samples
+
+    @property
+    def middle(self) -> float:
+        """The steps to the target: the middle of the two evaluations that it lies between."""
+        return (self.after_step + self.step) / 2
+
+
+def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
+    """Where `target` was met on validation data to stay, or to the last evaluation; None: nowhere.
+
+    Args:
+        evaluations: of one run, by step.
+        target: the level to look for.
+    """
+    before, here, touched = 0, None, None
+    for evaluation in evaluations:
+        value = evaluation.score("validation", target.metric)
+        if value is None:
+            if evaluation.is_not_finite("validation", target.metric):
+                before, here = evaluation.step, None  # no number meets a level
+            continue
+        if here is not None and not target.held_for:
+            return replace(here, held_until_step=evaluation.step)
+        if not target.met_by(value):
+            before, here = evaluation.step, None
+        elif here is None:
+            touched = evaluation.step if touched is None else touched
+            here = Crossing(
+                after_step=before,
+                step=evaluation.step,
+                samples=evaluation.samples,
+                held_until_step=None,
+                touched_step=touched,
+            )
+        elif here.would_hold_at(evaluation.samples, target):
+            return replace(here, held_until_step=evaluation.step)
+    return here
+
 
 Sampling = Literal["reshuffle", "replacement"]
 BatchMode = Literal["full", "mini", "stochastic"]

@@ -8,8 +8,8 @@ from functools import singledispatch
 
 from batchlab.advice.advice import Advice
 from batchlab.fitting.fit import PointsFit
-from batchlab.measurements.noise import Noise
-from batchlab.profiling.profile import Profile
+from batchlab.measure.noise import Noise
+from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.objective_words import target_text

@@ -1,22 +1,26 @@
-"""The file behind a store: opened only when it is whole and ours, its troubles told in words."""
+"""The file behind a store: opened only when it is whole and ours, written in transactions."""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import shutil
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
-from batchlab.store.column import UnreadableColumn
+from batchlab.store.schema import UnreadableColumn
 
 logger = logging.getLogger(__name__)
 
@@ -355,3 +359,175 @@ def _damaged(path: Path, found: str) -> StoreError:
         f"{path} is damaged: {found}; put back a copy of it, or give another file. It was left "
         "as it is"
     )
+
+
+class StoreConnection:
+    """An open store file; `Store` adds what is in it, one noun a file."""
+
+    path: Path
+
+    def __init__(self, path: str | Path) -> None:
+        self._open(Path(path), create=True)
+
+    @classmethod
+    def existing(cls, path: str | Path) -> Self:
+        """The store at `path`, which must be there already."""
+        store = cls.__new__(cls)
+        store._open(Path(path), create=False)
+        return store
+
+    def _open(self, path: Path, *, create: bool) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self.path = path.absolute()
+        self._connection = open_store_file(path, create=create)
+        self._owner = (os.getpid(), threading.get_ident())
+        journal = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
+        self._uses_wal: bool = journal == "wal"
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._connection is not None and self._is_ours():
+            with explained(self.path):
+                self._connection.close()
+        self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _writing(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is stored when the block ends, nothing when it raises."""
+        connection = self._usable_connection()
+        with explained(self.path):
+            _undo(connection)
+            # Only WAL stays whole in a power cut when the disk was not waited for.
+            synchronous = "FULL" if wait_for_disk or not self._uses_wal else "NORMAL"
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+            try:
+                # IMMEDIATE waits for the other writer now; a later upgrade could only fail.
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                _undo(connection)  # nothing to undo when the disk is full: SQLite has done it
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot: what others write meanwhile is not seen."""
+        connection = self._usable_connection()
+        with explained(self.path):
+            _undo(connection)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                _undo(connection)
+
+    def _is_ours(self) -> bool:
+        # SQLite's locks do not pass a fork: a child that wrote through it would corrupt the file.
+        return self._owner == (os.getpid(), threading.get_ident())
+
+    def _usable_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"the store {self.path} is closed; open it again with Store(path)")
+        if not self._is_ours():
+            raise StoreError(
+                f"the store {self.path} was opened by another process or thread; open it again here"
+            )
+        return self._connection
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """End a transaction that is still open.
+
+    Ctrl-C can come where no block sees it, between a block's entry and its first line; so what it
+    left open is undone before the next transaction, too, which could not begin otherwise.
+    """
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _at_work(study_id: str) -> str:
+    return f"at-work-{study_id}.lock"
+
+
+class StoreFolder(StoreConnection):
+    """The folder beside a store."""
+
+    def checkpoint_path(self, trial_id: str) -> Path:
+        """Where the checkpoint of a trial belongs; its folder is there, the file may not be."""
+        return self._beside(f"{trial_id}.safetensors")
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """Where a trial that is a command of its own writes what it likes; made by who uses it."""
+        return self.path.with_name(f"{self.path.name}.trials") / trial_id
+
+    @contextmanager
+    def claim(self, trial_id: str) -> Iterator[bool]:
+        """Claim a trial for this process: True if it is ours now, False if another has it.
+
+        The claim ends with the block, or with the process however it ends, so none is ever stale.
+        A child made by a bare fork inside the block shares the claim.
+        """
+        with self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
+            yield is_ours
+
+    @contextmanager
+    def working_on(self, study_id: str) -> Iterator[None]:
+        """Tell everyone, for as long as the block lasts, that this process works on a study.
+
+        Several may at once. It ends with the process too, however that ends.
+        """
+        with self._locked(_at_work(study_id), fcntl.LOCK_SH):
+            yield
+
+    def is_worked_on(self, study_id: str) -> bool:
+        """Whether a process of this machine works on a study right now."""
+        if not (self._folder / _at_work(study_id)).exists():
+            return False  # who only looks makes no files
+        with self._locked(_at_work(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
+            return not is_free
+
+    @contextmanager
+    def _locked(self, name: str, how: int) -> Iterator[bool]:
+        path = self._beside(name)
+        try:
+            # Opened anew each time: flock is between open files, so it also holds inside a process.
+            file = path.open("ab")
+        except OSError as error:
+            raise self._beside_error(path, error) from error
+        with file:
+            try:
+                fcntl.flock(file, how)
+                is_held = True
+            except BlockingIOError:
+                is_held = False
+            except OSError as error:
+                raise self._beside_error(path, error) from error
+            yield is_held
+
+    @property
+    def _folder(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.checkpoints")
+
+    def _beside(self, name: str) -> Path:
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise self._beside_error(self._folder, error) from error
+        return self._folder / name
+
+    def _beside_error(self, path: Path, error: OSError) -> StoreError:
+        return StoreError(
+            f"{path} cannot be made ({error.strerror}); see that the folder of the store can be "
+            "written to and has space"
+        )

@@ -1,13 +1,271 @@
-"""Store: one SQLite file that holds studies, trials, evaluations and measured step times.
-
-Whatever a call stored is there after it returned, also when the process is killed right then.
-`docs/store.md` describes the tables and the guarantees.
-"""
+"""Store: one SQLite file that holds studies, trials, evaluations and measured step times."""
 
 from __future__ import annotations
 
-from batchlab.store.advices import Advices
-from batchlab.store.folder import StoreFolder
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from batchlab.errors import StoreError
+from batchlab.records.study import StepTiming, Study
+from batchlab.records.trial import Target, TrialRecord
+from batchlab.store.file import StoreFolder
+from batchlab.store.schema import PAIRS, TEXTS, JsonColumn, UnreadableColumn, now, printable
+from batchlab.store.trials import Trials, Workloads
+
+_TIMING: Final = JsonColumn[StepTiming](StepTiming)
+
+
+class Measurements(Workloads):
+    """The step times of a store's workloads."""
+
+    def put_timing(self, timing: StepTiming) -> None:
+        """Store the step times of one run; earlier ones of the same shape are kept too."""
+        what = f"step times of batch size {timing.batch_size}"
+        encoded = _TIMING.encoded(timing, what)
+        with self._writing() as connection:
+            self._require_workload(connection, timing.workload_id, what)
+            connection.execute(
+                "INSERT INTO measurements (workload_id, kind, device, batch_size, "
+                "micro_batch_size, measured_at, value) VALUES (?, 'step_time', ?, ?, ?, ?, ?)",
+                (
+                    timing.workload_id,
+                    timing.device,
+                    timing.batch_size,
+                    timing.micro_batch_size,
+                    now(),
+                    encoded,
+                ),
+            )
+
+    def timings(self, workload_id: str, device: str) -> tuple[StepTiming, ...]:
+        """The latest step times of each batch size and micro-batch size, in their order."""
+        with self._reading() as connection:
+            return self._timings(connection, workload_id, device)
+
+    def _timings(
+        self, connection: sqlite3.Connection, workload_id: str, device: str
+    ) -> tuple[StepTiming, ...]:
+        rows = connection.execute(
+            "SELECT value FROM measurements WHERE measurement_id IN ("
+            "SELECT max(measurement_id) FROM measurements "
+            "WHERE kind = 'step_time' AND workload_id = ? AND device = ? "
+            "GROUP BY batch_size, micro_batch_size) ORDER BY batch_size, micro_batch_size",
+            (workload_id, device),
+        )
+        what = f"step times of workload {workload_id}"
+        return tuple(_TIMING.decoded(value, what) for (value,) in rows)
+
+    def _timings_of(
+        self, connection: sqlite3.Connection, workload_id: str, records: Iterable[TrialRecord]
+    ) -> Iterator[StepTiming]:
+        """The step times that these trials' own shapes take."""
+        shapes = {
+            (record.trial.device, record.trial.batch_size, record.trial.micro_batch_size)
+            for record in records
+        }
+        for device in sorted({device for device, _, _ in shapes}):
+            for timing in self._timings(connection, workload_id, device):
+                if (device, timing.batch_size, timing.micro_batch_size) in shapes:
+                    yield timing
+
+
+_TARGET: Final = JsonColumn[Target](Target)
+
+
+class Studies(Trials, Measurements):
+    """The studies of a store."""
+
+    def put_study(
+        self,
+        *,
+        study_id: str,
+        command: str,
+        workload_id: str,
+        environment: tuple[tuple[str, str], ...],
+        trial_ids: Sequence[str],
+        target: Target | None = None,
+    ) -> None:
+        """Store that a study was asked for; it becomes the latest.
+
+        Asked for again under the same id, it keeps `created_at` and `spent_s`; the rest is
+        replaced.
+
+        Args:
+            study_id: its identity.
+            command: the exact command line that asked for it.
+            workload_id: of a workload that is in the store.
+            environment: names and values.
+            trial_ids: the trials in the order asked for; they need not have begun.
+            target: the target asked for.
+        """
+        what = f"study {study_id!r}"
+        values = (
+            printable(command),
+            workload_id,
+            PAIRS.encoded(environment, f"environment of {what}"),
+            TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
+            None if target is None else _TARGET.encoded(target, f"target of {what}"),
+        )
+        with self._writing() as connection:
+            self._require_workload(connection, workload_id, what)
+            connection.execute(
+                "INSERT INTO studies (study_id, asked, created_at, command, workload_id, "
+                "environment, trial_ids, target) "
+                "VALUES (?, (SELECT coalesce(max(asked), 0) + 1 FROM studies), ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (study_id) DO UPDATE SET asked = excluded.asked, "
+                "command = excluded.command, workload_id = excluded.workload_id, "
+                "environment = excluded.environment, trial_ids = excluded.trial_ids, "
+                "target = excluded.target",
+                (study_id, now(), *values),
+            )
+
+    def add_spent(self, study_id: str, seconds: float) -> None:
+        """Add to the time spent on a study.
+
+        Args:
+            study_id: a study in the store.
+            seconds: finite and >= 0.
+        """
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise StoreError(f"spent {seconds} s on study {study_id!r}: expected a time >= 0")
+        with self._writing() as connection:
+            changed = connection.execute(
+                "UPDATE studies SET spent_s = spent_s + ? WHERE study_id = ?", (seconds, study_id)
+            )
+            if not changed.rowcount:
+                raise self._no_study(connection, study_id)
+
+    def put_decisions(self, study_id: str, decisions: str) -> None:
+        """Store what a study decided so far; it replaces what was stored before.
+
+        Args:
+            study_id: a study in the store.
+            decisions: a JSON list; `journal` says of what.
+        """
+        with self._writing() as connection:
+            changed = connection.execute(
+                "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
+            )
+            if not changed.rowcount:
+                raise self._no_study(connection, study_id)
+
+    def decisions(self, study_id: str) -> str | None:
+        """What a study decided so far, as `put_decisions` was given it; None: no such study.
+
+        A study that decides nothing has an empty list.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT decisions FROM studies WHERE study_id = ?", (study_id,)
+            ).fetchone()
+            return None if row is None else str(row[0])
+
+    def study(self, study_id: str | None = None) -> Study:
+        """A study with its records; without an id the one asked for last.
+
+        Records come in the order asked for, without the trials not yet begun. Timings are the
+        latest of each batch size and micro-batch size that its trials have, on their device.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT study_id, command, created_at, workload_id, environment, trial_ids, "
+                "spent_s, target FROM studies WHERE :id IS NULL OR study_id = :id "
+                "ORDER BY asked DESC LIMIT 1",
+                {"id": study_id},
+            ).fetchone()
+            if row is None:
+                raise self._no_study(connection, study_id)
+            found_id, command, created_at, workload_id, environment, trial_ids, spent_s, target = (
+                row
+            )
+            what = f"study {found_id}"
+            workload = self._workload(connection, workload_id)
+            if workload is None:  # foreign keys hold against us, not against other programs
+                raise UnreadableColumn(f"the workload of {what}")
+            asked = (
+                self._record(connection, trial_id) for trial_id in TEXTS.decoded(trial_ids, what)
+            )
+            records = tuple(record for record in asked if record is not None)
+            return Study(
+                study_id=found_id,
+                command=command,
+                created_at=created_at,
+                workload=workload,
+                environment=PAIRS.decoded(environment, what),
+                records=records,
+                timings=tuple(self._timings_of(connection, workload_id, records)),
+                spent_s=spent_s,
+                target=None if target is None else _TARGET.decoded(target, what),
+            )
+
+    def studies(self) -> tuple[tuple[str, str, str], ...]:
+        """The id, time of creation and command of every study, the one asked for last at the end.
+
+        Times are ISO 8601, UTC.
+        """
+        with self._reading() as connection:
+            return tuple(
+                connection.execute(
+                    "SELECT study_id, created_at, command FROM studies ORDER BY asked"
+                )
+            )
+
+    def trial_ids(self, study_id: str) -> tuple[str, ...]:
+        """The trials that a study has asked for by now, in that order; some may not have begun."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT trial_ids FROM studies WHERE study_id = ?", (study_id,)
+            ).fetchone()
+            if row is None:
+                raise self._no_study(connection, study_id)
+            return TEXTS.decoded(row[0], f"study {study_id}")
+
+    def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
+        known = [
+            row[0] for row in connection.execute("SELECT study_id FROM studies ORDER BY asked")
+        ]
+        if not known:
+            return StoreError(f"{self.path} holds no study yet; run a sweep with it first")
+        return StoreError(f"no study {study_id!r} in {self.path}; it holds {', '.join(known)}")
+
+
+class Advices(Studies):
+    """The answers of a store's studies, as text; `commands/stored_advice.py` says of what."""
+
+    def put_advice(self, study_id: str, advice: str) -> None:
+        """Store the answer of a study; it replaces the one before.
+
+        Args:
+            study_id: a study in the store.
+            advice: the answer as JSON.
+
+        Raises:
+            StoreError: there is no such study.
+        """
+        with self._writing() as connection:
+            known = connection.execute("SELECT 1 FROM studies WHERE study_id = ?", (study_id,))
+            if known.fetchone() is None:
+                raise self._no_study(connection, study_id)
+            connection.execute(
+                "INSERT OR REPLACE INTO advices (study_id, payload) VALUES (?, ?)",
+                (study_id, advice),
+            )
+
+    def advice(self, study_id: str) -> str | None:
+        """The answer of a study, None if there is none."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT payload FROM advices WHERE study_id = ?", (study_id,)
+            ).fetchone()
+            return None if row is None else str(row[0])
+
+    def has_advice(self, study_id: str) -> bool:
+        """Whether there is an answer of the study, also one that does not read."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT 1 FROM advices WHERE study_id = ?", (study_id,))
+            return found.fetchone() is not None
 
 
 class Store(Advices, StoreFolder):

@@ -1,4 +1,4 @@
-"""Trials: what a store keeps of every training run: what was asked, and how it ended."""
+"""Trials: what a store keeps of every training run: what was asked, what was seen, how it ended."""
 
 from __future__ import annotations
 
@@ -6,14 +6,141 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from batchlab.records.evaluation import Evaluation
-from batchlab.records.reason import Reason
-from batchlab.records.target import Target
-from batchlab.records.trial import Status, Trial, TrialRecord
-from batchlab.store.column import PAIRS, TEXTS, JsonColumn, UnreadableColumn, printable
-from batchlab.store.evaluations import Evaluations
-from batchlab.store.kept_reason import kept_reason, reason_kept
-from batchlab.store.workloads import Workloads
+from batchlab.errors import StoreError
+from batchlab.records.estimate import Reason
+from batchlab.records.study import WorkloadSummary
+from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.store.file import StoreConnection
+from batchlab.store.schema import (
+    PAIRS,
+    TEXTS,
+    JsonColumn,
+    UnreadableColumn,
+    kept_reason,
+    printable,
+    reason_kept,
+    require_finite,
+)
+
+_SCORES: Final = JsonColumn[tuple[Score, ...]](tuple[Score, ...])
+_MEASURED: Final = JsonColumn[dict[str, float | None]](dict[str, float | None])
+
+
+class Evaluations(StoreConnection):
+    """The evaluations of a store's trials."""
+
+    def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        """Store evaluations, all or none; one of the same step replaces the one before.
+
+        Args:
+            trial_id: a trial that has begun.
+            evaluations: numbers that are not finite are None in them.
+        """
+        # Killed processes lose nothing this way; only a power cut can take the last evaluations,
+        # and not those of a finished trial. Waiting for the disk each time would slow small trials.
+        with self._writing(wait_for_disk=False) as connection:
+            found = connection.execute("SELECT 1 FROM trials WHERE trial_id = ?", (trial_id,))
+            self._require_trial(trial_id, found=found.fetchone() is not None)
+            self._insert_evaluations(connection, trial_id, evaluations)
+
+    def _insert_evaluations(
+        self, connection: sqlite3.Connection, trial_id: str, evaluations: Sequence[Evaluation]
+    ) -> None:
+        connection.executemany(
+            "INSERT OR REPLACE INTO evaluations (trial_id, step, samples, train_s, eval_s, "
+            "batch_loss, measured, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [_evaluation_row(trial_id, evaluation) for evaluation in evaluations],
+        )
+
+    def drop_evaluations_after(self, trial_id: str, step: int) -> None:
+        """Forget the evaluations past a checkpoint at `step`; they are made again on the way."""
+        with self._writing() as connection:
+            connection.execute(
+                "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (trial_id, step)
+            )
+
+    def _evaluations(self, connection: sqlite3.Connection, trial_id: str) -> tuple[Evaluation, ...]:
+        rows = connection.execute(
+            "SELECT step, samples, train_s, eval_s, batch_loss, measured, scores "
+            "FROM evaluations WHERE trial_id = ? ORDER BY step",
+            (trial_id,),
+        )
+        what = f"an evaluation of trial {trial_id}"
+        return tuple(
+            Evaluation(
+                step=step,
+                samples=samples,
+                train_s=train_s,
+                eval_s=eval_s,
+                batch_loss=batch_loss,
+                scores=_SCORES.decoded(scores, what),
+                measured=tuple(_MEASURED.decoded(measured, what).items()),
+            )
+            for step, samples, train_s, eval_s, batch_loss, measured, scores in rows
+        )
+
+    def _require_trial(self, trial_id: str, *, found: bool) -> None:
+        if not found:
+            raise StoreError(
+                f"trial {trial_id} has not begun in {self.path}; store that first (begin_trial)"
+            )
+
+
+def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]:
+    what = f"evaluation at step {evaluation.step} of trial {trial_id}"
+    numbers = {
+        "train_s": evaluation.train_s,
+        "eval_s": evaluation.eval_s,
+        "batch_loss": evaluation.batch_loss,
+    }
+    for name, value in numbers.items():
+        if value is not None:  # SQLite would turn NaN into NULL in silence
+            require_finite(value, f"{what}: {name}")
+    scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
+    measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
+    return (trial_id, evaluation.step, evaluation.samples, *numbers.values(), measured, scores)
+
+
+_SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
+
+
+class Workloads(StoreConnection):
+    """The workloads of a store."""
+
+    def put_workload(self, summary: WorkloadSummary) -> None:
+        """Store what is known of a workload; again with the same id replaces it."""
+        encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO workloads (workload_id, name, summary) VALUES (?, ?, ?) "
+                "ON CONFLICT (workload_id) DO UPDATE SET "
+                "name = excluded.name, summary = excluded.summary",
+                (summary.workload_id, summary.name, encoded),
+            )
+
+    def workload(self, workload_id: str) -> WorkloadSummary | None:
+        """What is known of the workload, None if it is not in the store."""
+        with self._reading() as connection:
+            return self._workload(connection, workload_id)
+
+    def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
+        row = connection.execute(
+            "SELECT summary FROM workloads WHERE workload_id = ?", (workload_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        return _SUMMARY.decoded(row[0], f"workload {workload_id}")
+
+    def _require_workload(
+        self, connection: sqlite3.Connection, workload_id: str, what: str
+    ) -> None:
+        found = connection.execute("SELECT 1 FROM workloads WHERE workload_id = ?", (workload_id,))
+        if found.fetchone() is None:
+            raise StoreError(
+                f"{what}: its workload {workload_id!r} is not in {self.path}; store that first "
+                "(put_workload)"
+            )
+
 
 _TRIAL: Final = JsonColumn[Trial](Trial)
 _TARGET: Final = JsonColumn[Target](Target)

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.random_state import RandomState
-from batchlab.records.evaluation import Evaluation
-from batchlab.training.made_optimizers import Stateful
+from batchlab.records.trial import Evaluation
+from batchlab.training.optimizers import Stateful
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

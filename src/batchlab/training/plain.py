@@ -1,9 +1,4 @@
-"""The plain engine: ordinary PyTorch, an ordinary loop. It is the meaning of a trial.
-
-What it spares the textbook loop is only what computes nothing: examples are gathered from resident
-tensors by the hundred instead of collated one by one, and losses are read in blocks (`batching`,
-`stepper`).
-"""
+"""The plain trainer: ordinary PyTorch, an ordinary loop. It is the meaning of a trial."""
 
 from __future__ import annotations
 
@@ -15,21 +10,240 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from batchlab.errors import TrialError
-from batchlab.planning.cadence import Pause, pauses, with_every_epoch_end
-from batchlab.records.evaluation import Evaluation, Score, Split
-from batchlab.records.measurement import AtStep
-from batchlab.records.run_length import RunLength
-from batchlab.records.runnable_sizes import ANY_SIZE, RunnableSizes
-from batchlab.records.target import crossing_of
-from batchlab.records.trial import Status, Trial
+from batchlab.plans.cadence import Pause, pauses, with_every_epoch_end
+from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.estimate import Reason
+from batchlab.records.measurement import AtStep, Moment
+from batchlab.records.quantities import Better
+from batchlab.records.run import RunLength
+from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
-from batchlab.training.outcome import Outcome, not_finite, outcome_at
 from batchlab.training.stepper import Stepper
-from batchlab.training.watched_model import WatchedModel
 from batchlab.workload.definition import Batch, Workload, size_of
+
+
+def stopped_early(
+    evaluations: Sequence[Evaluation],
+    plan: BatchPlan,
+    *,
+    metric: str,
+    better: Better,
+    patience_epochs: int,
+) -> Reason | None:
+    """Why the run ends at its last evaluation, or None: it goes on.
+
+    Args:
+        evaluations: by step.
+        plan: where the epochs end; evaluations in between say nothing here.
+        metric: the one that counts, taken on validation data.
+        better: its direction.
+        patience_epochs: without a better value for so many epochs it ends.
+
+    Returns:
+        A note with the epochs done and the epoch of the best value.
+    """
+    epoch, steps_since = plan.position(evaluations[-1].step)
+    if steps_since:
+        return None
+    sign = 1 if better == "higher" else -1
+    best: tuple[float, int] | None = None
+    for evaluation in evaluations:
+        ended, after = plan.position(evaluation.step)
+        value = evaluation.score("validation", metric)
+        if after or ended == 0 or value is None:
+            continue
+        if best is None or sign * value > best[0]:
+            best = (sign * value, ended)
+    if best is None or epoch - best[1] < patience_epochs:
+        return None
+    return Reason.of("stopped_early", epochs=epoch, best=best[1], metric=metric)
+
+
+# A loss ten times that of the untrained model at three evaluations in a row does not come back to
+# anything useful; a single spike may.
+FACTOR = 10.0
+EVALUATIONS = 3
+
+
+def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
+    """Why the trial has diverged, or None.
+
+    A trial has diverged when its loss was above `FACTOR` times the untrained model's, or not a
+    finite number, at each of the last `EVALUATIONS` evaluations. The loss is the validation loss
+    where there is one, else that of the training batches.
+
+    Args:
+        evaluations: by step, beginning with step 0.
+
+    Returns:
+        The reason with the losses seen, or None.
+    """
+    if len(evaluations) <= EVALUATIONS:
+        return None
+    first = _loss(evaluations[0])
+    if first is None or first <= 0:
+        return None
+    last = [_loss(evaluation) for evaluation in evaluations[-EVALUATIONS:]]
+    if any(loss is not None and loss <= FACTOR * first for loss in last):
+        return None
+    return Reason.of(
+        "losses_far_above_untrained",
+        n=EVALUATIONS,
+        seen=tuple(_seen(loss) for loss in last),
+        factor=FACTOR,
+        first=first,
+    )
+
+
+def _seen(loss: float | None) -> Reason:
+    if loss is None:
+        return Reason.of("loss_seen_not_finite")
+    return Reason.of("loss_seen", loss=loss)
+
+
+def _loss(evaluation: Evaluation) -> float | None:
+    if any(score.split == "validation" for score in evaluation.scores):
+        return evaluation.score("validation", "loss")
+    if evaluation.step == 0:
+        return evaluation.score("train", "loss")
+    return evaluation.batch_loss
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: its status; None: it was asked to stop, and can go on.
+        reason: why it ended badly; None where it ended well.
+        traceback: an error's whole report.
+        peak_bytes: peak memory of its process above the idle process; None: not known.
+        notes: what a reader of its record must know of its end.
+    """
+
+    status: Status | None
+    reason: Reason | None = None
+    traceback: str | None = None
+    peak_bytes: int | None = None
+    notes: tuple[Reason, ...] = ()
+
+
+def outcome_at(
+    evaluations: Sequence[Evaluation],
+    step: int,
+    *,
+    workload: Workload,
+    trial: Trial,
+    until: Target | None,
+) -> Outcome | None:
+    """How a run ends after `step` steps, as its evaluations say; None: it goes on.
+
+    Args:
+        evaluations: by step, beginning with step 0.
+        step: steps taken; what was evaluated before says nothing of the weights now.
+        workload: with its metrics and its patience.
+        trial: what is trained.
+        until: the target at which it ends.
+    """
+    is_evaluated = evaluations[-1].step == step
+    if is_evaluated and step > 0 and (reason := _not_a_number(evaluations[-1], workload)):
+        return Outcome(status=Status.NAN, reason=reason)
+    if reason := divergence(evaluations):
+        return Outcome(status=Status.DIVERGED, reason=reason)
+    crossing = None if until is None else crossing_of(evaluations, until)
+    if crossing is not None and crossing.held:
+        return Outcome(status=Status.TARGET_REACHED)
+    if is_evaluated and workload.patience_epochs is not None:
+        counts = workload.metric_names[0]
+        note = stopped_early(
+            evaluations,
+            trial.plan,
+            metric=counts,
+            better=workload.better(counts),
+            patience_epochs=workload.patience_epochs,
+        )
+        return None if note is None else Outcome(status=Status.OK, notes=(note,))
+    return None
+
+
+def _not_a_number(last: Evaluation, workload: Workload) -> Reason | None:
+    # Without a loss the metric that counts stands for it; others may have no value yet.
+    watched = workload.metric_names[0] if workload.loss is None else "loss"
+    # Nothing is decided by test data.
+    scores = [score for score in last.scores if score.split != "test" and score.metric == watched]
+    if all(score.value is not None for score in scores):
+        return None
+    if workload.loss is None:
+        return Reason.of("metric_not_finite_at_evaluation", metric=watched, step=last.step)
+    return Reason.of("loss_not_finite_at_evaluation", step=last.step)
+
+
+def not_finite(value: float, step: int) -> Outcome:
+    """The end of a run whose batch losses are no finite number any more.
+
+    Args:
+        value: the loss seen.
+        step: the step that gave it, counted from 1.
+    """
+    if math.isnan(value):
+        return Outcome(status=Status.NAN, reason=Reason.of("loss_not_a_number", step=step))
+    return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))
+
+
+class WatchedModel:
+    """Keeps the weights that measurements compare with, and takes the measurements."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        measures: Mapping[str, AtStep],
+        workload: Workload,
+        trial: Trial,
+        device: torch.device,
+    ) -> None:
+        """Keep the initial weights; a checkpoint has not taken their place yet."""
+        self._model = model
+        self._measures = measures
+        self._workload = workload
+        self._trial = trial
+        self._device = device
+        self._initial = self._weights()
+        self._before: list[Tensor] = []
+
+    def keep_weights(self) -> None:
+        """Keep the weights as they are before the step to an evaluation."""
+        self._before = self._weights()
+
+    def measured(self, step: int, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
+        """What is measured after `step` steps, by name; None: no finite number."""
+        moment = Moment(
+            model=self._model,
+            initial=self._initial,
+            before=self._before,
+            workload=self._workload,
+            device=self._device,
+            trial=self._trial,
+            step=step,
+            has_all_splits=has_all_splits,
+        )
+        found = {name: _finite(measure(moment)) for name, measure in self._measures.items()}
+        self._before = []
+        # Most are not taken of the initial weights.
+        return tuple((name, value) for name, value in found.items() if step or value is not None)
+
+    def _weights(self) -> list[Tensor]:
+        return [part.detach().clone() for part in self._model.parameters()]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
 
 ENGINE = "plain"
 

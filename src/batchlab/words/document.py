@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from batchlab.records import json_document
+from batchlab.records.estimate import Reason, Value
 from batchlab.records.json_document import json_text, plain_float
-from batchlab.records.reason import Reason, Value
 from batchlab.words.reasons import has_words, reason_text
 
 _NULL = {"type": "null"}

@@ -5,7 +5,7 @@ The codes of an advice are in `advice.py`, all others here.
 
 from __future__ import annotations
 
-from batchlab.records.reason import Reason, Value
+from batchlab.records.estimate import Reason, Value
 from batchlab.words.advice import ADVICE
 from batchlab.words.catalogue import Message, PluralMessage, message_text
 

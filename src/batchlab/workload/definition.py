@@ -2,20 +2,302 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.quantities import Better, quantity
-from batchlab.records.target import Target
-from batchlab.workload.own_training import check_own_training
-from batchlab.workload.ready_made import check_loss, check_model, check_optimizer, loader_batch_size
-from batchlab.workload.stateful_metric import direction_of, is_stateful
+from batchlab.records.trial import Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+NAMED_PARAMETERS = "named_parameters"
+"""What the first parameter of `optimizer` is called where it asks for names too."""
+HORIZONS = ("n_steps", "n_epochs")
+"""What a scheduler may ask for beside the optimizer: how long the run is."""
+_HOW_OFTEN = ("epoch", "step")
+
+
+def check_own_training(workload: Workload) -> None:
+    """Refuse fields that are impossible, and those that do not go together.
+
+    Raises:
+        WorkloadError: naming the field, what it may be and what to do.
+    """
+    for told in _refusals(workload):
+        raise WorkloadError(f"workload {workload.name!r}: {told}")
+
+
+def asks_for_names(optimizer: Callable[..., Any]) -> bool:
+    """Whether the optimizer function wants (name, parameter) pairs, as its first parameter says."""
+    return next(iter(_parameter_names(optimizer)), None) == NAMED_PARAMETERS
+
+
+def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
+    """Which of `n_steps` and `n_epochs` the scheduler function asks for."""
+    return tuple(name for name in HORIZONS if name in _parameter_names(scheduler))
+
+
+def check_has_loss(workload: Workload, asked: str) -> None:
+    """Refuse what looks at the loss of a workload that has none.
+
+    Args:
+        workload: it may have a `step` and metrics instead.
+        asked: what needs the loss, the subject of a sentence.
+
+    Raises:
+        UsageError: it has no loss; the message says what to give.
+    """
+    if workload.loss is None:
+        raise UsageError(
+            f"workload {workload.name!r}: {asked} needs its loss, and it has only a `step`; give "
+            f"it `loss` too, a function of the model and a batch"
+        )
+
+
+def step_takes_whole_batches(name: str, batch_size: int, micro_batch_size: int) -> str:
+    """What is said of micro-batches for a `step` that does not take them.
+
+    Args:
+        name: the workload's.
+        batch_size: examples per step.
+        micro_batch_size: what it was to be cut into.
+    """
+    return (
+        f"batch size {batch_size} in micro-batches of {micro_batch_size}: the `step` of workload "
+        f"{name!r} takes whole batches; let it take a tuple of micro-batches and say "
+        f"accumulates=True, or leave micro-batches out"
+    )
+
+
+def _refusals(workload: Workload) -> Iterator[str]:
+    yield from _of_step(workload)
+    yield from _of_numbers(workload)
+    yield from _of_scheduler(workload)
+
+
+def _of_step(workload: Workload) -> Iterator[str]:
+    if workload.step is not None and not callable(workload.step):
+        yield (
+            f"step is {workload.step!r}; expected a function of the model, the optimizer and a "
+            f"batch that takes one optimizer step and returns its loss"
+        )
+    if not isinstance(workload.accumulates, bool):
+        yield f"accumulates is {workload.accumulates!r}; expected True or False"
+    if workload.accumulates and workload.step is None:
+        yield (
+            "accumulates=True without a `step`: it says that `step` takes a tuple of "
+            "micro-batches; leave it out, for batchlab cuts the batches of a plain `loss` itself"
+        )
+    if workload.loss is None and workload.step is None:
+        yield (
+            "it has no loss; give it loss=lambda model, batch: ..., the mean over the batch, or a "
+            "`step` of its own"
+        )
+    if workload.loss is None and not workload.metrics:
+        yield (
+            "it has a `step` and neither a loss nor metrics, so nothing could be evaluated; give "
+            "it `loss`, or `metrics`"
+        )
+    if workload.step is not None and workload.clip_norm is not None:
+        yield (
+            "clip_norm beside a `step`: the step clips itself; leave clip_norm out and call "
+            "torch.nn.utils.clip_grad_norm_(model.parameters(), ...) before its optimizer.step()"
+        )
+
+
+def _of_numbers(workload: Workload) -> Iterator[str]:
+    clip, ema, patience = workload.clip_norm, workload.ema, workload.patience_epochs
+    if clip is not None and not (_is_number(clip) and 0 < clip < float("inf")):
+        yield f"clip_norm is {clip!r}; expected a number above 0, such as clip_norm=1.0"
+    if ema is not None and not (_is_number(ema) and 0 < ema < 1):
+        yield (
+            f"ema is {ema!r}; expected the decay per step at the reference batch size, between 0 "
+            f"and 1, such as ema=0.999"
+        )
+    is_whole = isinstance(patience, int) and not isinstance(patience, bool)
+    if patience is not None and not (is_whole and patience >= 1):
+        yield (
+            f"patience_epochs is {patience!r}; expected a whole number of epochs of at least 1, "
+            f"or None"
+        )
+
+
+def _of_scheduler(workload: Workload) -> Iterator[str]:
+    scheduler = workload.scheduler
+    if workload.scheduler_every not in _HOW_OFTEN:
+        yield f"scheduler_every is {workload.scheduler_every!r}; expected 'epoch' or 'step'"
+    if scheduler is None:
+        if workload.scheduler_every == "step":
+            yield "scheduler_every='step' without a scheduler; give it one, or leave it out"
+        return
+    if not callable(scheduler):
+        yield (
+            f"scheduler is a {type(scheduler).__name__}; expected a function that makes a new one: "
+            f"scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
+        )
+        return
+    if workload.schedule is not None:
+        yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
+    if workload.scheduler_every == "step" and "n_steps" not in _parameter_names(scheduler):
+        yield (
+            "its scheduler goes on with every step and does not take the run's length: a fixed "
+            "number of steps is another part of the training at each batch size; write "
+            "scheduler=lambda optimizer, n_steps: ..., or scheduler_every='epoch'"
+        )
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # written in C, without a signature
+        return []
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# What the first argument of a loss is called that takes outputs and not the model.
+_OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
+            "predictions", "x", "y_hat", "y_pred")  # fmt: skip
+
+
+def check_model(name: str, model: Any) -> None:
+    """Refuse a model that is made already, and what cannot be called.
+
+    Raises:
+        WorkloadError: naming the workload, with the line to write.
+    """
+    made = type(model).__name__
+    if _is_a(type(model), "torch.nn.modules.module", "Module"):
+        raise WorkloadError(
+            f"workload {name!r}: model is {_article(made)} that is made already; every training "
+            f"begins with a new one: model=lambda: {made}(...)"
+        )
+    if not callable(model):
+        raise WorkloadError(
+            f"workload {name!r}: model is {_short(model)}; expected a function that makes a new "
+            f"one: model=lambda: Net()"
+        )
+
+
+def loader_batch_size(data: Any) -> int | None:
+    """The batch size of a DataLoader; None: it is none, or does not say.
+
+    Args:
+        data: a split as it was given.
+    """
+    if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
+        return None
+    size = data.batch_size
+    if size is None:  # it has a batch sampler, or a data set that makes batches itself
+        size = getattr(data.batch_sampler, "batch_size", None)
+    return size if isinstance(size, int) else None
+
+
+def check_loss(name: str, loss: Any) -> None:
+    """Refuse a loss of PyTorch itself, which takes outputs and labels, and what is no function.
+
+    Raises:
+        WorkloadError: naming the workload, with the line to write.
+    """
+    kind = loss if isinstance(loss, type) else type(loss)
+    given = called = ""
+    if _takes_outputs(kind):
+        given = f"the class {kind.__name__}" if loss is kind else _article(kind.__name__)
+        called = f"{_prefix(kind)}{kind.__name__}()"
+    elif getattr(loss, "__module__", None) == "torch.nn.functional":
+        given = loss.__name__
+        called = f"torch.nn.functional.{loss.__name__}"
+    if called:
+        raise WorkloadError(
+            f"workload {name!r}: loss is {given}, which takes outputs and labels; "
+            f"expected a function of the model and a batch: "
+            f"loss=lambda model, batch: {called}(model(batch[0]), batch[1])"
+        )
+    if not callable(loss):
+        raise WorkloadError(
+            f"workload {name!r}: loss is {_short(loss)}; expected a function of the model and a "
+            f"batch: loss=lambda model, batch: cross_entropy(model(batch[0]), batch[1])"
+        )
+
+
+def _takes_outputs(kind: type) -> bool:
+    """Whether a module computes a loss of outputs; one of the user's own may take the model."""
+    if not _is_a(kind, "torch.nn.modules.module", "Module"):
+        return False
+    forward: Any = getattr(kind, "forward", None)
+    names = list(inspect.signature(forward).parameters)[1:] if callable(forward) else []
+    return kind.__module__.startswith("torch.nn.") or bool(names and names[0] in _OUTPUTS)
+
+
+def check_optimizer(name: str, optimizer: Any) -> None:
+    """Refuse an optimizer that is made already, its name, and what cannot be called.
+
+    Raises:
+        WorkloadError: naming the workload, with the line to write.
+    """
+    if optimizer is None or callable(optimizer):
+        return
+    kind, given = "Adam", _short(optimizer)
+    if _is_a(type(optimizer), "torch.optim.optimizer", "Optimizer"):
+        kind = type(optimizer).__name__
+        given = f"{_article(kind)} that is made already"
+    raise WorkloadError(
+        f"workload {name!r}: optimizer is {given}; expected a function that makes a new one: "
+        f"optimizer=lambda parameters, learning_rate: "
+        f"torch.optim.{kind}(parameters, lr=learning_rate)"
+    )
+
+
+def _is_a(kind: type, module: str, name: str) -> bool:
+    return any((base.__module__, base.__name__) == (module, name) for base in kind.__mro__)
+
+
+def _prefix(kind: type) -> str:
+    return "torch.nn." if kind.__module__.startswith("torch.nn.") else ""
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
+
+
+def _short(given: Any) -> str:
+    told = repr(given)
+    return told if len(told) <= 40 else f"a {type(given).__name__}"
+
+
+def is_stateful(metric: object) -> bool:
+    """Whether a metric is fed by `update`, asked by `compute` and emptied by `reset`."""
+    return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
+
+
+def direction_of(metric: Any, *, metric_name: str, workload: str) -> Better:
+    """What the object itself says of its direction.
+
+    Args:
+        metric: a stateful one.
+        metric_name: its name, for the message.
+        workload: the workload's name, for the message.
+
+    Raises:
+        WorkloadError: it does not say.
+    """
+    higher = getattr(metric, "higher_is_better", None)
+    if higher is None:
+        kind = type(metric).__name__
+        raise WorkloadError(
+            f"workload {workload!r}: metric {metric_name!r} ({kind}) does not say whether higher "
+            f'is better; wrap it: batchlab.Metric(over_all={kind}(...), better="higher" or "lower")'
+        )
+    return "higher" if higher else "lower"
+
 
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
 Data = Any  # what `Workload.train` says, or what loading has made of it

@@ -18,8 +18,7 @@ from torch.utils.data import (
 )
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.definition import VALIDATION_EVERY, Batch, Workload
-from batchlab.workload.ready_made import loader_batch_size
+from batchlab.workload.definition import VALIDATION_EVERY, Batch, Workload, loader_batch_size
 from batchlab.workload.stream import is_stream
 
 _SPLITS = ("train", "validation", "test")

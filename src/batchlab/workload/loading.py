@@ -18,26 +18,28 @@ import torch
 from batchlab.errors import BatchlabError, EditedError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
-from batchlab.workload.array_data import with_tensors
 from batchlab.workload.builtin import workload_names
-from batchlab.workload.column_dataset import with_torch_columns
+from batchlab.workload.data import with_tensors, with_torch_columns
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
-from batchlab.workload.identity import workload_identity
+from batchlab.workload.identity import MadeModel, workload_identity
 from batchlab.workload.loader_template import without_loaders
-from batchlab.workload.made_model import MadeModel
-from batchlab.workload.opened_files import OpenedFile, OpenedFiles, named_weights
-from batchlab.workload.own_modules import (
+from batchlab.workload.settings import as_type_of
+from batchlab.workload.source import (
+    OpenedFile,
+    OpenedFiles,
+    Source,
+    SourceFile,
     edited_since_imported,
     files_of_modules,
     modules_of_files,
+    named_weights,
     note,
     note_run,
+    source_of,
 )
-from batchlab.workload.own_order import order_notes
-from batchlab.workload.setting_value import as_type_of
-from batchlab.workload.source import Source, SourceFile, source_of
 from batchlab.workload.split import with_validation
+from batchlab.workload.stream import order_notes
 from batchlab.workload.user_file import did_you_mean, found_in_file, kind_of
 
 

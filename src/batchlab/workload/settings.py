@@ -1,15 +1,14 @@
-"""Settings: checks of the values that a user gave to a workload's keywords.
-
-Each refuses with one line that names the workload, the setting, the value and what is possible.
-"""
+"""Settings: the values that a user gave to a workload's keywords, checked and typed."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import UsageError, WorkloadError
+from batchlab.records.trial import Setting
 
 Choice = TypeVar("Choice")
 
@@ -76,3 +75,76 @@ def check_switch(value: bool, *, setting: str, workload: str) -> None:
     """
     if not isinstance(value, bool):
         raise WorkloadError(f"{workload}: {setting}={value!r}; expected true or false")
+
+
+# Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
+_LARGEST_WHOLE = 2**53 - 1
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
+    """`value` as a setting of the type of `default` (None: of any).
+
+    Args:
+        default: what the setting is without being set.
+        value: a text is read; another value must be of that type already.
+        name: the setting's, for messages.
+
+    Raises:
+        UsageError: it is not of that type, or a number that is not finite or not exact.
+    """
+    given: Any = value
+    if hasattr(given, "item"):  # one of NumPy's numbers
+        with contextlib.suppress(ValueError, RuntimeError):  # several numbers are none
+            given = given.item()
+    found = _read(default, given) if isinstance(given, str) else _converted(default, given)
+    if found is _UNREADABLE or not _is_exact(found):
+        raise UsageError(f"setting {name}={value}: expected {_expected(default, found)}")
+    assert found is None or isinstance(found, (str, int, float))
+    return found
+
+
+_UNREADABLE = object()
+
+
+def _read(default: Setting, text: str) -> object:
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        return _WORDS.get(text.lower(), _UNREADABLE)
+    kinds = (int, float) if default is None else (type(default),)
+    for kind in kinds:
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text if default is None else _UNREADABLE
+
+
+def _converted(default: Setting, value: object) -> object:
+    if isinstance(default, float) and type(value) is int:
+        return float(value)  # as the text "0" would be, so that both are the same trial
+    if default is None:
+        return value if value is None or isinstance(value, (int, float)) else _UNREADABLE
+    return value if type(value) is type(default) else _UNREADABLE
+
+
+def _is_exact(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
+
+
+def _expected(default: Setting, found: object) -> str:
+    """What a setting with that default takes; the bound is told to who went beyond it."""
+    whole = "a whole number"
+    if isinstance(found, int) and not isinstance(found, bool):
+        whole += " of at most 2^53 - 1"
+    if default is None:
+        return f"a text, a finite number or {whole}"
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, str):
+        return f"a text, such as {default!r}"
+    kind = whole if isinstance(default, int) else "a finite number"
+    return f"{kind}, such as {default}"

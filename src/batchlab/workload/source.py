@@ -1,18 +1,23 @@
-"""WorkloadSource: the text of a workload's file and of the user's own modules that it imports."""
+"""The user's own code and files: their text, the modules imported from them, and what they read."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
+import os
+import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
 
-from batchlab.workload.file_region import FileRegion
-from batchlab.workload.fingerprint import add_region
+from batchlab.workload.file_region import FileRegion, add_region
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _STANDARD_LIBRARY = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
@@ -168,3 +173,271 @@ def _found(name: str, path: Sequence[str]) -> ModuleSpec | None:
         return spec
     # Some editable installs are found by a finder of their own, which importing has asked already.
     return getattr(sys.modules.get(name), "__spec__", None)
+
+
+_CODE = {".py", ".pyc"}
+_CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
+_WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
+_COUNTED = _CODE | _CONFIGURATION | _WEIGHTS
+
+# What calls the user's code while this listens.
+_RUNNERS = {f"batchlab.workload.{name}" for name in ("user_file", "loading")}
+
+_SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
+
+# Whoever listens at the moment. Python's hook stays once it is there, so it is one for all.
+_listening: list[OpenedFiles] = []
+_is_heard = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedFile:
+    """A file that was read.
+
+    Attributes:
+        name: its place in the folder, with slashes.
+        path: the whole path.
+        is_read_again: whether child processes read it too.
+    """
+
+    name: str
+    path: Path
+    is_read_again: bool
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is a Python file."""
+        return self.path.suffix == ".py"
+
+
+class OpenedFiles:
+    """Files of some kinds that are opened for reading while this listens."""
+
+    def __init__(self, main: Path | None = None) -> None:
+        """Nothing was opened yet; `main` is the file that is run, if one is."""
+        self._main = None if main is None else str(main.resolve())
+        self._is_read_again: dict[str, bool] = {}
+        self._in_children = False
+
+    @contextmanager
+    def listening(self, *, in_children: bool = False) -> Iterator[None]:
+        """Context: what is opened inside counts.
+
+        Args:
+            in_children: whether child processes run the same; modules they import in any case.
+        """
+        _hear_from_now_on()
+        self._in_children = in_children
+        _listening.append(self)
+        try:
+            yield
+        finally:
+            _listening.remove(self)
+
+    def below(self, folder: Path) -> tuple[OpenedFile, ...]:
+        """Those under a folder that are the user's own, by name; hidden folders are caches."""
+        folder = folder.resolve()
+        found: dict[str, OpenedFile] = {}
+        for text, is_read_again in self._is_read_again.items():
+            path = _text_of_code(Path(text))
+            name = _place_in(folder, path)
+            if name is None or not path.is_file() or is_library(path):
+                continue
+            again = is_read_again or (name in found and found[name].is_read_again)
+            found[name] = OpenedFile(name=name, path=path, is_read_again=again)
+        for file in list(found.values()):
+            found |= _weights_beside(file, folder)
+        return tuple(found[name] for name in sorted(found))
+
+    def _opened(self, path: str) -> None:
+        again = self._in_children or self._is_importing()
+        self._is_read_again[path] = self._is_read_again.get(path, False) or again
+
+    def _is_importing(self) -> bool:
+        """Whether a module of another file is being run, which child processes import as well."""
+        frame: FrameType | None = sys._getframe(3)  # that which opens
+        while frame is not None and frame.f_globals.get("__name__") not in _RUNNERS:
+            if frame.f_code.co_name == "<module>" and frame.f_code.co_filename != self._main:
+                return True
+            frame = frame.f_back
+        return False
+
+
+def named_weights(folder: Path, text: str) -> tuple[OpenedFile, ...]:
+    """The `.safetensors` under a folder that a text names: their library opens them unheard.
+
+    Args:
+        folder: which relative names begin at.
+        text: of a workload's source and its settings.
+    """
+    folder = folder.resolve()
+    found = []
+    for named in sorted(set(_SAFETENSORS.findall(text))):
+        path = folder / named
+        name = _place_in(folder, path)
+        if name is not None and path.is_file():
+            found.append(OpenedFile(name=name, path=path, is_read_again=True))
+    return tuple(found)
+
+
+def _weights_beside(file: OpenedFile, folder: Path) -> dict[str, OpenedFile]:
+    """Those in the folder of a saved model, whose configuration was read."""
+    if file.path.suffix not in _CONFIGURATION or file.path.resolve().parent == folder:
+        return {}
+    beside = {}
+    for path in file.path.parent.glob("*.safetensors"):
+        name = _place_in(folder, path)
+        if name is not None:
+            beside[name] = OpenedFile(name=name, path=path, is_read_again=file.is_read_again)
+    return beside
+
+
+def _hear_from_now_on() -> None:
+    global _is_heard
+    if not _is_heard:
+        _is_heard = True
+        sys.addaudithook(_hear)
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" or not _listening:
+        return
+    path, _, flags = arguments
+    if isinstance(path, int) or flags & (os.O_WRONLY | os.O_RDWR):
+        return
+    text = os.fsdecode(path)
+    if os.path.splitext(text)[1].lower() in _COUNTED:
+        for each in _listening:
+            each._opened(os.path.abspath(text))
+
+
+def _text_of_code(path: Path) -> Path:
+    """The text that a cache of Python was made from; anything else is itself."""
+    if path.suffix != ".pyc":
+        return path
+    try:
+        return Path(importlib.util.source_from_cache(str(path)))
+    except (ValueError, NotImplementedError):
+        return path
+
+
+def _place_in(folder: Path, path: Path) -> str | None:
+    for each in (path, path.resolve()):
+        if each.is_relative_to(folder):
+            place = each.relative_to(folder)
+            return None if any(part.startswith(".") for part in place.parts) else place.as_posix()
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Noted:
+    """A module that was met.
+
+    Attributes:
+        spec: which tells it from itself after it was reloaded.
+        file: what its file held when it was new here.
+        may_stay: whether it was run while we listened, and nothing but its text counts.
+    """
+
+    spec: ModuleSpec | None
+    file: SourceFile
+    may_stay: bool
+
+
+_noted: dict[str, _Noted] = {}
+# Those that no text names: they were imported by names put together at run time.
+_unnamed: set[str] = set()
+
+
+def note(files: Mapping[str, SourceFile]) -> None:
+    """Keep what the files of these modules hold, for those that are in this process and new.
+
+    Args:
+        files: by the name that each is imported as.
+    """
+    for name, file in files.items():
+        module = sys.modules.get(name)
+        if module is not None and not _is_noted(name, module):
+            _noted[name] = _Noted(spec=module.__spec__, file=file, may_stay=False)
+
+
+def note_run(files: Mapping[str, SourceFile], *, unnamed: Collection[str], may_stay: bool) -> None:
+    """Keep what was imported by a file that was just run.
+
+    Args:
+        files: the modules that its text names.
+        unnamed: modules beside them that it imported.
+        may_stay: whether nothing but the text of `files` counts.
+    """
+    _unnamed.update(unnamed)
+    note(files)
+    for name in files:
+        module = sys.modules.get(name)
+        if module is not None:
+            file = _noted[name].file
+            _noted[name] = _Noted(spec=module.__spec__, file=file, may_stay=may_stay)
+
+
+def forget_stale(files: Mapping[str, SourceFile]) -> None:
+    """Have these modules imported anew where one of them was edited, or is the caller's own.
+
+    All of them: one that was not edited holds names of those that were.
+
+    Args:
+        files: what their files hold now, by the name that each is imported as.
+    """
+    files = {**files, **files_of_modules(_unnamed)}
+    stale = [file for name, file in files.items() if not _may_stay(name, file)]
+    if not stale:
+        return
+    for file in stale:
+        # Python tells a cache from the text by its length and the whole second it was written in.
+        with suppress(OSError, NotImplementedError):
+            Path(importlib.util.cache_from_source(file.path)).unlink()
+    importlib.invalidate_caches()
+    for name, file in files.items():
+        if file.path.endswith(".py"):  # an extension module is loaded once in a process
+            sys.modules.pop(name, None)
+            _unnamed.discard(name)
+
+
+def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
+    """The paths of those that are known to hold something else than when they were imported."""
+    return [
+        file.path
+        for name, file in files.items()
+        if (module := sys.modules.get(name)) is not None
+        and _is_noted(name, module)
+        and _noted[name].file != file
+    ]
+
+
+def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
+    """The files of modules of this process as they are now, by name; those that can be read."""
+    found = {}
+    for name in names:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and Path(path).is_file():
+            found[name] = SourceFile.now(str(Path(path).resolve()))
+    return found
+
+
+def modules_of_files(paths: Collection[str]) -> list[str]:
+    """The names of the modules of this process that were made of these files."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and name != "__main__" and file in paths:
+            found.append(name)
+    return found
+
+
+def _is_noted(name: str, module: ModuleType) -> bool:
+    return name in _noted and _noted[name].spec is module.__spec__
+
+
+def _may_stay(name: str, now: SourceFile) -> bool:
+    module = sys.modules.get(name)
+    if module is None:
+        return True
+    return _is_noted(name, module) and _noted[name].may_stay and _noted[name].file == now

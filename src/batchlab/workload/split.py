@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.columns import Columns, resident_tensors, shared_tensor
+from batchlab.workload.data import ChosenPart, Columns, chosen_part, resident_tensors, shared_tensor
 from batchlab.workload.definition import VALIDATION_EVERY, Data, Workload, size_of
-from batchlab.workload.fetching import ChosenPart, chosen_part
 from batchlab.workload.keyed_order import listed, shuffled
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream

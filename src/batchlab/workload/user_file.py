@@ -18,9 +18,7 @@ import cloudpickle
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.workload.definition import Workload
 from batchlab.workload.error_place import told
-from batchlab.workload.opened_files import OpenedFiles
-from batchlab.workload.own_modules import forget_stale
-from batchlab.workload.source import Source, source_of
+from batchlab.workload.source import OpenedFiles, Source, forget_stale, source_of
 
 
 def found_in_file(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from batchlab.laws.power_law import fit_power_law
-from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
-from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.laws.lines import fit_power_law
+from batchlab.laws.steps import LawFit, LawParameter, StepsLaw, StepsToTargetFit
 
 
 def _power(fit: StepsToTargetFit) -> LawFit:

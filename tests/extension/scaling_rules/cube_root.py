@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import math
 
-from batchlab.planning.scaling_rule import ScalingRule
+from batchlab.plans.scaling_rule import ScalingRule
 
 RULE = ScalingRule(place=9, rate_factor=math.cbrt)

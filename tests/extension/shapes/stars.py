@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from batchlab.launching.reading import Reading
-from batchlab.launching.shape import Shape
+from batchlab.script.reading import Reading, Shape
 
 
 class _Lines:

@@ -6,7 +6,7 @@ import pytest
 from tests.reference.steps_to_target import WIDE, on_the_law
 
 from batchlab.laws.registry import every_law
-from batchlab.laws.steps_to_target import fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
 
 
 def test_points_on_the_generalized_law_lie_on_its_curve_and_off_the_law_with_exponent_1() -> None:

@@ -15,10 +15,8 @@ from tests.reference.made_up_advice import (
     tuned_rate,
 )
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import RateTried
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import Advice, RateTried
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice.epochs_to_target import EpochsToTarget, epochs_to_target
 
 SIZES = (64, 256, 1024)

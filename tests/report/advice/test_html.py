@@ -17,8 +17,7 @@ from tests.reference.made_up_advice import (
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice.effect_text import effect_sentences
 from batchlab.report.advice.effects import effects_of
 from batchlab.report.advice.html import render_advice_html, write_advice_html

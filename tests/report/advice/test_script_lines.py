@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.advice.parts import Configuration
+from batchlab.advice.advice import Configuration
 from batchlab.report.advice.script_lines import script_lines
 
 N_EXAMPLES = 23

@@ -17,10 +17,8 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import Advice, Configuration
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice import figures as folder
 from batchlab.report.advice.sentences import advice_sentences
 from batchlab.report.parts.figure_row import figure_rows

@@ -11,10 +11,8 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import Advice, Configuration
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.side_by_side import side_by_side
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from tests.reference.made_up_advice import advice_study, made_up_advice
 
-from batchlab.advice.parts import RateTried
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import RateTried
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice.tables import candidates_table, cost_table, expected_table
 
 ADVICE = made_up_advice()

@@ -14,9 +14,8 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
-from batchlab.advice.parts import Step
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import Step
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.text import advice_text, explain_text
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchlab.records.accumulation import Accumulation, Finding
+from batchlab.records.study import Accumulation, Finding
 from batchlab.report.check.document import CheckDocument
 from batchlab.report.check.text import check_text
 from batchlab.words.document import schema_text
 from batchlab.words.reasons import CAUSES
 
-SOURCE = Path(__file__).parents[3] / "src" / "batchlab" / "measurements" / "accumulation_check.py"
+SOURCE = Path(__file__).parents[3] / "src" / "batchlab" / "measure" / "loss_check.py"
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "check.json"
 
 

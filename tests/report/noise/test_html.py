@@ -18,7 +18,7 @@ from tests.reference.made_up_noise import (
 
 from batchlab.errors import UsageError
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measurements.noise import Noise
+from batchlab.measure.noise import Noise
 from batchlab.report.noise import figures as noise_figures
 from batchlab.report.noise.html import noise_page, write_noise_html
 from batchlab.report.parts.charts.canvas import PAGE

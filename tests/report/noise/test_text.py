@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.report.noise.text import noise_text
 
 

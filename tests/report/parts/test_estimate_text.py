@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.parts.estimate_text import estimate_text
 
 written = Reason.as_written

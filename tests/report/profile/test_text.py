@@ -16,12 +16,11 @@ from tests.reference.made_up_profile import (
 )
 from torch import Tensor, nn
 
-from batchlab.measurements.step_time import measure_step_time
+from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
-from batchlab.records.reason import Reason
-from batchlab.records.step_timing import StepTiming
+from batchlab.records.estimate import Reason
+from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
 from batchlab.report.parts.wrapped_text import WIDTH
 from batchlab.report.profile.text import profile_text

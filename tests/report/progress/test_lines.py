@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.records.best_so_far import BestSoFar
-from batchlab.records.reason import Reason
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
 from batchlab.report.progress.lines import clock_text, progress_lines, stage_text
 from batchlab.report.progress.state import ProgressState
 

@@ -10,8 +10,7 @@ import pytest
 from tests.reference.made_up import made_up_record, made_up_study
 
 from batchlab.records.study import Study
-from batchlab.records.target import Target
-from batchlab.records.trial import Status
+from batchlab.records.trial import Status, Target
 from batchlab.report.sweep.document import SweepDocument, sweep_document
 from batchlab.words.document import schema_text
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
-from batchlab.laws.metric_noise import metric_noise
+from batchlab.laws.plateau import metric_noise
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.parts.plateaus import Plateaus
 from batchlab.report.sweep import figures as sweep_figures

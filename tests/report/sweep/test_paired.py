@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from tests.reference.made_up import made_up_curves, made_up_study
 
-from batchlab.records.right_examples import RightExamples
+from batchlab.records.trial import RightExamples
 from batchlab.report.sweep.evidence import Evidence
 from batchlab.report.sweep.paired import paired_sentences, paired_table
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from batchlab.datasets.mnist import Mnist, load_mnist
+from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import WorkloadError
 from batchlab.workload.builtin import mnist_mlp
 from batchlab.workload.builtin.mnist_mlp import workload
 from batchlab.workload.definition import Workload
-from batchlab.workload.pixels import Pixels
+from batchlab.workload.digits import Pixels
 
 
 @pytest.fixture(autouse=True)

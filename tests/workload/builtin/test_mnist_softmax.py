@@ -10,7 +10,7 @@ import torch
 from tests.reference.softmax_regression import loss_and_gradient
 from torch import nn
 
-from batchlab.datasets.mnist import Mnist, load_mnist
+from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import WorkloadError
 from batchlab.workload.builtin import mnist_softmax
 from batchlab.workload.builtin.mnist_softmax import workload

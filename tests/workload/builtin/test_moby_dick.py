@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchlab.datasets.text import load_moby_dick
+from batchlab.datasets.embedded import load_moby_dick
 from batchlab.errors import WorkloadError
 from batchlab.workload.builtin.moby_dick import workload
 from batchlab.workload.definition import Workload

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
-from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.laws.steps import LawFit, LawParameter, StepsLaw, StepsToTargetFit
 
 
 def _as_fitted(fit: StepsToTargetFit) -> LawFit:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from batchlab.laws.free_curve import closest_curve
-from batchlab.laws.open_observations import at_expectation
-from batchlab.laws.steps_law import LawFit, LawParameter, StepsLaw
-from batchlab.laws.steps_table import StepsTable
-from batchlab.laws.steps_to_target import StepsToTargetFit
+from batchlab.laws.steps import LawFit, LawParameter, StepsLaw, StepsToTargetFit
+from batchlab.laws.steps_curve import StepsTable
+from batchlab.laws.steps_posterior import at_expectation, closest_curve
 
 
 def _with_its_curve(fit: StepsToTargetFit) -> LawFit:

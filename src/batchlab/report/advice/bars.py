@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate
+from batchlab.advice.advice import Advice, Candidate
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, target_text
 from batchlab.report.advice.reference_words import reference_words

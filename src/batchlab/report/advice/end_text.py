@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from batchlab.advice.parts import Ending, Endings
+from batchlab.advice.advice import Ending, Endings
 from batchlab.words.catalogue import number_text
 
 

@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.combined_estimates import scaled
-from batchlab.advice.parts import RateTried
+from batchlab.advice.advice import Advice, RateTried
+from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.records.trial import Status

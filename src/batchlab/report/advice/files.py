@@ -15,7 +15,7 @@ from batchlab.report.parts.observations_table import observations_table
 from batchlab.report.parts.output_file import write_output_file
 
 if TYPE_CHECKING:
-    from batchlab.profiling.profile import Profile
+    from batchlab.measure.profile import Profile
 
 
 def write_advice_images(

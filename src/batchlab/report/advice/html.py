@@ -34,7 +34,7 @@ from batchlab.report.parts.reason_clause import whole_sentence
 from batchlab.words.catalogue import plural, text
 
 if TYPE_CHECKING:
-    from batchlab.profiling.profile import Profile
+    from batchlab.measure.profile import Profile
 
 
 def write_advice_html(advice: Advice, study: Study, profile: Profile | None, path: Path) -> None:

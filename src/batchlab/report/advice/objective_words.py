@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Objective
+from batchlab.advice.advice import Advice, Objective
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
-from batchlab.records.target import Target
+from batchlab.records.trial import Target
 from batchlab.words.catalogue import number_text, text
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, Configuration, RateTried
-from batchlab.records.study import Study
-from batchlab.records.usual_sizes import USUAL_SIZES
+from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
+from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.parts.figure import Row

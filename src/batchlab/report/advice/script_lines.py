@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.advice.parts import Configuration
+from batchlab.advice.advice import Configuration
 
 
 def script_lines(found: Configuration) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, RateTried
+from batchlab.advice.advice import Advice, Candidate, RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.advice.rows import has_rate_of, runs_of

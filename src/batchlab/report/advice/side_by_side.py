@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration, Ending
+from batchlab.advice.advice import Advice, Configuration, Ending
 from batchlab.report.advice.end_text import end_text
 from batchlab.report.advice.named_text import named_text
 from batchlab.report.advice.objective_words import objective_words, target_text

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, Expected, RateTried
+from batchlab.advice.advice import Advice, Candidate, Expected, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import objective_words
 from batchlab.report.parts.estimate_text import bound_text, estimate_text, interval_only_text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.study import Study
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.budget_words import trainings_words

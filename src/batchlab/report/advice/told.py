@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration, Ending, Endings
+from batchlab.advice.advice import Advice, Configuration, Ending, Endings
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.advice.objective_words import objective_words, ratio_text, target_text
 from batchlab.report.advice.reference_words import reference_words

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from batchlab.records.accumulation import Accumulation
 from batchlab.records.json_document import SCHEMA
+from batchlab.records.study import Accumulation
 from batchlab.version import __version__
 from batchlab.words.catalogue import text
 from batchlab.words.document import document_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.records.accumulation import Accumulation, Finding
+from batchlab.records.study import Accumulation, Finding
 from batchlab.report.parts.wrapped_text import wrapped_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import CAUSES

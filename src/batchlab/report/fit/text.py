@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batchlab.fitting.fit import PointsFit
-from batchlab.fitting.group_fit import METHOD, AcrossFit, GroupFit
-from batchlab.laws.steps_law import FittedLaw
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
+from batchlab.laws.steps import FittedLaw
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.table import Column, Table
 from batchlab.report.parts.wrapped_text import wrapped_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchlab.measurements.noise import Noise
+from batchlab.measure.noise import Noise
 from batchlab.report.noise import figures as noise_figures
 from batchlab.report.noise.tables import layers_table, noise_table
 from batchlab.report.noise.text import noise_facts, noise_title

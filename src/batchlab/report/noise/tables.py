@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from batchlab.laws.noise_scale import NoiseScale, noise_scale
-from batchlab.measurements.noise import Noise
-from batchlab.records.noise_point import NoisePoint
+from batchlab.measure.noise import Noise
+from batchlab.records.noise import NoisePoint
 from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.table import Column, Table, Value
 from batchlab.words.catalogue import text

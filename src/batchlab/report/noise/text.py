@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.measurements.noise import Noise
+from batchlab.measure.noise import Noise
 from batchlab.records.estimate import Estimate
 from batchlab.report.noise.tables import layers_table, noise_table
 from batchlab.report.parts.wrapped_text import wrapped_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.records.best_so_far import BestSoFar
+from batchlab.records.study import BestSoFar
 from batchlab.report.parts.quantity_text import label_text, quantity_text
 from batchlab.words.catalogue import number_text, text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from batchlab.laws.metric_noise import metric_noise
+from batchlab.laws.plateau import metric_noise
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.parts.held_out import deciding_split

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchlab.records.estimate import Estimate
-from batchlab.records.evaluation import Split
+from batchlab.records.trial import Split
 from batchlab.report.parts.table import Table, Value
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.parts.spread import Spread
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.words.reasons import reason_text
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.profiling.profile import Profile
-from batchlab.profiling.profile_point import ProfilePoint
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.report.parts.estimate_text import TOO_UNSTEADY, estimate_text
 from batchlab.report.parts.quantity_text import range_text
 from batchlab.report.parts.reason_clause import whole_sentence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.run import RunsAsked
 from batchlab.report.parts.best_so_far_text import best_so_far_wordings
 from batchlab.report.progress.state import ProgressState
 from batchlab.words.catalogue import listing, number_text, plural, text

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from batchlab.records.best_so_far import BestSoFar
 from batchlab.records.progress_listener import ProgressListener, Silent
-from batchlab.records.runs_asked import RunsAsked
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
 from batchlab.report.progress.lines import clock_text, progress_lines
 from batchlab.report.progress.state import ProgressState
 from batchlab.words.catalogue import text as in_words

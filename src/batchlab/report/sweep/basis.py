@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.planning.scaling import moves_adam
+from batchlab.plans.scaling import moves_adam
 from batchlab.records.study import Study
 from batchlab.report.parts.held_out import deciding_split
 from batchlab.report.parts.term_text import term_text

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlab.records.evaluation import Split
 from batchlab.records.study import MetricSummary, Study
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.parts.held_out import deciding_split, final_gaps, finals
 from batchlab.report.parts.spread import Spread
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from batchlab.records.evaluation import Split
+from batchlab.records.trial import Split
 from batchlab.report.parts.batch_text import batch_sizes_text
 from batchlab.report.parts.held_out import held_out_split
 from batchlab.report.parts.quantity_text import label_text, quantity_text

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from batchlab.records.evaluation import Split
 from batchlab.records.measurement import Measurement
-from batchlab.records.step_timing import StepTiming
-from batchlab.records.trial import TrialRecord
+from batchlab.records.study import StepTiming
+from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.parts.spread import Spread
 from batchlab.report.sweep.cells import Cell
 

@@ -8,12 +8,10 @@ import msgspec
 
 from batchlab.laws.diagnosis import diagnose
 from batchlab.laws.plateau import plateau_of
+from batchlab.records.estimate import Reason
 from batchlab.records.json_document import SCHEMA
-from batchlab.records.reason import Reason
-from batchlab.records.study import Study
-from batchlab.records.target import Crossing, Target
-from batchlab.records.trial import Status, TrialRecord
-from batchlab.records.workload_document import WorkloadDocument, workload_document
+from batchlab.records.study import Study, WorkloadDocument, workload_document
+from batchlab.records.trial import Crossing, Status, Target, TrialRecord
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.held_out import final_gap, held_out_split
 from batchlab.version import __version__

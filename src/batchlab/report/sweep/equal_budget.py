@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from batchlab.records.evaluation import Evaluation, Split
 from batchlab.records.study import Study
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Evaluation, Split, TrialRecord
 from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.term_text import term_text
 from batchlab.report.sweep.cells import Cell

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from batchlab.laws.plateau import default_delta
-from batchlab.records.evaluation import Split
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
+from batchlab.records.trial import Split
 from batchlab.report.parts.batch_text import batch_text
 from batchlab.report.parts.quantity_text import quantity_text
 from batchlab.report.sweep.cells import Cell, chosen_cells

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from batchlab.laws.generalization_gap import generalization_gap
 from batchlab.laws.plateau import FRACTION_METRICS
+from batchlab.laws.scatter import generalization_gap
 from batchlab.records.estimate import Estimate
-from batchlab.records.evaluation import Split
+from batchlab.records.trial import Split
 from batchlab.report.parts.estimate_text import interval_only_text
 from batchlab.report.parts.figure import SPLITS
 from batchlab.report.parts.held_out import held_out_split

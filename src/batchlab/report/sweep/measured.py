@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from batchlab.laws.pooled_cells import PooledCells
+from batchlab.laws.scatter import PooledCells
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.report.sweep.cells import Cell

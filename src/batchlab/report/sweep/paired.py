@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from batchlab.laws.paired_examples import Right, paired_difference
+from batchlab.laws.scatter import Right, paired_difference
 from batchlab.records.estimate import Estimate
-from batchlab.records.evaluation import Split
+from batchlab.records.trial import Split
 from batchlab.report.parts.batch_text import batch_sizes_text, batch_text
 from batchlab.report.parts.held_out import deciding_split, held_out_split
 from batchlab.report.parts.sentence import Sentence

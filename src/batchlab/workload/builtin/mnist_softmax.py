@@ -6,11 +6,10 @@ from functools import partial
 
 from torch import nn
 
-from batchlab.datasets.mnist import load_mnist
-from batchlab.workload.classification import accuracy, cross_entropy, labelled_tensors
+from batchlab.datasets.embedded import load_mnist
 from batchlab.workload.definition import Workload
+from batchlab.workload.digits import INPUTS, Pixels, accuracy, cross_entropy, labelled_tensors
 from batchlab.workload.optimizers import NamedOptimizer
-from batchlab.workload.pixels import INPUTS, Pixels
 from batchlab.workload.settings import chosen
 
 _NAME = "mnist-softmax"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from batchlab.datasets.text import load_moby_dick
+from batchlab.datasets.embedded import load_moby_dick
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
 from batchlab.workload.optimizers import NamedOptimizer

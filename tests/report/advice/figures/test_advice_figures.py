@@ -16,10 +16,9 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
-from batchlab.advice.combined_estimates import scaled
-from batchlab.advice.parts import RateTried
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import RateTried
+from batchlab.advice.decision import scaled
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice import figures as folder
 from batchlab.report.advice.bars import bars
 from batchlab.report.advice.side_by_side import side_by_side

@@ -15,10 +15,8 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import RateTried
-from batchlab.records.estimate import Estimate
-from batchlab.records.reason import Reason
+from batchlab.advice.advice import Advice, RateTried
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.report.advice.figures.effects import effects_figure
 from batchlab.report.parts.charts.canvas import PAGE

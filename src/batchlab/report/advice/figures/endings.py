@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Ending, Endings
+from batchlab.advice.advice import Advice, Ending, Endings
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import (

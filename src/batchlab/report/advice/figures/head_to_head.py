@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration, HeadToHead
+from batchlab.advice.advice import Advice, Configuration, HeadToHead
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import ObjectiveWords, objective_words
 from batchlab.report.advice.reference_words import reference_words

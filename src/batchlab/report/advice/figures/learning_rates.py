@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import RateTried
+from batchlab.advice.advice import Advice, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice.objective_words import ratio_text
 from batchlab.report.advice.reference_words import reference_words

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Laws
+from batchlab.advice.advice import Advice, Laws
 from batchlab.records.study import Study
 from batchlab.report.advice.rows import advice_looks, drawn_looks, kinds_of, label_of
 from batchlab.report.parts.charts.axes import ratio_y
@@ -22,7 +21,7 @@ from batchlab.report.profile.step_time_text import step_time_text
 from batchlab.words.catalogue import text
 
 if TYPE_CHECKING:
-    from batchlab.profiling.profile import Profile
+    from batchlab.measure.profile import Profile
 
 PANELS = ("step_s", "peak_bytes")
 

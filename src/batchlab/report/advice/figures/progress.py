@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Configuration
+from batchlab.advice.advice import Advice, Configuration
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.advice.reference_words import reference_words

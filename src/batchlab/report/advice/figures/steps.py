@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate, Laws
+from batchlab.advice.advice import Advice, Candidate, Laws
 from batchlab.records.study import Study
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.rows import (

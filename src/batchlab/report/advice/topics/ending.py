@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import MORE_ERRORS, Endings
+from batchlab.advice.advice import MORE_ERRORS, Advice, Endings
 from batchlab.report.advice.end_text import end_text
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told, is_same

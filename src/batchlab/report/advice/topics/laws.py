@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.records.reason import Reason
+from batchlab.records.estimate import Reason
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.reason_clause import clause

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import TargetAnswer
+from batchlab.advice.advice import Advice, TargetAnswer
 from batchlab.report.advice.objective_words import target_text
 from batchlab.report.advice.reference_words import reference_words
 from batchlab.report.advice.told import Told

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.parts import Candidate
-from batchlab.records.usual_sizes import USUAL_SIZES
+from batchlab.advice.advice import Advice, Candidate
+from batchlab.records.study import USUAL_SIZES
 from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
 from batchlab.report.advice.told import Told
 from batchlab.report.parts.reason_clause import with_a_capital

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.measurements.noise import Noise
+from batchlab.measure.noise import Noise
 from batchlab.report.noise.tables import noise_table
 from batchlab.report.parts.charts.axes import ratio_y, steps_x
 from batchlab.report.parts.charts.chart import chart, in_panel

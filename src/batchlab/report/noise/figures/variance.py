@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measurements.noise import Noise
+from batchlab.measure.noise import Noise
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from batchlab.measurements.registry import measurement_rows
-from batchlab.records.evaluation import Split
+from batchlab.measure.registry import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
+from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import View, value_y, view_x
 from batchlab.report.parts.charts.chart import chart, literal
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, list_text, rounded, rows_domain

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
+from batchlab.records.trial import Split
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.held_out import held_out_split

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.records.evaluation import Split
 from batchlab.records.study import Study
+from batchlab.records.trial import Split
 from batchlab.report.parts.charts.axes import measured_rates_x, value_y
 from batchlab.report.parts.charts.chart import chart
 from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from batchlab.measurements.registry import measurement_rows, on_request
+from batchlab.measure.registry import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.report.parts.charts.axes import ratio_y, view_x

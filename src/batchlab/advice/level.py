@@ -1,0 +1,442 @@
+"""The level that counts as trained, and the level that counts as ending as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from batchlab.advice.advice import MORE_ERRORS, TargetOrigin
+from batchlab.advice.question import Question, best_value, distance
+from batchlab.laws.plateau import (
+    FRACTION_DELTA,
+    FRACTION_METRICS,
+    Plateau,
+    default_delta,
+    plateau_of,
+)
+from batchlab.records.estimate import Reason
+from batchlab.records.quantities import Better
+from batchlab.records.trial import Evaluation, Target, TrialRecord
+
+# The last part of a curve that its level is taken from; of one under a rate that falls, where it is
+# still rising at three quarters.
+TAIL = 0.25
+TAIL_OF_A_SHAPE = 0.05
+# Of a run that gets worse again: the best mean over so many evaluations in a row.
+_IN_A_ROW = 3
+# Levels are rounded to the easier side by at most so much of that.
+_ROUNDED_BY = 0.2
+
+EndedBy = Literal["plateau", "overfitting", "planned_end"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndLevel:
+    """What a run ends with.
+
+    Attributes:
+        value: of the validation metric, a mean over the last quarter of the run, under a
+            learning-rate shape over its last twentieth; of one that overfits, over its best
+            evaluations in a row. Of several seeds that of the worst.
+        n: how many evaluations that is the mean of.
+        ended_by: what makes it the end.
+        margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
+        epochs: passes over the training set of the run: a whole training.
+        learning_rate: of the run.
+    """
+
+    value: float
+    n: int
+    ended_by: EndedBy
+    margin: float
+    epochs: float
+    learning_rate: float
+
+
+def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
+    """What a run of the reference ends with.
+
+    Args:
+        question: what was asked; its metric is read on validation data.
+        record: the run.
+        planned_steps: a training of so many steps is whole.
+
+    Returns:
+        None where the run has not come to its end, or failed.
+    """
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    is_over = record.has_ended_itself or record.steps >= planned_steps
+    is_over = is_over or _is_over(question, record, plateau)
+    if record.has_failed or not is_over:
+        return None
+    # What was getting worse when the budget cut it is judged by its best too.
+    gets_worse = plateau.turned or (plateau.worsens and question.longest_epochs is None)
+    ended_by: EndedBy = "overfitting" if gets_worse else "plateau"
+    if plateau.verdict != "reached":
+        ended_by = "planned_end"
+    values = last_values(question, record, overfits=ended_by == "overfitting")
+    if not values:
+        return None
+    return _ended(question, record, values, ended_by)
+
+
+def ends_early(question: Question, record: TrialRecord) -> bool:
+    """Whether what a run of the reference ends with is known before the last planned pass.
+
+    If no end is planned, it is known at the plateau; while the run is expected to get worse it is
+    trained on, until it has turned: its end is its best then. If one is planned, it is known only
+    of a run that gets worse again: from what the rule calls a plateau to a planned end recorded
+    losses fell by up to two margins (benchmarks/results/regret.md). Under a learning-rate shape it
+    never is: the curve is flat where the rate is not yet low.
+    """
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    return _is_over(question, record, plateau) and not plateau.worsens
+
+
+def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
+    if record.trial.horizon_steps is not None:
+        return False
+    if question.longest_epochs is not None:
+        return plateau.turned
+    return plateau.verdict == "reached"
+
+
+def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
+    """What a run of the reference was at when the budget cut it, as if it had ended there.
+
+    None where it failed, or was not evaluated in its last quarter.
+    """
+    values = [] if record.has_failed else last_values(question, record, overfits=False)
+    return _ended(question, record, values, "planned_end") if values else None
+
+
+def end_as(question: Question, end: EndLevel, again: TrialRecord) -> EndLevel | None:
+    """What another seed of a configuration ends with, read as the first one was.
+
+    Args:
+        question: what was asked.
+        end: of the first seed.
+        again: the other, a run as long.
+
+    Returns:
+        None where the other failed, or was not evaluated there.
+    """
+    values = last_values(question, again, overfits=end.ended_by == "overfitting")
+    if not again.ended_well or not values:
+        return None
+    return replace(_ended(question, again, values, end.ended_by), epochs=end.epochs)
+
+
+def _ended(
+    question: Question, record: TrialRecord, values: Sequence[float], ended_by: EndedBy
+) -> EndLevel:
+    value = math.fsum(values) / len(values)
+    curve = [v for e, v in record.curve("validation", question.metric) if e.step > 0]
+    return EndLevel(
+        value=value,
+        n=len(values),
+        ended_by=ended_by,
+        margin=margin_of(value, curve, metric=question.metric, better=question.better),
+        epochs=record.epochs,
+        learning_rate=record.trial.learning_rate,
+    )
+
+
+def last_values(
+    question: Question, record: TrialRecord, *, overfits: bool, steps: int | None = None
+) -> list[float]:
+    """The validation values that a run's end is the mean of.
+
+    Empty where it was not evaluated there, or one of them was not a finite number.
+
+    Args:
+        question: what was asked.
+        record: the run, as far as it went.
+        overfits: whether the reference gets worse again: then the best in a row count, for it is
+            stopped there.
+        steps: after how many it counts as ended, though it went on; None: where it ended.
+    """
+    ended = [e.samples for e in record.evaluations if steps is None or e.step <= steps]
+    last = max(ended, default=0)
+    curve = [
+        (evaluation.samples, value)
+        for evaluation, value in record.curve("validation", question.metric)
+        if 0 < evaluation.step and evaluation.samples <= last
+    ]
+    if overfits:
+        return _best_in_a_row([value for _, value in curve], question)
+    tail = TAIL if record.trial.horizon_steps is None else TAIL_OF_A_SHAPE
+    first = (1 - tail) * last
+    if any(
+        first <= e.samples <= last and e.is_not_finite("validation", question.metric)
+        for e in record.evaluations
+    ):
+        return []
+    return [value for samples, value in curve if samples >= first]
+
+
+def margin_beside(value: float, *, metric: str, better: Better, otherwise: float) -> float:
+    """How much worse than `value` counts as ending no worse: 5 % more errors.
+
+    The remaining error is known of a metric between 0 and 1 alone, and of an error itself.
+
+    Args:
+        value: what the better of the references ends with.
+        metric: whose value it is.
+        better: its direction.
+        otherwise: the margin where the remaining error is not known.
+    """
+    if better == "higher" and 0 < value < 1:
+        return MORE_ERRORS * (1 - value)
+    if metric in FRACTION_METRICS and 0 < value < 1:
+        return MORE_ERRORS * value
+    return otherwise
+
+
+def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Better) -> float:
+    """5 % more errors, or half of what the plateau's rule calls an improvement, whichever is more.
+
+    The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
+    and 5 % of what lies above 0 could be most of what there is to learn.
+
+    Args:
+        value: what a run ends with.
+        curve: its values, but for the untrained model's.
+        metric: whose values they are.
+        better: its direction.
+    """
+    unseen = default_delta(metric, curve) / 2
+    if better == "higher" and all(0 <= each <= 1 for each in curve):
+        unseen = FRACTION_DELTA / 2  # F1 or a balanced accuracy, by whatever name
+    return max(margin_beside(value, metric=metric, better=better, otherwise=unseen), unseen)
+
+
+def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
+    """The level that counts as ending as well: worse by the margin at most, in round figures.
+
+    Args:
+        value: what the reference ends with.
+        margin: how much worse counts as well, > 0, in the metric's unit.
+        metric: whose value it is.
+        better: its direction.
+    """
+    worse = -1 if better == "higher" else 1
+    exact = value + worse * margin
+    unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
+    # A hair's breadth off a round figure is that figure: 0.895 is not 0.894999.
+    units = exact / unit - worse * 1e-6
+    rounded = (math.floor if worse < 0 else math.ceil)(units) * unit
+    # Sums of powers of ten leave a tail: 0.9760000000000001.
+    digits = max(0, -math.floor(math.log10(unit)))
+    return Target(metric=metric, value=round(rounded, digits), better=better)
+
+
+def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
+    n = min(_IN_A_ROW, len(values))
+    rows = [list(values[i : i + n]) for i in range(len(values) - n + 1)]
+    best = max if question.better == "higher" else min
+    return best(rows, key=math.fsum, default=[])
+
+
+# Where a target is out of reach: the level that the best curve had after this part of its run, so
+# that slower batch sizes and rates can meet it too in the time that there is.
+_EASIER_PLACE = 0.6
+# So many margins better is an end that is not better by chance alone.
+_CLEARLY = 2.0
+# The decision is repeated at the level of the reference's curve this far along the way.
+_EASIER_REPEAT_PLACE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetLevel:
+    """A target with where it comes from, and why.
+
+    Attributes:
+        target: the level.
+        origin: where it comes from.
+        why: in words.
+        end: what the reference ends with; None: that was not seen.
+    """
+
+    target: Target
+    origin: TargetOrigin
+    why: Reason
+    end: EndLevel | None = None
+
+
+def from_pilot(
+    question: Question, records: Sequence[TrialRecord], *, planned_steps: int
+) -> TargetLevel | None:
+    """The level that pilot runs of the reference configuration set; None: they learned nothing.
+
+    Where the reference has come to its end: as well as it ends, or as another of the runs where
+    that one ends clearly better; single seeds differ by the margin by chance. Else a level on the
+    way there, called easier.
+
+    Args:
+        question: what was asked.
+        records: runs of the reference batch size; the first is the reference as it is.
+        planned_steps: a training of so many steps is whole.
+    """
+    ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
+    if _has_learned_nothing(question, records[0], ends[0]):
+        learned = [
+            (record, end)
+            for record, end in zip(records, ends, strict=True)
+            if not _has_learned_nothing(question, record, end)
+        ]
+        ended = [end for _, end in learned if end is not None]
+        if ended:
+            return _at_the_end(question, ended[0], _why(ended[0]))
+        others = [record for record, _ in learned]
+        return easier(question, others, why=_why_no_end(question, others[0])) if others else None
+    if ends[0] is None:
+        why = _why_no_end(question, records[0])
+        # On the way of the reference: another's may lie beyond where the reference ends.
+        so_far = end_so_far(question, records[0])
+        if so_far is not None and not _has_learned_nothing(question, records[0], so_far):
+            cut = _at_the_end(question, so_far, why)
+            return replace(cut, origin="easier", end=None)
+        return easier(question, records, why=why)
+    best = ends[0]
+    sign = 1 if question.better == "higher" else -1
+    for other in ends[1:]:
+        if other is not None and sign * (other.value - best.value) > _CLEARLY * best.margin:
+            best = other
+    return _at_the_end(question, best, _why(best))
+
+
+def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
+    """The level that the worst of several seeds sets: what one ends with, half of all seeds miss.
+
+    Args:
+        question: what was asked.
+        ends: what a configuration ends with on each of them, at least one.
+    """
+    sign = 1 if question.better == "higher" else -1
+    ranked = sorted(ends, key=lambda end: sign * end.value)
+    why = _why(ranked[0])
+    if len(ends) > 1:
+        why = Reason.of("worst_of_seeds", why=why, n=len(ends), best=ranked[-1].value)
+    return _at_the_end(question, ranked[0], why)
+
+
+def _why_no_end(question: Question, record: TrialRecord) -> Reason:
+    """Why what a pilot ends with was not seen."""
+    if question.longest_epochs is not None:
+        return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.longest_epochs)
+    plateau = plateau_of(record, metric=question.metric, better=question.better)
+    return Reason.of("pilot_without_plateau", why=plateau.reason)
+
+
+def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
+    """Whether the untrained model meets the level of this end, or is about as good all the way."""
+    if end is None:
+        plateau = plateau_of(record, metric=question.metric, better=question.better)
+        return plateau.reason.code == "flat_as_untrained"
+    start = untrained_value(record, question.metric)
+    return start is not None and _at_the_end(question, end, _why(end)).target.met_by(start)
+
+
+def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
+    metric, better = question.metric, question.better
+    target = as_well_as(end.value, end.margin, metric=metric, better=better)
+    return TargetLevel(target=target, origin="pilot", why=why, end=end)
+
+
+def _why(end: EndLevel) -> Reason:
+    value, n, margin = end.value, end.n, end.margin
+    if end.ended_by == "overfitting":
+        return Reason.of("ends_before_overfitting", level=value, n=n, margin=margin)
+    if end.ended_by == "planned_end":
+        return Reason.of("ends_as_planned", level=value, n=n, margin=margin)
+    return Reason.of("ends_at_plateau", level=value, n=n, margin=margin)
+
+
+def easier(
+    question: Question, records: Sequence[TrialRecord], *, why: Reason
+) -> TargetLevel | None:
+    """A level that the best of these runs met after `_EASIER_PLACE` of its way, or None.
+
+    None where no run got better than the untrained model.
+    """
+    best: float | None = None
+    for record in records:
+        if record.has_failed:
+            continue
+        level = best_value(
+            record,
+            question.metric,
+            question.better,
+            within_samples=_EASIER_PLACE * record.samples,
+        )
+        start = untrained_value(record, question.metric)
+        if level is None or not (start is None or _is_better(level, start, question)):
+            continue
+        if best is None or _is_better(level, best, question):
+            best = level
+    if best is None:
+        return None
+    target = Target(metric=question.metric, value=best, better=question.better)
+    return TargetLevel(target=target, origin="easier", why=why)
+
+
+def nearest_to_target(records: Sequence[TrialRecord], question: Question) -> TrialRecord:
+    """The run whose best validation value is the best of all."""
+    return min(records, key=lambda record: distance(record, question.metric, question.better))
+
+
+def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, Target] | None:
+    """An easier and a harder target: the curves' level at 0.6 of the way, and as far beyond / 2.
+
+    The harder one leaves at least half of the errors.
+
+    Args:
+        target: the one decided at.
+        records: runs that met it.
+
+    Returns:
+        (easier, harder), or None where the curves are flat there.
+    """
+    levels = []
+    for record in records:
+        crossing = record.crossing(target)
+        if crossing is None:
+            continue
+        level = best_value(
+            record,
+            target.metric,
+            target.better,
+            within_samples=_EASIER_REPEAT_PLACE * crossing.samples,
+        )
+        if level is not None:
+            levels.append(level)
+    if not levels:
+        return None
+    level = sorted(levels)[len(levels) // 2]
+    if target.met_by(level):
+        return None
+    beyond = target.value + (target.value - level) / 2
+    # No harder than half of the errors that it leaves, where these are known.
+    if target.better == "higher" and 0 < target.value < 1:
+        beyond = min(beyond, (1 + target.value) / 2)
+    elif target.better == "lower" and target.value > 0:
+        beyond = max(beyond, target.value / 2)
+    return (
+        replace(target, value=level),
+        replace(target, value=beyond),
+    )
+
+
+def untrained_value(record: TrialRecord, metric: str) -> float | None:
+    """The metric before the first step."""
+    first: Evaluation | None = record.evaluations[0] if record.evaluations else None
+    if first is None or first.step != 0:
+        return None
+    return first.score("validation", metric)
+
+
+def _is_better(level: float, other: float, question: Question) -> bool:
+    return level > other if question.better == "higher" else level < other

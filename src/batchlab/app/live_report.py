@@ -1,0 +1,169 @@
+"""Live report: the page of a study in a file, written anew while the study goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchlab.app.advice_session import Advised
+from batchlab.app.report import page_of, stored_in
+from batchlab.errors import NoStoreError
+from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
+from batchlab.report.parts.output_file import write_output_file
+from batchlab.report.parts.page import with_status
+from batchlab.runs.replay import stored_journal
+from batchlab.store.store import Store
+from batchlab.words.catalogue import plural, text
+
+# Making a page takes seconds of a core that the study could have.
+EVERY_S = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """A study as it was at one look, with its answer where it has one."""
+
+    shown: Study | Advised
+    status: str  # how far it is, and whether it goes on, in a line
+    is_finished: bool
+
+
+def write_live_page(
+    store: Path,
+    study: str | None,
+    path: Path,
+    *,
+    say: Callable[[str], None],
+    show: Callable[[Path], None],
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Write the page of a study every 20 s until the study has finished, or until Ctrl-C.
+
+    Args:
+        store: the SQLite file; it may not be there yet, and may hold no study.
+        study: the start of the study's id; None: the one asked for last, whichever it is then.
+        path: the file of the page, which loads itself again for as long as it is written anew.
+        say: told in a line that there is no study yet.
+        show: given `path` once the page is there.
+        wait: lets so many seconds pass.
+
+    Raises:
+        UsageError: no study has such an id, or more than one.
+        StoreError: the store cannot be read.
+        OutputFileError: the page cannot be written.
+    """
+    seen: _Seen | None = None
+    page = ""
+    try:
+        for now in _looks(store, study, say=say, wait=wait):
+            before, seen = seen, now
+            if before is None or before.shown != seen.shown:
+                page = page_of(seen.shown)
+            reload_s = None if seen.is_finished else EVERY_S
+            write_output_file(path, with_status(page, seen.status, reload_s=reload_s).encode())
+            if before is None:
+                show(path)
+    except KeyboardInterrupt:
+        return
+    finally:
+        if page and seen is not None and not seen.is_finished:  # it would load itself for ever
+            write_output_file(path, with_status(page, seen.status, reload_s=None).encode())
+
+
+def _looks(
+    store: Path, study: str | None, *, say: Callable[[str], None], wait: Callable[[float], None]
+) -> Iterator[_Seen]:
+    """The study every 20 s, from when there is one until it has finished."""
+    is_told = False
+    while True:
+        seen = _seen(store, study)
+        if seen is not None:
+            yield seen
+            if seen.is_finished:
+                return
+        elif not is_told:
+            is_told = True
+            say(
+                text(
+                    "There is no study in {path} yet. Its page is shown as soon as there is one, "
+                    "that of a sweep once its steps are timed.",
+                    path=str(store),
+                )
+            )
+        wait(EVERY_S)
+
+
+def _seen(path: Path, wanted: str | None) -> _Seen | None:
+    """The study as it is now; None: there is none yet."""
+    try:
+        with Store.existing(path) as store:
+            if not store.studies():
+                return None
+            study_id = _study(stored_in(store, wanted)).study_id
+            is_worked_on = store.is_worked_on(study_id)
+            # Read after that: what a process stored as the last thing before its end is there.
+            shown = stored_in(store, study_id)
+            is_finished = _is_finished(store, shown)
+            status = _status(
+                store, _study(shown), is_finished=is_finished, is_worked_on=is_worked_on
+            )
+            return _Seen(shown=shown, status=status, is_finished=is_finished)
+    except NoStoreError:
+        return None
+
+
+def _study(shown: Study | Advised) -> Study:
+    return shown.study if isinstance(shown, Advised) else shown
+
+
+def _is_finished(store: Store, shown: Study | Advised) -> bool:
+    """Whether the study has its answer; without a question to be answered, all its trials."""
+    if isinstance(shown, Advised):
+        return True
+    asked = store.trial_ids(shown.study_id)
+    if not asked or _is_advice(store, shown):
+        return store.has_advice(shown.study_id)
+    ended = {record.trial.trial_id for record in shown.records if _has_ended(record)}
+    return set(asked) <= ended
+
+
+def _is_advice(store: Store, study: Study) -> bool:
+    """Whether an answer was asked for; of one that is being profiled it is not known yet."""
+    return bool(stored_journal(store, study.study_id))
+
+
+def _has_ended(record: TrialRecord) -> bool:
+    """Whether the same command would not go on with it."""
+    return record.status is not None and not record.status.may_go_on
+
+
+def _status(store: Store, study: Study, *, is_finished: bool, is_worked_on: bool) -> str:
+    n_ended = sum(map(_has_ended, study.records))
+    if is_finished:
+        return plural("Finished: {n} training run.", "Finished: {n} training runs.", n_ended)
+    so_far = _so_far(store, study, n_ended)
+    if is_worked_on:
+        return text("Under way at {at}: {so_far}.", so_far=so_far, at=time.strftime("%H:%M:%S"))
+    return text(
+        "Stopped: {so_far}. No process works on it now. To go on, give the same command: {command}",
+        so_far=so_far,
+        command=study.command,
+    )
+
+
+def _so_far(store: Store, study: Study, n_ended: int) -> str:
+    from batchlab.report.parts.best_so_far_text import best_so_far_text
+
+    n_asked = len(store.trial_ids(study.study_id))
+    if not n_asked:
+        return text("no training run has begun yet")
+    if not _is_advice(store, study):
+        return text("{ended} of {n} training runs have ended", ended=n_ended, n=n_asked)
+    # How many an advice will need is not known before it is there.
+    ended = plural("{n} training run has ended", "{n} training runs have ended", n_ended)
+    if study.best_so_far is None:
+        return ended
+    return text("{ended}; {best}", ended=ended, best=best_so_far_text(study.best_so_far))

@@ -1,0 +1,244 @@
+"""Report: a study of a store, shown again as a page, text, tables, images or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from batchlab.advice.advice import Advice
+from batchlab.app.advice_session import Advised, advice_of
+from batchlab.errors import UsageError
+from batchlab.records.study import Study
+from batchlab.report.parts.output_file import check_output_file, write_output_file
+from batchlab.runs.replay import stored_journal
+from batchlab.store.store import Store
+from batchlab.version import __version__
+from batchlab.words.numbers import moment_text
+
+ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
+_Files = tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What came of it.
+
+    Attributes:
+        warning: why it is not all that the study asked for, and what to do; None: it is.
+        text: text or JSON to be printed, ended by a newline; None: it is in files.
+        files: the files that were written.
+        headline: of a text for people what to read first, ended by a newline.
+    """
+
+    warning: str | None
+    text: str | None = None
+    files: tuple[Path, ...] = ()
+    headline: str | None = None
+
+
+def report(
+    store: str | Path = "batchlab.db",
+    *,
+    study: str | None = None,
+    output_format: ReportFormat = "html",
+    path: str | Path | None = None,
+) -> Report:
+    """Show a study of a store, as it was shown when it was made.
+
+    Args:
+        store: the SQLite file; it has to be there.
+        study: the start of the study's id; None: the one asked for last.
+        output_format: "html" (a page), "csv" (tables), "svg" or "png" (one image a figure) make
+            files; "text" and "json" make text.
+        path: the file to write, beside which those of csv, svg and png lie; None: text and JSON are
+            given back, anything else goes to `batchlab-report.` and the format.
+
+    Returns:
+        The text, or the files that were written; with a warning where the study's advice is in a
+        form that this version does not read.
+
+    Raises:
+        UsageError: no study has such an id, or more than one; or no file can be written to `path`.
+        StoreError: there is no store, or it cannot be read.
+        OutputFileError: a file cannot be written.
+        NothingToDrawError: no figure has anything to show.
+    """
+    store = Path(store)
+    shown, warning = _shown(store, study)
+    is_words = output_format in ("text", "json")
+    if is_words and path is None:
+        headline = _headline(shown) if output_format == "text" else None
+        words = _words(shown, output_format, store)
+        return Report(warning=warning, text=words, headline=headline)
+    path = Path(path or f"batchlab-report.{output_format}")
+    check_output_file(path, store=store, example=f"report.{output_format}")
+    if is_words:
+        write_output_file(path, _words(shown, output_format, store).encode())
+        return Report(warning=warning, files=(path,))
+    return Report(warning=warning, files=_write_files(shown, output_format, path))
+
+
+def stored(store: Path, study: str | None) -> Study | Advised:
+    """A study of a store, with its answer where it has one.
+
+    Raises:
+        UsageError: no study has such an id, or more than one.
+        StoreError: there is no store, or it cannot be read.
+    """
+    return _shown(store, study)[0]
+
+
+def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]:
+    """A study with its answer, and a warning where it has one that does not read."""
+    with Store.existing(store) as opened:
+        shown = stored_in(opened, study)
+        if isinstance(shown, Advised) or not opened.has_advice(shown.study_id):
+            return shown, None
+        return shown, _unread(shown)
+
+
+def stored_in(store: Store, study: str | None) -> Study | Advised:
+    """A study of an open store, with its answer where it has one that this version reads.
+
+    Raises:
+        UsageError: no study has such an id, or more than one.
+        StoreError: the store cannot be read.
+    """
+    found = store.study(_study_id(store.studies(), study, store.path))
+    return advice_of(store, found) or _with_best_so_far(store, found)
+
+
+def _with_best_so_far(store: Store, study: Study) -> Study:
+    """A study with what leads in it, where it is an advice without an answer."""
+    entries = stored_journal(store, study.study_id)
+    if not entries or store.has_advice(study.study_id):
+        return study
+    return replace(study, best_so_far=entries[-1].best)
+
+
+def _unread(study: Study) -> str:
+    return (
+        f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
+        f"read, so its trials are shown; this asks anew from them: {study.command}"
+    )
+
+
+def write_page(shown: Study | Advised, path: Path) -> None:
+    """Write the page of a study, at once or later.
+
+    Raises:
+        OutputFileError: the file cannot be written; an old one is left as it is.
+    """
+    write_output_file(path, page_of(shown).encode())
+
+
+def page_of(shown: Study | Advised) -> str:
+    """The page of a study as text."""
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.html import render_advice_html
+
+        return render_advice_html(shown.advice, shown.study, shown.profile)
+    from batchlab.report.sweep.html import html_page
+
+    return html_page(shown)
+
+
+def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
+    """The JSON document of a study; `page` is the one that was written with it, None: none."""
+    if isinstance(shown, Advised):
+        from batchlab.advice.advice import advice_document
+
+        return advice_document(shown.advice, shown.study, store=store, report=page)
+    from batchlab.report.sweep.document import sweep_document
+
+    return sweep_document(shown, store=store, report=page)
+
+
+def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path) -> _Files:
+    if output_format == "html":
+        write_page(shown, path)
+        return (path,)
+    image_format: Literal["svg", "png"] = "svg" if output_format == "svg" else "png"
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.files import write_advice_csv, write_advice_images
+
+        seen = (shown.advice, shown.study, shown.profile)
+        if output_format == "csv":
+            return write_advice_csv(*seen, path)
+        return write_advice_images(*seen, path, image_format)
+    from batchlab.report import write_csv, write_images
+
+    if output_format == "csv":
+        return write_csv(shown, path)
+    return write_images(shown, path, image_format)
+
+
+def _words(shown: Study | Advised, output_format: ReportFormat, store: Path) -> str:
+    if output_format == "json":
+        return json_document(shown, store=store, page=None) + "\n"
+    return _text(shown)
+
+
+def _text(shown: Study | Advised) -> str:
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.text import advice_text
+
+        return advice_text(shown.advice, study=shown.study, report=None)
+    from batchlab.report import text_report
+
+    return text_report(shown)
+
+
+def _headline(shown: Study | Advised) -> str:
+    if isinstance(shown, Advised):
+        from batchlab.report.advice.text import advice_headline
+
+        return advice_headline(shown.advice, study=shown.study)
+    from batchlab.report.sweep.text import sweep_headline
+
+    return sweep_headline(shown)
+
+
+def _study_id(
+    studies: tuple[tuple[str, str, str], ...], wanted: str | None, store: Path
+) -> str | None:
+    if wanted is None:
+        return None
+    found = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    listing = ", ".join(f"{name} ({moment_text(made)})" for name, made, _ in studies) or "none"
+    what = "no study" if not found else f"{len(found)} studies"
+    raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")
+
+
+def write_record_page(record: Advice | Study, path: Path) -> Path:
+    """Write the page of an advice or a study.
+
+    Args:
+        record: the advice, whose runs are read from its store, or the study.
+        path: the file; one that is there is replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: no file can be written to `path`, it is a store, or nobody knows where the runs
+            of the advice are.
+        StoreError: the runs of the advice cannot be read any more.
+        OutputFileError: the file cannot be written; an old one is left as it is.
+    """
+    if isinstance(record, Study):
+        check_output_file(path, store=None, option="report")
+        write_page(record, path)
+        return path
+    if record.kept_in is None:
+        raise UsageError(
+            "this advice does not know where its runs are; ask batchlab.advise again, which "
+            "answers at once from its store"
+        )
+    store, study_id = record.kept_in
+    check_output_file(path, store=Path(store), option="report")
+    write_page(stored(Path(store), study_id), path)
+    return path

@@ -1,0 +1,122 @@
+"""Save weights: the trained model of what an advice names, written to a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchlab.advice.advice import Advice, Configuration
+from batchlab.app.advice_session import Advised
+from batchlab.app.report import stored
+from batchlab.errors import UsageError
+from batchlab.records.trial import TrialRecord
+from batchlab.report.parts.output_file import check_output_file, write_output_file
+from batchlab.store.store import Store
+from batchlab.words.catalogue import number_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedWeights:
+    """The weights that were written.
+
+    Attributes:
+        path: the safetensors file.
+        record: the training run that they are from.
+        metric: the validation metric.
+        value: what they have of it; None: the run was never evaluated.
+        are_averaged: whether they are the average along the run, which was evaluated.
+    """
+
+    path: Path
+    record: TrialRecord
+    metric: str
+    value: float | None
+    are_averaged: bool = False
+
+
+def save_weights(
+    path: str | Path = "model.safetensors",
+    *,
+    store: str | Path = "batchlab.db",
+    study: str | None = None,
+) -> SavedWeights:
+    """Write the weights of a training run with what an advice names.
+
+    Of its runs with that batch size and learning rate it is the longest, and of equally long ones
+    the one that ended best. The file is taken by
+    `model.load_state_dict(safetensors.torch.load_file(path))`. Of a workload with `ema` they are
+    the averaged weights.
+
+    Args:
+        path: the file to write.
+        store: the SQLite file; it has to be there, and the folder of checkpoints beside it.
+        study: the start of the study's id; None: the one asked for last.
+
+    Returns:
+        The run and what it reached.
+
+    Raises:
+        UsageError: the study is no advice or names nothing, no study has such an id, or no file can
+            be written to `path`.
+        StoreError: there is no store, or the checkpoint is gone.
+        OutputFileError: the file cannot be written.
+    """
+    from safetensors.torch import save  # it loads torch
+
+    from batchlab.training.checkpoint import has_averaged_weights, load_weights
+
+    path, store = Path(path), Path(store)
+    check_output_file(path, store=store, option="--output", example="model.safetensors")
+    shown = stored(store, study)
+    if not isinstance(shown, Advised):
+        raise UsageError(
+            f"study {shown.study_id} of {store} is no advice, and only an advice names a "
+            f"batch size; run batchlab advise, or give the id of an advice with --study"
+        )
+    named = shown.advice.named
+    if named is None:
+        raise UsageError(
+            f"the advice of study {shown.study.study_id} names no configuration, so it has no "
+            f"weights to give"
+        )
+    record = _longest(shown.study.records, named, shown.advice)
+    with Store.existing(store) as opened:
+        checkpoint = opened.checkpoint_path(record.trial.trial_id)
+    write_output_file(path, save(load_weights(checkpoint)))
+    metric = shown.advice.metric
+    return SavedWeights(
+        path=path,
+        record=record,
+        metric=metric,
+        value=_value(record, metric),
+        are_averaged=has_averaged_weights(checkpoint),
+    )
+
+
+def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
+    """The longest run of a configuration, and of equally long ones the one that ended best."""
+    runs = [
+        record
+        for record in records
+        if record.trial.batch_size == named.batch_size
+        and record.trial.learning_rate == named.learning_rate
+        and record.trial.cool_down == named.cool_down
+        and record.ended_well
+    ]
+    if not runs:
+        raise UsageError(
+            f"no run with batch size {named.batch_size} and learning rate "
+            f"{number_text(named.learning_rate, 'rate')} was trained, so there are no weights to "
+            f"give"
+        )
+    sign = 1 if advice.better == "higher" else -1
+
+    def length_and_end(record: TrialRecord) -> tuple[int, float]:
+        value = _value(record, advice.metric)
+        return record.steps, float("-inf") if value is None else sign * value
+
+    return max(runs, key=length_and_end)
+
+
+def _value(record: TrialRecord, metric: str) -> float | None:
+    return record.evaluations[-1].score("validation", metric) if record.evaluations else None

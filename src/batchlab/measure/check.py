@@ -1,0 +1,465 @@
+"""Workload check: can it be trained, is its loss a mean, do its splits and metrics keep apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.measure.examples import around, asking, batch_from, evaluating
+from batchlab.measure.loss_check import look_at_loss
+from batchlab.measure.runnable_sizes import (
+    StepSeen,
+    check_step,
+    sizes_in_evaluation,
+    sizes_in_training,
+)
+from batchlab.measure.training_check import LEAST_STEPS, check_own_step, resumption_warnings
+from batchlab.processes.children import Line
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.random_state import seed_everything
+from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.records.trial import Trial
+from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
+from batchlab.training.evaluator import (
+    as_metric,
+    evaluated_sum,
+    evaluation_batch,
+    is_over_all,
+    n_train_evaluated,
+    tally_of,
+)
+from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
+from batchlab.workload.data import Columns, fetched
+from batchlab.workload.definition import Batch, Metric, Workload, size_of
+from batchlab.workload.split import tensors_of
+
+_EXAMPLES = 8
+_MANY, _MANY_AT_ONCE = 1000, 64
+_SPLITS = ("train", "validation", "test")
+
+
+def check_metrics(
+    workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
+) -> tuple[str, ...]:
+    """Ask every metric as an evaluation does.
+
+    Args:
+        workload: what is evaluated.
+        model: its model.
+        device: where.
+        sizes: how many examples the model takes in eval mode.
+
+    Returns:
+        What is left out of the evaluations, in words.
+
+    Raises:
+        WorkloadError: a metric fails, or fails without gradients.
+    """
+    batch = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
+    with evaluating(model):
+        for name in workload.metrics:
+            if not is_over_all(workload, name):
+                _ask(workload, model, name, batch)
+            if _is_of_many(workload, name):
+                _ask_about_many(workload, model, name, device, sizes)
+    at_once = sizes.at_once(_usual(workload))
+    warnings = [
+        text for split in _SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
+    ]
+    with evaluating(model):
+        _ask_about_the_last(workload, model, device, sizes, at_once=at_once)
+    return tuple(warnings)
+
+
+def _is_of_many(workload: Workload, name: str) -> bool:
+    """Whether of a few examples it may not exist: an F1 without a positive one is 0 / 0."""
+    given = workload.metrics[name]
+    has_finalise = isinstance(given, Metric) and given.finalise is not None
+    return has_finalise or is_over_all(workload, name)
+
+
+def _ask(workload: Workload, model: nn.Module, name: str, batch: Batch, where: str = "") -> None:
+    """Ask for the sum and the count of one batch."""
+
+    def ask(workload: Workload) -> None:
+        metric = as_metric(workload, name)
+        assert metric.count is not None
+        total = evaluated_sum(metric, model, batch)
+        float(metric.count(batch))  # 0 where a few examples are nothing but padding
+        if metric.finalise is None:
+            float(total)
+
+    _offering_gradients(workload, name, ask, where=where)
+
+
+def _ask_about_many(
+    workload: Workload, model: nn.Module, name: str, device: torch.device, sizes: RunnableSizes
+) -> None:
+    """Ask for the metric of up to 1000 evenly spaced examples that are not trained on."""
+    split = "train" if workload.validation is None else "validation"
+    data = getattr(workload, split)
+    at_once, n = sizes.at_once(_MANY_AT_ONCE), size_of(data)
+    n_asked = sizes.n_used(min(n, _MANY), at_once=at_once)
+    if n_asked == 0:  # `_left_out` refuses that
+        return
+    chosen = torch.linspace(0, n - 1, n_asked).round().long()
+
+    def ask(workload: Workload) -> None:
+        tally = tally_of(workload, name)
+        for part in chosen.split(at_once):
+            tally.add(model, on_device(fetched(data, part, workload.collate), device))
+        tally.value()
+
+    _offering_gradients(workload, name, ask, where=f" of {n_asked} examples of {split}")
+
+
+def _offering_gradients(
+    workload: Workload, name: str, ask: Callable[[Workload], None], *, where: str = ""
+) -> None:
+    """Ask for a metric without gradients; where only they were missing, the error says so."""
+    try:
+        with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
+            ask(workload)
+    except WorkloadError as error:
+        differentiating = _with_gradients(workload, name)
+        if differentiating is None or not _succeeds(lambda: ask(differentiating)):
+            raise
+        how = "over_all" if is_over_all(workload, name) else "sum"
+        raise WorkloadError(
+            f"workload {workload.name!r}: metric {name!r} differentiates, and evaluations are "
+            f"without gradients; give it as batchlab.Metric({how}=..., "
+            f'better="{workload.better(name)}", enable_grad=True), which keeps them'
+        ) from error
+
+
+def _with_gradients(workload: Workload, name: str) -> Workload | None:
+    """The workload with gradients for one metric; None: it has them already."""
+    given = workload.metrics.get(name)
+    if not is_over_all(workload, name):
+        metric = as_metric(workload, name)
+    elif isinstance(given, Metric):
+        metric = given
+    else:
+        metric = Metric(over_all=given, better=workload.better(name))
+    if metric.enable_grad:
+        return None
+    metrics = {**workload.metrics, name: replace(metric, enable_grad=True)}
+    return replace(workload, metrics=metrics)
+
+
+def _succeeds(function: Callable[[], object]) -> bool:
+    try:
+        function()
+    except Exception:
+        return False
+    return True
+
+
+def _usual(workload: Workload) -> int:
+    """The evaluation batch of the workload's own configuration."""
+    trial = Trial.of_whole_batches(
+        workload_id="",
+        workload=workload.name,
+        n_train=size_of(workload.train),
+        batch_size=workload.batch_size,
+        learning_rate=workload.learning_rate,
+        seed=0,
+    )
+    return evaluation_batch(trial, reference_batch_size=workload.batch_size)
+
+
+def _left_out(
+    workload: Workload, split: str, sizes: RunnableSizes, *, at_once: int
+) -> tuple[str, ...]:
+    n = size_of(getattr(workload, split))
+    n = n_train_evaluated(n) if split == "train" else n
+    n_used = sizes.n_used(n, at_once=at_once)
+    if n == n_used:
+        return ()
+    if n_used == 0:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {split} has {n} example{'s' * (n > 1)}, and its model "
+            f"takes {sizes} in a pass; give {split} more examples, or let the model take fewer"
+        )
+    few = "the last example" if n - n_used == 1 else f"the last {n - n_used} examples"
+    return (
+        f"{few} of {split} ({n}) will be left out of its evaluations: the model takes {sizes} in "
+        f"a pass",
+    )
+
+
+def _ask_about_the_last(
+    workload: Workload,
+    model: nn.Module,
+    device: torch.device,
+    sizes: RunnableSizes,
+    *,
+    at_once: int,
+) -> None:
+    """Evaluate the smaller last batch of validation, the very one that every trial will meet."""
+    data = workload.validation
+    n_used = sizes.n_used(size_of(data), at_once=at_once)
+    rest = n_used % at_once
+    if rest == 0:
+        return
+    chosen = range(n_used - rest, n_used)
+    try:
+        batch = on_device(batch_from(workload, data, chosen, split="validation"), device)
+        for name in workload.metric_names:
+            if is_over_all(workload, name):
+                continue
+            _ask(workload, model, name, batch, f" on the last {rest} examples of validation")
+    except Exception as error:
+        if not is_out_of_memory(error):  # what fits is for the profile to find
+            raise
+
+
+_BATCH_COUNT_CHECK_SPLITS = ("train", "validation", "test")
+_TRIED = range(2, 65)
+
+
+def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
+    """Compare two small batches with how many examples were fetched for them.
+
+    Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
+    number of examples (two views of each) is as good: weights are only ever compared. Sequences
+    with time first, joined sequences or a list of images count as something else.
+
+    Args:
+        workload: what is trained.
+        sizes: how many examples the model takes.
+
+    Raises:
+        WorkloadError: the counts do not grow with the examples.
+    """
+    few = list(islice(filter(sizes.holds, _TRIED), 2))
+    if len(few) < 2 or not _counts_by_tensor(workload):
+        return
+    for split in _BATCH_COUNT_CHECK_SPLITS:
+        data = getattr(workload, split)
+        n = size_of(data)
+        if n == 0 or isinstance(data, tuple):  # tensors with examples first
+            continue
+        counted = [
+            n_examples(batch_from(workload, data, [at % n for at in range(size)], split=split))
+            for size in few
+        ]
+        if counted[0] * few[1] != counted[1] * few[0]:
+            raise WorkloadError(
+                f"workload {workload.name!r}: batches of {few[0]} and {few[1]} examples of {split} "
+                f"count as {counted[0]} and {counted[1]}, by the length of their first tensor; "
+                f"give `weight`, such as weight=lambda batch: len(batch[1]), or let `collate` put "
+                f"a tensor with examples first"
+            )
+
+
+def _counts_by_tensor(workload: Workload) -> bool:
+    """Whether anything is weighed by the number of examples that a batch shows."""
+    if workload.weight is not None:
+        return False
+    return not all(
+        is_over_all(workload, name) or _has_count(workload.metrics.get(name))
+        for name in workload.metric_names
+    )
+
+
+def _has_count(metric: object) -> bool:
+    return isinstance(metric, Metric) and metric.count is not None
+
+
+_SEED = 0
+_IGNORED_LABEL = -100  # PyTorch's ignore_index
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkloadFacts:
+    """What the check found out.
+
+    Attributes:
+        n_parameters: trainable parameters.
+        has_batch_norm: whether a layer normalises over the batch, so that its size changes the
+            function that is trained.
+        adam: the least betas of its optimizer's groups and the first one's eps; None: it does not
+            have both.
+        warnings: what is odd but can be trained.
+        loss_couples: whether its loss is no mean over single examples (a contrastive one), so that
+            every batch size trains on another.
+        couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
+        sizes: which batch sizes a training step takes.
+        evaluated_sizes: how many examples the model takes in an evaluation.
+        last_batch_runs: whether a smaller last batch of an epoch ran after others.
+    """
+
+    n_parameters: int
+    has_batch_norm: bool
+    adam: AdamSettings | None
+    warnings: tuple[str, ...]
+    loss_couples: bool = False
+    couples_in_training: bool = False
+    sizes: RunnableSizes = ANY_SIZE
+    evaluated_sizes: RunnableSizes = ANY_SIZE
+    last_batch_runs: bool = True
+
+
+def check_workload(
+    line: Line, packed: PackedWorkload, device: str, with_steps: bool = True
+) -> WorkloadFacts:
+    """Make the model, look at its loss, its metrics and a training step, compare the splits.
+
+    Args:
+        line: the connection to the parent, unused.
+        packed: the workload.
+        device: the PyTorch device.
+        with_steps: whether training steps are taken, for which memory may not be enough.
+
+    Returns:
+        The facts, with warnings.
+
+    Raises:
+        WorkloadError: it cannot be trained as it is; the message says what to change.
+    """
+    workload = packed.unpack()
+    seed_everything(_SEED)
+    model = _made(workload).to(torch.device(device))
+    parameters = [part for part in model.parameters() if part.requires_grad]
+    if not parameters:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
+            f"return an nn.Module with some"
+        )
+    made = _made_optimizers(workload, model)
+    on = torch.device(device)
+    _check_sampler(workload)
+    check_streams(workload)
+    _check_labels(workload, model, on)
+    # Where nothing runs, what follows asks again and says why.
+    evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
+    check_batch_counts(workload, evaluated)
+    seen = look_at_loss(workload, model, on, evaluated)
+    left_out = check_metrics(workload, model, on, evaluated)
+    sizes, steps, resumed = ANY_SIZE, StepSeen(examples=0, warnings=()), tuple[str, ...]()
+    if with_steps:
+        sizes = sizes_in_training(workload, on) or ANY_SIZE
+        steps = check_step(workload, on, sizes)
+        moved_after = check_own_step(workload, device, n_examples=steps.examples)
+        # Stopped before the first update, where that waits for a count of steps.
+        n_steps = max(LEAST_STEPS, moved_after - 1)
+        resumed = resumption_warnings(packed, device, n_examples=steps.examples, n_steps=n_steps)
+    return WorkloadFacts(
+        n_parameters=sum(part.numel() for part in parameters),
+        has_batch_norm=any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
+        ),
+        adam=adam_settings(*made.optimizers),
+        warnings=(
+            *seen.warnings,
+            *left_out,
+            *steps.warnings,
+            *resumed,
+            *_equal_row_warnings(workload),
+        ),
+        loss_couples=seen.couples,
+        couples_in_training=seen.couples_in_training,
+        sizes=sizes,
+        evaluated_sizes=evaluated,
+        last_batch_runs=steps.last_batch_runs,
+    )
+
+
+def _made(workload: Workload) -> nn.Module:
+    with asking(workload, "`model`"):
+        model = workload.model()
+    if not isinstance(model, nn.Module):
+        raise WorkloadError(
+            f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected an "
+            f"nn.Module"
+        )
+    return model
+
+
+def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
+    with asking(workload, "`optimizer`"):
+        made = made_optimizers(workload, model, workload.learning_rate)
+        # With a rate of its own, every rate that is tried would be the same.
+        twice = made_optimizers(workload, model, 2 * workload.learning_rate)
+    rates, doubled = _rates(made), _rates(twice)
+    if rates and rates == doubled:
+        raise WorkloadError(
+            f"workload {workload.name!r}: `optimizer` does not use the learning rate that it is "
+            f"given; it sets {rates[0]:g} always: pass the rate on, as lr=learning_rate"
+        )
+    return made
+
+
+def _rates(made: MadeOptimizers) -> list[float]:
+    groups = (group for each in made.optimizers for group in each.param_groups)
+    return [float(group["lr"]) for group in groups if "lr" in group]
+
+
+def _check_sampler(workload: Workload) -> None:
+    if workload.make_sampler is not None:
+        with asking(workload, "`make_sampler`"):
+            size = min(workload.batch_size, size_of(workload.train))
+            sampled_order(workload, batch_size=size, seed=_SEED, drop_last=False)
+
+
+def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:
+    """Labels beyond the model's classes would otherwise end a trial in the middle of an epoch."""
+    # Which part of columns holds the labels, if any does, only the loss knows.
+    if isinstance(workload.train, Columns) or len(tensors_of(workload.train)) != 2:
+        return
+    inputs, labels = tensors_of(workload.train)
+    if labels.ndim != 1 or labels.dtype not in (torch.int64, torch.int32):
+        return
+    try:
+        with evaluating(model), torch.no_grad():
+            output = model(inputs[:1].to(device))
+    except Exception:  # the model is not called with the inputs alone: nothing to compare with
+        return
+    if not (isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1):
+        return
+    n_classes = output.shape[1]
+    for split in ("train", "validation", "test"):
+        data = tensors_of(getattr(workload, split))
+        if len(data) != 2:
+            continue
+        wrong = ((data[1] < 0) & (data[1] != _IGNORED_LABEL)) | (data[1] >= n_classes)
+        if bool(wrong.any()):
+            position = int(wrong.nonzero()[0])
+            raise WorkloadError(
+                f"workload {workload.name!r}: label {int(data[1][position])} at position "
+                f"{position} of {split}; the model gives {n_classes} scores, so labels go from 0 "
+                f"to {n_classes - 1}"
+            )
+
+
+def _equal_row_warnings(workload: Workload) -> tuple[str, ...]:
+    """Examples of train that are in another split too make the other look better than it is."""
+    known: set[int] = set()
+    warnings: list[str] = []
+    for split in ("validation", "test"):
+        data = tensors_of(getattr(workload, split))
+        if not data or not tensors_of(workload.train):
+            continue
+        known = known or set(_row_hashes(tensors_of(workload.train)))
+        equal = sum(row in known for row in _row_hashes(data))
+        if equal:
+            warnings.append(
+                f"{equal} of {len(data[0])} examples of {split} are equal to examples of train"
+            )
+    return tuple(warnings)
+
+
+def _row_hashes(data: tuple[Tensor, ...]) -> Iterator[int]:
+    """A hash of each example's bytes, all of its tensors together: the rows stay where they are."""
+    parts = [part.detach().cpu().contiguous().reshape(len(part), -1) for part in data]
+    arrays = [part.view(torch.uint8).numpy() for part in parts if part.numel()]
+    for row in zip(*arrays, strict=True):
+        yield hash(b"".join(part.tobytes() for part in row))

@@ -1,0 +1,283 @@
+"""Monitor: the gradient noise of a training in the user's own loop, a step now and then."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from batchlab.laws.noise_scale import noise_scale_of_pairs
+from batchlab.measure.gradient_noise import is_known, own_parameters, squared_norms
+from batchlab.measure.loss_check import gradient_norm, gradient_values
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.noise import MonitorReading
+from batchlab.words.catalogue import plural, text
+from batchlab.words.reasons import reason_text
+
+# A measured step takes about half as long again: 1 % of the time.
+_EVERY = 50
+# The noise scale is that of so many measured steps, the last ones.
+_KEPT = 40
+_FEWEST = 3
+# Of the losses, so many are kept; one is a spike so many times their usual distance above them.
+_LOSSES, _USUAL_LOSSES, _SPIKE = 1000, 20, 8.0
+# The normal distribution's quartile: a median distance over it is a standard deviation.
+_QUARTILE = 0.6745
+_MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
+
+
+class Monitor:
+    """Watches the gradient noise of a training in your own loop.
+
+        monitor = batchlab.Monitor(model, optimizer)
+        for batch in loader:
+            ...                     # forward, backward, optimizer.step(), accumulated or not
+            monitor.step(loss)
+        print(monitor)
+
+    One step in fifty is measured: the norms of the gradients of its single examples, from what the
+    layers saw in its first backward pass. The training stays the same bit for bit. Linear,
+    convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are seen, each where it
+    runs once a pass and has examples first.
+
+    Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; Gray et al. 2024,
+        arXiv:2411.00999, for the noise of some layers standing for that of all.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Measure the first step.
+
+        Args:
+            model: what is trained; hooks are put on its layers during measured steps only.
+            optimizer: what steps; it is asked for nothing but the moment of its step.
+        """
+        self._parameters = [part for part in model.parameters() if part.requires_grad]
+        self._layers = _watchable(model)
+        self._step = 0
+        self._measured: _MeasuredStep | None = None
+        self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        self._batch_size: int | None = None
+        self._norm: Tensor | None = None
+        self._losses: deque[Tensor | float] = deque(maxlen=_LOSSES)
+        self._hook = optimizer.register_step_pre_hook(self._before_step)
+        self._begin()
+
+    def __enter__(self) -> Monitor:
+        """A monitor may be used as a context, so that its hooks go when it ends."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        """Take off the hooks."""
+        self.close()
+
+    def close(self) -> None:
+        """Take off all hooks; what was seen stays."""
+        self._hook.remove()
+        if self._measured is not None:
+            self._measured.remove()
+            self._measured = None
+
+    def step(self, loss: Tensor | float | None = None) -> None:
+        """Say that an optimizer step is over.
+
+        Args:
+            loss: of its batch, or of its last micro-batch; a tensor is not waited for.
+        """
+        self._step += 1
+        if loss is not None:
+            self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
+        if self._measured is not None:
+            self._end()
+        if self._step % _EVERY == 0:
+            self._begin()
+
+    @property
+    def reading(self) -> MonitorReading:
+        """What was seen so far."""
+        scale = self._scale()
+        losses = [float(loss) for loss in self._losses]
+        recent = losses[-_USUAL_LOSSES:]
+        return MonitorReading(
+            step=self._step,
+            batch_size=self._batch_size,
+            gradient_noise_scale=scale,
+            gradient_norm=None if self._norm is None else float(self._norm),
+            seen_fraction=self._seen_fraction(),
+            loss=statistics.fmean(recent) if recent else None,
+            loss_spikes=_spikes(losses),
+            hint=_hint(scale, self._batch_size),
+        )
+
+    def __str__(self) -> str:
+        """The reading in some lines."""
+        reading = self.reading
+        first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
+        second = plural(
+            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spike of the loss. The "
+            "noise was seen in layers with {seen:whole_percent} of the parameters.",
+            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spikes of the loss. The "
+            "noise was seen in layers with {seen:whole_percent} of the parameters.",
+            reading.loss_spikes,
+            norm=reading.gradient_norm,
+            loss=reading.loss,
+            seen=reading.seen_fraction,
+        )
+        return f"{first}\n{second}"
+
+    def _begin(self) -> None:
+        self._measured = _MeasuredStep(self._layers)
+
+    def _before_step(self, *_: Any) -> None:
+        """Before the optimizer's step, when the gradients are complete."""
+        if self._measured is not None:
+            self._norm = gradient_norm(self._parameters)
+
+    def _end(self) -> None:
+        assert self._measured is not None
+        measured, self._measured = self._measured, None
+        measured.remove()
+        pair = measured.pair()
+        if pair is not None:
+            self._pairs.append(pair)
+            self._batch_size = measured.n_examples
+
+    def _scale(self) -> Estimate:
+        if not self._layers:
+            return Estimate.cannot_tell(Reason.of("monitor_sees_no_layer"))
+        if len(self._pairs) < _FEWEST:
+            missing = Reason.of("monitor_too_early", n=len(self._pairs), every=_EVERY)
+            return Estimate.cannot_tell(missing, n=len(self._pairs))
+        traces, grad_sqs = zip(*self._pairs, strict=True)
+        return noise_scale_of_pairs(traces, grad_sqs)
+
+    def _seen_fraction(self) -> float:
+        seen = {id(part): part.numel() for layer in self._layers for part in own_parameters(layer)}
+        return sum(seen.values()) / max(1, sum(part.numel() for part in self._parameters))
+
+
+class _MeasuredStep:
+    """The hooks of one measured step, and what they saw in its first backward pass."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        self._layers = layers
+        self._hooks: list[RemovableHandle] = []
+        # The examples of each run of a layer, in all passes of the step.
+        self._lengths: dict[int, list[int]] = {id(layer): [] for layer in layers}
+        self._inputs: dict[int, tuple[Tensor, int]] = {}
+        self._backs: dict[int, Tensor] = {}
+        self._grad_sq: dict[int, Tensor] = {}
+        # The layers that had run once when the first backward pass began.
+        self._once: list[nn.Module] | None = None
+        for layer in layers:
+            self._hooks.append(layer.register_forward_hook(self._ran))
+            for part in own_parameters(layer):
+                self._hooks.append(part.register_post_accumulate_grad_hook(self._accumulated))
+
+    @property
+    def n_examples(self) -> int:
+        """Of all passes of the step; 0: none was seen."""
+        return sum(self._lengths[id(self._once[0])]) if self._once else 0
+
+    def remove(self) -> None:
+        """Take off the hooks."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """After a layer's forward pass."""
+        if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
+            return  # an evaluation, or nothing to train
+        self._lengths[id(layer)].append(len(output))
+        if len(self._lengths[id(layer)]) == 1:
+            value = inputs[0]
+            self._inputs[id(layer)] = (value.detach(), value._version)
+            output.register_hook(lambda back: self._came_back(layer, back))
+
+    def _came_back(self, layer: nn.Module, back: Tensor) -> None:
+        """When the gradient by a layer's output of the first pass is there."""
+        if self._once is None:
+            self._once = [each for each in self._layers if len(self._lengths[id(each)]) == 1]
+        self._backs[id(layer)] = back.detach()
+
+    def _accumulated(self, parameter: Tensor) -> None:
+        """After a backward pass has reached a parameter: the first one's gradient is there."""
+        if id(parameter) not in self._grad_sq:
+            assert parameter.grad is not None
+            self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
+
+    def pair(self) -> tuple[float, float] | None:
+        """(tr Sigma, |G|^2) of the first pass, each unbiased; None: nothing to go by."""
+        seen = [(layer, *found) for layer in self._once or () if (found := self._seen(layer))]
+        n = self._lengths[id(seen[0][0])][0] if seen else 0
+        if n < 2:
+            return None
+        squares, of_mean = torch.zeros(()), torch.zeros(())
+        for layer, value, back in seen:
+            if len(value) != n or len(back) != n:
+                continue  # its first dimension is not that of the examples
+            squares = squares + squared_norms(layer, value, back * n)
+            own = [self._grad_sq[id(part)] for part in own_parameters(layer)]
+            of_mean = of_mean + torch.stack(own).sum()
+        unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
+        trace = (unit_sq - mean_sq) / (1 - 1 / n)
+        pair = trace, mean_sq - trace / n
+        return pair if all(map(math.isfinite, pair)) else None
+
+    def _seen(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+        """What went into a layer and what came back; None: not both, or it was written into."""
+        back, found = self._backs.get(id(layer)), self._inputs.get(id(layer))
+        if back is None or found is None or found[0]._version != found[1]:
+            return None
+        if any(id(part) not in self._grad_sq for part in own_parameters(layer)):
+            return None
+        value = found[0]
+        return (value.float() if value.is_floating_point() else value), back.float()
+
+
+def _watchable(model: nn.Module) -> list[nn.Module]:
+    """Layers whose norms are known, with parameters that no other layer has."""
+    layers = [module for module in model.modules() if is_known(module) and own_parameters(module)]
+    holders: dict[int, int] = {}
+    for module in model.modules():
+        for part in module.parameters(recurse=False):
+            holders[id(part)] = holders.get(id(part), 0) + 1
+    return [
+        layer for layer in layers if all(holders[id(part)] == 1 for part in own_parameters(layer))
+    ]
+
+
+def _spikes(losses: list[float]) -> int:
+    """Losses far above those before them, by the median distance of these from their median."""
+    found = 0
+    for index in range(_USUAL_LOSSES, len(losses)):
+        before = losses[index - _USUAL_LOSSES : index]
+        middle = statistics.median(before)
+        usual = statistics.median(abs(loss - middle) for loss in before) / _QUARTILE
+        if not losses[index] <= middle + _SPIKE * usual:
+            found += 1
+    return found
+
+
+def _hint(scale: Estimate, batch_size: int | None) -> Reason:
+    """What follows for the batch size, where the interval leaves no doubt."""
+    if batch_size is None:
+        return scale.reason or Reason.of("monitor_sees_no_layer")
+    if scale.low is not None and scale.low > _MOSTLY_NOISE * batch_size:
+        return Reason.of("mostly_noise", size=batch_size, low=scale.low)
+    if scale.high is not None and scale.high < _HARDLY_NOISE * batch_size:
+        return Reason.of("hardly_noise", size=batch_size, high=scale.high)
+    if scale.estimate is None:
+        assert scale.reason is not None
+        return scale.reason
+    return Reason.of("some_noise", size=batch_size, scale=scale.estimate)

@@ -1,0 +1,757 @@
+"""Profile: what each batch size costs in time and memory on one device, and its document."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from batchlab.errors import ProfileError
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.json_document import SCHEMA
+from batchlab.records.shown import ShownInNotebook
+from batchlab.records.study import StepTiming
+from batchlab.records.trial import Status
+from batchlab.version import __version__
+from batchlab.words.document import document_text, plain, reason_of
+
+if TYPE_CHECKING:
+    from batchlab.laws.lines import MemoryFit
+    from batchlab.laws.step_time import ProcessScatter, StepTimeFit
+
+
+Stopped = Literal["memory", "time", "errors"]
+
+# The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n), whatever
+# their distribution: from six blocks on that is at least 95 %.
+_BLOCKS_FOR_ORDER = 6
+# The halves of a quiet measurement differ by less.
+_DRIFT_FRACTION = 0.05
+SIZES_FOR_LAW = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfilePoint:
+    """One batch size that was tried: its time and memory, or why it did not run.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        micro_batch_size: examples per forward and backward pass; below `batch_size`: accumulated.
+        status: ok, oom, timeout, killed or error.
+        reason: why it did not run; None where it did.
+        timing: the raw blocks of steps; None where it did not run.
+        again: the blocks of further processes; empty: it was timed once.
+        peak_bytes: peak memory of its process above an idle one, None: not reported. One that
+            ran beyond the memory limit has a peak and the status oom.
+        gpu_peak_bytes: of a script, the most that it held on one GPU; None: none, or not known.
+        with_evaluations: whether its times hold a script's evaluations too, which came with all of
+            its progress.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    status: Status
+    reason: Reason | None = None
+    timing: StepTiming | None = None
+    peak_bytes: int | None = None
+    again: tuple[StepTiming, ...] = ()
+    gpu_peak_bytes: int | None = None
+    with_evaluations: bool = False
+
+    @property
+    def limited_bytes(self) -> int | None:
+        """What a memory limit is for: the GPU's memory where a script used one; None: not known."""
+        return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
+
+    @property
+    def timings(self) -> tuple[StepTiming, ...]:
+        """The timings there are, one of each process."""
+        return () if self.timing is None else (self.timing, *self.again)
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether its batch was not accumulated."""
+        return self.micro_batch_size == self.batch_size
+
+    @property
+    def ran(self) -> bool:
+        """Whether it ran, and within the memory limit."""
+        return self.status is Status.OK and self.timing is not None
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward and backward passes per optimizer step."""
+        return -(-self.batch_size // self.micro_batch_size)
+
+    @property
+    def step_s(self) -> Estimate:
+        """Median seconds per step over the blocks, with a 95 % interval from the blocks.
+
+        From six blocks on, the interval lies between two of the ordered blocks, whatever their
+        distribution (of fifteen, the fourth from either end). With two to five it is Student's on
+        the blocks' logarithms; one block has no interval. Several processes give their geometric
+        mean; for how far they lie apart see `Profile.timed_s`.
+        """
+        each = [_of_blocks(timing) for timing in self.timings]
+        if not each:
+            why = self.reason or Reason.of("ended_as", status=self.status.value)
+            return Estimate.cannot_tell(
+                Reason.of("size_did_not_run", size=self.batch_size, why=why)
+            )
+        return each[0] if len(each) == 1 else _geometric_mean(each)
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """Examples per second at the median step time; None where it did not run."""
+        step_s = self.step_s.estimate
+        return None if step_s is None else self.batch_size / step_s
+
+    @property
+    def drifted(self) -> bool | None:
+        """Whether the second half of a process's blocks took another time than the first.
+
+        That is: every block of one half is slower than every block of the other, and their medians
+        lie more than 5 % apart. None: fewer than six blocks, too few to tell.
+        """
+        seen = [_drifted(timing) for timing in self.timings]
+        return next((each for each in seen if each), next(iter(seen), None))
+
+
+def _drifted(timing: StepTiming) -> bool | None:
+    if len(timing.block_s) < _BLOCKS_FOR_ORDER:
+        return None
+    blocks = timing.block_s
+    first, second = blocks[: len(blocks) // 2], blocks[-(len(blocks) // 2) :]
+    apart = max(first) < min(second) or max(second) < min(first)
+    ratio = statistics.median(second) / statistics.median(first)
+    return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
+
+
+def _of_blocks(timing: StepTiming) -> Estimate:
+    blocks = [block_s / timing.block_steps for block_s in timing.block_s]
+    return Estimate.of(statistics.median(blocks), interval=_median_interval(blocks), n=len(blocks))
+
+
+def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
+    """Of independent times, with the interval of their mean logarithm."""
+    values = [time.estimate for time in times if time.estimate is not None]
+    middle = statistics.geometric_mean(values)
+    n = sum(time.n for time in times)
+    below = [math.log(v / t.low) for v, t in zip(values, times, strict=True) if t.low is not None]
+    above = [math.log(t.high / v) for v, t in zip(values, times, strict=True) if t.high is not None]
+    if min(len(below), len(above)) < len(times):
+        return Estimate.of(middle, interval=(None, None), n=n)
+    down, up = (math.hypot(*sides) / len(times) for sides in (below, above))
+    return Estimate.of(middle, interval=(middle * math.exp(-down), middle * math.exp(up)), n=n)
+
+
+def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
+    if len(blocks) >= _BLOCKS_FOR_ORDER:
+        rank = _rank(len(blocks))
+        ordered = sorted(blocks)
+        return ordered[rank], ordered[-1 - rank]
+    from batchlab.laws.scatter import mean_interval
+
+    log_s = mean_interval([math.log(block) for block in blocks])
+    if log_s.low is None or log_s.high is None:
+        return None, None
+    return math.exp(log_s.low), math.exp(log_s.high)
+
+
+def _rank(n: int) -> int:
+    """The largest k for which the k-th blocks from both ends hold the median 95 times in 100."""
+    outside, rank = 0.0, -1
+    while True:
+        outside += 2 * math.comb(n, rank + 1) / 2**n
+        if outside > 0.05:
+            return rank
+        rank += 1
+
+
+def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
+    """How far the processes of one batch size lie apart; None: none was timed in several."""
+    from batchlab.laws.step_time import ProcessScatter
+
+    return ProcessScatter.of(
+        [timing.step_s for timing in point.timings] for point in points if point.ran
+    )
+
+
+def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple[int, int]]:
+    """The batch sizes and peaks in bytes that a memory law goes through."""
+    peaks = [
+        (point.batch_size, point.peak_bytes)
+        for point in points
+        if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
+    ]
+    partial = [(size, peak_bytes) for size, peak_bytes in peaks if size < n_train]
+    return partial if len(partial) >= SIZES_FOR_LAW else peaks
+
+
+# The plateau begins where the throughput is within this share of the best.
+_PLATEAU_FRACTION = 0.10
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: a cached property needs a place
+class Profile(ShownInNotebook):
+    """What each batch size costs on one device: step time and memory, as measured.
+
+    Attributes:
+        workload_id: identity of the workload's source, settings and data.
+        workload: its name.
+        n_train: examples in its training set; no batch size is above it.
+        reference_batch_size: the batch size that the workload itself names.
+        device: "cpu" or "cuda".
+        device_name: the processor's or the GPU's model.
+        memory_limit_bytes: the limit that was asked for, None: the device's own.
+        environment: versions, processor, cores, system of the machine it was made on.
+        created_at: when, UTC, ISO 8601.
+        points: every batch size that was tried, by batch size, larger micro-batches first.
+        stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
+            budget ended), "errors" (several in a row did not run); None: all were.
+    """
+
+    workload_id: str
+    workload: str
+    n_train: int
+    reference_batch_size: int
+    device: str
+    device_name: str
+    memory_limit_bytes: int | None
+    environment: tuple[tuple[str, str], ...]
+    created_at: str
+    points: tuple[ProfilePoint, ...]
+    stopped: Stopped | None = None
+
+    @property
+    def largest_batch_size(self) -> int | None:
+        """The largest batch size that ran in one piece within the limit; None if none did."""
+        return max((point.batch_size for point in self._whole()), default=None)
+
+    @cached_property
+    def memory(self) -> MemoryFit:
+        """The law M(B) = fixed + per example × B through the peaks of what ran in one piece.
+
+        The full batch is left out where there are enough others: its examples are used where they
+        lie and not gathered, so it takes less than the law says.
+        """
+        from batchlab.laws.lines import fit_memory
+
+        return fit_memory(peaks_for_law(self.points, n_train=self.n_train))
+
+    @cached_property
+    def process_scatter(self) -> ProcessScatter | None:
+        """How far one batch size's step times lie apart from process to process.
+
+        None: no batch size was timed in several processes.
+        """
+        return scatter_of(self.points)
+
+    @cached_property
+    def step_time(self) -> StepTimeFit | None:
+        """The law of seconds per step through what ran in one piece; None: fewer than 3 did.
+
+        The full batch is left out where there are enough others, as in the law of memory: a step
+        that gathers nothing takes less.
+        """
+        from batchlab.laws.step_time import fit_step_time
+
+        times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
+        partial = [(size, time) for size, time in times if size < self.n_train]
+        used = partial if len(partial) >= SIZES_FOR_LAW else times
+        return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
+
+    @property
+    def plateau_batch_size(self) -> int | None:
+        """The smallest batch size within 10 % of the best throughput seen; None if none ran.
+
+        Where it is the largest that ran, throughput may still grow beyond it.
+        """
+        known = {point.batch_size: self.step_s(point.batch_size) for point in self._whole()}
+        speeds = {size: size / step_s.estimate for size, step_s in known.items() if step_s.estimate}
+        if not speeds:
+            return None
+        enough = max(speeds.values()) / (1 + _PLATEAU_FRACTION)
+        return min(size for size, speed in speeds.items() if speed >= enough)
+
+    @property
+    def evaluations_in_steps(self) -> Reason | None:
+        """What to say where step times hold a script's evaluations too; None: they do not."""
+        sizes = sorted({point.batch_size for point in self.points if point.with_evaluations})
+        if not sizes:
+            return None
+        return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
+
+    @property
+    def not_run_bytes(self) -> dict[int, Estimate]:
+        """What the law of memory gives each batch size that has not run in one piece here.
+
+        Sizes that ran have a measured peak, and are not in it.
+        """
+        measured = {
+            p.batch_size for p in self.points if p.in_one_piece and p.peak_bytes is not None
+        }
+        sizes = sorted({point.batch_size for point in self.points} - measured)
+        return {size: self.memory.predicted_bytes(size) for size in sizes}
+
+    def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
+        """The fastest way that `batch_size` ran, in one piece or accumulated; None: it did not."""
+        ran = [
+            point for point in self.points if point.batch_size == batch_size and self._fits(point)
+        ]
+        return min(ran, key=_median_s, default=None)
+
+    def timed_s(self, point: ProfilePoint) -> Estimate:
+        """Seconds per step of a point as it was timed, by its processes' blocks.
+
+        The 95 % interval is of the mean over processes, with `process_scatter` where that was seen.
+        """
+        scatter = self.process_scatter
+        if scatter is None or not point.timings:
+            return point.step_s
+        return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
+
+    def told_s(self, point: ProfilePoint) -> Estimate:
+        """`timed_s` as it is told: without an interval whose ends would tell nothing.
+
+        Under load one process may take ten times as long as the next. By two of them the mean is
+        anywhere from nanoseconds to days.
+        """
+        timed = self.timed_s(point)
+        return replace(timed, low=None, high=None) if timed.is_too_wide else timed
+
+    def step_s(self, batch_size: int) -> Estimate:
+        """Seconds per step of `batch_size`, by the fastest way that it ran.
+
+        Its own time and the law through all batch sizes are weighted
+        (`StepTimeFit.measured_step_s`); an accumulated batch, and a full batch that the law leaves
+        out, count as timed. Between two measured batch sizes the time and its interval lie on
+        straight lines over logarithms.
+
+        Args:
+            batch_size: examples per step.
+
+        Returns:
+            The estimate, with the n of the less observed neighbour; outside the measured batch
+            sizes the reason for none.
+        """
+        measured = sorted({point.batch_size for point in self.points if self._fits(point)})
+        if not measured:
+            return Estimate.cannot_tell(Reason.of("no_size_ran"))
+        if not measured[0] <= batch_size <= measured[-1]:
+            return Estimate.cannot_tell(
+                Reason.of(
+                    "outside_profile", size=batch_size, smallest=measured[0], largest=measured[-1]
+                )
+            )
+        low = max(size for size in measured if size <= batch_size)
+        high = min(size for size in measured if size >= batch_size)
+        below, above = self._known_s(low), self._known_s(high)
+        if low == high:
+            return below
+        return _between(below, above, math.log(batch_size / low) / math.log(high / low))
+
+    def about_step_s(self, batch_size: int) -> float:
+        """Seconds per step; beyond the measured batch sizes in proportion to the nearest one's.
+
+        At least one batch size ran.
+        """
+        known = self.step_s(batch_size).estimate
+        if known is not None:
+            return known
+        ran = [point for point in self.points if point.ran and point.timing is not None]
+        nearest = min(ran, key=lambda point: abs(math.log(point.batch_size / batch_size)))
+        assert nearest.timing is not None
+        return nearest.timing.step_s * max(1.0, batch_size / nearest.batch_size)
+
+    def _known_s(self, batch_size: int) -> Estimate:
+        """Seconds per step of a batch size that ran."""
+        point = self.best_micro_batch(batch_size)
+        assert point is not None
+        law = self.step_time if point.in_one_piece else None
+        if law is None or batch_size not in law.batch_sizes:
+            return self.timed_s(point)
+        return law.measured_step_s(batch_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `batchlab profile --json` prints, as plain dicts, lists and numbers."""
+        return to_dict(self)
+
+    def to_json(self) -> str:
+        """The document that `batchlab profile --json` prints; `from_json` reads it anywhere."""
+        return to_json(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Profile:
+        """The profile of which `to_dict` made `document`.
+
+        Raises:
+            ProfileError: it is no such document; the message names the field.
+        """
+        return from_dict(document, cls)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Profile:
+        """The profile of which `to_json` made `text`, on this or another machine.
+
+        Raises:
+            ProfileError: it is no such document; the message names the field.
+        """
+        return from_json(text, cls)
+
+    def _whole(self) -> Iterator[ProfilePoint]:
+        """What ran in one piece within the limit."""
+        return (point for point in self.points if point.in_one_piece and self._fits(point))
+
+    def _fits(self, point: ProfilePoint) -> bool:
+        """Whether it ran within this profile's limit, which may not be the one it was made with."""
+        if not point.ran or self.memory_limit_bytes is None:
+            return point.ran
+        return point.limited_bytes is not None and point.limited_bytes <= self.memory_limit_bytes
+
+
+def _median_s(point: ProfilePoint) -> float:
+    step_s = point.step_s.estimate
+    assert step_s is not None
+    return step_s
+
+
+def _between(below: Estimate, above: Estimate, share: float) -> Estimate:
+    assert below.estimate is not None
+    assert above.estimate is not None
+    return Estimate.of(
+        _log_between(below.estimate, above.estimate, share),
+        interval=(
+            _bound_between(below.low, above.low, share),
+            _bound_between(below.high, above.high, share),
+        ),
+        n=min(below.n, above.n),
+    )
+
+
+def _bound_between(below: float | None, above: float | None, share: float) -> float | None:
+    return None if below is None or above is None else _log_between(below, above, share)
+
+
+def _log_between(below: float, above: float, share: float) -> float:
+    return math.exp((1 - share) * math.log(below) + share * math.log(above))
+
+
+Kind = TypeVar("Kind")
+Point = TypeVar("Point")
+
+_WHAT_TO_DO = "make it again with: batchlab profile --json"
+
+
+class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
+    """What was profiled; `batch_size` is its own reference."""
+
+    workload_id: str
+    name: str
+    n_train: int
+    batch_size: int
+
+
+class _Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What is both written and read of a batch size."""
+
+    batch_size: int
+    micro_batch_size: int
+    status: Status
+    reason: object
+    timing: StepTiming | None
+    peak_bytes: int | None
+    again: tuple[StepTiming, ...] = ()
+    gpu_peak_bytes: int | None = None
+    with_evaluations: bool = False
+
+
+class PointDocument(_Tried, frozen=True, kw_only=True):
+    """One batch size that was tried; `timing` and `again` hold the raw blocks of each process."""
+
+    reason: Reason | None
+    accumulation_steps: int | None = None
+    threads: int | None = None
+    step_s: Estimate | None = None
+    samples_per_s: float | None = None
+    drifted: bool | None = None
+
+
+class NotRunDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch size that has not run in one piece here, with what the memory law gives it."""
+
+    batch_size: int
+    predicted_bytes: Estimate
+
+
+class MemoryDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory law: fixed_bytes + bytes_per_example × batch size."""
+
+    fixed_bytes: Estimate
+    bytes_per_example: Estimate
+
+
+class StepTimeDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The step-time law: (overhead_s^p + (s_per_example × batch size)^p)^(1/p), p the sharpness."""
+
+    overhead_s: Estimate
+    s_per_example: Estimate
+    knee_batch_size: Estimate
+    sharpness: Estimate
+
+
+class _Profiled(msgspec.Struct, Generic[Point], frozen=True, kw_only=True):
+    """What is both written and read of a profile: all that cannot be computed."""
+
+    schema: int
+    command: str
+    batchlab: str
+    workload: ProfiledWorkload
+    device: str
+    device_name: str
+    memory_limit_bytes: int | None
+    environment: dict[str, str]
+    created_at: str
+    points: tuple[Point, ...]
+    stopped: Stopped | None
+
+
+class ProfileDocument(_Profiled[PointDocument], frozen=True, kw_only=True):
+    """A profile: step time and memory by batch size on one device.
+
+    `process_log_sd` is how far the step times of one batch size lie apart from process to process:
+    the standard deviation of their logarithm.
+    """
+
+    process_log_sd: float | None = None
+    largest_batch_size: int | None = None
+    plateau_batch_size: int | None = None
+    memory: MemoryDocument | None = None
+    not_run: tuple[NotRunDocument, ...] = ()
+    step_time: StepTimeDocument | None = None
+
+
+class _ReadPoint(_Tried, frozen=True, kw_only=True):
+    """What is read back of a batch size: its reason by code and values, not by its text."""
+
+    reason: str | None
+    reason_code: str | None = None
+    reason_values: dict[str, Any] | None = None
+
+
+_Read = _Profiled[_ReadPoint]
+_DECODER = msgspec.json.Decoder(_Read)
+
+
+class _Kind(msgspec.Struct):
+    """What tells a document of another command or version before its fields are looked at."""
+
+    schema: int
+    command: str
+
+
+def to_json(profile: Profile) -> str:
+    """The document as JSON text; times in seconds, memory in bytes, unknown is null."""
+    return document_text(_document(profile))
+
+
+def to_dict(profile: Profile) -> dict[str, Any]:
+    """The document as plain dicts, lists and numbers."""
+    made: dict[str, Any] = plain(_document(profile))
+    return made
+
+
+def from_json(text: str | bytes, kind: type[Profile]) -> Profile:
+    """The profile that a document holds, checked.
+
+    Raises:
+        ProfileError: naming the field that is missing or impossible.
+    """
+    try:
+        _check_kind(msgspec.json.decode(text, type=_Kind))
+        document = _DECODER.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
+    return _checked(_profile(document, kind))
+
+
+def from_dict(document: Mapping[str, Any], kind: type[Profile]) -> Profile:
+    """The profile that a document holds, checked.
+
+    Raises:
+        ProfileError: naming the field that is missing or impossible.
+    """
+    try:
+        text = msgspec.json.encode(document)
+    except TypeError as error:
+        raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
+    return from_json(text, kind)
+
+
+def _document(profile: Profile) -> ProfileDocument:
+    scatter = profile.process_scatter
+    return ProfileDocument(
+        schema=SCHEMA,
+        command="profile",
+        batchlab=__version__,
+        workload=ProfiledWorkload(
+            workload_id=profile.workload_id,
+            name=profile.workload,
+            n_train=profile.n_train,
+            batch_size=profile.reference_batch_size,
+        ),
+        device=profile.device,
+        device_name=profile.device_name,
+        memory_limit_bytes=profile.memory_limit_bytes,
+        environment=dict(profile.environment),
+        created_at=profile.created_at,
+        points=tuple(_point_document(profile, point) for point in profile.points),
+        stopped=profile.stopped,
+        process_log_sd=None if scatter is None else scatter.log_sd,
+        largest_batch_size=profile.largest_batch_size,
+        plateau_batch_size=profile.plateau_batch_size,
+        memory=_filled(MemoryDocument, profile.memory),
+        not_run=tuple(
+            NotRunDocument(batch_size=size, predicted_bytes=predicted)
+            for size, predicted in profile.not_run_bytes.items()
+        ),
+        step_time=None
+        if profile.step_time is None
+        else _filled(StepTimeDocument, profile.step_time),
+    )
+
+
+def _point_document(profile: Profile, point: ProfilePoint) -> PointDocument:
+    return msgspec.structs.replace(
+        _filled(PointDocument, point),
+        threads=None if point.timing is None else point.timing.threads,
+        step_s=profile.told_s(point),
+    )
+
+
+def _filled(kind: type[Kind], record: object) -> Kind:
+    """A `kind` with the attributes of `record` that have the names of its fields."""
+    return msgspec.convert(record, kind, from_attributes=True)
+
+
+def _point(point: _ReadPoint) -> ProfilePoint:
+    return ProfilePoint(
+        batch_size=point.batch_size,
+        micro_batch_size=point.micro_batch_size,
+        status=point.status,
+        reason=reason_of(point.reason, point.reason_code, point.reason_values),
+        timing=point.timing,
+        peak_bytes=point.peak_bytes,
+        again=point.again,
+        gpu_peak_bytes=point.gpu_peak_bytes,
+        with_evaluations=point.with_evaluations,
+    )
+
+
+def _profile(document: _Read, kind: type[Profile]) -> Profile:
+    return kind(
+        workload_id=document.workload.workload_id,
+        workload=document.workload.name,
+        n_train=document.workload.n_train,
+        reference_batch_size=document.workload.batch_size,
+        device=document.device,
+        device_name=document.device_name,
+        memory_limit_bytes=document.memory_limit_bytes,
+        environment=tuple(document.environment.items()),
+        created_at=document.created_at,
+        points=tuple(_point(point) for point in document.points),
+        stopped=document.stopped,
+    )
+
+
+def _check_kind(kind: _Kind) -> None:
+    if kind.command != "profile":
+        raise ProfileError(
+            f"this document is of `batchlab {kind.command}`, not of `batchlab profile`; give a "
+            f"file made with: batchlab profile --json"
+        )
+    if kind.schema != SCHEMA:
+        raise ProfileError(
+            f"this profile has schema {kind.schema}; batchlab {__version__} reads schema {SCHEMA}: "
+            f"use the batchlab that made it, or {_WHAT_TO_DO}"
+        )
+
+
+def _checked(profile: Profile) -> Profile:
+    """The profile, unless a number of it is impossible."""
+    for found in _impossible(profile):
+        raise ProfileError(f"this profile is damaged: {found}; {_WHAT_TO_DO}")
+    return profile
+
+
+def _impossible(profile: Profile) -> Iterator[str]:
+    if profile.n_train < 1:
+        yield f"workload.n_train is {profile.n_train}, expected at least 1"
+    if profile.reference_batch_size < 1:
+        yield f"workload.batch_size is {profile.reference_batch_size}, expected at least 1"
+    if profile.memory_limit_bytes is not None and profile.memory_limit_bytes < 1:
+        yield f"memory_limit_bytes is {profile.memory_limit_bytes}, expected at least 1"
+    seen: set[tuple[int, int]] = set()
+    for index, point in enumerate(profile.points):
+        shape = (point.batch_size, point.micro_batch_size)
+        for found in _impossible_point(point, profile.n_train):
+            yield f"points[{index}].{found}"
+        if shape in seen:
+            yield f"points[{index}] repeats batch size {shape[0]} in pieces of {shape[1]}"
+        seen.add(shape)
+
+
+def _impossible_point(point: ProfilePoint, n_train: int) -> Iterator[str]:
+    if not 1 <= point.batch_size <= n_train:
+        yield f"batch_size is {point.batch_size}, expected 1 to {n_train}"
+    if not 1 <= point.micro_batch_size <= point.batch_size:
+        yield f"micro_batch_size is {point.micro_batch_size}, expected 1 to {point.batch_size}"
+    for name in ("peak_bytes", "gpu_peak_bytes"):
+        n_bytes = getattr(point, name)
+        if n_bytes is not None and n_bytes < 0:
+            yield f"{name} is {n_bytes}, expected at least 0"
+    if point.status is Status.OK and point.timing is None:
+        yield "timing is missing, though its status is ok"
+    if point.timing is None and point.again:
+        yield "again is there and timing is missing"
+    if point.timing is not None:
+        for found in _impossible_timing(point.timing, point):
+            yield f"timing.{found}"
+    for index, timing in enumerate(point.again):
+        for found in _impossible_timing(timing, point):
+            yield f"again[{index}].{found}"
+
+
+def _impossible_timing(timing: StepTiming, point: ProfilePoint) -> Iterator[str]:
+    for name in ("batch_size", "micro_batch_size"):
+        if getattr(timing, name) != getattr(point, name):
+            yield f"{name} is {getattr(timing, name)}, but its point's is {getattr(point, name)}"
+    for name in ("threads", "block_steps"):
+        if getattr(timing, name) < 1:
+            yield f"{name} is {getattr(timing, name)}, expected at least 1"
+    if not timing.block_s:
+        yield "block_s is empty, expected the seconds of at least one block"
+    for name in ("warmup_s", "block_s"):
+        for value_s in getattr(timing, name):
+            if not (math.isfinite(value_s) and value_s > 0):
+                yield f"{name} holds {value_s}, expected seconds above 0"
+
+
+FEWEST_PROCESSES: Final = 2
+"""Two show how far processes differ."""
+MOST_PROCESSES: Final = 12
+"""Beyond these, further ones narrow an interval by little."""
+_NARROW = 0.05  # half an interval, of the logarithm
+
+
+def are_enough_processes(points: Iterable[ProfilePoint], n: int) -> bool:
+    """Whether `n` processes of each batch size make its step time as sure as a decision needs."""
+    if n < FEWEST_PROCESSES:
+        return False
+    scatter = scatter_of(points)
+    return n >= MOST_PROCESSES or scatter is None or scatter.half_width(n) <= _NARROW

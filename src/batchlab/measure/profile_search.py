@@ -1,0 +1,402 @@
+"""ProfileSearch: which batch sizes to try, in which order, for how long."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from batchlab.laws.lines import MemoryFit, fit_memory
+from batchlab.measure.profile import (
+    FEWEST_PROCESSES,
+    ProfilePoint,
+    Stopped,
+    are_enough_processes,
+    peaks_for_law,
+)
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.study import USUAL_SIZES
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
+
+# Seconds of timed steps in each process, by budget; the least still gives blocks of several.
+_TIMED_S = (0.25, 0.15, 0.1)
+# A child, its copy of the workload, its first steps (measured: 0.1 to 0.3 s).
+_OVERHEAD_S = 0.3
+# In steps: warming up one of all cores and one of a single core, then three timed ones.
+_WARM_UP_STEPS = 3.0
+_FEWEST_STEPS = 3.0
+# A probe that takes ten times the expected time hangs; at least 10 s, for the machine may be busy.
+_HANGS_AFTER_S = 10.0
+_HANGS_AFTER_FACTOR = 10.0
+_FIRST_PROBE_SHARE = 0.3
+# The limit of memory is found when 1.25 times the largest that ran is too large.
+_RESOLUTION = 1.25
+_REFINEMENTS = 8
+# A prediction this far beyond the ceiling is believed without a probe.
+_CLEARLY_BEYOND = 1.2
+_PEAKS_FOR_LAW = 3
+# So many bad ends in a row end the growth, once something has run.
+_BAD_IN_A_ROW = 2
+# A prediction is tried a little below itself, so that it fits at the first try.
+_JUST_BELOW = 0.97
+# The micro-batches tried: the largest that fits, and so often half of it.
+_HALVINGS = 2
+_ROUND_TO = 8  # batch sizes between powers of two, as people and kernels like them
+
+
+class Probe(Protocol):
+    """Tries a batch size."""
+
+    def __call__(
+        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
+    ) -> ProfilePoint:
+        """What happened; its status is timeout if it took longer than `limit_s`."""
+        ...
+
+
+def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
+    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them.
+
+    Args:
+        n_train: examples in the training set, N; it is among them, nothing above it is.
+        reference_batch_size: the workload's own; left out where it is above N.
+    """
+    doubled = [2**power for power in range(n_train.bit_length())]
+    wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
+    return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
+
+
+class ProfileSearch:
+    """Grows the batch size, finds where memory ends, and accumulates beyond it."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        *,
+        n_train: int,
+        ceiling_bytes: int | None,
+        left_s: Callable[[], float],
+        listener: ProgressListener,
+        may_accumulate: bool = True,
+        first: int | None = None,
+    ) -> None:
+        """Nothing is tried yet.
+
+        Args:
+            probe: tries a batch size.
+            n_train: examples in the training set.
+            ceiling_bytes: the memory there is, asked for or the device's; None: not known.
+            left_s: what is left of the time, in seconds.
+            listener: hears of each batch size, and of those that end badly.
+            may_accumulate: whether what does not fit whole may be cut into micro-batches.
+            first: the one to begin with, before larger and then smaller ones; None: the smallest.
+        """
+        self._may_accumulate = may_accumulate
+        self._first = first
+        self._probe = probe
+        self._n_train = n_train
+        self._ceiling_bytes = ceiling_bytes
+        self._left_s = left_s
+        self._listener = listener
+        self._found: dict[tuple[int, int], ProfilePoint] = {}
+        self._too_large: int | None = None  # the smallest that is known or predicted not to fit
+        self._limit_found = False
+        self._told_fraction = 0.0
+        self._begun_with_s = left_s()
+        self.stopped: Stopped | None = None
+
+    @property
+    def points(self) -> tuple[ProfilePoint, ...]:
+        """What was tried so far: by batch size, larger micro-batches first."""
+        return tuple(
+            sorted(self._found.values(), key=lambda p: (p.batch_size, -p.micro_batch_size))
+        )
+
+    def run(self, batch_sizes: Iterable[int]) -> None:
+        """Try `batch_sizes` from the first up, look for the largest that fits, time again."""
+        sizes = sorted(set(batch_sizes))
+        place = sizes.index(self._first) if self._first in sizes else 0
+        self._find(sizes[place:], all_sizes=sizes)
+        self._go_down(sizes[:place][::-1])
+        self._time_again()
+
+    def _go_down(self, sizes: Sequence[int]) -> None:
+        """Try those below the first one, as far as they fit."""
+        fit = [size for size in sizes if self._largest is None or size <= self._largest]
+        for index, size in enumerate(fit):
+            if self._tried(size, size, fit[index + 1 :]) is None:
+                return
+
+    def _find(self, sizes: Sequence[int], *, all_sizes: Sequence[int]) -> None:
+        self._grow(sizes)
+        if self._too_large is None:
+            return
+        self._shrink(self._too_large)
+        if self._largest is None:
+            return
+        self._refine()
+        self._limit_found = self.stopped == "memory"
+        beyond = [size for size in all_sizes if size > self._largest]
+        if self._may_accumulate:
+            self._accumulate(beyond)
+        elif beyond:
+            self._listener.warning(
+                f"batch sizes above {self._largest} do not fit whole, and what this workload does "
+                f"with a batch cannot be done in micro-batches"
+            )
+
+    def _time_again(self) -> None:
+        """Time what ran in one piece in further processes, until that is enough or time ends."""
+        sizes = [point.batch_size for point in self.points if point.ran and point.in_one_piece]
+        sizes.sort(key=lambda size: size != self._first)
+        for n_before in itertools.count(1):
+            if are_enough_processes(self.points, n_before):
+                return
+            now = tuple(sizes)
+            for index, size in enumerate(now):
+                expected_s = self._expected_step_s(size)
+                if self._left_s() <= _cost_s(expected_s, _TIMED_S[-1]):
+                    return
+                n_done = n_before + index / len(now)
+                self._tell(f"batch size {size} again", n_done / (n_done + 1), now[index:])
+                if not self._timed_again(size, now[index:], expected_s):
+                    sizes.remove(size)
+
+    def _timed_again(self, size: int, to_come: Sequence[int], expected_s: float) -> bool:
+        """Whether it ran in one more process; the point keeps what the others measured."""
+        left_s, timed_s = self._left_s(), self._affordable_s(to_come)
+        limit_s = self._limit_s(expected_s, timed_s)
+        further = self._probe(size, size, timed_s=timed_s, limit_s=min(left_s, limit_s))
+        known = self._found[size, size]
+        peaks = [peak for peak in (known.peak_bytes, further.peak_bytes) if peak is not None]
+        known = replace(known, peak_bytes=max(peaks, default=None))
+        if further.ran and further.timing is not None:
+            known = replace(known, again=(*known.again, further.timing))
+        elif further.status is not Status.TIMEOUT or left_s >= limit_s:
+            self._listener.warning(
+                f"batch size {size}, which ran before: {further.status} "
+                f"({reason_text(further.reason)}) when it was timed again"
+            )
+        self._found[size, size] = known
+        return further.ran
+
+    # ---- growing
+
+    def _grow(self, sizes: Sequence[int]) -> None:
+        bad_in_a_row = 0
+        for index, size in enumerate(sizes):
+            if self._is_predicted_too_large(size):
+                self._too_large = size
+                self.stopped = "memory"
+                return
+            point = self._tried(size, size, sizes[index + 1 :])
+            if point is None:
+                return
+            if point.status is Status.OOM:
+                self._too_large = size
+                self.stopped = "memory"
+                return
+            bad_in_a_row = 0 if point.ran else bad_in_a_row + 1
+            hangs = point.status is Status.TIMEOUT
+            if bad_in_a_row >= _BAD_IN_A_ROW and (hangs or self._largest is not None):
+                if index + 1 < len(sizes):
+                    self.stopped = "errors"
+                return
+
+    def _tried(
+        self, batch_size: int, micro_batch_size: int, still_to_come: Sequence[int] = ()
+    ) -> ProfilePoint | None:
+        """The point, tried now unless it is known; None: there is no time to try it."""
+        known = self._found.get((batch_size, micro_batch_size))
+        if known is not None:
+            return known
+        expected_s = self._expected_step_s(batch_size)
+        left_s = self._left_s()
+        if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
+            self._say_out_of_time(batch_size)
+            return None
+        to_come = (batch_size, *still_to_come)
+        accumulated = "" if micro_batch_size == batch_size else f" in pieces of {micro_batch_size}"
+        n_done = len(self._found)
+        self._tell(
+            f"batch size {batch_size}{accumulated}",
+            n_done / (FEWEST_PROCESSES * (n_done + len(to_come))),
+            to_come * FEWEST_PROCESSES,
+        )
+        timed_s = self._affordable_s(to_come * FEWEST_PROCESSES)
+        limit_s = self._limit_s(expected_s, timed_s)
+        point = self._probe(
+            batch_size, micro_batch_size, timed_s=timed_s, limit_s=min(left_s, limit_s)
+        )
+        if point.status is Status.TIMEOUT and left_s < limit_s:
+            self._say_out_of_time(batch_size)  # which says nothing about the model
+            return None
+        self._found[batch_size, micro_batch_size] = point
+        if not point.ran:
+            self._listener.warning(
+                f"batch size {batch_size}: {point.status} ({reason_text(point.reason)})"
+            )
+        return point
+
+    def _say_out_of_time(self, batch_size: int) -> None:
+        if not self._limit_found:
+            self.stopped = "time"
+        self._listener.warning(
+            f"the budget ended before batch size {batch_size} was tried; give a larger --budget"
+        )
+
+    def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
+        cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
+        # What is found on the way adds to what is to come.
+        self._told_fraction = max(self._told_fraction, done_fraction)
+        self._listener.progress(
+            done_fraction=self._told_fraction,
+            left_s=min(max(0.0, self._left_s()), cost_s),
+            text=text,
+        )
+
+    # ---- time
+
+    def _expected_step_s(self, batch_size: int) -> float:
+        """On the line through the smallest and the nearest smaller one that ran; 0: nothing ran.
+
+        Small batch sizes take nearly the same time, so a time in proportion to one example would
+        put a large batch beyond any budget.
+        """
+        ran = sorted(
+            (point.batch_size, _median_s(point)) for point in self._found.values() if point.ran
+        )
+        if not ran:
+            return 0.0
+        first, first_s = ran[0]
+        nearest, nearest_s = max([pair for pair in ran if pair[0] <= batch_size] or ran[:1])
+        in_proportion = nearest_s / nearest
+        slope_s = in_proportion
+        if nearest > first:
+            slope_s = min(max(0.0, (nearest_s - first_s) / (nearest - first)), in_proportion)
+        return nearest_s + slope_s * max(0, batch_size - nearest)
+
+    def _affordable_s(self, sizes: Sequence[int]) -> float:
+        """The longest timing with which all of `sizes` still fit into the time left."""
+        expected = [self._expected_step_s(size) for size in sizes]
+        for timed_s in _TIMED_S:
+            if sum(_cost_s(step_s, timed_s) for step_s in expected) <= self._left_s():
+                return timed_s
+        return _TIMED_S[-1]
+
+    def _limit_s(self, expected_step_s: float, timed_s: float) -> float:
+        if not any(point.ran for point in self._found.values()):
+            return max(_HANGS_AFTER_S, _FIRST_PROBE_SHARE * self._begun_with_s)
+        return max(_HANGS_AFTER_S, _HANGS_AFTER_FACTOR * _cost_s(expected_step_s, timed_s))
+
+    # ---- memory
+
+    @property
+    def _largest(self) -> int | None:
+        """The largest that ran in one piece."""
+        return max(
+            (size for (size, micro), point in self._found.items() if size == micro and point.ran),
+            default=None,
+        )
+
+    def _law(self) -> MemoryFit | None:
+        """The memory law so far; None: too few peaks for one."""
+        peaks = peaks_for_law(self.points, n_train=self._n_train)
+        return fit_memory(peaks) if len(peaks) >= _PEAKS_FOR_LAW else None
+
+    def _is_predicted_too_large(self, batch_size: int) -> bool:
+        """Only near the ceiling: far below it the law rests on peaks that barely differ."""
+        if self._ceiling_bytes is None or self._largest is None:
+            return False
+        peak_bytes = self._found[self._largest, self._largest].peak_bytes
+        if peak_bytes is None or 2 * peak_bytes < self._ceiling_bytes:
+            return False
+        law = self._law()
+        predicted = None if law is None else law.predicted_bytes(batch_size).estimate
+        return predicted is not None and predicted > _CLEARLY_BEYOND * self._ceiling_bytes
+
+    def _shrink(self, too_large: int) -> None:
+        """Halve the smallest batch size asked for, which does not fit, until one does."""
+        size = too_large
+        while size > 1 and self._largest is None:
+            size //= 2
+            point = self._tried(size, size)
+            if point is None:
+                return
+            if point.status is Status.OOM:
+                self._too_large = size
+
+    def _refine(self) -> None:
+        for _ in range(_REFINEMENTS):
+            assert self._largest is not None
+            assert self._too_large is not None
+            size = self._next_refinement(self._largest, self._too_large)
+            if size is None:
+                return
+            point = self._tried(size, size)
+            if point is None:
+                return
+            if not point.ran:
+                self._too_large = size
+
+    def _next_refinement(self, fits: int, too_large: int) -> int | None:
+        """The next size to try between these two; None: the limit is known well enough."""
+        if too_large <= fits * _RESOLUTION or too_large - fits < 2:
+            return None
+        predicted = self._predicted_largest()
+        if predicted is not None and predicted < fits * _RESOLUTION:
+            return None
+        if predicted is None or predicted >= too_large:
+            return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
+        return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
+
+    def _predicted_largest(self) -> int | None:
+        """The largest that fits by the memory law; None: unknown."""
+        law = self._law()
+        if law is None or self._ceiling_bytes is None:
+            return None
+        return law.largest_batch_size(self._ceiling_bytes)
+
+    # ---- accumulation
+
+    def _accumulate(self, sizes: Sequence[int]) -> None:
+        """Find the fastest micro-batch for the first of `sizes`, and use it for the rest."""
+        if not sizes:
+            return
+        first, *rest = sizes
+        assert self._largest is not None
+        fewest_pieces = -(-first // self._largest)
+        micros = [-(-first // (fewest_pieces * 2**halvings)) for halvings in range(_HALVINGS + 1)]
+        tried = [self._tried(first, micro, rest) for micro in dict.fromkeys(micros)]
+        ran = [point for point in tried if point is not None and point.ran]
+        if not ran:
+            return
+        best = min(ran, key=_median_s).micro_batch_size
+        for index, size in enumerate(rest):
+            # As many pieces as that micro-batch needs, but all of one size: a small last piece
+            # costs nearly as much as a whole one.
+            micro = -(-size // -(-size // best))
+            point = self._tried(size, micro, rest[index + 1 :])
+            if point is None or not point.ran:
+                return
+
+
+def _median_s(point: ProfilePoint) -> float:
+    assert point.timing is not None
+    return point.timing.step_s
+
+
+def _cost_s(step_s: float, timed_s: float) -> float:
+    """What a probe takes, when one step takes `step_s` on all cores."""
+    return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(timed_s, _FEWEST_STEPS * step_s)
+
+
+def _rounded(size: float, *, above: int, below: int) -> int:
+    """`size` as a whole number strictly between the two, a multiple of 8 where there is one."""
+    rounded = round(size / _ROUND_TO) * _ROUND_TO
+    if above < rounded < below:
+        return rounded
+    return min(max(round(size), above + 1), below - 1)

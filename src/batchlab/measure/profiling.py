@@ -1,0 +1,319 @@
+"""Measuring a profile: what each batch size costs in time and memory on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import torch
+
+from batchlab.errors import UsageError, WorkloadError
+from batchlab.machine import environment
+from batchlab.measure.profile import Profile, ProfilePoint, Stopped
+from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
+from batchlab.measure.step_time import measure_step_time_within
+from batchlab.plans.sweep_request import SweepRequest, checked_request, plan_trials
+from batchlab.processes.children import run_in_child
+from batchlab.processes.memory import PeakMemory, available_bytes
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.estimate import Reason
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.study import StepTiming
+from batchlab.records.trial import Status, Trial
+from batchlab.words.catalogue import text
+from batchlab.words.numbers import english_number
+from batchlab.words.reasons import reason_text
+from batchlab.workload.loading import LoadedWorkload
+
+# What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
+_HORIZON_STEPS = 10**9
+# A probe may ask for this much above the limit before it is refused: memory that it asks for and
+# never touches does not count against the limit.
+_ASKED_FOR_FACTOR = 2
+_ASKED_FOR_BYTES = 2**30
+_UNSTEADY_FRACTION = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileRequest:
+    """A checked request for a profile.
+
+    Attributes:
+        trial: what a step trains; only its batch and micro-batch size are replaced.
+        batch_sizes: the sizes to try.
+        reference_batch_size: the workload's own.
+        device: the PyTorch device.
+        memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
+        may_accumulate: whether a step may be cut into micro-batches.
+    """
+
+    trial: Trial
+    batch_sizes: tuple[int, ...]
+    reference_batch_size: int
+    device: str
+    memory_limit_bytes: int | None
+    may_accumulate: bool = True
+
+
+def profile_request(
+    loaded: LoadedWorkload,
+    *,
+    batch_sizes: Sequence[int | Literal["full"]] | None = None,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
+) -> ProfileRequest:
+    """The request, checked as far as possible without a trial.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+    """
+    is_number = isinstance(memory_limit_bytes, int | float)
+    if memory_limit_bytes is not None and not (is_number and memory_limit_bytes >= 1):
+        raise UsageError(
+            f"memory limit {memory_limit_bytes!r}: expected a number of bytes, at least 1, such as "
+            f"2 * 2**30"
+        )
+    # Without a smaller last batch all steps of a batch size take the same.
+    trials = plan_trials(loaded, _request(batch_sizes, device))
+    sizes = tuple(dict.fromkeys(trial.batch_size for trial in trials))
+    if batch_sizes is None:
+        sizes = default_batch_sizes(
+            trials[0].n_train, reference_batch_size=loaded.workload.batch_size
+        )
+    if memory_limit_bytes is not None and not _reports_peaks(device):
+        raise UsageError(
+            f"memory limit {_text(memory_limit_bytes)}: this system does not tell the peak memory "
+            f"of a process, so nothing can be judged by it; leave --memory-limit out"
+        )
+    return ProfileRequest(
+        trial=trials[0],
+        batch_sizes=sizes,
+        reference_batch_size=loaded.workload.batch_size,
+        device=device,
+        memory_limit_bytes=memory_limit_bytes,
+        may_accumulate=loaded.workload.takes_micro_batches,
+    )
+
+
+PROFILING = "measuring each batch size"
+"""The stage in which the batch sizes are tried."""
+
+
+def measure_profile(
+    packed: PackedWorkload,
+    request: ProfileRequest,
+    *,
+    deadline_s: float,
+    listener: ProgressListener,
+) -> Profile:
+    """Try the batch sizes of `request`, each in a child, alone on the machine.
+
+    Args:
+        packed: the workload.
+        request: what to try.
+        deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
+        listener: hears of the progress.
+
+    Returns:
+        The profile; it has no points that ran where the time was too short for one.
+
+    Raises:
+        WorkloadError: no batch size could be trained, or none in that memory.
+    """
+    device = torch.device(request.device)
+    search = ProfileSearch(
+        _Probing(packed, request),
+        n_train=request.trial.n_train,
+        ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
+        left_s=lambda: deadline_s - time.monotonic(),
+        listener=listener,
+        may_accumulate=request.may_accumulate,
+        first=request.reference_batch_size,
+    )
+    return profile_of(request, search, listener=listener)
+
+
+class Search(Protocol):
+    """Tries batch sizes."""
+
+    stopped: Stopped | None
+
+    @property
+    def points(self) -> tuple[ProfilePoint, ...]:
+        """What was tried, by batch size."""
+        ...
+
+    def run(self, batch_sizes: Sequence[int]) -> None:
+        """Try these batch sizes, as far as time and memory go."""
+        ...
+
+
+def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressListener) -> Profile:
+    """The profile that a search makes, whatever it tries.
+
+    Args:
+        request: what to try.
+        search: tries it.
+        listener: hears of the progress.
+
+    Raises:
+        WorkloadError: no batch size could be trained, or none in that memory.
+    """
+    listener.phase(text(PROFILING))
+    device = torch.device(request.device)
+    found = environment()  # before the search: afterwards there may be no time left for it
+    search.run(request.batch_sizes)
+    made = Profile(
+        workload_id=request.trial.workload_id,
+        workload=request.trial.workload,
+        n_train=request.trial.n_train,
+        reference_batch_size=request.reference_batch_size,
+        device=request.trial.device,
+        device_name=_device_name(device, dict(found)),
+        memory_limit_bytes=request.memory_limit_bytes,
+        environment=found,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        points=search.points,
+        stopped=search.stopped,
+    )
+    _refuse_if_nothing_runs(made)
+    _warn(made, listener)
+    return made
+
+
+class _Probing:
+    """Tries batch sizes in child processes (a `Probe`)."""
+
+    def __init__(self, packed: PackedWorkload, request: ProfileRequest) -> None:
+        self._packed = packed
+        self._request = request
+
+    def __call__(
+        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
+    ) -> ProfilePoint:
+        """Time the steps of one batch size, and judge its peak by the limit."""
+        request = self._request
+        ended = run_in_child(
+            measure_step_time_within,
+            self._packed,
+            replace(request.trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
+            request.device,
+            timed_s,
+            self._wall_bytes(),
+            timeout_s=limit_s,
+        )
+        if ended.status is not None:
+            return ProfilePoint(
+                batch_size=batch_size,
+                micro_batch_size=micro_batch_size,
+                status=ended.status,
+                reason=ended.reason,
+            )
+        timing = ended.value
+        assert isinstance(timing, StepTiming)
+        reason = _beyond(timing.peak_bytes, request.memory_limit_bytes)
+        return ProfilePoint(
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            status=Status.OK if reason is None else Status.OOM,
+            reason=reason,
+            timing=timing,
+            peak_bytes=timing.peak_bytes,
+        )
+
+    def _wall_bytes(self) -> int | None:
+        """The memory that a probe may ask for before it is refused."""
+        device = torch.device(self._request.device)
+        limit_bytes = self._request.memory_limit_bytes
+        if device.type == "cuda":
+            return limit_bytes  # the allocator's own count, which takes nothing it does not use
+        available = available_bytes(device)
+        if limit_bytes is None:
+            return available
+        allowed = _ASKED_FOR_FACTOR * limit_bytes + _ASKED_FOR_BYTES
+        return allowed if available is None else min(allowed, available)
+
+
+def _beyond(peak_bytes: int | None, limit_bytes: int | None) -> Reason | None:
+    if limit_bytes is None or peak_bytes is None or peak_bytes <= limit_bytes:
+        return None
+    return Reason.of("beyond_memory_limit", peak_bytes=peak_bytes, limit_bytes=limit_bytes)
+
+
+def _request(batch_sizes: Sequence[int | Literal["full"]] | None, device: str) -> SweepRequest:
+    return checked_request(
+        batch_sizes=("full",) if batch_sizes is None else batch_sizes,
+        learning_rates=None,
+        seeds=1,
+        epochs=None,
+        steps=_HORIZON_STEPS,
+        scaling_rule="none",
+        sampling="reshuffle",
+        drop_last=True,
+        micro_batch_size=None,
+        device=device,
+    )
+
+
+def _reports_peaks(device: str) -> bool:
+    return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
+
+
+def _device_name(device: torch.device, found: Mapping[str, str]) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return found["processor"]
+
+
+def _refuse_if_nothing_runs(made: Profile) -> None:
+    """One clear error where no batch size can be trained.
+
+    Raises:
+        WorkloadError: naming the limit and what the smallest took, or the first reason.
+    """
+    if not made.points or any(point.ran for point in made.points):
+        return
+    sizes = sorted({point.batch_size for point in made.points})
+    tried = (
+        f"batch size {sizes[0]}" if len(sizes) == 1 else f"batch sizes {sizes[0]} to {sizes[-1]}"
+    )
+    beyond = [point for point in made.points if point.status is Status.OOM]
+    first = beyond[0] if beyond else made.points[0]
+    limit = made.memory_limit_bytes
+    if first.status is Status.OOM and limit is not None:
+        needs = "more" if first.limited_bytes is None else _text(first.limited_bytes)
+        raise WorkloadError(
+            f"memory limit {_text(limit)}: workload {made.workload!r} needs {needs} at batch size "
+            f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
+            f"smaller model"
+        )
+    reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
+    longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
+    raise WorkloadError(
+        f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
+    )
+
+
+def _warn(made: Profile, listener: ProgressListener) -> None:
+    if made.evaluations_in_steps is not None:
+        listener.warning(reason_text(made.evaluations_in_steps))
+    unsteady = [
+        point
+        for point in made.points
+        if point.drifted
+        or made.timed_s(point).is_too_wide
+        or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
+    ]
+    if unsteady:
+        sizes = ", ".join(str(point.batch_size) for point in unsteady)
+        listener.warning(
+            f"the machine was busy, or its speed changed, while these batch sizes were timed: "
+            f"{sizes}; their intervals are as wide. Profile again on a quiet machine"
+        )
+
+
+def _text(n_bytes: int) -> str:
+    return english_number(n_bytes, "limit_bytes")

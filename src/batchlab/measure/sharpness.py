@@ -1,0 +1,294 @@
+"""Sharpness: how much the training loss grows around the weights, by two definitions."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from batchlab.errors import UsageError
+from batchlab.laws.scatter import mean_interval
+from batchlab.measure.loss_check import flat_gradient
+from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.records.estimate import Estimate
+from batchlab.records.measurement import Moment
+from batchlab.training.batching import derived_seed, examples_at, on_device
+from batchlab.training.evaluator import weight_of
+from batchlab.workload.definition import Batch, Workload, size_of
+from batchlab.workload.keyed_order import first_shuffled
+
+Vector = NDArray[np.float64]
+
+_PASS_EXAMPLES = 512
+# Training examples that stand for all of them where a training is looked at on its way.
+_LOOKED_AT = 2000
+
+
+class LossSurface:
+    """The mean loss of some training examples around a model's weights.
+
+    It is the same function each time: examples stay in the same passes, random numbers are the
+    same ones, and dropout is off. Batch normalization takes its statistics from each pass, as in
+    training (and as Keskar et al. do). It works on a copy; the model stays as it is.
+
+    Attributes:
+        weights: all trainable parameters end to end, shape (P,), float64.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        model: nn.Module,
+        chosen: Tensor,
+        *,
+        device: torch.device,
+        pass_examples: int = _PASS_EXAMPLES,
+    ) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            workload: whose loss.
+            model: whose weights.
+            chosen: indices of training examples, int64, shape (n,).
+            device: where the model is.
+            pass_examples: of one forward pass.
+        """
+        self._workload = workload
+        self._device = device
+        self._model = copy.deepcopy(model)
+        for module in self._model.modules():
+            module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        self._passes = in_passes(chosen, pass_examples)
+        self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
+        self._parameters = [part for part in self._model.parameters() if part.requires_grad]
+        flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
+        self.weights: Vector = flat.cpu().numpy()
+
+    def loss(self, weights: Vector) -> float:
+        """The mean loss at these weights."""
+        self._put(weights)
+        with torch.no_grad():
+            return sum(share * float(self._loss(batch)) for share, batch in self._batches())
+
+    def gradient(self, weights: Vector) -> tuple[float, Vector]:
+        """The mean loss and its gradient, shape (P,)."""
+        self._put(weights)
+        total, gradient = 0.0, torch.zeros(())
+        with self._differentiable():
+            for share, batch in self._batches():
+                loss = self._loss(batch)
+                found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+                total += share * float(loss.detach())
+                gradient = gradient.to(loss) + share * flat_gradient(found, self._parameters)
+        return total, gradient.double().cpu().numpy()
+
+    def hessian_times(self, vector: Vector) -> Vector:
+        """The Hessian at the model's own weights times a vector, shape (P,)."""
+        self._put(self.weights)
+        direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
+        product = torch.zeros(())
+        with self._differentiable():
+            for share, batch in self._batches():
+                found = torch.autograd.grad(
+                    self._loss(batch), self._parameters, create_graph=True, allow_unused=True
+                )
+                along = flat_gradient(found, self._parameters)
+                second = self._gradient_of(along @ direction.to(along))
+                product = product.to(along) + share * second
+        return product.detach().double().cpu().numpy()
+
+    def _gradient_of(self, value: Tensor) -> Tensor:
+        """Its gradient, shape (P,); 0 where it is the same whatever the weights are."""
+        if not value.requires_grad:
+            return torch.zeros_like(value).expand(len(self.weights))
+        found = torch.autograd.grad(value, self._parameters, allow_unused=True)
+        return flat_gradient(found, self._parameters)
+
+    @contextmanager
+    def _differentiable(self) -> Iterator[None]:
+        """Context: kernels that can be differentiated, twice, in evaluation mode."""
+        with ExitStack() as stack:
+            # The fused kernels of attention have no second derivative.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if self._is_recurrent:  # cuDNN's have none, and no first one outside of training
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            yield
+
+    def _batches(self) -> Iterator[tuple[float, Batch]]:
+        """Each pass with its share of the mean; a Dataset that draws draws the same each time."""
+        with untouched_randomness():
+            seed_everything(derived_seed("loss surface"))
+            batches = [
+                on_device(examples_at(self._workload, chosen), self._device)
+                for chosen in self._passes
+            ]
+            weights = [weight_of(self._workload, batch) for batch in batches]
+        for batch, weight in zip(batches, weights, strict=True):
+            yield weight / sum(weights), batch
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with untouched_randomness():
+            seed_everything(derived_seed("loss surface"))
+            return self._workload.loss(self._model, batch)
+
+    def _put(self, weights: Vector) -> None:
+        flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
+        start = 0
+        with torch.no_grad():
+            for part in self._parameters:
+                part.copy_(flat[start : start + part.numel()].view_as(part))
+                start += part.numel()
+
+
+def looked_at(workload: Workload) -> Tensor:
+    """2,000 training examples that stand for all, the same each time; all where there are fewer."""
+    return first_shuffled(size_of(workload.train), _LOOKED_AT, seed=derived_seed("loss surface"))
+
+
+def in_passes(chosen: Tensor, pass_examples: int) -> tuple[Tensor, ...]:
+    """Cut into passes of nearly equal length: batch normalization takes none of one example."""
+    return chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
+
+
+def surface_at(moment: Moment) -> LossSurface:
+    """The surface of `looked_at` training examples at a moment of a training."""
+    chosen = looked_at(moment.workload)
+    assert isinstance(moment.model, nn.Module)
+    return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
+
+
+EPSILONS = (1e-3, 5e-4)
+SUBSPACE = 100
+# As in the paper: the maximum is sought inexactly.
+_ITERATIONS = 10
+# The gradient at a trained point is nearly 0: the search begins a little beside it too.
+_BESIDE = 0.1
+
+
+def sharpness(
+    surface: LossSurface, *, epsilon: float, dimensions: int | None = None, seed: int = 0
+) -> float:
+    """100 (max f - f) / (1 + f) over a box around the weights, in percent.
+
+    The box is |z_i| <= epsilon (|x_i| + 1) in the space of all weights x. In a random subspace it
+    is |z_j| <= epsilon (|(A^+ x)_j| + 1) for x + A z, with standard normal columns of A. The
+    maximum is sought by ten iterations of L-BFGS-B, from the weights and from a random point of a
+    tenth of the box; the larger counts.
+
+    Args:
+        surface: the loss f around the weights.
+        epsilon: above 0; the paper has 1e-3 and 5e-4.
+        dimensions: of the subspace, the paper has 100; None: all weights.
+        seed: of the subspace and of the second start.
+
+    Returns:
+        At least 0. Compare it between solutions of one workload, not between workloads: the paper
+        leaves the distribution of A and the start open.
+
+    Raises:
+        UsageError: epsilon is not above 0.
+
+    Source: Keskar et al. 2017, arXiv:1609.04836, section 2.2.2.
+    """
+    if not epsilon > 0:
+        raise UsageError(f"epsilon={epsilon}: expected a number above 0, such as 0.001")
+    stream = np.random.default_rng(seed)
+    x = surface.weights
+    moved: Callable[[Vector], Vector] = _as_it_is
+    back: Callable[[Vector], Vector] = _as_it_is
+    inside: Vector = x
+    if dimensions is not None:
+        columns = stream.standard_normal((len(x), dimensions))
+        inside = np.asarray(np.linalg.lstsq(columns, x, rcond=None)[0], dtype=np.float64)
+        moved, back = columns.__matmul__, columns.T.__matmul__
+    box = epsilon * (np.abs(inside) + 1)
+    at_weights = surface.loss(x)
+    starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
+    highest = max(_highest(surface, x, box, moved, back, start) for start in starts)
+    return 100 * (max(highest, at_weights) - at_weights) / (1 + at_weights)
+
+
+def _as_it_is(vector: Vector) -> Vector:
+    return vector
+
+
+def _highest(
+    surface: LossSurface,
+    x: Vector,
+    box: Vector,
+    moved: Callable[[Vector], Vector],
+    back: Callable[[Vector], Vector],
+    start: Vector,
+) -> float:
+    """The highest loss that the search from `start` finds."""
+
+    def downhill(z: Vector) -> tuple[float, Vector]:
+        loss, gradient = surface.gradient(x + moved(z))
+        return -loss, -back(gradient)
+
+    found = minimize(
+        downhill,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(-box, box, strict=True)),
+        options={"maxiter": _ITERATIONS},
+    )
+    return -float(found.fun)
+
+
+# Below so many weights the Hessian is made whole: Lanczos needs more rows than eigenvalues.
+_FEW = 16
+
+
+def top_eigenvalues(
+    surface: LossSurface, n: int = 1, *, tolerance: float = 0.0, seed: int = 0
+) -> tuple[float, ...]:
+    """The largest eigenvalues of the Hessian at the model's weights, descending.
+
+    By Lanczos iteration with products of the Hessian and vectors; the Hessian is never made.
+
+    Args:
+        surface: the loss around the weights.
+        n: how many, 1 to the number of weights.
+        tolerance: relative error at which the iteration stops; 0: as exact as the products are.
+        seed: of the first vector.
+
+    Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
+    """
+    size = len(surface.weights)
+    if size <= max(_FEW, n + 1):
+        rows = np.stack([surface.hessian_times(row) for row in np.eye(size)])
+        found = np.linalg.eigvalsh((rows + rows.T) / 2)
+        return tuple(float(value) for value in found[::-1][:n])
+    operator = LinearOperator((size, size), matvec=surface.hessian_times, dtype=np.float64)
+    start = np.random.default_rng(seed).standard_normal(size)
+    values = eigsh(operator, k=n, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
+    return tuple(float(value) for value in np.sort(values)[::-1])
+
+
+def hessian_trace(surface: LossSurface, *, n_probes: int = 32, seed: int = 0) -> Estimate:
+    """The trace of the Hessian at the model's weights, with a 95 % interval over probes.
+
+    Args:
+        surface: the loss around the weights.
+        n_probes: random vectors of 1 and -1, at least 2.
+        seed: of the probes.
+
+    Source: Hutchinson 1990.
+    """
+    stream = np.random.default_rng(seed)
+    values = []
+    for _ in range(n_probes):
+        probe: Vector = stream.choice([-1.0, 1.0], len(surface.weights))
+        values.append(float(probe @ surface.hessian_times(probe)))
+    return mean_interval(values)

@@ -1,0 +1,231 @@
+"""Step time: how long one optimizer step takes with nothing else running."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from batchlab.machine import thread_choices
+from batchlab.processes.children import Line
+from batchlab.processes.memory import PeakMemory, limit_memory
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.study import StepTiming
+from batchlab.records.trial import Trial
+from batchlab.training.stepper import Stepper
+from batchlab.workload.data import resident_tensors
+from batchlab.workload.definition import Workload
+
+# About a second a batch size, in blocks of steps; more where a single step takes long. The median
+# of fifteen lies between the fourth from either end (95 %): three that something else got into
+# don't count.
+_TIMED_S = 1.0
+_ROUNDS = 17
+_FEWEST_ROUNDS = 3
+# Clocks and allocator take a while to settle: of so many rounds the first ones are warm-up too.
+_SETTLING_ROUNDS = 2
+_SETTLED_OF = 10
+# More threads must pay: they are chosen if they are this much faster, for they also suffer most
+# from whatever else runs on the machine later.
+_THREADS_MUST_GAIN = 1.1
+# Steps that alone take longer than was asked for get fewer rounds, once those have taken so many
+# times as long. A number of threads so many times slower than the best is not timed any further.
+_MOST_TIMES_LONGER = 4.0
+_HOPELESS_WARM_UP = 1.5
+_HOPELESS_BLOCK = 3.0
+# A block that takes so many times what it was meant to is not waited for, looked at so many times.
+_GIVEN_UP_BLOCK = 8.0
+_LOOKS_A_BLOCK = 8
+_PAGE_BYTES = 4096
+
+
+def measure_step_time(
+    line: Line,
+    packed: PackedWorkload,
+    trial: Trial,
+    device: str,
+    timed_s: float = _TIMED_S,
+    *,
+    threads_to_try: tuple[int, ...] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> StepTiming:
+    """Time the steps of `trial` in this process, which should have the machine to itself.
+
+    Several numbers of threads take turns, block of steps by block; the one with the best median is
+    reported. So a moment in which something else ran falls on all of them, and
+    threads that wait for one another on a busy machine are not chosen. Fetching and copying of
+    batches count.
+
+    Args:
+        line: the connection to the parent, unused.
+        packed: the workload.
+        trial: gives the batch size and how it is cut; nothing is stored under its name.
+        device: the PyTorch device.
+        timed_s: about how long to time, in seconds, warm-up not counted.
+        threads_to_try: numbers of threads, ascending; None: the `thread_choices` of the device.
+        clock: a monotonic clock, in seconds.
+
+    Returns:
+        The blocks' times, with warm-up blocks apart.
+    """
+    workload = packed.unpack()
+    memory = PeakMemory(torch.device(device))
+    _touch(workload)
+    timer = _Timer(Stepper(workload, trial, torch.device(device)), clock)
+    # All cores first: they get through the first step of all, which fills the allocator, soonest.
+    choices = (threads_to_try or thread_choices(device))[::-1]
+    # The first steps at a new shape pick kernels and fill the allocator: they are kept apart.
+    warmup_s: list[float] = []
+    latest_s: dict[int, float] = {}
+    for threads in choices * 2:
+        if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
+            choices = _not_hopeless(latest_s, _HOPELESS_WARM_UP)
+            break
+        torch.set_num_threads(threads)
+        warmup_s.append(timer.block(1))
+        latest_s[threads] = warmup_s[-1]
+    fastest_s = min(warmup_s)
+    share_s = timed_s / (_ROUNDS * len(choices))
+    block_steps = max(1, round(share_s / fastest_s))
+    if block_steps > 1 and len(choices) > 1:
+        looked_s = {
+            threads: _looked_at(timer, threads, most_steps=block_steps // 2, most_s=share_s)
+            for threads in choices
+        }
+        choices = _not_hopeless(looked_s, _HOPELESS_BLOCK)
+    block_s: dict[int, list[float]] = {threads: [] for threads in choices}
+    started_s = clock()
+    for done in range(_ROUNDS):
+        elapsed_s = clock() - started_s
+        is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
+        if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
+            break
+        for threads in choices:
+            torch.set_num_threads(threads)
+            # The fewest are always timed to the end: something has to be.
+            most_s = math.inf if threads == min(choices) else _GIVEN_UP_BLOCK * share_s
+            took_s = timer.block_within(block_steps, most_s)
+            if took_s is None:
+                del block_s[threads]
+            else:
+                block_s[threads].append(took_s)
+        choices = tuple(threads for threads in choices if threads in block_s)
+        # Threads that wait for one another on a busy machine would take most of the time there is.
+        shortest_s = {threads: min(block_s[threads]) for threads in choices}
+        choices = _not_hopeless(shortest_s, _HOPELESS_BLOCK)
+    if max(map(len, block_s.values())) >= _SETTLED_OF:
+        for blocks in block_s.values():
+            warmup_s += blocks[:_SETTLING_ROUNDS]
+            del blocks[:_SETTLING_ROUNDS]
+    best = _fewest_threads_as_good(
+        {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
+    )
+    return StepTiming(
+        workload_id=trial.workload_id,
+        batch_size=trial.batch_size,
+        micro_batch_size=trial.micro_batch_size,
+        device=trial.device,
+        threads=best,
+        warmup_s=tuple(warmup_s),
+        block_s=tuple(block_s[best]),
+        block_steps=block_steps,
+        peak_bytes=memory.bytes(),
+    )
+
+
+def measure_step_time_within(
+    line: Line,
+    packed: PackedWorkload,
+    trial: Trial,
+    device: str,
+    timed_s: float,
+    wall_bytes: int | None,
+) -> StepTiming:
+    """`measure_step_time` in a process that may ask for no more than `wall_bytes` of memory.
+
+    Args:
+        line: the connection to the parent, unused.
+        packed: the workload.
+        trial: gives the batch size and how it is cut.
+        device: the PyTorch device.
+        timed_s: about how long to time.
+        wall_bytes: what it may ask for above what it holds; None: what there is.
+    """
+    if wall_bytes is not None:
+        limit_memory(torch.device(device), wall_bytes)
+    return measure_step_time(line, packed, trial, device, timed_s)
+
+
+def _touch(workload: Workload) -> None:
+    """Read a byte of every page of the training tensors.
+
+    They belong to the peak of every batch size alike. Untouched, each would count only the examples
+    that its own few steps happen to meet, and memory would seem to grow with what was timed.
+    """
+    for part in resident_tensors(workload.train) or ():
+        if part.device.type == "cpu" and part.is_contiguous() and part.numel():
+            part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
+
+
+def _looked_at(timer: _Timer, threads: int, *, most_steps: int, most_s: float) -> float:
+    """Seconds of a step with so many threads, from a few: the least of growing blocks.
+
+    A whole block of it may take many seconds: on a busy machine threads wait for one another a
+    thousand times as long as one thread takes alone.
+    """
+    torch.set_num_threads(threads)
+    n_steps, least_s = 1, math.inf
+    while n_steps <= most_steps:
+        took_s = timer.block(n_steps)
+        least_s = min(least_s, took_s / n_steps)
+        if took_s > most_s:
+            break
+        n_steps *= 2
+    return least_s
+
+
+def _not_hopeless(seen_s: dict[int, float], factor: float) -> tuple[int, ...]:
+    """The numbers of threads that took at most `factor` times as long as the best of them."""
+    enough = factor * min(seen_s.values())
+    return tuple(threads for threads, value_s in seen_s.items() if value_s <= enough)
+
+
+def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
+    best = min(step_s)
+    for threads in sorted(step_s):
+        if step_s[threads] * _THREADS_MUST_GAIN < step_s[best]:
+            best = threads
+    return best
+
+
+class _Timer:
+    """Times blocks of consecutive steps."""
+
+    def __init__(self, stepper: Stepper, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._stepper = stepper
+        self._stream = stepper.stream(0)
+        self._step = 0
+
+    def block(self, n_steps: int) -> float:
+        """Seconds of the next `n_steps` steps."""
+        started_s = self._clock()
+        # Reading the losses waits for the device, so this times the work and not the queue.
+        self._stepper.steps(self._stream, n_steps, first_step=self._step)
+        self._step += n_steps
+        return self._clock() - started_s
+
+    def block_within(self, n_steps: int, most_s: float) -> float | None:
+        """Seconds of the next `n_steps` steps; None: given up, they take longer than `most_s`."""
+        if math.isinf(most_s):
+            return self.block(n_steps)
+        took_s, done, piece = 0.0, 0, -(-n_steps // _LOOKS_A_BLOCK)
+        while done < n_steps:
+            if took_s > most_s:
+                return None
+            took_s += self.block(min(piece, n_steps - done))
+            done += piece
+        return took_s

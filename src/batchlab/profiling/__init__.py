@@ -1,1 +1,0 @@
-"""Profiling: what each batch size costs in time and memory."""

@@ -1,0 +1,137 @@
+"""What was seen of gradients: samples, noise along a training, variance, a monitor's reading."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from batchlab.records.estimate import Estimate, Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientSample:
+    """Gradients of examples drawn without replacement, at fixed weights, as norms and products.
+
+    The examples are cut into blocks. Squared norms are of units: single examples, or micro-batches
+    where an example has no gradient of its own.
+
+    Attributes:
+        n_train: examples in the training set, N; None: the gradient of an example is another one
+            each time it is taken (dropout, augmentation), so there is no end of them.
+        unit_examples: examples of a unit, 1 or those of a micro-batch; every block has whole ones.
+        block_examples: examples of each block, length K >= 3.
+        unit_sq: the mean squared norm of the gradients of each block's units, length K.
+        products: inner products of the blocks' mean gradients, K x K; their squared norms are on
+            the diagonal.
+    """
+
+    n_train: int | None
+    unit_examples: int
+    block_examples: tuple[int, ...]
+    unit_sq: tuple[float, ...]
+    products: tuple[tuple[float, ...], ...]
+
+    @property
+    def n_examples(self) -> int:
+        """The examples of all blocks together."""
+        return sum(self.block_examples)
+
+    @property
+    def cosine(self) -> float | None:
+        """The mean cosine between the gradients of two blocks; None: one of them is 0.
+
+        0 where blocks agree no more than by chance, 1 where they are the same.
+        """
+        lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
+        if not all(lengths):
+            return None
+        found = [
+            product / (one * other)
+            for row, (products, one) in enumerate(zip(self.products, lengths, strict=True))
+            for product, other in zip(products[:row], lengths[:row], strict=True)
+        ]
+        return sum(found) / len(found)
+
+    @property
+    def by_blocks(self) -> GradientSample:
+        """The same as if only the gradients of blocks of one size had been seen.
+
+        These are what accumulation sees. The last block is left out where it is smaller.
+        """
+        examples = self.block_examples[0]
+        alike = [index for index, size in enumerate(self.block_examples) if size == examples]
+        return GradientSample(
+            n_train=self.n_train,
+            unit_examples=examples,
+            block_examples=(examples,) * len(alike),
+            unit_sq=tuple(self.products[index][index] for index in alike),
+            products=tuple(tuple(self.products[row][column] for column in alike) for row in alike),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoisePoint:
+    """The gradients that were sampled at one step of a training.
+
+    Attributes:
+        step: optimizer steps taken before.
+        samples: training examples seen before.
+        way: how the gradients of single examples were taken ("layers", "vmap", "one by one"), or
+            "micro-batches" where examples have none of their own.
+        sample: what was seen.
+        preconditioned: the same of the blocks, each gradient multiplied with what Adam multiplies
+            it with; None: the optimizer does not precondition, or has not begun.
+        took_s: seconds that it took.
+        layers: the same of the blocks for each trainable parameter alone, by its name; empty where
+            it was not asked for.
+    """
+
+    step: int
+    samples: int
+    way: str
+    sample: GradientSample
+    preconditioned: GradientSample | None
+    took_s: float
+    layers: tuple[tuple[str, GradientSample], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariancePoint:
+    """How far the gradients of batches of one size lie from the gradient of the whole set.
+
+    Attributes:
+        batch_size: examples of each batch, drawn without replacement.
+        variance: tr Cov of their gradient, the mean squared distance; n is the number of batches.
+        expected: tr Sigma / B (N - B) / (N - 1), what it must be; None: tr Sigma is not known.
+    """
+
+    batch_size: int
+    variance: Estimate
+    expected: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MonitorReading:
+    """What a monitor has seen of a training under way.
+
+    Attributes:
+        step: optimizer steps so far.
+        batch_size: examples of the last step that was measured, all its micro-batches together;
+            None: none was.
+        gradient_noise_scale: B_simple in examples, from the last measured steps; it is no critical
+            batch size.
+        gradient_norm: of the last measured step, as the optimizer got it; None: not measured.
+        seen_fraction: of the trainable parameters, those whose noise was seen.
+        loss: the mean of the last losses; None: none was given.
+        loss_spikes: steps whose loss lay far above those before it.
+        hint: what follows for the batch size.
+    """
+
+    step: int
+    batch_size: int | None
+    gradient_noise_scale: Estimate
+    gradient_norm: float | None
+    seen_fraction: float
+    loss: float | None
+    loss_spikes: int
+    hint: Reason

@@ -1,0 +1,829 @@
+"""CommandEngine: answers with trainings of somebody's own command, one at a time."""
+
+from __future__ import annotations
+
+import errno
+import math
+import re
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from batchlab.errors import ProgressError, StoreError, TrialError
+from batchlab.records.estimate import Reason
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
+from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
+from batchlab.runs.contract import Capabilities, CostModel, RunPlan, TimeLeft
+from batchlab.runs.script_course import ScriptCourse, Verdict
+from batchlab.script.command import TrainingCommand, trial_values
+from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
+from batchlab.script.metric import ProgressPoints
+from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
+from batchlab.script.reading import Reading
+from batchlab.store.schema import JsonColumn, UnreadableColumn
+from batchlab.store.store import Store
+from batchlab.words.catalogue import number_text
+from batchlab.words.reasons import reason_text
+
+LAST_TOLD = "metric_told_before_end"
+"""The note of a whole training that told its metric for the last time before its end."""
+
+
+def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
+    """Whether a stored training is as long as asked, has met the target, or cannot be longer.
+
+    Args:
+        record: as it is stored; None: it is not.
+        length: how far is asked.
+    """
+    if record is None or record.status is None:
+        return False
+    if record.status.may_go_on:
+        return False
+    if record.has_ended_itself:
+        return True
+    last_step = length.last_step(record.trial)
+    if not record.ended_well or _trained_steps(record) >= last_step:
+        return True
+    crossing = None if length.until is None else record.crossing(length.until)
+    return crossing is not None and crossing.held
+
+
+def _trained_steps(record: TrialRecord) -> int:
+    """Steps of a training that ended well, which may have told its metric before its end."""
+    asked = [dict(note.values)["asked"] for note in record.notes if note.code == LAST_TOLD]
+    return max([record.steps, *(steps for steps in asked if isinstance(steps, int))])
+
+
+def answer(record: TrialRecord, length: RunLength) -> TrialRecord:
+    """A stored training as the answer to what was asked.
+
+    Args:
+        record: it answers (`is_answered`), or ended badly.
+        length: how far was asked.
+    """
+    record = replace(record, target=length.until)
+    if not record.ended_well:
+        return record
+    crossing = None if length.until is None else record.crossing(length.until)
+    met = crossing is not None and crossing.held
+    return replace(record, status=Status.TARGET_REACHED if met else Status.OK)
+
+
+_LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
+
+
+class KeptTraining:
+    """The evaluations of a training, stored as they are told.
+
+    Where it was trained before, what was stored then stays until this run has come as far. So a
+    kill at any moment loses nothing, and a stored curve is always that of one training.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        request: RunRequest,
+        known: TrialRecord | None,
+        *,
+        folder: Path,
+        engine: str,
+    ) -> None:
+        """Store that it begins, or goes on.
+
+        Args:
+            store: it knows the workload.
+            request: what is trained.
+            known: what is stored of it; None: nothing.
+            folder: of the training; it need not be there.
+            engine: who trains.
+        """
+        self._store = store
+        self._trial_id = request.trial.trial_id
+        self._before = () if known is None else known.evaluations
+        self._resumed = () if known is None else known.resumed_from_steps
+        self._later = folder / "later.json"
+        self._is_ahead = not self._before
+        store.begin_trial(
+            TrialRecord(
+                trial=request.trial,
+                status=None,
+                engine=engine,
+                threads=1,
+                versions=(),
+                target=request.length.until,
+                evaluations=(),
+                peak_bytes=None,
+                resumed_from_steps=self._resumed,
+                # What a script does with the last batch of an epoch is not known.
+                notes=tuple(
+                    note for note in request.trial.notes if note.code != "last_batch_smaller"
+                ),
+            )
+        )
+
+    def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+        """What is known of the run before, with what it told and the store does not hold.
+
+        Args:
+            told: what its script wrote down by itself, by step.
+        """
+        try:
+            later = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
+        except (OSError, UnreadableColumn, UnicodeDecodeError):
+            later = ()  # none was told, or its writer was killed: the curve has a wider gap there
+        last = self._before[-1].step if self._before else 0
+        more = {each.step: each for each in (*later, *told) if each.step > last}
+        return (*self._before, *(more[step] for step in sorted(more)))
+
+    def put(
+        self,
+        course: ScriptCourse,
+        new: Sequence[Evaluation],
+        counted: Callable[[], tuple[Evaluation, ...]],
+    ) -> None:
+        """Store what is new; until it is as far as the run before, that one stays.
+
+        Args:
+            course: of this run.
+            new: the evaluations that were added or replaced since the last call.
+            counted: gives all that count of it, by step.
+        """
+        if not new:
+            return
+        if self._is_ahead:  # all in one: a fast script tells a hundred a second
+            self._store.put_evaluations(self._trial_id, new)
+        elif max(each.step for each in new) >= self._before[-1].step:
+            self._replace(course, counted())
+
+    def end(self, course: ScriptCourse, counted: tuple[Evaluation, ...], verdict: Verdict) -> None:
+        """Store what is left after the last `put`, before its status is stored.
+
+        A run that was cut short before it was as far as the one before leaves that one's curve.
+
+        Args:
+            course: of this run.
+            counted: all that count of it, by step.
+            verdict: how it ended.
+        """
+        if not self._is_ahead and not (verdict.status.may_go_on or verdict.status is Status.OOM):
+            self._replace(course, counted)
+        last = counted[-1].step if counted else -1
+        self._keep_later(tuple(each for each in course.evaluations if each.step > last))
+
+    def _replace(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
+        from_step, resumed = course.taken_up_at, self._resumed
+        if from_step is None:
+            resumed = ()
+        elif not evaluations or from_step < evaluations[-1].step:  # else it ended before that
+            resumed = (*resumed, from_step)
+        self._store.replace_evaluations(self._trial_id, evaluations, resumed_from_steps=resumed)
+        self._is_ahead = True
+
+    def _keep_later(self, later: tuple[Evaluation, ...]) -> None:
+        """Beside the store: a record ends where it was asked to, and a longer one needs these."""
+        try:
+            if later:
+                text = _LATER.encoded(later, str(self._later))
+                self._later.write_text(text, encoding="utf-8")
+            else:
+                self._later.unlink(missing_ok=True)
+        except OSError:
+            return  # a wider gap in the curve of a longer run is all that it costs
+
+
+_LISTEN_S = 0.25
+# A script that was told its length and has come so far has trained to its end.
+_NEARLY = 0.9
+# Of what `batchlab.log` did not understand so much is told.
+_FIRST_COMPLAINTS = 3
+# With less than this a script's own words about its progress may not have found room.
+_LITTLE_SPACE_BYTES = 256 * 1024
+
+
+class CommandRun:
+    """One run: the command is started, followed, ended where that is due; the store is kept.
+
+    Attributes:
+        course: what was told.
+        from_step: the step at which it was taken up; 0: it began.
+    """
+
+    def __init__(
+        self,
+        command: TrainingCommand,
+        request: RunRequest,
+        kept: KeptTraining,
+        *,
+        folder: Path,
+        marker: str,
+        grace_s: float,
+        left_s: Callable[[], float],
+        tell: Callable[[float], None],
+        resumes: bool,
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            command: what is run.
+            request: for what.
+            kept: where its evaluations go.
+            folder: of this training.
+            marker: names it among all trainings.
+            grace_s: from SIGTERM to SIGKILL, in seconds.
+            left_s: what is left of the budget, in seconds.
+            tell: hears how much of it is done, 0 to 1.
+            resumes: whether it is taken up where its last run left {output_dir}; else that folder
+                is emptied.
+        """
+        self._command = command
+        self._request = request
+        self._kept = kept
+        self._folder = folder
+        self._marker = marker
+        self._grace_s = grace_s
+        self._left_s = left_s
+        self._tell = tell
+        self._resumes = resumes
+        earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
+        self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
+        self._points = _points(command, request.trial)
+        self._verdict: Verdict | None = None
+        self._cut: tuple[Evaluation, ...] | None = None
+        self._new: dict[int, Evaluation] = {}
+        self._not_understood: dict[str, None] = {}
+
+    @property
+    def from_step(self) -> int:
+        """The step at which it was taken up; 0: it began."""
+        return self.course.taken_up_at or 0
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What in its progress contradicts itself, for its user; values were left out."""
+        return tuple(self._points.contradictions)
+
+    def until_done(self) -> tuple[Verdict, CommandEnd]:
+        """Run it to its end, or until it is to end; all that counts of it is stored.
+
+        Raises:
+            StoreError: the store or the folder cannot be written.
+            KeyboardInterrupt: after the script has ended and what it told is stored.
+        """
+        with self._started() as training:
+            try:
+                end = self._followed(training)
+            except KeyboardInterrupt:
+                self._ended_early(training)
+                raise
+        if not end.was_asked:
+            _refuse_full_disk(self._folder)
+        return self._verdict or self._verdict_of_end(end), end
+
+    def could_not_be_taken_up(self, end: CommandEnd) -> bool:
+        """Whether it was to go on, and ended by itself before it told anything of its metric."""
+        if not self._resumes or self.course.n_made or end.was_asked:
+            return False
+        return end.status in (Status.OK, Status.ERROR)
+
+    def keep(self, verdict: Verdict) -> None:
+        """Store what is left of it; its status comes after that."""
+        self._put()
+        self._kept.end(self.course, self._counted(), verdict)
+
+    def notes(self, verdict: Verdict, end: CommandEnd) -> tuple[Reason, ...]:
+        """What a reader of its record must know beside its batches."""
+        return (*self._notes_of_length(verdict), *self._notes_of_trouble(end))
+
+    def _notes_of_trouble(self, end: CommandEnd) -> Iterator[Reason]:
+        if end.left_behind is not None and not end.was_asked:
+            yield end.left_behind
+        if self._not_understood:
+            yield Reason.of("log_not_understood", told=", ".join(self._not_understood))
+
+    def _notes_of_length(self, verdict: Verdict) -> tuple[Reason, ...]:
+        counted = self._counted()
+        last = counted[-1].step if counted else 0
+        asked = self._request.last_step
+        if verdict.status is not Status.OK or last >= asked:
+            return ()
+        # By all that it told: its metric may come more seldom than its steps.
+        step = self.course.step
+        is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
+        note = Reason.of("script_ended_itself", step=step, asked=asked)
+        if self._command.spans_a_length:
+            note = Reason.of("script_stopped_early", step=last, asked=asked)
+            if is_whole:
+                note = Reason.of("metric_told_before_end", step=last, asked=asked)
+        elif is_whole or self._request.length.to_own_end:
+            note = Reason.of("script_trained_to_its_end", step=step)
+        return (note,)
+
+    # ---- one start
+
+    @contextmanager
+    def _started(self) -> Iterator[FollowedTraining]:
+        request = self._request
+        values = trial_values(request.trial, last_step=request.last_step)
+        output_dir = self._folder / OUTPUT_NAME
+        if self._resumes:
+            values["resume_from"] = output_dir
+        else:
+            shutil.rmtree(output_dir, ignore_errors=True)
+        with _explained(self._folder):
+            training = FollowedTraining(
+                self._command,
+                values,
+                folder=self._folder,
+                marker=self._marker,
+                grace_s=self._grace_s,
+                goes_on=self._resumes,
+            )
+        with training:
+            yield training
+
+    def _followed(self, training: FollowedTraining) -> CommandEnd:
+        end: CommandEnd | None = None
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            self._take(readings, training)
+            self._look_at_time(training)
+            if self._verdict is not None and end is None:
+                training.end()
+        return end
+
+    def _look_at_time(self, training: FollowedTraining) -> None:
+        """End it as the budget ends; what it says after that is not even read."""
+        left_s = self._left_s()
+        if self._verdict is None and left_s <= self._grace_s:
+            self._verdict = Verdict(status=Status.TIMEOUT, reason=OUT_OF_TIME)
+            training.end()  # here, in the middle of what it told: its grace begins now
+        if left_s <= 0:
+            training.stop_reading()
+
+    def _ended_early(self, training: FollowedTraining) -> None:
+        """Have it end as at the end of a budget: a script that saves where it is can do so."""
+        training.end()
+        end: CommandEnd | None = None
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            self._take(readings, training)
+        self._put()
+
+    def _counted(self) -> tuple[Evaluation, ...]:
+        """The evaluations up to the verdict."""
+        return self.course.evaluations if self._cut is None else self._cut
+
+    def _put(self) -> None:
+        self._kept.put(self.course, tuple(self._new.values()), self._counted)
+        self._new.clear()
+
+    def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
+        """Take in what the script has told; after a verdict only what a longer run needs."""
+        if self._cut is not None and not self._command.template.can_resume:
+            return
+        for reading in readings:
+            self._look_at_time(training)
+            self._note_not_understood(reading)
+            try:
+                for made in _added(self._request.trial, self.course, self._points, reading):
+                    self._judge(made)
+            except ProgressError as error:
+                if self._cut is None:
+                    reason = Reason.as_written(str(error))
+                    self._decided(Verdict(status=Status.ERROR, reason=reason))
+                break
+            if self._cut is not None and not self._command.template.can_resume:
+                break
+        if readings:
+            self._put()
+            self._tell(min(1.0, self.course.step / self._request.last_step))
+
+    def _judge(self, made: Evaluation | None) -> None:
+        """Whether the training is to end by what was just added; what comes later does not count.
+
+        Args:
+            made: a new evaluation; None: only steps were told, or a loss.
+        """
+        if self._cut is not None:
+            return
+        if made is not None:
+            self._new[made.step] = made
+        verdict = self.course.verdict()
+        if verdict is not None:
+            self._decided(verdict)
+
+    def _note_not_understood(self, reading: Reading) -> None:
+        for told in reading.not_understood:
+            if len(self._not_understood) < _FIRST_COMPLAINTS:
+                self._not_understood[told] = None
+
+    def _decided(self, verdict: Verdict) -> None:
+        self._verdict = self._verdict or verdict
+        self._cut = self.course.evaluations
+
+    def _verdict_of_end(self, end: CommandEnd) -> Verdict:
+        """What it means that the script ended by itself."""
+        if end.status is not Status.OK:
+            return Verdict(status=end.status, reason=end.reason)
+        if not self.course.evaluations:
+            reason = Reason.of("metric_never_seen", metric=self._command.metric)
+            return Verdict(status=Status.ERROR, reason=reason)
+        # It ended well: by its own early stopping, or because it is never told how long to train.
+        return Verdict(status=Status.OK)
+
+
+def _steps_without_smaller_batches(request: RunRequest) -> int:
+    """The steps of as many epochs in a script that leaves out the smaller last batch of each."""
+    epochs = request.trial.plan.epoch_at(request.last_step)
+    return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
+
+
+def _points(command: TrainingCommand, trial: Trial) -> ProgressPoints:
+    return ProgressPoints(
+        command.metric,
+        batch_size=trial.batch_size,
+        counted_batch_size=trial.micro_batch_size,
+        n_train=trial.n_train,
+    )
+
+
+def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tuple[Evaluation, ...]:
+    """What earlier runs of a training told by `batchlab.log`, each going on from the one before."""
+    evaluations: tuple[Evaluation, ...] = ()
+    for readings in told_by_log(folder):
+        course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
+        points = _points(command, request.trial)
+        try:
+            for reading in readings:
+                for _ in _added(request.trial, course, points, reading):
+                    pass
+        except ProgressError:
+            continue  # its run has ended with that reason
+        evaluations = course.evaluations or evaluations
+    return evaluations
+
+
+def _added(
+    trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
+) -> Iterator[Evaluation | None]:
+    """Add a reading to a course: each evaluation that it takes in, and None for one without.
+
+    Raises:
+        ProgressError: it contradicts what was told before.
+    """
+    point = points.add(reading)
+    samples = points.samples_at(reading) if point is None else point.samples
+    if samples is None:
+        return
+    updates = points.updates_at(reading) if point is None else point.updates
+    step = trial.plan.step_at(samples) if updates is None else updates
+    values = dict(reading.values)
+    if point is not None:
+        values[course.metric] = point.value
+    else:
+        values.pop(course.metric, None)  # left out, or another shape's
+    yield from course.begun(step, reading.at_s)
+    yield course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Raise what the system says about a folder as a `StoreError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_is_full(folder) from error
+        raise StoreError(
+            f"{folder} cannot be written ({error.strerror}); give another --store, in a folder "
+            f"that you may write to"
+        ) from error
+
+
+def _refuse_full_disk(folder: Path) -> None:
+    """Refuse to judge a script whose words may not have found room.
+
+    Raises:
+        StoreError: the disk is full.
+    """
+    if shutil.disk_usage(folder).free < _LITTLE_SPACE_BYTES:
+        raise _disk_is_full(folder)
+
+
+def _disk_is_full(folder: Path) -> StoreError:
+    return StoreError(
+        f"{folder}: the disk is full; free some space, then run the same command again (what was "
+        f"stored before is kept)"
+    )
+
+
+# A training that is to end has so long from SIGTERM to SIGKILL: this, or where the time is short
+# this part of it.
+_GRACE_S = 10.0
+_GRACE_FRACTION = 0.05
+_CLAIM_EVERY_S = 0.25
+_UNKNOWN_STEP_S = 1.0
+# What differs between two contradictions of one kind.
+_NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
+# What such a training left behind is no place to go on from.
+_NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
+_LEFT_BEHIND = "processes_left_behind"
+# Of the notes of a record those that its user can do something about.
+_WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
+
+
+class CommandEngine:
+    """Runs a command for what it is asked; the store holds what it told (an `Engine`).
+
+    One at a time: a script takes as many threads as it likes, and its step times are its own.
+    """
+
+    name = "command"
+    n_workers = 1
+
+    def __init__(
+        self,
+        store: Store,
+        command: TrainingCommand,
+        plan: RunPlan,
+        listener: ProgressListener,
+        *,
+        started_s: float,
+        budget_s: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Answer from `store`, and with trainings of `command`.
+
+        Args:
+            store: where all is written down; it knows the command's workload.
+            command: what is run.
+            plan: what all runs share.
+            listener: told how it gets on.
+            started_s: the reading of `clock` from which the budget counts.
+            budget_s: seconds after which no run goes on; None: there is no end.
+            clock: a monotonic clock, in seconds.
+        """
+        self.cost_model = CostModel()
+        self._store = store
+        self._command = command
+        self._plan = plan
+        self._listener = listener
+        self._started_s = started_s
+        self._budget_s = budget_s
+        self._clock = clock
+        self._submitted: deque[RunRequest] = deque()
+        self._time_left = TimeLeft()
+        self._failures = FailureCount()
+        self._told: set[str] = set()
+        end_leftovers(self.marker)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its placeholders let a command do."""
+        return Capabilities(
+            resumes=self._command.template.can_resume,
+            any_learning_rate=self._command.takes("learning_rate"),
+            any_seed=True,
+            side_by_side=False,
+            in_process_metrics=False,
+            keeps_cadence=False,
+            cools_down=False,
+        )
+
+    @property
+    def n_seeds(self) -> int | None:
+        """Any number: without {seed} a script draws its own."""
+        return None
+
+    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+        """Any rate, where the command takes one."""
+        if self._command.takes("learning_rate"):
+            return None
+        return (self._plan.trial.learning_rate,)
+
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+        """The trial of these three, everything else as the question has it."""
+        trial = replace(
+            self._plan.trial,
+            batch_size=batch_size,
+            micro_batch_size=self._plan.micro_batch_sizes.get(batch_size, batch_size),
+            learning_rate=learning_rate,
+            seed=seed,
+        )
+        if self._plan.horizon_epochs is None:
+            return trial
+        return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
+
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        """Seconds that a run takes, start and evaluations too."""
+        trial = replace(self._plan.trial, batch_size=batch_size)
+        return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
+
+    def evaluation_steps(self, batch_size: int) -> float:
+        """Not known: a script tells its steps and its evaluations together."""
+        return 0.0
+
+    def spent_s(self) -> float:
+        """Seconds of the budget spent by the clock: those since `started_s`."""
+        return self._clock() - self._started_s
+
+    def submit(self, request: RunRequest) -> None:
+        """Put it last."""
+        if not self._submitted:
+            self._time_left = TimeLeft()
+        known = self._store.record(request.trial.trial_id) if self.capabilities.resumes else None
+        done = 0 if known is None else known.steps
+        new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
+        # How long a script trains by itself is not known: its trainings count the same.
+        is_known = not request.length.to_own_end
+        expected_s = self.expected_s(request.trial.batch_size, new) if is_known else 1.0
+        self._time_left.expect(request.trial.trial_id, expected_s)
+        self._submitted.append(request)
+
+    def next_finished(self) -> RunEnd:
+        """The answer to the first: from the store, or trained until the budget ends.
+
+        Raises:
+            StoreError: the store cannot be used.
+            TrialError: the command fails again and again in the same way.
+            KeyboardInterrupt: after everything has been stored.
+        """
+        request = self._submitted[0]
+        with ExitStack() as claim:
+            self._claim(claim, request)
+            record = self._store.record(request.trial.trial_id)
+            if not is_answered(record, request.length):
+                if self._left_s() <= self._grace_s:
+                    self._submitted.popleft()
+                    return RunEnd(request=request, record=_in_time(record, request, self.name))
+                self._train(request, record)
+                record = self._store.record(request.trial.trial_id)
+        assert record is not None
+        self._submitted.popleft()
+        return RunEnd(request=request, record=answer(record, request.length))
+
+    def cancel(self) -> None:
+        """Forget what has not begun; nothing runs outside of `next_finished`."""
+        self._submitted.clear()
+
+    # ---- one training
+
+    def _claim(self, claim: ExitStack, request: RunRequest) -> None:
+        """Hold the trial for this process; another that trains it is waited for."""
+        while not claim.enter_context(self._store.claim(request.trial.trial_id)):
+            claim.close()
+            if self._left_s() <= self._grace_s:
+                return
+            time.sleep(_CLAIM_EVERY_S)
+
+    def _train(self, request: RunRequest, known: TrialRecord | None) -> None:
+        trial = request.trial
+        kept = KeptTraining(
+            self._store,
+            request,
+            known,
+            folder=self._store.trial_folder(trial.trial_id),
+            engine=self.name,
+        )
+        began_s = self._clock()
+        run = self._run(request, kept, resumes=self._can_be_taken_up(known))
+        verdict, end = run.until_done()
+        if run.could_not_be_taken_up(end):
+            why = reason_text(end.reason) or "it told nothing new"
+            self._listener.warning(
+                f"{_named(trial)}: it did not go on from {{resume_from}} ({why.rstrip('.')}), so "
+                f"it begins again"
+            )
+            run = self._run(request, kept, resumes=False)
+            verdict, end = run.until_done()
+        run.keep(verdict)
+        notes = run.notes(verdict, end)
+        self._store.finish_trial(
+            trial.trial_id,
+            status=verdict.status,
+            reason=verdict.reason,
+            traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
+            peak_bytes=None if end.peak is None else end.peak.bytes,
+            notes=notes,
+        )
+        self._learn(trial, self._clock() - began_s, from_step=run.from_step)
+        self._tell(request, 1.0)
+        self._warn_of(trial, notes)
+        if not verdict.status.ended_well and verdict.reason != OUT_OF_TIME:
+            self._listener.warning(
+                f"{_named(trial)}: {verdict.status} ({reason_text(verdict.reason)})"
+            )
+        self._tell_contradictions(trial, run)
+        if verdict.status is Status.ERROR:
+            self._stop_if_hopeless(end, verdict.reason)
+
+    def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
+        """Say what its user has to do about; what all trainings have in common is said once."""
+        codes = {note.code for note in notes}
+        for note in notes:
+            text = reason_text(note)
+            # A script that leaves its training behind has no length to be told.
+            is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
+            if note.code in _WARNED and not is_explained and text not in self._told:
+                self._listener.warning(f"{_named(trial)}: {text}")
+                if note.code != "script_ended_itself":
+                    self._told.add(text)
+
+    def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
+        trial_id = request.trial.trial_id
+        return CommandRun(
+            self._command,
+            request,
+            kept,
+            folder=self._store.trial_folder(trial_id),
+            marker=f"{self.marker}/{trial_id}",
+            grace_s=self._grace_s,
+            left_s=self._left_s,
+            tell=lambda fraction: self._tell(request, fraction),
+            resumes=resumes,
+        )
+
+    def _can_be_taken_up(self, known: TrialRecord | None) -> bool:
+        """Whether the command goes on from what its last run left, and that left something."""
+        if known is None or not known.evaluations or not self.capabilities.resumes:
+            return False
+        output_dir = self._store.trial_folder(known.trial.trial_id) / OUTPUT_NAME
+        return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
+
+    def _tell_contradictions(self, trial: Trial, run: CommandRun) -> None:
+        """Tell what in its progress contradicts itself, each kind once: all its trainings do."""
+        for text in run.contradictions:
+            kind = _NUMBERS.sub("#", text)
+            if kind not in self._told:
+                self._told.add(kind)
+                self._listener.warning(f"{_named(trial)}: {text}")
+
+    def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
+        """End the study where the same failure came again and again.
+
+        Raises:
+            TrialError: with the command's last lines.
+        """
+        why = self._failures.add(end, None if reason == end.reason else reason)
+        if why is not None:
+            said = " | ".join(end.last_lines[-3:])
+            raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")
+
+    def _learn(self, trial: Trial, wall_s: float, *, from_step: int) -> None:
+        record = self._store.record(trial.trial_id)
+        if record is not None:
+            self.cost_model = self.cost_model.with_run(
+                record, from_step=from_step, wall_s=wall_s, step_s=self._step_s(trial.batch_size)
+            )
+
+    # ---- what is told
+
+    def _tell(self, request: RunRequest, fraction: float) -> None:
+        trial = request.trial
+        done, left_s = self._time_left.at(trial.trial_id, fraction)
+        rate = number_text(trial.learning_rate, "rate")
+        so_far = "" if request.length.to_own_end else f": {fraction:.0%}"
+        self._listener.progress(
+            done_fraction=done,
+            left_s=left_s,
+            text=f"{_named(trial)}{so_far}",
+            short=f"{trial.batch_size} at {rate}, seed {trial.seed}{so_far}",
+        )
+
+    # ---- time
+
+    @property
+    def marker(self) -> str:
+        """Marks the processes of this store's trainings of this command."""
+        return f"{self._store.path.absolute()}-{self._plan.trial.workload_id}"
+
+    @property
+    def _grace_s(self) -> float:
+        if self._budget_s is None:
+            return _GRACE_S
+        return min(_GRACE_S, _GRACE_FRACTION * self._budget_s)
+
+    def _left_s(self) -> float:
+        return math.inf if self._budget_s is None else self._budget_s - self.spent_s()
+
+    def _step_s(self, batch_size: int) -> float:
+        return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
+
+
+def _named(trial: Trial) -> str:
+    rate = number_text(trial.learning_rate, "rate")
+    return f"batch size {trial.batch_size}, learning rate {rate}, seed {trial.seed}"
+
+
+def _in_time(record: TrialRecord | None, request: RunRequest, engine: str) -> TrialRecord:
+    """What is known of a training for which no time was left."""
+    if record is None:
+        return request.never_begun(engine)
+    return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=request.length.until)

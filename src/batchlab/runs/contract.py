@@ -1,0 +1,359 @@
+"""Engine: who answers with training runs; the contract knows nothing of torch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+from batchlab.plans.cadence import n_pauses
+from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.trial import Trial, TrialRecord
+
+if TYPE_CHECKING:
+    from batchlab.store.store import Store
+
+
+# Before any run has ended: beside others and with one thread a step takes longer than alone, and
+# every run starts a process. Evaluations are not known yet, so the steps stand for them too.
+_FIRST_SLOWNESS = 2.0
+_FIRST_START_S = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostModel:
+    """How long training runs took, side by side, evaluations and starts apart from steps.
+
+    Attributes:
+        steps_s: by batch size, seconds of training, and seconds that its steps take alone.
+        validations: evaluations on validation data only: how many, and their seconds.
+        whole: evaluations on all data: how many, and their seconds.
+        starts: runs begun or taken up again: how many, and the seconds that they took beyond
+            training and evaluation.
+    """
+
+    steps_s: tuple[tuple[int, float, float], ...] = ()
+    validations: tuple[int, float] = (0, 0.0)
+    whole: tuple[int, float] = (0, 0.0)
+    starts: tuple[int, float] = (0, 0.0)
+
+    def expected_s(
+        self,
+        trial: Trial,
+        length: RunLength,
+        *,
+        step_s: float,
+    ) -> float:
+        """Seconds that a run of so many new steps takes beside others.
+
+        Args:
+            trial: gives the batch size, and with it when there are evaluations.
+            length: its new steps, as of a run from the beginning, where evaluations are the
+                densest, and when it is evaluated; a target does not shorten it.
+            step_s: seconds per step, measured alone.
+        """
+        steps = length.last_step(trial)
+        n_validation, n_whole = n_pauses(
+            trial.plan, steps, length.watched_from_samples, length.interval_samples
+        )
+        if length.all_splits != "each_epoch":
+            n_ends = 1 if length.all_splits == "at_end" else 0
+            n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
+        return (
+            self._start_s
+            + steps * step_s * self.slowness(trial.batch_size)
+            + n_validation * _mean(self.validations)
+            + n_whole * _mean(self.whole if self.whole[0] else self.validations)
+        )
+
+    def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
+        """How many steps take as long as an evaluation on validation data; 0.0: not known yet.
+
+        Args:
+            batch_size: of the steps.
+            step_s: seconds of one, measured alone.
+        """
+        if not self.validations[0]:
+            return 0.0
+        return _mean(self.validations) / (step_s * self.slowness(batch_size))
+
+    def slowness(self, batch_size: int) -> float:
+        """Seconds of a step beside others over those of one alone, at the nearest batch size."""
+        if not self.steps_s:
+            return _FIRST_SLOWNESS
+        _, trained_s, alone_s = min(
+            self.steps_s, key=lambda known: (abs(math.log(known[0] / batch_size)), known[0])
+        )
+        return trained_s / alone_s
+
+    @property
+    def _start_s(self) -> float:
+        return _mean(self.starts) if self.starts[0] else _FIRST_START_S
+
+    def with_run(
+        self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
+    ) -> CostModel:
+        """The cost_model with one more run in it.
+
+        Args:
+            record: the trial, as it was when the run had ended.
+            from_step: the step at which the run began.
+            wall_s: seconds of its process; None: not known, so nothing is learned of starts.
+            step_s: seconds per step of its batch size, measured alone, > 0.
+        """
+        seen = [e for e in record.evaluations if e.step <= from_step][-1:]
+        seen += [e for e in record.evaluations if e.step > from_step]
+        if len(seen) < 2:
+            return self
+        trained_s = seen[-1].train_s - seen[0].train_s
+        alone_s = (seen[-1].step - seen[0].step) * step_s
+        validations, whole = self.validations, self.whole
+        for before, after in pairwise(seen):
+            eval_s = after.eval_s - before.eval_s
+            if after.has_all_splits:
+                whole = _added(whole, eval_s)
+            else:
+                validations = _added(validations, eval_s)
+        starts = self.starts
+        if wall_s is not None:
+            rest_s = wall_s - trained_s - (seen[-1].eval_s - seen[0].eval_s)
+            starts = _added(starts, rest_s)
+        size = record.trial.batch_size
+        known = {b: (trained, alone) for b, trained, alone in self.steps_s}
+        before_s = known.get(size, (0.0, 0.0))
+        known[size] = (before_s[0] + trained_s, before_s[1] + alone_s)
+        return replace(
+            self,
+            steps_s=tuple((b, *both) for b, both in sorted(known.items())),
+            validations=validations,
+            whole=whole,
+            starts=starts,
+        )
+
+
+def _added(sums: tuple[int, float], seconds: float) -> tuple[int, float]:
+    return sums[0] + 1, sums[1] + seconds
+
+
+def _mean(sums: tuple[int, float]) -> float:
+    return sums[1] / sums[0] if sums[0] else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capabilities:
+    """What an engine can do.
+
+    Attributes:
+        resumes: a trial asked for again with a longer run goes on from where it ended, so that
+            only what is new costs; else it begins again.
+        any_learning_rate: it trains at whatever rate is asked for; else at those it has.
+        any_seed: it has as many seeds as are asked for.
+        side_by_side: it does several runs at a time where the machine lets it.
+        in_process_metrics: a quantity may be measured inside the training process.
+        keeps_cadence: runs are evaluated at the marks of `batchlab.plans.cadence`.
+        cools_down: the rate of a run may fall to zero over its last part.
+    """
+
+    resumes: bool
+    any_learning_rate: bool
+    any_seed: bool
+    side_by_side: bool
+    in_process_metrics: bool
+    keeps_cadence: bool
+    cools_down: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan:
+    """What all runs of one question share.
+
+    Attributes:
+        trial: what all trials share; its batch size, rate and seed are replaced.
+        micro_batch_sizes: how each batch size in question fits into memory.
+        step_s: seconds per step of each batch size in question, measured alone.
+        horizon_epochs: the passes that the workload's learning-rate shape spans; None: the rate
+            is constant.
+        device: the PyTorch device, such as "cpu" or "cuda:1".
+        threads: for each run; more than one where a run has the machine to itself.
+        measures: what to measure of each run beside what is always measured, by name.
+    """
+
+    trial: Trial
+    micro_batch_sizes: Mapping[int, int]
+    step_s: Mapping[int, float]
+    horizon_epochs: int | None
+    device: str
+    threads: int = 1
+    measures: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Who answers with training runs: a machine, or a recorded grid.
+
+    Runs are submitted, and come back one by one as they finish. A run that the engine ended before
+    its length, for want of time, comes back with the status TIMEOUT and what was seen until then.
+    """
+
+    cost_model: CostModel
+    """What it has learned of how long runs take; given back to it when a study is replayed."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry, and in the records of its runs."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    @property
+    def n_workers(self) -> int:
+        """How many runs it does at a time: asking for fewer wastes it."""
+        ...
+
+    @property
+    def n_seeds(self) -> int | None:
+        """How many seeds it has (0 to n_seeds - 1); None: as many as are asked for."""
+        ...
+
+    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+        """The rates it has at `batch_size`, ascending; None: any."""
+        ...
+
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+        """The trial of these three, everything else as the question has it."""
+        ...
+
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        """About how many seconds of the budget a run costs, with its evaluations.
+
+        Args:
+            batch_size: examples per step.
+            length: its new steps, and when it is evaluated; a target does not shorten it.
+        """
+        ...
+
+    def evaluation_steps(self, batch_size: int) -> float:
+        """How many steps of a batch size take as long as an evaluation on validation data.
+
+        0.0: it takes no time, or is not known yet.
+        """
+        ...
+
+    def submit(self, request: RunRequest) -> None:
+        """Ask for a run; it begins when a place is free, and comes back by `next_finished`."""
+        ...
+
+    def next_finished(self) -> RunEnd:
+        """Wait for the next of the submitted runs to end; at least one is submitted."""
+        ...
+
+    def cancel(self) -> None:
+        """End everything submitted that has not come back; what can go on later can do so."""
+        ...
+
+    def spent_s(self) -> float:
+        """Seconds of the budget spent so far."""
+        ...
+
+
+class AnswersAtOnce:
+    """Submit and next-finished of an engine that needs no time: runs end in the order asked."""
+
+    cost_model = CostModel()
+
+    def __init__(self) -> None:
+        """Nothing is submitted yet."""
+        self._submitted: deque[RunRequest] = deque()
+
+    def answer(self, request: RunRequest) -> TrialRecord:
+        """The record of one run.
+
+        Args:
+            request: the run asked for.
+        """
+        raise NotImplementedError
+
+    def submit(self, request: RunRequest) -> None:
+        """Put it last."""
+        self._submitted.append(request)
+
+    def next_finished(self) -> RunEnd:
+        """Answer the first."""
+        request = self._submitted.popleft()
+        return RunEnd(request=request, record=self.answer(request))
+
+    def cancel(self) -> None:
+        """Forget those that wait."""
+        self._submitted.clear()
+
+
+def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
+    """Run all of them, with nothing else under way, and wait for the last.
+
+    Args:
+        engine: asked for the runs.
+        requests: each another run.
+
+    Returns:
+        The whole records, in the order of the requests.
+    """
+    for request in requests:
+        engine.submit(request)
+    ends = [engine.next_finished() for _ in requests]
+    records = {end.request: end.record for end in ends}
+    return [records[request] for request in requests]
+
+
+def keep_record(store: Store, record: TrialRecord) -> None:
+    """Store a record, unless the store holds it already or another process is at its trial.
+
+    Args:
+        store: it knows the workload.
+        record: of a run that has ended.
+    """
+    with store.claim(record.trial.trial_id) as is_ours:
+        if not is_ours or (not record.evaluations and not record.has_failed):
+            return  # it is being trained, and kept, elsewhere; or its turn never came
+        stored = store.record(record.trial.trial_id)
+        if stored is not None and stored.status is not None and stored.steps >= record.steps:
+            return
+        assert record.status is not None
+        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
+        store.put_record(record)
+
+
+class TimeLeft:
+    """How much of the expected training is done, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        """Nothing is expected yet."""
+        self._expected_s: dict[str, float] = {}
+        self._fraction: dict[str, float] = {}
+        self._first: dict[str, float] = {}
+        self._started_s = time.monotonic()
+
+    def expect(self, trial_id: str, seconds: float) -> None:
+        """Expect a trial.
+
+        Args:
+            trial_id: which one.
+            seconds: that it is expected to need from where it is now.
+        """
+        self._expected_s[trial_id] = seconds
+
+    def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
+        """The fraction of all work done, and the seconds left (None: too early to say)."""
+        self._first.setdefault(trial_id, fraction)
+        self._fraction[trial_id] = fraction
+        total = sum(self._expected_s.values()) or 1.0
+        done = sum(self._expected_s[name] * part for name, part in self._fraction.items())
+        since = done - sum(self._expected_s[name] * part for name, part in self._first.items())
+        elapsed_s = time.monotonic() - self._started_s
+        left_s = elapsed_s * (total - done) / since if since > 0.02 * total else None
+        return done / total, left_s

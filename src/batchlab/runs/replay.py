@@ -1,0 +1,404 @@
+"""ReplayingEngine: an engine around an engine, which answers from a study's journal first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.study import BestSoFar
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.runs.contract import Capabilities, CostModel, Engine, keep_record
+from batchlab.store.file import explained
+from batchlab.store.schema import JsonColumn, UnreadableColumn, kept_reason, reason_kept
+
+if TYPE_CHECKING:
+    from batchlab.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyName:
+    """Under what the store keeps a study.
+
+    Attributes:
+        study_id: its identity.
+        command: the command that asked for it.
+        workload_id: of what is trained.
+        environment: names and values of the place.
+    """
+
+    study_id: str
+    command: str
+    workload_id: str
+    environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredEnd:
+    """How far a training run had come when it was answered, and how it had ended.
+
+    Attributes:
+        trial_id: which trial.
+        length: how far it was asked to go.
+        steps: optimizer steps at its last evaluation then; None: it had not begun.
+        status: its status then.
+        reason: why it ended badly, as a store keeps it; None where it ended well.
+    """
+
+    trial_id: str
+    length: RunLength
+    steps: int | None
+    status: Status
+    reason: str | None
+
+    @classmethod
+    def of(cls, end: RunEnd) -> StoredEnd:
+        """What has to be known beside the stored trial to answer the same again."""
+        record = end.record
+        assert record.status is not None
+        return cls(
+            trial_id=record.trial.trial_id,
+            length=end.request.length,
+            steps=record.steps if record.evaluations else None,
+            status=record.status,
+            reason=None if record.reason is None else kept_reason(record.reason),
+        )
+
+    def answers(self, request: RunRequest) -> bool:
+        """Whether it is the end of this request."""
+        return (self.trial_id, self.length) == (request.trial.trial_id, request.length)
+
+    def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
+        """The stored record, cut to what it had when it was answered."""
+        seen = tuple(
+            evaluation
+            for evaluation in record.evaluations
+            if self.steps is not None and evaluation.step <= self.steps
+        )
+        reason = None if self.reason is None else reason_kept(self.reason)
+        notes = record.notes
+        if len(seen) < len(record.evaluations):  # the end that this one tells of came later
+            notes = tuple(note for note in notes if note.code != "stopped_early")
+        return replace(
+            record,
+            status=self.status,
+            reason=reason,
+            target=target,
+            evaluations=seen,
+            notes=notes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalEntry:
+    """One entry of a journal: what was learned since the entry before.
+
+    Attributes:
+        profile: the JSON of this machine's profile; in the first entry only.
+        elsewhere: the JSON of the other machine's profile that the answer rests on, in the first
+            entry only; None: it rests on `profile`.
+        budget_s: seconds that the runs may take by the engine's clock; in the first entry only.
+        readings_s: what the clock said, in the order asked.
+        runs: how the next training runs ended, in the order in which they did.
+        cost_model: what the engine had learned by then of how long runs take.
+        spent_s: seconds of the budget that were spent when this was written.
+        best: what led then, for who looks on: nothing is decided by it; None: nothing did.
+    """
+
+    profile: str | None = None
+    elsewhere: str | None = None
+    budget_s: float | None = None
+    readings_s: tuple[float, ...] = ()
+    runs: tuple[StoredEnd, ...] = ()
+    cost_model: CostModel = field(default_factory=CostModel)
+    spent_s: float = 0.0
+    best: BestSoFar | None = None
+
+
+_DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
+
+
+class Journal:
+    """The journal of one study: first it replays what is stored, then it writes on.
+
+    Attributes:
+        spent_before_s: seconds of the budget that earlier sessions spent, as far as it was
+            written down.
+    """
+
+    def __init__(self, store: Store, study: StudyName) -> None:
+        """Read what the study was told so far.
+
+        Args:
+            store: where the study is.
+            study: its name; it is in the store.
+
+        Raises:
+            StoreError: the decisions were changed by another program.
+        """
+        self._store = store
+        self._study = study
+        self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
+        self.spent_before_s = max((entry.spent_s for entry in self._written), default=0.0)
+        self._readings: list[float] = []
+        self._readings_to_come = deque(
+            reading_s for entry in self._written for reading_s in entry.readings_s
+        )
+        self._ends_to_come = deque((entry, end) for entry in self._written for end in entry.runs)
+        self._trial_ids: dict[str, None] = {}
+        self._target: Target | None = None
+        self._trials_put: tuple[str, ...] = ()
+        self._best = self._written[-1].best if self._written else None
+
+    @property
+    def profile(self) -> str | None:
+        """The profile's JSON, None before there is one."""
+        return self._written[0].profile if self._written else None
+
+    @property
+    def budget_s(self) -> float | None:
+        """What the runs may take by the engine's clock, None before it is known."""
+        return self._written[0].budget_s if self._written else None
+
+    def begin(
+        self, *, profile: str, elsewhere: str | None = None, budget_s: float, spent_s: float
+    ) -> None:
+        """Begin the journal with what the question rests on.
+
+        Args:
+            profile: the JSON of this machine's profile.
+            elsewhere: that of another machine, where the answer is for that one.
+            budget_s: seconds that the runs may take by the engine's clock.
+            spent_s: seconds of them that are spent by now.
+        """
+        self._write(
+            JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
+        )
+
+    # ---- what was
+
+    def replayed_reading_s(self) -> float | None:
+        """The clock's next reading as it was; None: from here on the clock itself says."""
+        return self._readings_to_come.popleft() if self._readings_to_come else None
+
+    def replayed_end(
+        self, under_way: Sequence[RunRequest], *, engine: str
+    ) -> tuple[RunEnd, CostModel] | None:
+        """The next end of a run, with what was known of costs then; None: from here on they run.
+
+        Where none of what is under way ended so (the program is another one), what is left of the
+        journal holds no longer and is forgotten.
+
+        Args:
+            under_way: the runs asked for that have not come back.
+            engine: the name of who was asked.
+        """
+        if not self._ends_to_come:
+            return None
+        entry, stored = self._ends_to_come.popleft()
+        for request in under_way:
+            if stored.answers(request):
+                record = self._store.record(stored.trial_id) or request.never_begun(engine)
+                as_it_was = stored.as_it_was(record, request.length.until)
+                return RunEnd(request=request, record=as_it_was), entry.cost_model
+        self._forget_from(entry, stored)
+        return None
+
+    # ---- what comes now
+
+    def note_reading(self, spent_s: float) -> None:
+        """Note a reading; it is stored before anything that follows from it is done."""
+        self._readings.append(spent_s)
+
+    def note_request(self, request: RunRequest) -> None:
+        """Note that a run is asked for: its trial is one of the study's."""
+        self._trial_ids[request.trial.trial_id] = None
+        self._target = request.length.until
+
+    def note_best(self, best: BestSoFar | None) -> None:
+        """Note what leads; it is stored with what is written next."""
+        self._best = best
+
+    def put_readings(self, *, spent_s: float) -> None:
+        """Store the readings and the study's trials: what follows from them is about to be done."""
+        self._write(JournalEntry(readings_s=tuple(self._readings), spent_s=spent_s))
+        self._readings.clear()
+        if self._trials_put != tuple(self._trial_ids):
+            self.put_study(self._target)
+
+    def put_end(self, end: RunEnd, cost_model: CostModel, *, spent_s: float) -> None:
+        """Store how a run ended, and its record where its engine has not.
+
+        Args:
+            end: the run and its record.
+            cost_model: what its engine has learned by now.
+            spent_s: seconds of the budget spent by now.
+        """
+        keep_record(self._store, end.record)
+        ended = StoredEnd.of(end)
+        self._write(JournalEntry(runs=(ended,), cost_model=cost_model, spent_s=spent_s))
+
+    def put_study(self, target: Target | None) -> None:
+        """Store which trials the study has by now, and the target they are asked for."""
+        self._trials_put = tuple(self._trial_ids)
+        self._store.put_study(
+            study_id=self._study.study_id,
+            command=self._study.command,
+            workload_id=self._study.workload_id,
+            environment=self._study.environment,
+            trial_ids=self._trials_put,
+            target=target,
+        )
+
+    def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
+        place = self._written.index(entry)
+        before = entry.runs[: entry.runs.index(end)]
+        self._written = [*self._written[:place], *([replace(entry, runs=before)] if before else [])]
+        self._ends_to_come.clear()
+        self._readings_to_come.clear()
+
+    def _write(self, entry: JournalEntry) -> None:
+        self._written.append(replace(entry, best=self._best))
+        what = f"decisions of study {self._study.study_id}"
+        text = _DECISIONS.encoded(tuple(self._written), what)
+        self._store.put_decisions(self._study.study_id, text)
+
+
+def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
+    """What a study decided so far; none for a study that decides nothing, or that is not there.
+
+    Raises:
+        StoreError: the decisions were changed by another program.
+    """
+    text = store.decisions(study_id)
+    if text is None:
+        return ()
+    with explained(store.path):
+        what = f"what study {study_id} decided"
+        try:
+            return _DECISIONS.decoded(text, what)
+        except UnreadableColumn:
+            return _DECISIONS.decoded(text, what)
+
+
+class ReplayingEngine:
+    """Answers from a study's journal as far as it goes, then from the engine inside (an `Engine`).
+
+    What the inner engine says is written down before anything can follow from it: the readings of
+    its clock before the next run is asked for, and the ends of runs in the order in which they
+    finished. So whoever decides by these alone decides the same after an interruption at any
+    moment, whatever the inner engine is.
+    """
+
+    def __init__(self, inner: Engine, journal: Journal) -> None:
+        """Answer from `journal`, then from `inner`.
+
+        Args:
+            inner: asked for what the journal does not hold.
+            journal: what was answered before, and from here on.
+        """
+        self._inner = inner
+        self._journal = journal
+        self._under_way: list[RunRequest] = []
+        self._n_handed_over = 0
+
+    @property
+    def name(self) -> str:
+        """The inner engine's."""
+        return self._inner.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The inner engine's."""
+        return self._inner.capabilities
+
+    @property
+    def n_workers(self) -> int:
+        """The inner engine's."""
+        return self._inner.n_workers
+
+    @property
+    def n_seeds(self) -> int | None:
+        """The inner engine's."""
+        return self._inner.n_seeds
+
+    @property
+    def cost_model(self) -> CostModel:
+        """The inner engine's, which is set back while runs are replayed."""
+        return self._inner.cost_model
+
+    @cost_model.setter
+    def cost_model(self, value: CostModel) -> None:
+        self._inner.cost_model = value
+
+    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+        """The inner engine's."""
+        return self._inner.learning_rates(batch_size)
+
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+        """The inner engine's."""
+        return self._inner.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        """The inner engine's, by what it had learned at this place."""
+        return self._inner.expected_s(batch_size, length)
+
+    def evaluation_steps(self, batch_size: int) -> float:
+        """The inner engine's, by what it had learned at this place."""
+        return self._inner.evaluation_steps(batch_size)
+
+    def spent_s(self) -> float:
+        """Seconds of the budget spent so far, over all sessions of the study."""
+        replayed_s = self._journal.replayed_reading_s()
+        if replayed_s is not None:
+            return replayed_s
+        spent_s = self._spent_s()
+        self._journal.note_reading(spent_s)
+        return spent_s
+
+    def submit(self, request: RunRequest) -> None:
+        """Ask for a run; the inner engine hears of it once the journal holds no more ends."""
+        self._under_way.append(request)
+        self._journal.note_request(request)
+
+    def next_finished(self) -> RunEnd:
+        """The end that came next before; where the journal ends, the next that comes.
+
+        Raises:
+            StoreError: the store cannot be used.
+            KeyboardInterrupt: after everything has been stored.
+        """
+        replayed = self._journal.replayed_end(self._under_way, engine=self.name)
+        if replayed is not None:
+            end, self._inner.cost_model = replayed
+        else:
+            self._hand_over()
+            try:
+                end = self._inner.next_finished()
+            except KeyboardInterrupt:
+                self._journal.put_readings(spent_s=self._spent_s())
+                raise
+            self._journal.put_end(end, self._inner.cost_model, spent_s=self._spent_s())
+            self._n_handed_over -= 1
+        self._under_way.remove(end.request)
+        return end
+
+    def cancel(self) -> None:
+        """End everything under way; asked for again, it goes on."""
+        self._under_way.clear()
+        self._n_handed_over = 0
+        self._inner.cancel()
+
+    def _hand_over(self) -> None:
+        """Let the inner engine hear of what it has not; what was read before is stored first."""
+        waiting = self._under_way[self._n_handed_over :]
+        if waiting:
+            self._journal.put_readings(spent_s=self._spent_s())
+        for request in waiting:
+            self._inner.submit(request)
+            self._n_handed_over += 1
+
+    def _spent_s(self) -> float:
+        return self._journal.spent_before_s + self._inner.spent_s()

@@ -1,0 +1,709 @@
+"""CommandCheck: does a command train, and do its flags act? Found out before any budget."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from batchlab.errors import BatchlabError, BatchSizeError, UsageError, WorkloadError
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Status
+from batchlab.script.command import TrainingCommand, Value, placeholders_in
+from batchlab.script.follow import FirstLook, first_look
+from batchlab.script.metric import silence_text
+from batchlab.script.output import plain_text
+from batchlab.words.reasons import reason_text
+
+_LONGEST_HELP = 200_000
+
+
+def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
+    """What a command prints for --help, and what was wrong with it (None: nothing).
+
+    Args:
+        command: with or without placeholders: those are left out, with their flags.
+        limit_s: for how long it may take; then it is stopped.
+
+    Raises:
+        BatchlabError: the command can't be run.
+    """
+    return _run([*_without_placeholders(command), "--help"], limit_s)
+
+
+def _without_placeholders(command: Sequence[str]) -> list[str]:
+    """The command as it can be run: a parser refuses `{batch_size}` before it comes to --help."""
+    kept: list[str] = []
+    for argument in command:
+        if not placeholders_in(argument, where=f"the argument {argument!r}"):
+            kept.append(argument)
+        elif argument.startswith("{") and kept and kept[-1].startswith("-"):
+            kept.pop()
+    return kept
+
+
+def _run(command: list[str], limit_s: float) -> tuple[str, str | None]:
+    # Wide and plain: no line of the help is broken, none has colors.
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    with tempfile.TemporaryFile() as output:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BatchlabError(
+                f"{command[0]!r} can't be run: {error.strerror}; give the command as you type it, "
+                f"as in -- python train.py"
+            ) from None
+        try:
+            code = child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return _read(output), (
+                f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
+                f"not know --help"
+            )
+        finally:
+            _end_group(child)
+        text = _read(output)
+    return text, None if code == 0 else f"--help ended with exit code {code}{_last_line(text)}"
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _read(output: BinaryIO) -> str:
+    output.seek(0)
+    return output.read(_LONGEST_HELP).decode("utf-8", "replace")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f": {plain_text(lines[-1].encode())[:200]}" if lines else ""
+
+
+# By placeholder, what scripts call it; the first name that is there is taken.
+NAMES: dict[str, tuple[str, ...]] = {
+    "batch_size": (
+        *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
+        *("train_bs", "mini_batch_size", "minibatch_size", "batch"),
+    ),
+    "learning_rate": ("learning_rate", "lr", "base_lr", "init_lr", "max_lr", "step_size"),
+    "seed": ("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
+    "epochs": ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"),
+    "steps": (
+        *("max_steps", "steps", "num_steps", "n_steps", "total_steps", "max_train_steps"),
+        *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
+    ),
+    "output_dir": (
+        *("output_dir", "out_dir", "outdir", "output_folder", "output", "save_dir"),
+        *("work_dir", "workdir", "log_dir", "logdir", "default_root_dir", "checkpoint_dir", "out"),
+    ),
+    "resume_from": (
+        *("resume_from_checkpoint", "resume_from", "resume", "resume_path", "ckpt_path"),
+        *("load_checkpoint", "restore_from", "init_from", "checkpoint"),
+    ),
+}
+_LONGEST = 200_000
+_BOXES = re.compile(r"[│┃|╭╮╰╯─━]")
+_FLAG = r"--?[A-Za-z][\w.\-]*"
+# "-b N, --batch-size N  help", "--lr FLOAT  help", "--seed: help", "--rate=RATE"
+_DECLARED = re.compile(
+    rf"^\s*(?P<flags>{_FLAG}(?:[ =](?:[A-Z<\[{{][^\s,]*))?"
+    rf"(?:(?:,\s*|\s*/\s*|\s+){_FLAG}(?:[ =](?:[A-Z<\[{{][^\s,]*))?)*)(?P<rest>:?.*)$"
+)
+_VALUE_KIND = re.compile(
+    r"^\s+(?:INTEGER|INT|FLOAT|TEXT|PATH|DIRECTORY|FILE|FILENAME|NUMBER|STR|<\w+>)\b", re.IGNORECASE
+)
+_DEFAULT = re.compile(r"default(?:s to|:|=| is)?\s*['\"]?(?P<value>[^\s'\")\],;]+)", re.IGNORECASE)
+_HYDRA = re.compile(r"^.*Override anything in the config.*$", re.MULTILINE)
+_YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\S.*)?$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flag:
+    """A way to give a script one value.
+
+    Attributes:
+        name: as it is typed: `--lr`, or `train.lr` where a setting is overridden.
+        default: as the help shows it; None: it does not.
+        is_override: it is typed as name=value, without dashes.
+    """
+
+    name: str
+    default: str | None = None
+    is_override: bool = False
+
+    def arguments(self, placeholder: str) -> tuple[str, ...]:
+        """The arguments that give it the value of a placeholder."""
+        if self.is_override or self.name.startswith("--"):
+            return (f"{self.name}={{{placeholder}}}",)
+        return (self.name, f"{{{placeholder}}}")
+
+
+def flags_in(help_text: str) -> dict[str, Flag]:
+    """The flags by the placeholder that belongs to them, as far as the help shows them.
+
+    Args:
+        help_text: what the script prints for `--help`: by argparse, click, absl, Fire, Hydra or
+            the like.
+    """
+    text = help_text[:_LONGEST]
+    hydra = _HYDRA.search(text)
+    found = _overrides(text[hydra.end() :]) if hydra else _declared(text)
+    known: dict[str, Flag] = {}
+    for placeholder, names in NAMES.items():
+        flag = next((found[name] for name in names if name in found), None)
+        if flag is not None:
+            known[placeholder] = flag
+    return known
+
+
+def flag_named(help_text: str, typed: str) -> Flag | None:
+    """The flag that is typed like this, under any of its names; None: the help does not show it.
+
+    Args:
+        help_text: what the script prints for `--help`.
+        typed: such as `-b`, `--batch-size` or `train.lr`.
+    """
+    text = help_text[:_LONGEST]
+    if typed.startswith("-"):
+        return next((flag for names, flag in _declarations(text) if typed in names), None)
+    hydra = _HYDRA.search(text)
+    found = _overrides(text[hydra.end() :]).values() if hydra else ()
+    return next((flag for flag in found if flag.name == typed), None)
+
+
+def plain_flag(name: str) -> str:
+    """A flag in the spelling in which flags are compared: `--trainer.max-epochs` is max_epochs."""
+    return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
+
+
+def _declared(text: str) -> dict[str, Flag]:
+    found: dict[str, Flag] = {}
+    for names, flag in _declarations(text):
+        for name in names:
+            found.setdefault(plain_flag(name), flag)
+    return found
+
+
+def _declarations(text: str) -> Iterator[tuple[list[str], Flag]]:
+    """All the names of each flag, and the flag."""
+    lines = [_BOXES.sub(" ", line) for line in text.splitlines()]
+    for number, line in enumerate(lines):
+        match = _DECLARED.match(line)
+        if match is None or not _takes_value(match["flags"], match["rest"]):
+            continue
+        names = re.findall(rf"(?<![\w\-]){_FLAG}", match["flags"])
+        longest = max(names, key=lambda name: (name.startswith("--"), len(name)))
+        default = _DEFAULT.search(" ".join([match["rest"], *_more(lines[number + 1 :])]))
+        yield names, Flag(name=longest, default=default["value"] if default else None)
+
+
+def _takes_value(flags: str, rest: str) -> bool:
+    """Whether it is no switch: a name for its value stands behind it, or absl's colon."""
+    has_name = re.search(rf"{_FLAG}[ =][A-Z<\[{{]", flags) is not None
+    return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
+
+
+def _more(lines: list[str]) -> list[str]:
+    """The lines of help that follow a flag, until the next one."""
+    more: list[str] = []
+    for line in lines[:4]:
+        if not line.strip() or line.lstrip().startswith("-"):
+            break
+        more.append(line)
+    return more
+
+
+def _overrides(text: str) -> dict[str, Flag]:
+    """The settings of a configuration that is shown as YAML, by their last name."""
+    found: dict[str, Flag] = {}
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        match = _YAML_KEY.match(line)
+        if match is None:
+            continue
+        indent = len(match["indent"])
+        above = [(depth, key) for depth, key in above if depth < indent]
+        value = match["value"]
+        name = ".".join([*(key for _, key in above), match["key"]])
+        if value is None:
+            above.append((indent, match["key"]))
+        else:
+            flag = Flag(name=name, default=value.strip("'\""), is_override=True)
+            found.setdefault(plain_flag(name), flag)
+    return found
+
+
+# What tells of the machine differs from run to run, whatever the flags do.
+_OF_MACHINE = re.compile(
+    r"(?<![a-z])(time|runtime|secs?|seconds?|ms|eta|elapsed|took|dt|wall|speed|throughput|fps|mfu|"
+    r"ups|wps|ips|mem|memory|allocated)(?![a-z])|/s$|per_s(ec)?$",
+    re.IGNORECASE,
+)
+# A script prints what it was given, which does not say that it uses it.
+_GIVEN = {
+    *(plain_flag(name) for names in NAMES.values() for name in names),
+    "micro_batch_size",
+    "accumulation_steps",
+}
+_METRIC = "the metric"
+_Place = tuple[str, object]
+_Numbers = dict[str, dict[_Place, float]]
+
+
+class LookComparison:
+    """Two beginnings with the same arguments, with which others are compared.
+
+    All numbers count that a script prints, for its metric may be rounded to what all runs share.
+    What differs between the two by itself tells nothing of a flag.
+
+    Attributes:
+        is_repeatable: whether the two tell the very same.
+        is_telling: whether anything changes along a training, so that equal numbers mean something.
+    """
+
+    def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
+        """Compare the two.
+
+        Args:
+            first: one of them.
+            again: the other; None: there is none, and nothing is taken to differ by itself.
+        """
+        known = _numbers(first)
+        twin = known if again is None else _numbers(again)
+        self._steady = {
+            name: told for name, told in known.items() if not _differ(name, known, twin)
+        }
+        self.is_repeatable = len(self._steady) == len(known)
+        self.is_telling = any(_changes(told.values()) for told in self._steady.values())
+
+    def acts(self, look: FirstLook) -> bool | None:
+        """Whether another beginning differs because of its arguments; None: it can't be told.
+
+        Args:
+            look: with one value changed.
+        """
+        told = _numbers(look)
+        if any(_differ(name, self._steady, told) for name in self._steady):
+            return True
+        return False if self.is_repeatable and self.is_telling else None
+
+
+def _numbers(look: FirstLook) -> _Numbers:
+    """Each number that tells of the training, by its name and where it was told."""
+    found: _Numbers = defaultdict(dict)
+    for index, (_, value) in enumerate(look.trained):
+        found[_METRIC]["value", index] = value  # steps of other batch sizes are other places
+    for reading in look.readings:
+        place = (reading.step, reading.samples, reading.epoch, reading.epoch_step)
+        for name, value in reading.values:
+            if _OF_MACHINE.search(name) is None and plain_flag(name) not in _GIVEN:
+                found[f"{reading.shape} {name}"].setdefault((name, place), value)
+    return found
+
+
+def _differ(name: str, ones: _Numbers, others: _Numbers) -> bool:
+    """Whether a number was told twice for one place, and not the same."""
+    one, other = ones[name], others.get(name, {})
+    return any(not _is_same(one[place], other[place]) for place in one.keys() & other.keys())
+
+
+def _is_same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _changes(values: Iterable[float]) -> bool:
+    return len({repr(value) for value in values}) > 1
+
+
+# A rate so many times smaller shows in any curve that a rate shapes.
+_RATE_FACTOR = 8.0
+# The first look waits longest: for the slowest start, when nothing is in any cache.
+_FIRST_SHARE = 0.5
+# What a script is told to take that is ended after a look.
+_EPOCHS = 1000
+_STEPS = 10**6
+_SEED_DOES_NOT_ACT = (
+    "{seed} does not act: two seeds gave the same numbers. Have the script seed its weights and "
+    "the order of its examples with it, or leave {seed} out"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandFacts:
+    """What the check of a command found.
+
+    Attributes:
+        examples: training examples, N.
+        start_s: seconds from its start to its first progress.
+        recognized: what was recognized in its first output, for people.
+        warnings: what is odd, or could not be told.
+    """
+
+    examples: int
+    start_s: float
+    recognized: str
+    warnings: tuple[str, ...]
+
+
+class CommandCheck:
+    """The check of one command."""
+
+    def __init__(
+        self,
+        command: TrainingCommand,
+        *,
+        folder: Path,
+        marker: str,
+        limit_s: float,
+        left_s: Callable[[], float],
+        tell: Callable[[str], None],
+    ) -> None:
+        """Nothing was run yet.
+
+        Args:
+            command: what is checked.
+            folder: for its beginnings.
+            marker: names them among all trainings.
+            limit_s: seconds for all of it.
+            left_s: what is left of the budget, in seconds.
+            tell: hears what is tried.
+        """
+        self._command = command
+        self._folder = folder
+        self._marker = marker
+        self._limit_s = limit_s
+        self._left_s = left_s
+        self._tell = tell
+        self._spent_s = 0.0
+        self._warnings: list[str] = []
+        self._at_sizes: dict[int, FirstLook | None] = {}
+
+    def facts(self, *, proves: bool) -> CommandFacts:
+        """Run the beginnings.
+
+        Args:
+            proves: whether flags are proven to act; else only the first look is taken.
+
+        Raises:
+            WorkloadError: it does not train, or its metric is never seen.
+            UsageError: a flag does not act, or the number of examples is not known.
+            ProgressError: its progress contradicts itself.
+        """
+        share = _FIRST_SHARE if proves else 1.0
+        first = self._looked(self._now_text(), {}, share * self._limit_s)
+        self._refuse_failure(first)
+        self._refuse_silence(first)
+        found = self._examples_in(first) or self._examples_within_epochs(first)
+        if found is None:
+            raise UsageError(
+                "how many training examples there are is not known: its progress does not count "
+                "both epochs and steps; give --examples, such as --examples 50000"
+            )
+        fewest, most = found
+        if self._command.batch_size > most:
+            raise BatchSizeError(
+                f"batch size {self._command.batch_size} of this command: expected 1 to {most}, the "
+                f"size of its training set; give --batch-size, the one you train with now"
+            )
+        if proves:
+            fewest, most = self._proven(first, found)
+        if fewest < most:
+            self._warnings.append(
+                f"there are {fewest} to {most} training examples, by the steps of an epoch; "
+                f"{fewest} is taken, and --examples gives the exact number"
+            )
+        if first.recognized.not_understood:
+            told = ", ".join(first.recognized.not_understood)
+            self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
+        assert first.start_s is not None
+        return CommandFacts(
+            examples=max(fewest, min(self._command.batch_size, most)),
+            start_s=first.start_s,
+            recognized=first.recognized.text(),
+            warnings=tuple(self._warnings),
+        )
+
+    def _now_text(self) -> str:
+        now = f"as you train now, at batch size {self._command.batch_size}"
+        rate = self._command.learning_rate
+        return now if rate is None else f"{now} and learning rate {rate:g}"
+
+    # ---- one beginning
+
+    def _looked(self, what: str, changed: dict[str, Value], limit_s: float) -> FirstLook:
+        self._tell(f"checking the command: {what}")
+        number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
+        found = first_look(
+            self._command,
+            {**self._own_values(), **changed},
+            folder=self._folder / str(number),
+            marker=self._marker,
+            limit_s=max(1.0, min(limit_s, self._left_s())),
+        )
+        self._spent_s += found.took_s
+        return found
+
+    def _own_values(self) -> dict[str, Value | None]:
+        command = self._command
+        return {
+            "batch_size": command.batch_size,
+            "micro_batch_size": command.batch_size,
+            "accumulation_steps": 1,
+            "learning_rate": command.learning_rate,
+            "seed": 0,
+            "epochs": command.epochs or _EPOCHS,
+            "steps": _STEPS,
+            "resume_from": None,
+        }
+
+    def _refuse_failure(self, look: FirstLook) -> None:
+        """Refuse a command that cannot be run at all.
+
+        Raises:
+            WorkloadError: with its last lines.
+        """
+        if look.end.was_asked or look.end.status is Status.OK:
+            return
+        said = " | ".join(look.end.last_lines[-4:-1])
+        before = f" (before it: {said})" if said else ""
+        raise WorkloadError(
+            f"the command failed: {reason_text(look.end.reason).rstrip('.')}{before}"
+        )
+
+    def _refuse_silence(self, look: FirstLook) -> None:
+        """Refuse a command whose metric was never seen after a step.
+
+        Raises:
+            WorkloadError: naming what was seen.
+        """
+        if look.trained:
+            return
+        when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
+        complaint = look.recognized.complaint()
+        if complaint is None:
+            complaint = f"{self._command.metric} was told before the first step alone"
+        if not look.readings and look.is_cut:
+            complaint = silence_text(look.took_s)
+        if look.end.left_behind is not None:
+            complaint = reason_text(look.end.left_behind)
+        if look.is_cut:
+            complaint = f"{complaint.rstrip('.')}. With a larger --budget it is waited for longer"
+        raise WorkloadError(f"the metric was not seen {when}: {complaint}")
+
+    # ---- proof
+
+    def _proven(self, first: FirstLook, examples: tuple[int, int]) -> tuple[int, int]:
+        """The fewest and the most examples, when all flags act.
+
+        Raises:
+            UsageError: a flag does not act, or batch sizes tell other numbers of examples.
+        """
+        command = self._command
+        again = self._compared("the same again", {}, first)
+        compared = LookComparison(first, again)
+        if again is not None and not command.takes("seed"):
+            self._refuse_without_seed(compared)
+        if again is not None and not compared.is_repeatable and command.takes("seed"):
+            self._warnings.append(
+                "the same command with the same seed does not give the same numbers; the scatter "
+                "that this adds is part of every interval"
+            )
+        unproven = []
+        if command.takes("seed"):
+            look = self._compared("with another seed", {"seed": 1}, first)
+            if not self._acts(look, compared, _SEED_DOES_NOT_ACT):
+                unproven.append("{seed}")
+        if command.learning_rate is not None:
+            rate = command.learning_rate / _RATE_FACTOR
+            look = self._compared("with another learning rate", {"learning_rate": rate}, first)
+            text = (
+                f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
+                f"same numbers. Have the script use the rate that it is given"
+            )
+            if not self._acts(look, compared, text):
+                unproven.append("{learning_rate}")
+        size, look = self._with_another_batch_size(first, examples)
+        text = (
+            f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
+            f"Have the script use the batch size that it is given"
+        )
+        if not self._acts(look, compared, text):
+            unproven.append("{batch_size}")
+        if unproven:
+            self._warnings.append(_unproven_text(unproven, compared))
+        return examples if look is None else self._examples_of_both(first, look, size, examples)
+
+    def _refuse_without_seed(self, compared: LookComparison) -> None:
+        """Refuse a command whose runs are all the same.
+
+        Raises:
+            UsageError: they are, and no seed can make them others.
+        """
+        if compared.is_repeatable and compared.is_telling:
+            raise UsageError(
+                "two runs of the command gave the same numbers and it has no {seed}, so it "
+                "cannot be told how much is chance; put {seed} where your script takes its "
+                "seed, such as --seed {seed}"
+            )
+
+    def _acts(self, look: FirstLook | None, compared: LookComparison, text: str) -> bool:
+        """Whether what was changed acts, or was said not to have been looked at.
+
+        Raises:
+            UsageError: it does not act.
+        """
+        acts = True if look is None else compared.acts(look)
+        if acts is False:
+            raise UsageError(text)
+        return bool(acts)
+
+    def _with_another_batch_size(
+        self, first: FirstLook, examples: tuple[int, int]
+    ) -> tuple[int, FirstLook | None]:
+        own = self._command.batch_size
+        size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
+        return size, self._at(size, first)
+
+    def _at(self, size: int, first: FirstLook) -> FirstLook | None:
+        """A beginning with another batch size: one for all that is asked of it."""
+        if size not in self._at_sizes:
+            changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
+            self._at_sizes[size] = self._compared("with another batch size", changed, first)
+        return self._at_sizes[size]
+
+    # ---- examples
+
+    def _examples_within_epochs(self, first: FirstLook) -> tuple[int, int] | None:
+        """By a counter within the epoch whose unit shows beside another batch size.
+
+        Raises:
+            UsageError: there is such a counter, and the other batch size was not seen.
+        """
+        if not first.counts_within_epochs:
+            return None
+        own = self._command.batch_size
+        look = self._at(2 * own, first)
+        if look is None:
+            raise UsageError(
+                f"how many training examples there are is not known: {self._warnings[-1]}. Or give "
+                f"--examples, such as --examples 50000"
+            )
+        return first.examples_beside(own, look, 2 * own)
+
+    def _examples_of_both(
+        self, first: FirstLook, other: FirstLook, size: int, examples: tuple[int, int]
+    ) -> tuple[int, int]:
+        """The fewest and the most by both batch sizes.
+
+        Raises:
+            UsageError: they contradict each other, and no number was given.
+        """
+        given = self._command.examples
+        one, two = first.examples(self._command.batch_size), other.examples(size)
+        if one is None or two is None or size == self._command.batch_size:
+            return examples
+        if given is None:
+            return self._agreed(one, two, size)
+        contradiction = self._contradiction(given, one, two, size)
+        if contradiction is not None:
+            self._warnings.append(contradiction)
+        return examples
+
+    def _contradiction(
+        self, given: int, one: tuple[int, int], two: tuple[int, int], size: int
+    ) -> str | None:
+        """What is odd about the examples of an epoch at two batch sizes; None: nothing."""
+        own = self._command.batch_size
+        if one[1] / own == two[1] / size:
+            return (
+                f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} alike: "
+                f"{{batch_size}} does not shape its epochs, or its progress comes before their ends"
+            )
+        # A script may leave out the smaller last batch of an epoch.
+        if one[0] <= given < one[1] + own or two[0] <= given < two[1] + size:
+            return None
+        return (
+            f"--examples {given}: by its progress an epoch has {_span_text(one)} examples with "
+            f"batch size {own}, and {_span_text(two)} with {size}; check the number, and whether a "
+            f"step is one batch of {{batch_size}}"
+        )
+
+    def _examples_in(self, look: FirstLook) -> tuple[int, int] | None:
+        """The fewest and the most; one number where it was given."""
+        given = self._command.examples
+        if given is not None:
+            return given, given
+        return look.examples(self._command.batch_size)
+
+    def _agreed(
+        self, one: tuple[int, int], other: tuple[int, int], batch_size: int
+    ) -> tuple[int, int]:
+        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less.
+
+        Raises:
+            UsageError: they are further apart. A script that prints every 50 steps may seem to have
+                epochs of 50 steps.
+        """
+        fewest, most = max(one[0], other[0]), min(one[1], other[1])
+        if fewest <= most:
+            return fewest, most
+        if fewest - most <= max(batch_size, self._command.batch_size):
+            return one
+        raise UsageError(
+            f"how many training examples there are is not known: its progress tells {one[1]} with "
+            f"batch size {self._command.batch_size}, and {other[1]} with {batch_size}; give "
+            f"--examples, such as --examples 50000"
+        )
+
+    def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:
+        """Another beginning as long as the first; None: there is no time for one, or it failed."""
+        left_s = self._limit_s - self._spent_s
+        if left_s < first.took_s:
+            self._warnings.append(
+                f"there was no time to check the command {what}; a larger --budget has it checked"
+            )
+            return None
+        look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0))
+        if not look.trained:
+            why = "its metric was not seen in time"
+            if not look.end.was_asked and look.end.reason is not None:
+                why = reason_text(look.end.reason).rstrip(".")
+            self._warnings.append(f"the command could not be checked {what}: {why}")
+            return None
+        return look
+
+
+def _unproven_text(flags: list[str], compared: LookComparison) -> str:
+    why = (
+        "the numbers of all beginnings are the same, and do not change along them"
+        if compared.is_repeatable
+        else "the numbers of two equal beginnings differ by themselves"
+    )
+    named = " and ".join(filter(None, [", ".join(flags[:-1]), flags[-1]]))
+    act = "acts" if len(flags) == 1 else "act"
+    return f"it could not be proven that {named} {act}: {why}"
+
+
+def _span_text(examples: tuple[int, int]) -> str:
+    fewest, most = examples
+    return str(most) if fewest == most else f"{fewest} to {most}"

@@ -1,0 +1,461 @@
+"""A launched training whose progress is read as it comes: its course, and its step times."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+
+from batchlab.progress_log import LOG_PATH_VARIABLE
+from batchlab.script.command import TrainingCommand, Value
+from batchlab.script.metric import MetricName, ProgressPoints, Recognized
+from batchlab.script.output import OutputReader
+from batchlab.script.process import GRACE_S, CommandEnd, Launched, output_environment
+from batchlab.script.reading import Reading
+
+# `batchlab.log` writes to a file, at which is looked so often.
+_LOOK_EVERY_S = 0.05
+_READ_BYTES = 1 << 20
+_LOG_NAME = "progress.jsonl"
+OUTPUT_NAME = "output"
+"""What {output_dir} is called in the folder of a training."""
+_RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
+LOG_SHAPE = "batchlab"
+"""The shape of the lines of `batchlab.log`."""
+
+
+class FollowedTraining:
+    """One training of a command that runs: what it tells, and how it ended."""
+
+    def __init__(
+        self,
+        command: TrainingCommand,
+        values: Mapping[str, Value | None],
+        *,
+        folder: Path,
+        marker: str,
+        grace_s: float = GRACE_S,
+        goes_on: bool = False,
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: what is trained.
+            values: of its placeholders, but for `output_dir` and `config`.
+            folder: its own, made if missing: its output, its progress, and {output_dir} in it.
+            marker: names it among all trainings: the study, a slash, the training.
+            grace_s: from SIGTERM to SIGKILL, in seconds.
+            goes_on: whether it is taken up where its last run ended; what that told is kept.
+        """
+        output_dir = folder / OUTPUT_NAME
+        output_dir.mkdir(parents=True, exist_ok=True)
+        self._log = folder / _LOG_NAME
+        with self._log.open("ab" if goes_on else "wb") as log:
+            log.write(_RUN_BEGINS)
+            self._n_read = log.tell()
+        self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
+        self._readings: list[Reading] = []
+        self._is_over = self._has_log = False
+        self._is_read = True
+        self._launched = Launched(
+            command.filled(values, folder=folder, output_dir=output_dir),
+            cwd=command.place,
+            environment={**output_environment(os.environ), LOG_PATH_VARIABLE: str(self._log)},
+            folder=folder,
+            marker=marker,
+            on_output=self._take_output,
+            grace_s=grace_s,
+        )
+
+    def listen(self, timeout_s: float) -> tuple[list[Reading], CommandEnd | None]:
+        """What it told since the last look.
+
+        Args:
+            timeout_s: to wait for something new, at most.
+
+        Returns:
+            The readings in the order they came, and how it ended; None: it goes on.
+        """
+        until_s = time.monotonic() + timeout_s
+        while True:
+            left_s = until_s - time.monotonic()
+            wait([self._launched.connection], max(0.0, min(left_s, _LOOK_EVERY_S)))
+            ended = self._launched.receive()
+            self._take_log()
+            if ended is not None and not self._is_over:
+                self._is_over = True
+                self._readings += self._reader.finish() if self._is_read else []
+            if self._readings or ended is not None or left_s <= 0:
+                told = sorted(self._readings, key=lambda reading: reading.at_s)
+                self._readings = []
+                return self._of_the_log(told), ended
+
+    def end(self) -> None:
+        """Ask for its end; that comes by `listen`."""
+        self._launched.end()
+
+    def stop_reading(self) -> None:
+        """Read no progress from here on; what it writes is kept as before."""
+        self._is_read = False
+
+    def close(self) -> None:
+        """End it at once, and wait until nothing of it is left."""
+        self._launched.close()
+
+    def __enter__(self) -> FollowedTraining:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _of_the_log(self, told: list[Reading]) -> list[Reading]:
+        """Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded."""
+        self._has_log = self._has_log or any(reading.shape == LOG_SHAPE for reading in told)
+        if not self._has_log:
+            return told
+        return [reading for reading in told if reading.shape == LOG_SHAPE]
+
+    def _take_output(self, piece: bytes, at_s: float) -> None:
+        if self._is_read:
+            self._readings += self._reader.feed(piece, at_s)
+
+    def _take_log(self) -> None:
+        if not self._is_read:
+            return
+        try:
+            with self._log.open("rb") as file:
+                file.seek(self._n_read)
+                while piece := file.read(_READ_BYTES):
+                    self._n_read += len(piece)
+                    self._readings += self._reader.feed(piece, time.monotonic(), stream="log")
+        except OSError:
+            return  # the script has removed it; its output may tell as well
+
+
+def told_by_log(folder: Path) -> Iterator[list[Reading]]:
+    """What `batchlab.log` told in each run of a training since it last began, in order.
+
+    The script writes it itself, so it holds what a batchlab that was killed had not stored yet.
+
+    Args:
+        folder: of the training.
+    """
+    try:
+        content = (folder / _LOG_NAME).read_bytes()
+    except OSError:
+        return
+    for run in content.split(_RUN_BEGINS):
+        reader = OutputReader()
+        yield [*reader.feed(run, 0.0, stream="log"), *reader.finish()]
+
+
+# Kernels are picked, caches filled and workers started in the first steps: of the stretches so many
+# are warm-up, and at least one.
+_WARM_UP_FRACTION = 0.2
+# Where fewer stretches than this hold no evaluation, those that do count too.
+_FEWEST = 3
+# A stretch is at least so long, and so many times as long as its ends are uncertain; of a training
+# that is over before, it is one of so many parts.
+_PARTS = 10
+_SHORTEST_S = 0.05
+_TIMES_RESOLUTION = 20.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """A moment at which a script told how far it is.
+
+    Attributes:
+        at_s: by a monotonic clock, in seconds.
+        step: optimizer updates done.
+        has_metric: whether the metric came with it, so that an evaluation lies before it.
+        resolution_s: how late `at_s` may be; 0.0 where the script itself read the clock.
+    """
+
+    at_s: float
+    step: int
+    has_metric: bool
+    resolution_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepIntervals:
+    """Seconds a step, one value for each stretch of the training.
+
+    Attributes:
+        warmup_step_s: of the first stretches, which do not count.
+        step_s: of the others, in the order they ran.
+        with_evaluations: whether these hold the script's evaluations too: it told of its steps
+            too seldom, or too fast, to keep them apart.
+    """
+
+    warmup_step_s: tuple[float, ...]
+    step_s: tuple[float, ...]
+    with_evaluations: bool
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are as many as an estimate needs."""
+        return len(self.step_s) >= _FEWEST
+
+
+def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
+    """The seconds a step between the moments of one run.
+
+    What lies before a moment with the metric holds the evaluation that gave it, and is left out
+    where enough else is there and the clock is fine enough to tell the two apart.
+
+    Args:
+        moments: in the order they came.
+    """
+    pieces = list(_pieces(moments))
+    resolution_s = max((moment.resolution_s for moment in moments), default=0.0)
+    whole_s = sum(piece.seconds for piece in pieces)
+    if whole_s <= _TIMES_RESOLUTION * resolution_s:
+        pieces = []  # it came all at once, out of a buffer: these are no times of steps
+    shortest_s = min(max(_SHORTEST_S, _TIMES_RESOLUTION * resolution_s), whole_s / _PARTS)
+    bare = [piece for piece in pieces if not piece.has_metric]
+    stretches = _stretches(bare, shortest_s)
+    is_apart = resolution_s == 0.0 or (
+        bool(bare)
+        and statistics.median(p.seconds for p in bare) >= _TIMES_RESOLUTION * resolution_s
+    )
+    with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
+    if with_evaluations:
+        stretches = _stretches(pieces, shortest_s)
+    n_warm = max(1, int(_WARM_UP_FRACTION * len(stretches))) if stretches else 0
+    return StepIntervals(
+        warmup_step_s=tuple(stretches[:n_warm]),
+        step_s=tuple(stretches[n_warm:]),
+        with_evaluations=with_evaluations,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Piece:
+    """What lies between two moments."""
+
+    seconds: float
+    steps: int
+    has_metric: bool
+
+
+def _pieces(moments: Sequence[Moment]) -> Iterator[_Piece]:
+    """Between moments at which the step had grown; an evaluation told at the same step ends one."""
+    kept: list[Moment] = []
+    for moment in moments:
+        if kept and moment.step <= kept[-1].step:
+            if moment.has_metric and moment.at_s > kept[-1].at_s:
+                kept[-1] = moment  # the next piece begins after the evaluation
+            continue
+        kept.append(moment)
+    for before, after in pairwise(kept):
+        yield _Piece(
+            seconds=after.at_s - before.at_s,
+            steps=after.step - before.step,
+            has_metric=after.has_metric,
+        )
+
+
+def _stretches(pieces: Sequence[_Piece], shortest_s: float) -> list[float]:
+    """Seconds a step of stretches of at least so many seconds; what is left over is left out."""
+    found = []
+    seconds, steps = 0.0, 0
+    for piece in pieces:
+        seconds += piece.seconds
+        steps += piece.steps
+        if seconds >= shortest_s:
+            found.append(seconds / steps)
+            seconds, steps = 0.0, 0
+    return found
+
+
+# Values of the metric after the first step that a look waits for: of one alone it might be chance
+# that two trainings print the same.
+_VALUES = 2
+_LISTEN_S = 0.25
+_GRACE_S = 5.0
+# Epochs are printed with a few digits.
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstLook:
+    """What the beginning of a training showed.
+
+    Attributes:
+        curve: step and value of the metric, as told, the first ones.
+        readings: all of its progress until then.
+        start_s: seconds from its start to its first progress; None: there was none.
+        took_s: seconds of the whole look.
+        end: how it ended.
+        is_cut: whether the time for the look ended before enough was seen.
+        recognized: what was recognized in its output.
+    """
+
+    curve: tuple[tuple[int, float], ...]
+    readings: tuple[Reading, ...]
+    start_s: float | None
+    took_s: float
+    end: CommandEnd
+    is_cut: bool
+    recognized: Recognized
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """At which the metric was told."""
+        return tuple(step for step, _ in self.curve)
+
+    @property
+    def trained(self) -> tuple[tuple[int, float], ...]:
+        """The values after the first step."""
+        return tuple((step, value) for step, value in self.curve if step > 0)
+
+    def examples(self, batch_size: int) -> tuple[int, int] | None:
+        """The fewest and the most training examples that its progress allows.
+
+        Where steps are counted and not examples, the last batch of an epoch may be any size.
+
+        Args:
+            batch_size: of this training.
+
+        Returns:
+            None: the progress does not count both epochs and steps or examples.
+        """
+        # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
+        first = self.recognized.first_of_metric
+        told = [each for each in self.readings if first and each.shape == first.shape]
+        for reading in (*reversed(told), *reversed(self.readings)):
+            if reading.epoch and reading.samples:
+                exact = round(reading.samples / reading.epoch)
+                return exact, exact
+            if reading.epoch and reading.step:
+                return _in_steps(reading.step / reading.epoch, batch_size)
+            if reading.epoch is None and reading.step and reading.epoch_length:
+                return _in_steps(reading.epoch_length, batch_size)
+        return None
+
+    def examples_beside(
+        self, batch_size: int, other: FirstLook, other_batch_size: int
+    ) -> tuple[int, int] | None:
+        """The same from a counter within the epoch, such as [640/60000], of two batch sizes.
+
+        Nothing says what such a counter counts. Examples are as many for both batch sizes and come
+        by the batch; of batches there are fewer where the batch is larger.
+
+        Args:
+            batch_size: of this training.
+            other: a look at another training.
+            other_batch_size: of that one, and another one.
+
+        Returns:
+            None: there is no such counter, or it is neither of the two.
+        """
+        if not (self.counts_within_epochs and other.counts_within_epochs):
+            return None
+        length, other_length = self._within_epochs[-1][1], other._within_epochs[-1][1]
+        if length == other_length:
+            come_by_the_batch = self._counts_by(batch_size) and other._counts_by(other_batch_size)
+            return (length, length) if come_by_the_batch else None
+        fewest, most = _in_steps(length, batch_size)
+        other_fewest, other_most = _in_steps(other_length, other_batch_size)
+        fewest, most = max(fewest, other_fewest), min(most, other_most)
+        return (fewest, most) if fewest <= most else None
+
+    @property
+    def counts_within_epochs(self) -> bool:
+        """Whether there is a counter within the epoch of which nothing says what it counts."""
+        return bool(self._within_epochs)
+
+    @property
+    def _within_epochs(self) -> list[tuple[int, int]]:
+        """Such a counter, and what it runs to."""
+        return [
+            (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
+            for each in self.readings
+            if each.epoch is not None and each.epoch_length and each.step is None
+        ]
+
+    def _counts_by(self, batch_size: int) -> bool:
+        """Whether the counter within the epoch rises by whole batches of examples."""
+        counted = {count for count, _ in self._within_epochs}
+        # The last batch of an epoch may be smaller, and is printed at times.
+        return len(counted) > 1 and sum(bool(count % batch_size) for count in counted) <= 1
+
+
+def _in_steps(steps: float, batch_size: int) -> tuple[int, int]:
+    """Examples of an epoch with so many steps; a part of a step is a part of a batch."""
+    whole = round(steps)
+    if abs(steps - whole) > _ROUNDING * steps:
+        return round(steps * batch_size), round(steps * batch_size)
+    return (whole - 1) * batch_size + 1, whole * batch_size
+
+
+def first_look(
+    command: TrainingCommand,
+    values: Mapping[str, Value | None],
+    *,
+    folder: Path,
+    marker: str,
+    limit_s: float,
+) -> FirstLook:
+    """Run a command until its metric was seen a few times, and end it.
+
+    Args:
+        command: what is run.
+        values: of its placeholders.
+        folder: of this training.
+        marker: names it among all trainings.
+        limit_s: seconds after which it is ended with what was seen.
+
+    Raises:
+        ProgressError: its progress contradicts itself.
+    """
+    began_s = time.monotonic()
+    batch_size = values["batch_size"]
+    assert isinstance(batch_size, int)
+    points = ProgressPoints(
+        command.metric, batch_size=batch_size, n_train=command.examples or batch_size
+    )
+    curve: dict[int, float] = {}
+    seen: list[Reading] = []
+    recognized = Recognized(MetricName(command.metric))
+    is_cut = is_asked = False
+    with FollowedTraining(
+        command, values, folder=folder, marker=marker, grace_s=min(_GRACE_S, limit_s / 4)
+    ) as training:
+        end: CommandEnd | None = None
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            for reading in () if is_asked else readings:
+                seen.append(reading)
+                recognized.add(reading)
+                point = points.add(reading)
+                if point is not None:
+                    curve[point.step] = point.value
+            if end is None and not is_asked:
+                enough = sum(step > 0 for step in curve) >= _VALUES
+                is_cut = not enough and time.monotonic() - began_s >= limit_s
+                is_asked = enough or is_cut
+                if is_asked:
+                    training.end()
+    return FirstLook(
+        curve=tuple(sorted(curve.items())),
+        readings=tuple(seen),
+        start_s=seen[0].at_s - began_s if seen else None,
+        took_s=time.monotonic() - began_s,
+        end=end,
+        is_cut=is_cut,
+        recognized=recognized,
+    )

@@ -1,0 +1,166 @@
+"""CommandIdentity: a hash that changes when a command or the code behind it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from batchlab.script.command import TrainingCommand
+
+# So many files at most, none above so many bytes.
+_MOST_FILES = 2000
+_MOST_BYTES = 4 << 20
+# A package with so many files holds data, and its code was seen before them or is not looked for.
+_MOST_SEEN = 50_000
+_SHELL = {".sh", ".bash", ".zsh"}
+_CODE = {".py", *_SHELL}
+# Of the files that arguments name these alone: a log or a checkpoint is new after each training.
+_NAMED = {
+    *_CODE,
+    *(".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".gin", ".jsonnet", ".ipynb"),
+    *(".pl", ".lua", ".jl", ".r", ".js", ".ts", ".c", ".cc", ".cpp", ".cu", ".go", ".rs"),
+}
+_SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist"}
+_TRIALS_SUFFIX = ".trials"
+_MODULE = re.compile(r"(?:^|\s)(?:-m|--module)[\s=]+([A-Za-z_][\w.]*)")
+_WORD = re.compile(r"[^\s'\"`=:;,&|<>()]+")
+
+
+def command_identity(command: TrainingCommand) -> str:
+    """The first 16 hexadecimal digits of a SHA-256 over the command and the text of its files.
+
+    These are its configuration template; the code and the configuration files that its arguments
+    name, or the shell scripts among them; the modules behind `-m`; and the Python and shell files
+    in the folders of all these scripts and in the working directory, with the packages there. So
+    an edited script is never answered from old trainings. What it reads elsewhere (data, installed
+    packages) is not looked at, nor what it writes: hidden folders, virtual environments and the
+    trainings beside a store are left out.
+
+    Args:
+        command: the command.
+    """
+    digest = hashlib.sha256()
+    for part in (*command.arguments, command.metric, command.direction, command.pattern or ""):
+        digest.update(part.encode(errors="surrogateescape") + b"\0")
+    digest.update(repr((command.examples, command.batch_size, command.learning_rate)).encode())
+    for path in sorted(set(islice(_files(command), _MOST_FILES))):
+        is_inside = path.is_relative_to(command.place)
+        name = path.relative_to(command.place) if is_inside else path.name
+        digest.update(str(name).encode(errors="surrogateescape") + b"\0")
+        digest.update(_content(path))
+    return digest.hexdigest()[:16]
+
+
+def _files(command: TrainingCommand) -> Iterator[Path]:
+    """The files, each perhaps more than once, those first that are named."""
+    if command.config is not None:
+        yield command.place / command.config
+    named = list(_named(command))
+    yield from named
+    folders = [path.parent for path in named if path.suffix in _CODE]
+    # What a module or a script imports is found in its folder, and in the one that it runs in.
+    for folder in dict.fromkeys([*folders, command.place, command.place / "src"]):
+        yield from _code_in(folder)
+
+
+def _named(command: TrainingCommand) -> Iterator[Path]:
+    """What the arguments name, and what the shell scripts among that name."""
+    place = command.place
+    program = place / command.arguments[0]
+    if os.sep in command.arguments[0] and _is_own_script(program, place):
+        yield program
+    for found in (*command.arguments, *_words(command.arguments)):
+        path = place / found
+        if _counts(path, _NAMED):
+            yield path
+            if path.suffix in _SHELL:
+                yield from _named_in_shell(path, place)
+    yield from _modules(" ".join(command.arguments), place)
+
+
+def _named_in_shell(script: Path, place: Path) -> Iterator[Path]:
+    text = _content(script).decode(errors="replace")
+    for word in _words([text]):
+        for folder in (place, script.parent):
+            if _counts(folder / word, _NAMED):
+                yield folder / word
+    yield from _modules(text, place)
+
+
+def _words(texts: Sequence[str]) -> Iterator[str]:
+    """What may be the name of a file: the right side of --x=file, a word of `bash -c`."""
+    for text in texts:
+        yield from dict.fromkeys(_WORD.findall(text))
+
+
+def _modules(text: str, place: Path) -> Iterator[Path]:
+    """The files of the modules behind -m."""
+    for module in _MODULE.findall(text):
+        for top in (place, place / "src"):
+            base = top.joinpath(*module.split("."))
+            for path in (base.with_name(f"{base.name}.py"), base / "__main__.py"):
+                if _counts(path, _CODE):
+                    yield path
+
+
+def _code_in(folder: Path) -> Iterator[Path]:
+    """The Python and shell files of a folder and of the packages in it, in one order always."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    yield from (path for each in entries if _counts(path := Path(each), _CODE))
+    for entry in entries:
+        if entry.is_dir() and _is_searched(Path(entry)) and Path(entry, "__init__.py").exists():
+            yield from _code_below(Path(entry))
+
+
+def _code_below(package: Path) -> Iterator[Path]:
+    n_seen = 0
+    for parent, folders, names in os.walk(package):
+        folders[:] = sorted(name for name in folders if _is_searched(Path(parent, name)))
+        for name in sorted(names):
+            if _counts(Path(parent, name), _CODE):
+                yield Path(parent, name)
+        n_seen += len(names) + len(folders)
+        if n_seen > _MOST_SEEN:
+            return
+
+
+def _is_searched(folder: Path) -> bool:
+    name = folder.name
+    if name in _SKIPPED or name.startswith(".") or name.endswith(_TRIALS_SUFFIX):
+        return False
+    return folder.is_dir() and not (folder / "pyvenv.cfg").exists()
+
+
+def _is_own_script(path: Path, place: Path) -> bool:
+    """Whether a program without an ending is a script of this folder, and no environment's."""
+    if path.suffix or not path.is_relative_to(place) or not _has_size(path):
+        return False
+    parents = path.relative_to(place).parents
+    return _content(path).startswith(b"#!") and all(
+        _is_searched(place / parent) for parent in list(parents)[:-1]
+    )
+
+
+def _counts(path: Path, suffixes: set[str]) -> bool:
+    return path.suffix.lower() in suffixes and _has_size(path)
+
+
+def _has_size(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _MOST_BYTES
+    except (OSError, ValueError):
+        return False
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

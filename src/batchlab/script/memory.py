@@ -1,0 +1,374 @@
+"""The memory of a command's processes while it runs, and what else used the machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+import psutil
+
+from batchlab.records.estimate import Reason
+from batchlab.script.supervisor import descendants
+
+Counted = Literal["pss", "rss", "largest_process"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryPeak:
+    """The most memory that the processes of a command held; pages of mapped files count too.
+
+    Attributes:
+        bytes: of main memory.
+        counted: how. "pss": pages that several processes share count once. "rss": they count once
+            in each, so it is too much rather than too little. "largest_process": the peak of one
+            process alone by the kernel's own mark, where no look saw more.
+        gpu_bytes: the most on each GPU, by its name; empty where none is known.
+        is_gpu_full: whether a GPU that it used was nearly full at one time.
+        n_looks: how often was looked.
+    """
+
+    bytes: int
+    counted: Counted
+    gpu_bytes: tuple[tuple[str, int], ...] = ()
+    is_gpu_full: bool = False
+    n_looks: int = 0
+
+    @property
+    def most_gpu_bytes(self) -> int | None:
+        """The most on any one GPU; None: none was used, or it is not known."""
+        return max((n_bytes for _, n_bytes in self.gpu_bytes), default=None)
+
+
+FULL_FRACTION = 0.95
+"""A GPU of which so much is taken is nearly full."""
+
+_log = logging.getLogger(__name__)
+
+
+class GpuMemory:
+    """The most that a command's processes held on each GPU at any look.
+
+    NVML names the processes of a GPU by their numbers. In a container it may name none of ours;
+    then it is what is taken of the GPU beyond what was taken at first, whoever took it.
+    """
+
+    def __init__(self, nvml: ModuleType | None = None) -> None:
+        """Get ready.
+
+        Args:
+            nvml: the library; None: `pynvml` if it is installed and finds a driver.
+        """
+        self._nvml = _library() if nvml is None else nvml
+        self._gpus = [] if self._nvml is None else _gpus(self._nvml)
+        self._first: dict[str, int] = {}
+        self._most: dict[str, int] = {}
+        self._is_named = False
+        self.is_full = False
+
+    @property
+    def peaks(self) -> tuple[tuple[str, int], ...]:
+        """The most on each GPU that was used at all, in bytes, by its name."""
+        return tuple(sorted((name, n_bytes) for name, n_bytes in self._most.items() if n_bytes))
+
+    def look(self, pids: AbstractSet[int]) -> None:
+        """Look once.
+
+        Args:
+            pids: the command's processes now.
+        """
+        for name, gpu in self._gpus:
+            try:
+                memory = self._nvml.nvmlDeviceGetMemoryInfo(gpu)  # type: ignore[union-attr]
+                users = self._nvml.nvmlDeviceGetComputeRunningProcesses(gpu)  # type: ignore[union-attr]
+            except Exception as error:  # NVML's own errors: a GPU that went away, no permission
+                _log.debug("%s: %s", name, error)
+                continue
+            taken, total = int(memory.used), int(memory.total)
+            self._first.setdefault(name, taken)
+            ours = [user.usedGpuMemory for user in users if user.pid in pids]
+            if ours and None not in ours:
+                self._is_named = True
+                held = sum(ours)
+            else:
+                held = 0 if self._is_named else max(0, taken - self._first[name])
+            self._most[name] = max(self._most.get(name, 0), held)
+            self.is_full |= held > 0 and taken >= FULL_FRACTION * total
+
+
+def _library() -> ModuleType | None:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None  # no driver
+    return pynvml  # type: ignore[no-any-return]
+
+
+def _gpus(nvml: ModuleType) -> list[tuple[str, object]]:
+    """Each GPU with its name, as in "cuda:0 NVIDIA H100"."""
+    gpus = []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+        name = nvml.nvmlDeviceGetName(gpu)
+        gpus.append((f"{index}: {name.decode() if isinstance(name, bytes) else name}", gpu))
+    return gpus
+
+
+INTERVAL_S = 0.2
+COST_FRACTION = 0.0005
+"""Of one core, for each of four things: looking, finding processes, asking GPUs, and counting
+shared pages once. Beyond it each waits."""
+# To count shared pages once the kernel walks through the page tables: 30 ms a gigabyte.
+_FIRST_PSS_S = 0.1
+_FIRST_FINDS_S = 0.02
+_SETTLED, _HIGHER = 1.02, 1.05
+_LINUX = sys.platform == "linux"
+_PAGE_BYTES = resource.getpagesize()
+_SHARED_IS_TOLD = os.path.exists("/proc/self/smaps_rollup")  # Linux 4.14
+
+
+class MemoryWatch:
+    """Looks five times a second, more rarely where that would cost more, in a thread of its own."""
+
+    def __init__(self, supervisor: int, *, gpus: GpuMemory | None = None) -> None:
+        """Begin to look.
+
+        Args:
+            supervisor: the process below which the command's are.
+            gpus: what the GPUs hold; None: asks NVML, if it is installed.
+        """
+        self._tree = _Tree(supervisor)
+        self._gpus = gpus
+        self._pss_cost, self._gpu_cost = _Cost(), _Cost()
+        self._alone_bytes = self._rss_bytes = self._pss_bytes = 0
+        self._rss_at_pss = self._last_rss = 0
+        self._pss_s = time.monotonic()
+        self._n_looks = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="memory watch")
+        self._thread.start()
+
+    def stop(self, largest_process_bytes: int = 0) -> MemoryPeak | None:
+        """Look no more.
+
+        Args:
+            largest_process_bytes: the peak of the largest process, as the kernel has marked it.
+
+        Returns:
+            The peak; None where nothing was seen.
+        """
+        self._stop.set()
+        self._thread.join()
+        # Shared pages were counted once at the most that was seen, or not at all there.
+        is_pss = self._rss_bytes <= _HIGHER * self._rss_at_pss
+        seen: list[tuple[int, Counted]] = [
+            (max(largest_process_bytes, self._alone_bytes), "largest_process"),
+            (self._pss_bytes, "pss") if is_pss else (self._rss_bytes, "rss"),
+        ]
+        most_bytes, counted = max(seen)
+        if not most_bytes:
+            return None
+        return MemoryPeak(
+            bytes=most_bytes,
+            counted=counted,
+            gpu_bytes=self._gpus.peaks if self._gpus else (),
+            is_gpu_full=self._gpus is not None and self._gpus.is_full,
+            n_looks=self._n_looks,
+        )
+
+    def _run(self) -> None:
+        gpus = self._gpus = self._gpus or GpuMemory()  # here: a driver takes its time to start
+        rest_s = 0.0
+        while not self._stop.wait(rest_s):
+            pids = self._tree.pids()
+            cost = _Cost()
+            with cost:
+                held_bytes = self._look(pids)
+            self._count_shared_once(pids, held_bytes)
+            if self._gpu_cost.is_below(_FIRST_FINDS_S):
+                with self._gpu_cost:
+                    gpus.look(set(pids))
+            rest_s = max(INTERVAL_S, cost.spent_s / COST_FRACTION)
+
+    def _look(self, pids: Sequence[int]) -> int:
+        """What they hold in all, in bytes; 0 if it is one process, which shares with nobody."""
+        self._n_looks += 1
+        held = [_held(pid, _rss_of) for pid in pids]
+        n_bytes = sum(filter(None, held))
+        if sum(map(bool, held)) < 2:
+            self._alone_bytes = max(self._alone_bytes, n_bytes)
+            return 0
+        self._rss_bytes = max(self._rss_bytes, n_bytes)
+        return n_bytes
+
+    def _count_shared_once(self, pids: Sequence[int], n_bytes: int) -> None:
+        """Once what they hold comes to rest at a new height, then more and more rarely.
+
+        Again without a new height, because what was shared at first may be written to later.
+        """
+        settled = n_bytes <= _SETTLED * self._last_rss
+        self._last_rss = n_bytes
+        if not n_bytes or not _SHARED_IS_TOLD:
+            return
+        now_s = time.monotonic()
+        is_higher = settled and n_bytes > _HIGHER * self._rss_at_pss
+        is_old = now_s >= self._pss_s + (self._pss_s - self._pss_cost.began_s)
+        if (is_higher or is_old) and self._pss_cost.is_below(_FIRST_PSS_S):
+            self._pss_s = now_s
+            with self._pss_cost:
+                shares = [_held(pid, _pss_of) for pid in pids]
+            if None not in shares:
+                self._rss_at_pss = max(self._rss_at_pss, n_bytes)
+                self._pss_bytes = max(self._pss_bytes, sum(filter(None, shares)))
+
+
+class _Cost:
+    """CPU time of this thread for one kind of work, and whether more of it may be spent."""
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        self.began_s = time.monotonic()
+        self._before_s = 0.0
+
+    def is_below(self, first_s: float) -> bool:
+        return self.spent_s <= first_s + COST_FRACTION * (time.monotonic() - self.began_s)
+
+    def __enter__(self) -> None:
+        self._before_s = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.spent_s += time.thread_time() - self._before_s
+
+
+class _Tree:
+    """The processes below one, looked for anew as often as that is cheap."""
+
+    def __init__(self, root: int) -> None:
+        self._root, self._cost = root, _Cost()
+        self._known: tuple[int, ...] = ()
+
+    def pids(self) -> tuple[int, ...]:
+        if self._cost.is_below(_FIRST_FINDS_S):
+            with self._cost:
+                self._known = tuple(descendants(self._root) if _LINUX else self._children())
+        return self._known
+
+    def _children(self) -> list[int]:
+        try:
+            return [child.pid for child in psutil.Process(self._root).children(recursive=True)]
+        except psutil.Error:
+            return []
+
+
+def _held(pid: int, ask: Callable[[int], int]) -> int | None:
+    """What a process holds; 0 if it has ended, None if this system does not say."""
+    try:
+        return ask(pid)
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return 0
+    except (psutil.Error, OSError):
+        return None
+
+
+def _rss_of(pid: int) -> int:
+    if not _LINUX:
+        n_bytes: int = psutil.Process(pid).memory_info().rss
+        return n_bytes
+    # A third of what psutil takes, and this is what is done five times a second.
+    file = os.open(f"/proc/{pid}/statm", os.O_RDONLY)
+    try:
+        return int(os.read(file, 256).split()[1]) * _PAGE_BYTES
+    finally:
+        os.close(file)
+
+
+def _pss_of(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup", "rb") as lines:
+        return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(b"Pss:"))
+
+
+SHORTEST_S = 0.5
+"""The kernel counts in hundredths of a second; a shorter time says nothing."""
+MOST_OTHERS_FRACTION = 0.05
+"""Of the time of all cores: on eight cores 0.4 of one. Less is hard to tell from the rounding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MachineTimes:
+    """The CPU time that went by on this machine until a moment, and how much of it was ours.
+
+    Attributes:
+        at_s: the moment, on the monotonic clock.
+        busy_s: seconds in which cores worked, all cores together; what a hypervisor took counts.
+        ours_s: of this process, of all below it, and of those of them that have ended.
+        n_cores: cores of the machine.
+    """
+
+    at_s: float
+    busy_s: float
+    ours_s: float
+    n_cores: int
+
+    @classmethod
+    def now(cls) -> MachineTimes:
+        """Read them; takes a few milliseconds, so do it before and after what is timed."""
+        times = psutil.cpu_times()._asdict()
+        # The system counts a guest's time twice, and waiting for a disk is no work.
+        idle = ("idle", "iowait", "guest", "guest_nice")
+        return cls(
+            at_s=time.monotonic(),
+            busy_s=sum(spent_s for kind, spent_s in times.items() if kind not in idle),
+            ours_s=_own_s(),
+            n_cores=psutil.cpu_count() or 1,
+        )
+
+
+def others_fraction(before: MachineTimes, after: MachineTimes) -> float | None:
+    """How much of all cores' time between two moments something else used.
+
+    Args:
+        before: the first moment.
+        after: the second.
+
+    Returns:
+        A fraction of the time of all cores: on two cores, 0.5 is one core. Not clamped: about a
+        hundredth below 0 is possible, for the kernel rounds the two counts differently. None: the
+        time between is too short to tell.
+    """
+    elapsed_s = after.at_s - before.at_s
+    if elapsed_s < SHORTEST_S:
+        return None
+    others_s = (after.busy_s - before.busy_s) - (after.ours_s - before.ours_s)
+    return others_s / (elapsed_s * after.n_cores)
+
+
+def something_else_ran(before: MachineTimes, after: MachineTimes) -> Reason | None:
+    """What to say if something else used more than a twentieth of the machine; None: it did not."""
+    fraction = others_fraction(before, after)
+    if fraction is None or fraction <= MOST_OTHERS_FRACTION:
+        return None
+    return Reason.of("something_else_ran", fraction=fraction)
+
+
+def _own_s() -> float:
+    own = psutil.Process()
+    total_s = 0.0
+    for process in [own, *own.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue  # it has just ended: its parent has its time
+        total_s += times.user + times.system + times.children_user + times.children_system
+    return total_s

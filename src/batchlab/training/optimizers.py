@@ -1,0 +1,353 @@
+"""The optimizers of a training: as they were made, their rates by step, and averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from batchlab.errors import WorkloadError
+from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings
+from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.trial import Trial
+from batchlab.workload.definition import Workload, asks_for_names, horizons_of
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What can be kept in a checkpoint: an optimizer, a scheduler, a GradScaler."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers: tensors, numbers, texts, and lists and dicts of them."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Take back what `state_dict` gave."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeOptimizers:
+    """What `optimizer` returned, and what is in it.
+
+    Attributes:
+        given: as it was returned: what a `step` of the workload's own is called with.
+        optimizers: those in it, at least one.
+        kept: all that a checkpoint keeps beside the first optimizer, by name.
+    """
+
+    given: Any
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    kept: Mapping[str, Stateful]
+
+
+def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) -> MadeOptimizers:
+    """Call the workload's `optimizer` for a new model.
+
+    Args:
+        workload: without an `optimizer` it gets SGD with momentum 0.9.
+        model: whose parameters are trained.
+        learning_rate: what the optimizers are made with.
+
+    Raises:
+        WorkloadError: it returned something else than an optimizer, or than a dict with one.
+    """
+    make = workload.optimizer or default_optimizer
+    named = list(model.named_parameters())
+    asked: Any = named if asks_for_names(make) else [parameter for _, parameter in named]
+    given = make(asked, learning_rate)
+    if isinstance(given, torch.optim.Optimizer):
+        return MadeOptimizers(given=given, optimizers=(given,), kept={})
+    if not isinstance(given, Mapping):
+        raise WorkloadError(
+            f"workload {workload.name!r}: `optimizer` returned a {type(given).__name__}; "
+            f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
+        )
+    return _several(workload, given)
+
+
+def _several(workload: Workload, given: Mapping[str, Any]) -> MadeOptimizers:
+    if workload.step is None:
+        raise WorkloadError(
+            f"workload {workload.name!r}: `optimizer` returned a dict, and only a `step` of your "
+            f"own knows when each of them steps; give step=..., or return one optimizer"
+        )
+    for name, part in given.items():
+        if not (isinstance(name, str) and isinstance(part, Stateful)):
+            raise WorkloadError(
+                f"workload {workload.name!r}: the dict that `optimizer` returned has an "
+                f"object of type {type(part).__name__} under {name!r}; expected names with "
+                f"optimizers, or with what has a state_dict and a load_state_dict"
+            )
+    optimizers = [part for part in given.values() if isinstance(part, torch.optim.Optimizer)]
+    if not optimizers:
+        raise WorkloadError(
+            f"workload {workload.name!r}: the dict that `optimizer` returned has no "
+            f"torch.optim.Optimizer in it; expected at least one"
+        )
+    kept = {f"optimizer {name}": part for name, part in given.items() if part is not optimizers[0]}
+    return MadeOptimizers(given=given, optimizers=tuple(optimizers), kept=kept)
+
+
+def default_optimizer(
+    parameters: Sequence[nn.Parameter], learning_rate: float
+) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9, for a workload that names no optimizer."""
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
+
+
+def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
+    """The least betas over all parameter groups, and the first one's eps.
+
+    What a rule can do with the least betas it can do with every group's. None: a group does not
+    have two betas and eps, as numbers.
+    """
+    found = [_settings_of(group) for each in optimizers for group in each.param_groups]
+    known = [settings for settings in found if settings is not None]
+    if not known or len(known) < len(found):
+        return None
+    first, second = (min(settings.betas[place] for settings in known) for place in (0, 1))
+    return AdamSettings(betas=(first, second), eps=known[0].eps)
+
+
+def move_adam_settings(
+    optimizer: torch.optim.Optimizer, *, rule: str, batch_size: int, reference_batch_size: int
+) -> None:
+    """Give every parameter group the betas and eps that `rule` has for `batch_size`.
+
+    The rate is not touched: a trial has it after scaling. Rules that leave betas and eps alone
+    change nothing.
+
+    Args:
+        optimizer: as the workload makes it, with the settings for its reference batch size.
+        rule: the name of a scaling rule.
+        batch_size: examples per step, >= 1.
+        reference_batch_size: examples per step, >= 1.
+
+    Raises:
+        UsageError: the rule moves what a group does not have, or further than it can go.
+    """
+    if not moves_adam(rule):
+        return
+    for group in optimizer.param_groups:
+        adam = _settings_of(group)
+        if adam is None:
+            raise without_adam_settings(type(optimizer).__name__, rule=rule)
+        moved = scaled(
+            1.0,
+            rule=rule,
+            batch_size=batch_size,
+            reference_batch_size=reference_batch_size,
+            adam=adam,
+        ).adam
+        assert moved is not None
+        group["betas"], group["eps"] = moved.betas, moved.eps
+
+
+def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
+    betas = group.get("betas")
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
+        return None
+    (first, second), eps = betas, group["eps"]
+    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
+        return None
+    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
+
+
+def scaled_decay(decay: float, *, batch_size: int, reference_batch_size: int) -> float:
+    """The decay per step with which the average covers the same number of examples.
+
+    Args:
+        decay: per step at the reference batch size, in (0, 1).
+        batch_size: examples per step, >= 1.
+        reference_batch_size: examples per step, >= 1.
+    Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule: decay ** (B / reference).
+    """
+    return float(decay ** (batch_size / reference_batch_size))
+
+
+class AveragedWeights:
+    """The average of a model's real and complex parameters and buffers, from the initial ones on.
+
+    It has at least float32, whatever the weights have. Other buffers (counts) are the model's own.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        """Begin with the weights as they are.
+
+        Args:
+            model: whose weights are averaged.
+            decay: per step, in (0, 1): the average becomes decay * average + (1 - decay) * weights.
+        """
+        self._model = model
+        self._decay = decay
+        # Under every name of a tied weight, as a state dict has them.
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._parameters: dict[str, Tensor] = _averageable(parameters)
+        self._average = {name: _wide(part) for name, part in self._raw().items()}
+        self._has_buffers = len(self._average) > len(self._parameters)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the weights after a step into the average."""
+        raw = self._raw() if self._has_buffers else self._parameters
+        for name, average in self._average.items():
+            if average.shape == raw[name].shape:
+                average.lerp_(raw[name].to(average.dtype), 1 - self._decay)
+            else:  # a hidden state, say, whose shape follows the batch's
+                self._average[name] = _wide(raw[name])
+
+    @contextmanager
+    def in_place_of_raw(self) -> Iterator[None]:
+        """Context: the model has the averaged weights; the raw ones come back bit for bit."""
+        raw = self._raw()
+        kept = {name: raw[name].detach().clone() for name in self._average}
+        try:
+            _copy(self._average, raw)
+            yield
+        finally:
+            _copy(kept, raw)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The average by the names of the model's parameters and buffers."""
+        return dict(self._average)
+
+    def load_state_dict(self, state_dict: dict[str, Tensor], /) -> None:
+        """Take back an average.
+
+        Raises:
+            ValueError: it is of another model.
+        """
+        if state_dict.keys() != self._average.keys():
+            raise ValueError("its averaged weights were written for another model")
+        for name, part in state_dict.items():
+            self._average[name] = _wide(part).to(self._average[name].device)
+
+    def _raw(self) -> dict[str, Tensor]:
+        # A buffer may be another tensor after each step; a parameter stays what it is.
+        buffers = dict(self._model.named_buffers(remove_duplicate=False))
+        return {**self._parameters, **_averageable(buffers)}
+
+
+def _averageable(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: part for name, part in parts.items() if part.is_floating_point() or part.is_complex()
+    }
+
+
+def _wide(part: Tensor) -> Tensor:
+    """A copy in which a thousandth of a step is not rounded away: bfloat16 keeps three digits."""
+    least = torch.complex64 if part.is_complex() else torch.float32
+    return part.detach().to(max(part.dtype, least, key=lambda kind: kind.itemsize), copy=True)
+
+
+@torch.no_grad()
+def _copy(parts: dict[str, Tensor], into: dict[str, Tensor]) -> None:
+    for name, part in parts.items():
+        into[name].copy_(part)
+
+
+class RateSchedule:
+    """Sets the rates before a step: the workload's `schedule` or `scheduler`, or a cool-down.
+
+    Attributes:
+        changes: whether the rate changes at all.
+        kept: what a checkpoint has to keep of it, by name.
+    """
+
+    def __init__(self, workload: Workload, trial: Trial, made: MadeOptimizers) -> None:
+        """Make the scheduler, which sets the first rates.
+
+        Raises:
+            WorkloadError: `scheduler` returned something else, or the mode of a ReduceLROnPlateau
+                is not the direction of the metric that counts.
+        """
+        self._workload = workload
+        self._trial = trial
+        self._plan = trial.plan
+        self._optimizers = made.optimizers
+        self._group_rates = [group["lr"] for group in self._groups()]
+        self._schedulers = () if workload.scheduler is None else _made(workload, trial, made.given)
+        for optimizer in made.optimizers if self._schedulers else ():
+            # A run that is taken up again would be warned that its first step comes before
+            # `optimizer.step()`, which was called before it was stopped.
+            optimizer._opt_called = True  # type: ignore[attr-defined]
+        self._plateaus = [each for each in self._schedulers if isinstance(each, ReduceLROnPlateau)]
+        for each in self._plateaus:
+            _check_mode(workload, each)
+        self.changes = workload.has_schedule or trial.cool_down > 0
+        self.kept: Mapping[str, Stateful] = {
+            f"scheduler {index}": each for index, each in enumerate(self._schedulers)
+        }
+
+    @property
+    def follows_metric(self) -> bool:
+        """Whether it waits to be told the metric that counts at the end of each epoch."""
+        return bool(self._plateaus)
+
+    def before(self, step: int) -> None:
+        """Set the rates for step `step`, counted from 0; called once for each step."""
+        if self._schedulers:
+            # What torch does after a step is done before the next one: a run that is taken up
+            # again between the two does it once.
+            is_due = step > 0 and (
+                self._workload.scheduler_every == "step" or self._plan.position(step)[1] == 0
+            )
+            for each in self._schedulers:
+                if is_due and not isinstance(each, ReduceLROnPlateau):
+                    each.step()
+            return
+        factor = self._factor(step)
+        for group, rate in zip(self._groups(), self._group_rates, strict=True):
+            group["lr"] = rate * factor
+
+    def saw(self, value: float) -> None:
+        """Tell the metric that counts, on validation data at the end of an epoch."""
+        for each in self._plateaus:
+            each.step(value)
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        # Asked for each time: a checkpoint's groups take the place of those that were made.
+        return (group for each in self._optimizers for group in each.param_groups)
+
+    def _factor(self, step: int) -> float:
+        assert self._trial.horizon_steps is not None
+        done = step / self._trial.horizon_steps
+        if self._trial.cool_down:
+            return min(1.0, (1.0 - done) / self._trial.cool_down)
+        assert self._workload.schedule is not None
+        # A plain number: a NumPy scalar in the optimizer's groups could not be kept as JSON.
+        return float(self._workload.schedule(done))
+
+
+def _made(workload: Workload, trial: Trial, optimizer: Any) -> tuple[LRScheduler, ...]:
+    assert workload.scheduler is not None
+    assert trial.horizon_steps is not None
+    n_epochs = round(trial.plan.epoch_at(trial.horizon_steps))
+    spans = {"n_steps": trial.horizon_steps, "n_epochs": max(1, n_epochs)}
+    asked = {name: spans[name] for name in horizons_of(workload.scheduler)}
+    returned = workload.scheduler(optimizer, **asked)
+    found = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+    for each in found:
+        if not isinstance(each, LRScheduler):
+            raise WorkloadError(
+                f"workload {workload.name!r}: `scheduler` returned a {type(each).__name__}; "
+                f"expected a scheduler of torch.optim.lr_scheduler, or a list of them"
+            )
+    return found
+
+
+def _check_mode(workload: Workload, scheduler: ReduceLROnPlateau) -> None:
+    counts = workload.metric_names[0]
+    better = workload.better(counts)
+    mode = "max" if better == "higher" else "min"
+    if scheduler.mode != mode:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its ReduceLROnPlateau has mode={scheduler.mode!r}, and "
+            f"{counts}, the metric that counts, is better {better}; give it mode={mode!r}"
+        )

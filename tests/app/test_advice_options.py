@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.reference.made_up import made_up_trial
+from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes, step_s
+
+from batchlab.app.advice_request import candidate_batch_sizes, options_of
+from batchlab.records.trial import Status
+from batchlab.words.reasons import reason_text
+
+# Its epochs have whole batches of 64, 90 and 128.
+TRIAL = made_up_trial(batch_size=64, n_train=64 * 90)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "reference", "sizes"),
+    [
+        (50_000, 64, [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768]),
+        (300, 48, [8, 16, 32, 48, 64, 128, 256]),
+        (100, 20, [4, 8, 16, 20, 32, 64]),
+        (20, 5, [1, 2, 4, 5, 8, 16]),
+        (1, 1, [1]),
+    ],
+)
+def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
+    n_train: int, reference: int, sizes: list[int]
+) -> None:
+    assert list(candidate_batch_sizes(n_train, reference=reference)) == sizes
+
+
+def test_a_measured_batch_size_has_its_own_time_and_memory() -> None:
+    (option,) = options_of(made_up_profile(), [64], trial=TRIAL)
+
+    assert option.runs
+    assert option.micro_batch_size == 64
+    assert option.step_s.estimate == pytest.approx(step_s(64), rel=0.02)
+    assert option.peak_bytes == peak_bytes(64)
+
+
+def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as_it_was() -> None:
+    """One process in ten takes 40 % longer; each other batch size says that it should not."""
+    points = tuple(
+        replace(
+            made_up_point(2**power, median_s=first_s),
+            again=(made_up_point(2**power, median_s=0.01).timing,),
+        )
+        for power in range(10)
+        for first_s in [0.014 if power == 6 else 0.0115]
+    )
+    profile = made_up_profile(*points)
+
+    (option,) = options_of(profile, [64], trial=TRIAL)
+
+    assert option.timed_s == profile.timed_s(points[6])
+    assert option.step_s == profile.step_s(64)
+    assert option.timed_s is not None
+    assert option.timed_s.estimate == pytest.approx((0.014 * 0.01) ** 0.5)
+    assert 0.0107 < (option.step_s.estimate or 0.0) < 0.0115
+
+
+def test_a_batch_size_between_two_measured_ones_is_interpolated() -> None:
+    (option,) = options_of(made_up_profile(), [90], trial=TRIAL)
+
+    assert option.runs
+    assert step_s(64) < (option.step_s.estimate or 0.0) < step_s(128)
+    assert option.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
+
+
+def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
+    profile = made_up_profile(
+        made_up_point(64),
+        made_up_point(128, status=Status.OOM, reason="memory ran out"),
+        made_up_point(128, micro_batch_size=64),
+        made_up_point(128, micro_batch_size=32),
+    )
+
+    small, large = options_of(profile, [128, 64], trial=TRIAL)
+
+    assert (small.batch_size, small.micro_batch_size) == (64, 64)
+    assert (large.batch_size, large.micro_batch_size) == (128, 64)
+    assert large.runs
+
+
+def test_a_batch_that_did_not_run_says_why() -> None:
+    profile = made_up_profile(
+        made_up_point(64), made_up_point(128, status=Status.OOM, reason="memory ran out")
+    )
+
+    _, large = options_of(profile, [64, 128], trial=TRIAL)
+
+    assert not large.runs
+    assert reason_text(large.note) == "memory ran out"
+    assert large.step_s.estimate is None
+
+
+def test_a_batch_that_was_not_reached_says_why() -> None:
+    profile = replace(made_up_profile(made_up_point(64)), stopped="time")
+
+    _, large = options_of(profile, [64, 128], trial=TRIAL)
+
+    assert not large.runs
+    assert "the time for that had ended" in reason_text(large.note)
+
+
+def test_beyond_what_fits_nothing_is_interpolated() -> None:
+    profile = made_up_profile(
+        made_up_point(64),
+        made_up_point(256, status=Status.OOM, reason="memory ran out"),
+        made_up_point(256, micro_batch_size=64),
+    )
+
+    (between,) = options_of(profile, [128], trial=TRIAL)
+
+    assert not between.runs
+
+
+@pytest.mark.parametrize(("n_train", "drop_last"), [(192, True), (128, False)])
+def test_where_every_batch_is_whole_a_step_takes_what_was_timed(
+    n_train: int, drop_last: bool
+) -> None:
+    trial = replace(TRIAL, n_train=n_train, drop_last=drop_last)
+
+    (option,) = options_of(made_up_profile(), [128], trial=trial)
+
+    assert option.step_s == made_up_profile().step_s(128)
+
+
+def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter() -> None:
+    profile = made_up_profile()
+    whole, rest = profile.step_s(128), profile.step_s(64).estimate
+
+    (option,) = options_of(profile, [128], trial=replace(TRIAL, n_train=2 * 128 + 64))
+
+    assert option.step_s.estimate == pytest.approx((2 * whole.estimate + rest) / 3)
+    assert option.step_s.high / option.step_s.low == pytest.approx(whole.high / whole.low)
+
+
+def test_a_last_batch_below_those_timed_takes_as_long_as_the_smallest_of_them() -> None:
+    profile = made_up_profile()
+    smallest = min(point.batch_size for point in profile.points)
+    assert smallest == 1
+
+    larger = replace(profile, points=tuple(p for p in profile.points if p.batch_size >= 64))
+    (option,) = options_of(larger, [128], trial=replace(TRIAL, n_train=128 + 3))
+
+    whole, least = larger.step_s(128).estimate, larger.step_s(64).estimate
+    assert option.step_s.estimate == pytest.approx((whole + least) / 2)
+
+
+def test_for_a_step_that_takes_whole_batches_pieces_are_no_way_to_fit() -> None:
+    profile = replace(
+        made_up_profile(
+            made_up_point(64),
+            made_up_point(128, status=Status.OOM, reason="memory ran out"),
+            made_up_point(128, micro_batch_size=64),
+            made_up_point(256, status=Status.OOM, reason="memory ran out"),
+            made_up_point(300, status=Status.ERROR, reason="no such kernel"),
+        ),
+        stopped="memory",
+    )
+
+    fits, *beyond, broken, untried = options_of(
+        profile, [64, 128, 256, 300, 512], trial=TRIAL, may_accumulate=False
+    )
+
+    assert fits.runs
+    assert {reason_text(option.note) for option in (*beyond, untried)} == {
+        "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
+    }
+    assert not any(option.runs for option in beyond)
+    assert reason_text(broken.note) == "no such kernel"

@@ -1,0 +1,61 @@
+"""The stages of an advice are told by the runs that it asks for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+from tests.reference.told import Told
+
+from batchlab.advice.advisor import advise
+from batchlab.app.advice_session import SEARCH, TARGET, VERIFY, AdviceProgress, stages_of
+from batchlab.measure.profiling import PROFILING
+from batchlab.records.trial import Target
+
+
+@pytest.mark.parametrize(
+    ("objective", "target", "stages"),
+    [
+        ("time", None, [PROFILING, TARGET, SEARCH, VERIFY]),
+        ("time", Target(metric="m", value=1.0, better="higher"), [PROFILING, SEARCH, VERIFY]),
+        ("quality", None, [PROFILING, SEARCH, VERIFY]),
+    ],
+)
+def test_a_target_is_a_stage_where_none_is_given(
+    objective: str, target: Target | None, stages: list[str]
+) -> None:
+    asked = SimpleNamespace(objective=objective, target=target)
+
+    assert stages_of(asked) == stages  # type: ignore[arg-type]
+
+
+def test_a_stage_is_told_once_when_it_begins_and_each_lead_as_it_comes() -> None:
+    told = Told()
+    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
+    budget_s = 60 * Truth().best_steps(64) * 1e-3
+
+    advice = advise(
+        question(knee(1024), budget_s=budget_s, target=None),
+        engine,
+        watcher=AdviceProgress(told),
+    )
+
+    assert told.phases[:3] == [TARGET, SEARCH, VERIFY]
+    assert all(a != b for a, b in zip(told.phases, told.phases[1:], strict=False))
+    assert len(told.runs) > len(told.phases)
+    assert told.leads[0] is None
+    assert told.leads[-1] is not None
+    assert told.leads[-1].batch_size in {run.batch_size for run in advice.tried}
+
+
+def test_repeating_a_decision_at_a_harder_target_is_no_step_back() -> None:
+    told = Told()
+    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
+    budget_s = 60 * Truth().best_steps(64) * 1e-3
+
+    advise(question(knee(1024), budget_s=budget_s), engine, watcher=AdviceProgress(told))
+
+    assert told.runs[-1].why.code == "harder_target_decided_too"
+    assert told.phases == [SEARCH, VERIFY]

@@ -1,0 +1,922 @@
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.asking_advisor import AskingAdvisor
+from tests.reference.by_day import by_day
+from tests.reference.made_up import made_up_timing
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.small_workloads import cosine
+from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
+from tests.reference.user_file import write_user_file
+from torch import Tensor, nn
+
+import batchlab
+from batchlab.app import advice_session
+from batchlab.app import subject as workload_subject
+from batchlab.app.advice_request import AdviceCall
+from batchlab.app.advice_session import Advised, advice_of
+from batchlab.app.advise import advise_with_evidence
+from batchlab.app.report import stored
+from batchlab.app.subject import WorkloadSubject
+from batchlab.errors import (
+    BatchSizeError,
+    BudgetError,
+    ProfileError,
+    UsageError,
+    WorkloadError,
+)
+from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profiling import ProfileRequest
+from batchlab.processes.children import Ended
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunRequest
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.report.advice.figures.machine import machine_figure
+from batchlab.runs import local as local_processes
+from batchlab.runs.contract import CostModel
+from batchlab.runs.local import LocalProcesses
+from batchlab.store.store import Store
+from batchlab.training.plain import Outcome
+from batchlab.words.reasons import reason_text
+from batchlab.workload.definition import Metric, Workload
+from batchlab.workload.digits import Labelled, accuracy
+
+STEP_S = 0.01
+BUDGET_S = 60.0
+
+
+def profile_of(
+    request: ProfileRequest, *, step_s: float = STEP_S, device_name: str = "here"
+) -> Profile:
+    """As if every batch size had been measured: a step takes `step_s`, whatever its size."""
+    return Profile(
+        workload_id=request.trial.workload_id,
+        workload=request.trial.workload,
+        n_train=request.trial.n_train,
+        reference_batch_size=request.reference_batch_size,
+        device="cpu",
+        device_name=device_name,
+        memory_limit_bytes=request.memory_limit_bytes,
+        environment=(("cores", "2"),),
+        created_at="2026-01-01T00:00:00+00:00",
+        points=tuple(
+            ProfilePoint(
+                batch_size=size,
+                micro_batch_size=size,
+                status=Status.OK,
+                timing=made_up_timing(size, step_s=step_s, workload_id=request.trial.workload_id),
+                peak_bytes=30_000_000 + 1000 * size,
+            )
+            for size in sorted(request.batch_sizes)
+        ),
+    )
+
+
+class StepClock:
+    """A clock that goes on with the steps that are trained, the same in every session."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return tmp_path / "lab.db"
+
+
+@pytest.fixture
+def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
+    """Nothing is measured; the requests are kept."""
+    requests: list[ProfileRequest] = []
+
+    def measured(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
+        requests.append(request)
+        return profile_of(request)
+
+    def timed(self: WorkloadSubject, trial: Trial, *, timeout_s: float) -> Ended:
+        # A first look is not as exact as the profile.
+        step_s = 2 * STEP_S
+        made_up = made_up_timing(trial.batch_size, step_s=step_s, workload_id=trial.workload_id)
+        return Ended(value=made_up)
+
+    monkeypatch.setattr(workload_subject, "measure_profile", measured)
+    monkeypatch.setattr(WorkloadSubject, "timed", timed)
+    return requests
+
+
+@pytest.fixture
+def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[ProfileRequest]) -> AskingAdvisor:
+    asking = AskingAdvisor()
+    monkeypatch.setattr(
+        advice_session, "_decided", lambda question, engine, watcher: asking(question, engine)
+    )
+    return asking
+
+
+def advise(lab: Path, **named: Any) -> batchlab.Advice:
+    arguments: dict[str, Any] = {
+        "workload": tiny(),
+        "batch_sizes": (10, 50),
+        "store": lab,
+        "budget": BUDGET_S,
+    }
+    return batchlab.advise(**(arguments | named))
+
+
+# The answer
+
+
+@pytest.mark.slow
+def test_the_question_holds_what_was_asked_and_what_the_profile_saw(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advise(lab, target=("accuracy", 0.9), epochs=7)
+
+    (question,) = advisor.questions
+    assert question.objective == "time"
+    assert question.target == Target(metric="accuracy", value=0.9, better="higher")
+    assert question.target_origin == "given"
+    assert (question.reference.batch_size, question.reference.learning_rate) == (20, 0.1)
+    assert [option.batch_size for option in question.options] == [10, 20, 50]
+    assert [option.step_s.estimate for option in question.options] == pytest.approx([STEP_S] * 3)
+    assert (question.n_train, question.longest_epochs) == (100, 7)
+    assert 0.9 * BUDGET_S < question.budget_s < BUDGET_S
+
+
+def test_without_a_target_or_batch_sizes_a_pilot_and_the_habits_are_asked(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    advise(lab, batch_sizes=None)
+
+    (question,) = advisor.questions
+    assert (question.target, question.target_origin) == (None, "pilot")
+    assert (question.metric, question.better) == ("accuracy", "higher")
+    assert [option.batch_size for option in question.options] == [4, 8, 16, 20, 32, 64]
+
+
+def test_the_rules_are_multiples_of_the_reference_rate(lab: Path, advisor: AskingAdvisor) -> None:
+    advisor.longest_steps = 0
+
+    advise(lab, batch_sizes=(80,))
+
+    rules = {size: dict(each) for size, each in advisor.questions[0].rules}
+    assert (rules[80]["linear"], rules[80]["sqrt"]) == (4.0, 2.0)
+    assert rules[20]["linear"] == 1.0
+    assert "sde-adam" not in rules[80]  # the optimizer is not Adam
+
+
+def test_a_rule_for_adam_is_left_out_where_it_refuses(lab: Path, advisor: AskingAdvisor) -> None:
+    advisor.longest_steps = 0
+    adam = tiny(optimizer=partial(torch.optim.Adam, betas=(0.8, 0.999)))
+
+    advise(lab, workload=adam, batch_sizes=(40, 100))
+
+    rules = {size: dict(each) for size, each in advisor.questions[0].rules}
+    assert rules[40]["sde-adam"] == pytest.approx(2**0.5)
+    assert "sde-adam" not in rules[100]  # beta 1 = 0.8 would not stay above 0
+
+
+@pytest.mark.slow
+def test_the_advice_is_the_advisors_with_the_whole_budget_and_the_caveats_of_the_runs(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advice = advise(lab)
+
+    assert reason_text(advice.reason) == "it was asked"
+    assert advice.budget_s == BUDGET_S
+    assert reason_text(advice.caveats[0]) == "the advisor's own"
+    assert any("learning rate was constant" in reason_text(caveat) for caveat in advice.caveats)
+
+
+@pytest.mark.slow
+def test_the_study_in_the_store_has_the_runs_behind_the_advice(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advice = advise(lab, command="batchlab advise tiny")
+
+    with Store.existing(lab) as store:
+        study = store.study()
+        stored = advice_of(store, study)
+    assert study.command == "batchlab advise tiny"
+    assert len(study.records) == advice.n_trials > 0
+    assert study.spent_s > 0
+    assert stored is not None
+    assert stored.advice == advice
+
+
+@pytest.mark.slow
+def test_a_sweeps_study_has_no_advice(lab: Path, advisor: AskingAdvisor) -> None:
+    advise(lab)
+    with Store.existing(lab) as store:
+        study = store.study()
+        store.put_study(
+            study_id="other",
+            command="batchlab sweep",
+            workload_id=study.workload.workload_id,
+            environment=(),
+            trial_ids=(),
+        )
+
+        assert advice_of(store, store.study("other")) is None
+
+
+# Asked again, and taken up again
+
+
+@pytest.mark.slow
+def test_a_finished_study_asked_again_answers_the_same_without_a_training(
+    lab: Path, advisor: AskingAdvisor, children: list[str], profiled: list[ProfileRequest]
+) -> None:
+    first = advise(lab)
+    children.clear()
+
+    again = advise(lab)
+
+    assert again == first
+    assert children == ["see_model"]  # what it is known by
+    assert len(profiled) == len(advisor.questions) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"budget": 61.0},
+        {"budget": None, "trainings": 300, "epochs": 7},
+        {"objective": "samples"},
+        {"target": ("accuracy", 0.8)},
+        {"batch_sizes": (10,)},
+        {"epochs": 3},
+        {"sampling": "replacement"},
+        {"drop_last": True},
+        {"memory_limit_bytes": 10**12},
+    ],
+)
+def test_another_question_is_another_study(
+    lab: Path, advisor: AskingAdvisor, other: dict[str, Any]
+) -> None:
+    advisor.longest_steps = 0
+    advise(lab)
+
+    advise(lab, **other)
+
+    assert len(advisor.questions) == 2
+
+
+def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advice:
+    """One session whose clock goes on by half a second a trained step, and not otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_step_clock(patch)
+        # As a command that took longer or shorter to start: it may not change the decisions.
+        return advise(lab, budget=95.0, reserved_s=reserved_s)
+
+
+def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = StepClock()
+    real_ended = local_processes.TrialRecorder.ended
+
+    def ended(self: Any, request: RunRequest, outcome: Outcome) -> None:
+        from_step, _ = self._began[request.trial.trial_id]
+        record = self._store.record(request.trial.trial_id)
+        clock.now_s += 0.5 * (record.steps - from_step)
+        real_ended(self, request, outcome)
+
+    real_with_run = CostModel.with_run
+
+    def with_run(self: CostModel, record: TrialRecord, **named: Any) -> CostModel:
+        timed = [
+            replace(evaluation, train_s=0.5 * evaluation.step, eval_s=0.0)
+            for evaluation in record.evaluations
+        ]
+        return real_with_run(self, replace(record, evaluations=tuple(timed)), **named)
+
+    class OneAtATime(LocalProcesses):
+        @property
+        def n_workers(self) -> int:  # side by side, the order of the ends is a matter of luck
+            return 1
+
+    def made(*arguments: Any, started_s: float, **named: Any) -> LocalProcesses:
+        return OneAtATime(*arguments, started_s=0.0, clock=clock, **named)
+
+    monkeypatch.setattr(local_processes.TrialRecorder, "ended", ended)
+    monkeypatch.setattr(CostModel, "with_run", with_run)
+    monkeypatch.setattr(workload_subject, "LocalProcesses", made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", by_day([1, 4, 7], [4]))
+def test_interrupted_and_asked_again_it_takes_the_same_decisions(
+    lab: Path,
+    tmp_path: Path,
+    advisor: AskingAdvisor,
+    profiled: list[ProfileRequest],
+    after: int,
+) -> None:
+    def interrupt(n: int) -> None:
+        if n == after:
+            raise KeyboardInterrupt
+
+    uninterrupted = advise_by_step_clock(tmp_path / "other.db")
+    asked = list(advisor.asked)
+    advisor.asked.clear()
+    advisor.before_ask = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        advise_by_step_clock(lab)
+    advisor.asked.clear()
+    advisor.before_ask = lambda n: None
+    resumed = advise_by_step_clock(lab, reserved_s=5.0)
+
+    assert advisor.questions[-1] == advisor.questions[-2]
+    assert 2 * after < len(asked) < 18, "the clock must decide which asks are made"
+    assert advisor.asked == asked
+    assert resumed == uninterrupted
+    assert len(profiled) == 2  # once in each store
+
+
+@pytest.mark.slow
+def test_an_answer_in_another_form_is_asked_anew_from_its_trials(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    before = advise_by_step_clock(lab)
+    asked = list(advisor.asked)
+    evaluations = "SELECT * FROM evaluations ORDER BY trial_id, step"
+    with closing(sqlite3.connect(lab)) as connection, connection:
+        connection.execute("UPDATE advices SET version = 0")
+        facts = connection.execute(evaluations).fetchall()
+    advisor.asked.clear()
+
+    again = advise_by_step_clock(lab)
+
+    assert again == before
+    assert advisor.asked == asked
+    assert len(profiled) == 1
+    with closing(sqlite3.connect(lab)) as connection:
+        assert connection.execute(evaluations).fetchall() == facts
+
+
+# Refused
+
+
+def test_a_workload_without_validation_data_is_refused(lab: Path, advisor: AskingAdvisor) -> None:
+    with pytest.raises(UsageError, match="no validation set"):
+        advise(lab, workload=tiny(validation=None))
+
+    assert not lab.exists()
+
+
+def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_measured(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    with pytest.raises(UsageError, match="met before the first step"):
+        advise(lab, target=("loss", 100.0))
+
+    assert profiled == []
+
+
+def test_a_target_in_percent_of_an_accuracy_in_shares_is_refused_before_anything_is_measured(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    with pytest.raises(UsageError, match=r"did you mean 0\.98\?"):
+        advise(lab, workload=tiny(metrics={"accuracy": accuracy}), target=("accuracy", 98.0))
+
+    assert not lab.exists()
+    assert profiled == []
+
+
+@pytest.mark.slow
+def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    def workload(whole: float) -> Workload:
+        def right(model: nn.Module, batch: Labelled) -> Tensor:
+            return whole * accuracy(model, batch) * len(batch[1])
+
+        return tiny(metrics={"val_acc": Metric(sum=right, better="higher")})
+
+    with pytest.raises(UsageError, match=r"did you mean 0\.98\? \(the untrained model"):
+        advise(lab, workload=workload(1), target=("val_acc", 98.0))
+    assert profiled == []
+
+    advise(lab, workload=workload(100), target=("val_acc", 98.0))
+    assert len(profiled) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "error", "told"),
+    [
+        ({"objective": "speed"}, UsageError, "expected one of time, samples, quality"),
+        ({"budget": 0.0}, UsageError, "budget 0.0: expected a time above 0"),
+        ({"budget": "3 years"}, UsageError, "budget .3 years.: expected a time above 0"),
+        ({"trainings": 4}, UsageError, "give one of the two"),
+        ({"trainings": 0, "budget": None}, UsageError, "trainings 0: expected more than 0"),
+        ({"trainings": 4, "budget": None}, UsageError, "give --epochs"),
+        ({"target": ("f1", 0.9)}, UsageError, "no metric 'f1'"),
+        ({"objective": "quality", "target": ("accuracy", 0.9)}, UsageError, "leave --target out"),
+        ({"batch_sizes": (101,)}, BatchSizeError, "expected 1 to 100"),
+        ({"epochs": 0}, UsageError, "at least 1"),
+        ({"train_s": 5.0}, UsageError, "it is for objective quality"),
+        ({"train_s": 0.0, "objective": "quality"}, UsageError, "expected more than 0"),
+        ({"train_s": 5.0, "objective": "quality", "epochs": 3}, UsageError, "one of the two"),
+        ({"device": "tpu"}, UsageError, "expected cpu, cuda"),
+        ({"memory_limit_bytes": 0}, UsageError, "memory limit 0"),
+        ({"profile": "nowhere.json"}, ProfileError, "nowhere.json: it cannot be read"),
+        ({"workload": "mnist-mpl"}, UsageError, "did you mean 'mnist-mlp'"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_and_stores_nothing(
+    lab: Path,
+    advisor: AskingAdvisor,
+    named: dict[str, Any],
+    error: type[Exception],
+    told: str,
+) -> None:
+    with pytest.raises(error, match=told):
+        advise(lab, **named)
+
+    assert not lab.exists()
+
+
+def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    # 7 epochs of 5 steps.
+    one_s = 35 * STEP_S
+
+    advice = advise(lab, budget=None, trainings=300, epochs=7)
+
+    assert (advice.budget_s, advice.trainings) == (pytest.approx(300 * one_s), 300)
+    (question,) = advisor.questions
+    assert 0.9 * 300 * one_s < question.budget_s < 300 * one_s
+
+
+@pytest.mark.slow
+def test_a_study_with_a_budget_in_trainings_goes_on_with_the_same_one(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    def interrupt(n: int) -> None:
+        if n == 1:
+            raise KeyboardInterrupt
+
+    asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
+    advisor.before_ask = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        advise(lab, **asked)
+    advisor.before_ask = lambda n: None
+
+    # This one took longer to start.
+    resumed = advise(lab, **asked, reserved_s=9.0)
+
+    assert resumed.budget_s == pytest.approx(300 * 35 * STEP_S)
+    first, again = (question.budget_s for question in advisor.questions)
+    assert first == again
+
+
+def test_trainings_too_short_for_a_profile_are_refused_before_it(
+    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+) -> None:
+    with pytest.raises(
+        BudgetError, match=r"1 trainings take 0\.1 s here.* give --trainings \d+ or"
+    ):
+        advise(lab, budget=None, trainings=1, epochs=1)
+    with pytest.raises(BudgetError, match=r"2 trainings take 10 s here, and .* the report alone 9"):
+        advise(lab, budget=None, trainings=2, train_s=5.0, objective="quality", reserved_s=9.0)
+
+    assert profiled == []
+
+
+def test_a_training_in_seconds_needs_no_first_look(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advisor.longest_steps = 0
+    monkeypatch.setattr(WorkloadSubject, "timed", None)
+
+    advice = advise(lab, budget=None, trainings=12, train_s=5.0, objective="quality")
+
+    assert advice.budget_s == 60.0
+
+
+def test_where_a_first_look_fails_the_profile_says_how_long_a_training_takes(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advisor.longest_steps = 0
+    failed = Ended(status=Status.KILLED)
+    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
+
+    advice = advise(lab, budget=None, trainings=300, epochs=7)
+
+    assert advice.budget_s == pytest.approx(300 * 35 * STEP_S)
+
+
+def test_without_anything_given_it_takes_three_minutes(lab: Path, advisor: AskingAdvisor) -> None:
+    advisor.longest_steps = 0
+
+    assert advise(lab, budget=None).budget_s == 180.0
+
+
+def test_whole_and_other_numbers_of_trainings_are_one_question(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    for trainings in (300, 300.0):
+        advise(lab, budget=None, trainings=trainings, epochs=7)
+
+    assert len(advisor.questions) == 1
+
+
+def test_without_a_target_an_answer_says_what_such_answers_were_worth(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    def told(**named: Any) -> dict[str, Any] | None:
+        caveats = advise(lab, **named).caveats
+        found = [each for each in caveats if each.code == "worth_on_the_record"]
+        return dict(found[0].values) if found else None
+
+    worth = told(budget=None, trainings=300, epochs=7)
+
+    assert worth is not None
+    assert 0.9 * 300 < worth["trainings"] < 300  # the rest is not for runs
+    assert told(target=("accuracy", 0.9), epochs=7) is None
+    assert told(objective="samples", epochs=7) is None
+    assert told() is None  # no training was seen to its end, and none is planned
+
+
+def test_a_budget_that_ends_within_the_profile_is_told(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
+        whole = profile_of(request)
+        return replace(whole, points=whole.points[:1], stopped="time")
+
+    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+
+    with pytest.raises(BudgetError, match="after 1 of 3 batch sizes, and the workload's own, 20"):
+        advise(lab)
+
+
+@pytest.mark.slow
+def test_a_profile_that_reached_what_is_needed_is_enough(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
+        whole = profile_of(request)
+        return replace(whole, points=whole.points[:3], stopped="time")
+
+    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+
+    advise(lab, batch_sizes=(10, 50, 100))
+
+    assert [option.runs for option in advisor.questions[0].options] == [True, True, True, False]
+
+
+@pytest.mark.slow
+def test_a_model_that_fits_into_no_memory_is_told(lab: Path) -> None:
+    with pytest.raises(WorkloadError, match="memory limit"):
+        advise(lab, memory_limit_bytes=1000)
+
+
+def without(made: Profile, *sizes: int) -> Profile:
+    """The same profile, but at these batch sizes the model raised an error."""
+    return replace(
+        made,
+        points=tuple(
+            replace(
+                point,
+                status=Status.ERROR,
+                reason=Reason.as_written("it raised"),
+                timing=None,
+                peak_bytes=None,
+            )
+            if point.batch_size in sizes
+            else point
+            for point in made.points
+        ),
+    )
+
+
+@pytest.mark.slow
+def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = tiny().batch_size
+    monkeypatch.setattr(
+        workload_subject,
+        "measure_profile",
+        lambda packed, request, **named: without(profile_of(request), reference),
+    )
+
+    advice = advise(lab, batch_sizes=(10, 80))
+
+    (question,) = advisor.questions
+    assert question.reference.batch_size == 10
+    assert advice.stand_in_for == reference
+    assert question.reference.learning_rate == pytest.approx(0.1 * (10 / reference) ** 0.5)
+    assert dict(question.rules)[80] == (("none", 1.0), ("linear", 8.0), ("sqrt", 8**0.5))
+    assert reason_text(advice.caveats[0]) == (
+        f"your batch size {reference} cannot be used on here: it raised. Batch size 10 at rate "
+        f"0.071 (the rule sqrt) stands in for it"
+    )
+    assert advisor.asked[0][0] == 10
+
+
+@pytest.mark.slow
+def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvisor) -> None:
+    advice = advise(lab)
+
+    assert advisor.questions[0].reference.learning_rate == 0.1
+    assert advice.stand_in_for is None
+    assert not any("stands in" in reason_text(caveat) for caveat in advice.caveats)
+
+
+# What the workload is like
+
+
+@pytest.mark.slow
+def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advice = advise(lab, workload=tiny(schedule=cosine), epochs=4)
+
+    (question,), (engine,) = advisor.questions, advisor.engines
+    trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
+    assert (question.longest_epochs, trial.horizon_steps) == (4, 8)
+    assert any("own schedule over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
+
+
+def test_quality_compares_after_ten_epochs_unless_told_otherwise(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    advise(lab, objective="quality")
+    advise(lab, objective="quality", epochs=3)
+
+    assert [question.longest_epochs for question in advisor.questions] == [10, 3]
+
+
+def test_quality_can_be_compared_after_seconds_of_training(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    advise(lab, objective="quality", train_s=5.0)
+
+    (question,) = advisor.questions
+    assert (question.longest_epochs, question.longest_s) == (None, 5.0)
+
+
+def test_the_workloads_own_target_counts_as_given(lab: Path, advisor: AskingAdvisor) -> None:
+    advisor.longest_steps = 0
+    own = Target(metric="accuracy", value=0.85, better="higher")
+
+    advise(lab, workload=tiny(target=own))
+
+    (question,) = advisor.questions
+    assert (question.target, question.target_origin) == (own, "given")
+
+
+def contrastive(model: nn.Module, batch: Any) -> Tensor:
+    """Every example against all others of its batch."""
+    scores = model(batch[0])
+    return nn.functional.cross_entropy(scores @ scores.T, torch.arange(len(scores)))
+
+
+@pytest.mark.parametrize("objective", ["time", "samples", "quality"])
+def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
+    lab: Path, profiled: list[ProfileRequest], objective: str
+) -> None:
+    workload, told = tiny(loss=contrastive, metrics={}), Told()
+
+    advice = advise(
+        lab,
+        workload=workload,
+        batch_sizes=(10, 50),
+        objective=objective,
+        target=None,
+        listener=told,
+    )
+
+    assert advice.verdict == "cannot_tell"
+    why = reason_text(advice.missing)
+    assert "every batch size trains on another loss" in why
+    assert "Give the workload a metric over a fixed set of examples" in why
+    assert why in told.warnings
+    assert (advice.n_trials, advice.provisional, advice.more_budget_s) == (0, None, None)
+    assert [request.batch_sizes for request in profiled] == [(20,)]  # the workload's own alone
+    notes = {each.batch_size: each.note for each in advice.candidates}
+    assert notes[20] is None
+    assert notes[10] == notes[50] == advice.missing
+
+
+@pytest.mark.slow
+def test_by_another_metric_they_are_with_a_caveat(lab: Path, advisor: AskingAdvisor) -> None:
+    advice = advise(lab, workload=tiny(loss=contrastive), batch_sizes=(10, 50))
+
+    assert advisor.questions[0].not_comparable is None
+    assert any("couples the examples" in reason_text(caveat) for caveat in advice.caveats)
+
+
+def batch_norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+@pytest.mark.slow
+def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    advice = advise(lab, workload=tiny(model=batch_norm), batch_sizes=(1, 9, 10, 33))
+
+    options = advisor.questions[0].options
+    assert {option.batch_size for option in options if not option.runs} == {1, 9, 33}
+    assert "BatchNorm" in reason_text(options[0].note)
+    assert any("BatchNorm" in reason_text(caveat) for caveat in advice.caveats)
+
+
+@pytest.mark.slow
+def test_a_reference_that_leaves_batch_norm_one_example_has_a_stand_in(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+
+    advice = advise(lab, workload=tiny(model=batch_norm, batch_size=33), batch_sizes=(10, 50))
+
+    assert advisor.questions[0].reference.batch_size == 50
+    assert "batch size 33" in reason_text(advice.caveats[0])
+    assert "BatchNorm" in reason_text(advice.caveats[0])
+
+
+# A profile of another machine
+
+
+@pytest.fixture
+def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]) -> Profile:
+    """A profile of the same workload, measured elsewhere."""
+    advise(lab)
+    advisor.questions.clear()
+    return profile_of(profiled.pop(), step_s=STEP_S / 100, device_name="a GPU")
+
+
+@pytest.mark.slow
+def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
+    lab: Path, advisor: AskingAdvisor, gpu: Profile, tmp_path: Path
+) -> None:
+    file = tmp_path / "gpu.json"
+    file.write_text(gpu.to_json())
+
+    advice = advise(lab, profile=file)
+
+    (question,) = advisor.questions
+    step_s = {option.step_s.estimate or 0.0 for option in question.options}
+    assert sorted(step_s) == pytest.approx([STEP_S / 100])
+    assert advisor.engines[-1]._inner._plan.step_s[10] == pytest.approx(STEP_S)  # type: ignore[attr-defined]
+    assert any("those of a GPU" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
+
+
+@pytest.mark.slow
+def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
+    lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice_session, "_decided", lambda *asked: made_up_advice())
+    call = AdviceCall(
+        objective="time",
+        target=None,
+        budget=BUDGET_S,
+        trainings=None,
+        batch_sizes=(10, 50),
+        epochs=None,
+        train_s=None,
+        memory_limit_bytes=10**9,
+        profile=gpu,
+        settings=None,
+        sampling="reshuffle",
+        drop_last=False,
+        device="cpu",
+        store=lab,
+        command=None,
+        listener=None,
+        reserved_s=0.0,
+    )
+    asked = advise_with_evidence(tiny(), call)
+
+    again = stored(lab, None)
+
+    assert asked.profile == replace(gpu, memory_limit_bytes=10**9)
+    assert isinstance(again, Advised)
+    assert again == asked
+    figure = machine_figure(again.advice, again.study, again.profile, key="c")
+    assert "ran alone on a GPU" in figure.notes[0]
+
+
+@pytest.mark.slow
+def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
+    with pytest.raises(ProfileError, match="'other' with 100 training examples"):
+        advise(lab, profile=replace(gpu, workload="other"))
+
+
+@pytest.mark.slow
+def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that_did(
+    lab: Path, advisor: AskingAdvisor, gpu: Profile
+) -> None:
+    advice = advise(lab, profile=without(gpu, tiny().batch_size))
+
+    assert advisor.questions[0].reference.batch_size == 10
+    assert "cannot be used on a GPU" in reason_text(advice.caveats[0])
+
+
+@pytest.mark.slow
+def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
+    lab: Path, gpu: Profile, profiled: list[ProfileRequest]
+) -> None:
+    for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
+        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
+            advise(lab, profile=elsewhere)
+
+    assert profiled == []
+
+
+def test_a_damaged_profile_is_told_with_its_file(lab: Path, tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    file.write_text("{")
+
+    with pytest.raises(ProfileError, match=r"gpu\.json"):
+        advise(lab, profile=file)
+
+
+# The caller
+
+
+@pytest.mark.slow
+def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor) -> None:
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    weights = [part.clone() for part in model.parameters()]
+    momenta = [optimizer.state[part]["momentum_buffer"].clone() for part in model.parameters()]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    flags = _flags()
+    streams = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
+
+    def given() -> nn.Module:
+        torch.rand(3)
+        return model
+
+    try:
+        advise(lab, workload=tiny(model=given))
+
+        assert _flags() == flags
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert random.getstate() == streams[0]
+    now = np.random.get_state(legacy=False)
+    assert (now["state"]["key"] == streams[1]["state"]["key"]).all()
+    assert now["state"]["pos"] == streams[1]["state"]["pos"]
+    assert torch.equal(torch.get_rng_state(), streams[2])
+    assert all(map(torch.equal, model.parameters(), weights))
+    kept = [optimizer.state[part]["momentum_buffer"] for part in model.parameters()]
+    assert all(map(torch.equal, kept, momenta))
+
+
+def _flags() -> tuple[Any, ...]:
+    return (
+        torch.get_num_threads(),
+        torch.get_num_interop_threads(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.mkldnn.enabled,
+        torch.get_float32_matmul_precision(),
+    )
+
+
+def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(
+    lab: Path, tmp_path: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    reference = write_user_file(tmp_path, before="torch.rand(3)\n")
+    before = torch.get_rng_state()
+
+    advise(lab, workload=reference)
+
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+
+from batchlab.app.budget import RECORDING_S, Budget, seconds_of
+from batchlab.errors import BudgetError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("1.5h", 5400),
+        ("2 s", 2),
+        ("1h30m", 5400),
+        (" 1h 2m 3s ", 3723),
+        (180, 180),
+        (0.5, 0.5),
+    ],
+)
+def test_a_time_is_read_in_seconds(given: str | float, found: float) -> None:
+    assert seconds_of(given) == found
+    assert Budget(given).seconds == found
+
+
+@pytest.mark.parametrize("given", ["90", "0s", "-5m", "5 days", "nanh", "", "30m1h", "9" * 400])
+def test_a_text_that_is_no_time_is_refused(given: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Budget(given)
+
+    told = f"budget {given!r}: expected a time above 0, such as 90s, 5m or 1h30m"
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("given", [0.0, -1.0, math.nan, math.inf, True, ("3m",)])
+def test_what_else_is_no_time_is_refused_alike(given: float) -> None:
+    with pytest.raises(UsageError, match="expected a time above 0, such as 90s, 5m or 1h30m"):
+        Budget(given)
+
+
+def test_a_time_that_is_no_budget_is_named() -> None:
+    with pytest.raises(UsageError, match="train time '60': expected a time above 0"):
+        seconds_of("60", what="train time")
+
+
+def test_without_a_ceiling_nothing_is_limited() -> None:
+    budget = Budget(None)
+
+    budget.refuse_if_out_of_time("waiting")
+
+    assert budget.time_limit_s(7.0) == 7.0
+    assert budget.deadline_s is None
+    assert budget.work_ends_s is None
+
+
+def test_work_ends_before_what_the_caller_and_the_reading_back_need() -> None:
+    before_s = time.monotonic()
+
+    budget = Budget(60.0, reserved_s=10.0)
+
+    assert budget.deadline_s is not None
+    assert budget.work_ends_s is not None
+    assert before_s + 50.0 <= budget.deadline_s <= time.monotonic() + 50.0
+    assert budget.deadline_s - budget.work_ends_s == pytest.approx(RECORDING_S)
+    assert budget.time_limit_s() <= 50.0 - RECORDING_S
+    assert budget.time_limit_s(1.0) == 1.0
+
+
+def test_a_ceiling_that_is_set_later_counts_from_the_beginning() -> None:
+    budget = Budget(None, reserved_s=10.0)
+
+    budget.limit(60.0)
+
+    assert budget.seconds == 60.0
+    assert budget.deadline_s == pytest.approx(budget.started_s + 50.0)
+    with pytest.raises(UsageError, match=r"budget 0\.0: expected a time above 0"):
+        budget.limit(0.0)
+
+
+def test_a_budget_that_ended_says_what_was_being_done() -> None:
+    budget = Budget(0.1)  # less than what is kept for reading back
+
+    assert budget.time_limit_s() == 0.0
+    with pytest.raises(BudgetError, match=r"0\.1 s: it ended while checking, .* larger --budget"):
+        budget.refuse_if_out_of_time("checking")

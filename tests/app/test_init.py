@@ -1,0 +1,142 @@
+"""`batchlab init`: a draft that can be read, from a script that was never imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from batchlab.app.init import init
+from batchlab.errors import BatchlabError, UsageError
+from batchlab.script.command import CommandTemplate
+from batchlab.script.run_file import read_run_file
+
+SCRIPT = """
+import argparse
+p = argparse.ArgumentParser()
+p.add_argument("--batch-size", type=int, default=64, help="examples (default: %(default)s)")
+p.add_argument("--lr", type=float, default=0.1, help="rate (default: %(default)s)")
+p.add_argument("--epochs", type=int, default=5, help="passes (default: %(default)s)")
+p.add_argument("--resume", action="store_true")
+p.parse_args()
+open("trained", "w")
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> list[str]:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    return [sys.executable, str(tmp_path / "train.py")]
+
+
+def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_path: Path) -> None:
+    done = init([*script, "--lr", "0.5"], folder=tmp_path)
+
+    drafted = read_run_file(done.path)
+    assert (drafted.command or ())[2:] == (
+        "--batch-size={batch_size}",
+        "--lr={learning_rate}",
+        "--epochs={epochs}",
+    )
+    assert (drafted.batch_size, drafted.learning_rate, drafted.epochs) == (64, 0.5, 5)
+    assert CommandTemplate(drafted.command or ()).placeholders >= {"batch_size", "learning_rate"}
+    assert done.draft.missing == ("seed", "output_dir", "resume_from")
+    assert done.trouble is None
+
+
+def test_a_command_that_has_placeholders_already_may_be_given(
+    script: list[str], tmp_path: Path
+) -> None:
+    done = init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
+
+    assert (read_run_file(done.path).command or ())[2:] == (
+        "--batch-size={batch_size}",
+        "--lr={learning_rate}",
+        "--epochs={epochs}",
+    )
+
+
+def test_a_file_that_is_there_is_left_as_it_is(script: list[str], tmp_path: Path) -> None:
+    (tmp_path / "batchlab.toml").write_text("mine")
+
+    with pytest.raises(UsageError, match="is there already, and is left as it is"):
+        init(script, folder=tmp_path)
+
+    assert (tmp_path / "batchlab.toml").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_not_followed(script: list[str], tmp_path: Path) -> None:
+    (tmp_path / "batchlab.toml").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(BatchlabError, match="can't be written: File exists"):
+        init(script, folder=tmp_path)
+
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_was_not_found_stands_in_the_draft_as_what_to_add(tmp_path: Path) -> None:
+    done = init([sys.executable, "-c", "print('no help here')"], folder=tmp_path)
+
+    text = done.path.read_text()
+    assert '# "--...={batch_size}",  # needed: nothing can be compared without it' in text
+    assert "shows no flags" in str(done.trouble)
+    assert read_run_file(done.path).batch_size is None
+
+
+@pytest.mark.slow
+def test_a_script_that_goes_on_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+    code = (
+        "import os, time\n"
+        "pid = os.fork()\n"
+        f"open({str(tmp_path)!r} + '/' + str(os.getpid()), 'w')\n"
+        "time.sleep(60)"
+    )
+    started_s = time.monotonic()
+
+    done = init([sys.executable, "-c", code], folder=tmp_path, limit_s=0.5)
+
+    assert time.monotonic() - started_s < 10
+    assert "did not end within 0.5 s" in str(done.trouble)
+    pids = [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]
+    assert [pid for pid in pids if is_running(pid)] == []
+
+
+def is_running(pid: int) -> bool:
+    for _ in range(50):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        if state == "Z":  # nobody has asked how it ended
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_script_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
+    code = "raise SystemExit('no module named lightning')"
+
+    done = init([sys.executable, "-c", code], folder=tmp_path)
+
+    assert done.trouble == "--help ended with exit code 1: no module named lightning"
+
+
+def test_a_command_that_is_not_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(BatchlabError, match="'no-such-program' can't be run: No such file"):
+        init(["no-such-program"], folder=tmp_path)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_a_command_it_says_how_to_give_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"as in batchlab init -- python train\.py"):
+        init([], folder=tmp_path)
+
+
+def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x' \x7f", "{{kept}}", '{"a": 1}']
+
+    assert read_run_file(init(command, folder=tmp_path).path).command == tuple(command)

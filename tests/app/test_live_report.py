@@ -1,0 +1,287 @@
+"""The page of a study that runs: written anew as it goes on, and whole when it has finished."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_study import STUDY as ADVISED
+from tests.reference.made_up_study import store_with_study
+from tests.reference.stored_advice import put_advised
+from tests.reference.stored_study import put_asked, put_study
+
+from batchlab.app import live_report
+from batchlab.app.advice_session import Advised
+from batchlab.app.live_report import EVERY_S, write_live_page
+from batchlab.errors import StoreError, UsageError
+from batchlab.records.study import BestSoFar, Study
+from batchlab.records.trial import Status
+from batchlab.report.progress.lines import progress_lines
+from batchlab.report.progress.state import ProgressState
+from batchlab.runs.replay import Journal
+from batchlab.store.store import Store
+
+STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
+RELOADS = '<meta http-equiv="refresh" content="20">'
+
+
+@dataclass
+class Followed:
+    """A live page from its first look to its end; at each wait the next step is taken.
+
+    After the last step somebody presses Ctrl-C.
+    """
+
+    folder: Path
+    made: list[int] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "lab.db"
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "page.html"
+
+    @property
+    def now(self) -> str:
+        return self.page.read_text()
+
+    @property
+    def statuses(self) -> list[str]:
+        return [html.unescape(re.findall(r'<aside role="status"[^>]*>(.*)</aside>', each)[-1])
+                for each in self.pages]  # fmt: skip
+
+    def until_ctrl_c(self, *steps: Callable[[], object], study: str | None = None) -> None:
+        following = iter(steps)
+
+        def wait(seconds: float) -> None:
+            assert seconds == EVERY_S
+            if self.page.exists():
+                self.pages.append(self.now)
+            step = next(following, None)
+            if step is None:
+                raise KeyboardInterrupt
+            step()
+
+        def show(page: Path) -> None:
+            self.shown.append(page.read_text())
+
+        write_live_page(self.store, study, self.page, say=self.said.append, show=show, wait=wait)
+        if self.page.exists():
+            self.pages.append(self.now)
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Followed:
+    live = Followed(tmp_path)
+
+    def page_of(shown: Study | Advised) -> str:
+        study = shown.study if isinstance(shown, Advised) else shown
+        live.made.append(len(study.records))
+        what = "an advice" if isinstance(shown, Advised) else "trials"
+        return f"<html><head></head><body><p>{what}: {len(study.records)}</p></body></html>"
+
+    monkeypatch.setattr(live_report, "page_of", page_of)
+    return live
+
+
+@pytest.fixture
+def store(live: Followed) -> Iterator[Store]:
+    """A store with a sweep of which no trial has begun."""
+    with Store(live.store) as store:
+        put_asked(store, STUDY)
+        yield store
+
+
+def test_before_there_is_a_study_a_line_says_what_is_waited_for(live: Followed) -> None:
+    live.until_ctrl_c(live.store.touch, lambda: Store(live.store).close())
+
+    (said,) = live.said
+    assert str(live.store) in said
+    assert live.shown == live.pages == live.made == []
+
+
+def test_a_study_that_comes_is_shown_once(live: Followed) -> None:
+    def begin() -> None:
+        with Store(live.store) as store:
+            put_asked(store, STUDY)
+
+    live.until_ctrl_c(begin, lambda: None)
+
+    assert len(live.shown) == 1
+    assert "trials: 0" in live.shown[0]
+
+
+def test_each_trial_makes_the_page_anew_and_the_last_one_ends_it(
+    live: Followed, store: Store
+) -> None:
+    live.until_ctrl_c(*(lambda record=record: store.put_record(record) for record in STUDY.records))
+
+    assert live.made == [0, 1, 2]
+    assert [RELOADS in page for page in live.pages] == [True, True, False]
+    assert live.statuses[0].startswith("Stopped: 0 of 2 training runs have ended.")
+    assert live.statuses[1].startswith("Stopped: 1 of 2 training runs have ended.")
+    assert live.statuses[2] == "Finished: 2 training runs."
+    assert "trials: 2" in live.now
+
+
+def test_after_ctrl_c_or_an_error_the_page_no_longer_loads_itself(
+    live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.until_ctrl_c()
+    assert (RELOADS in live.pages[0], RELOADS in live.now) == (True, False)
+
+    def disk_away() -> None:
+        assert RELOADS in live.now
+
+        def gone(*_: object) -> None:
+            raise StoreError("the disk was away")
+
+        monkeypatch.setattr(live_report, "stored_in", gone)
+
+    with pytest.raises(StoreError, match="the disk was away"):
+        live.until_ctrl_c(disk_away)
+    assert RELOADS not in live.now
+
+
+def test_a_trial_that_the_same_command_goes_on_with_has_not_ended(
+    live: Followed, store: Store
+) -> None:
+    store.put_record(STUDY.records[0])
+    store.put_record(replace(STUDY.records[1], status=Status.TIMEOUT, reason=None))
+
+    live.until_ctrl_c()
+
+    assert live.statuses[-1].startswith("Stopped: 1 of 2 training runs have ended")
+
+
+def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
+    live: Followed, store: Store
+) -> None:
+    process = ExitStack()
+    process.enter_context(store.working_on(STUDY.study_id))
+
+    # Nothing is stored in between: so it is where the process was killed.
+    live.until_ctrl_c(process.close)
+
+    assert re.fullmatch(
+        r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\.", live.statuses[0]
+    )
+    assert live.statuses[1] == (
+        "Stopped: 0 of 2 training runs have ended. No process works on it now. To go on, give the "
+        f"same command: {STUDY.command}"
+    )
+    # The training runs are the same, so the charts are not drawn anew.
+    assert live.made == [0]
+
+
+def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
+    live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = live_report.stored_in
+
+    def ends_after_the_first(opened: Store, study: str | None) -> Study | Advised:
+        seen = whole(opened, study)
+        for record in STUDY.records:
+            store.put_record(record)
+        return seen
+
+    monkeypatch.setattr(live_report, "stored_in", ends_after_the_first)
+    live.until_ctrl_c()
+
+    assert live.statuses == ["Finished: 2 training runs."]
+
+
+def test_the_study_asked_for_last_is_followed_or_the_one_that_was_named(
+    live: Followed, store: Store
+) -> None:
+    other = replace(made_up_study(batch_sizes=(32, 64, 128), epochs=3), study_id="another")
+
+    live.until_ctrl_c(lambda: put_asked(store, other))
+    assert [re.findall(r"0 of \d", each) for each in live.statuses] == [["0 of 2"]] + [
+        ["0 of 3"]
+    ] * 2
+
+    live.pages.clear()
+    live.until_ctrl_c(study=STUDY.study_id)
+    assert "0 of 2" in live.statuses[0]
+
+
+BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
+
+
+def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(live: Followed) -> None:
+    with store_with_study(live.store) as store:
+        journal = Journal(store, ADVISED)
+        journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
+        store.put_study(
+            study_id=ADVISED.study_id,
+            command=ADVISED.command,
+            workload_id=ADVISED.workload_id,
+            environment=ADVISED.environment,
+            trial_ids=["x", "y"],
+        )
+
+        def lead() -> None:
+            journal.note_best(BEST)
+            journal.put_readings(spent_s=2.0)
+
+        with store.working_on(ADVISED.study_id):
+            live.until_ctrl_c(lead)
+    state = ProgressState()
+    state.lead = BEST
+    (told,) = [line for line in progress_lines(state, 200) if line.startswith("best so far")]
+
+    # How many runs it will need nobody knows, so there is no "of 2".
+    assert live.statuses[0].endswith(": 0 training runs have ended.")
+    assert live.statuses[1].endswith(f": 0 training runs have ended; {told}.")
+    assert told == "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
+
+
+def test_an_advice_is_finished_when_there_is_an_answer(live: Followed) -> None:
+    def answer() -> None:
+        with Store(live.store) as store:
+            put_advised(store, made_up_advice())
+
+    with store_with_study(live.store):
+        live.until_ctrl_c(answer)
+
+    assert live.statuses[0].startswith("Stopped: no training run has begun yet.")
+    assert live.statuses[1].startswith("Finished: ")
+    assert "an advice" in live.now
+
+
+def test_what_can_never_be_shown_is_refused_at_once(live: Followed) -> None:
+    with Store(live.store) as store:
+        put_study(store, STUDY)
+    with pytest.raises(UsageError, match="no study whose id begins with 'x'"):
+        live.until_ctrl_c(study="x")
+
+    live.store.write_text("something else")
+    with pytest.raises(StoreError, match="is not a batchlab store"):
+        live.until_ctrl_c()
+
+
+@pytest.mark.slow
+def test_the_whole_page_of_a_study_without_a_run_can_be_made(tmp_path: Path) -> None:
+    live = Followed(tmp_path)
+    with Store(live.store) as store:
+        put_asked(store, STUDY)
+
+    live.until_ctrl_c()
+
+    assert "No trials have been run." in live.pages[0]
+    assert live.pages[0].count(RELOADS) == 1
+    assert live.pages[0].index(RELOADS) < live.pages[0].index("<title>")
+    assert live.statuses[0].startswith("Stopped: 0 of 2")

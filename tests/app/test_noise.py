@@ -1,0 +1,168 @@
+"""`batchlab.noise` with real processes: where it is measured, and what stops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.made_up import made_up_trial
+from tests.reference.random_streams import random_streams
+from tests.reference.small_workloads import small_workload
+from tests.reference.told import Told
+
+import batchlab
+from batchlab.app.noise import noise
+from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.laws.noise_scale import noise_scale
+from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
+from batchlab.measure.noise import NoiseDocument
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.estimate import Reason
+from batchlab.records.noise import NoisePoint
+from batchlab.records.trial import Trial
+from batchlab.words.document import schema_text
+from batchlab.workload.definition import Workload
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "noise.json"
+
+
+class Said:
+    """A line to nobody: what is said is kept."""
+
+    def __init__(self) -> None:
+        self.points: list[NoisePoint] = []
+
+    def say(self, point: NoisePoint) -> None:
+        self.points.append(point)
+
+
+def points_of(
+    workload: Workload, trial: Trial, *steps: int
+) -> tuple[list[NoisePoint], Reason | None]:
+    said = Said()
+    threads = torch.get_num_threads()
+    try:
+        stopped = measure_noise_along(
+            said,  # type: ignore[arg-type]
+            PackedWorkload(workload),
+            NoiseRequest(
+                trial=trial, steps=steps, device="cpu", point_s=9.0, memory_limit_bytes=None
+            ),
+        )
+    finally:
+        torch.set_num_threads(threads)
+    return said.points, stopped
+
+
+def trial_of(workload: Workload, **fields: Any) -> Trial:
+    return replace(
+        made_up_trial(),
+        n_train=len(workload.train[0]),
+        batch_size=8,
+        micro_batch_size=8,
+        learning_rate=0.05,
+        **fields,
+    )
+
+
+def small(n: int) -> Workload:
+    return replace(small_workload(n=n), batch_size=min(n, 8))
+
+
+def test_the_public_name_is_the_call() -> None:
+    assert batchlab.noise is noise
+
+
+def test_steps_double_up_to_the_last() -> None:
+    assert geometric_steps(0) == (0,)
+    assert geometric_steps(10) == (0, 1, 2, 5, 10)
+    assert geometric_steps(1000) == (0, 3, 7, 15, 31, 62, 125, 250, 500, 1000)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_training_goes_on_as_if_nothing_had_been_measured(dropout: float) -> None:
+    workload = small_workload(n=60, dropout=dropout)
+    trial = trial_of(workload)
+
+    often, _ = points_of(workload, trial, 0, 1, 5, 20)
+    once, _ = points_of(workload, trial, 20)
+
+    assert often[-1].sample == once[0].sample
+    assert [point.step for point in often] == [0, 1, 5, 20]
+    assert often[-1].samples == 20 * 8 - 2 * 4  # the last batch of an epoch has 4
+
+
+def test_with_adam_its_rescaled_gradients_are_seen_from_its_first_step_on() -> None:
+    workload = replace(
+        small_workload(n=60),
+        optimizer=lambda parameters, learning_rate: torch.optim.Adam(parameters, lr=learning_rate),
+    )
+
+    points, _ = points_of(workload, trial_of(workload), 0, 1, 8)
+
+    assert [point.preconditioned is not None for point in points] == [False, True, True]
+
+
+def test_a_training_that_diverges_ends_with_what_was_seen_before() -> None:
+    workload = small_workload(n=60)
+    hot = replace(trial_of(workload), learning_rate=1e30)
+    points, stopped = points_of(workload, hot, 0, 1000)
+
+    assert [point.step for point in points] == [0]
+    assert stopped is not None
+    assert stopped.code == "loss_not_finite"
+
+
+def test_steps_below_zero_are_refused() -> None:
+    with pytest.raises(UsageError, match="steps=-1: expected 0"):
+        noise(small(60), steps=-1)
+
+
+def test_steps_beyond_a_schedule_are_refused() -> None:
+    workload = replace(small_workload(n=40), schedule=lambda done: 1 - done, epochs=2, batch_size=8)
+
+    with pytest.raises(UsageError, match=r"steps=11: .* 2 epochs, which are 10 steps"):
+        noise(workload, steps=11)
+
+
+@pytest.mark.slow
+def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> None:
+    before = random_streams()
+
+    made = noise(small(60), steps=0)
+
+    assert random_streams() == before
+    assert [point.step for point in made.points] == [0]
+    assert made.gradient_noise_scale == noise_scale(made.points[0].sample).scale
+    assert made.stopped is None
+
+
+@pytest.mark.slow
+def test_a_last_batch_that_the_model_does_not_take_is_left_out() -> None:
+    told = Told()
+
+    made = noise(f"{EXAMPLES}/pairs.py:workload", steps=17, listener=told)  # an epoch has 15
+
+    assert made.stopped is None
+    assert made.points[-1].step == 17
+    assert any("takes an even number of examples" in warning for warning in told.warnings)
+
+
+@pytest.mark.slow
+def test_a_budget_that_ends_before_the_first_point_is_refused() -> None:
+    with pytest.raises(BudgetError, match="give a larger --budget"):
+        noise(small(60), budget=0.31)
+
+
+@pytest.mark.slow
+def test_a_training_set_of_two_is_refused_in_a_line() -> None:
+    with pytest.raises(WorkloadError, match="2 examples; the noise of a gradient takes at least 3"):
+        noise(small(2), steps=0)
+
+
+def test_the_schema_is_that_of_the_document() -> None:
+    assert SCHEMA.read_text() == schema_text(NoiseDocument)

@@ -1,0 +1,436 @@
+"""`batchlab.profile` with real processes: what is measured, and who survives a bad batch size."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.reference import profiled_workloads
+from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, workload
+from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
+from tests.reference.user_file import write_user_file
+
+import batchlab
+from batchlab.app.profile import profile
+from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
+from batchlab.measure import profile_search
+from batchlab.measure import profiling as measuring
+from batchlab.measure.profile import Profile
+from batchlab.measure.profiling import measure_profile, profile_request
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.progress_listener import Silent
+from batchlab.records.trial import Status
+from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
+from batchlab.workload.loading import live_workload
+
+
+class Heard(Silent):
+    """A listener that remembers the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch size is timed for 20 ms: what is measured here is who survives."""
+    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+
+
+@pytest.fixture(scope="module")
+def of_37() -> Iterator[Profile]:
+    """The profile of 37 examples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile_search, "_TIMED_S", (0.05,))
+        yield profile(workload(n=37), budget="10m")
+
+
+# What is measured
+
+
+def test_the_public_name_is_the_call() -> None:
+    assert batchlab.profile is profile
+
+
+@pytest.mark.slow
+def test_a_training_set_that_is_no_power_of_two_ends_with_all_of_it(of_37: Profile) -> None:
+    assert [point.batch_size for point in of_37.points] == [1, 2, 4, 8, 16, 32, 37]
+    assert of_37.largest_batch_size == 37
+
+
+@pytest.mark.slow
+def test_every_size_that_ran_has_blocks_threads_and_a_peak(of_37: Profile) -> None:
+    for point in of_37.points:
+        assert point.ran
+        assert point.timing is not None
+        assert len(point.timing.block_s) >= 3
+        assert point.timing.threads >= 1
+        assert point.peak_bytes is not None
+        assert point.peak_bytes > 0
+
+
+@pytest.mark.slow
+def test_a_step_takes_time_and_its_interval_holds_the_median(of_37: Profile) -> None:
+    for point in of_37.points:
+        step_s = point.step_s
+        assert step_s.estimate is not None
+        if any(len(timing.block_s) < 2 for timing in point.timings):
+            continue  # a busy machine left one process a single block, which has no interval
+        assert step_s.low is not None
+        assert step_s.high is not None
+        assert 0 < step_s.low <= step_s.estimate <= step_s.high
+
+
+@pytest.mark.slow
+def test_the_profile_says_where_it_was_made(of_37: Profile) -> None:
+    assert (of_37.device, of_37.n_train, of_37.reference_batch_size) == ("cpu", 37, 8)
+    assert of_37.device_name
+    assert dict(of_37.environment)["torch"] == str(torch.__version__)
+
+
+@pytest.mark.slow
+def test_a_real_profile_comes_back_from_json_as_it_was(of_37: Profile) -> None:
+    assert Profile.from_json(of_37.to_json()) == of_37
+
+
+@pytest.mark.slow
+def test_only_the_sizes_that_were_asked_for_are_tried() -> None:
+    made = profile(workload(), batch_sizes=(3, "full"))
+
+    assert [point.batch_size for point in made.points] == [3, 40]
+
+
+@pytest.mark.slow
+def test_a_peak_grows_by_what_an_example_takes() -> None:
+    made = profile(hungry(megabytes_per_example=4), batch_sizes=(1, 16, 32))
+
+    peaks = [at(made, size).peak_bytes for size in (1, 16, 32)]
+    assert all(peak is not None for peak in peaks)
+    grown = (peaks[2] - peaks[1]) / 16  # type: ignore[operator]
+    assert grown == pytest.approx(4 * MEGABYTE, rel=0.15)
+
+
+# Memory of what has not run
+
+
+@pytest.mark.nightly
+def test_the_law_gives_memory_to_a_size_that_could_not_run() -> None:
+    wide = partial(torch.nn.Linear, profiled_workloads.FEATURES, 2**18)  # a megabyte an example
+
+    made = profile(
+        workload(model=lambda: torch.nn.Sequential(wide(), torch.nn.Linear(2**18, 3)), n=2048),
+        batch_sizes=(8, 16, 32, 2048),
+        memory_limit_bytes=300 * MEGABYTE,
+    )
+
+    beyond = made.not_run_bytes[2048].estimate
+    assert beyond is not None
+    assert 2048 * MEGABYTE < beyond < 10 * 1024 * MEGABYTE  # two of them, and what lies between
+    assert Profile.from_json(made.to_json()) == made
+
+
+# The caller
+
+
+@pytest.mark.slow
+def test_the_caller_is_left_as_it_was() -> None:
+    def state() -> tuple[object, ...]:
+        return (
+            random.getstate(),
+            np.random.get_state()[1].tolist(),  # type: ignore[index, union-attr]
+            torch.get_rng_state().tolist(),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            resource.getrlimit(resource.RLIMIT_DATA),
+        )
+
+    given = workload()
+    data = given.train[0].clone()
+    before = state()
+
+    profile(given, batch_sizes=(4,), memory_limit_bytes=2**30)
+
+    assert state() == before
+    assert torch.equal(given.train[0], data)
+
+
+@pytest.mark.slow
+def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
+    before = random_streams()
+
+    profile(reference, batch_sizes=(4,))
+
+    assert random_streams() == before
+
+
+# What a bad batch size takes down: its own probe
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("action", "status", "reason"),
+    [
+        (profiled_workloads.crash, Status.ERROR, "exit code 3"),
+        (profiled_workloads.kill_itself, Status.KILLED, "SIGKILL"),
+        (profiled_workloads.fail, Status.ERROR, "ValueError: this model does not like you"),
+    ],
+)
+def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
+    action: object, status: Status, reason: str
+) -> None:
+    heard = Heard()
+
+    made = profile(that_does(action, at=4), batch_sizes=(2, 4, 8), listener=heard)  # type: ignore[arg-type]
+
+    assert at(made, 4).status is status
+    assert reason in reason_text(at(made, 4).reason)
+    assert at(made, 8).ran
+    assert any("batch size 4" in text and reason in text for text in heard.warnings)
+
+
+@pytest.mark.slow
+def test_a_probe_that_hangs_ends_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 1.0)
+    started_s = time.monotonic()
+
+    made = profile(that_does(profiled_workloads.hang, at=4), batch_sizes=(2, 4, 8))
+
+    assert at(made, 4).status is Status.TIMEOUT
+    assert at(made, 8).ran
+    assert time.monotonic() - started_s < 60
+
+
+@pytest.mark.slow
+def test_a_model_that_only_runs_with_two_examples_is_profiled_from_there_on() -> None:
+    made = profile(workload(model=profiled_workloads.with_batch_norm), batch_sizes=(1, 2, 8))
+
+    assert at(made, 1).status is Status.ERROR
+    assert "Expected more than 1 value per channel" in reason_text(at(made, 1).reason)
+    assert at(made, 1).step_s.estimate is None
+    assert at(made, 2).ran
+    assert made.largest_batch_size == 8
+
+
+@pytest.mark.slow
+def test_memory_that_a_process_may_not_have_is_out_of_memory_and_the_search_goes_below() -> None:
+    given = that_does(profiled_workloads.meet_its_own_limit, at=8, at_least=True)
+
+    made = profile(given, batch_sizes=(2, 8, 16))
+
+    assert at(made, 8).status is Status.OOM
+    assert made.largest_batch_size in (6, 7)
+    assert made.stopped == "memory"
+    assert made.best_micro_batch(16) is not None
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_in_the_check_of_a_step_is_left_to_the_profile() -> None:
+    given = that_does(profiled_workloads.meet_its_own_limit, at=3, at_least=True)
+
+    made = profile(given, batch_sizes=(2, 8))
+
+    assert at(made, 8).status is Status.OOM
+    assert made.largest_batch_size == 2
+
+
+MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not (MEMORY_CGROUP / "memory.limit_in_bytes").exists(),
+    reason="needs root and a memory control group (version 1) to have the kernel kill a process",
+)
+def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> None:
+    group = MEMORY_CGROUP / f"batchlab-profile-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(256 * MEGABYTE))
+    except OSError as error:
+        pytest.skip(f"this machine lets no memory control group be made: {error}")
+    action = partial(profiled_workloads.be_killed_by_the_kernel, str(group))
+    try:
+        made = profile(that_does(action, at=8), batch_sizes=(2, 8))
+    finally:
+        time.sleep(0.1)  # the kernel empties the group a moment after the process is gone
+        group.rmdir()
+
+    assert at(made, 8).status is Status.OOM
+    assert "kernel" in reason_text(at(made, 8).reason)
+    assert made.largest_batch_size in (6, 7)
+
+
+# A memory limit
+
+
+@pytest.fixture(scope="module")
+def limited() -> Profile:
+    """8 MB an example and 32 examples, within 140 MB."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile_search, "_TIMED_S", (0.02,))
+        return profile(
+            hungry(megabytes_per_example=8, n=32), memory_limit_bytes=140 * MEGABYTE, budget="2m"
+        )
+
+
+@pytest.mark.slow
+def test_the_largest_batch_size_ran_within_the_limit(limited: Profile) -> None:
+    largest = limited.largest_batch_size
+
+    assert largest is not None
+    peak_bytes = at(limited, largest).peak_bytes
+    assert peak_bytes is not None
+    # The process itself takes some of it, and the limit is found to a quarter.
+    assert 140 / 8 / 2 <= largest <= 140 / 8
+    assert peak_bytes <= 140 * MEGABYTE
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_accumulated_and_measured(limited: Profile) -> None:
+    whole = limited.best_micro_batch(32)
+
+    assert whole is not None
+    assert whole.accumulation_steps > 1
+    assert whole.peak_bytes is not None
+    assert whole.peak_bytes <= 140 * MEGABYTE
+    assert limited.step_s(32).estimate is not None
+
+
+@pytest.mark.slow
+def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_ASKED_FOR_BYTES", 100 * MEGABYTE)
+
+    given = that_does(partial(profiled_workloads.take, 400), at=32)
+
+    # What is asked for beyond 2 * 100 MB + 100 MB is refused.
+    made = profile(given, batch_sizes=(1, 32), memory_limit_bytes=100 * MEGABYTE)
+
+    refused = [point for point in made.points if point.batch_size == 32 == point.micro_batch_size]
+    assert [point.status for point in refused] == [Status.OOM]
+    assert "memory ran out" in reason_text(refused[0].reason)
+    assert made.largest_batch_size is not None
+
+
+def test_a_limit_under_the_models_own_size_is_one_clear_error() -> None:
+    with pytest.raises(WorkloadError, match=r"limit 1\.049 MB: workload 'probed' needs") as e:
+        profile(workload(), memory_limit_bytes=MEGABYTE)
+
+    assert "--memory-limit" in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+# What cannot be done
+
+
+def test_a_model_that_cannot_run_at_all_is_one_clear_error() -> None:
+    given = that_does(profiled_workloads.fail, at=None)
+
+    with pytest.raises(WorkloadError, match=r"a training step .* raised ValueError: this model do"):
+        profile(given, batch_sizes=(1, 2, 4))
+
+
+def test_a_workload_that_the_check_refuses_is_not_probed() -> None:
+    with pytest.raises(WorkloadError, match="no trainable parameters"):
+        profile(workload(model=torch.nn.Identity))
+
+
+def test_a_budget_below_one_profile_is_refused() -> None:
+    with pytest.raises(BudgetError, match="give a larger --budget"):
+        profile(workload(), budget=0.5)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "told"),
+    [
+        ({"batch_sizes": (41,)}, BatchSizeError, "expected 1 to 40"),
+        ({"batch_sizes": (0,)}, BatchSizeError, "expected 1 to 40"),
+        ({"budget": 0}, UsageError, "budget 0: expected a time above 0"),
+        ({"memory_limit_bytes": 0}, UsageError, "expected a number of bytes, at least 1"),
+        ({"device": "tpu"}, UsageError, "expected cpu, cuda or cuda:N"),
+        ({"settings": {"width": 3}}, UsageError, "width"),
+    ],
+)
+def test_wrong_usage_is_refused_before_anything_runs(
+    keywords: dict[str, object], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        profile(workload(), **keywords)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
+    made = profile(workload(), batch_sizes=(4, 8), store=tmp_path / "lab.db")
+
+    with Store(tmp_path / "lab.db") as store:
+        kept = store.timings(made.workload_id, "cpu")
+    assert kept == tuple(point.timing for point in made.points)
+
+
+@pytest.mark.slow
+def test_a_study_of_its_own_can_profile_within_a_share_of_its_time() -> None:
+    loaded = live_workload(workload(), {})
+    request = profile_request(loaded, batch_sizes=(4, 8))
+
+    made = measure_profile(
+        PackedWorkload(loaded.workload), request, deadline_s=time.monotonic() + 60, listener=Heard()
+    )
+
+    assert [point.ran for point in made.points] == [True, True]
+
+
+def test_without_time_a_profile_has_no_points_and_says_so() -> None:
+    loaded = live_workload(workload(), {})
+
+    made = measure_profile(
+        PackedWorkload(loaded.workload),
+        profile_request(loaded),
+        deadline_s=time.monotonic() - 1,
+        listener=Heard(),
+    )
+
+    assert (made.points, made.stopped) == ((), "time")
+
+
+# Defects of other batch-size finders, held here by name
+
+
+@pytest.mark.slow
+def test_no_success_is_reported_without_a_step(of_37: Profile) -> None:
+    for point in of_37.points:
+        assert point.timing is not None
+        assert point.timing.block_steps * len(point.timing.block_s) >= 3
+
+
+@pytest.mark.slow
+def test_memory_is_not_said_to_run_out_because_a_message_says_so() -> None:
+    given = that_does(profiled_workloads.speak_of_memory, at=4)
+
+    made = profile(given, batch_sizes=(2, 4, 8))
+
+    assert at(made, 4).status is Status.ERROR
+    assert made.largest_batch_size == 8
+
+
+@pytest.mark.slow
+def test_the_model_of_the_caller_is_not_trained() -> None:
+    model = profiled_workloads.linear()
+    before = [part.detach().clone() for part in model.parameters()]
+
+    profile(workload(model=lambda: model), batch_sizes=(4,))
+
+    assert all(map(torch.equal, before, model.parameters()))
+    assert all(part.grad is None for part in model.parameters())

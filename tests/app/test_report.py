@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.stored_advice import put_advised
+from tests.reference.stored_study import put_study
+
+from batchlab.app.report import ReportFormat, report
+from batchlab.errors import StoreError, UsageError
+from batchlab.report.sweep.html import html_page
+from batchlab.report.sweep.text import text_report
+from batchlab.store.store import Store
+from batchlab.version import __version__
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, made_up_study(batch_sizes=(64, 256)))
+    return tmp_path / "lab.db"
+
+
+def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
+    with Store.existing(lab) as store:
+        study = store.study()
+
+    text, document = report(lab, output_format="text"), report(lab, output_format="json")
+
+    assert (text.text, text.files) == (text_report(study), ())
+    assert (text.headline or "").endswith("2 trials: 2 ok.\n")
+    assert document.headline is None
+    assert json.loads(document.text or "")["study"] == study.study_id
+    assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
+
+
+@pytest.mark.slow
+def test_a_page_is_that_of_the_study_as_it_is_stored(lab: Path, tmp_path: Path) -> None:
+    with Store.existing(lab) as store:
+        study = store.study()
+
+    made = report(lab, path=tmp_path / "page.html")
+
+    assert (made.text, made.files) == (None, (tmp_path / "page.html",))
+    assert (tmp_path / "page.html").read_text() == html_page(study)
+
+
+@pytest.mark.slow
+def test_tables_and_images_tell_which_files_they_are(lab: Path, tmp_path: Path) -> None:
+    tables = report(lab, output_format="csv", path=tmp_path / "table.csv").files
+    images = report(lab, output_format="svg", path=tmp_path / "image.svg").files
+
+    assert [file.name for file in tables[:2]] == ["table.csv", "table-observations.csv"]
+    assert "table-curves.csv" in [file.name for file in tables[2:]]
+    assert images
+    assert all(file.name.startswith("image-") and file.suffix == ".svg" for file in images)
+    assert all(file.stat().st_size > 0 for file in (*tables, *images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output_format", ["csv", "svg", "png"])
+def test_an_advise_study_gives_the_figures_and_tables_of_its_advice(
+    tmp_path: Path, output_format: ReportFormat
+) -> None:
+    advice = made_up_advice()
+    with Store(tmp_path / "advice.db") as store:
+        put_advised(store, advice)
+
+    files = report(
+        tmp_path / "advice.db", output_format=output_format, path=tmp_path / "made"
+    ).files
+
+    names = [file.name for file in files]
+    if output_format == "csv":
+        assert names[:3] == ["made", "made-runs.csv", "made-observations.csv"]
+        assert "made-objective.csv" in names
+        assert "made-effects.csv" in names
+        sizes = [line.split(",")[0] for line in files[0].read_text().splitlines()]
+        assert sizes == ["batch_size", *(str(c.batch_size) for c in advice.candidates)]
+    else:
+        assert names[0] == f"made-a-objective.{output_format}"
+        assert f"made-e-head-to-head.{output_format}" in names
+        assert f"made-h-effects.{output_format}" in names
+
+
+@pytest.mark.parametrize("output_format", ["text", "json"])
+def test_words_go_to_the_file_that_is_given(
+    lab: Path, tmp_path: Path, output_format: ReportFormat
+) -> None:
+    shown = report(lab, output_format=output_format).text
+
+    made = report(lab, output_format=output_format, path=tmp_path / "words")
+
+    assert (made.text, made.files) == (None, (tmp_path / "words",))
+    assert (tmp_path / "words").read_text() == shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output_format", ["html", "text", "json", "csv"])
+def test_an_advice_that_does_not_read_is_told_with_the_command_that_asks_anew(
+    lab: Path, tmp_path: Path, output_format: ReportFormat
+) -> None:
+    with Store.existing(lab) as store:
+        study = store.study()
+        store.put_advice(study.study_id, "{}")
+
+    made = report(lab, output_format=output_format, path=tmp_path / "made")
+
+    assert made.warning == (
+        f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
+        f"read, so its trials are shown; this asks anew from them: {study.command}"
+    )
+
+
+def test_a_study_that_asked_for_no_advice_is_shown_without_a_word_of_one(lab: Path) -> None:
+    assert report(lab, output_format="text").warning is None
+
+
+def test_a_study_of_no_such_id_is_refused_with_those_that_there_are(lab: Path) -> None:
+    with pytest.raises(UsageError, match=r"no study whose id begins with 'x'; it has made-up"):
+        report(lab, study="x")
+
+
+def test_the_store_is_never_written_over(lab: Path) -> None:
+    before = lab.read_bytes()
+
+    with pytest.raises(UsageError, match="is the store"):
+        report(lab, path=lab)
+
+    assert lab.read_bytes() == before
+
+
+def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at"):
+        report(tmp_path / "none.db")
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,280 @@
+"""A subject that is no workload of this process: what was recorded elsewhere is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import RecordedGrid
+from tests.reference.made_up import made_up_timing
+from tests.reference.recorded_grid import made_up_rows, write_grid
+from tests.reference.told import Told
+
+from batchlab.app.advice_request import AdviceRequest
+from batchlab.app.advice_session import Advised
+from batchlab.app.advise import advise_about
+from batchlab.app.budget import Budget
+from batchlab.app.report import stored, write_page
+from batchlab.app.sweep import sweep_about
+from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profiling import ProfileRequest
+from batchlab.plans.sweep_request import checked_request
+from batchlab.processes.children import Ended
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.run import RunEnd, RunLength
+from batchlab.records.study import MetricSummary, Study, WorkloadSummary
+from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.report.advice.text import advice_text
+from batchlab.report.parts.best_so_far_text import best_so_far_text
+from batchlab.report.sweep.conclusion import conclusion
+from batchlab.runs.contract import RunPlan
+from batchlab.runs.trial_recorder import is_trained
+from batchlab.store.store import Store
+
+STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
+WORKLOAD_ID = "recorded-made-up"
+BUDGET_S = 60.0
+
+
+class GridSubject:
+    """Trainings that were recorded before; nothing of what was trained is in this process."""
+
+    def __init__(self, grid: RecordedGrid) -> None:
+        self._grid = grid
+
+    def summary(self, store: Path | None) -> WorkloadSummary:
+        header = self._grid.header
+        return WorkloadSummary(
+            workload_id=WORKLOAD_ID,
+            name=header.workload,
+            reference="a grid",
+            settings=(),
+            n_train=header.n_train,
+            n_validation=100,
+            n_test=0,
+            n_train_evaluated=100,
+            n_parameters=10,
+            metrics=(MetricSummary(name=header.metric, better=header.better),),
+            batch_size=header.reference_batch_size,
+            learning_rate=header.reference_learning_rate,
+        )
+
+    def profile(self, request: ProfileRequest, *, deadline_s: float) -> Profile:
+        return Profile(
+            workload_id=WORKLOAD_ID,
+            workload=self._grid.header.workload,
+            n_train=self._grid.header.n_train,
+            reference_batch_size=request.reference_batch_size,
+            device="cpu",
+            device_name="elsewhere",
+            memory_limit_bytes=None,
+            environment=(),
+            created_at="2026-01-01T00:00:00+00:00",
+            points=tuple(
+                ProfilePoint(
+                    batch_size=size,
+                    micro_batch_size=size,
+                    status=Status.OK,
+                    timing=made_up_timing(size, step_s=STEP_S[size], workload_id=WORKLOAD_ID),
+                    peak_bytes=1_000_000 * size,
+                )
+                for size in request.batch_sizes
+            ),
+        )
+
+    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
+        return Ended(
+            value=made_up_timing(
+                trial.batch_size, step_s=STEP_S[trial.batch_size], workload_id=WORKLOAD_ID
+            )
+        )
+
+    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
+        return is_trained(record, length)
+
+    def check_can_train(self, store: Store, trial: Trial) -> None:
+        pass
+
+    def engine(
+        self,
+        store: Store,
+        plan: RunPlan,
+        listener: ProgressListener,
+        *,
+        started_s: float,
+        budget_s: float | None,
+    ) -> RecordedEngine:
+        return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
+
+
+def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = None) -> Advised:
+    trial = Trial.of_whole_batches(
+        workload_id=WORKLOAD_ID,
+        workload=grid.header.workload,
+        n_train=grid.header.n_train,
+        batch_size=grid.header.reference_batch_size,
+        learning_rate=grid.header.reference_learning_rate,
+        seed=0,
+    )
+    asked = AdviceRequest(
+        objective="time",
+        target=grid.target,
+        batch_sizes=grid.batch_sizes,
+        trial=trial,
+        budget_s=BUDGET_S,
+        trainings=None,
+        epochs=None,
+        train_s=None,
+        memory_limit_bytes=None,
+        elsewhere=None,
+        to_profile=ProfileRequest(
+            trial=trial,
+            batch_sizes=grid.batch_sizes,
+            reference_batch_size=trial.batch_size,
+            device="cpu",
+            memory_limit_bytes=None,
+        ),
+        device="cpu",
+    )
+    return advise_about(
+        GridSubject(grid),
+        asked,
+        budget=Budget(BUDGET_S),
+        store=lab,
+        command="batchlab advise a grid",
+        listener=listener or Silent(),
+    )
+
+
+def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
+    tmp_path: Path, children: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+    lab, told = tmp_path / "lab.db", Told()
+    whole = RecordedEngine.next_finished
+
+    def interrupted(engine: RecordedEngine) -> RunEnd:
+        if any(told.leads):
+            raise KeyboardInterrupt
+        return whole(engine)
+
+    monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        advised(grid, lab, told)
+
+    shown = stored(lab, None)
+
+    assert isinstance(shown, Study)
+    assert shown.best_so_far == told.leads[-1]
+    assert shown.best_so_far is not None
+    best = best_so_far_text(shown.best_so_far)
+    found = conclusion(shown)
+    assert found.headline == f"B{best[1:]}."
+    assert found.lead == "It is not certain yet: this question has no answer so far."
+
+
+@pytest.mark.slow
+def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
+    tmp_path: Path, children: list[str]
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+    lab, page = tmp_path / "lab.db", tmp_path / "page.html"
+
+    found = advised(grid, lab)
+    again = advised(grid, lab)
+    shown = stored(lab, None)
+    write_page(shown, page)
+
+    advice = found.advice
+    assert children == []
+    assert advice.verdict == "recommend"
+    # 60 steps of 1 ms at batch size 32 against 100 of 1 ms at 16 and 40 of 2 ms at 64.
+    assert advice.recommendation is not None
+    assert advice.recommendation.batch_size == 32
+    assert again.advice == advice
+    assert isinstance(shown, Advised)
+    assert shown.advice == advice
+    assert {record.engine for record in shown.study.records} == {"recorded"}
+    text = advice_text(advice, study=shown.study, report=None)
+    assert "32" in text
+    assert "made-up" in page.read_text()
+
+
+def swept(grid: RecordedGrid, lab: Path) -> Study:
+    trials = tuple(
+        Trial.of_whole_batches(
+            workload_id=WORKLOAD_ID,
+            workload=grid.header.workload,
+            n_train=grid.header.n_train,
+            batch_size=batch_size,
+            learning_rate=0.2,
+            seed=seed,
+        )
+        for seed in (0, 1)
+        for batch_size in (16, 32)
+    )
+    request = checked_request(
+        batch_sizes=(16, 32),
+        learning_rates=(0.2,),
+        seeds=2,
+        epochs=None,
+        steps=70,
+        scaling_rule="none",
+        sampling="reshuffle",
+        drop_last=False,
+        micro_batch_size=None,
+        device="cpu",
+    )
+
+    return sweep_about(
+        GridSubject(grid),
+        request,
+        trials,
+        budget=Budget(None),
+        store=lab,
+        command="batchlab sweep a grid",
+        listener=Silent(),
+    )
+
+
+def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+
+    study = swept(grid, tmp_path / "lab.db")
+
+    assert children == []
+    assert [(r.trial.seed, r.trial.batch_size) for r in study.records] == [
+        (0, 16),
+        (0, 32),
+        (1, 16),
+        (1, 32),
+    ]
+    assert [record.steps for record in study.records] == [70] * 4
+    assert {timing.batch_size for timing in study.timings} == {16, 32}
+
+
+@pytest.mark.parametrize("ask", [advised, swept])
+def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
+    ask: Callable[[RecordedGrid, Path], object],
+    tmp_path: Path,
+    children: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+    lab = tmp_path / "lab.db"
+
+    def is_worked_on() -> bool:
+        with Store.existing(lab) as store:
+            return store.is_worked_on(store.study().study_id)
+
+    def interrupted(engine: RecordedEngine) -> RunEnd:
+        assert is_worked_on()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask(grid, lab)
+
+    assert not is_worked_on()

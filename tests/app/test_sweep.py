@@ -1,0 +1,893 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.reference.made_up import made_up_timing
+from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
+from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
+from tests.reference.user_file import write_user_file
+from torch import nn
+from torch.utils.data import Dataset
+
+import batchlab
+from batchlab.app.sweep import StoredSweep
+from batchlab.errors import (
+    BatchSizeError,
+    BudgetError,
+    LearningRateError,
+    StoreError,
+    UsageError,
+    WorkloadError,
+)
+from batchlab.plans.scaling import scaled
+from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.study import Study
+from batchlab.records.trial import Status, TrialRecord
+from batchlab.report.sweep.document import sweep_document
+from batchlab.runs import trial_recorder as trial_books
+from batchlab.store import file as store_file
+from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
+
+ROOT = Path(__file__).parents[2]
+STEP_S = 1e-4
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return tmp_path / "lab.db"
+
+
+@pytest.fixture
+def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured alone they take a second a batch size; here they are made up."""
+
+    def timed(self: Any, trial: batchlab.Trial) -> Any:
+        made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
+        timing = replace(made_up, micro_batch_size=trial.micro_batch_size)
+        self._store.put_timing(timing)
+        return (timing,)
+
+    monkeypatch.setattr(StoredSweep, "_timed", timed)
+
+
+@pytest.fixture(autouse=True)
+def imports_left_as_they_were() -> Iterator[None]:
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    sys.modules.pop("mine", None)
+
+
+def run(lab: Path, **request: Any) -> Study:
+    base: dict[str, Any] = {"batch_sizes": (20, 50), "epochs": 2, "store": lab}
+    base |= request
+    return batchlab.sweep(base.pop("workload", None) or tiny(), **base)
+
+
+def curves(record: TrialRecord) -> list[Any]:
+    """What a trial saw, without its clocks."""
+    return [(e.step, e.samples, e.batch_loss, e.measured, e.scores) for e in record.evaluations]
+
+
+def trial_rows(lab: Path) -> list[tuple[str, str | None]]:
+    with closing(sqlite3.connect(lab)) as connection:
+        return list(connection.execute("SELECT trial_id, status FROM trials"))
+
+
+# What is asked for is what is run
+
+
+@pytest.mark.parametrize(
+    ("asked", "epochs"), [({}, 3.0), ({"epochs": 1}, 1.0), ({"steps": 5}, 1.0)]
+)
+def test_a_sweep_is_as_long_as_the_workloads_own_training_unless_it_is_asked_for_less(
+    lab: Path, asked: dict[str, int], epochs: float
+) -> None:
+    length = {"epochs": None} | asked
+
+    study = run(lab, workload=tiny(epochs=3), batch_sizes=(20,), **length)
+
+    assert study.records[0].epochs == epochs
+
+
+pytestmark = pytest.mark.usefixtures("step_times_at_once")
+
+
+def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab: Path) -> None:
+    study = run(lab, batch_sizes=(50, "full", 50, 100), learning_rates=(0.1, 0.2), seeds=2)
+
+    cells = [(r.trial.seed, r.trial.learning_rate, r.trial.batch_size) for r in study.records]
+    assert cells == [
+        (seed, rate, size) for seed in (0, 1) for rate in (0.1, 0.2) for size in (50, 100)
+    ]
+    assert {record.status for record in study.records} == {Status.OK}
+    assert [record.epochs for record in study.records] == [2.0] * 8
+
+
+def test_without_batch_sizes_those_are_run_that_the_training_set_allows(lab: Path) -> None:
+    study = run(lab, batch_sizes=None, steps=1)
+
+    assert [record.trial.batch_size for record in study.records] == [64, 100]
+
+
+def test_without_learning_rates_the_reference_rate_is_used(lab: Path) -> None:
+    study = run(lab, batch_sizes=(50,))
+
+    assert [record.trial.learning_rate for record in study.records] == [0.1]
+
+
+def test_rates_follow_the_batch_size_from_the_reference_by_the_rule(lab: Path) -> None:
+    study = run(lab, batch_sizes=(10, 20, 80), scaling_rule="sqrt", steps=1, epochs=None)
+
+    rates = [record.trial.learning_rate for record in study.records]
+    assert rates == pytest.approx([0.1 * 0.5**0.5, 0.1, 0.2])
+
+
+def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
+    moved = scaled(0.1, rule="sde-adam", batch_size=80, reference_batch_size=20).adam
+    assert moved is not None
+    by_rule = run(
+        lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), scaling_rule="sde-adam"
+    )
+    by_hand = run(
+        lab,
+        workload=tiny(optimizer=partial(torch.optim.Adam, betas=moved.betas, eps=moved.eps)),
+        batch_sizes=(80,),
+        learning_rates=(0.2,),
+    )
+    other_betas = run(
+        lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), learning_rates=(0.2,)
+    )
+
+    assert moved.betas == pytest.approx((0.6, 0.996))
+    assert by_rule.workload.adam == AdamSettings()  # as the store gave it back
+    assert curves(by_rule.records[0]) == curves(by_hand.records[0])
+    assert curves(by_rule.records[0]) != curves(other_betas.records[0])
+
+
+def test_sde_adam_is_refused_before_anything_runs_where_there_are_no_betas(lab: Path) -> None:
+    with pytest.raises(UsageError, match="the optimizer of workload 'tiny' does not have both"):
+        run(lab, batch_sizes=(20,), scaling_rule="sde-adam")
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_sde_adam_is_refused_before_anything_runs_where_it_does_not_reach(lab: Path) -> None:
+    adam = tiny(optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)))
+
+    with pytest.raises(UsageError, match=r"beta 1 = 0.5 would become -0.5.*sizes up to 39, use"):
+        run(lab, workload=adam, batch_sizes=(20, 60), scaling_rule="sde-adam")
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_a_target_that_the_untrained_model_meets_is_answered_from_the_store(
+    lab: Path, children: list[str]
+) -> None:
+    met = ("accuracy", 0.0)
+    first = run(lab, batch_sizes=(20,), target=met)
+    children.clear()
+    again = run(lab, batch_sizes=(20,), target=met)
+
+    assert curves(again.records[0]) == curves(first.records[0])
+    assert children == ["see_model"]
+
+
+def test_numbers_of_numpy_are_numbers(lab: Path) -> None:
+    study = run(
+        lab,
+        batch_sizes=np.array([20, 50]),
+        learning_rates=np.logspace(-2, -1, 2),
+        steps=np.int64(1),
+    )
+
+    assert len(study.records) == 4
+
+
+def test_a_file_gives_the_same_curves_as_the_workload_that_it_makes(
+    lab: Path, tmp_path: Path
+) -> None:
+    reference = write_user_file(tmp_path)
+    by_name = run(lab, workload=reference, batch_sizes=(20,))
+    made = sys.modules["mine"].workload()
+
+    by_value = run(tmp_path / "other.db", workload=made, batch_sizes=(20,))
+
+    assert curves(by_name.records[0]) == curves(by_value.records[0])
+
+
+def test_a_trial_ends_at_its_target(lab: Path) -> None:
+    study = run(lab, batch_sizes=(20,), epochs=100, target=("accuracy", 0.5))
+
+    record = study.records[0]
+    assert record.status is Status.TARGET_REACHED
+    assert record.target is not None
+    assert record.crossing(record.target) is not None
+    assert record.epochs < 100
+
+
+def test_the_target_counts_for_trials_that_were_finished_before_it_was_asked_for(
+    lab: Path, children: list[str]
+) -> None:
+    run(lab, batch_sizes=(20,), epochs=20)
+    children.clear()
+
+    easy = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.4))
+    hard = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.6))
+
+    assert children == ["see_model"] * 2
+    steps = [steps_to_target(study) for study in (easy, hard)]
+    assert steps[0] <= steps[1]
+    for study, value, step in zip((easy, hard), (0.4, 0.6), steps, strict=True):
+        curve = list(study.records[0].curve("validation", "accuracy"))
+        to_stay = [accuracy for e, accuracy in curve if step <= e.step <= 1.1 * step]
+        assert min(to_stay) >= value
+
+
+def steps_to_target(study: Study) -> int:
+    document = json.loads(sweep_document(study, store=Path("lab.db"), report=None))
+    return int(document["trials"][0]["steps_to_target"])
+
+
+@pytest.mark.usefixtures("step_times_at_once")
+@pytest.mark.parametrize("loss", ["checkpoint", "versions"])
+def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
+    lab: Path, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(lab, batch_sizes=(20,), epochs=1)
+    if loss == "checkpoint":
+        shutil.rmtree(f"{lab}.checkpoints")
+    else:
+        monkeypatch.setattr(trial_books, "library_versions", lambda: (("torch", "0.1"),))
+
+    with pytest.raises(StoreError, match="another --store to train it anew"):
+        run(lab, batch_sizes=(20,), epochs=2)
+
+    with Store.existing(lab) as store:
+        assert store.study().records == before.records
+
+
+class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Points with fresh noise at each look, as an augmenting Dataset gives them."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(4) + index % 3, torch.tensor(index % 3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("step_times_at_once")
+def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
+    lab: Path, tmp_path: Path
+) -> None:
+    numbers = []
+    for workers, store in ((0, lab), (2, tmp_path / "other.db")):
+        workload = tiny(train=Noisy(60), validation=Noisy(20), test=None, workers=workers)
+        study = batchlab.sweep(workload, batch_sizes=(20,), epochs=2, store=store)
+        numbers.append([record.status for record in study.records])
+        numbers.append(curves(study.records[0]))
+
+    assert numbers[0] == [Status.OK]
+    assert numbers[:2] == numbers[2:]
+
+
+def test_a_schedule_spans_the_length_that_was_asked_for(lab: Path) -> None:
+    workload = tiny(schedule=lambda fraction: 1 - fraction)
+
+    study = run(lab, workload=workload, batch_sizes=(20, 50), epochs=3)
+
+    assert [record.trial.horizon_steps for record in study.records] == [15, 6]
+
+
+def test_what_a_reader_must_know_of_the_batches_is_noted(lab: Path) -> None:
+    kept = run(lab, batch_sizes=(30,), micro_batch_size=16)
+    dropped = run(lab, batch_sizes=(30,), drop_last=True)
+
+    notes = " ".join(map(reason_text, kept.records[0].notes))
+    assert "the last batch of every epoch has 10 examples" in notes
+    assert "each step adds up 2 micro-batches of at most 16" in notes
+    assert "10 examples are left out of every epoch" in " ".join(
+        map(reason_text, dropped.records[0].notes)
+    )
+
+
+def test_the_study_says_where_and_with_what_it_was_run(lab: Path) -> None:
+    study = run(lab, batch_sizes=(20,), command="batchlab sweep tiny")
+
+    environment = dict(study.environment)
+    assert environment["torch"] == torch.__version__
+    assert {"batchlab", "numpy", "python", "system", "processor", "cores"} <= set(environment)
+    assert study.command == "batchlab sweep tiny"
+    assert study.spent_s > 0
+
+
+def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
+    told = Told()
+
+    run(lab, seeds=2, listener=told)
+
+    assert told.fractions == sorted(told.fractions)
+    assert told.fractions[-1] == pytest.approx(1.0)
+    timing = "timing each batch size alone"
+    assert told.begun == [("sweep", "tiny", [timing, "training 4 trials"])]
+    assert told.phases == ["checking the workload", "training 4 trials"]
+    # Trials train side by side, so any of them may end last.
+    assert {text for text, _ in told.texts if text.endswith(": 100%")} == {
+        f"batch size {batch_size}, learning rate 0.1, seed {seed}: 100%"
+        for batch_size in (20, 50)
+        for seed in (0, 1)
+    }
+    assert told.texts[-1][1] == told.texts[-1][0].replace("batch size ", "").replace(
+        ", learning rate", " at"
+    )
+
+
+# Nothing is done twice
+
+
+def test_what_the_store_holds_starts_no_process_but_that_which_sees_the_model(
+    lab: Path, children: list[str]
+) -> None:
+    first = run(lab)
+    children.clear()
+
+    second = run(lab)
+
+    assert children == ["see_model"]
+    assert second.records == first.records
+
+
+def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -> None:
+    run(lab, batch_sizes=(20, 50))
+    children.clear()
+
+    study = run(lab, batch_sizes=(20, 50, 100), seeds=2)
+
+    assert children.count("_train_in_child") == 4
+    assert "check_workload" not in children
+    assert len(study.records) == 6
+
+
+@pytest.mark.slow
+def test_more_epochs_train_only_those_that_are_missing(lab: Path, tmp_path: Path) -> None:
+    shorter = run(lab, epochs=2)
+
+    longer = run(lab, epochs=3)
+
+    whole = run(tmp_path / "whole.db", epochs=3)
+    for one, more, all_at_once in zip(shorter.records, longer.records, whole.records, strict=True):
+        assert more.resumed_from_steps == (one.steps,)
+        # Which examples were right is kept where a trial ends, and it went on.
+        shared = tuple(each.without_right for each in one.evaluations)
+        assert more.evaluations[: len(one.evaluations)] == shared != one.evaluations
+        assert curves(more) == curves(all_at_once)
+
+
+def test_fewer_epochs_than_are_stored_train_nothing(lab: Path, children: list[str]) -> None:
+    run(lab, epochs=3)
+    children.clear()
+
+    study = run(lab, epochs=2)
+
+    assert children == ["see_model"]
+    assert study.records[0].epochs == 3
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_goes_on_and_ends_in_the_same_numbers(
+    lab: Path, tmp_path: Path
+) -> None:
+    class Impatient(Told):
+        def progress(
+            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+        ) -> None:
+            super().progress(done_fraction=done_fraction, left_s=left_s, text=text)
+            if done_fraction > 0.2 and not self.warnings:
+                self.warning("Ctrl-C")
+                raise KeyboardInterrupt
+
+    request: dict[str, Any] = {"batch_sizes": (1, 2), "epochs": 40}
+    with pytest.raises(KeyboardInterrupt):
+        run(lab, **request, listener=Impatient())
+    assert None in [status for _, status in trial_rows(lab)]
+
+    resumed = run(lab, **request)
+
+    whole = run(tmp_path / "whole.db", **request)
+    assert any(record.resumed_from_steps for record in resumed.records)
+    assert [curves(r) for r in resumed.records] == [curves(r) for r in whole.records]
+
+
+# Budgets
+
+
+@pytest.mark.slow
+def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) -> None:
+    request: dict[str, Any] = {"batch_sizes": (1, 2), "epochs": 10**6, "target": ("loss", 0.0)}
+    run(lab, batch_sizes=(1, 2), steps=1, epochs=None)  # starts the server that children come from
+    told = Told()
+
+    started_s = time.monotonic()
+    first = run(lab, **request, budget=2.5, listener=told)
+    spent_s = time.monotonic() - started_s
+
+    assert spent_s < 2.7
+    assert {record.status for record in first.records} == {Status.TIMEOUT}
+    assert told.warnings[-1].startswith("2 of 2 trials are not finished; the same command goes on")
+    second = run(lab, **request, budget=2.5)
+    for before, after in zip(first.records, second.records, strict=True):
+        assert after.resumed_from_steps[-1] > 0
+        assert after.steps > before.steps
+
+
+def test_a_budget_too_small_for_one_trial_stores_no_trial_and_no_study(lab: Path) -> None:
+    with pytest.raises(BudgetError, match=r"budget 30 s: the shortest trial needs about \d+") as e:
+        run(lab, batch_sizes=(20, 50), epochs=10**6, budget=30)
+
+    assert "give a larger --budget, or fewer --epochs" in str(e.value)
+    assert trial_rows(lab) == []
+    with Store.existing(lab) as store:
+        assert store.studies() == ()
+
+
+def test_a_budget_that_ends_before_the_workload_is_checked_leaves_no_file(lab: Path) -> None:
+    with pytest.raises(BudgetError, match=r"budget 0\.01 s: it ended while checking the workload"):
+        run(lab, budget=0.01)
+
+    assert not lab.exists()
+
+
+@pytest.mark.slow
+def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -> None:
+    run(lab, batch_sizes=(20,))
+    with Store(lab) as other, other.claim("step-times"):
+        started_s = time.monotonic()
+        with pytest.raises(BudgetError, match="another sweep on this store"):
+            run(lab, batch_sizes=(50,), budget=1.0)
+
+    assert time.monotonic() - started_s < 1.5
+
+
+# What is refused leaves nothing behind
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "told"),
+    [
+        ({"batch_sizes": (0,)}, BatchSizeError, "batch size 0 .* expected 1 to 100"),
+        ({"batch_sizes": (-5,)}, BatchSizeError, "batch size -5 .* expected 1 to 100"),
+        ({"batch_sizes": (101,)}, BatchSizeError, "batch size 101 .*; use 'full'"),
+        ({"batch_sizes": (2.5,)}, BatchSizeError, "batch size 2.5: expected a whole number"),
+        ({"batch_sizes": ("64",)}, BatchSizeError, "batch size '64': expected a whole number"),
+        ({"batch_sizes": (True,)}, BatchSizeError, "batch size True: expected a whole number"),
+        ({"batch_sizes": 64}, BatchSizeError, "batch sizes 64: expected several"),
+        ({"batch_sizes": "full"}, BatchSizeError, "batch sizes 'full': expected several"),
+        ({"batch_sizes": ()}, BatchSizeError, "no batch size was given"),
+        ({"learning_rates": (0.0,)}, LearningRateError, "learning rate 0.0: expected a finite"),
+        ({"learning_rates": (-1,)}, LearningRateError, "learning rate -1: expected a finite"),
+        ({"learning_rates": (float("nan"),)}, LearningRateError, "learning rate nan"),
+        ({"learning_rates": (float("inf"),)}, LearningRateError, "learning rate inf"),
+        ({"learning_rates": ("0.1",)}, LearningRateError, "learning rate '0.1': expected a finite"),
+        ({"learning_rates": 0.1}, LearningRateError, "learning rates 0.1: expected several"),
+        ({"learning_rates": ()}, LearningRateError, "no learning rate was given"),
+        ({"micro_batch_size": 0}, BatchSizeError, "micro-batch size 0: expected a whole"),
+        ({"micro_batch_size": 21}, BatchSizeError, "micro-batch size 21 with batch size 20: exp"),
+        ({"seeds": 0}, UsageError, "seeds=0: expected a whole number of at least 1"),
+        ({"epochs": 0}, UsageError, "epochs=0: expected a whole number of at least 1"),
+        ({"epochs": 2.5}, UsageError, "epochs=2.5: expected a whole number"),
+        ({"steps": -1}, UsageError, "steps=-1: expected a whole number"),
+        ({"sampling": "shuffle"}, UsageError, "sampling 'shuffle': expected reshuffle or"),
+        ({"scaling_rule": "cubic"}, UsageError, "scaling rule 'cubic': expected one of none"),
+        ({"budget": 0.0}, UsageError, "budget 0.0: expected a time above 0"),
+        ({"budget": float("nan")}, UsageError, "budget nan: expected a time above 0"),
+        ({"device": "cuda:99"}, UsageError, "device 'cuda:99': PyTorch .* sees .* use cpu"),
+        ({"device": "gpu"}, UsageError, "device 'gpu': expected cpu, cuda or cuda:N"),
+        ({"device": "cpu:1"}, UsageError, "device 'cpu:1': expected cpu, cuda or cuda:N"),
+        ({"target": ("f1", 0.9)}, UsageError, "no metric 'f1'; it has accuracy, loss"),
+        ({"target": ("loss", float("nan"))}, UsageError, "expected a finite number"),
+        ({"settings": {"width": 3}}, UsageError, "'tiny' has no setting 'width'"),
+        ({"workload": "mnist-mpl"}, UsageError, "did you mean 'mnist-mlp'"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_any_process_or_file(
+    lab: Path, children: list[str], request_: dict[str, Any], error: Any, told: str
+) -> None:
+    with pytest.raises(error, match=told) as caught:
+        run(lab, **request_)
+
+    assert "\n" not in str(caught.value)
+    assert children == []
+    assert list(lab.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"learning_rate": -0.1}, "learning rate -0.1, the reference of workload 'tiny'"),
+        ({"learning_rate": float("nan")}, "learning rate nan, the reference of workload 'tiny'"),
+        ({"batch_size": 0}, "batch size 0, the reference of workload 'tiny'"),
+    ],
+)
+def test_a_reference_that_cannot_be_is_refused(
+    lab: Path, fields: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        run(lab, workload=tiny(**fields), scaling_rule="linear")
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_a_target_needs_validation_data(lab: Path) -> None:
+    with pytest.raises(UsageError, match="has no validation set to measure it on"):
+        run(lab, workload=tiny(validation=None), target=("accuracy", 0.9))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (
+            {"loss": lambda m, b: F.cross_entropy(m(b[0]), b[1], reduction="sum")},
+            "its loss is a sum over the batch",
+        ),
+        ({"model": nn.Identity}, "no trainable parameters"),
+        ({"model": lambda: nn.Linear(7, 3)}, "`loss` raised RuntimeError: mat1 and mat2"),
+        ({"test": (torch.zeros(5, 4), torch.full((5,), 3))}, "label 3 at position 0 of test"),
+    ],
+)
+def test_a_workload_that_cannot_be_trained_is_refused_and_leaves_no_file(
+    lab: Path, fields: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(WorkloadError, match=told) as caught:
+        run(lab, workload=tiny(**fields))
+
+    assert "\n" not in str(caught.value)
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_a_workload_that_kills_its_process_is_told_in_one_line(lab: Path) -> None:
+    def model() -> nn.Module:
+        import os
+
+        os._exit(3)
+
+    with pytest.raises(WorkloadError, match="cannot be trained: the process ended without a"):
+        run(lab, workload=tiny(model=model))
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_a_workload_that_cannot_travel_is_told_what_to_do(lab: Path) -> None:
+    import threading
+
+    lock = threading.Lock()
+
+    def loss(model: nn.Module, batch: Any) -> Any:
+        with lock:
+            return F.cross_entropy(model(batch[0]), batch[1])
+
+    with pytest.raises(WorkloadError, match=r"cannot be handed to child processes: .*lock.*; make"):
+        run(lab, workload=tiny(loss=loss))
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_validation_data_in_the_memory_of_train_are_refused(lab: Path) -> None:
+    x, y = torch.randn(100, 4), torch.zeros(100).long()
+
+    with pytest.raises(WorkloadError, match="train and validation share storage"):
+        run(lab, workload=tiny(train=(x, y), validation=(x[90:], y[90:])))
+
+
+def test_a_loss_that_couples_examples_is_trained_with_a_warning(lab: Path) -> None:
+    told = Told()
+    workload = tiny(loss=lambda m, b: F.cross_entropy(m(b[0]), b[1]) + m(b[0]).var())
+
+    study = run(lab, workload=workload, listener=told)
+
+    assert "the loss couples examples" in told.warnings[0]
+    assert "the loss couples examples" in study.workload.warnings[0]
+    assert {record.status for record in study.records} == {Status.OK}
+
+
+# BatchNorm
+
+
+def normed(**fields: Any) -> batchlab.Workload:
+    return tiny(model=lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"batch_sizes": (33,)}, "batch size 33: the last batch of an epoch over 100 examples"),
+        ({"batch_sizes": (1,)}, "batch size 1 in micro-batches of 1"),
+        ({"batch_sizes": (50,), "micro_batch_size": 7}, "micro-batch size 7: a batch of 50 ends"),
+        ({"batch_sizes": (30,), "micro_batch_size": 9}, "holds 10, and its last micro-batch one"),
+    ],
+)
+def test_batch_norm_never_meets_a_batch_of_one_by_accident(
+    lab: Path, request_: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(BatchSizeError, match=told):
+        run(lab, workload=normed(), **request_)
+
+    assert list(lab.parent.iterdir()) == []
+
+
+def test_batch_norm_trains_when_the_batch_of_one_is_dropped_as_asked(lab: Path) -> None:
+    study = run(lab, workload=normed(), batch_sizes=(33,), drop_last=True)
+
+    assert study.records[0].status is Status.OK
+    assert study.workload.has_batch_norm
+    assert "1 examples are left out of every epoch" in reason_text(study.records[0].notes[0])
+
+
+# Bad ends are results
+
+
+def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(lab: Path) -> None:
+    def loss(model: nn.Module, batch: Any) -> Any:
+        if model.training and len(batch[0]) == 50:
+            raise ZeroDivisionError("half way")
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    told = Told()
+    study = run(lab, workload=tiny(loss=loss), listener=told)
+
+    fine, failed = study.records
+    assert (fine.status, failed.status) == (Status.OK, Status.ERROR)
+    assert reason_text(failed.reason) == "ZeroDivisionError: half way"
+    assert "in loss" in str(failed.traceback)
+    assert "batch size 50, learning rate 0.1, seed 0: error (ZeroDivisionError" in told.warnings[0]
+
+
+def test_a_trial_that_diverges_is_kept_and_not_tried_again(lab: Path, children: list[str]) -> None:
+    request: dict[str, Any] = {
+        "workload": tiny(loss=lambda m, b: m(b[0]).square().mean()),
+        "batch_sizes": (20,),
+        "learning_rates": (100.0,),
+        "epochs": 50,
+    }
+    study = run(lab, **request)
+    children.clear()
+
+    run(lab, **request)
+
+    assert study.records[0].status in (Status.DIVERGED, Status.NAN)
+    assert study.records[0].reason
+    assert children == ["see_model"]
+
+
+# Stores
+
+
+def test_a_store_in_a_missing_folder_is_refused_before_any_process(
+    tmp_path: Path, children: list[str]
+) -> None:
+    with pytest.raises(StoreError, match="there is no folder"):
+        run(tmp_path / "none" / "lab.db")
+
+    assert children == []
+
+
+@pytest.mark.parametrize("content", [b"not a database at all", b"SQLite format 3\0" + bytes(50)])
+def test_a_file_that_is_no_store_is_refused_and_left_as_it_is(
+    lab: Path, children: list[str], content: bytes
+) -> None:
+    lab.write_bytes(content)
+
+    with pytest.raises(StoreError) as caught:
+        run(lab)
+
+    assert "\n" not in str(caught.value)
+    assert lab.read_bytes() == content
+    assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
+    assert children == []
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is a folder"):
+        run(tmp_path)
+
+
+def test_a_store_of_another_version_is_refused(lab: Path) -> None:
+    Store(lab).close()
+    with closing(sqlite3.connect(lab)) as connection:
+        connection.execute("PRAGMA user_version=99")
+
+    with pytest.raises(StoreError, match="another version of batchlab"):
+        run(lab)
+
+
+def test_a_store_that_another_program_holds_is_refused(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_file, "BUSY_TIMEOUT_S", 0.2)
+    Store(lab).close()
+    with closing(sqlite3.connect(lab, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(StoreError, match="is in use"):
+            run(lab)
+
+    assert trial_rows(lab) == []
+
+
+# Real processes
+
+SCRIPT = """
+import os, sys, time
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import Dataset
+import batchlab
+from batchlab.app.sweep import StoredSweep
+from tests.reference.made_up import made_up_timing
+from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
+
+def timed(self, trial):
+    timing = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
+    self._store.put_timing(timing)
+    return (timing,)
+
+StoredSweep._timed = timed
+x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+
+def loss(model, batch):
+    if model.training:
+        with open(sys.argv[2], "a") as log:
+            log.write(f"{os.getpid()}\\n")
+    return F.mse_loss(model(batch[0]), batch[0])
+
+print("the script runs", flush=True)
+study = batchlab.sweep(
+    batchlab.Workload(
+        name="script", model=lambda: nn.Linear(4, 4), train=(x,), validation=None, loss=loss
+    ),
+    batch_sizes=(1, 2, 4), seeds=2, epochs=3, store=sys.argv[1],
+)
+print([record.status.value for record in study.records])
+"""
+
+
+def start_script(lab: Path, log: Path) -> subprocess.Popen[str]:
+    script = lab.parent / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(lab), str(log)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_runs_once_and_gets_its_study(lab: Path) -> None:
+    process = start_script(lab, lab.parent / "log")
+
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    assert out.splitlines() == ["the script runs", str(["ok"] * 6)]
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_once_on_one_store_train_every_step_once(lab: Path) -> None:
+    log = lab.parent / "log"
+    processes = [start_script(lab, log) for _ in range(2)]
+
+    outs = [process.communicate(timeout=120) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0], outs
+    assert all(out.endswith(f"{['ok'] * 6}\n") for out, _ in outs)
+    # A trial takes 75 steps at least; the check of the workload takes a few.
+    by_process = Counter(log.read_text().split()).values()
+    assert sum(n for n in by_process if n >= 75) == 2 * 3 * (100 + 50 + 25)
+    assert sum(n for n in by_process if n < 75) < 50
+
+
+FULL_DISK = """
+import sys
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+import batchlab
+from batchlab.words.reasons import reason_text
+
+x = torch.randn(400, 50, generator=torch.Generator().manual_seed(0))
+workload = batchlab.Workload(
+    name="wide", model=lambda: nn.Linear(50, int(sys.argv[2])), train=(x,), validation=None,
+    loss=lambda model, batch: model(batch[0]).square().mean(), learning_rate=1e-4,
+)
+try:
+    study = batchlab.sweep(workload, batch_sizes=(4, 8), epochs=int(sys.argv[3]), store=sys.argv[1])
+except batchlab.BatchlabError as error:
+    print("refused:", error)
+else:
+    for record in study.records:
+        print("kept:", record.status, reason_text(record.reason))
+"""
+
+
+# Which of a checkpoint and the store meets the full disk first is chance; each says so. A trial
+# whose checkpoint finds no room ends in an error that is kept; a store that finds none ends the
+# sweep, and what was stored before is kept.
+DISK_IS_FULL = (
+    r"(refused|kept: error .*): .*"
+    r"(the disk is full|checkpoint could not be written .*); free some space"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "epochs"),
+    [
+        pytest.param(5000, 3, id="large checkpoints"),
+        pytest.param(1, 2000, id="many evaluations", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(
+    tmp_path: Path, width: int, epochs: int
+) -> None:
+    own = ["unshare", "--mount"]
+    mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
+    if not shutil.which("unshare") or subprocess.run([*own, "sh", "-c", mount]).returncode != 0:
+        pytest.skip("no right to mount a small disk here (root has it)")
+    look = f"{sys.executable} -c 'from batchlab import Store; Store.existing(\"lab.db\").close()'"
+    script = f'{mount} && cd {tmp_path} && "$@" && {look}'
+
+    done = subprocess.run(
+        [
+            *(*own, "sh", "-c", script, "sh", sys.executable, "-c", FULL_DISK),
+            *("lab.db", str(width), str(epochs)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines
+    assert all(re.match(DISK_IS_FULL, line) for line in lines), done.stdout
+
+
+# The caller
+
+
+@pytest.mark.usefixtures("step_times_at_once")
+def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(
+    lab: Path, tmp_path: Path
+) -> None:
+    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
+    before = random_streams()
+
+    batchlab.sweep(reference, batch_sizes=[20], epochs=1, store=lab)
+
+    assert random_streams() == before

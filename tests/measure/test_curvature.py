@@ -1,0 +1,148 @@
+"""Eigenvalues and trace of the Hessian: closed forms, and the dense Hessian of a small network."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from batchlab.measure.sharpness import LossSurface, hessian_trace, top_eigenvalues
+from batchlab.workload.builtin.least_squares import optimum
+from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.loading import loaded_workload
+
+CPU = torch.device("cpu")
+N = 90
+
+
+def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(20, 18), nn.Tanh(), nn.Linear(18, 6)).double()
+
+
+def workload_of(model: nn.Module) -> Workload:
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 20, generator=stream, dtype=torch.float64)
+    y = torch.randint(6, (N,), generator=stream)
+    return Workload(
+        name="small", model=lambda: model, train=(x, y), validation=None, loss=cross_entropy
+    )
+
+
+def dense_hessian(workload: Workload, model: nn.Module) -> Tensor:
+    """From its definition, row by row."""
+    parameters = list(model.parameters())
+    loss = workload.loss(model, workload.train)
+    first = torch.cat(
+        [part.flatten() for part in torch.autograd.grad(loss, parameters, create_graph=True)]
+    )
+    rows = [
+        torch.cat(
+            [part.flatten() for part in torch.autograd.grad(one, parameters, retain_graph=True)]
+        )
+        for one in first
+    ]
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("condition_number", ["10", "1000"])
+def test_of_least_squares_they_are_the_closed_form(condition_number: str) -> None:
+    settings = {"n": "500", "dimension": "30", "condition_number": condition_number}
+    workload = loaded_workload("least-squares", settings).workload
+    curvatures = optimum(*workload.train).curvatures.numpy()[::-1]
+    surface = LossSurface(workload, workload.model(), torch.arange(500), device=CPU)
+
+    found = top_eigenvalues(surface, 3)
+
+    assert found == pytest.approx(tuple(curvatures[:3]), rel=1e-5)
+    # The Hessian is diagonal: each probe of 1 and -1 gives its trace exactly.
+    assert hessian_trace(surface, n_probes=3).estimate == pytest.approx(float(curvatures.sum()))
+
+
+@pytest.mark.slow
+def test_of_a_network_they_are_those_of_the_dense_hessian_whatever_the_passes() -> None:
+    model = network()
+    workload = workload_of(model)
+    dense = dense_hessian(workload, model).numpy()
+    truth = np.linalg.eigvalsh((dense + dense.T) / 2)[::-1]
+    assert len(truth) == 492
+
+    for size in (N, 31):
+        surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=size)
+
+        assert top_eigenvalues(surface, 2) == pytest.approx(tuple(truth[:2]), rel=1e-4)
+        assert hessian_trace(surface, n_probes=60).holds(float(truth.sum()))
+
+
+def test_few_weights_are_no_exception() -> None:
+    workload = loaded_workload("least-squares", {"n": "50", "dimension": "2"}).workload
+    curvatures = optimum(*workload.train).curvatures.numpy()[::-1]
+    surface = LossSurface(workload, workload.model(), torch.arange(50), device=CPU)
+
+    assert top_eigenvalues(surface, 2) == pytest.approx(tuple(curvatures), rel=1e-9)
+
+
+def test_the_gradient_is_that_of_the_mean_over_all_passes() -> None:
+    model = network()
+    workload = workload_of(model)
+    loss = workload.loss(model, workload.train)
+    truth = torch.cat(
+        [part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))]
+    )
+    surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=7)
+
+    value, gradient = surface.gradient(surface.weights)
+
+    assert value == pytest.approx(float(loss.detach())) == surface.loss(surface.weights)
+    assert gradient == pytest.approx(truth.numpy())
+
+
+def test_the_model_and_random_streams_stay_as_they_were() -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(
+        nn.Linear(20, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 6)
+    ).double()
+    before, stream = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    surface = LossSurface(workload_of(model), model, torch.arange(N), device=CPU)
+
+    again = [surface.gradient(surface.weights + 0.1)[0] for _ in range(2)]
+    top_eigenvalues(surface)
+
+    assert again[0] == again[1]
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(part.grad is None for part in model.parameters())
+    assert [module.training for module in model] == [True] * 4
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
+    torch.manual_seed(3)
+    dropped = nn.Sequential(nn.Linear(20, 8), nn.Dropout(), nn.Linear(8, 6)).double()
+    normalized = nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.Linear(8, 6)).double()
+
+    for model in (dropped, normalized):
+        workload = workload_of(model)
+        surface = LossSurface(workload, model, torch.arange(N), device=CPU)
+        model[1].training = model is normalized
+        with torch.no_grad():
+            assert surface.loss(surface.weights) == pytest.approx(
+                float(workload.loss(model, workload.train))
+            )
+
+
+def test_the_hessian_is_that_at_the_models_own_weights_wherever_one_has_looked() -> None:
+    model = network()
+    surface = LossSurface(workload_of(model), model, torch.arange(N), device=CPU)
+    before = top_eigenvalues(surface)
+
+    surface.loss(surface.weights + 1.0)
+
+    assert top_eigenvalues(surface) == pytest.approx(before)

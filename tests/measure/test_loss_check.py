@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from batchlab.errors import WorkloadError
+from batchlab.measure.loss_check import LossSeen, look_at_loss, rounding_of
+from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.workload.definition import Workload
+
+CPU = torch.device("cpu")
+N_SEEDS = 100
+
+
+def data(seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(24, 6, generator=generator), torch.randint(3, (24,), generator=generator)
+
+
+def seen(
+    loss: Callable[[nn.Module, Any], Tensor],
+    model: Callable[[], nn.Module] = lambda: nn.Linear(6, 3),
+    *,
+    seed: int = 0,
+    train: Any = None,
+    sizes: RunnableSizes = ANY_SIZE,
+) -> LossSeen:
+    torch.manual_seed(seed)
+    workload = Workload(
+        name="looked at",
+        model=model,
+        train=train or data(seed),
+        validation=None,
+        loss=loss,
+        learning_rate=0.1,
+    )
+    return look_at_loss(workload, model(), CPU, sizes)
+
+
+def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]).float(), batch[1])
+
+
+# Losses without random draws that couple nothing
+
+
+def mlp(dtype: torch.dtype = torch.float32) -> nn.Module:
+    layers = [nn.Linear(6, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 3)]
+    return nn.Sequential(*layers).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounding_of_a_coarse_model_is_no_coupling(dtype: torch.dtype) -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return F.mse_loss(model(batch[0].to(dtype))[:, 0], batch[1].to(dtype))
+
+    for seed in range(20):
+        assert seen(loss, lambda: mlp(dtype), seed=seed) == LossSeen(warnings=())
+
+
+def test_rounding_of_autocast_is_no_coupling() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return F.mse_loss(model(batch[0])[:, 0], batch[1].bfloat16()).float()
+
+    for seed in range(20):
+        assert seen(loss, mlp, seed=seed) == LossSeen(warnings=())
+
+
+def test_a_coarse_model_still_shows_a_sum_and_a_coupled_loss() -> None:
+    def summed(model: nn.Module, batch: Any) -> Tensor:
+        return F.mse_loss(model(batch[0].bfloat16())[:, 0], batch[1].bfloat16(), reduction="sum")
+
+    def contrastive(model: nn.Module, batch: Any) -> Tensor:
+        found = F.normalize(model(batch[0].bfloat16()), dim=1)
+        return F.cross_entropy(found @ found.T * 5, torch.arange(len(found)))
+
+    with pytest.raises(WorkloadError, match="is a sum over the batch"):
+        seen(summed, lambda: mlp(torch.bfloat16))
+    assert seen(contrastive, lambda: mlp(torch.bfloat16)).couples
+
+
+def test_the_coarsest_numbers_on_the_way_say_how_far_rounding_goes() -> None:
+    x = torch.randn(3, 6)
+
+    def autocast() -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(x).float()
+
+    model = mlp()
+
+    assert rounding_of(model, lambda: model(x)) == 1e-3
+    assert rounding_of(model, autocast) == 8 * torch.finfo(torch.bfloat16).eps
+    assert rounding_of(mlp(torch.float16), lambda: x) == 8 * torch.finfo(torch.float16).eps
+
+
+# Losses whose examples meet only where classes do
+
+
+def pairwise(model: nn.Module, batch: Any) -> Tensor:
+    """A smooth area under the curve: each positive example against each negative one."""
+    scores = model(batch[0])[:, 0]
+    above, below = scores[batch[1] == 1], scores[batch[1] != 1]
+    apart = F.relu(1 - (above[:, None] - below[None, :])).sum()
+    return apart / max(1, len(above) * len(below)) + 0 * scores.sum()
+
+
+def batch_hard_triplet(model: nn.Module, batch: Any) -> Tensor:
+    found = model(batch[0])
+    apart = torch.cdist(found, found)
+    same = batch[1][:, None] == batch[1][None, :]
+    farthest = (apart * same).max(1).values
+    nearest = apart.masked_fill(same, 1e9).min(1).values
+    return F.relu(farthest - nearest + 0.2).mean()
+
+
+def classes(seed: int, n_classes: int, *, is_sorted: bool) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(400, 6, generator=generator)
+    labels = torch.randint(n_classes, (400,), generator=generator)
+    return x, labels.sort().values if is_sorted else labels
+
+
+@pytest.mark.parametrize("is_sorted", [True, False], ids=["sorted", "shuffled"])
+@pytest.mark.parametrize(
+    ("loss", "n_classes"), [(pairwise, 2), (batch_hard_triplet, 4)], ids=["pairwise", "triplet"]
+)
+def test_a_loss_that_couples_classes_is_found_in_sorted_data_too(
+    loss: Callable[[nn.Module, Any], Tensor], n_classes: int, is_sorted: bool
+) -> None:
+    called = [
+        seen(loss, seed=seed, train=classes(seed, n_classes, is_sorted=is_sorted))
+        for seed in range(40)
+    ]
+
+    assert sum(each.couples for each in called) >= 38
+
+
+@pytest.mark.parametrize("is_sorted", [True, False], ids=["sorted", "shuffled"])
+def test_a_loss_of_single_examples_is_never_called_coupled(is_sorted: bool) -> None:
+    for seed in range(40):
+        train = classes(seed, 3, is_sorted=is_sorted)
+        assert seen(cross_entropy, seed=seed, train=train) == LossSeen(warnings=())
+
+
+def test_weights_of_classes_make_another_mean_and_couple_nothing() -> None:
+    def weighted(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]), batch[1], weight=torch.tensor([1.0, 5.0, 20.0]))
+
+    for seed in range(40):
+        assert not seen(weighted, seed=seed, train=classes(seed, 3, is_sorted=False)).couples
+
+
+def test_a_loss_that_needs_two_classes_is_not_asked_about_one() -> None:
+    def of_both(model: nn.Module, batch: Any) -> Tensor:
+        scores = model(batch[0])[:, 0]
+        return F.relu(1 - scores[batch[1] == 1].min() + scores[batch[1] == 0].max())
+
+    assert seen(of_both, train=classes(0, 2, is_sorted=True)).couples
+
+
+def test_examples_that_a_model_takes_in_pairs_stay_together() -> None:
+    def of_pairs(model: nn.Module, batch: Any) -> Tensor:
+        return model(batch[0])[:, 0].view(-1, 2).diff().square().mean()
+
+    sizes = RunnableSizes(least=2, multiple_of=2)
+
+    for seed in range(20):
+        assert seen(of_pairs, seed=seed, sizes=sizes) == LossSeen(warnings=())
+
+
+def test_what_a_data_set_draws_at_random_couples_nothing() -> None:
+    class Drawing(Dataset[Any]):
+        def __len__(self) -> int:
+            return 24
+
+        def __getitem__(self, place: int) -> tuple[Tensor, int]:
+            return torch.randn(6), place % 3
+
+    assert seen(cross_entropy, train=Drawing()) == LossSeen(warnings=())
+
+
+def test_halves_that_do_not_run_are_not_asked() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return model(batch[0]).view(8, -1).square().mean()
+
+    sizes = RunnableSizes(least=8, multiple_of=8)
+
+    assert seen(loss, sizes=sizes) == LossSeen(warnings=())
+
+
+# Random losses
+
+
+class Dropping(nn.Module):
+    """Dropout that no layer of torch's makes, in eval mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.net(F.dropout(x, 0.5, training=True))
+        return found
+
+
+def noisy(model: nn.Module, batch: Any) -> Tensor:
+    return cross_entropy(model, (batch[0] + 0.5 * torch.randn(len(batch[0]), 6), batch[1]))
+
+
+class Vae(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(6, 4), nn.Linear(2, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, log_var = self.encode(x).chunk(2, dim=1)
+        decoded = self.decode(mean + torch.randn_like(mean) * (log_var / 2).exp())
+        far = (decoded - x).square().sum(1)
+        divergence: Tensor = (mean.square() + log_var.exp() - 1 - log_var).sum(1) / 2
+        return far + divergence
+
+
+UNCOUPLED: dict[str, tuple[Callable[[nn.Module, Any], Tensor], Callable[[], nn.Module]]] = {
+    "dropout": (cross_entropy, Dropping),
+    "noise": (noisy, lambda: nn.Linear(6, 3)),
+    "ELBO": (lambda model, batch: model(batch[0]).mean(), Vae),
+    "one draw a batch": (
+        lambda model, batch: cross_entropy(model, batch) * (1 + 0.3 * torch.rand(())),
+        lambda: nn.Linear(6, 3),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNCOUPLED)
+def test_a_random_loss_that_couples_nothing_is_rarely_called_coupled(name: str) -> None:
+    loss, model = UNCOUPLED[name]
+
+    called = [seen(loss, model, seed=seed) for seed in range(N_SEEDS)]
+
+    assert sum(each.couples or each.couples_in_training for each in called) <= 5
+    assert sum(bool(each.warnings) for each in called) <= 5
+
+
+def two_views(model: nn.Module, batch: Any) -> Tensor:
+    """SimCLR: each example's two random views find one another among all views."""
+    x = batch[0]
+    views = [F.normalize(model(x + 0.3 * torch.randn_like(x)), dim=1) for _ in range(2)]
+    both = torch.cat(views)
+    alike = both @ both.T / 0.5
+    alike.fill_diagonal_(-torch.inf)
+    partner = torch.arange(len(both)).roll(len(x))
+    return F.cross_entropy(alike, partner)
+
+
+def clip(model: nn.Module, batch: Any) -> Tensor:
+    one, other = (F.normalize(model(batch[0] + shift), dim=1) for shift in (0.0, 0.1))
+    pairs = one @ other.T / 0.2
+    own = torch.arange(len(pairs))
+    return (F.cross_entropy(pairs, own) + F.cross_entropy(pairs.T, own)) / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loss", "model"), [(two_views, mlp), (clip, Dropping)], ids=["SimCLR", "CLIP with dropout"]
+)
+def test_a_contrastive_loss_is_found_behind_its_random_draws(
+    loss: Callable[[nn.Module, Any], Tensor], model: Callable[[], nn.Module]
+) -> None:
+    called = [seen(loss, model, seed=seed) for seed in range(20)]
+
+    assert sum(each.couples for each in called) >= 19
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
+def test_a_sum_with_a_penalty_on_the_weights_is_refused_as_a_sum(penalty: float) -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        summed = F.cross_entropy(model(batch[0]), batch[1], reduction="sum")
+        return summed + penalty * sum(part.square().sum() for part in model.parameters())
+
+    with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
+        seen(loss)
+
+
+def test_a_mean_with_a_penalty_on_the_weights_is_fine() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return cross_entropy(model, batch) + model.weight.square().sum()  # type: ignore[operator]
+
+    assert seen(loss) == LossSeen(warnings=())
+
+
+def test_a_random_sum_is_refused() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return len(batch[0]) * noisy(model, batch)
+
+    with pytest.raises(WorkloadError, match="is a sum over the batch"):
+        seen(loss)
+
+
+# Layers that couple in training only
+
+
+class Standardized(nn.Module):
+    """Batch normalization of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.linear(x)
+        if not self.training:
+            return found
+        return (found - found.mean(0)) / (found.std(0, unbiased=False) + 1e-3)
+
+
+def test_a_layer_that_couples_in_training_is_found_by_what_it_does() -> None:
+    found = seen(cross_entropy, Standardized)
+
+    assert found == LossSeen(warnings=(), couples_in_training=True)
+
+
+def test_a_queue_that_does_not_take_every_part_is_no_error() -> None:
+    class Queued(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 3)
+            self.register_buffer("queue", torch.zeros(8, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.linear(x) + 0.1 * self.queue.mean(0)
+            if self.training:
+                assert 1 < len(x) <= 8
+                self.queue = torch.cat([self.queue[len(x) :], found.detach()])
+            return found
+
+    seen(cross_entropy, Queued)
+
+
+def test_dropout_in_training_couples_nothing() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.net(F.dropout(x, 0.5, training=self.training))
+            return found
+
+    called = [seen(cross_entropy, Own, seed=seed) for seed in range(20)]
+
+    assert sum(each.couples_in_training for each in called) <= 1
+
+
+def test_batch_norm_is_known_by_its_layer_and_not_looked_for() -> None:
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3))
+
+    assert seen(cross_entropy, model) == LossSeen(warnings=())
+
+
+# Losses that differentiate
+
+
+@pytest.mark.parametrize("switches_gradients_on", [False, True])
+def test_a_loss_that_differentiates_is_looked_at_with_gradients(
+    switches_gradients_on: bool,
+) -> None:
+    def residual(model: nn.Module, batch: Any) -> Tensor:
+        x = batch[0].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return (slope.sum(1) - 1).square().mean()
+
+    loss = torch.enable_grad()(residual) if switches_gradients_on else residual
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert seen(loss, mlp) == LossSeen(warnings=())

@@ -1,0 +1,313 @@
+"""The gradients of single examples: every way agrees with one example after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from batchlab.measure.gradient_noise import (
+    Gradients,
+    UnknownLayerError,
+    by_layers,
+    by_vmap,
+    one_by_one,
+    per_example,
+)
+from batchlab.measure.loss_check import batch_gradient
+from batchlab.workload.definition import Batch, Workload
+
+N = 7
+
+
+def workload_of(
+    model: Callable[[], nn.Module],
+    loss: Callable[[nn.Module, Batch], Tensor],
+    **fields: Any,
+) -> Workload:
+    return Workload(
+        name="made up", model=model, train=(torch.zeros(N, 1),), validation=None, loss=loss,
+        **fields,
+    )  # fmt: skip
+
+
+def squared(model: nn.Module, batch: Batch) -> Tensor:
+    x, y = batch
+    error: Tensor = (model(x).flatten(1) - y).square().sum(dim=1)
+    return error.mean()
+
+
+def regression(*shape: int) -> Batch:
+    stream = torch.Generator().manual_seed(1)
+    return torch.randn(N, *shape, generator=stream), torch.randn(N, 1, generator=stream)
+
+
+def tokens(length: int) -> Batch:
+    stream = torch.Generator().manual_seed(2)
+    ids = torch.randint(5, (N, length), generator=stream)  # of 5 words: some come twice
+    return ids, torch.randn(N, 1, generator=stream)
+
+
+def vector(module: nn.Module) -> nn.Module:
+    """The module, then a mean over all but the first dimension, through a curve."""
+    return nn.Sequential(module, nn.Tanh(), nn.Flatten(), nn.LazyLinear(3), nn.Linear(3, 1))
+
+
+def initialised(model: nn.Module, batch: Batch) -> nn.Module:
+    torch.manual_seed(3)
+    model.double() if batch[0].dtype == torch.float64 else model
+    model(batch[0])
+    return model
+
+
+class Tied(nn.Module):
+    """One table in and out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 4)
+        self.scores = nn.Linear(4, 5, bias=False)
+        self.scores.weight = self.table.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The first score at each position."""
+        scores: Tensor = self.scores(self.table(ids))
+        return scores[:, :, :1].mean(dim=1)
+
+
+class Twice(nn.Module):
+    """One layer, used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The first of four."""
+        y: Tensor = self.layer(torch.tanh(self.layer(x)))
+        return y[:, :1]
+
+
+class Forked(nn.Module):
+    """Which way it goes depends on the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """By its first number, each example goes through one of two layers."""
+        parts = [self.layers[int(row[0] > 0)](row) for row in x]
+        return torch.stack(parts)
+
+
+def in_place() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(inplace=True), nn.Linear(6, 1))
+
+
+def frozen() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))
+    model[0].weight.requires_grad_(False)
+    model[2].bias.requires_grad_(False)
+    return model
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Batch]] = {
+    "linear": (lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)), regression(4)),
+    "no bias": (lambda: nn.Linear(4, 1, bias=False), regression(4)),
+    "short sequence": (lambda: vector(nn.Linear(40, 30)), regression(3, 40)),
+    "long sequence": (lambda: vector(nn.Linear(4, 3)), regression(50, 4)),
+    "convolution": (
+        lambda: vector(nn.Conv2d(2, 3, 3, stride=2, padding=1)),
+        regression(2, 8, 8),
+    ),
+    "groups": (
+        lambda: vector(nn.Conv2d(4, 8, (2, 3), dilation=2, groups=2)),
+        regression(4, 9, 9),
+    ),
+    "one wide": (lambda: vector(nn.Conv2d(6, 9, 1)), regression(6, 4, 4)),
+    "embedding": (lambda: vector(nn.Embedding(5, 4)), tokens(6)),
+    "layer norm": (lambda: vector(nn.LayerNorm(4)), regression(3, 4)),
+    "layer norm over two": (lambda: vector(nn.LayerNorm([3, 4])), regression(3, 4)),
+    "no bias of layer norm": (lambda: vector(nn.LayerNorm(4, bias=False)), regression(3, 4)),
+    "in place": (in_place, regression(4)),
+    "frozen": (frozen, regression(4)),
+}
+OTHERS: dict[str, tuple[Callable[[], nn.Module], Batch, str]] = {
+    "tied": (Tied, tokens(4), "vmap"),
+    "twice": (Twice, regression(4), "vmap"),
+    "transposed": (lambda: vector(nn.ConvTranspose2d(2, 3, 2)), regression(2, 4, 4), "vmap"),
+    "sparse": (lambda: vector(nn.Embedding(5, 4, sparse=True)), tokens(4), "layers"),
+    "data-dependent": (Forked, regression(4), "one by one"),
+}
+
+
+def close(found: Gradients, truth: Gradients) -> bool:
+    return all(
+        torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+        for one, other in zip(found, truth, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_norms_from_layers_are_those_of_single_gradients(name: str) -> None:
+    make, batch = LAYERS[name]
+    model, workload = initialised(make(), batch), workload_of(make, squared)
+
+    way = per_example(workload, model, batch)
+
+    assert way is not None
+    assert way.name == "layers"
+    assert close(way.of(workload, model, batch), one_by_one(workload, model, batch))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_models_fall_back_to_a_way_that_is_right(name: str) -> None:
+    make, batch, expected = OTHERS[name]
+    model, workload = initialised(make(), batch), workload_of(make, squared)
+
+    way = per_example(workload, model, batch)
+
+    assert way is not None
+    assert way.name == expected
+    assert close(way.of(workload, model, batch), one_by_one(workload, model, batch))
+
+
+@pytest.mark.parametrize("name", ["linear", "long sequence", "convolution", "frozen"])
+def test_vmap_agrees_too_whatever_the_chunks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, batch = LAYERS[name]
+    model, workload = initialised(make(), batch), workload_of(make, squared)
+    n_parameters = sum(part.numel() for part in model.parameters() if part.requires_grad)
+
+    monkeypatch.setattr("batchlab.measure.gradient_noise._CHUNK_BYTES", 8 * n_parameters)
+
+    assert close(by_vmap(workload, model, batch), one_by_one(workload, model, batch))
+
+
+def test_examples_count_by_their_weight() -> None:
+    def make() -> nn.Module:
+        return vector(nn.Linear(4, 3))
+
+    def weight(batch: Batch) -> float:
+        return float((batch[0][:, :, 0] > 0).sum())
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        x, _ = batch
+        counted = (x[:, :, 0] > 0).float()
+        scores = model[0](x).tanh().sum(dim=2)
+        return (scores.square() * counted).sum() / counted.sum()
+
+    batch = regression(6, 4)
+    model = initialised(make(), batch)
+    for part in (model[3], model[4]):
+        part.requires_grad_(False)
+    workload = workload_of(make, loss, weight=weight)
+
+    mean, squares = one_by_one(workload, model, batch)
+    way = per_example(workload, model, batch)
+
+    assert torch.allclose(mean, batch_gradient(workload, model, batch), rtol=1e-4, atol=1e-7)
+    assert way is not None
+    assert way.name == "layers"
+    assert close(way.of(workload, model, batch), (mean, squares))
+    assert close(by_vmap(workload, model, batch), (mean, squares))
+
+
+def test_a_batch_may_be_a_dictionary() -> None:
+    x, y = regression(4)
+    batch = {"x": x, "more": [y, "a name"]}
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        return (model(batch["x"]) - batch["more"][0]).square().mean()
+
+    model = nn.Linear(4, 1)
+    workload = workload_of(lambda: nn.Linear(4, 1), loss)
+
+    way = per_example(workload, model, batch)
+
+    assert way is not None
+    assert close(way.of(workload, model, batch), one_by_one(workload, model, batch))
+
+
+def contrastive(model: nn.Module, batch: Batch) -> Tensor:
+    x, y = batch
+    return F.cross_entropy(model(x) @ y.T, torch.arange(len(x)))
+
+
+def of_the_variance(model: nn.Module, batch: Batch) -> Tensor:
+    """0 of a single example."""
+    return model(batch[0]).var(dim=0, correction=0).mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [
+        (lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)), squared),
+        (lambda: nn.Linear(4, 1), contrastive),
+        (lambda: nn.Linear(4, 1), of_the_variance),
+    ],
+)
+def test_coupled_examples_have_no_gradient_of_their_own(
+    make: Callable[[], nn.Module], loss: Callable[[nn.Module, Batch], Tensor]
+) -> None:
+    assert per_example(workload_of(make, loss), make(), regression(4)) is None
+
+
+def test_batch_first_is_not_taken_for_granted() -> None:
+    """As many positions as examples: the norms would be those of positions."""
+
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            turned: Tensor = self.layer(x.transpose(0, 1)).transpose(0, 1)
+            return turned.square().sum(dim=(1, 2)).unsqueeze(1)
+
+    x, y = regression(3, 4)
+    batch = (x[:3], y[:3])
+    model = Turned()
+    workload = workload_of(Turned, squared)
+
+    way = per_example(workload, model, batch)
+
+    assert way is not None
+    assert way.name == "vmap"
+
+
+def test_looking_for_a_way_leaves_modes_and_random_streams() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(), nn.Linear(3, 1))
+    model[1].eval()
+    before = torch.get_rng_state()
+
+    per_example(workload_of(nn.Identity, squared), model, regression(4))
+
+    assert [module.training for module in model] == [True, False, True]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_way_that_fails_leaves_no_hook_behind() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Bilinear(1, 1, 1))
+    workload = workload_of(lambda: model, squared)
+
+    with pytest.raises(UnknownLayerError):
+        by_layers(workload, model, regression(4))
+
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_in_half_precision_examples_have_gradients_of_their_own_all_the_same() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).bfloat16()
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        return (model(batch[0].bfloat16()).float() - batch[1]).square().mean()
+
+    way = per_example(workload_of(nn.Identity, loss), model, regression(4))
+
+    assert way is not None
+    assert way.name == "layers"

@@ -1,0 +1,350 @@
+"""Profiles as records: their summaries, and their way through JSON to another machine."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tests.reference.made_up_profile import (
+    BYTES_PER_EXAMPLE,
+    FIXED_BYTES,
+    made_up_point,
+    made_up_profile,
+    peak_bytes,
+    step_s,
+)
+
+from batchlab.errors import ProfileError
+from batchlab.measure.profile import Profile, ProfileDocument
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Status
+from batchlab.words.document import schema_text
+from batchlab.words.reasons import reason_text
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "profile.json"
+
+# The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
+PROFILE = {"schema", "command", "workload", "points", "largest_batch_size", "memory"}
+POINT = {"batch_size", "status", "step_s", "samples_per_s", "peak_bytes"}
+
+
+# A profile
+
+
+def test_the_step_time_of_a_measured_size_is_its_own_where_its_blocks_agree() -> None:
+    profile = made_up_profile()
+
+    assert profile.step_s(256).estimate == pytest.approx(step_s(256), rel=1e-3)
+    # The full batch gathers nothing, so the law of the others says nothing about it.
+    assert profile.step_s(2000) == made_up_point(2000).step_s
+
+
+def test_beyond_the_measured_sizes_a_step_takes_as_the_nearest_or_in_proportion() -> None:
+    profile = made_up_profile(made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04))
+
+    assert profile.about_step_s(64) == pytest.approx(0.01)
+    assert profile.about_step_s(512) == pytest.approx(0.08)
+    assert profile.about_step_s(16) == pytest.approx(0.01)  # at most: smaller steps are no slower
+
+
+def test_between_two_sizes_the_time_lies_on_a_line_in_logarithms() -> None:
+    profile = made_up_profile(
+        made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04, scatter=(1.0, 1.1, 0.9))
+    )
+
+    between = profile.step_s(128)
+
+    assert between.estimate == pytest.approx(0.02)
+    assert between.n == 3
+    assert between.low is not None
+    assert between.high is not None
+    assert between.low < 0.02 < between.high
+
+
+@pytest.mark.parametrize("batch_size", [1, 31, 257, 2000])
+def test_outside_the_measured_sizes_the_time_cannot_be_told(batch_size: int) -> None:
+    profile = made_up_profile(made_up_point(32), made_up_point(256))
+
+    step = profile.step_s(batch_size)
+
+    assert step.estimate is None
+    assert "32 to 256" in reason_text(step.reason)
+
+
+def test_a_size_that_did_not_run_is_no_neighbour() -> None:
+    profile = made_up_profile(
+        made_up_point(1, status=Status.ERROR, reason="one example"), made_up_point(2)
+    )
+
+    assert profile.step_s(1).estimate is None
+
+
+def test_a_size_that_ran_both_ways_takes_its_fastest() -> None:
+    whole = made_up_point(512, median_s=0.2)
+    pieces = made_up_point(512, micro_batch_size=128, median_s=0.1)
+    profile = made_up_profile(made_up_point(64), whole, pieces)
+
+    assert profile.best_micro_batch(512) == pieces
+    assert profile.step_s(512).estimate == pytest.approx(0.1)
+    assert profile.best_micro_batch(100) is None
+
+
+def test_the_largest_batch_size_is_one_that_ran_in_one_piece() -> None:
+    profile = made_up_profile(
+        made_up_point(64),
+        made_up_point(128),
+        made_up_point(256, status=Status.OOM, reason="memory ran out"),
+        made_up_point(256, micro_batch_size=128),
+    )
+
+    assert profile.largest_batch_size == 128
+
+
+def test_another_limit_is_judged_by_the_peaks_that_were_measured() -> None:
+    profile = replace(made_up_profile(), memory_limit_bytes=peak_bytes(300))
+
+    assert profile.largest_batch_size == 256
+    assert profile.step_s(512).estimate is None
+
+
+def test_a_peak_that_is_not_known_does_not_count_as_within_a_limit() -> None:
+    unknown = replace(made_up_point(64), peak_bytes=None)
+
+    assert made_up_profile(unknown).largest_batch_size == 64
+    assert made_up_profile(unknown, memory_limit_bytes=10**12).largest_batch_size is None
+
+
+def test_where_nothing_ran_there_is_no_largest_and_no_plateau() -> None:
+    profile = made_up_profile(made_up_point(1, status=Status.OOM, reason="memory ran out"))
+
+    assert (profile.largest_batch_size, profile.plateau_batch_size) == (None, None)
+    assert profile.step_s(1).estimate is None
+
+
+def test_the_memory_law_gives_back_what_the_peaks_were_made_of() -> None:
+    law = made_up_profile().memory
+
+    assert law.fixed_bytes.estimate == pytest.approx(FIXED_BYTES, rel=1e-6)
+    assert law.bytes_per_example.estimate == pytest.approx(BYTES_PER_EXAMPLE, rel=1e-6)
+
+
+def test_the_memory_law_does_not_bend_to_a_full_batch_that_is_not_gathered() -> None:
+    points = list(made_up_profile().points)
+    points[-1] = replace(points[-1], peak_bytes=FIXED_BYTES)
+
+    law = made_up_profile(*points).memory
+
+    assert law.bytes_per_example.estimate == pytest.approx(BYTES_PER_EXAMPLE, rel=1e-6)
+
+
+def test_the_plateau_is_the_smallest_size_that_no_other_beats_by_a_tenth() -> None:
+    # 1 ms and 10 µs an example: 2000 examples reach 95238/s, and 1000 within a tenth of it.
+    assert made_up_profile().plateau_batch_size == 1024
+
+
+# JSON
+
+
+def test_the_law_of_the_step_time_goes_through_what_ran_in_one_piece() -> None:
+    accumulated = made_up_point(4096, micro_batch_size=64)
+    law = made_up_profile(*(made_up_point(2**p) for p in range(11)), accumulated).step_time
+
+    assert law is not None
+    assert law.batch_sizes == tuple(2**p for p in range(11))
+    assert law.overhead_s.estimate == pytest.approx(1e-3, rel=1e-3)
+    assert law.s_per_example.estimate == pytest.approx(1e-5, rel=1e-3)
+    assert law.knee_batch_size.estimate == pytest.approx(100, rel=1e-3)
+
+
+def test_the_full_batch_which_gathers_nothing_is_left_out_of_the_law_of_the_step_time() -> None:
+    points = [made_up_point(2**p) for p in range(11)]
+    law = made_up_profile(*points, made_up_point(2000, median_s=0.5 * step_s(2000))).step_time
+
+    assert law is not None
+    assert 2000 not in law.batch_sizes
+    assert law.step_s(2000).estimate == pytest.approx(step_s(2000), rel=1e-3)
+
+
+def test_the_full_batch_counts_where_without_it_there_were_no_law() -> None:
+    law = made_up_profile(*map(made_up_point, (8, 64, 2000))).step_time
+
+    assert law is not None
+    assert law.batch_sizes == (8, 64, 2000)
+
+
+def test_the_law_gives_memory_to_sizes_that_have_not_run_in_one_piece_and_to_no_others() -> None:
+    did_not = made_up_point(1024, status=Status.OOM, reason="too much")
+    in_pieces = made_up_point(512, micro_batch_size=64)
+    ran = map(made_up_point, (8, 16, 64))
+
+    made = made_up_profile(*ran, in_pieces, did_not)
+
+    assert list(made.not_run_bytes) == [512, 1024]
+    assert made.not_run_bytes[1024].estimate == pytest.approx(peak_bytes(1024))
+    assert made.not_run_bytes[1024].holds(peak_bytes(1024))
+    assert made.largest_batch_size == 64
+    told = document(made)["not_run"]
+    assert [each["batch_size"] for each in told] == [512, 1024]
+
+
+def test_a_size_that_has_not_run_gets_no_memory_from_too_few_peaks() -> None:
+    did_not = made_up_point(1024, status=Status.OOM, reason="too much")
+
+    predicted = made_up_profile(made_up_point(64), did_not).not_run_bytes[1024]
+
+    assert predicted.estimate is None
+    assert predicted.reason is not None
+    assert predicted.reason.code == "memory_at_too_few"
+
+
+def test_two_batch_sizes_give_no_law_of_the_step_time() -> None:
+    profile = made_up_profile(made_up_point(8), made_up_point(64))
+
+    assert profile.step_time is None
+    assert document(profile)["step_time"] is None
+
+
+def document(profile: Profile | None = None) -> dict[str, Any]:
+    return (profile or made_up_profile()).to_dict()
+
+
+def test_a_profile_comes_back_from_json_as_it_was() -> None:
+    profile = made_up_profile(
+        made_up_point(1, status=Status.ERROR, reason="one example"),
+        made_up_point(2),
+        replace(made_up_point(4), status=Status.OOM, reason=Reason.as_written("above the limit")),
+        made_up_point(4, micro_batch_size=2),
+        memory_limit_bytes=10**9,
+    )
+
+    assert Profile.from_json(profile.to_json()) == profile
+    assert Profile.from_dict(profile.to_dict()) == profile
+
+
+def test_the_document_has_every_promised_name() -> None:
+    made = document()
+
+    assert set(made) >= PROFILE
+    assert all(set(point) >= POINT for point in made["points"])
+    assert (made["schema"], made["command"]) == (1, "profile")
+    assert set(made["memory"]) >= {"fixed_bytes", "bytes_per_example"}
+    assert set(made["step_time"]) >= {"overhead_s", "s_per_example", "knee_batch_size"}
+    assert set(made["points"][0]["step_s"]) == {
+        *("estimate", "low", "high", "n", "reason"),
+        *("reason_code", "reason_values"),
+    }
+
+
+def test_the_document_keeps_the_raw_blocks() -> None:
+    timing = document()["points"][3]["timing"]
+
+    assert len(timing["block_s"]) == 8
+    assert statistics.median(timing["block_s"]) / timing["block_steps"] == pytest.approx(step_s(8))
+
+
+def test_the_document_is_what_its_schema_says() -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text(ProfileDocument)))
+    jsonschema.validate(
+        json.loads(made_up_profile().to_json()), json.loads(schema_text(ProfileDocument))
+    )
+
+
+def test_the_schema_file_is_the_schema_of_the_code() -> None:
+    assert SCHEMA.read_text() == schema_text(ProfileDocument), (
+        f"write schema_text(ProfileDocument) of batchlab.measure.profile into {SCHEMA}"
+    )
+
+
+def test_what_a_later_version_adds_is_passed_over() -> None:
+    made = document()
+    made["more"] = 1
+    made["points"][0]["more"] = {"a": 1}
+
+    assert Profile.from_dict(made) == made_up_profile()
+
+
+def test_what_can_be_computed_is_not_read() -> None:
+    made = document()
+    made["largest_batch_size"] = 7
+    made["points"][0]["step_s"]["estimate"] = 99.0
+
+    assert Profile.from_dict(made) == made_up_profile()
+
+
+def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
+    def change(made: Any) -> None:
+        for key in path[:-1]:
+            made = made[key]
+        made[path[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda made: made.pop("points"), "missing required field `points`"),
+        (lambda made: made.pop("device"), "missing required field `device`"),
+        (_set("command", to="sweep"), "of `batchlab sweep`, not of `batchlab profile`"),
+        (_set("schema", to=2), "has schema 2; batchlab"),
+        (_set("points", 0, "batch_size", to="1"), r"\$.points\[0\].batch_size"),
+        (_set("points", 0, "batch_size", to=0), r"points\[0\].batch_size is 0, expected 1 to 2000"),
+        (_set("points", 2, "batch_size", to=2001), r"points\[2\].batch_size is 2001"),
+        (_set("points", 2, "micro_batch_size", to=5), r"points\[2\].micro_batch_size is 5"),
+        (_set("points", 2, "status", to="fine"), r"\$.points\[2\].status"),
+        (_set("points", 2, "timing", to=None), r"points\[2\].timing is missing"),
+        (_set("points", 2, "peak_bytes", to=-1), r"points\[2\].peak_bytes is -1"),
+        (_set("points", 2, "timing", "block_s", to=[]), r"timing.block_s is empty"),
+        (_set("points", 2, "timing", "block_s", 0, to=0.0), r"timing.block_s holds 0.0"),
+        (_set("points", 2, "timing", "block_s", 0, to=None), r"\$.points\[2\].timing.block_s"),
+        (_set("points", 2, "timing", "batch_size", to=8), r"timing.batch_size is 8, but"),
+        (_set("points", 2, "timing", "threads", to=0), r"timing.threads is 0"),
+        (_set("workload", "n_train", to=0), r"workload.n_train is 0"),
+        (_set("workload", "batch_size", to=0), r"workload.batch_size is 0"),
+        (_set("memory_limit_bytes", to=0), r"memory_limit_bytes is 0"),
+        (lambda made: made["points"].append(made["points"][0]), r"points\[12\] repeats"),
+    ],
+)
+def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(
+    change: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    made = document()
+    change(made)
+
+    with pytest.raises(ProfileError, match=told) as caught:
+        Profile.from_dict(made)
+
+    assert "batchlab profile --json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_document_is_refused(share: float) -> None:
+    text = made_up_profile().to_json()
+
+    with pytest.raises(ProfileError, match="this is no profile of batchlab"):
+        Profile.from_json(text[: int(share * len(text))])
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", "NaN", '{"schema": "1"}', b"\xff\xfe", "1e9"])
+def test_what_is_no_document_at_all_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ProfileError, match="this is no profile of batchlab"):
+        Profile.from_json(text)
+
+
+def test_the_record_loads_without_torch() -> None:
+    code = (
+        "import sys, batchlab.measure.profile, batchlab.measure.profile; "
+        "import batchlab.measure.profile_search, batchlab.report.profile.text; "
+        "sys.exit('torch' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,538 @@
+"""The search for what fits, on a made-up machine: no processes, no PyTorch, a clock of its own."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.reference.made_up_profile import (
+    FIXED_BYTES,
+    MadeUpMachine,
+    peak_bytes,
+)
+
+from batchlab.measure.profile import ProfilePoint
+from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.trial import Status
+
+N_TRAIN = 10_000
+
+
+def searched(
+    machine: MadeUpMachine,
+    sizes: tuple[int, ...] | None = None,
+    *,
+    ceiling_bytes: int | None = None,
+    n_train: int = N_TRAIN,
+    listener: ProgressListener | None = None,
+    accumulates: bool = True,
+    first: int | None = None,
+) -> ProfileSearch:
+    search = ProfileSearch(
+        machine,
+        n_train=n_train,
+        ceiling_bytes=ceiling_bytes,
+        left_s=machine.left_s,
+        listener=listener or Silent(),
+        may_accumulate=accumulates,
+        first=first,
+    )
+    search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
+    return search
+
+
+def whole(search: ProfileSearch) -> dict[int, ProfilePoint]:
+    return {
+        point.batch_size: point
+        for point in search.points
+        if point.micro_batch_size == point.batch_size
+    }
+
+
+def largest(search: ProfileSearch) -> int:
+    return max(size for size, point in whole(search).items() if point.ran)
+
+
+# What is tried
+
+
+def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
+    sizes = default_batch_sizes(1000, reference_batch_size=50)
+
+    assert sizes == (1, 2, 4, 8, 16, 32, 50, 64, 128, 256, 512, 1000)
+
+
+@pytest.mark.parametrize("n_train", [1, 2, 3, 37, 64, 100, 50_000])
+def test_no_size_is_above_the_training_set(n_train: int) -> None:
+    sizes = default_batch_sizes(n_train, reference_batch_size=64)
+
+    assert sizes[0] == 1
+    assert sizes[-1] == n_train
+    assert len(set(sizes)) == len(sizes)
+
+
+def test_the_habits_and_the_reference_are_always_among_the_sizes() -> None:
+    assert {16, 32, 64, 128, 48} <= set(default_batch_sizes(1000, reference_batch_size=48))
+
+
+def test_where_all_fit_each_is_tried_from_the_smallest_up_and_then_timed_again() -> None:
+    machine = MadeUpMachine()
+
+    search = searched(machine, n_train=1000)
+
+    tried = [size for size, _ in machine.probed]
+    assert tried == 2 * sorted(set(tried))
+    assert all(len(point.again) == 1 for point in search.points)
+    assert search.stopped is None
+    assert largest(search) == 1000
+
+
+def test_the_workloads_own_size_is_tried_first_then_larger_then_smaller_ones() -> None:
+    machine = MadeUpMachine()
+
+    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
+
+    tried = [size for size, _ in machine.probed]
+    assert tried[:6] == [32, 64, 128, 256, 16, 8]
+    assert tried[6] == 32  # and timed again first
+    assert sorted(tried[6:]) == [8, 16, 32, 64, 128, 256]
+    assert search.stopped is None
+
+
+def test_a_budget_for_few_sizes_ends_with_the_workloads_own_known() -> None:
+    machine = MadeUpMachine(budget_s=1.5)
+
+    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
+
+    assert search.stopped == "time"
+    assert {32, 64} <= set(whole(search))
+    assert not {8, 16} & set(whole(search))
+
+
+@pytest.mark.parametrize("fits", [3, 20, 100, 700])
+def test_where_the_first_does_not_fit_smaller_ones_are_found_and_it_is_accumulated(
+    fits: int,
+) -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(fits))
+
+    search = searched(machine, first=64)
+
+    assert fits / 1.25 - 1 <= largest(search) <= fits
+    assert search.stopped == "memory"
+    ran = {point.batch_size for point in search.points if point.ran}
+    assert set(default_batch_sizes(N_TRAIN, reference_batch_size=64)) <= ran
+
+
+def test_a_first_that_is_not_asked_for_changes_nothing() -> None:
+    machine = MadeUpMachine()
+
+    searched(machine, (8, 16), first=10)
+
+    assert [size for size, _ in machine.probed] == [8, 16, 8, 16]
+
+
+# Where memory ends
+
+
+@pytest.mark.parametrize("fits", [3, 17, 100, 129, 700, 1023, 1025, 5000, 9999])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(
+    fits: int, known: bool
+) -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(fits))
+
+    search = searched(machine, ceiling_bytes=peak_bytes(fits) if known else None)
+
+    assert fits / 1.25 - 1 <= largest(search) <= fits
+    assert (largest(search), largest(search)) in machine.probed
+    assert search.stopped == "memory"
+
+
+def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
+    fits = 1500
+
+    knowing = MadeUpMachine(room_bytes=peak_bytes(fits))
+    searched(knowing, ceiling_bytes=peak_bytes(fits))
+    blind = MadeUpMachine(room_bytes=peak_bytes(fits))
+    searched(blind)
+
+    def failed(machine: MadeUpMachine) -> int:
+        return sum(micro > fits for _, micro in machine.probed)
+
+    assert failed(knowing) == 0
+    assert failed(blind) > 0
+    assert len(knowing.probed) < len(blind.probed)
+
+
+def test_a_law_that_is_wrong_is_overruled_by_what_runs() -> None:
+    # The ceiling says 5000, the machine has room for 300 only.
+    machine = MadeUpMachine(room_bytes=peak_bytes(300))
+
+    search = searched(machine, ceiling_bytes=peak_bytes(5000))
+
+    too_large = min(size for size, micro in machine.probed if size == micro and size > 300)
+    assert 240 <= largest(search) <= 300
+    assert too_large <= 1.25 * largest(search)
+
+
+def test_what_is_asked_for_and_too_large_is_halved_until_it_fits() -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(100))
+
+    search = searched(machine, (4096, 8192))
+
+    assert 80 <= largest(search) <= 100
+
+
+def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
+    machine = MadeUpMachine(room_bytes=FIXED_BYTES // 2)
+
+    search = searched(machine)
+
+    assert [point.status for point in search.points] == [Status.OOM]
+    assert machine.probed == [(1, 1)]
+
+
+def test_peaks_that_are_not_reported_leave_bisection() -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(700))
+    search = searched(machine, ceiling_bytes=None)
+
+    assert 560 <= largest(search) <= 700
+
+
+# Accumulation
+
+
+def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000))
+
+    search = searched(machine)
+
+    accumulated = [point for point in search.points if point.accumulation_steps > 1]
+    assert {point.batch_size for point in accumulated} == {1024, 2048, 4096, 8192, N_TRAIN}
+    assert all(point.ran and point.micro_batch_size <= 1000 for point in accumulated)
+
+
+def test_what_would_train_on_another_loss_in_pieces_is_not_accumulated() -> None:
+    search = searched(MadeUpMachine(room_bytes=peak_bytes(1000)), accumulates=False)
+
+    assert all(point.accumulation_steps == 1 for point in search.points)
+    assert search.stopped == "memory"
+    assert largest(search) >= 800
+
+
+def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
+    # Beyond 300 examples a pass takes ten times as long: caches, say.
+    def seconds(size: int) -> float:
+        return size * (1e-5 if size <= 300 else 1e-4)
+
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000), seconds=seconds)
+
+    search = searched(machine, (256, 512, 1024, 2048, 4096))
+
+    last = [point for point in search.points if point.batch_size == 4096]
+    assert [point.micro_batch_size <= 300 for point in last] == [True]
+
+
+def test_pieces_are_of_one_size() -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000))
+
+    search = searched(machine)
+
+    for point in search.points:
+        last = point.batch_size - (point.accumulation_steps - 1) * point.micro_batch_size
+        assert last > 0.9 * point.micro_batch_size
+
+
+# What goes wrong
+
+
+def test_a_size_that_cannot_run_does_not_keep_the_others_from_it() -> None:
+    machine = MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size == 1 else None)
+
+    search = searched(machine)
+
+    assert whole(search)[1].status is Status.ERROR
+    assert largest(search) == N_TRAIN
+
+
+def test_sizes_that_cannot_run_at_first_do_not_end_the_search() -> None:
+    machine = MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size < 16 else None)
+
+    assert largest(searched(machine)) == N_TRAIN
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.KILLED, Status.TIMEOUT])
+def test_two_bad_ends_in_a_row_end_the_growth(status: Status) -> None:
+    machine = MadeUpMachine(goes_wrong=lambda size: status if size >= 64 else None)
+
+    search = searched(machine)
+
+    assert max(machine.probed) == (128, 128)
+    assert machine.probed.count((128, 128)) == 1
+    assert search.stopped == "errors"
+
+
+def test_a_hang_costs_its_own_time_limit_only() -> None:
+    machine = MadeUpMachine(
+        goes_wrong=lambda size: Status.TIMEOUT if size == 8 else None, budget_s=60.0
+    )
+
+    search = searched(machine)
+
+    assert whole(search)[8].status is Status.TIMEOUT
+    assert largest(search) == N_TRAIN
+    assert machine.left_s() > 0
+
+
+# Time
+
+
+@pytest.mark.parametrize("budget_s", [2.0, 5.0, 15.0, 60.0])
+def test_the_budget_is_never_exceeded(budget_s: float) -> None:
+    machine = MadeUpMachine(budget_s=budget_s, seconds=lambda size: 1e-3 * size)
+
+    search = searched(machine)
+
+    assert machine.clock_s <= budget_s
+    assert search.stopped == "time"
+    assert all(point.ran for point in search.points)
+    assert machine.cut_off == 0
+
+
+def test_a_hang_does_not_go_beyond_the_budget_and_is_not_held_against_the_size() -> None:
+    machine = MadeUpMachine(
+        goes_wrong=lambda size: Status.TIMEOUT if size == 8 else None, budget_s=8.0
+    )
+
+    search = searched(machine)
+
+    assert machine.clock_s <= 8.0
+    assert 8 not in whole(search)
+    assert search.stopped == "time"
+
+
+def test_steps_that_take_seconds_are_timed_in_the_fewest_rounds() -> None:
+    machine = MadeUpMachine(budget_s=60.0, seconds=lambda size: 2e-4 * size)
+
+    search = searched(machine)
+
+    assert largest(search) == N_TRAIN  # one step of it takes 2 s
+    assert machine.clock_s <= 60.0
+
+
+def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_found() -> None:
+    def seconds(size: int) -> float:
+        return 1e-3 * size
+
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000), seconds=seconds, budget_s=50.0)
+
+    search = searched(machine, ceiling_bytes=peak_bytes(1000))
+
+    assert machine.left_s() < 20  # one step of all examples takes 10 s
+    assert search.stopped == "memory"
+    assert N_TRAIN not in {point.batch_size for point in search.points}
+
+
+def test_where_there_is_time_every_size_but_the_second_is_timed_in_full() -> None:
+    # In proportion to one example, all of them would seem to need 50 s a step. They need 0.5 s.
+    machine = MadeUpMachine(budget_s=60.0)
+
+    searched(machine, n_train=50_000)
+
+    full = max(machine.timed_s)
+    assert machine.timed_s.count(full) >= len(machine.timed_s) - 1
+
+
+def test_a_large_budget_is_not_used_up() -> None:
+    machine = MadeUpMachine(budget_s=3600.0)
+
+    searched(machine, n_train=50_000)
+
+    assert machine.clock_s < 25.0
+
+
+# Timed again
+
+
+def test_only_what_ran_in_one_piece_is_timed_again() -> None:
+    machine = MadeUpMachine(
+        room_bytes=peak_bytes(100),
+        goes_wrong=lambda size: Status.ERROR if size == 1 else None,
+    )
+
+    search = searched(machine, ceiling_bytes=peak_bytes(100))
+
+    for point in search.points:
+        in_one_piece = point.ran and point.micro_batch_size == point.batch_size
+        assert bool(point.again) == in_one_piece
+    assert any(point.ran and not point.again for point in search.points)
+
+
+class Wavering(MadeUpMachine):
+    """Every process takes another time, by so many per cent."""
+
+    def __init__(self, *, sd: float, **changes: Any) -> None:
+        super().__init__(**changes)
+        self._sd = sd
+        self._stream = random.Random(0)
+
+    def __call__(self, *sizes: int, **limits: float) -> ProfilePoint:
+        seen = super().__call__(*sizes, **limits)
+        if seen.timing is None:
+            return seen
+        factor = math.exp(self._stream.gauss(0, self._sd))
+        blocks = tuple(factor * block for block in seen.timing.block_s)
+        return replace(seen, timing=replace(seen.timing, block_s=blocks))
+
+
+@pytest.mark.parametrize(("sd", "fewest", "most"), [(0.005, 2, 2), (0.07, 4, 12), (0.5, 12, 12)])
+def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
+    sd: float, fewest: int, most: int
+) -> None:
+    search = searched(Wavering(sd=sd))
+
+    assert {fewest <= len(point.timings) <= most for point in search.points} == {True}
+
+
+@pytest.mark.parametrize("room_bytes", [None, peak_bytes(700)])
+def test_what_is_done_only_goes_up(room_bytes: int | None) -> None:
+    told: list[float] = []
+
+    class Told(Silent):
+        def progress(
+            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+        ) -> None:
+            told.append(done_fraction)
+
+    machine = Wavering(sd=0.5, room_bytes=room_bytes)
+    search = ProfileSearch(
+        machine, n_train=N_TRAIN, ceiling_bytes=room_bytes, left_s=machine.left_s, listener=Told()
+    )
+
+    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+
+    assert told == sorted(told)
+    assert 0.9 < told[-1] < 1.0
+
+
+def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
+    def seconds(size: int) -> float:
+        return 5e-4 * size
+
+    once = MadeUpMachine(seconds=seconds, budget_s=1000.0)
+    searched(once)
+    machine = MadeUpMachine(seconds=seconds, budget_s=0.7 * once.clock_s)
+
+    search = searched(machine)
+
+    again = [bool(point.again) for point in search.points]
+    assert again == sorted(again, reverse=True)
+    assert again[0]
+    assert not again[-1]
+    assert search.stopped is None
+    assert machine.left_s() >= 0
+
+
+def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
+    seen: list[int] = []
+
+    told: list[str] = []
+
+    class Told(Silent):
+        def warning(self, text: str) -> None:
+            told.append(text)
+
+    def goes_wrong(size: int) -> Status | None:
+        seen.append(size)
+        return Status.KILLED if size == 64 and seen.count(64) == 2 else None
+
+    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=Told())
+
+    assert seen.count(64) == 2
+    assert "batch size 64, which ran before: killed" in told[0]
+    assert whole(search)[64].ran
+    assert not whole(search)[64].again
+    assert whole(search)[128].again
+
+
+# Defects of other batch-size finders, held here by name
+
+
+def test_no_size_is_returned_that_never_ran() -> None:
+    # Lightning #18426 and others: 128 returned, 64 tried.
+    for fits in (1, 50, 99, 100, 101, 1000):
+        machine = MadeUpMachine(room_bytes=peak_bytes(fits))
+        search = searched(machine, ceiling_bytes=peak_bytes(fits), n_train=200)
+
+        assert (largest(search), largest(search)) in machine.probed
+
+
+def test_no_size_is_tried_above_the_data_set() -> None:
+    # Lightning #20364: the search runs past the data set.
+    machine = MadeUpMachine()
+
+    searched(machine, n_train=100)
+
+    assert max(size for size, _ in machine.probed) == 100
+
+
+def test_a_search_does_not_run_away_on_a_machine_with_memory_to_spare() -> None:
+    # Lightning #20614: on a CPU it doubles until somebody stops it.
+    machine = MadeUpMachine(budget_s=30.0, seconds=lambda size: 1e-4 * size)
+
+    search = searched(machine, n_train=100_000_000)
+
+    assert machine.clock_s <= 30.0
+    assert search.stopped == "time"
+    assert largest(search) < 100_000
+
+
+def test_where_nothing_fits_no_size_is_made_up() -> None:
+    # ultralytics PR #25739: nothing fits, and 16 is used in silence.
+    search = searched(MadeUpMachine(room_bytes=1))
+
+    assert not any(point.ran for point in search.points)
+
+
+def test_micro_batches_and_their_number_make_up_the_batch_size() -> None:
+    # accelerate PR #3071: the batch size shrinks and the accumulation stays.
+    search = searched(MadeUpMachine(room_bytes=peak_bytes(300)))
+
+    for point in search.points:
+        pieces, micro = point.accumulation_steps, point.micro_batch_size
+        assert (pieces - 1) * micro < point.batch_size <= pieces * micro
+
+
+def test_a_single_example_is_a_data_set() -> None:
+    assert largest(searched(MadeUpMachine(), n_train=1)) == 1
+
+
+def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
+    warnings: list[str] = []
+
+    class Told(Silent):
+        def warning(self, text: str) -> None:
+            warnings.append(text)
+
+    machine = MadeUpMachine(room_bytes=peak_bytes(1000))
+    search = ProfileSearch(
+        machine,
+        n_train=N_TRAIN,
+        ceiling_bytes=None,
+        left_s=machine.left_s,
+        listener=Told(),
+        may_accumulate=False,
+    )
+
+    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+
+    assert {point.accumulation_steps for point in search.points} == {1}
+    assert search.stopped == "memory"
+    assert warnings[-1] == (
+        f"batch sizes above {largest(search)} do not fit whole, and what this workload does with a "
+        f"batch cannot be done in micro-batches"
+    )

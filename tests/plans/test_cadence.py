@@ -1,0 +1,270 @@
+"""Cadence: evaluations at the same samples for every batch size, near enough to each other."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice, pairwise
+
+import pytest
+from tests.reference.batch_plan import Rule, WalkedBatchPlan
+from tests.reference.cadence import (
+    marks_up_to,
+    pauses_along,
+    pauses_by_walking,
+    step_sizes,
+)
+
+from batchlab.plans.cadence import Pause, n_pauses, pauses, with_every_epoch_end
+from batchlab.records.batch_plan import ConstantBatchSize
+
+# (N, B): one example, ragged, dividing, over half, all but one, all of them.
+CONFIGURATIONS = [
+    (n, batch_size)
+    for n in (1, 7, 100, 640, 1000)
+    for batch_size in (1, 3, 10, 33, n // 30, n // 2 + 1, n - 1, n)
+    if 1 <= batch_size <= n
+]
+
+
+def all_pauses(
+    n: int,
+    batch_size: int,
+    *,
+    epochs: int,
+    drop_last: bool = False,
+    after_step: int = 0,
+    watched_from_samples: int = 0,
+    interval_samples: int = 0,
+) -> list[Pause]:
+    steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
+    return list(
+        pauses(
+            ConstantBatchSize(n_train=n, batch_size=batch_size, drop_last=drop_last),
+            last_step=epochs * steps_per_epoch,
+            after_step=after_step,
+            watched_from_samples=watched_from_samples,
+            interval_samples=interval_samples,
+        )
+    )
+
+
+def samples_after(n: int, batch_size: int, step: int) -> int:
+    epochs, rest = divmod(step, -(-n // batch_size))
+    return epochs * n + min(n, rest * batch_size)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_the_pauses_are_those_found_by_walking_every_step(
+    n: int, batch_size: int, drop_last: bool
+) -> None:
+    found = all_pauses(n, batch_size, epochs=7, drop_last=drop_last)
+
+    steps = 7 * len(step_sizes(n, batch_size, drop_last=drop_last))
+    expected = pauses_by_walking(n, batch_size, drop_last=drop_last, last_step=steps)
+    assert [(pause.step, pause.epoch_end) for pause in found] == expected
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [*CONFIGURATIONS, (50_000, 64), (50_000, 1700)])
+def test_pauses_are_at_most_five_percent_apart_or_every_step(n: int, batch_size: int) -> None:
+    steps = [0, *(pause.step for pause in all_pauses(n, batch_size, epochs=20))]
+
+    for before, step in pairwise(steps):
+        samples = samples_after(n, batch_size, step)
+        spacing = samples - samples_after(n, batch_size, before)
+        if samples_after(n, batch_size, before) >= 20 / 64 * n:
+            assert step == before + 1 or spacing <= 0.05 * samples
+
+
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_every_mark_is_met_by_the_first_step_that_reaches_it(n: int, batch_size: int) -> None:
+    reached = [
+        samples_after(n, batch_size, pause.step) for pause in all_pauses(n, batch_size, epochs=9)
+    ]
+
+    for mark in marks_up_to(n, 9 * n)[:-1]:
+        first = min(samples for samples in reached if samples >= mark)
+        assert first - mark < batch_size
+
+
+def test_small_steps_pay_for_few_evaluations() -> None:
+    assert len(all_pauses(50_000, 64, epochs=30)) < 160
+
+
+@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
+def test_where_a_run_is_watched_the_pauses_are_those_of_every_run(n: int, batch_size: int) -> None:
+    everything = all_pauses(n, batch_size, epochs=9)
+
+    found = all_pauses(n, batch_size, epochs=9, watched_from_samples=4 * n)
+
+    def watched(pauses: list[Pause]) -> list[Pause]:
+        return [p for p in pauses if samples_after(n, batch_size, p.step) >= 4 * n]
+
+    assert watched(found) == watched(everything)
+    assert set(found) <= set(everything)
+    assert [p for p in found if p.epoch_end] == [p for p in everything if p.epoch_end]
+
+
+def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> None:
+    found = all_pauses(10_000, 4, epochs=1, watched_from_samples=9_000)
+
+    unwatched = [4 * pause.step for pause in found if 4 * pause.step < 9_000]
+    for before, later in pairwise(unwatched):
+        # The first mark from there on: marks lie 1/64 of an epoch apart, or 5 %.
+        assert 1.5 * before <= later <= 1.5 * before + max(10_000 / 64, 0.05 * later) + 4
+    assert len(found) < 0.3 * len(all_pauses(10_000, 4, epochs=1))
+
+
+@pytest.mark.parametrize("interval_samples", [1, 50, 640, 3000])
+@pytest.mark.parametrize(("n", "batch_size"), [(640, 3), (640, 33), (50_000, 64), (1600, 32)])
+def test_with_an_interval_no_two_pauses_but_the_last_are_nearer(
+    n: int, batch_size: int, interval_samples: int
+) -> None:
+    everything = all_pauses(n, batch_size, epochs=9)
+
+    found = all_pauses(n, batch_size, epochs=9, interval_samples=interval_samples)
+
+    assert set(found) <= set(everything)
+    assert found[-1] == everything[-1]
+    samples = [0, *(samples_after(n, batch_size, pause.step) for pause in found)]
+    for before, here in pairwise(samples[:-1]):
+        # Where the marks lie further apart than the interval all of them are left.
+        spacing = max(n / 64, 0.05 * here) + batch_size
+        assert interval_samples <= here - before <= 2 * interval_samples + spacing
+
+
+@pytest.mark.parametrize(("interval_samples", "every"), [(200, 1), (640, 1), (1000, 2)])
+def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(
+    interval_samples: int, every: int
+) -> None:
+    found = all_pauses(640, 10, epochs=9, interval_samples=interval_samples)
+
+    ends = [pause.step // 64 for pause in found if pause.epoch_end]
+    assert ends == [*range(every, 9, every), 9]
+
+
+def test_evaluations_half_as_long_as_the_steps_between_them_take_a_third_of_a_run() -> None:
+    """An evaluation is worth 20 of the 782 steps of an epoch here."""
+    pauses_of_an_epoch = all_pauses(50_000, 64, epochs=1, interval_samples=2 * 20 * 64)
+
+    assert 20 * len(pauses_of_an_epoch) <= 782 / 2
+    assert 20 * len(all_pauses(50_000, 64, epochs=1)) > 782
+
+
+@pytest.mark.parametrize("interval_samples", [0, 25])
+@pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
+def test_pauses_are_counted_by_what_is_evaluated(
+    watched_from_samples: int, interval_samples: int
+) -> None:
+    found = all_pauses(
+        100,
+        10,
+        epochs=7,
+        watched_from_samples=watched_from_samples,
+        interval_samples=interval_samples,
+    )
+
+    plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
+    validation, whole = n_pauses(plan, 70, watched_from_samples, interval_samples)
+    assert validation == sum(not pause.epoch_end for pause in found)
+    assert whole == sum(pause.epoch_end for pause in found) == 7
+    assert n_pauses(plan, 0) == (0, 0)
+
+
+@pytest.mark.parametrize("interval_samples", [0, 25])
+@pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
+@pytest.mark.parametrize("after_step", [0, 1, 5, 24, 25, 26, 74, 75])
+def test_a_run_taken_up_again_has_the_pauses_that_were_left(
+    after_step: int, watched_from_samples: int, interval_samples: int
+) -> None:
+    watched = {
+        "watched_from_samples": watched_from_samples,
+        "interval_samples": interval_samples,
+    }
+    everything = all_pauses(100, 4, epochs=3, **watched)
+
+    rest = all_pauses(100, 4, epochs=3, after_step=after_step, **watched)
+
+    assert rest == [pause for pause in everything if pause.step > after_step]
+
+
+def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_later() -> None:
+    ends = [pause.step // 2 for pause in all_pauses(10, 5, epochs=1000) if pause.epoch_end]
+
+    assert ends[:200] == list(range(1, 201))
+    assert ends[200:203] == [202, 204, 206]
+    assert ends[-1] == 1000
+    assert all(later - end <= max(1, end // 100) for end, later in pairwise(ends))
+
+
+def test_the_last_step_is_an_epoch_end_wherever_it_lies() -> None:
+    plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
+
+    found = list(pauses(plan, last_step=13))
+
+    assert found[-1] == Pause(step=13, epoch_end=True)
+
+
+def test_a_longer_run_pauses_where_the_shorter_one_did() -> None:
+    shorter, longer = (all_pauses(100, 7, epochs=epochs) for epochs in (2, 4))
+
+    assert longer[: len(shorter)] == shorter
+
+
+N_GROWING = 60
+
+
+def wandering(seed: int) -> Rule:
+    """Any batch size at any step."""
+    sizes = [random.Random(f"{seed} {step}").randint(1, N_GROWING) for step in range(200)]
+    return lambda step: sizes[step]
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda step: min(N_GROWING, 2 ** (step // 7)),  # also in the middle of an epoch
+        lambda step: min(N_GROWING, 3 + step),
+        lambda step: max(1, N_GROWING // (step + 1)),  # full at first, then smaller
+        wandering(0),
+        wandering(1),
+    ],
+)
+class TestABatchSizeThatChanges:
+    def test_the_pauses_are_those_found_by_walking_every_step(
+        self, wanted: Rule, drop_last: bool
+    ) -> None:
+        plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
+        walked = list(islice(plan.walk(), 42))
+        ends = {here.step for here in walked if here.step_of_epoch == 0} - {0}
+
+        found = list(pauses(plan, last_step=40))
+
+        sizes = [here.batch_size for here in walked]
+        expected = pauses_along(N_GROWING, sizes[:41], epoch_ends=ends, last_step=40)
+        assert [(pause.step, pause.epoch_end) for pause in found] == expected
+
+    def test_the_marks_of_every_constant_run_are_met_by_the_first_steps_that_reach_them(
+        self, wanted: Rule, drop_last: bool
+    ) -> None:
+        plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
+
+        found = [pause.step for pause in pauses(plan, last_step=40)]
+
+        for mark in marks_up_to(N_GROWING, plan.samples_at(40))[:-1]:
+            first = next(step for step in found if plan.samples_at(step) >= mark)
+            assert plan.samples_at(first) - mark < plan.batch_size_at(first - 1)
+
+
+@pytest.mark.parametrize("after_step", [0, 3, 5, 12])
+def test_every_epoch_end_can_be_a_pause_among_the_others(after_step: int) -> None:
+    plan = ConstantBatchSize(n_train=40, batch_size=8, drop_last=False)
+    usual = list(pauses(plan, last_step=33, after_step=after_step, interval_samples=120))
+
+    found = list(with_every_epoch_end(iter(usual), plan, after_step=after_step))
+
+    ends = [step for step in (5, 10, 15, 20, 25, 30) if step > after_step]
+    assert [pause.step for pause in found] == sorted({*ends, *(pause.step for pause in usual)})
+    assert [pause for pause in found if pause in usual] == usual
+    assert len(found) > len(usual)

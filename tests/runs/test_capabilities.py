@@ -1,0 +1,37 @@
+"""What an engine says that it can do is what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import RecordedGrid
+from tests.reference.command_engine import command_engine
+from tests.reference.local_engine import engine_on
+from tests.reference.made_up_study import store_with_study
+from tests.reference.recorded_grid import made_up_rows, write_grid
+from tests.reference.small_workloads import small_workload
+from tests.reference.training_script import training_script
+
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.runs.contract import Engine
+
+
+@pytest.fixture(params=["plain", "command", "recorded"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "recorded":
+        grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
+        return RecordedEngine(grid, seeds=(0, 1), step_s={16: 1.0, 32: 1.0, 64: 1.0})
+    if request.param == "command":
+        return command_engine(training_script(tmp_path), tmp_path)
+    store = store_with_study(tmp_path / "lab.db")
+    return engine_on(store, PackedWorkload(small_workload(n=40)))
+
+
+def test_an_engine_can_do_what_it_says(engine: Engine) -> None:
+    can = engine.capabilities
+
+    assert can.any_learning_rate == (engine.learning_rates(16) is None)
+    assert can.any_seed == (engine.n_seeds is None)
+    assert can.side_by_side or engine.n_workers == 1

@@ -1,0 +1,101 @@
+"""Whether a stored training of a command answers what is asked of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchlab.records.estimate import Reason
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.runs.commands import LAST_TOLD, answer, is_answered
+
+TRIAL = Trial.of_whole_batches(
+    workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0
+)
+
+
+def record(
+    status: Status | None,
+    *,
+    steps: int = 50,
+    reason: Reason | None = None,
+    notes: tuple[Reason, ...] = (),
+) -> TrialRecord:
+    evaluations = tuple(
+        Evaluation(
+            step=step,
+            samples=10 * step,
+            train_s=1.0,
+            eval_s=0.0,
+            batch_loss=None,
+            scores=(Score(split="validation", metric="m", value=1 / step),),
+        )
+        for step in range(10, steps + 1, 10)
+    )
+    return TrialRecord(
+        trial=TRIAL,
+        status=status,
+        reason=reason,
+        engine="command",
+        threads=1,
+        versions=(),
+        evaluations=evaluations,
+        peak_bytes=None,
+        notes=notes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "steps", "answers"),
+    [
+        (None, 50, False),
+        (record(None), 50, False),
+        (record(Status.OK), 50, True),
+        (record(Status.OK), 51, False),
+        (record(Status.NAN), 500, True),
+        (record(Status.OOM), 500, True),
+        (record(Status.KILLED), 50, False),
+        (record(Status.ERROR), 50, False),
+        (record(Status.TIMEOUT, reason=Reason.of("out_of_time")), 50, False),
+        (
+            record(Status.OK, notes=(Reason.of("script_ended_itself", step=50, asked=99),)),
+            500,
+            True,
+        ),
+        (record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),)), 500, True),
+        (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 60, True),
+        (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 61, False),
+        (
+            record(Status.OK, notes=(Reason.of("script_stopped_early", step=50, asked=99),)),
+            99,
+            True,
+        ),
+    ],
+)
+def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
+    stored: TrialRecord | None, steps: int, answers: bool
+) -> None:
+    assert is_answered(stored, RunLength(steps=steps)) == answers
+
+
+def test_only_a_training_that_ended_by_itself_answers_how_far_a_script_goes_by_itself() -> None:
+    to_its_end = RunLength(to_own_end=True)
+
+    assert not is_answered(record(Status.OK), to_its_end)
+    ended = record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),))
+    assert is_answered(ended, to_its_end)
+
+
+def test_it_answers_a_longer_question_whose_target_it_has_met() -> None:
+    target = Target(metric="m", value=1 / 30, better="lower")
+
+    assert is_answered(record(Status.OK), RunLength(steps=500, until=target))
+    assert answer(record(Status.OK), RunLength(steps=500, until=target)).status is (
+        Status.TARGET_REACHED
+    )
+
+
+def test_the_status_is_that_of_what_was_asked() -> None:
+    met = record(Status.TARGET_REACHED)
+
+    assert answer(met, RunLength(steps=50)).status is Status.OK

@@ -1,0 +1,147 @@
+"""A script with the weights, order and marks of the in-process workload tells the same curves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from tests.reference import mnist_script
+from tests.reference.told import Told
+
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.runs.commands import CommandEngine
+from batchlab.runs.contract import Engine, RunPlan, run_all
+from batchlab.runs.local import LocalProcesses
+from batchlab.script.command import TrainingCommand
+from batchlab.store.store import Store
+from batchlab.workload.builtin import mnist_mlp
+from batchlab.workload.split import tensors_of
+
+N_TRAIN = 2000
+BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch
+LEARNING_RATE = 0.05
+TARGET = Target(metric="accuracy", value=0.75, better="higher")
+LENGTH = RunLength(epochs=3, until=TARGET, all_splits="never")
+COMMAND = TrainingCommand(
+    arguments=(
+        *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
+        *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", str(LENGTH.epochs)),
+        *("--examples", str(N_TRAIN)),
+    ),
+    metric="accuracy",
+    learning_rate=LEARNING_RATE,
+)
+
+pytestmark = pytest.mark.slow  # torch starts three times
+
+Both = tuple[dict[int, TrialRecord], dict[int, TrialRecord]]
+
+
+def plan_of(trial: Trial) -> RunPlan:
+    return RunPlan(
+        trial=trial,
+        micro_batch_sizes={size: size for size in BATCH_SIZES},
+        step_s=dict.fromkeys(BATCH_SIZES, 0.001),
+        horizon_epochs=None,
+        device="cpu",
+    )
+
+
+def records_of(engine: Engine) -> dict[int, TrialRecord]:
+    requests = [
+        RunRequest(
+            trial=engine.trial(batch_size=size, learning_rate=LEARNING_RATE, seed=3), length=LENGTH
+        )
+        for size in BATCH_SIZES
+    ]
+    return {record.trial.batch_size: record for record in run_all(engine, requests)}
+
+
+def made_trial(workload_id: str) -> Trial:
+    return Trial.of_whole_batches(
+        workload_id=workload_id,
+        workload="mnist",
+        n_train=N_TRAIN,
+        batch_size=BATCH_SIZES[0],
+        learning_rate=LEARNING_RATE,
+        seed=0,
+    )
+
+
+def put_workload(store: Store, name: str) -> str:
+    store.put_workload(
+        WorkloadSummary(
+            workload_id=name,
+            name="mnist",
+            reference="mnist",
+            settings=(),
+            n_train=N_TRAIN,
+            n_validation=mnist_script.N_VALIDATION,
+            n_test=0,
+            n_train_evaluated=0,
+            n_parameters=None,
+            metrics=(MetricSummary(name="accuracy", better="higher"),),
+            batch_size=64,
+            learning_rate=LEARNING_RATE,
+        )
+    )
+    return name
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """The records of the script and of the workload, by batch size."""
+    with Store(tmp_path_factory.mktemp("both") / "lab.db") as store:
+        plan = plan_of(made_trial(put_workload(store, "script")))
+        script = records_of(
+            CommandEngine(store, COMMAND, plan, Told(), started_s=0.0, budget_s=None)
+        )
+        built_in = mnist_mlp.workload()
+        workload = replace(
+            built_in,
+            train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
+            validation=tuple(
+                part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
+            ),
+            test=None,
+        )
+        in_process = records_of(
+            LocalProcesses(
+                store,
+                PackedWorkload(workload),
+                plan_of(made_trial(put_workload(store, "in-process"))),
+                Told(),
+                started_s=0.0,
+                budget_s=None,
+            )
+        )
+        yield script, in_process
+
+
+@pytest.mark.parametrize("size", BATCH_SIZES)
+def test_its_steps_to_target_are_the_very_same(both: Both, size: int) -> None:
+    script, in_process = both[0][size], both[1][size]
+
+    crossing = script.crossing(TARGET)
+    assert crossing is not None
+    assert crossing.held
+    assert crossing == in_process.crossing(TARGET)
+    assert script.status is in_process.status is Status.TARGET_REACHED
+
+
+@pytest.mark.parametrize("size", BATCH_SIZES)
+def test_its_curve_is_the_very_same(both: Both, size: int) -> None:
+    script, in_process = both[0][size], both[1][size]
+
+    assert [
+        (each.step, each.samples, each.score("validation", "accuracy"), each.batch_loss)
+        for each in script.evaluations
+    ] == [
+        (each.step, each.samples, each.score("validation", "accuracy"), each.batch_loss)
+        for each in in_process.evaluations
+    ]

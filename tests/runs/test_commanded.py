@@ -1,0 +1,393 @@
+"""A command as an engine: what its script tells becomes records; its end has a reason."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.reference.command_engine import command_engine
+from tests.reference.told import Told
+from tests.reference.training_script import training_script
+
+from batchlab.errors import TrialError
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
+from batchlab.runs.commands import CommandEngine
+from batchlab.script.command import TrainingCommand
+from batchlab.script.process import living
+from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
+
+
+def asked(
+    engine: CommandEngine,
+    *,
+    steps: int = 60,
+    batch_size: int = 16,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    until: float | None = None,
+) -> TrialRecord:
+    trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    target = None if until is None else Target(metric="val_loss", value=until, better="lower")
+    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps, until=target)))
+    return engine.next_finished().record
+
+
+def curve(record: TrialRecord) -> list[tuple[int, float | None]]:
+    return [(each.step, each.score("validation", "val_loss")) for each in record.evaluations]
+
+
+def test_the_evaluations_are_what_the_script_printed_up_to_the_length(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+
+    record = asked(engine, steps=60)
+
+    assert (record.status, record.engine) == (Status.OK, "command")
+    steps = [step for step, _ in curve(record)]
+    assert steps == [*range(2, 61, 2)]
+    # S = 30 (1 + 64/16) steps at the best rate; the seed's shift is the same in all.
+    ratios = [math.log(v - 0.1) for _, v in curve(record) if v is not None]
+    assert ratios[0] - ratios[-1] == pytest.approx((60 - 2) / 150, abs=1e-6)
+    assert record.samples == 60 * 16
+
+
+def test_it_ends_where_the_target_has_held(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+
+    record = asked(engine, steps=4000, until=1.0)
+
+    assert record.status is Status.TARGET_REACHED
+    assert record.steps < 200
+    assert record.target is not None
+    crossing = record.crossing(record.target)
+    assert crossing is not None
+    assert crossing.held
+
+
+def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    engine = command_engine(command, tmp_path)
+    first = asked(engine, steps=60)
+    (tmp_path / "train.py").write_text("raise SystemExit('trained again')")
+
+    again = asked(engine, steps=60)
+    shorter = asked(engine, steps=30)
+
+    assert curve(again) == curve(first)
+    assert shorter.status is Status.OK
+
+
+def test_a_longer_run_begins_again_and_is_as_long_as_asked(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+    short = asked(engine, steps=60)
+
+    long = asked(engine, steps=120)
+
+    assert curve(long)[:30] == curve(short)
+    assert long.steps == 120
+
+
+def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:
+    told = "import sys; print('step 1 val_loss', sys.argv[-1]); print('step 9 val_loss 1')"
+    command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=7)
+    engine = command_engine(command, tmp_path, horizon_epochs=7)
+
+    record = asked(engine, steps=9)
+
+    assert curve(record)[0] == (1, 7.0)
+
+
+def test_a_script_that_ends_before_it_was_asked_to_is_whole_and_says_at_which_step(
+    tmp_path: Path,
+) -> None:
+    told = Told()
+    command = training_script(tmp_path, "--epochs", "2")
+    engine = command_engine(command, tmp_path, listener=told)
+
+    record = asked(engine, steps=4000)
+    again = asked(engine, steps=5000)
+
+    assert record.status is Status.OK
+    said = (
+        "the script ended by itself at step 250 of the 4000 that were asked for: put {epochs} "
+        "where your script takes its length"
+    )
+    assert [reason_text(note) for note in record.notes] == [said]
+    assert [warning.endswith(said) for warning in told.warnings] == [True]
+    assert curve(again) == curve(record)
+
+
+LEAVES_OUT_THE_LAST = (
+    "for step in range(1, {steps}):\n    print('step', step, 'val_loss', 1 / step)"
+)
+
+
+# 2000 examples: 3 whole batches of 600 and one of 200 an epoch, which this script leaves out.
+@pytest.mark.parametrize("more", [(), ("--epochs", "{epochs}")])
+def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    told = Told()
+    source = LEAVES_OUT_THE_LAST.format(steps=3 * 5 + 1)
+    command = training_script(tmp_path, *more, source=source, epochs=5)
+    engine = command_engine(command, tmp_path, listener=told)
+
+    record = asked(engine, batch_size=600, steps=4 * 5)
+
+    assert record.status is Status.OK
+    assert record.steps == 15
+    assert "script_stopped_early" not in [note.code for note in record.notes]
+    assert told.warnings == []
+
+
+def test_one_that_ends_an_epoch_before_stopped_early(tmp_path: Path) -> None:
+    source = LEAVES_OUT_THE_LAST.format(steps=3 * 4 + 1)
+    command = training_script(tmp_path, "--epochs", "{epochs}", source=source, epochs=5)
+
+    record = asked(command_engine(command, tmp_path), batch_size=600, steps=4 * 5)
+
+    assert [note.code for note in record.notes] == ["script_stopped_early"]
+
+
+def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
+    more = ("--epochs", "{epochs}", "--fail", "patience")
+    engine = command_engine(training_script(tmp_path, *more, epochs=8), tmp_path, horizon_epochs=8)
+
+    record = asked(engine, steps=900)
+    again = asked(engine, steps=1000)
+
+    assert record.status is Status.OK
+    assert record.has_ended_itself
+    assert [reason_text(note) for note in record.notes] == [
+        "the script stopped early: it ended well, and told its metric at step 100 of 900 for the "
+        "last time"
+    ]
+    assert again.evaluations == record.evaluations
+
+
+def test_a_script_that_trains_on_after_it_told_its_metric_has_not_stopped_early(
+    tmp_path: Path,
+) -> None:
+    told = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
+    command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=8)
+    engine = command_engine(command, tmp_path, horizon_epochs=8)
+
+    record = asked(engine, steps=100)
+    longer = asked(engine, steps=200)
+
+    assert record.status is Status.OK
+    assert not record.has_ended_itself
+    assert [reason_text(note) for note in record.notes] == [
+        "the script told its metric at step 60 of 100 for the last time"
+    ]
+    assert longer.has_ended_itself
+
+
+def test_a_loss_that_is_no_number_is_a_result_with_its_step(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--fail", "nan"), tmp_path)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.NAN
+    assert "step 21" in reason_text(record.reason)
+
+
+def test_a_crash_keeps_its_last_line_and_what_was_seen_before(tmp_path: Path) -> None:
+    told = Told()
+    engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path, listener=told)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.ERROR
+    assert "the disk is on fire" in reason_text(record.reason)
+    assert record.steps == 20
+    assert any("the disk is on fire" in warning for warning in told.warnings)
+
+
+@pytest.mark.slow
+def test_a_counter_that_goes_backward_ends_the_training_with_that_line(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--fail", "backward"), tmp_path)
+
+    record = asked(engine, steps=4000)
+
+    assert record.status is Status.ERROR
+    assert "step counter goes backward: 100 after 198" in reason_text(record.reason)
+
+
+def test_the_third_failure_of_one_kind_stops_the_study(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path)
+    asked(engine, seed=0)
+    asked(engine, seed=1)
+
+    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*the disk is on fire"):
+        asked(engine, seed=2)
+
+
+def printing(tmp_path: Path, *lines: str) -> TrainingCommand:
+    return training_script(tmp_path, source="".join(f"print({line!r})\n" for line in lines))
+
+
+EPOCHS = [f"epoch {epoch} val_loss {value}" for epoch, value in ((1, 0.9), (2, 0.4), (3, 0.7))]
+
+
+@pytest.mark.parametrize(
+    "closing", ["Restored best checkpoint (epoch 2): val_loss=0.4", "Best epoch: 2, val_loss: 0.4"]
+)
+def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
+    tmp_path: Path, closing: str
+) -> None:
+    told = Told()
+    engine = command_engine(printing(tmp_path, *EPOCHS, closing), tmp_path, listener=told)
+
+    records = [asked(engine, steps=4000, seed=seed) for seed in range(2)]
+
+    assert [record.status for record in records] == [Status.OK] * 2
+    assert curve(records[0]) == [(125, 0.9), (250, 0.4), (375, 0.7)]
+    assert sum("val_loss" in warning for warning in told.warnings) == 1
+
+
+def test_three_trainings_whose_counter_goes_back_stop_the_study(tmp_path: Path) -> None:
+    lines = [f"step {step} val_loss 0.5" for step in (10, 20, 5, 15)]
+    engine = command_engine(printing(tmp_path, *lines), tmp_path)
+    asked(engine, steps=4000, seed=0)
+    asked(engine, steps=4000, seed=1)
+
+    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*goes backward: 5 after"):
+        asked(engine, steps=4000, seed=2)
+
+
+def test_a_metric_that_another_shape_prints_too_is_taken_from_the_first(tmp_path: Path) -> None:
+    lines = ["epoch 1 val_loss 0.9", "{'step': 20, 'val_loss': 0.1}", "epoch 2 val_loss 0.4"]
+    engine = command_engine(printing(tmp_path, *lines), tmp_path)
+
+    assert curve(asked(engine, steps=4000)) == [(125, 0.9), (250, 0.4)]
+
+
+def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source="print('step 3 train_loss 1.0')")
+    engine = command_engine(command, tmp_path)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.ERROR
+    assert "val_loss was never told" in reason_text(record.reason)
+
+
+@pytest.mark.slow
+def test_a_script_that_leaves_its_training_behind_is_told_to_wait_for_it(tmp_path: Path) -> None:
+    source = (
+        "import subprocess, sys\nprint('step 2 val_loss 0.5', flush=True)\n"
+        "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
+    )
+    told = Told()
+    engine = command_engine(training_script(tmp_path, source=source), tmp_path, listener=told)
+
+    record, _ = asked(engine), asked(engine, seed=1)
+
+    assert "processes_left_behind" in {note.code for note in record.notes}
+    (warning,) = told.warnings
+    assert "left 1 process running" in warning
+    assert "let the command wait for it" in warning
+
+
+# What `batchlab.log` writes, without its import.
+LOGS = """
+import json, os, time
+log = open(os.environ["BATCHLAB_LOG_PATH"], "a")
+for step in range(1, 5):
+    line = {"batchlab_log": 1, "at_s": time.monotonic(), "step": step}
+    told = {"values": {"val_loss": 1 / step}} if step < 3 else {"not_understood": ["val_loss=None"]}
+    print(json.dumps({**line, "values": {}, **told}), file=log, flush=True)
+"""
+
+
+def test_what_batchlab_log_did_not_understand_is_told_once(tmp_path: Path) -> None:
+    told = Told()
+    engine = command_engine(training_script(tmp_path, source=LOGS), tmp_path, listener=told)
+
+    record, _ = asked(engine), asked(engine, seed=1)
+
+    assert record.steps == 2
+    assert "log_not_understood" in {note.code for note in record.notes}
+    (warning,) = [text for text in told.warnings if "batchlab.log" in text]
+    assert "batchlab.log was given what is no number: val_loss=None; give numbers" in warning
+
+
+def test_without_time_nothing_begins(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path, budget_s=0.0)
+
+    record = asked(engine)
+
+    assert record.status is Status.TIMEOUT
+    assert record.evaluations == ()
+    assert not (tmp_path / "lab.db.trials").exists()
+
+
+def test_the_budget_ends_a_training_that_would_go_on(tmp_path: Path) -> None:
+    endless = "import time\nfor step in range(10**9):\n    print('step', step, 'val_loss 1.0')"
+    command = training_script(tmp_path, source=f"{endless}\n    time.sleep(0.01)")
+    told = Told()
+    # The budget ends once the script has told something, however busy the machine is.
+    engine = command_engine(
+        command, tmp_path, budget_s=60.0, listener=told, clock=lambda: 1e3 * bool(told.fractions)
+    )
+
+    record = asked(engine, steps=10**6)
+
+    assert record.status is Status.TIMEOUT
+    assert record.evaluations
+    assert living(engine.marker) == ()
+
+
+@pytest.mark.slow
+def test_the_budget_ends_a_training_that_tells_more_than_can_be_read(tmp_path: Path) -> None:
+    endless = "step = 0\nwhile True:\n    step += 1\n    print('step', step, 'val_loss 1.0')"
+    engine = command_engine(training_script(tmp_path, source=endless), tmp_path, budget_s=2.0)
+    began_s = time.monotonic()
+
+    record = asked(engine, steps=10**8)
+
+    assert record.status is Status.TIMEOUT
+    assert record.evaluations
+    assert time.monotonic() - began_s < 8.0  # a piece of output is read to its end
+
+
+def test_an_evaluation_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, stored = command_engine(training_script(tmp_path), tmp_path), []
+    put = Store.put_evaluations
+
+    def spied(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        stored.extend(each.step for each in evaluations)
+        put(store, trial_id, evaluations)
+
+    monkeypatch.setattr(Store, "put_evaluations", spied)
+
+    record = asked(engine, steps=400)
+
+    assert stored == [each.step for each in record.evaluations]
+
+
+def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:
+    command = training_script(
+        tmp_path,
+        arguments=["python", "train.py", "--batch-size", "{batch_size}"],
+        learning_rate=None,
+    )
+    engine = command_engine(command, tmp_path)
+
+    assert engine.learning_rates(16) == (1.0,)
+    assert not engine.capabilities.any_learning_rate
+
+
+def test_each_training_has_a_folder_with_its_output(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+
+    record = asked(engine, steps=60)
+
+    folder = tmp_path / "lab.db.trials" / record.trial.trial_id
+    assert (folder / "output.gz").exists()
+    assert (folder / "output").is_dir()

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.reference.made_up import made_up_record, made_up_trial
+
+from batchlab.plans.cadence import pauses
+from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.trial import TrialRecord
+from batchlab.runs.contract import CostModel
+
+STEP_S = 0.01
+TRIAL = made_up_trial(batch_size=64, n_train=640)  # ten steps an epoch
+
+
+def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> TrialRecord:
+    """A run in which a step took `slowness` times as long, and an evaluation `eval_s`."""
+    record = made_up_record(trial=TRIAL, epochs=epochs, step_s=slowness * STEP_S, eval_s=eval_s)
+    steps = [evaluation.step for evaluation in record.evaluations]
+    return replace(
+        record,
+        evaluations=tuple(
+            replace(evaluation, train_s=step * slowness * STEP_S, eval_s=index * eval_s)
+            for index, (evaluation, step) in enumerate(zip(record.evaluations, steps, strict=True))
+        ),
+    )
+
+
+def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
+    return cost_model.expected_s(TRIAL, RunLength(steps=steps, **watched), step_s=STEP_S)
+
+
+def test_without_a_run_a_guess_grows_with_the_steps() -> None:
+    cost_model = CostModel()
+
+    assert expected_s(cost_model, 0) > 0
+    ten, twenty = (expected_s(cost_model, steps) for steps in (10, 20))
+    assert twenty - ten == pytest.approx(10 * STEP_S * cost_model.slowness(64))
+
+
+def test_steps_evaluations_and_the_start_are_told_apart() -> None:
+    record = run()
+    trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
+
+    cost_model = CostModel().with_run(
+        record, from_step=0, wall_s=trained_s + evaluated_s + 0.25, step_s=STEP_S
+    )
+
+    assert cost_model.slowness(64) == pytest.approx(3.0)
+    assert cost_model.whole == (4, pytest.approx(2.0))
+    assert cost_model.starts == (1, pytest.approx(0.25))
+
+
+def test_a_short_run_does_not_make_long_ones_look_slow() -> None:
+    record = run(epochs=1, slowness=1.0, eval_s=0.01)
+    cost_model = CostModel().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
+
+    assert expected_s(cost_model, 10_000) < 1.2 * 10_000 * STEP_S
+
+
+def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
+    cost_model = CostModel().with_run(run(), from_step=0, wall_s=5.0, step_s=STEP_S)
+    cost_model = replace(cost_model, validations=(10, 5.0))
+
+    whole, late = (
+        expected_s(cost_model, 100, watched_from_samples=samples) for samples in (0, 6400)
+    )
+
+    kept = [
+        sum(
+            not pause.epoch_end
+            for pause in pauses(TRIAL.plan, last_step=100, watched_from_samples=samples)
+        )
+        for samples in (0, 6400)
+    ]
+    assert kept[1] < kept[0]
+    assert whole - late == pytest.approx(0.5 * (kept[0] - kept[1]))
+
+
+@pytest.mark.parametrize(("all_splits", "whole"), [("each_epoch", 10), ("at_end", 1), ("never", 0)])
+def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
+    all_splits: AllSplits, whole: int
+) -> None:
+    cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
+    n_pauses = len(list(pauses(TRIAL.plan, last_step=100)))
+
+    found_s = expected_s(cost_model, 100, all_splits=all_splits)
+
+    steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
+    assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
+
+
+def test_an_evaluation_on_all_data_costs_at_least_one_on_validation_data() -> None:
+    cost_model = CostModel(validations=(10, 5.0))
+
+    at_end_s, never_s = (
+        expected_s(cost_model, 100, all_splits=when) for when in ("at_end", "never")
+    )
+
+    assert at_end_s == never_s
+
+
+def test_an_evaluation_is_told_in_steps_beside_others() -> None:
+    known = CostModel(steps_s=((64, 3.0, 1.0),), validations=(10, 6.0))
+
+    assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
+    assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
+
+
+def test_evaluations_further_apart_are_expected_to_cost_less() -> None:
+    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
+
+    dense_s, seldom_s = (
+        expected_s(known, 100, all_splits="never", interval_samples=samples)
+        for samples in (0, 1280)
+    )
+
+    n_dense, n_seldom = (
+        len(list(pauses(TRIAL.plan, last_step=100, interval_samples=samples)))
+        for samples in (0, 1280)
+    )
+    assert n_seldom < n_dense
+    assert dense_s - seldom_s == pytest.approx(0.5 * (n_dense - n_seldom))
+
+
+def test_of_a_run_of_another_session_all_but_the_start_is_learned() -> None:
+    here = CostModel().with_run(run(), from_step=0, wall_s=200.0, step_s=STEP_S)
+
+    before = CostModel().with_run(run(), from_step=0, wall_s=None, step_s=STEP_S)
+
+    assert before == replace(here, starts=(0, 0.0))
+    assert here.starts[0] == 1
+
+
+def test_a_run_taken_up_again_counts_what_is_new() -> None:
+    record = run()
+
+    cost_model = CostModel().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
+
+    assert cost_model.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
+    assert cost_model.whole[0] == 2
+
+
+def test_a_run_that_saw_nothing_new_changes_nothing() -> None:
+    assert CostModel().with_run(run(), from_step=40, wall_s=2.0, step_s=STEP_S) == CostModel()
+
+
+def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:
+    cost_model = CostModel(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
+
+    assert [cost_model.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]

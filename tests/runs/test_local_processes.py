@@ -1,0 +1,438 @@
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.local_engine import STEP_S, ask, engine_on, shape
+from tests.reference.made_up_study import made_up_summary
+from tests.reference.small_workloads import small_workload
+
+from batchlab.errors import EditedError, StoreError
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.runs import local as local_processes
+from batchlab.runs.contract import CostModel, run_all
+from batchlab.runs.local import LocalProcesses
+from batchlab.store.store import Store
+from batchlab.workload.source import SourceFile
+
+EASY = Target(metric="accuracy", value=0.5, better="higher")
+OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
+
+
+@pytest.fixture(scope="module")
+def packed() -> PackedWorkload:
+    return PackedWorkload(small_workload(n=40))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.db"
+    with Store(path) as store:
+        store.put_workload(made_up_summary())
+    return path
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
+    """The trials that were really begun, in order."""
+    begun: list[Trial] = []
+    begin = local_processes.TrialRecorder.begin
+
+    def counted(self: Any, request: RunRequest) -> Any:
+        begun.append(request.trial)
+        return begin(self, request)
+
+    monkeypatch.setattr(local_processes.TrialRecorder, "begin", counted)
+    return begun
+
+
+def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        records = run_all(
+            engine,
+            [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)],
+        )
+
+    assert [record.trial.batch_size for record in records] == [5, 10, 20]
+    assert [record.steps for record in records] == [4, 30, 12]
+    assert {record.status for record in records} == {Status.OK}
+
+
+def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
+    lab: Path, packed: PackedWorkload, tmp_path: Path
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        run_all(engine, [ask(engine, steps=12)])
+        (longer,) = run_all(engine, [ask(engine, steps=40)])
+    other = tmp_path / "other.db"
+    with Store(other) as store:
+        store.put_workload(made_up_summary())
+        engine = engine_on(store, packed)
+        (at_once,) = run_all(engine, [ask(engine, steps=40)])
+
+    assert longer.resumed_from_steps == (12,)
+    assert longer.final("train", "loss") == at_once.final("train", "loss")
+
+
+def test_a_trial_that_met_its_target_before_is_answered_without_training(
+    lab: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (first,) = run_all(engine, [ask(engine, steps=400, until=EASY)])
+        trained.clear()
+        (again,) = run_all(engine, [ask(engine, steps=400, until=EASY)])
+
+    assert first.status is Status.TARGET_REACHED
+    assert again == first
+    assert trained == []
+
+
+def steps_with_all_splits(record: TrialRecord) -> list[int]:
+    return [each.step for each in record.evaluations if each.has_all_splits]
+
+
+def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
+    lab: Path, packed: PackedWorkload, tmp_path: Path
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (first,) = run_all(engine, [ask(engine, all_splits="never")])
+        (for_a_sweep,) = run_all(engine, [ask(engine)])
+        (again,) = run_all(engine, [ask(engine, all_splits="never")])
+
+    assert steps_with_all_splits(first) == []
+    assert steps_with_all_splits(for_a_sweep) == [0, 4, 8, 12]
+    assert for_a_sweep.resumed_from_steps == ()
+    assert shape(for_a_sweep) == shape(first)
+    assert again == for_a_sweep
+
+
+def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
+    lab: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (stretch,) = run_all(engine, [ask(engine, steps=8, all_splits="never")])
+        (end,) = run_all(engine, [ask(engine, all_splits="at_end")])
+        (beyond,) = run_all(engine, [ask(engine, steps=16, all_splits="never")])
+        (completed,) = run_all(engine, [ask(engine, steps=16, all_splits="at_end")])
+        trained.clear()
+        (known,) = run_all(engine, [ask(engine, steps=16, all_splits="at_end")])
+
+    assert steps_with_all_splits(stretch) == []
+    assert (end.resumed_from_steps, steps_with_all_splits(end)) == ((8,), [12])
+    assert steps_with_all_splits(beyond) == [12]
+    assert (completed.status, completed.resumed_from_steps) == (Status.OK, (8, 12, 16))
+    assert steps_with_all_splits(completed) == [12, 16]
+    assert shape(completed) == shape(beyond)
+    assert (known, trained) == (completed, [])
+
+
+def test_a_sweep_that_was_interrupted_or_lengthened_is_not_done_again(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        run_all(engine, [ask(engine, steps=6)])
+        (longer,) = run_all(engine, [ask(engine, steps=12)])
+        run_all(engine, [ask(engine, steps=14, all_splits="never")])  # it ends within an epoch
+        (still,) = run_all(engine, [ask(engine, steps=16)])
+
+    assert longer.resumed_from_steps == (6,)
+    assert still.resumed_from_steps == (6, 12, 14)
+    assert steps_with_all_splits(still) == [0, 4, 6, 8, 12, 16]
+
+
+@pytest.mark.slow
+def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
+    lab: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (whole,) = run_all(engine, [ask(engine, steps=400)])
+        trained.clear()
+        (met,) = run_all(engine, [ask(engine, steps=300, until=EASY)])
+        (missed,) = run_all(engine, [ask(engine, steps=300, until=OUT_OF_REACH)])
+
+    assert trained == []
+    assert shape(met) == shape(missed) == shape(whole)
+    assert (whole.status, met.status, missed.status) == ("ok", "target_reached", "ok")
+    assert (met.target, missed.target) == (EASY, OUT_OF_REACH)
+
+
+def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed, budget_s=0.0)
+        (never_begun,) = run_all(engine, [ask(engine, batch_size=5)])
+        engine = engine_on(store, packed)
+        run_all(engine, [ask(engine)])
+        engine = engine_on(store, packed, budget_s=0.0)
+        (begun,) = run_all(engine, [ask(engine, steps=500)])
+
+    assert (never_begun.status, never_begun.evaluations) == (Status.TIMEOUT, ())
+    assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
+
+
+@pytest.mark.slow
+def test_a_run_under_way_at_the_end_of_the_budget_is_stopped_in_time(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed, budget_s=3.0)  # the fake clock takes a second of it
+        (record,) = run_all(engine, [ask(engine, steps=10**7)])
+
+    assert record.status is Status.TIMEOUT
+    assert 0 < record.steps < 10**7
+
+
+def test_the_expected_time_follows_what_runs_really_took(lab: Path, packed: PackedWorkload) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        before_s = engine.expected_s(10, RunLength(steps=1))
+        (record,) = run_all(engine, [ask(engine, batch_size=10, steps=40)])
+        cost_model = engine.cost_model
+
+    assert before_s == CostModel().expected_s(record.trial, RunLength(steps=1), step_s=STEP_S)
+    assert cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
+    assert cost_model.starts[0] == 1
+    eight = RunLength(steps=8)
+    assert engine.expected_s(10, eight) == cost_model.expected_s(record.trial, eight, step_s=STEP_S)
+
+
+def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    """Evaluations of the next session lie as far apart as those of this one."""
+    seldom_s = []
+    for _ in range(2):
+        with Store(lab) as store:
+            engine = engine_on(store, packed)
+            assert engine.evaluation_steps(10) == 0.0
+            run_all(engine, [ask(engine, batch_size=10, steps=40)])
+            seldom_s.append(engine.evaluation_steps(10))
+            starts = engine.cost_model.starts[0]
+
+    assert seldom_s[0] > 0
+    assert seldom_s[1] == pytest.approx(seldom_s[0])
+    assert starts == 0  # nothing began in the second session
+
+
+def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        trial = engine.trial(batch_size=40, learning_rate=0.05, seed=0)
+
+    assert trial.micro_batch_size == 20
+
+
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        engine._plan = replace(engine._plan, horizon_epochs=3)
+        trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
+
+    assert [trial.horizon_steps for trial in trials] == [24, 12, 3]
+
+
+def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        run_all(engine, [ask(engine)])
+        store.checkpoint_path(ask(engine).trial.trial_id).unlink()
+
+        with pytest.raises(StoreError, match="another --store"):
+            run_all(engine, [ask(engine, steps=50)])
+
+
+@pytest.mark.slow
+def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
+    lab: Path, tmp_path: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    with Store(tmp_path / "other.db") as store:
+        store.put_workload(made_up_summary())
+        engine = engine_on(store, packed)
+        (whole,) = run_all(engine, [ask(engine, batch_size=1, steps=160)])
+    early = whole.evaluations[12]  # of 64 marks in the first epoch of 40 steps
+    value = early.score("validation", "loss")
+    assert value is not None
+    target = Target(metric="loss", value=value, better="lower")
+    trained.clear()
+
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        seldom = ask(engine, batch_size=1, steps=160)
+        seldom = replace(seldom, length=replace(seldom.length, watched_from_samples=80))
+        (first,) = run_all(engine, [seldom])
+        seldom_until = replace(seldom, length=replace(seldom.length, until=target))
+        (same,) = run_all(engine, [seldom_until])
+        assert len(trained) == 1
+        (again,) = run_all(engine, [ask(engine, batch_size=1, steps=160, until=target)])
+        (once_more,) = run_all(engine, [ask(engine, batch_size=1, steps=160, until=target)])
+
+    assert len(first.evaluations) < len(whole.evaluations)
+    wide, exact, expected = (run.crossing(target) for run in (same, again, whole))
+    assert wide is not None
+    assert exact == expected
+    assert wide.step - wide.after_step > exact.step - exact.after_step
+    assert len(trained) == 2
+    assert shape(once_more) == shape(again) == shape(whole)[: len(again.evaluations)]
+
+
+@pytest.mark.slow
+def test_a_run_evaluated_at_about_the_interval_asked_for_is_not_done_again(
+    lab: Path, packed: PackedWorkload, trained: list[Trial]
+) -> None:
+    """Another session times evaluations anew: its interval is a little shorter."""
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        request = ask(engine, batch_size=1, steps=160)
+
+        def asked(interval_samples: int, until: Target | None) -> TrialRecord:
+            length = replace(request.length, interval_samples=interval_samples, until=until)
+            (record,) = run_all(engine, [replace(request, length=length)])
+            return record
+
+        first = asked(20, None)  # its loss is 1.08 at first, 0.85 and 0.98 after 20 and 40 steps
+        target = Target(metric="loss", value=1.0, better="lower")
+        for interval_samples in (24, 18, 10):
+            assert asked(interval_samples, target).evaluations == first.evaluations
+        assert len(trained) == 1
+        often = asked(0, target)
+        assert len(trained) == 2
+
+    exact, seen = often.crossing(target), first.crossing(target)
+    assert exact is not None
+    assert seen is not None
+    assert exact.step - exact.after_step < seen.step - seen.after_step
+
+
+def test_a_free_core_never_waits_for_the_slowest_of_a_round(
+    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalProcesses, "n_workers", 2)
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        engine.submit(ask(engine, steps=10**7))
+        for batch_size in (5, 20):
+            engine.submit(ask(engine, batch_size=batch_size))
+        ended = [engine.next_finished().record for _ in range(2)]
+        steps = 12
+        # On a busy machine the long one may not have begun yet: then some more go past it.
+        while (under_way := store.record(ask(engine).trial.trial_id)) is None or (
+            under_way.steps == 0
+        ):
+            steps += 12
+            engine.submit(ask(engine, batch_size=5, steps=steps))
+            ended.append(engine.next_finished().record)
+        engine.cancel()
+        cancelled = store.record(ask(engine).trial.trial_id)
+        (later,) = run_all(engine, [ask(engine, steps=1)])
+
+    assert {record.trial.batch_size for record in ended} == {5, 20}
+    assert {record.status for record in ended} == {Status.OK}
+    # What was under way went on beside them, and can go on from there.
+    assert cancelled is not None
+    assert cancelled.status is None
+    assert cancelled.steps > 0
+    assert later.resumed_from_steps != ()
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        request = ask(engine, steps=4)
+        in_the_way = store.checkpoint_path(request.trial.trial_id)
+        in_the_way.mkdir()
+        engine.submit(request)
+        with pytest.raises(StoreError, match="the checkpoint could not be written"):
+            engine.next_finished()
+        engine.cancel()
+        left = store.record(request.trial.trial_id)
+
+        in_the_way.rmdir()
+        (again,) = run_all(engine_on(store, packed), [request])
+
+    assert left is not None
+    assert left.status is None
+    assert (again.status, again.steps) == (Status.OK, 4)
+
+
+def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
+    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **named: Any) -> None:
+        raise StoreError("the disk is full")
+
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        monkeypatch.setattr(store, "put_evaluations", full)
+        monkeypatch.setattr(store, "finish_trial", full)
+        for batch_size in (5, 10):
+            engine.submit(ask(engine, batch_size=batch_size, steps=4))
+        with pytest.raises(StoreError, match="the disk is full"):
+            engine.next_finished()
+
+        engine.cancel()  # what a command does on its way out
+
+    assert multiprocessing.active_children() == []
+
+
+def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
+    lab: Path, trained: list[Trial]
+) -> None:
+    workload = small_workload(n=40)
+    metrics = {"accuracy": lambda model, batch: torch.tensor(0.5)}
+    packed = PackedWorkload(replace(workload, metrics=metrics, patience_epochs=2))
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        (first,) = run_all(engine, [ask(engine, steps=40)])
+        trained.clear()
+        again, longer, shorter = run_all(
+            engine, [ask(engine, steps=40), ask(engine, steps=80), ask(engine, steps=12)]
+        )
+
+    assert (first.status, first.steps) == (Status.OK, 12)  # epochs of 4 steps: one, and two more
+    assert [note.code for note in first.notes] == ["stopped_early"]
+    assert first.evaluations[-1].has_all_splits
+    assert [again, longer, shorter] == [first] * 3
+    assert trained == []
+
+
+def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(
+    lab: Path, tmp_path: Path
+) -> None:
+    helper = tmp_path / "helper.py"
+    helper.write_text("WIDTH = 3")
+    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
+    helper.write_text("WIDTH = 4")
+
+    with Store(lab) as store:
+        engine = engine_on(store, packed)
+        request = ask(engine, steps=4)
+        with pytest.raises(EditedError, match=r"helper\.py was edited since this study began"):
+            run_all(engine, [request])
+        record = store.record(request.trial.trial_id)
+
+    assert record is not None
+    assert record.status is not Status.ERROR

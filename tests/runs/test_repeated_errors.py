@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.made_up import made_up_trial
+from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
+from torch import Tensor, nn
+from torch.nn import functional
+
+import batchlab
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Status, Trial
+from batchlab.runs.pool import RepeatedErrors
+from batchlab.words.reasons import reason_text
+
+SHAPE = Reason.of("user_error", error="RuntimeError", text="shape '[5]' is invalid for size 3")
+
+
+def trial(batch_size: int = 10, *, rate: float = 0.1, seed: int = 0) -> Trial:
+    return replace(made_up_trial(batch_size=batch_size, seed=seed), learning_rate=rate)
+
+
+def noted(*trials: Trial, reason: Reason | None = SHAPE, status: Status = Status.ERROR) -> Any:
+    errors = RepeatedErrors()
+    for each in trials:
+        errors.note(each, status, reason, 4)
+    return errors
+
+
+def test_two_equal_errors_answer_for_the_rest_of_their_batch_size() -> None:
+    errors = noted(trial(rate=0.1), trial(rate=0.2))
+
+    why = errors.why_not(trial(rate=0.4))
+    assert reason_text(why) == (
+        "it was not trained: two trials of batch size 10 had ended with RuntimeError: shape '[5]' "
+        "is invalid for size 3"
+    )
+    assert errors.why_not(trial(20)) is None
+
+
+def test_one_error_or_one_trial_twice_answers_for_none() -> None:
+    assert noted(trial()).why_not(trial(rate=0.4)) is None
+    assert noted(trial(), trial()).why_not(trial(rate=0.4)) is None
+
+
+def test_errors_of_another_text_or_place_are_not_alike() -> None:
+    errors = noted(trial(rate=0.1))
+    errors.note(trial(rate=0.2), Status.ERROR, Reason.of("user_error", error="E", text="x"), 4)
+    errors.note(trial(rate=0.3), Status.ERROR, SHAPE, 8)
+
+    assert errors.why_not(trial(rate=0.4)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["the loss is NaN", "expected finite values", "loss diverged", "inf in gradients"]
+)
+def test_an_error_about_numbers_may_be_the_rates_fault(text: str) -> None:
+    reason = Reason.of("user_error", error="ValueError", text=text)
+
+    assert noted(trial(), trial(rate=1.0), reason=reason).why_not(trial(rate=0.01)) is None
+
+
+@pytest.mark.parametrize("status", [Status.DIVERGED, Status.OOM, Status.KILLED, Status.TIMEOUT])
+def test_other_bad_ends_are_tried_on(status: Status) -> None:
+    assert noted(trial(), trial(rate=1.0), status=status).why_not(trial(rate=0.01)) is None
+
+
+def test_it_is_said_once() -> None:
+    errors = RepeatedErrors()
+
+    said = [errors.note(trial(seed=seed), Status.ERROR, SHAPE, 4) for seed in range(4)]
+
+    assert said == [False, True, False, False]
+
+
+def fails_in_the_second_epoch() -> Any:
+    asked = [0]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        asked[0] += model.training
+        if len(batch[0]) == 10 and asked[0] > 12:
+            raise KeyError("x")
+        return functional.cross_entropy(model(batch[0]), batch[1])
+
+    return loss
+
+
+@pytest.mark.slow
+def test_five_rates_that_fail_alike_cost_two_trials(tmp_path: Path) -> None:
+    told = Told()
+
+    study = batchlab.sweep(
+        tiny(loss=fails_in_the_second_epoch()),
+        batch_sizes=(10, 50),
+        learning_rates=(0.01, 0.02, 0.03, 0.04, 0.05),
+        epochs=2,
+        store=tmp_path / "lab.db",
+        listener=told,
+    )
+
+    of_10 = [record for record in study.records if record.trial.batch_size == 10]
+    assert {record.status for record in of_10} == {Status.ERROR}
+    trained = [record for record in of_10 if record.evaluations]
+    assert 2 <= len(trained) <= 3  # two run side by side
+    untrained = [record for record in of_10 if not record.evaluations]
+    assert {record.reason.code for record in untrained if record.reason} == {"failed_alike_before"}
+    assert {r.status for r in study.records if r.trial.batch_size == 50} == {Status.OK}
+    assert sum("two trials ended with the same error" in text for text in told.warnings) == 1

@@ -1,0 +1,247 @@
+"""Replay: an engine around any engine; after an interruption everything is as it was."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.local_engine import Clock, ask, engine_on, shape
+from tests.reference.made_up_study import STUDY, store_with_study
+from tests.reference.side_by_side_engine import SideBySideEngine
+from tests.reference.small_workloads import small_workload
+from tests.reference.toy_study import Toy, advised, interrupt, toy
+
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.trial import Status
+from batchlab.runs.contract import run_all
+from batchlab.runs.local import LocalProcesses
+from batchlab.runs.pool import ProcessPool
+from batchlab.runs.replay import Journal, ReplayingEngine, stored_journal
+from batchlab.store.store import Store
+
+
+def ends_in(path: Path) -> list[Any]:
+    with Store.existing(path) as store:
+        return [end for entry in stored_journal(store, STUDY.study_id) for end in entry.runs]
+
+
+# An engine that knows nothing of journals
+
+
+def test_ends_are_replayed_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    first = toy()
+    advice = advised(tmp_path / "lab.db", first)
+    finished = [end.trial_id for end in ends_in(tmp_path / "lab.db")]
+
+    idle = toy()
+    again = advised(tmp_path / "lab.db", idle)
+
+    assert finished != [request.trial.trial_id for request in first.asked]
+    assert idle.asked == []
+    assert again == advice
+
+
+def test_runs_begun_ahead_are_replayed_as_well(tmp_path: Path) -> None:
+    def resuming() -> Toy:
+        engine = toy()
+        engine.capabilities = SideBySideEngine.capabilities  # type: ignore[misc]
+        return engine
+
+    first, again = resuming(), resuming()
+    advice = advised(tmp_path / "lab.db", first)
+    ahead = [request for request in first.asked if request.trial.seed >= 80]
+
+    assert advised(tmp_path / "lab.db", again) == advice
+    assert again.asked == []
+    assert first.asked.index(ahead[0]) < len(first.asked) / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [0, 3, 8, 21])
+def test_interrupted_anywhere_nothing_that_came_back_is_run_again(tmp_path: Path, n: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        advised(tmp_path / "lab.db", toy(ends_at=n, end=interrupt))
+    before = ends_in(tmp_path / "lab.db")
+
+    resumed = toy()
+    advised(tmp_path / "lab.db", resumed)
+
+    after = ends_in(tmp_path / "lab.db")
+    assert after[: len(before)] == before
+    assert len(resumed.asked) == len(after) - len(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [0, 1, 6, 20])
+def test_one_at_a_time_an_interruption_changes_nothing_at_all(tmp_path: Path, n: int) -> None:
+    undisturbed = advised(tmp_path / "other.db", toy(n_workers=1))
+    with pytest.raises(KeyboardInterrupt):
+        advised(tmp_path / "lab.db", toy(n_workers=1, ends_at=n, end=interrupt))
+
+    resumed = advised(tmp_path / "lab.db", toy(n_workers=1))
+
+    assert resumed == undisturbed
+    assert ends_in(tmp_path / "lab.db") == ends_in(tmp_path / "other.db")
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path: Path) -> None:
+    undisturbed = advised(tmp_path / "other.db", toy(n_workers=1))
+    lab = tmp_path / "lab.db"
+    n_done = [0]
+    for n in (4, 9, 5):  # runs begun in this process when it is killed
+        code = (
+            "from pathlib import Path\n"
+            "from tests.reference.toy_study import advised, kill, toy\n"
+            f"advised(Path({str(lab)!r}), toy(n_workers=1, ends_at={n}, end=kill))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        n_done.append(len(ends_in(lab)))
+
+    resumed = advised(lab, toy(n_workers=1))
+
+    assert n_done == [0, 4, 13, 18]
+    assert resumed == undisturbed
+
+
+@pytest.mark.slow
+def test_the_records_of_an_engine_that_keeps_none_are_in_the_study(tmp_path: Path) -> None:
+    engine = toy()
+    advice = advised(tmp_path / "lab.db", engine)
+
+    with Store.existing(tmp_path / "lab.db") as store:
+        study = store.study(STUDY.study_id)
+    assert len(study.records) == advice.n_trials
+    assert {record.status for record in study.records} <= {Status.TARGET_REACHED, Status.OK}
+    assert all(record.engine == "simulated" for record in study.records)
+    assert sum(record.steps for record in study.records) > 0
+
+
+def test_other_runs_than_before_end_the_replay(tmp_path: Path) -> None:
+    def asked(engine: ReplayingEngine, *seeds: int) -> None:
+        for seed in seeds:
+            engine.spent_s()
+            trial = engine.trial(batch_size=64, learning_rate=0.04, seed=seed)
+            run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=10))])
+
+    with store_with_study(tmp_path / "lab.db") as store:
+        asked(ReplayingEngine(toy(), Journal(store, STUDY)), 0, 1, 2)
+        other = toy()
+        asked(ReplayingEngine(other, Journal(store, STUDY)), 0, 5, 1)
+
+    assert [request.trial.seed for request in other.asked] == [5, 1]
+    assert len(ends_in(tmp_path / "lab.db")) == 3
+
+
+# Training on this machine
+
+
+@pytest.fixture(scope="module")
+def packed() -> PackedWorkload:
+    return PackedWorkload(small_workload(n=40))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    path = tmp_path / "lab.db"
+    store_with_study(path).close()
+    return path
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
+    """What was really handed to the pool of processes."""
+    requests: list[RunRequest] = []
+    submit = ProcessPool.submit
+
+    def counted(self: Any, request: RunRequest, **named: Any) -> None:
+        requests.append(request)
+        submit(self, request, **named)
+
+    monkeypatch.setattr(ProcessPool, "submit", counted)
+    return requests
+
+
+def replaying_on(store: Store, packed: PackedWorkload, **named: Any) -> ReplayingEngine:
+    return ReplayingEngine(engine_on(store, packed, **named), Journal(store, STUDY))
+
+
+@pytest.mark.slow
+def test_replayed_runs_are_what_they_were_and_train_nothing(
+    lab: Path, packed: PackedWorkload, submitted: list[RunRequest]
+) -> None:
+    def study(engine: ReplayingEngine) -> list[tuple[Any, ...]]:
+        seen: list[tuple[Any, ...]] = []
+        for steps in (8, 24):
+            seen.append((engine.spent_s(), engine.expected_s(10, RunLength(steps=100))))
+            requests = [ask(engine, steps=steps), ask(engine, batch_size=20, steps=8)]
+            seen += [
+                (record.status, record.steps, shape(record)) for record in run_all(engine, requests)
+            ]
+        return [*seen, (engine.spent_s(),)]
+
+    with Store(lab) as store:
+        first = study(replaying_on(store, packed))
+        submitted.clear()
+        again = study(replaying_on(store, packed, clock=Clock()))
+
+    # The last reading was not stored: nothing was done after it.
+    assert again[:-1] == first[:-1]
+    assert submitted == []
+
+
+def test_a_run_ended_by_the_budget_is_replayed_as_such_and_not_trained_on(
+    lab: Path, packed: PackedWorkload, submitted: list[RunRequest]
+) -> None:
+    with Store(lab) as store:
+        engine = replaying_on(store, packed, budget_s=0.0)
+        (first,) = run_all(engine, [ask(engine)])
+        engine = replaying_on(store, packed)
+        submitted.clear()
+        (again,) = run_all(engine, [ask(engine)])
+
+    assert again == first
+    assert submitted == []
+
+
+def test_after_the_replay_the_clock_goes_on_from_where_it_was(
+    lab: Path, packed: PackedWorkload
+) -> None:
+    clock = Clock()
+    clock.now_s = 50.0
+    with Store(lab) as store:
+        engine = replaying_on(store, packed, clock=clock)
+        before_s = engine.spent_s()
+        run_all(engine, [ask(engine)])
+        after_s = clock.now_s
+        engine = replaying_on(store, packed)
+
+        assert engine.spent_s() == before_s
+        assert engine.spent_s() == after_s + 1.0
+
+
+def test_an_interrupted_run_is_stored_and_goes_on(
+    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: LocalProcesses) -> RunEnd:
+        next_finished(self)
+        raise KeyboardInterrupt
+
+    next_finished = LocalProcesses.next_finished
+    with Store(lab) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalProcesses, "next_finished", interrupted)
+            engine = replaying_on(store, packed)
+            with pytest.raises(KeyboardInterrupt):
+                run_all(engine, [ask(engine)])
+        engine = replaying_on(store, packed)
+        (record,) = run_all(engine, [ask(engine)])
+
+    assert record.resumed_from_steps == ()  # it had ended, and was answered from the store
+    assert record.steps == 12

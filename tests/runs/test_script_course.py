@@ -1,0 +1,205 @@
+"""What a script tells, as evaluations, and when its training is to end."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+
+import pytest
+from tests.reference.script_verdict import script_status
+
+from batchlab.records.estimate import Reason
+from batchlab.records.quantities import Better
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, Target, Trial
+from batchlab.runs.script_course import ScriptCourse
+
+TRIAL = Trial.of_whole_batches(
+    workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0
+)
+
+
+def course(
+    *, steps: int = 100, until: float | None = None, better: Better = "lower"
+) -> ScriptCourse:
+    target = None if until is None else Target(metric="m", value=until, better=better)
+    return ScriptCourse(
+        RunRequest(trial=TRIAL, length=RunLength(steps=steps, until=target)), "m", better
+    )
+
+
+def told(seen: ScriptCourse, *values: float, every: int = 10) -> None:
+    for index, value in enumerate(values, start=1):
+        seen.add({"m": value}, step=index * every, samples=index * every * 10, at_s=float(index))
+
+
+def test_only_what_has_the_metric_is_an_evaluation() -> None:
+    seen = course()
+
+    assert seen.add({"loss": 2.0}, step=1, samples=10, at_s=5.0) is None
+    made = seen.add({"m": 1.0}, step=4, samples=40, at_s=8.0)
+
+    assert made is not None
+    assert (made.step, made.samples, made.train_s, made.batch_loss) == (4, 40, 3.0, 2.0)
+    assert made.score("validation", "m") == 1.0
+
+
+def test_the_batch_loss_is_the_mean_since_the_evaluation_before() -> None:
+    seen = course()
+    for step, loss in ((1, 4.0), (2, 2.0)):
+        seen.add({"train_loss": loss}, step=step, samples=10 * step, at_s=float(step))
+    seen.add({"m": 1.0}, step=2, samples=20, at_s=2.0)
+    seen.add({"train_loss": 1.0}, step=3, samples=30, at_s=3.0)
+
+    made = seen.add({"m": 0.9}, step=4, samples=40, at_s=4.0)
+
+    assert [each.batch_loss for each in seen.evaluations] == [3.0, 1.0]
+    assert made is not None
+
+
+def test_a_step_told_twice_has_its_last_value() -> None:
+    seen = course()
+    seen.add({"m": 1.0}, step=4, samples=40, at_s=1.0)
+    seen.add({"m": 0.5}, step=4, samples=40, at_s=1.1)
+
+    assert [each.score("validation", "m") for each in seen.evaluations] == [0.5]
+
+
+def test_it_goes_on_until_an_evaluation_at_the_last_step() -> None:
+    seen = course(steps=30)
+    told(seen, 1.0, 0.9)
+    assert seen.verdict() is None
+
+    seen.add({"loss": 0.1}, step=35, samples=350, at_s=9.0)
+    assert seen.verdict() is None
+    seen.add({"m": 0.8}, step=40, samples=400, at_s=10.0)
+
+    verdict = seen.verdict()
+    assert verdict is not None
+    assert verdict.status is Status.OK
+
+
+def test_a_target_ends_it_where_it_has_held() -> None:
+    seen = course(until=0.5)
+    told(seen, 1.0, 0.4)
+    assert seen.verdict() is None
+    seen.add({"m": 0.4}, step=22, samples=220, at_s=3.0)
+
+    verdict = seen.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.TARGET_REACHED
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: float) -> None:
+    seen = course()
+    seen.add({"m": value}, step=0, samples=0, at_s=0.0)
+    assert seen.verdict() is None
+    seen.add({"m": value}, step=1, samples=10, at_s=1.0)
+
+    verdict = seen.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.NAN
+
+
+@pytest.mark.parametrize("name", ["Loss", "train loss", "Training loss", "train/loss"])
+def test_a_batch_loss_that_is_no_number_is_a_result_however_its_name_is_written(name: str) -> None:
+    seen = course()
+
+    seen.add({name: math.nan}, step=3, samples=30, at_s=1.0)
+
+    verdict = seen.verdict()
+    assert verdict is not None
+    assert (verdict.status, verdict.reason) == (
+        Status.NAN,
+        Reason.of("loss_not_a_number", step=3),
+    )
+
+
+@pytest.mark.parametrize("name", ["val loss", "M", "test_loss"])
+def test_other_losses_and_the_metric_itself_are_no_batch_loss(name: str) -> None:
+    seen = course()
+
+    seen.add({name: math.nan}, step=3, samples=30, at_s=1.0)
+
+    assert seen.verdict() is None
+
+
+def test_an_infinite_batch_loss_may_be_a_skipped_step_and_nan_is_not() -> None:
+    seen = course()
+    seen.add({"loss": math.inf}, step=1, samples=10, at_s=1.0)
+    assert seen.verdict() is None
+    seen.add({"loss": math.nan}, step=2, samples=20, at_s=2.0)
+
+    verdict = seen.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.NAN
+
+
+def test_a_loss_far_above_its_first_has_diverged_and_an_accuracy_has_not() -> None:
+    rising = (0.01, 0.5, 0.6, 0.7)
+    loss, accuracy = course(), course(better="higher")
+    told(loss, *rising)
+    told(accuracy, *rising)
+
+    verdict = loss.verdict()
+
+    assert verdict is not None
+    assert verdict.status is Status.DIVERGED
+    assert accuracy.verdict() is None
+
+
+def random_course(
+    draws: random.Random, better: Better
+) -> tuple[ScriptCourse, RunRequest, list[tuple[int, float]]]:
+    """A course with something earlier, and what it is told: steps again, and now and then back."""
+    target = None
+    if draws.random() < 0.8:
+        held_for = draws.choice([0.0, 0.1, 0.5])
+        target = Target(metric="m", value=0.5, better=better, held_for=held_for)
+    request = RunRequest(trial=TRIAL, length=RunLength(steps=draws.randint(20, 80), until=target))
+    before = ScriptCourse(request, "m", better)
+    told(before, *(draws.uniform(0.3, 1.0) for _ in range(draws.randint(0, 3))), every=2)
+    step, steps = draws.randint(0, 8), []
+    for _ in range(30):
+        step = max(0, step + draws.choice([0, 0, 1, 2, 3, 6, -4 if draws.random() < 0.2 else 1]))
+        odd = draws.choice([math.nan, math.inf, 20.0, 20.0])
+        steps.append((step, odd if draws.random() < 0.15 else draws.uniform(0.3, 0.8)))
+    return ScriptCourse(request, "m", better, earlier=before.evaluations), request, steps
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_it_is_ended_where_a_look_at_all_of_its_evaluations_would_end_it(better: Better) -> None:
+    draws, seen_all = random.Random(0), set()
+    for _ in range(150):
+        seen, request, steps = random_course(draws, better)
+        for step, value in steps:
+            seen.add({"m": value}, step=step, samples=10 * step, at_s=float(step))
+
+            verdict = seen.verdict()
+            status = None if verdict is None else verdict.status
+            assert [each.step for each in seen.evaluations] == sorted(
+                {each.step for each in seen.evaluations}
+            )
+            assert status == script_status(seen.evaluations, request, "m", better)
+            seen_all.add(status)
+
+    assert {None, Status.NAN, Status.OK, Status.TARGET_REACHED} <= seen_all
+    assert (Status.DIVERGED in seen_all) == (better == "lower")
+
+
+def test_a_thousandth_value_costs_no_more_than_the_first() -> None:
+    target = Target(metric="m", value=0.1, better="lower")
+    request = RunRequest(trial=TRIAL, length=RunLength(steps=10**6, until=target))
+    seen = ScriptCourse(request, "m", "lower")
+    began_s = time.process_time()
+
+    for step in range(4000):
+        seen.add({"m": 1.0}, step=step, samples=10 * step, at_s=float(step))
+        assert seen.verdict() is None
+
+    assert time.process_time() - began_s < 2.0  # a look at all of them each time took 30 s

@@ -1,0 +1,154 @@
+"""An edited script is never answered from old trainings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.reference.training_script import training_script
+
+from batchlab.script.command import TrainingCommand
+from batchlab.script.identity import command_identity
+
+
+def test_the_identity_follows_the_script_and_what_lies_beside_it(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    first = command_identity(command)
+    assert command_identity(command) == first
+
+    (tmp_path / "model.py").write_text("width = 64")
+    with_model = command_identity(command)
+    (tmp_path / "model.py").write_text("width = 65")
+    edited = command_identity(command)
+    (tmp_path / "results.csv").write_text("1,2")
+
+    assert len({first, with_model, edited}) == 3
+    assert command_identity(command) == edited
+
+
+def test_the_identity_follows_the_packages_beside_the_script(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    package = tmp_path / "nets" / "deep"
+    package.mkdir(parents=True)
+    (tmp_path / "nets" / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("layers = 2")
+    first = command_identity(command)
+
+    (package / "__init__.py").write_text("layers = 3")
+
+    assert command_identity(command) != first
+
+
+def test_the_identity_follows_arguments_and_configuration(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    other = replace(command, arguments=(*command.arguments, "--width", "64"))
+    (tmp_path / "c.json").write_text('{"x": {seed}}')
+    template = replace(command, arguments=(*command.arguments, "{config}"), config=Path("c.json"))
+    before = command_identity(template)
+    (tmp_path / "c.json").write_text('{"y": {seed}}')
+
+    found = {command_identity(command), command_identity(other), before}
+
+    assert len({*found, command_identity(template)}) == 4
+
+
+def folder_of_code(folder: Path) -> None:
+    """A script, a package and a configuration, and scripts that call them."""
+    files = {
+        "train.py": "import code.model",
+        "conf.yaml": "width: 64",
+        "lib/train.py": "import helpers",
+        "lib/helpers.py": "depth = 1",
+        "pkg/__init__.py": "",
+        "pkg/train.py": "import pkg.deep.net",
+        "pkg/deep/net.py": "depth = 1",
+        "plain/train.py": "depth = 1",
+        "src/inner/__init__.py": "",
+        "src/inner/net.py": "depth = 1",
+        "run.sh": "python lib/train.py --config conf.yaml $@",
+        "start": "#!/bin/sh\npython train.py $@",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "edited"),
+    [
+        (["python", "-m", "pkg.train"], "pkg/train.py"),
+        (["python", "-m", "pkg.train"], "pkg/deep/net.py"),
+        (["python", "-m", "plain.train"], "plain/train.py"),
+        (["python", "-m", "inner.net"], "src/inner/net.py"),
+        (["torchrun", "--nproc-per-node=2", "-m", "pkg.train"], "pkg/train.py"),
+        (["./run.sh"], "run.sh"),
+        (["./run.sh"], "train.py"),
+        (["./run.sh"], "lib/helpers.py"),
+        (["./run.sh"], "conf.yaml"),
+        (["./start"], "start"),
+        (["bash", "-c", "python train.py --bs $0"], "train.py"),
+        (["bash", "-c", "cd . && python lib/train.py --bs $0"], "lib/helpers.py"),
+        (["python", "train.py", "--config=conf.yaml"], "conf.yaml"),
+        (["python", "train.py", "--config", "conf.yaml"], "conf.yaml"),
+        (["python", "lib/train.py"], "pkg/deep/net.py"),
+    ],
+)
+def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
+    arguments: list[str], edited: str, tmp_path: Path
+) -> None:
+    folder_of_code(tmp_path)
+    command = TrainingCommand(
+        arguments=[*arguments, "{batch_size}"], metric="val_loss", folder=tmp_path
+    )
+    before = command_identity(command)
+    assert command_identity(command) == before
+
+    with (tmp_path / edited).open("a") as file:
+        file.write("\n# edited")
+
+    assert command_identity(command) != before
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "train.log",
+        "model.pt",
+        "lab.db",
+        "lab.db.trials/1/output/code.py",
+        "pkg/.cache/made.py",
+        "pkg/__pycache__/made.py",
+        "tools/pyvenv.cfg",
+        "tools/lib/made.py",
+        "outputs/run/made.py",
+    ],
+)
+def test_what_a_training_writes_does_not_make_it_another_command(
+    written: str, tmp_path: Path
+) -> None:
+    folder_of_code(tmp_path)
+    for name in ("tools/__init__.py", "tools/pyvenv.cfg", "lab.db.trials/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    command = TrainingCommand(
+        arguments=["python", "train.py", "{batch_size}", "--log", "train.log", "--save=model.pt"],
+        metric="val_loss",
+        folder=tmp_path,
+    )
+    before = command_identity(command)
+
+    (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / written).write_text("as new")
+
+    assert command_identity(command) == before
+
+
+def test_a_file_too_large_to_be_code_is_not_read(tmp_path: Path) -> None:
+    command = training_script(tmp_path)
+    (tmp_path / "table.py").write_bytes(b"#" * ((4 << 20) + 1))
+    before = command_identity(command)
+
+    (tmp_path / "table.py").write_bytes(b"x" * ((4 << 20) + 1))
+
+    assert command_identity(command) == before

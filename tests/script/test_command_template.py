@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchlab.errors import UsageError
+from batchlab.script.command import PLACEHOLDERS, CommandTemplate
+
+
+def filled(*argv: str, **values: object) -> list[str]:
+    return CommandTemplate(argv).filled({"batch_size": 32, **values})  # type: ignore[dict-item]
+
+
+def test_placeholders_become_arguments_and_never_shell_text() -> None:
+    done = filled("train", "{batch_size}", "--out={output_dir}", output_dir=Path("/a b/$(rm); 'c'"))
+
+    assert done == ["train", "32", "--out=/a b/$(rm); 'c'"]
+
+
+@given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
+def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--bs", type=int)
+
+    read = parser.parse_args(
+        filled("--lr={learning_rate}", "--bs", "{batch_size}", learning_rate=rate, batch_size=size)
+    )
+
+    assert (read.lr, read.bs) == (rate, size)
+
+
+def test_a_count_has_no_point_and_a_numpy_number_no_type() -> None:
+    import numpy as np
+
+    done = filled(
+        *("{batch_size}", "{epochs}", "{learning_rate}"),
+        batch_size=np.int64(8),
+        epochs=3.0,
+        learning_rate=np.float64(0.1),
+    )
+
+    assert done == ["8", "3", "0.1"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '{"a": {"b": 1}}',
+        '{"a":{"b":{}}}',
+        "{}",
+        "{0}",
+        "{a b}",
+        "${oc.env:HOME}",
+        "${data_dir}",
+        "{HOME}",
+        "a}}{{b",
+        "x={1..3}",
+    ],
+)
+def test_other_braces_pass_unharmed(kept: str) -> None:
+    assert filled("{batch_size}", kept) == ["32", kept]
+
+
+def test_doubled_braces_stand_for_the_text_itself() -> None:
+    assert filled("{batch_size}", "{{batch_size}}", "{{anything}}") == [
+        "32",
+        "{batch_size}",
+        "{anything}",
+    ]
+
+
+def test_a_placeholder_inside_json_is_filled() -> None:
+    assert filled('{"bs": {batch_size}}', '{"a":{"bs":{batch_size}}}') == [
+        '{"bs": 32}',
+        '{"a":{"bs":32}}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "first", "later"),
+    [
+        (["--resume", "{resume_from}"], [], ["--resume", "/c"]),
+        (["--resume={resume_from}"], [], ["--resume=/c"]),
+        (["+ckpt_path={resume_from}"], [], ["+ckpt_path=/c"]),
+        (["--fast", "--resume={resume_from}"], ["--fast"], ["--fast", "--resume=/c"]),
+        (["fit", "{resume_from}"], ["fit"], ["fit", "/c"]),
+        (["--x=1", "{resume_from}"], ["--x=1"], ["--x=1", "/c"]),
+    ],
+)
+def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
+    argv: list[str], first: list[str], later: list[str]
+) -> None:
+    template = CommandTemplate(["{batch_size}", *argv])
+
+    assert template.can_resume
+    assert template.filled({"batch_size": 1, "resume_from": None}) == ["1", *first]
+    assert template.filled({"batch_size": 1, "resume_from": "/c"}) == ["1", *later]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["python", "train.py"], "no placeholder for the batch size"),
+        (["train", "{micro_batch_size}"], r"without \{accumulation_steps\}"),
+        (["train", "{batchsize}"], r"unknown placeholder \{batchsize\}.*mean \{batch_size\}\?"),
+        (["train", "{batch_size}", "{lr}"], r"\{lr\}.*did you mean \{learning_rate\}\?"),
+        (["train", "{batch_size}", "{zzz}"], r"there are \{batch_size\}, .*write \{\{zzz\}\}"),
+        (["train", "{batch_size}", "{config}"], "there is no template for it"),
+        (["python train.py --bs {batch_size}"], "one argument with spaces"),
+        ([], "there is no command"),
+    ],
+)
+def test_a_wrong_command_is_refused_in_one_line(argv: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        CommandTemplate(argv)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_the_batch_size_may_be_in_micro_batches_or_in_the_configuration() -> None:
+    micro = CommandTemplate(["t", "{micro_batch_size}", "{accumulation_steps}"])
+    config = CommandTemplate(["t", "{config}"], in_config={"batch_size", "seed"})
+
+    assert micro.can_accumulate
+    assert config.placeholders == {"config", "batch_size", "seed"}
+
+
+def test_a_template_that_the_command_does_not_take_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no \{config\} in the command"):
+        CommandTemplate(["t", "{batch_size}"], in_config={"batch_size"})
+
+
+def test_a_placeholder_without_a_value_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no value for \{steps\}"):
+        filled("{batch_size}", "{steps}")
+
+
+def test_a_count_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"\{epochs\} is a whole number, not 1.5"):
+        filled("{batch_size}", "{epochs}", epochs=1.5)
+
+
+def test_every_placeholder_can_be_used() -> None:
+    values: dict[str, object] = dict.fromkeys(PLACEHOLDERS, 1)
+    template = CommandTemplate([f"{{{name}}}" for name in PLACEHOLDERS], in_config=())
+
+    assert template.filled(values) == [  # type: ignore[arg-type]
+        "1.0" if name == "learning_rate" else "1" for name in PLACEHOLDERS
+    ]
+
+
+def test_a_real_child_gets_the_arguments_as_they_are() -> None:
+    code = "import sys; print(sys.argv[1:])"
+    argv = filled(sys.executable, "-c", code, "{batch_size}", "a;b $x `c`", "*")
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "['32', 'a;b $x `c`', '*']\n"

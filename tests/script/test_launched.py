@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import pytest
+
+from batchlab.records.trial import Status
+from batchlab.script.process import CommandEnd, Launched, living
+from batchlab.words.reasons import reason_text
+
+IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
+
+
+def ended(started) -> CommandEnd:
+    end: CommandEnd | None = started.launched.wait(30)
+    assert end is not None, "it goes on"
+    return end
+
+
+def why(end: CommandEnd) -> str:
+    return reason_text(end.reason)
+
+
+def test_an_engine_waits_for_two_commands_side_by_side_and_ends_the_one_that_cannot_win(
+    start: Callable,
+) -> None:
+    by_itself, on_request = start("print('done')"), start(SLEEPS)
+    running = {one.launched.connection: one.launched for one in (by_itself, on_request)}
+    ends: list[CommandEnd] = []
+
+    while running:
+        for connection in wait(list(running)):
+            end = running[connection].receive()
+            if end is not None:
+                del running[connection]
+                ends.append(end)
+                on_request.launched.end()
+
+    assert [end.status for end in ends] == [Status.OK, Status.KILLED]
+    assert [end.was_asked for end in ends] == [False, True]
+    assert by_itself.text == "done\n"
+    assert ends[0].left_behind is None
+
+
+def test_stdout_and_stderr_come_in_one_stream_in_the_order_in_which_they_were_written(
+    start: Callable,
+) -> None:
+    started = start("import os\nfor i in range(9): os.write(1 + i % 2, b'%d' % i)")
+
+    assert ended(started).status == Status.OK
+    assert started.text == "012345678"
+
+
+def test_a_command_has_a_session_and_a_group_of_its_own_and_nothing_to_read(
+    start: Callable,
+) -> None:
+    started = start("import os; print(os.getsid(0) == os.getpgid(0) == os.getpid(), os.read(0, 1))")
+
+    assert ended(started).status == Status.OK
+    assert started.text == "True b''\n"
+
+
+def test_ctrl_c_of_the_terminal_does_not_reach_the_supervisor(start: Callable) -> None:
+    started = start(SLEEPS)
+    started.receive_until("here")
+
+    assert os.getsid(started.launched._supervisor.pid) != os.getsid(0)
+
+
+def test_python_writes_at_once(start: Callable) -> None:
+    started = start((sys.executable, "-S", "-c", "import time; print('early'); time.sleep(600)"))
+
+    started.receive_until("early\n")
+
+
+def test_a_pipeline_of_a_shell_ends_as_on_a_terminal(start: Callable) -> None:
+    # Python ignores SIGPIPE, and what it starts would inherit that.
+    started = start(("sh", "-c", "yes | head -n 1"))
+
+    assert ended(started).status == Status.OK
+    assert started.text == "y\n"
+
+
+def test_a_command_that_is_told_to_end_may_say_a_last_word(start: Callable) -> None:
+    started = start(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\n"
+        "print('ready', flush=True); time.sleep(600)",
+        grace_s=20.0,
+    )
+    started.receive_until("ready")
+
+    started.launched.end()
+
+    end = ended(started)
+    assert (end.status, end.was_asked, end.exit_code) == (Status.KILLED, True, 0)
+    assert end.last_lines == ("ready", "saved")
+
+
+def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(
+    start: Callable,
+) -> None:
+    started = start(IGNORES_SIGTERM + SLEEPS, grace_s=0.3)
+    started.receive_until("here")
+    asked_s = time.monotonic()
+
+    started.launched.end()
+
+    end = ended(started)
+    assert end.signal == "SIGKILL"
+    assert end.ended_s - asked_s >= 0.3
+
+
+def test_kill_leaves_no_grace(start: Callable) -> None:
+    started = start(IGNORES_SIGTERM + SLEEPS, grace_s=600.0)
+    started.receive_until("here")
+
+    started.launched.end()
+    started.launched.kill()
+
+    assert ended(started).signal == "SIGKILL"
+
+
+DAEMON = """
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    for end in (0, 1, 2):
+        os.close(end)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open("daemon", "w").write(str(os.getpid()))
+    time.sleep(600)
+while not os.path.exists("daemon"):
+    time.sleep(0.001)
+print("forked", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["", "time.sleep(600)"])
+def test_a_daemon_that_left_the_session_ends_with_its_command(
+    then: str, start: Callable, tmp_path: Path
+) -> None:
+    started = start(DAEMON + then)
+    started.receive_until("forked")
+    daemon = int((tmp_path / "daemon").read_text())
+
+    if then:
+        started.launched.end()
+
+    end = ended(started)
+    assert end.n_left_behind == (0 if then else 1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(daemon, 0)  # not even a zombie
+
+
+def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(
+    start: Callable,
+) -> None:
+    started = start("import os, time\nif os.fork() == 0: time.sleep(600)\nprint('left')")
+
+    end = ended(started)
+
+    assert (end.status, end.exit_code, end.n_left_behind) == (Status.OK, 0, 1)
+    assert reason_text(end.left_behind).startswith("the command ended and left 1 process running")
+
+
+def test_a_command_that_closes_its_output_goes_on(start: Callable, tmp_path: Path) -> None:
+    started = start(
+        "import os, time\n"
+        "os.write(1, b'closing'); os.close(1); os.close(2)\n"
+        "while not os.path.exists('enough'): time.sleep(0.001)\n"
+        "os._exit(7)"
+    )
+    started.receive_until("closing")
+    assert started.launched.wait(0.2) is None
+
+    (tmp_path / "enough").touch()
+
+    assert ended(started).exit_code == 7
+
+
+def test_processes_that_fork_faster_than_one_can_look_are_all_ended(start: Callable) -> None:
+    # Each forks the next in a new session and ends; twenty of these chains at once.
+    started = start(
+        IGNORES_SIGTERM + "import os, time\n"
+        "for _ in range(20):\n"
+        "    if os.fork() == 0:\n"
+        "        while True:\n"
+        "            if os.fork(): os._exit(0)\n"
+        "            os.setsid(); time.sleep(0.002)\n"
+        "print('storm', flush=True); time.sleep(600)",
+        grace_s=0.1,
+    )
+    started.receive_until("storm")
+
+    started.launched.end()
+
+    assert ended(started).was_asked
+
+
+def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(start: Callable) -> None:
+    started = start(DAEMON + "time.sleep(600)")
+    started.receive_until("forked")
+    os.kill(started.launched._supervisor.pid, signal.SIGKILL)
+
+    end = ended(started)
+
+    assert end.status == Status.KILLED
+    assert "was killed; batchlab ended the command" in why(end)
+    assert living(started.launched.marker) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a promise of Linux")
+def test_the_kernel_ends_a_command_whose_supervisor_was_killed(start: Callable) -> None:
+    started = start(SLEEPS)
+    started.receive_until("here")
+
+    os.kill(started.launched._supervisor.pid, signal.SIGKILL)
+
+    until_s = time.monotonic() + 30
+    while living(started.launched.marker) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert living(started.launched.marker) == ()
+
+
+def test_a_supervisor_that_is_told_to_end_takes_its_command_along(start: Callable) -> None:
+    started = start(SLEEPS)
+    started.receive_until("here")
+
+    os.kill(started.launched._supervisor.pid, signal.SIGTERM)
+
+    assert ended(started).was_asked
+
+
+@pytest.mark.slow
+def test_one_that_is_dropped_ends(start: Callable, tmp_path: Path) -> None:
+    marker = f"dropped-{os.getpid()}-{time.monotonic_ns()}"
+    launched = Launched(
+        ("sleep", "600"),
+        cwd=tmp_path,
+        environment=os.environ,
+        folder=tmp_path,
+        marker=marker,
+        on_output=lambda piece, at_s: None,
+    )
+    supervisor = launched._supervisor
+    assert living(marker)
+
+    del launched
+    gc.collect()
+
+    assert supervisor.wait(30) == 0
+    assert living(marker) == ()
+
+
+def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(
+    start: Callable, tmp_path: Path
+) -> None:
+    started = start("import os\nfor _ in range(80): os.write(1, b'.' * 65536)\nopen('done', 'w')")
+
+    while not (tmp_path / "done").exists():  # nobody receives meanwhile
+        time.sleep(0.002)
+
+    assert ended(started).status == Status.OK
+    assert len(started.text) == 80 * 65536
+
+
+def test_a_piece_has_the_time_at_which_it_was_written_however_late_it_is_received(
+    start: Callable, tmp_path: Path
+) -> None:
+    started = start("import time; print('now', flush=True); open('done', 'w'); time.sleep(600)")
+    while not (tmp_path / "done").exists():
+        time.sleep(0.002)
+    time.sleep(0.3)
+    received_s = time.monotonic()
+
+    started.receive_until("now")
+
+    assert started.pieces[0][1] < received_s - 0.2
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("no-such-command", "x"), "the command no-such-command was not found"),
+        (("./data.txt",), "./data.txt may not be run; make it executable"),
+        (("./words",), "./words is no program; name one first"),
+        (("./orphan.py",), "the program named in its first line is not"),
+        (("sh", "-c", "exit 3"), "sh -c ended with exit code 3; its last line: it wrote nothing"),
+        (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2; its last line: no data"),
+        (("sh", "-c", "kill -SEGV $$"), "SIGSEGV ended the process"),
+        (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "SIGSEGV ended the process"),
+    ],
+)
+def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
+    command: tuple[str, ...], says: str, start: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "data.txt").write_text("1,2")
+    (tmp_path / "words").write_text("words")
+    (tmp_path / "orphan.py").write_text("#!/no/such/python\n")
+    for name in ("words", "orphan.py"):
+        (tmp_path / name).chmod(stat.S_IRWXU)
+
+    end = ended(start(command))
+
+    assert not end.status.ended_well
+    assert says in why(end)
+    assert "\n" not in why(end)
+
+
+def test_a_working_folder_that_is_not_there_is_told(start: Callable, tmp_path: Path) -> None:
+    with Launched(
+        ("true",),
+        cwd=tmp_path / "nowhere",
+        environment=os.environ,
+        folder=tmp_path,
+        marker="nowhere/1",
+        on_output=lambda piece, at_s: None,
+    ) as launched:
+        end = launched.wait(30)
+
+    assert end is not None
+    assert f"cannot run in the folder {tmp_path}/nowhere: No such file" in why(end)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "input()",
+        "open('/dev/tty')",
+        "import termios; termios.tcgetattr(0)",
+        "import getpass; getpass.getpass()",
+    ],
+)
+def test_a_command_that_needs_a_terminal_is_told_so(code: str, start: Callable) -> None:
+    end = ended(start(code))
+
+    assert end.status == Status.ERROR
+    assert "asks for input and nobody is there to answer" in why(end)
+
+
+def test_the_largest_signal_and_an_exit_code_that_is_none_are_not_confused(
+    start: Callable,
+) -> None:
+    end = ended(start(("sh", "-c", "exit 255")))
+
+    assert (end.exit_code, end.signal, end.status) == (255, None, Status.ERROR)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from batchlab.script.memory import COST_FRACTION, MemoryWatch
+
+# Holds 60 MB, then waits for a word; `%s` is what it does in between.
+HOLDS = """
+import os, time
+data = bytearray(60_000_000)
+for i in range(0, len(data), 4096): data[i] = 1
+{}
+print("held", flush=True)
+while not os.path.exists("enough"): time.sleep(0.005)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _however_busy_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchlab.script.memory._FIRST_PSS_S", 100.0)
+    monkeypatch.setattr("batchlab.script.memory._FIRST_FINDS_S", 100.0)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="pages are told apart on Linux only")
+
+
+def peak_of(start: Callable, code: str, *, processes: int, is_shared_told: bool = True):
+    """The peak of a command, after all its processes hold what they hold and were looked at."""
+    started = start(code)
+    while started.text.count("held") < processes:
+        assert started.launched.wait(0.01) is None
+    watch = started.launched._memory
+    held_s, n_looks = time.monotonic(), watch._n_looks
+    while is_shared_told and watch._pss_s < held_s:
+        time.sleep(0.01)
+        n_looks = watch._n_looks
+    while watch._n_looks < n_looks + 2:  # what has begun is done
+        time.sleep(0.01)
+    (started.launched._cwd / "enough").touch()
+    end = started.launched.wait(30)
+    assert end.peak is not None
+    return end.peak
+
+
+@pytest.mark.slow
+def test_the_peak_of_one_process_is_what_the_kernel_marked(start: Callable) -> None:
+    peak = peak_of(start, HOLDS.format("del data"), processes=1, is_shared_told=False)
+
+    assert peak.counted == "largest_process"
+    assert 60_000_000 < peak.bytes < 90_000_000
+
+
+@pytest.mark.slow
+@linux
+def test_pages_that_processes_share_count_once(start: Callable) -> None:
+    fork = """
+for _ in range(3):
+    if os.fork() == 0:
+        own = b"." * 20_000_000
+        break
+"""
+    peak = peak_of(start, HOLDS.format(fork), processes=4)
+
+    assert peak.counted == "pss"
+    assert 120_000_000 < peak.bytes < 160_000_000
+
+
+@pytest.mark.slow
+def test_what_several_processes_hold_of_their_own_is_added_up(start: Callable) -> None:
+    fork = """
+for _ in range(2):
+    if os.fork() == 0:
+        for i in range(0, len(data), 4096): data[i] = 2
+        break
+"""
+    peak = peak_of(start, HOLDS.format(fork), processes=3)
+
+    assert 180_000_000 < peak.bytes < 220_000_000
+
+
+@pytest.mark.slow
+def test_without_a_count_of_shared_pages_each_process_counts_in_full(
+    start: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on macOS.
+    monkeypatch.setattr("batchlab.script.memory._LINUX", False)
+    monkeypatch.setattr("batchlab.script.memory._SHARED_IS_TOLD", False)
+    fork = "for _ in range(3):\n    if os.fork() == 0: break"
+
+    peak = peak_of(start, HOLDS.format(fork), processes=4, is_shared_told=False)
+
+    assert peak.counted == "rss"
+    assert peak.bytes > 240_000_000
+
+
+def test_nothing_seen_is_not_zero() -> None:
+    # A process without children: this one may have some from other tests.
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as alone:
+        watch = MemoryWatch(alone.pid)
+        watch._thread.join(0.01)
+        seen = watch.stop()
+        alone.kill()
+
+    assert seen is None
+
+
+@pytest.mark.slow
+def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:
+    # Of the thread's own CPU time; what it may spend at once at the start is left out.
+    started = start("import time; time.sleep(600)")
+    watch = started.launched._memory
+    while watch._n_looks < 2:
+        time.sleep(0.01)
+    process = f"/proc/self/task/{watch._thread.native_id}/schedstat"
+
+    def cpu_s() -> float:
+        with open(process) as file:
+            return int(file.read().split()[0]) / 1e9
+
+    if not os.path.exists(process):
+        pytest.skip("this kernel does not count")
+    watch._tree._cost.spent_s = 1000.0  # that it may spend something at first is left out
+    before, began_s = cpu_s(), time.monotonic()
+    time.sleep(1.0)
+
+    assert (cpu_s() - before) / (time.monotonic() - began_s) < 4 * COST_FRACTION

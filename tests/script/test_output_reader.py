@@ -1,0 +1,264 @@
+"""Reading a training's output: any bytes, in any pieces, in bounded memory."""
+
+from __future__ import annotations
+
+import random
+import time
+import tracemalloc
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reference.line_by_line import readings_line_by_line
+from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
+
+from batchlab.errors import UsageError
+from batchlab.script.metric import shape_rows
+from batchlab.script.output import OutputReader
+
+MIXED = b"".join(
+    (
+        b"starting\n",
+        b"epoch 1 step 10 val_loss=0.5\n",
+        b'{"step": 20, "val_loss": 0.4, "ok": true}\r\n',
+        b"\x1b[1mepoch 1 step 30\x1b[0m val_loss=0.3\r",
+        b"\xff\xfe\x00garbage loss \x80\n",
+        b'{"batchlab_log": 1, "at_s": 5.5, "step": 40, "values": {"val_loss": "nan"}}\n',
+        b"epoch 2 step 50 val_loss: 2e-1",
+    )
+)
+
+
+@pytest.mark.parametrize("name", sample_names())
+@pytest.mark.parametrize("longest", [1, 7, 300])
+def test_the_readings_do_not_depend_on_how_the_output_is_cut(name: str, longest: int) -> None:
+    output = sample(name)[:20_000]
+    reader = OutputReader()
+
+    cut = [
+        reading
+        for piece in in_pieces(output, longest=longest, seed=longest)
+        for reading in reader.feed(piece, 0.0)
+    ]
+
+    assert cut + reader.finish() == readings_of(output)
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_nothing_is_missed_by_passing_over_most_lines(name: str) -> None:
+    output = sample(name)
+
+    assert readings_of(output) == readings_line_by_line(output)
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(MIXED.split(b"\n"))
+        | st.sampled_from([sample("keras.txt"), sample("huggingface.txt"), sample("nanogpt.txt")])
+        | st.binary(max_size=40),
+        max_size=8,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
+    output = b"\n".join(lines)
+
+    assert repr(readings_of(output)) == repr(readings_line_by_line(output))
+
+
+@given(cuts=st.lists(st.integers(0, len(MIXED)), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_shapes_may_be_mixed_and_cut_anywhere(cuts: list[int]) -> None:
+    reader, places = OutputReader(), [0, *sorted(cuts), len(MIXED)]
+
+    found = [
+        reading for start, end in pairwise(places) for reading in reader.feed(MIXED[start:end], 0.0)
+    ]
+
+    assert repr(found + reader.finish()) == repr(readings_of(MIXED))  # nan differs from itself
+
+
+def test_each_line_is_read_by_the_shape_it_has() -> None:
+    found = [(reading.shape, reading.step) for reading in readings_of(MIXED)]
+
+    assert [each for each in found if each[1] is not None] == [
+        ("words", 10),
+        ("json-lines", 20),
+        ("words", 30),
+        ("batchlab", 40),
+        ("words", 50),
+    ]
+
+
+@given(data=st.binary(max_size=3000))
+@settings(max_examples=100, deadline=None)
+def test_no_bytes_break_it(data: bytes) -> None:
+    reader = OutputReader()
+
+    reader.feed(data + b"\n" + b"step 3 loss " + data, 0.0)
+    reader.finish()
+
+
+@given(text=st.text(alphabet="{}[]\"'0123456789.,:=/%|epochstlan \t\r\n-", max_size=400))
+@settings(max_examples=150, deadline=None)
+def test_no_text_that_resembles_progress_breaks_it(text: str) -> None:
+    readings_of(b'{"step": 1, ' + text.encode() + b"}\nepoch " + text.encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"step": 1e400, "loss": 1}',
+        b'{"step": NaN, "loss": 1}',
+        b'{"step": 1, "loss": ' + b"9" * 5000 + b"}",
+        b'{"step": ' + b"9" * 5000 + b', "loss": 1}',
+        b'{"step": 1, "a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b"{'loss': " + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b"epoch 1e999 loss 0.5",
+        b"epoch " + b"9" * 400 + b" step " + b"9" * 400 + b" loss " + b"9" * 400,
+        b'{"batchlab_log": 1}',
+        b'{"batchlab_log": [',
+        b'{"batchlab_log": 1, "at_s": null, "values": 3}',
+        b"Epoch 1 [5/0] loss 0.3",
+        b"5/0 - 1s - 3ms/step - loss: 0.3",
+        b" 50%|#####     | 5/0 [00:01<00:01, 5it/s, loss=0.3]",
+    ],
+)
+def test_numbers_that_are_too_large_or_torn_are_passed_over(line: bytes) -> None:
+    for reading in readings_of(line + b"\nepoch 1 step 7 loss 0.25\n"):
+        assert reading.step is None or reading.step < 1e18
+
+    assert readings_of(b"epoch 1 step 7 loss 0.25")[-1].step == 7
+
+
+def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning() -> None:
+    reader, piece = OutputReader(), b"loss 0.5 " * 10_000
+    reader.feed(piece, 0.0)
+    tracemalloc.start()
+
+    for _ in range(300):
+        reader.feed(piece, 0.0)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    found = reader.feed(b"\nstep 3 loss 0.5\n", 0.0)
+
+    assert peak_bytes < 2_000_000  # of 27 MB
+    assert found[-1].step == 3
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"loss ",
+        b"epoch",
+        b"a:1",
+        b"epoch a:1 ",
+        b"loss a b c d ",
+        b" - a: 1",
+        b"1/1 ",
+        b"{'",
+        b"\x1b]",
+        b"epoch 1/1 \xe2\x94\x81",
+        b"%| 1/1 [",
+        b"loss=,",
+    ],
+)
+def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
+    line = (b"Epoch 0/2 " + piece * 30_000)[:65_000]
+    reader = OutputReader()
+    reader.feed("Epoch 0/2 ━━ 1/12 0:00:00 • 0:00:00 35.52it/s a: 1\n".encode(), 0.0)
+    started_s = time.process_time()
+
+    reader.feed(line + b"x\n" + line[10:] + b"x\n", 0.0)
+
+    assert time.process_time() - started_s < 1
+
+
+@pytest.mark.parametrize("word", ["loss", "epoch", "val ", "a.loss", "lossnan"])
+def test_a_line_four_times_as_long_takes_little_longer(word: str) -> None:
+    def seconds(length: int) -> float:
+        lines = (b"x\n" + word.encode() * (length // len(word)) + b"\n") * 20
+        times_s = []
+        for _ in range(5):
+            reader, started_s = OutputReader(metric="val_loss"), time.process_time()
+            reader.feed(lines, 0.0)
+            times_s.append(time.process_time() - started_s)
+        return min(times_s)
+
+    assert seconds(2000) < 8 * seconds(500) + 0.01  # one that is cubic takes 64 times as long
+
+
+def test_a_line_is_cut_at_64_kib() -> None:
+    assert readings_of(b"x" * 65_536 + b" step 3 loss 0.5\n") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("lines without progress", b"[INFO] fetched shard 00123 of 00999 in 0.31 s, 12 MB\n"),
+        ("no new line", b"abcdefghij"),
+        ("binary", bytes(random.Random(0).randbytes(4000))),
+    ],
+)
+def test_a_gigabyte_without_progress_takes_less_than_a_minute(kind: str, line: bytes) -> None:
+    piece = (line * (65_536 // len(line) + 1))[:65_536]
+    n_pieces = 64  # 4 MiB
+
+    times_s = []
+    for _ in range(3):
+        reader, started_s = OutputReader(), time.process_time()
+        for _ in range(n_pieces):
+            reader.feed(piece, 0.0)
+        times_s.append(time.process_time() - started_s)
+
+    assert min(times_s) * 2**30 / (n_pieces * 65_536) < 60, kind
+
+
+def test_a_line_has_the_time_of_its_last_byte() -> None:
+    reader = OutputReader()
+    reader.feed(b"step 1 loss ", 1.0)
+    reader.feed(b"0.5", 2.0)
+
+    (first,) = reader.feed(b"\nstep 2 loss 0.4", 3.0)
+
+    assert first.at_s == 2.0
+    assert reader.finish()[0].at_s == 3.0
+
+
+def test_the_lines_of_two_streams_do_not_run_into_one_another() -> None:
+    reader = OutputReader()
+    reader.feed(b"step 1 lo", 0.0, stream="stdout")
+    reader.feed(b"warning: loss", 0.0, stream="stderr")
+
+    (found,) = reader.feed(b"ss 0.5\n", 0.0, stream="stdout")
+
+    assert (found.step, dict(found.values)) == (1, {"loss": 0.5})
+
+
+def test_colors_and_carriage_returns_are_no_part_of_a_line() -> None:
+    (found,) = readings_of(b"\x1b[2K\x1b]0;title\x07\x1b[31mstep 1\x1b[0m loss \x1b[1m0.5\x1b[0m\r")
+
+    assert (found.step, found.values) == (1, (("loss", 0.5),))
+
+
+def test_shapes_can_be_chosen() -> None:
+    output = b'{"step": 1, "loss": 0.5}\nstep 2 loss 0.4\n'
+
+    assert [each.step for each in readings_of(output, shapes=["json-lines"])] == [1]
+    assert [each.step for each in readings_of(output, shapes=["words"])] == [2]
+    with pytest.raises(UsageError, match="shape 'json': expected one of batchlab, huggingface, "):
+        OutputReader(["json"])
+
+
+def test_the_metric_asked_for_is_read_whatever_it_is_called() -> None:
+    assert readings_of(b"spearman = 0.7\n") == []
+    assert readings_of(b"spearman = 0.7\n", metric="spearman")[0].values == (("spearman", 0.7),)
+
+
+def test_every_shape_says_what_it_is() -> None:
+    rows = shape_rows().values()
+
+    assert len({row.place for row in rows}) == len(rows)
+    assert all(row.label and row.needles for row in rows)
+    assert all(needle == needle.lower() for row in rows for needle in row.needles)

@@ -1,0 +1,224 @@
+"""Readings as points by samples, which batch sizes share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from batchlab.errors import ProgressError
+from batchlab.script.metric import ProgressPoints
+from batchlab.script.reading import Reading
+
+
+def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Reading:
+    counters = {
+        name: fields.pop(name)
+        for name in ("step", "epoch", "epoch_step", "samples")
+        if name in fields
+    }
+    return Reading(at_s=at_s, shape=shape, values=tuple(fields.items()), **counters)
+
+
+def points_of(*readings: Reading, metric: str = "val_loss", **options: Any) -> list[Any]:
+    points = ProgressPoints(metric, **{"batch_size": 32, "n_train": 1000, **options})
+    for each in readings:
+        points.add(each)
+    return [(point.samples, point.step, point.value) for point in points.points]
+
+
+@pytest.mark.parametrize(
+    ("counters", "samples", "step"),
+    [
+        ({"samples": 640}, 640, 20),
+        ({"samples": 641}, 641, 21),
+        ({"step": 10}, 320, 10),
+        ({"step": 10, "epoch": 0.4, "samples": 300}, 300, 10),
+        ({"step": 10, "epoch": 0.4}, 320, 10),
+        ({"epoch": 1.5}, 1500, 47),
+        ({"epoch": 2, "epoch_step": 10}, 2320, 73),
+    ],
+)
+def test_samples_come_from_the_surest_counter(
+    counters: dict[str, Any], samples: int, step: int
+) -> None:
+    assert points_of(reading(**counters, val_loss=0.5)) == [(samples, step, 0.5)]
+
+
+def test_the_steps_of_a_bar_may_be_micro_batches() -> None:
+    bar = reading(step=10, val_loss=0.5, shape="tqdm")
+
+    assert points_of(bar, counted_batch_size=8) == [(80, 3, 0.5)]
+
+
+@pytest.mark.parametrize("shape", ["batchlab", "words", "pattern"])
+def test_steps_that_are_updates_stay_updates_where_gradients_are_accumulated(shape: str) -> None:
+    told = reading(step=10, val_loss=0.5, shape=shape)
+
+    assert points_of(told, counted_batch_size=8) == [(320, 10, 0.5)]
+
+
+def test_the_updates_of_a_point_are_those_of_its_place() -> None:
+    points = ProgressPoints("val_loss", batch_size=32, counted_batch_size=8, n_train=1000)
+    points.add(reading(step=7, shape="words"))
+    told = points.add(reading(val_loss=0.5, at_s=1.0, shape="words"))
+    bar = points.updates_at(reading(step=7, shape="tqdm"))
+
+    assert told is not None
+    assert (told.updates, told.samples, bar) == (7, 224, None)
+
+
+def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> None:
+    found = points_of(
+        reading(step=5),
+        reading(shape="tqdm", step=900, at_s=1.0),
+        reading(val_loss=0.5, at_s=2.0),
+        reading(step=6, val_loss=0.25),
+    )
+
+    assert found == [(160, 5, 0.5), (192, 6, 0.25)]
+
+
+def test_of_two_shapes_that_print_the_metric_the_first_is_followed() -> None:
+    found = points_of(
+        reading(step=5, val_loss=0.5),
+        reading(shape="tqdm", step=3, val_loss=0.4),
+        reading(step=6, val_loss=0.25),
+    )
+
+    assert found == [(160, 5, 0.5), (192, 6, 0.25)]
+
+
+def test_what_is_logged_goes_before_what_is_printed() -> None:
+    found = points_of(
+        reading(step=5, val_loss=0.51),
+        reading(shape="batchlab", step=4, val_loss=0.5),
+        reading(step=6, val_loss=0.26),
+        reading(shape="batchlab", step=6, val_loss=0.25),
+    )
+
+    assert found == [(128, 4, 0.5), (192, 6, 0.25)]
+
+
+def test_a_line_without_a_counter_takes_that_of_another_shape_if_its_own_has_none() -> None:
+    assert points_of(reading(shape="tqdm", step=9), reading(val_loss=0.5)) == [(288, 9, 0.5)]
+
+
+def test_the_same_value_twice_is_one_point() -> None:
+    points = ProgressPoints("val_loss", batch_size=32)
+    for step, value in ((1, math.nan), (1, math.nan), (2, 0.5), (2, 0.5)):
+        points.add(reading(step=step, val_loss=value))
+
+    assert [point.step for point in points.points] == [1, 2]
+    assert points.contradictions == []
+
+
+def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
+    points = ProgressPoints("val_loss", batch_size=32)
+    points.add(reading(step=2, val_loss=0.5))
+    points.add(reading(step=2, val_loss=0.25))
+
+    assert [point.value for point in points.points] == [0.25]
+    assert points.contradictions == [
+        "val_loss was printed twice at step 2, as 0.5 and 0.25; the last one counts"
+    ]
+
+
+def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
+    with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
+        points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 600)))
+    with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
+        points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 1300)))
+
+
+def test_a_first_epoch_0_before_a_fraction_is_refused_with_what_to_print() -> None:
+    readings = [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)]
+
+    with pytest.raises(ProgressError, match=r"epoch 0.5 was printed after 1: .* print 0.0 for the"):
+        points_of(*readings)
+
+
+def closed_with(*closing: Reading) -> tuple[list[float], list[str]]:
+    """The values and contradictions of three epochs and what a script says at its end."""
+    points = ProgressPoints("val_loss", batch_size=32, n_train=1000)
+    for epoch, value in ((1, 0.9), (2, 0.4), (3, 0.7)):
+        points.add(reading(epoch=epoch, val_loss=value))
+    for each in closing:
+        points.add(each)
+    return [point.value for point in points.points], points.contradictions
+
+
+def test_a_closing_line_about_the_best_epoch_is_left_out_and_that_is_said() -> None:
+    again = reading(epoch=2, val_loss=0.4)
+
+    values, said = closed_with(again, reading(val_loss=0.4), again)
+
+    assert values == [0.9, 0.4, 0.7]
+    assert said == ["val_loss = 0.4 was printed for epoch 2 after that of epoch 3; it is left out"]
+
+
+def test_a_value_without_a_counter_never_replaces_one_with_a_counter() -> None:
+    values, said = closed_with(reading(val_loss=0.4))
+
+    assert values == [0.9, 0.4, 0.7]
+    assert said == [
+        "val_loss was printed twice at sample 3000, as 0.7 and without a counter 0.4; "
+        "the first one counts"
+    ]
+
+
+def test_a_bar_that_changes_its_value_is_no_contradiction() -> None:
+    points = ProgressPoints("loss", batch_size=32)
+    points.add(reading(step=2, loss=0.5, shape="tqdm"))
+    points.add(reading(step=2, loss=0.25, shape="tqdm"))
+
+    assert ([point.value for point in points.points], points.contradictions) == ([0.25], [])
+
+
+def test_positions_without_the_metric_may_come_from_elsewhere_and_go_backward() -> None:
+    found = points_of(reading(step=1000), reading(step=1, val_loss=0.5), reading(step=2))
+
+    assert found == [(32, 1, 0.5)]
+
+
+def test_a_metric_before_any_counter_is_an_error() -> None:
+    with pytest.raises(ProgressError, match="before any step, epoch or count of samples"):
+        points_of(reading(val_loss=0.5))
+
+
+def test_epochs_alone_need_the_number_of_examples() -> None:
+    with pytest.raises(ProgressError, match="--examples 50000"):
+        points_of(reading(epoch=1, val_loss=0.5), n_train=None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "printed"),
+    [
+        ("val_loss", "eval_loss"),
+        ("val_loss", "val loss"),
+        ("val_loss", "validation.loss"),
+        ("val_loss", "val/loss"),
+        ("loss", "eval_loss"),
+        ("accuracy", "val_acc"),
+        ("accuracy", "Accuracy"),
+        ("eval_loss", "val_loss"),
+    ],
+)
+def test_a_metric_is_found_under_its_other_names(asked: str, printed: str) -> None:
+    assert points_of(reading(step=1, **{printed: 0.5}), metric=asked) == [(32, 1, 0.5)]
+
+
+@pytest.mark.parametrize("printed", ["train_loss", "test_loss", "val_loss_2", "los"])
+def test_another_metric_is_not_taken_for_it(printed: str) -> None:
+    assert points_of(reading(step=1, **{printed: 0.5}), metric="val_loss") == []
+
+
+def test_the_name_to_the_letter_goes_before_all_others() -> None:
+    assert points_of(reading(step=1, loss=1.0, eval_loss=0.5), metric="loss") == [(32, 1, 1.0)]
+    assert points_of(reading(step=1, eval_loss=0.5, loss=1.0), metric="loss") == [(32, 1, 1.0)]
+
+
+def test_two_names_that_may_be_meant_are_told() -> None:
+    with pytest.raises(ProgressError, match=r"'loss' may be 'eval_loss' or 'val_loss'.*--metric"):
+        points_of(reading(step=1, eval_loss=1.0, val_loss=0.5), metric="loss")

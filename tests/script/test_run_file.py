@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchlab.errors import UsageError
+from batchlab.script.run_file import RunFile, read_run_file
+
+
+def read(folder: Path, text: str) -> RunFile:
+    (folder / "batchlab.toml").write_text(text)
+    return read_run_file(folder / "batchlab.toml")
+
+
+def test_a_whole_file_is_read(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+        command = ["python", "train.py", "--bs", "{batch_size}"]
+        metric = "val_loss"
+        better = "lower"
+        examples = 50000
+        batch-size = 64
+        learning_rate = 1
+        batch_sizes = [32, 128, "full"]
+        learning_rates = [1e-3, 0.003]
+        seeds = 2
+        epochs = 10
+        steps = 100
+        target = "val_loss=0.4"
+        budget = "30m"
+        pattern = 'loss (?P<val_loss>\\S+)'
+        config = "conf/c.yaml"
+        cwd = "."
+        """,
+    )
+
+    assert found == RunFile(
+        command=("python", "train.py", "--bs", "{batch_size}"),
+        metric="val_loss",
+        better="lower",
+        examples=50000,
+        batch_size=64,
+        learning_rate=1.0,
+        batch_sizes=(32, 128, "full"),
+        learning_rates=(0.001, 0.003),
+        seeds=2,
+        epochs=10,
+        steps=100,
+        target="val_loss=0.4",
+        budget="30m",
+        pattern=r"loss (?P<val_loss>\S+)",
+        config=(tmp_path / "conf/c.yaml").resolve(),
+        cwd=tmp_path.resolve(),
+    )
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path, "") == RunFile()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metrik = 'a'", "unknown key 'metrik'; did you mean 'metric'\\?"),
+        ("[run]\nmetric = 'a'", "unknown key 'run'; "),
+        ("zzz = 1", "there are command, metric, "),
+        ("batch_size = 1\nbatch-size = 2", "batch-size is given twice"),
+        ("metric = x\n", r"is not valid TOML: Invalid value \(at line 1"),
+        ("a = 1\nb = [1,\n", r"is not valid TOML: .*\(at "),
+        (
+            "command = 'python train.py --bs {batch_size}'",
+            r"expected a list of texts, as in \['python', 'train.py', '--bs', '\{batch_size\}'\]",
+        ),
+        ("command = []", "expected a list of texts"),
+        ("better = 'up'", 'expected "higher" or "lower"'),
+        ("batch_size = 0", "expected a whole number of at least 1"),
+        ("batch_size = true", "expected a whole number of at least 1"),
+        ("epochs = 1.5", "expected a whole number of at least 1"),
+        ("learning_rate = nan", "expected a finite number above 0"),
+        ("learning_rate = '0.1'", "expected a finite number above 0"),
+        ("batch_sizes = '32,64'", r"expected a list of whole numbers .*\[32, 128, 512\]"),
+        ("learning_rates = [0.1, -1]", "expected a list of finite numbers"),
+        ("budget = 0", 'expected a time, as in "30m"'),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        read(tmp_path, text)
+
+    assert "\n" not in str(refused.value)
+    assert str(tmp_path / "batchlab.toml") in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_told_with_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"can't be read: No such file.*batchlab init"):
+        read_run_file(tmp_path / "batchlab.toml")
+
+
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "batchlab.toml").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(UsageError, match="no text in UTF-8"):
+        read_run_file(tmp_path / "batchlab.toml")
