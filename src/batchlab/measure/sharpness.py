@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.errors import UsageError
-from batchlab.laws.scatter import mean_interval
 from batchlab.measure.loss_check import flat_gradient
 from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.records.estimate import Estimate
 from batchlab.records.measurement import Moment
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import weight_of
@@ -274,21 +272,3 @@ def top_eigenvalues(
     start = np.random.default_rng(seed).standard_normal(size)
     values = eigsh(operator, k=n, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
     return tuple(float(value) for value in np.sort(values)[::-1])
-
-
-def hessian_trace(surface: LossSurface, *, n_probes: int = 32, seed: int = 0) -> Estimate:
-    """The trace of the Hessian at the model's weights, with a 95 % interval over probes.
-
-    Args:
-        surface: the loss around the weights.
-        n_probes: random vectors of 1 and -1, at least 2.
-        seed: of the probes.
-
-    Source: Hutchinson 1990.
-    """
-    stream = np.random.default_rng(seed)
-    values = []
-    for _ in range(n_probes):
-        probe: Vector = stream.choice([-1.0, 1.0], len(surface.weights))
-        values.append(float(probe @ surface.hessian_times(probe)))
-    return mean_interval(values)
