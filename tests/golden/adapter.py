@@ -1,0 +1,355 @@
+"""All that the golden documents know of the inside: where an inner name moves, this file follows.
+
+It gives simulated engines, recorded studies and real calls, each as the JSON document that a user
+would get. The values of the documents may not change with it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.accumulated_workloads import FAULTS, SOUND
+from tests.reference.made_up import made_up_curves, made_up_study, made_up_timing
+from tests.reference.made_up_noise import made_up_noise, made_up_point
+from tests.reference.made_up_profile import MadeUpMachine, made_up_profile
+from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, knee, option, question
+from tests.reference.stored_study import put_study
+from tests.reference.tiny_workload import tiny
+from tests.reference.training_script import training_script
+from torch import nn
+from torch.nn import functional
+
+import batchlab
+from batchlab.advice.advisor import advise
+from batchlab.app.subject import CommandSubject, WorkloadSubject
+from batchlab.cli.main import _exit_code
+from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
+from batchlab.processes.children import Ended
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.progress_listener import Silent
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Status
+
+__all__ = [
+    "BATCH_SIZES",
+    "N_TRAIN",
+    "Broken",
+    "Dearer",
+    "ForgetfulEngine",
+    "Overfitting",
+    "SOUND",
+    "SideBySideEngine",
+    "SimulatedEngine",
+    "Truth",
+    "checked_faults",
+    "command_line",
+    "coupled",
+    "knee",
+    "made_up_curves",
+    "noise_document",
+    "precise",
+    "profile_document",
+    "reference_at",
+    "roughly_timed",
+    "search_document",
+    "simulated_advice",
+    "stored_profile",
+    "stored_study",
+    "told_advice",
+    "training_script",
+]
+
+StepS = Callable[[int], float]
+Document = dict[str, Any]
+
+
+# ---- advices by simulated engines
+
+
+class Broken(SimulatedEngine):
+    """Every run ends with an error."""
+
+    def answer(self, request: Any) -> Any:
+        why = Reason.as_written("no such file: labels.csv")
+        return replace(super().answer(request), status=Status.ERROR, reason=why)
+
+
+class Dearer(SimulatedEngine):
+    """A step takes three times what the profile says."""
+
+    def answer(self, request: Any) -> Any:
+        before = self.elapsed_s
+        record = super().answer(request)
+        self.elapsed_s += 2 * (self.elapsed_s - before)
+        return record
+
+
+class Overfitting(SimulatedEngine):
+    """From 1.5 times the way to the target on the accuracy falls again."""
+
+    def _accuracy(self, trial: Any, way: float) -> float:
+        fall = 0.01 * max(0.0, way - 1.5)
+        return max(0.2, super()._accuracy(trial, min(way, 1.5)) - fall)
+
+
+def simulated_advice(
+    step_s: StepS,
+    truth: Truth | None = None,
+    *,
+    trainings: float | None = None,
+    epochs: float | None = None,
+    engine: type[SimulatedEngine] = SimulatedEngine,
+    engine_fields: Mapping[str, Any] | None = None,
+    out_of_memory: Sequence[int] = (),
+    not_comparable: str | None = None,
+    **asked: Any,
+) -> Document:
+    """The advice about a simulated workload.
+
+    Args:
+        step_s: seconds of a step by batch size.
+        truth: of the workload.
+        trainings: the budget in trainings of the tuned reference to the target; or with `epochs`
+            in whole trainings of so many passes of the reference.
+        epochs: the passes of a whole training.
+        engine: the kind of engine.
+        engine_fields: of the engine.
+        out_of_memory: batch sizes that did not run in the profile.
+        not_comparable: the code of why the metric compares nothing.
+        asked: fields of the question, the target among them.
+    """
+    truth = truth or Truth()
+    training_s = truth.best_steps(64) * step_s(64)
+    if epochs is not None:
+        training_s = epochs * (N_TRAIN // 64 + 1) * step_s(64)
+        asked = {"target": None, "target_origin": "pilot", "longest_epochs": epochs} | asked
+    if out_of_memory:
+        asked["options"] = tuple(
+            option(size, step_s(size), note="out of memory" if size in out_of_memory else "")
+            for size in BATCH_SIZES
+        )
+    if not_comparable is not None:
+        asked["not_comparable"] = Reason.of(not_comparable)
+    asked = {"budget_s": (trainings or 60.0) * training_s} | asked
+    made = engine(truth=truth, step_s=step_s, **(engine_fields or {}))
+    return _advised(lambda: advise(question(step_s, **asked), made))
+
+
+def roughly_timed(
+    step_s: StepS, known_to: float, sizes: Sequence[int] = BATCH_SIZES
+) -> tuple[Any, ...]:
+    """Options whose step times are known to a fraction only."""
+
+    def roughly(size: int) -> Any:
+        interval = (step_s(size) / (1 + known_to), step_s(size) * (1 + known_to))
+        known = Estimate.of(step_s(size), interval=interval, n=2)
+        return replace(option(size, step_s(size)), step_s=known)
+
+    return tuple(map(roughly, sizes))
+
+
+def reference_at(batch_size: int, learning_rate: float) -> Any:
+    """Another configuration that the user trains with now."""
+    return replace(
+        REFERENCE,
+        batch_size=batch_size,
+        micro_batch_size=batch_size,
+        learning_rate=learning_rate,
+    )
+
+
+def _advised(call: Callable[[], batchlab.Advice]) -> Document:
+    try:
+        return call().to_dict()
+    except batchlab.BatchlabError as error:
+        return {"error": type(error).__name__}
+
+
+# ---- advices about what really trains, on a clock that counts steps
+
+
+class _ByStepClock:
+    """An engine around an engine: runs really train, and their steps are what the clock counts."""
+
+    def __init__(self, inner: Any, step_s: StepS) -> None:
+        self._inner = inner
+        self._step_s = step_s
+        self._now_s = 0.0
+        self._done: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    n_workers = 1  # side by side, the order of the ends is a matter of luck
+
+    def spent_s(self) -> float:
+        return self._now_s
+
+    def expected_s(self, batch_size: int, length: RunLength) -> float:
+        trial = self._inner.trial(batch_size=batch_size, learning_rate=1.0, seed=0)
+        return length.last_step(trial) * self._step_s(batch_size)
+
+    def evaluation_steps(self, batch_size: int) -> float:
+        return 0.0
+
+    def next_finished(self) -> Any:
+        end = self._inner.next_finished()
+        trial = end.record.trial
+        resumes = self._inner.capabilities.resumes
+        before = self._done.get(trial.trial_id, 0) if resumes else 0
+        self._done[trial.trial_id] = max(before, end.record.steps)
+        self._now_s += max(0, end.record.steps - before) * self._step_s(trial.batch_size)
+        return end
+
+
+def told_advice(subject: Any, folder: Path, step_s: StepS, **asked: Any) -> Document:
+    """What `batchlab.advise` answers where step times are told and a clock counts the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (WorkloadSubject, CommandSubject):
+            _tell_times(patch, kind, step_s)
+        return _advised(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked))
+
+
+def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
+    real_engine = kind.engine
+
+    def engine(self: Any, *arguments: Any, **named: Any) -> Any:
+        return _ByStepClock(real_engine(self, *arguments, **named), step_s)
+
+    def timed(self: Any, trial: Any, **named: Any) -> Ended:
+        return Ended(value=made_up_timing(trial.batch_size, step_s=step_s(trial.batch_size)))
+
+    def profile(self: Any, request: Any, **named: Any) -> Any:
+        usual = made_up_profile()
+        return replace(
+            usual,
+            workload_id=request.trial.workload_id,
+            workload=request.trial.workload,
+            n_train=request.trial.n_train,
+            reference_batch_size=request.reference_batch_size,
+            points=tuple(
+                replace(
+                    usual.points[0],
+                    batch_size=size,
+                    micro_batch_size=size,
+                    timing=made_up_timing(
+                        size, step_s=step_s(size), workload_id=request.trial.workload_id
+                    ),
+                    peak_bytes=30_000_000 + 1000 * size,
+                )
+                for size in sorted(request.batch_sizes)
+            ),
+        )
+
+    patch.setattr(kind, "engine", engine)
+    patch.setattr(kind, "timed", timed)
+    patch.setattr(kind, "profile", profile)
+
+
+# ---- workloads that really train
+
+
+def precise() -> batchlab.Workload:
+    """A classifier in float64: another processor rounds it alike to nine digits and more."""
+    usual = tiny()
+    parts = {
+        split: (getattr(usual, split)[0].double(), getattr(usual, split)[1])
+        for split in ("train", "validation", "test")
+    }
+    return replace(usual, model=lambda: nn.Linear(4, 3).double(), **parts)
+
+
+def coupled() -> batchlab.Workload:
+    """A loss that compares each example with the others of its batch, and no other metric."""
+
+    def contrastive(model: nn.Module, batch: Any) -> torch.Tensor:
+        codes = model(batch[0])
+        return functional.cross_entropy(codes @ codes.T, torch.arange(len(codes)))
+
+    return replace(precise(), name="coupled", loss=contrastive, metrics={})
+
+
+def checked_faults(kind: str, folder: Path) -> Document:
+    """What `batchlab.check` finds in a sound workload, and after each fault is put into it."""
+    checked = {"sound": SOUND[kind]()}
+    checked |= {name: broken(SOUND[kind]()) for name, (broken, _, _) in FAULTS.items()}
+    document: Document = {}
+    for name, workload in checked.items():
+        found = batchlab.check(workload)
+        findings = [
+            [finding.cause, finding.where, finding.by_chance, finding.size is not None]
+            for finding in found.findings
+        ]
+        document[name] = {"equal": found.equal, "n": found.n_examples, "findings": findings}
+    return document
+
+
+# ---- profiles, noise, stored studies
+
+
+def profile_document(text: str) -> Document:
+    """The profile that a file holds, read and told again."""
+    return batchlab.Profile.from_json(text).to_dict()
+
+
+def stored_profile(**fields: Any) -> Document:
+    """A made-up profile whose times and peaks follow formulas."""
+    return made_up_profile(**fields).to_dict()
+
+
+def search_document(
+    *, n_train: int = 10_000, ceiling_bytes: int | None = None, **machine: Any
+) -> Document:
+    """What the search for what fits does on a made-up machine: its probes, and what it found."""
+    made = MadeUpMachine(**machine)
+    search = ProfileSearch(
+        made,
+        n_train=n_train,
+        ceiling_bytes=ceiling_bytes,
+        left_s=made.left_s,
+        listener=Silent(),
+        may_accumulate=True,
+        first=None,
+    )
+    search.run(default_batch_sizes(n_train, reference_batch_size=64))
+    points = [
+        [point.batch_size, point.micro_batch_size, point.status.value, point.peak_bytes]
+        for point in search.points
+    ]
+    return {"probed": [list(pair) for pair in made.probed], "points": points}
+
+
+def noise_document(*points: tuple[int, float], adam: bool = False) -> Document:
+    """A noise scale from made-up gradients, at (step, scale) each."""
+    return made_up_noise(*(made_up_point(*point, adam=adam) for point in points)).to_dict()
+
+
+def stored_study(folder: Path, **fields: Any) -> Path:
+    """A store with one made-up sweep in it."""
+    path = folder / "lab.db"
+    with batchlab.Store(path) as store:
+        put_study(store, made_up_study(**fields))
+    return path
+
+
+# ---- command lines
+
+
+def command_line(*arguments: str) -> Document:
+    """A command line run in this process: its exit code and the JSON that it prints."""
+    printed, told = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(told):
+        code = _exit_code(list(arguments), started_s=time.monotonic())
+    text = printed.getvalue()
+    return {"exit_code": code, "document": json.loads(text) if text else None}

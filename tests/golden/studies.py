@@ -1,0 +1,419 @@
+"""The golden studies: each a name and its document, made from as far out as can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.golden import adapter
+from tests.golden.adapter import Truth, knee, made_up_curves, simulated_advice
+from tests.golden.compare import golden
+
+import batchlab
+
+ROOT = Path(__file__).parents[2]
+SOON = 1 - 0.03 / 1.05  # an end whose level, 5 % more errors, is the target of a Truth
+RACE = {"s_min": 150.0, "b_crit": 400.0, "end_noise": 0.0002}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A golden study.
+
+    Attributes:
+        document: makes it, in a folder of its own.
+        timed: whether a real clock is at work, so that its readings are left out.
+        slow: whether something really trains.
+    """
+
+    document: Callable[[Path], Any]
+    timed: bool = False
+    slow: bool = False
+
+
+def document_of(name: str, folder: Path) -> Any:
+    """What is golden of a study's document."""
+    study = STUDIES[name]
+    return golden(study.document(folder), timed=study.timed)
+
+
+# ---- advises, simulated
+
+
+def _advice(*arguments: Any, **named: Any) -> Study:
+    return Study(document=lambda folder: simulated_advice(*arguments, **named))
+
+
+def _with_end(end: Callable[[int, float], float] = lambda size, rate: SOON, **fields: Any) -> Truth:
+    return Truth(end=end, **({"end_noise": 0.0002} | fields))
+
+
+def _race(trainings: float, **named: Any) -> Study:
+    truth = _with_end(**(RACE | named.pop("truth", {})))
+    return _advice(knee(1024), truth, trainings=trainings, epochs=12.0, **named)
+
+
+def _same_time(truth: Truth) -> Callable[[int], float]:
+    return lambda size: 2.0 / truth.best_steps(size)
+
+
+def _worse_above_64(size: int, rate: float) -> float:
+    return SOON if size <= 64 else SOON - 0.006
+
+
+def _worse_at_high_rates(size: int, rate: float) -> float:
+    return SOON - 0.004 * max(0.0, math.log2(rate / (0.02 * (size / 64) ** 0.7)))
+
+
+def _falls_apart(size: int, rate: float) -> float:
+    return 1.2 if size > 256 else math.inf
+
+
+ALIKE = Truth(noise=0.03)
+FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
+THREE = (64, 128, 256)
+
+ADVICES = {
+    # A target is given.
+    "recommend-large": _advice(knee(1024)),
+    "recommend-small": _advice(knee(16)),
+    "recommend-one-valley": _advice(
+        FAST_LARGE.__getitem__, Truth(b_crit=64.0), sizes=tuple(sorted(FAST_LARGE))
+    ),
+    "recommend-few-seeds": _advice(
+        FAST_LARGE.__getitem__,
+        Truth(b_crit=64.0),
+        sizes=tuple(sorted(FAST_LARGE)),
+        engine_fields={"n_seeds": 8},
+    ),
+    "recommend-other-exponent": _advice(knee(256), Truth(exponent=0.6)),
+    "recommend-noisy": _advice(knee(256), Truth(noise=0.25), trainings=150),
+    "recommend-slow-seed": _advice(
+        knee(1024), Truth(slow=lambda size, seed: 3.5 if (size, seed) == (256, 10) else 1.0)
+    ),
+    "reference-misses": _advice(knee(1024), Truth(best_rate=0.6, left=0.2), trainings=150),
+    "indifferent": _advice(_same_time(ALIKE), ALIKE, trainings=250),
+    "better-small-budget": _advice(knee(48), Truth(best_rate=0.16), trainings=20),
+    "better-times-unknown": _advice(
+        knee(1024), trainings=200, options=adapter.roughly_timed(knee(1024), 0.3)
+    ),
+    "open-small-budget": _advice(knee(48), Truth(noise=0.12), trainings=12),
+    "open-times-unknown": _advice(
+        _same_time(ALIKE),
+        ALIKE,
+        trainings=300,
+        options=adapter.roughly_timed(_same_time(ALIKE), 0.09, THREE),
+    ),
+    "easier-target": _advice(knee(1024), trainings=3),
+    "target-never-met": _advice(knee(1024), _with_end(lambda size, rate: 0.96), target=0.97),
+    "target-met-untrained": _advice(knee(1024), target=0.05, trainings=10),
+    "every-rate-diverges": _advice(knee(1024), Truth(best_rate=1e-9)),
+    "sizes-out-of-memory": _advice(knee(8192), out_of_memory=(1024, 2048, 4096, 8192)),
+    "reference-out-of-memory": _advice(knee(8192), out_of_memory=tuple(2**n for n in range(6, 14))),
+    "samples": _advice(knee(1024), objective="samples", trainings=150),
+    "samples-small-budget": _advice(knee(1024), objective="samples"),
+    "coupled-loss": _advice(knee(1024), target=None, not_comparable="losses_not_comparable"),
+    # No target is given: a pilot sets it, and ends count.
+    "pilot-recommend": _advice(
+        knee(1024), _with_end(), target=None, target_origin="pilot", trainings=100
+    ),
+    "pilot-planned-end": _advice(
+        knee(1024), target=None, target_origin="pilot", longest_epochs=5.0, trainings=400
+    ),
+    "pilot-large-ends-worse": _advice(
+        knee(1024), _with_end(_worse_above_64), target=None, target_origin="pilot", trainings=150
+    ),
+    "pilot-cools-down": _advice(
+        knee(1024),
+        _with_end(_worse_at_high_rates, cooling=lambda size, rate: 0.006),
+        trainings=40,
+        epochs=25.0,
+    ),
+    "pilot-falls-apart-later": _advice(
+        knee(1024), _with_end(lasts=_falls_apart), trainings=40, epochs=20.0
+    ),
+    "pilot-cut": _advice(knee(1024), Truth(noise=0.02), target=None, budget_s=8.0),
+    "pilot-dearer": _advice(
+        knee(1024), target=None, trainings=7, epochs=30.0, engine=adapter.Dearer
+    ),
+    "pilot-fails": _advice(knee(1024), target=None, engine=adapter.Broken),
+    "overfitting": _advice(
+        knee(1024), trainings=40, epochs=30.0, engine=adapter.Overfitting, target=None
+    ),
+    "quality": _advice(
+        knee(1024),
+        _with_end(lambda size, rate: SOON - 0.002 * abs(math.log2(size / 256))),
+        objective="quality",
+        trainings=60,
+        epochs=12.0,
+    ),
+    "quality-equal-time": _advice(
+        knee(64),
+        _with_end(lambda size, rate: SOON - 0.002 * abs(math.log2(size / 32))),
+        objective="quality",
+        target=None,
+        longest_s=3.0,
+        budget_s=150.0,
+    ),
+    # Few trainings, down to less than one.
+    **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 6, 8, 12, 20)},
+    "race-downward": _advice(knee(8), _with_end(**RACE), trainings=4, epochs=12.0, target=None),
+    "race-large-ends-worse": _race(6, truth={"end": _worse_above_64}),
+    "race-two-workers": _race(4, engine=adapter.SideBySideEngine, engine_fields={"n_workers": 2}),
+    # As a command of the user's: nothing is kept of a run, and it evaluates when it likes.
+    "like-a-command": _advice(
+        knee(256),
+        _with_end(),
+        trainings=60,
+        epochs=12.0,
+        engine=adapter.ForgetfulEngine,
+        engine_fields={"n_workers": 1},
+    ),
+    "other-reference": _advice(knee(512), reference=adapter.reference_at(512, 0.32), trainings=120),
+}
+
+
+# ---- advises that really train, on a clock that counts steps
+
+
+def _told(subject: Callable[[Path], Any], **asked: Any) -> Study:
+    return Study(
+        document=lambda folder: adapter.told_advice(subject(folder), folder, **asked),
+        timed=True,
+        slow=True,
+    )
+
+
+REAL_ADVICES = {
+    "workload": _told(
+        lambda folder: adapter.precise(),
+        step_s=lambda size: 0.5 * max(1.0, size / 50),
+        batch_sizes=(20, 50),
+        epochs=12,
+        budget="10m",
+    ),
+    "workload-coupled-loss": _told(
+        lambda folder: adapter.coupled(),
+        step_s=lambda size: 0.5,
+        batch_sizes=(10, 20),
+        epochs=2,
+        budget="10m",
+    ),
+    "command": _told(
+        adapter.training_script,
+        step_s=lambda size: 0.05 * max(1.0, size / 64),
+        batch_sizes=(8, 16, 32, 64, 128),
+        epochs=10,
+        budget="20m",
+    ),
+    "command-with-target": _told(
+        adapter.training_script,
+        step_s=lambda size: 0.05 * max(1.0, size / 64),
+        batch_sizes=(16, 64, 256),
+        target=("val_loss", 0.5),
+        budget="15m",
+    ),
+}
+
+
+# ---- sweeps
+
+
+def _sweep(
+    subject: Callable[[Path], Any] = lambda folder: adapter.precise(), **asked: Any
+) -> Study:
+    def document(folder: Path) -> Any:
+        return batchlab.sweep(subject(folder), store=folder / "lab.db", **asked).to_dict()
+
+    return Study(document=document, timed=True, slow=True)
+
+
+def _stored_sweep(**fields: Any) -> Study:
+    """Its report as JSON, by the command line."""
+
+    def document(folder: Path) -> Any:
+        store = adapter.stored_study(folder, **fields)
+        return adapter.command_line("report", "--store", str(store), "--format", "json")
+
+    return Study(document=document)
+
+
+def _overfits(size: int, rate: float, seed: int) -> Any:
+    curves = made_up_curves(train=0.999, validation=0.95, test=0.95)
+    for split in ("validation", "test"):
+        curves[split, "loss"] = lambda epoch: 0.4 + 0.02 * (epoch - 6) ** 2
+    return curves
+
+
+def _failing_script(failure: str, folder: Path) -> Any:
+    return adapter.training_script(folder, "--fail", failure)
+
+
+SWEEPS = {
+    "cells": _sweep(batch_sizes=(10, 50, "full"), learning_rates=(0.05, 0.2), seeds=2, epochs=3),
+    "scaled-rates": _sweep(
+        batch_sizes=(10, 40), learning_rates=(0.05,), scaling_rule="sqrt", steps=12
+    ),
+    "replacement-micro-batches": _sweep(
+        batch_sizes=(12, 48),
+        learning_rates=(0.1,),
+        epochs=2,
+        sampling="replacement",
+        micro_batch_size=6,
+        drop_last=True,
+    ),
+    "target": _sweep(
+        batch_sizes=(10, 50), learning_rates=(0.1, 100.0), target=("accuracy", 0.8), epochs=20
+    ),
+    "measured": _sweep(
+        batch_sizes=(20,), learning_rates=(0.1,), epochs=2, measure=("noise_scale", "sharpness")
+    ),
+    "script": _sweep(
+        adapter.training_script, batch_sizes=(16, 64), learning_rates=(0.05, 0.1), epochs=2
+    ),
+    "script-target": _sweep(
+        adapter.training_script,
+        batch_sizes=(16, 128),
+        learning_rates=(0.1, 0.4),
+        seeds=2,
+        target=("val_loss", 0.6),
+        epochs=20,
+    ),
+    **{
+        f"script-{failure}": _sweep(
+            partial(_failing_script, failure), batch_sizes=(16,), learning_rates=(0.1,), epochs=2
+        )
+        for failure in ("nan", "crash", "patience")
+    },
+}
+
+STORED_SWEEPS = {
+    "stored": _stored_sweep(learning_rates=(0.01, 0.1), seeds=2),
+    "stored-overfitting": _stored_sweep(curves=_overfits),
+    "stored-underfitting": _stored_sweep(
+        curves=lambda size, rate, seed: made_up_curves(train=0.5, validation=0.5, rate=0.02),
+        epochs=5,
+    ),
+    "stored-bad-ends": _stored_sweep(
+        learning_rates=(0.01, 0.1),
+        endings={
+            (64, 0.1, 0): (batchlab.Status.DIVERGED, "the loss grew", 3),
+            (256, 0.1, 0): (batchlab.Status.NAN, "the loss is nan", 2),
+            (1024, 0.1, 0): (batchlab.Status.OOM, "out of memory", 0),
+            (1024, 0.01, 0): (batchlab.Status.KILLED, "killed", 4),
+        },
+    ),
+    "stored-no-validation": _stored_sweep(n_validation=0, n_test=0),
+}
+
+
+# ---- profile, noise, check, fit
+
+
+def _recorded_profile(path: str) -> Study:
+    text = (ROOT / path).read_text
+    return Study(document=lambda folder: adapter.profile_document(text()))
+
+
+def _search(**fields: Any) -> Study:
+    return Study(document=lambda folder: adapter.search_document(**fields))
+
+
+PROFILES = {
+    "recorded-cpu": _recorded_profile("benchmarks/profiles/cpu/mnist-mlp-1.json"),
+    "recorded-gpu": _recorded_profile("benchmarks/profiles/h200/regret-transformer.json"),
+    "made-up": Study(document=lambda folder: adapter.stored_profile()),
+    "search": _search(),
+    "search-memory": _search(room_bytes=200_000_000),
+    "search-limit": _search(ceiling_bytes=300_000_000),
+    "search-short": _search(budget_s=6.0),
+    "search-timeout": _search(
+        goes_wrong=lambda size: batchlab.Status.TIMEOUT if size > 500 else None
+    ),
+    "search-error-between": _search(
+        goes_wrong=lambda size: batchlab.Status.ERROR if size == 256 else None
+    ),
+}
+
+NOISES = {
+    "made-up": Study(document=lambda folder: adapter.noise_document((0, 20.0), (100, 200.0))),
+    "made-up-adam": Study(
+        document=lambda folder: adapter.noise_document((0, 5.0), (8, 50.0), adam=True)
+    ),
+    "lost": Study(document=lambda folder: adapter.noise_document((0, 20.0), (50, math.inf))),
+    "workload": Study(
+        document=lambda folder: batchlab.noise(adapter.precise(), steps=20).to_dict(),
+        timed=True,
+        slow=True,
+    ),
+    "per-layer": Study(
+        document=lambda folder: batchlab.noise(
+            adapter.precise(), steps=4, per_layer=True
+        ).to_dict(),
+        timed=True,
+        slow=True,
+    ),
+}
+
+CHECKS = {
+    kind: Study(document=partial(adapter.checked_faults, kind), timed=True, slow=True)
+    for kind in adapter.SOUND
+}
+
+
+def _law(size: float, s_min: float = 1000.0, b_crit: float = 250.0, exponent: float = 1.0) -> float:
+    return s_min * (1 + (b_crit / size) ** exponent)
+
+
+def _points(**columns: Any) -> list[dict[str, object]]:
+    law = columns.pop("law", _law)
+    return [
+        {"batch_size": size, "steps_to_target": law(size) * (1 + 0.02 * math.sin(size))} | columns
+        for size in (16, 64, 256, 1024, 4096)
+    ]
+
+
+def _fit(points: Callable[[], Any], **asked: Any) -> Study:
+    def document(folder: Path) -> Any:
+        try:
+            return batchlab.fit(points(), **asked).to_dict()
+        except batchlab.BatchlabError as error:
+            return {"error": type(error).__name__}
+
+    return Study(document=document)
+
+
+FITS = {
+    "law": _fit(_points, reference_batch_size=256),
+    "other-exponent": _fit(lambda: _points(law=partial(_law, exponent=0.6))),
+    "no-law": _fit(lambda: _points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
+    "two-sizes": _fit(lambda: _points()[:2]),
+    "groups-across": _fit(
+        lambda: [
+            point
+            for width in (8, 16, 32)
+            for point in _points(width=str(width), law=partial(_law, b_crit=20.0 * width))
+        ],
+        group_by=["width"],
+        across="width",
+    ),
+    "nothing": _fit(list),
+}
+
+STUDIES: dict[str, Study] = {
+    f"{kind}-{name}": study
+    for kind, studies in (
+        ("advise", {**ADVICES, **REAL_ADVICES}),
+        ("sweep", {**SWEEPS, **STORED_SWEEPS}),
+        ("profile", PROFILES),
+        ("noise", NOISES),
+        ("check", CHECKS),
+        ("fit", FITS),
+    )
+    for name, study in studies.items()
+}
+"""By name; the first word is the command."""

@@ -1,0 +1,53 @@
+"""The product's answers, held from outside: simulated, stored and tiny real studies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.golden.compare import DOCUMENTS, differences, read
+from tests.golden.studies import STUDIES, document_of
+
+MOST_BYTES = 1_000_000
+
+
+def params() -> list[Any]:
+    marks = {True: [pytest.mark.slow], False: []}
+    return [pytest.param(name, marks=marks[study.slow]) for name, study in STUDIES.items()]
+
+
+@pytest.mark.parametrize("name", params())
+def test_a_study_gives_its_golden_document(name: str, tmp_path: Path) -> None:
+    found = json.loads(json.dumps(document_of(name, tmp_path)))
+
+    assert list(differences(found, read(name))) == []
+
+
+def test_every_document_has_its_study_and_all_are_small() -> None:
+    files = list(DOCUMENTS.glob("*.json"))
+
+    assert {path.stem for path in files} == set(STUDIES)
+    assert sum(path.stat().st_size for path in files) < MOST_BYTES
+
+
+def test_every_verdict_is_among_the_answers() -> None:
+    verdicts = {read(name).get("verdict") for name in STUDIES if name.startswith("advise-")}
+
+    assert verdicts >= {"recommend", "better", "indifferent", "cannot_tell"}
+
+
+@pytest.mark.parametrize(
+    ("found", "n"),
+    [
+        ({"a": 1, "b": [0.5, "x", None]}, 0),
+        ({"a": 1, "b": [0.5 * (1 + 1e-12), "x", None]}, 0),
+        ({"a": 1, "b": [0.5 * (1 + 1e-6), "x", None]}, 1),
+        ({"a": True, "b": [0.5, "y", 0]}, 3),
+        ({"a": 2, "b": [0.5]}, 2),
+        ({"b": [0.5, "x", None], "c": 0}, 2),
+    ],
+)
+def test_what_differs_is_found(found: Any, n: int) -> None:
+    assert len(list(differences(found, {"a": 1, "b": [0.5, "x", None]}))) == n
