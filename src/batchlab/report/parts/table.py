@@ -24,7 +24,7 @@ class Column:
         key: its header in a CSV file.
         quantity: the quantity of its values: unit and format come from there.
         label: its header for people; None: the quantity's label.
-        has_terms: whether its values are keys that people read in words of their language.
+        has_terms: whether its values are keys that people read as words.
     """
 
     key: str
