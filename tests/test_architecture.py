@@ -27,8 +27,8 @@ MUST_NOT_LOAD = {
     "laws/**/*.py": ("torch",),
     "advice/**/*.py": ("torch",),
     "report/**/*.py": ("torch", "batchlab.training"),
-    "measurements/rows/*.py": ("torch",),
-    "measurements/registry.py": ("torch",),
+    "measure/rows/*.py": ("torch",),
+    "measure/registry.py": ("torch",),
 }
 
 
