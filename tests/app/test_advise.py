@@ -349,14 +349,14 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
 
 
 @pytest.mark.slow
-def test_an_answer_in_another_form_is_asked_anew_from_its_trials(
+def test_an_answer_that_does_not_read_is_asked_anew_from_its_trials(
     lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
 ) -> None:
     before = advise_by_step_clock(lab)
     asked = list(advisor.asked)
     evaluations = "SELECT * FROM evaluations ORDER BY trial_id, step"
     with closing(sqlite3.connect(lab)) as connection, connection:
-        connection.execute("UPDATE advices SET version = 0")
+        connection.execute("UPDATE advices SET payload = '{}'")
         facts = connection.execute(evaluations).fetchall()
     advisor.asked.clear()
 
