@@ -33,7 +33,6 @@ from batchlab.version import __version__
 MEASURES = ("steps_to_target", "samples_to_target")
 # No training was ever measured beyond it or below its inverse, and there a law overflows.
 _MOST = 1e15
-OWN_COLUMNS = ("batch_size", *MEASURES, "after_steps", "seed", "learning_rate", "step_s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

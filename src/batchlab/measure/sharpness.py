@@ -164,8 +164,6 @@ def surface_at(moment: Moment) -> LossSurface:
     return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
 
 
-EPSILONS = (1e-3, 5e-4)
-SUBSPACE = 100
 # As in the paper: the maximum is sought inexactly.
 _ITERATIONS = 10
 # The gradient at a trained point is nearly 0: the search begins a little beside it too.
