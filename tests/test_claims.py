@@ -16,7 +16,7 @@ def test_every_claim_has_its_test() -> None:
     there = {
         name
         for file in TESTS.rglob("test_*.py")
-        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.M)
+        for name in re.findall(r"^ *def (test_\w+)", file.read_text(encoding="utf-8"), re.M)
     }
 
     assert len(claims) == len(named) > 100
