@@ -39,12 +39,6 @@ SHA256 = MappingProxyType(
 def embedded_file(name: str) -> Iterator[Path]:
     """The path of an embedded file, on the disk for as long as the block lasts.
 
-    Args:
-        name: a key of `SHA256`.
-
-    Yields:
-        Its path.
-
     Raises:
         DatasetError: the installation lacks the file.
     """
@@ -153,14 +147,7 @@ def load_moby_dick() -> Text:
 
 
 def as_ids(text: str) -> Text:
-    """The text as numbers, its vocabulary sorted.
-
-    Args:
-        text: at least one character, at most 256 distinct ones.
-
-    Returns:
-        The numbers and the vocabulary that turns them back.
-    """
+    """The text as numbers, its vocabulary sorted."""
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     is_used = np.bincount(points) > 0
     vocabulary = "".join(map(chr, np.flatnonzero(is_used)))

@@ -31,12 +31,6 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def open_data_file(path: Path) -> Iterator[Stream]:
     """A stream of the file's content; gzip is known by its first bytes, not by its name.
 
-    Args:
-        path: the file.
-
-    Yields:
-        The stream, at its first byte.
-
     Raises:
         DatasetError: the file is missing or unreadable, or its gzip is truncated or corrupt,
             seen here or while the stream is read.
@@ -61,10 +55,6 @@ def open_data_file(path: Path) -> Iterator[Stream]:
 
 def check_sha256(path: Path, expected: str) -> None:
     """Refuse a file whose bytes, as they lie on the disk, have another SHA-256.
-
-    Args:
-        path: the file.
-        expected: 64 hexadecimal digits.
 
     Raises:
         DatasetError: the checksum differs, and the message shows both; or the file cannot be read.

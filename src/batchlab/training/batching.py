@@ -123,15 +123,6 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 
     It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
     with the very examples it would have met.
-
-    Args:
-        n_train: examples in the training set, N.
-        seed: the trial's seed.
-        epoch: counted from 0.
-        sampling: "reshuffle" for a permutation, "replacement" for N independent draws.
-
-    Returns:
-        Indices, int64, shape (N,); of more than four million examples what is read like that.
     """
     own_seed = derived_seed("order", seed, epoch)
     if sampling == "reshuffle":
@@ -507,15 +498,7 @@ class StreamedSplit:
     def __init__(
         self, data: Data, collate: Collate | None, *, n: int, batch_size: int, what: str
     ) -> None:
-        """Nothing is read yet.
-
-        Args:
-            data: the stream.
-            collate: list of examples -> batch; None: PyTorch's default.
-            n: how many of its examples are evaluated.
-            batch_size: of each batch but the last.
-            what: names the stream in errors.
-        """
+        """Nothing is read yet."""
         self._data = data
         self._collate = collate or default_collate
         self._n = n

@@ -144,12 +144,7 @@ Forward = Callable[..., Any]
 
 @contextmanager
 def replaced_forward(model: nn.Module, other: Callable[[Forward], Forward]) -> Iterator[None]:
-    """Context: the model computes with `other(its own forward)`; a TorchScript one as it is.
-
-    Args:
-        model: has its own again afterwards.
-        other: makes of the model's forward the one that stands in for it.
-    """
+    """Context: the model computes with `other(its own forward)`; a TorchScript one as it is."""
     if isinstance(model, torch.jit.ScriptModule):  # its forward cannot be replaced
         yield
         return
@@ -199,11 +194,6 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
     The metric is asked about ever smaller parts of the batch until all of a part count, or none
     does; so it need not know single examples. The model is asked once: of a part its outputs are
     taken from those of the whole batch.
-
-    Args:
-        metric: with a count.
-        model: in evaluation mode; left as it is.
-        batch: examples first in all of its tensors that are as long as it is.
 
     Raises:
         NoShareError: it counts other than single examples, or looks at several together.
@@ -335,14 +325,6 @@ def forward_remembered(model: nn.Module, *, draws: bool = False) -> Iterator[Cal
 
     What a metric does to weights behind PyTorch's back (`parameter.data.add_`) before its first
     pass is not seen.
-
-    Args:
-        model: has its own forward again afterwards.
-        draws: whether to look at the global random streams too: a pass that draws is never
-            remembered. It takes 0.1 ms a pass.
-
-    Yields:
-        To be called before another metric asks.
     """
     remembered = _Remembered(model, draws=draws)
     with replaced_forward(model, remembered.around):
@@ -431,9 +413,6 @@ def untouched_model(model: nn.Module) -> Iterator[None]:
     exception too. Inside, no parameter has a `.grad`: that of the last step is no part of a model,
     and a run that was taken up again would not have it. Weights are not kept: a metric that moves
     them has to move them back.
-
-    Args:
-        model: what is asked.
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(part, part.grad) for part in model.parameters()]
@@ -536,14 +515,6 @@ class Evaluator:
     ) -> None:
         """Choose the fixed subset of the training set that stands for it.
 
-        Args:
-            workload: with its splits.
-            device: where they are evaluated.
-            batch_size: examples per forward pass.
-            most_train_examples: of a larger training set this many are evaluated.
-            sizes: how many examples the model takes in a pass; what batches of such sizes do
-                not reach at the end of a split is left out.
-
         Raises:
             WorkloadError: the validation set has not been split off the training set yet.
         """
@@ -595,17 +566,7 @@ class Evaluator:
         return tuple(found)
 
     def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
-        """Which examples of a split the model is right about.
-
-        Args:
-            model: left as it is.
-            split: of the data.
-            metric: the share of examples that it is right about, "accuracy", or wrong, "error".
-
-        Returns:
-            None: the metric is no such share, cannot be asked about a part of a batch, or there
-            are more than 100,000 examples.
-        """
+        """Which examples of a split the model is right about."""
         if metric not in FRACTION_METRICS or split not in self._batches:
             return None
         if is_over_all(self._workload, metric):

@@ -123,12 +123,6 @@ def move_adam_settings(
     The rate is not touched: a trial has it after scaling. Rules that leave betas and eps alone
     change nothing.
 
-    Args:
-        optimizer: as the workload makes it, with the settings for its reference batch size.
-        rule: the name of a scaling rule.
-        batch_size: examples per step, >= 1.
-        reference_batch_size: examples per step, >= 1.
-
     Raises:
         UsageError: the rule moves what a group does not have, or further than it can go.
     """
@@ -162,10 +156,6 @@ def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
 def scaled_decay(decay: float, *, batch_size: int, reference_batch_size: int) -> float:
     """The decay per step with which the average covers the same number of examples.
 
-    Args:
-        decay: per step at the reference batch size, in (0, 1).
-        batch_size: examples per step, >= 1.
-        reference_batch_size: examples per step, >= 1.
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule: decay ** (B / reference).
     """
     return float(decay ** (batch_size / reference_batch_size))
@@ -178,12 +168,7 @@ class AveragedWeights:
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
-        """Begin with the weights as they are.
-
-        Args:
-            model: whose weights are averaged.
-            decay: per step, in (0, 1): the average becomes decay * average + (1 - decay) * weights.
-        """
+        """Begin with the weights as they are."""
         self._model = model
         self._decay = decay
         # Under every name of a tied weight, as a state dict has them.

@@ -35,18 +35,7 @@ def stopped_early(
     better: Better,
     patience_epochs: int,
 ) -> Reason | None:
-    """Why the run ends at its last evaluation, or None: it goes on.
-
-    Args:
-        evaluations: by step.
-        plan: where the epochs end; evaluations in between say nothing here.
-        metric: the one that counts, taken on validation data.
-        better: its direction.
-        patience_epochs: without a better value for so many epochs it ends.
-
-    Returns:
-        A note with the epochs done and the epoch of the best value.
-    """
+    """Why the run ends at its last evaluation, or None: it goes on."""
     epoch, steps_since = plan.position(evaluations[-1].step)
     if steps_since:
         return None
@@ -141,15 +130,7 @@ def outcome_at(
     trial: Trial,
     until: Target | None,
 ) -> Outcome | None:
-    """How a run ends after `step` steps, as its evaluations say; None: it goes on.
-
-    Args:
-        evaluations: by step, beginning with step 0.
-        step: steps taken; what was evaluated before says nothing of the weights now.
-        workload: with its metrics and its patience.
-        trial: what is trained.
-        until: the target at which it ends.
-    """
+    """How a run ends after `step` steps, as its evaluations say; None: it goes on."""
     is_evaluated = evaluations[-1].step == step
     if is_evaluated and step > 0 and (reason := _not_a_number(evaluations[-1], workload)):
         return Outcome(status=Status.NAN, reason=reason)
@@ -184,12 +165,7 @@ def _not_a_number(last: Evaluation, workload: Workload) -> Reason | None:
 
 
 def not_finite(value: float, step: int) -> Outcome:
-    """The end of a run whose batch losses are no finite number any more.
-
-    Args:
-        value: the loss seen.
-        step: the step that gave it, counted from 1.
-    """
+    """The end of a run whose batch losses are no finite number any more."""
     if math.isnan(value):
         return Outcome(status=Status.NAN, reason=Reason.of("loss_not_a_number", step=step))
     return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))

@@ -37,12 +37,6 @@ class OwnStep:
     def __init__(self, workload: Workload, trial: Trial, model: nn.Module, optimizer: Any) -> None:
         """Nothing is stepped yet.
 
-        Args:
-            workload: it has a `step`.
-            trial: how its batches are cut.
-            model: what is trained.
-            optimizer: what the workload's `optimizer` returned.
-
         Raises:
             WorkloadError: the trial cuts its batches, and the step does not take micro-batches.
         """

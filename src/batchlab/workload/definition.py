@@ -188,11 +188,7 @@ def check_model(name: str, model: Any) -> None:
 
 
 def loader_batch_size(data: Any) -> int | None:
-    """The batch size of a DataLoader; None: it is none, or does not say.
-
-    Args:
-        data: a split as it was given.
-    """
+    """The batch size of a DataLoader; None: it is none, or does not say."""
     if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
         return None
     size = data.batch_size
@@ -280,11 +276,6 @@ def is_stateful(metric: object) -> bool:
 
 def direction_of(metric: Any, *, metric_name: str, workload: str) -> Better:
     """What the object itself says of its direction.
-
-    Args:
-        metric: a stateful one.
-        metric_name: its name, for the message.
-        workload: the workload's name, for the message.
 
     Raises:
         WorkloadError: it does not say.

@@ -16,15 +16,7 @@ Labelled = tuple[Tensor, Tensor]
 
 
 def labelled_tensors(inputs: NDArray[Any], labels: NDArray[Any]) -> Labelled:
-    """The arrays as tensors; the inputs share memory, the labels become int64.
-
-    Args:
-        inputs: any type, examples first.
-        labels: class numbers, shape (n,).
-
-    Returns:
-        Inputs, and labels as `cross_entropy` takes them.
-    """
+    """The arrays as tensors; the inputs share memory, the labels become int64."""
     return torch.from_numpy(inputs), torch.from_numpy(labels).long()
 
 
@@ -71,14 +63,7 @@ class Pixels(nn.Module):
         self.register_buffer("factor", torch.tensor(1 / (255 * deviation)), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The images as floating point.
-
-        Args:
-            images: shape (n, ...), bytes from 0 to 255.
-
-        Returns:
-            The same shape, of the type of the model.
-        """
+        """The images as floating point."""
         # One new tensor, changed in place: at B = 1024 two of them cost 30 times as long when
         # the allocator hands the first back to the system. `copy`: never change the data itself.
         numbers = images.to(self.factor.dtype, copy=True)

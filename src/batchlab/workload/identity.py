@@ -125,13 +125,7 @@ def add_array(digest: Digest, array: np.ndarray[Any, Any]) -> None:
 
 
 def add_held(digest: Digest, dataset: object, seen: dict[int, Any]) -> None:
-    """Update a hash with what a Dataset holds, and Datasets inside it.
-
-    Args:
-        digest: the hash.
-        dataset: a Dataset of any kind.
-        seen: what was taken in before, by its id; it counts once for all splits together.
-    """
+    """Update a hash with what a Dataset holds, and Datasets inside it."""
     for value in _held(dataset, depth=0):
         if id(value) in seen:
             digest.update(b"again")
@@ -274,13 +268,6 @@ def workload_identity(
     opened: Iterable[OpenedFile] = (),
 ) -> Identity:
     """What a workload is known by.
-
-    Args:
-        workload: the workload, loaded.
-        source: the text of the files it was loaded from; None for a live one, whose functions
-            are hashed by their code and by what they refer to.
-        settings: the settings it was made with.
-        opened: the files that were read while it was made; those that hold its data count once.
 
     Raises:
         WorkloadError: an example of a Dataset cannot be read.

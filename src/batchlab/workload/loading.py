@@ -319,12 +319,7 @@ def _check_needs_nothing(function: Callable[..., Any], reference: str) -> None:
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
-    """The keywords that a setting can change: those with a plain default.
-
-    Args:
-        function: the user's.
-        positional: so many of its first parameters are given by position and cannot be set.
-    """
+    """The keywords that a setting can change: those with a plain default."""
     try:
         parameters = list(inspect.signature(function).parameters.items())[positional:]
     except (TypeError, ValueError):  # written in C, without a signature

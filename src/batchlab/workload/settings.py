@@ -16,12 +16,6 @@ Choice = TypeVar("Choice")
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
     """What the choice called `value` stands for.
 
-    Args:
-        value: the name that was given.
-        choices: name -> what it stands for.
-        setting: the keyword that it was given for.
-        workload: the workload's name.
-
     Raises:
         WorkloadError: no choice has that name; the message lists them.
     """
@@ -84,11 +78,6 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     """`value` as a setting of the type of `default` (None: of any).
-
-    Args:
-        default: what the setting is without being set.
-        value: a text is read; another value must be of that type already.
-        name: the setting's, for messages.
 
     Raises:
         UsageError: it is not of that type, or a number that is not finite or not exact.

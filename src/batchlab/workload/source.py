@@ -75,9 +75,6 @@ def source_of(file: Path) -> Source:
     imported. Installed libraries, the standard library and batchlab itself do not: their versions
     are stored with every trial.
 
-    Args:
-        file: a Python file.
-
     Raises:
         OSError: a file cannot be read.
     """
@@ -221,11 +218,7 @@ class OpenedFiles:
 
     @contextmanager
     def listening(self, *, in_children: bool = False) -> Iterator[None]:
-        """Context: what is opened inside counts.
-
-        Args:
-            in_children: whether child processes run the same; modules they import in any case.
-        """
+        """Context: what is opened inside counts."""
         _hear_from_now_on()
         self._in_children = in_children
         _listening.append(self)
@@ -264,12 +257,7 @@ class OpenedFiles:
 
 
 def named_weights(folder: Path, text: str) -> tuple[OpenedFile, ...]:
-    """The `.safetensors` under a folder that a text names: their library opens them unheard.
-
-    Args:
-        folder: which relative names begin at.
-        text: of a workload's source and its settings.
-    """
+    """The `.safetensors` under a folder that a text names: their library opens them unheard."""
     folder = folder.resolve()
     found = []
     for named in sorted(set(_SAFETENSORS.findall(text))):
@@ -350,11 +338,7 @@ _unnamed: set[str] = set()
 
 
 def note(files: Mapping[str, SourceFile]) -> None:
-    """Keep what the files of these modules hold, for those that are in this process and new.
-
-    Args:
-        files: by the name that each is imported as.
-    """
+    """Keep what the files of these modules hold, for those that are in this process and new."""
     for name, file in files.items():
         module = sys.modules.get(name)
         if module is not None and not _is_noted(name, module):
@@ -362,13 +346,7 @@ def note(files: Mapping[str, SourceFile]) -> None:
 
 
 def note_run(files: Mapping[str, SourceFile], *, unnamed: Collection[str], may_stay: bool) -> None:
-    """Keep what was imported by a file that was just run.
-
-    Args:
-        files: the modules that its text names.
-        unnamed: modules beside them that it imported.
-        may_stay: whether nothing but the text of `files` counts.
-    """
+    """Keep what was imported by a file that was just run."""
     _unnamed.update(unnamed)
     note(files)
     for name in files:
@@ -382,9 +360,6 @@ def forget_stale(files: Mapping[str, SourceFile]) -> None:
     """Have these modules imported anew where one of them was edited, or is the caller's own.
 
     All of them: one that was not edited holds names of those that were.
-
-    Args:
-        files: what their files hold now, by the name that each is imported as.
     """
     files = {**files, **files_of_modules(_unnamed)}
     stale = [file for name, file in files.items() if not _may_stay(name, file)]

@@ -26,11 +26,6 @@ def found_in_file(
 ) -> tuple[Workload | Callable[..., Workload], Source]:
     """Run a file; what it holds under a name, and the source of that.
 
-    Args:
-        file: of the user's.
-        name: of a workload in it, or of a function that makes one.
-        opened: hears which files are read.
-
     Raises:
         WorkloadError: the file is missing, cannot be run, or holds no such workload.
     """

@@ -51,17 +51,6 @@ def workload(
     rate below 2 is stable for full batches. The model starts at zero for every trial seed.
     `optimum` gives the minimizer.
 
-    Args:
-        n: training examples, at least `dimension`; as many for validation and for test.
-        dimension: weights, at least 1.
-        noise: standard deviation of the targets' noise, at least 0.
-        condition_number: largest over smallest eigenvalue, at least 1; 1 in one dimension.
-        momentum: of SGD, in [0, 1).
-        seed: of the data, at least 0.
-
-    Returns:
-        The workload; the loss is the metric that counts.
-
     Raises:
         WorkloadError: a value that is not possible; the message says which are.
     """
@@ -102,15 +91,7 @@ def workload(
 
 
 def optimum(x: Tensor, y: Tensor) -> Optimum:
-    """The minimizer of half the mean squared residual of x w - y.
-
-    Args:
-        x: inputs, shape (n, dimension), float64, of full column rank.
-        y: targets, shape (n,), float64.
-
-    Returns:
-        The minimizer, its loss, and the Hessian's eigenvalues.
-    """
+    """The minimizer of half the mean squared residual of x w - y."""
     weights = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
     return Optimum(
         weights=weights,

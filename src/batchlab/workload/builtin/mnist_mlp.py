@@ -34,21 +34,6 @@ def workload(
 ) -> Workload:
     """A fully connected network tells handwritten digits apart (MNIST).
 
-    Args:
-        layers: hidden layers, at least 1.
-        width: units of each hidden layer, at least 1.
-        activation: relu, tanh or gelu.
-        init: torch (PyTorch's own), glorot (uniform) or he (normal); both with zero biases.
-        input: unit (pixels between 0 and 1) or standardized (mean 0, standard deviation 1).
-        train: split (50,000 images; the last 10,000 are for validation) or all (60,000; none).
-        optimizer: sgd, adam or adamw.
-        momentum: of SGD; for adam and adamw the decay of the first moment; in [0, 1).
-        nesterov: Nesterov's momentum, with sgd.
-        weight_decay: at least 0.
-
-    Returns:
-        The workload; validation accuracy is the metric that counts.
-
     Raises:
         WorkloadError: a value that is not possible; the message says which are.
     """

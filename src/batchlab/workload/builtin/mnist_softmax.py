@@ -25,15 +25,6 @@ def workload(
 ) -> Workload:
     """Softmax regression on handwritten digits (MNIST): a convex loss, from zero weights.
 
-    Args:
-        input: unit (pixels between 0 and 1) or standardized (mean 0, standard deviation 1).
-        train: split (50,000 images; the last 10,000 are for validation) or all (60,000; none).
-        momentum: of SGD, in [0, 1).
-        weight_decay: at least 0; above 0 the problem has one optimum.
-
-    Returns:
-        The workload; validation accuracy is the metric that counts.
-
     Raises:
         WorkloadError: a value that is not possible; the message says which are.
     """

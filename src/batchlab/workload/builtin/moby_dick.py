@@ -38,18 +38,6 @@ def workload(
     The first 80 % of the novel are for training, the next 10 % for the test, the last 10 % for
     validation. The loss is in nats per character.
 
-    Args:
-        context: characters that a prediction can look back on, at least 1.
-        width: size of a character's vector, a multiple of `heads`.
-        layers: transformer blocks, at least 1.
-        heads: attention heads of each block, at least 1.
-        optimizer: sgd, adam or adamw.
-        momentum: of SGD; for adam and adamw the decay of the first moment; in [0, 1).
-        weight_decay: at least 0.
-
-    Returns:
-        The workload; validation loss is the metric that counts.
-
     Raises:
         WorkloadError: a value that is not possible; the message says which are.
     """
@@ -148,14 +136,7 @@ class _Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Scores of the characters after the first of each window.
-
-        Args:
-            windows: ids, shape (n, length + 1), at most `context` + 1 wide.
-
-        Returns:
-            Shape (n, length, n_characters); row i is told only the characters up to i.
-        """
+        """Scores of the characters after the first of each window."""
         ids = windows[:, :-1].long()
         x = self.characters(ids) + self.positions[: ids.shape[1]]
         scores: Tensor = self.scores(self.norm(self.blocks(x)))
