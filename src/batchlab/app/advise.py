@@ -34,7 +34,7 @@ from batchlab.measure.profile import Profile
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Sampling, Setting
-from batchlab.report.progress.notebook import listener_or_notebook
+from batchlab.report.progress import listener_or_notebook
 from batchlab.runs.replay import StudyName
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store

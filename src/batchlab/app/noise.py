@@ -20,7 +20,7 @@ from batchlab.records.noise import NoisePoint
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Setting, Trial
-from batchlab.report.progress.notebook import listener_or_notebook
+from batchlab.report.progress import listener_or_notebook
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
 from batchlab.workload.loading import loaded_workload

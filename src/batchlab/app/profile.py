@@ -17,7 +17,7 @@ from batchlab.measure.profiling import ProfileRequest, measure_profile, profile_
 from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
-from batchlab.report.progress.notebook import listener_or_notebook
+from batchlab.report.progress import listener_or_notebook
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload

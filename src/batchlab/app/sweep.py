@@ -35,7 +35,7 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
-from batchlab.report.progress.notebook import listener_or_notebook
+from batchlab.report.progress import listener_or_notebook
 from batchlab.runs.contract import Engine, RunPlan, keep_record
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
