@@ -12,12 +12,10 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.cells import (
     Cell,
-    Plateaus,
     cells,
     chosen_cells,
     deciding_split,
     held_out_split,
-    none_ended_well,
     plateaus_of,
     trial_words,
 )
@@ -529,12 +527,11 @@ _TOPICS: dict[BudgetName, str] = {
 }
 
 
-def sentences(study: Study, plateaus: Plateaus | None = None) -> tuple[Sentence, ...]:
+def sentences(study: Study) -> tuple[Sentence, ...]:
     """What else can be said of a study, beside its conclusion, its effects and the claims.
 
     Args:
         study: the study; trials that ended badly are named and are in no mean.
-        plateaus: of its trials, where some are known already; None: they are fitted here.
 
     Returns:
         The sentences in reading order.
@@ -545,7 +542,7 @@ def sentences(study: Study, plateaus: Plateaus | None = None) -> tuple[Sentence,
     return (
         *paired_sentences(evidence),
         *_no_race(evidence),
-        *_open_plateaus(evidence, plateaus or plateaus_of(study)),
+        *_open_plateaus(evidence),
         *_speed(evidence),
         *_edges(study),
         *_failed(study),
@@ -567,7 +564,7 @@ def _no_race(evidence: Evidence) -> Iterator[Sentence]:
             )
 
 
-def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]:
+def _open_plateaus(evidence: Evidence) -> Iterator[Sentence]:
     """Where it cannot be told whether the epochs were enough."""
     if not evidence.study.workload.has_validation:
         yield Sentence(
@@ -578,10 +575,11 @@ def _open_plateaus(evidence: Evidence, plateaus: Plateaus) -> Iterator[Sentence]
             ),
         )
         return
+    plateau = plateaus_of(evidence.study)
     open_sizes = [
         cell.batch_size
         for cell in evidence.cells
-        if any(plateaus.of(record).verdict == "cannot_tell" for record in cell.ended_well)
+        if any(plateau(record).verdict == "cannot_tell" for record in cell.ended_well)
     ]
     if open_sizes:
         yield Sentence(
@@ -660,3 +658,10 @@ def _failed(study: Study) -> Iterator[Sentence]:
                 trial=trial,
             ),
         )
+
+
+def none_ended_well(study: Study) -> str:
+    """That no trial ended well, or that none has so far."""
+    if any(record.status is None for record in study.records):
+        return text("No trial has ended well so far, so nothing can be compared yet.")
+    return text("No trial ended well, so nothing can be compared.")

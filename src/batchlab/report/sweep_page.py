@@ -25,7 +25,6 @@ from batchlab.report.cells import (
     held_out_split,
     mean_curve,
     observations_table,
-    plateaus_of,
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
@@ -222,8 +221,7 @@ def _parts(study: Study) -> Iterator[str]:
         yield _curves_text(study, chosen)
     if not study.records:
         return
-    plateaus = plateaus_of(study)
-    said = (*effect_sentences(study, plateaus).values(), *map(str, sentences(study, plateaus)))
+    said = (*effect_sentences(study).values(), *map(str, sentences(study)))
     yield _listed(said)
     yield _listed(map(claim_text, claim_sentences(Evidence.of(study))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
@@ -298,8 +296,7 @@ def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
     built = built_figures(sweep_figures, study)
     figures = [figure for _, figure in built]
-    plateaus = plateaus_of(study)
-    trials = trials_table(study, plateaus)
+    trials = trials_table(study)
     evidence = Evidence.of(study)
     return render_page(
         "page.html.j2",
@@ -308,12 +305,12 @@ def html_page(study: Study) -> str:
         command=study.command,
         found=conclusion(study),
         compared=first_table(study, chosen_cells(study)),
-        effects=effect_sentences(study, plateaus),
+        effects=effect_sentences(study),
         claims=claim_sentences(evidence),
         figures=figures,
         looks=(looks := figure_looks(study)),
         legend=[(look, look.label) for look in looks],
-        findings=_findings(sentences(study, plateaus)),
+        findings=_findings(sentences(study)),
         intervals=_with_rows(
             races=races_table(evidence),
             finals=finals_table(evidence),

@@ -14,7 +14,6 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.cells import (
     Cell,
-    Plateaus,
     figure_looks,
     final_gap,
     held_out_split,
@@ -211,14 +210,9 @@ REASONS = ("reason", "plateau_reason", "diagnosis_reason", "notes")
 IDENTITY = ("trial_id", "batch_size", "learning_rate", "seed")
 
 
-def trials_table(study: Study, plateaus: Plateaus | None = None) -> Table:
-    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis.
-
-    Args:
-        study: the study.
-        plateaus: of its trials, where some are known already; None: they are fitted here.
-    """
-    plateaus = plateaus or plateaus_of(study)
+def trials_table(study: Study) -> Table:
+    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
+    plateau = plateaus_of(study)
     metric = study.workload.metrics[0].name
     names = [summary.name for summary in study.workload.metrics]
     plain = (
@@ -243,7 +237,7 @@ def trials_table(study: Study, plateaus: Plateaus | None = None) -> Table:
     return Table(
         caption=text("All trials"),
         columns=columns,
-        rows=tuple(tuple(_row(study, record, plateaus.of(record))) for record in study.records),
+        rows=tuple(tuple(_row(study, record, plateau(record))) for record in study.records),
     )
 
 
