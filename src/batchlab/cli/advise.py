@@ -139,11 +139,13 @@ def advise(
     with at_work(quiet=quiet, trains_here=own is None) as progress:
         subject = workload if own is None else own.name
         progress.begins(command="advise", subject=subject, stages=())
-        from batchlab.app.advice_request import AdviceCall, budget_s_of
-        from batchlab.app.advise import advise_with_evidence
+        from batchlab.app.advise import advised
+        from batchlab.app.question import asked
         from batchlab.app.report import json_document, write_page
 
-        call = AdviceCall(
+        question = asked(
+            "advise",
+            workload=own or workload,
             objective=objective,
             target=target,
             budget=budget,
@@ -162,20 +164,20 @@ def advise(
             listener=progress,
             reserved_s=invocation.reserved_s(budget, report),
         )
-        if (seconds := budget_s_of(call)) is not None:
+        if (seconds := question.budget.seconds) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
-        advised = advise_with_evidence(own or workload, call)
+        made = advised(question)
         progress.phase("writing the report")
-        write_page(advised, report)
+        write_page(made, report)
     if as_json:
-        print(json_document(advised, store=store, page=report))
+        print(json_document(made, store=store, page=report))
         return
     from batchlab.report.advice.text import advice_headline, advice_text, explain_text
 
-    advice, study = advised.advice, advised.study
+    advice, study = made.advice, made.study
 
-    def made() -> str:
+    def told() -> str:
         said = advice_text(advice, study=study, report=report)
         return f"{said}\n{explain_text(advice)}" if explain else said
 
-    print_result(made, headline=lambda: advice_headline(advice, study=study))
+    print_result(told, headline=lambda: advice_headline(advice, study=study))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchlab.app.argument_names import found_instead
+from batchlab.app.public_call import found_instead
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.values import Number, WholeNumber
 from batchlab.errors import UsageError
@@ -127,7 +127,7 @@ def _command(
             "a command of your own needs --metric: the validation metric that counts, as your "
             "script prints it, such as --metric val_loss"
         )
-    from batchlab.app.advice_request import trained_with_now
+    from batchlab.app.init import trained_with_now
     from batchlab.script.command import TrainingCommand
 
     wanted = {"batch_size", "learning_rate"} - known.keys()
