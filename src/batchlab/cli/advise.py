@@ -27,7 +27,7 @@ from batchlab.cli.values import (
     store_option,
     workload_argument,
 )
-from batchlab.report.parts.output_file import check_output_file
+from batchlab.report.output_file import check_output_file
 
 if TYPE_CHECKING:
     from batchlab.script.command import TrainingCommand
@@ -172,7 +172,7 @@ def advise(
     if as_json:
         print(json_document(made, store=store, page=report))
         return
-    from batchlab.report.advice.text import advice_headline, advice_text, explain_text
+    from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 
     advice, study = made.advice, made.study
 

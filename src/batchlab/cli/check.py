@@ -43,8 +43,7 @@ def check(
     with at_work(quiet=quiet) as progress:
         progress.begins(command="check", subject=workload, stages=())
         from batchlab.app.check import check as run_check
-        from batchlab.report.check.document import check_json
-        from batchlab.report.check.text import check_text
+        from batchlab.report.check import check_json, check_text
 
         found = run_check(
             workload,

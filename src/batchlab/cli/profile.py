@@ -76,7 +76,7 @@ def profile(
         progress.begins(command="profile", subject=subject, stages=())
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
-        from batchlab.report.profile.text import profile_headline, profile_text
+        from batchlab.report.profile import profile_headline, profile_text
 
         made = run_profile(
             own or workload,
