@@ -27,7 +27,7 @@ from batchlab.cli.values import (
     store_option,
     workload_argument,
 )
-from batchlab.report.parts.output_file import check_output_file
+from batchlab.report.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
 
@@ -134,7 +134,7 @@ def advise(
     if as_json:
         print(json_document(made, store=given["store"], page=report))
         return
-    from batchlab.report.advice.text import advice_headline, advice_text, explain_text
+    from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 
     def told() -> str:
         said = advice_text(made.advice, study=made.study, report=report)

@@ -36,8 +36,7 @@ def check(invocation: Invocation, as_json: bool, quiet: bool, **given: Any) -> N
     """
     with at_work("check", given["workload"], quiet=quiet):
         from batchlab.app.check import check as run_check
-        from batchlab.report.check.document import check_json
-        from batchlab.report.check.text import check_text
+        from batchlab.report.check import check_json, check_text
 
         found = run_check(**given, reserved_s=invocation.reserved_s(given["budget"], None))
     with as_wide_as_stdout():

@@ -58,7 +58,7 @@ def _stdout_to_stderr() -> Iterator[None]:
 @contextlib.contextmanager
 def as_wide_as_stdout() -> Iterator[None]:
     """Context: texts fit the terminal that stdout is; elsewhere they are as usual."""
-    from batchlab.report.parts.text_width import on_a_terminal
+    from batchlab.report.text import on_a_terminal
 
     if not sys.stdout.isatty():
         yield

@@ -59,7 +59,7 @@ def profile(invocation: Invocation, as_json: bool, quiet: bool, **given: Any) ->
     with at_work("profile", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
-        from batchlab.report.profile.text import profile_headline, profile_text
+        from batchlab.report.profile import profile_headline, profile_text
 
         made = run_profile(
             **given,

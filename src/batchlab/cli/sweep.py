@@ -27,7 +27,7 @@ from batchlab.cli.values import (
 )
 from batchlab.errors import BatchlabError
 from batchlab.plans.scaling import scaling_rules
-from batchlab.report.parts.output_file import check_output_file
+from batchlab.report.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def sweep(
 
 
 def _print_text(study: Study, store: Path, report: Path | None) -> None:
-    from batchlab.report.sweep.text import sweep_headline, text_report
+    from batchlab.report.sweep_page import sweep_headline, text_report
 
     where = f"\nThe store: {store}\n"
     if report is not None:
