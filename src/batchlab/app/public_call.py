@@ -1,4 +1,4 @@
-"""Argument names: what is told of a name that a command does not have, here and on its line."""
+"""Public calls: what is told of an argument that they do not have, here and on their lines."""
 
 from __future__ import annotations
 
@@ -63,14 +63,13 @@ def found_instead(command: str, given: str) -> str | None:
     return _FOUND.get((command, _ELSEWHERE.get(given, given)))
 
 
-def known_arguments_only(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, telling who gives it an argument that it does not have what was meant.
+def public_call(function: Callable[P, T]) -> Callable[P, T]:
+    """A public function, telling who gives it an argument that it does not have what was meant.
 
-    Args:
-        function: one of the public commands.
+    The caller's random streams go on as if nothing had been drawn: a workload's own code may.
 
-    Returns:
-        It raises ArgumentNameError, which is a TypeError too, for such a name.
+    Raises:
+        ArgumentNameError: such a name; it is a TypeError too.
     """
     command, names = function.__name__, tuple(inspect.signature(function).parameters)
 
@@ -81,7 +80,10 @@ def known_arguments_only(function: Callable[P, T]) -> Callable[P, T]:
                 raise ArgumentNameError(
                     f"batchlab.{command} has no argument {given!r}{_instead(command, given, names)}"
                 )
-        return function(*args, **kwargs)
+        from batchlab.random_state import untouched_randomness  # it loads torch
+
+        with untouched_randomness():
+            return function(*args, **kwargs)
 
     return called
 
