@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.numbers import form_of

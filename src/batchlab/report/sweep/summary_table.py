@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.report.parts.figure import SPLITS

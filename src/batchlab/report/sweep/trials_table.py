@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import Plateau
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.measurement import OfTrial
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
