@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from tests.reference.user_file import write_user_file
 
-from batchlab.measure.registry import on_request
+from batchlab.measure.measurements import on_request
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"

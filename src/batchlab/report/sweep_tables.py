@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import FRACTION_METRICS, Plateau
 from batchlab.laws.scatter import generalization_gap
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate
 from batchlab.records.measurement import Measurement, OfTrial
 from batchlab.records.study import Study
