@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 CEILINGS = {
     "advice": 6_950,
     "app": 3_970,
-    "cli": 1_870,
+    "cli": 1_750,
     "datasets": 600,
     "fitting": 610,
     "laws": 4_310,

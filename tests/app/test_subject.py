@@ -24,9 +24,9 @@ from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd, RunLength
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.report.advice.text import advice_text
-from batchlab.report.parts.best_so_far_text import best_so_far_text
-from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.advice_text import advice_text
+from batchlab.report.sweep_claims import conclusion
+from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.trial_recorder import is_trained
 from batchlab.store.store import Store

@@ -19,7 +19,7 @@ from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Sampling, Setting
-from batchlab.report.progress.notebook import listener_or_notebook
+from batchlab.report.progress import listener_or_notebook
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
