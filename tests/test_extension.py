@@ -11,7 +11,7 @@ from types import ModuleType
 
 import jsonschema
 import pytest
-from tests.extension.measurements import MORE
+from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.sampled_output import readings_of
@@ -21,7 +21,7 @@ from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
 from batchlab.laws import rows as law_folder
-from batchlab.measure import measurements
+from batchlab.measure import at_steps, measurements
 from batchlab.plans import scaling_rules
 from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.records.study import Study
@@ -122,6 +122,7 @@ def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_more_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "MEASUREMENTS", (*measurements.MEASUREMENTS, *MORE))
+    monkeypatch.setitem(at_steps.AT_STEP, "largest_weight", largest_weight)
 
 
 @pytest.mark.slow

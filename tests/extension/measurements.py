@@ -7,7 +7,7 @@ from batchlab.records.quantities import Quantity
 from batchlab.records.study import Study
 
 
-def _largest_weight(moment: Moment) -> float:
+def largest_weight(moment: Moment) -> float:
     return max(float(part.detach().abs().max()) for part in moment.model.parameters())
 
 
@@ -31,6 +31,5 @@ MORE = (
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
         figure="along_training",
-        at_step=_largest_weight,
     ),
 )

@@ -17,10 +17,10 @@ from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 from torch.utils.data import Dataset
 
+from batchlab.measure.at_steps import AT_STEP, measured_at_steps
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.measurements import (
     expected_variance,
-    measured_at_steps,
     measurement_rows,
     on_request,
 )
@@ -33,7 +33,7 @@ from batchlab.workload.loading import loaded_workload
 
 
 def row(name: str):
-    return measurement_rows()[name].at_step
+    return AT_STEP[name]
 
 
 def test_the_rows_are_these() -> None:
@@ -47,6 +47,7 @@ def test_the_rows_are_these() -> None:
     known = {quantity.name: quantity for quantity in QUANTITIES}
     for name, found in measurement_rows().items():
         assert found.quantity == known[name]
+        assert (found.of_batch_size is None) == (name in AT_STEP)
         assert not found.on_request or list(found.notes(made_up_study()))
 
 

@@ -1,7 +1,7 @@
 """The measured quantities: what each is taken of, what it costs, and what a reader must know.
 
-A row of `MEASUREMENTS` is one of them; store, CSV, page and `--help` read the rows. Reading them
-loads no torch.
+A row of `MEASUREMENTS` is one of them; store, CSV, page and `--help` read the rows. How those of a
+model at a step are taken is in `at_steps`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
 
 from batchlab.errors import UsageError
-from batchlab.records.measurement import AtStep, Measurement, Moment
+from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.words.catalogue import text
-
-# What bounds the cost of a noise scale; one beyond about a quarter of it is known roughly only.
-_MOST_EXAMPLES = 16_384
-# Batches whose gradients give a variance; of batches as large as an epoch a few must do.
-_MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-_EPSILON = 1e-3  # of the box of a sharpness
-_TOLERANCE = 1e-3  # of the eigenvalue: seeds lie further apart
-
 
 # ---- of a batch size alone
 
@@ -85,59 +76,6 @@ def _peak_memory_notes(study: Study) -> Iterator[str]:
 # ---- of the model at a step
 
 
-def _gradient_norm(moment: Moment) -> float | None:
-    """Of the last step's gradient; None before the first step."""
-    from batchlab.measure.gradients import gradient_norm
-
-    norm = gradient_norm(moment.model.parameters())
-    return None if norm is None else float(norm)
-
-
-def _update_norm(moment: Moment) -> float:
-    from batchlab.measure.distance import distance_between
-
-    return distance_between(moment.model.parameters(), moment.before)
-
-
-def _distance(moment: Moment) -> float:
-    from batchlab.measure.distance import distance_between
-
-    return distance_between(moment.model.parameters(), moment.initial)
-
-
-def _parameter_norm(moment: Moment) -> float:
-    import torch
-
-    parts = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
-    return float(torch.linalg.vector_norm(torch.stack([part.double() for part in parts])))
-
-
-def _noise_scale(moment: Moment) -> float | None:
-    """None where the gradient is lost in the noise of the examples seen."""
-    from batchlab.laws.noise_scale import noise_scale
-    from batchlab.measure.gradient_noise import GradientNoise
-
-    noise = GradientNoise(moment.workload, moment.device)
-    # The same examples each time: what the points of a curve share cancels.
-    sampled = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
-    return noise_scale(sampled.sample).scale.estimate
-
-
-def _gradient_variance(moment: Moment) -> float:
-    """Of the trial's own batch size, drawn."""
-    from batchlab.measure.gradient_noise import drawn_variance
-
-    in_an_epoch = moment.trial.n_train // moment.trial.batch_size
-    return drawn_variance(
-        moment.workload,
-        moment.model,
-        moment.trial,
-        device=moment.device,
-        seed=moment.trial.seed,
-        n_batches=min(_MOST_BATCHES, max(_FEWEST_BATCHES, in_an_epoch)),
-    )
-
-
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
     """What sampling must give: tr Sigma / B, without replacement times (N - B) / (N - 1).
 
@@ -159,19 +97,6 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
         return {}
     trace = math.exp(statistics.fmean(map(math.log, traces)))
     return {size: trace * part for size, part in share.items()}
-
-
-def _sharpness(moment: Moment) -> float:
-    """In the box around all weights, in percent."""
-    from batchlab.measure.sharpness import sharpness, surface_at
-
-    return sharpness(surface_at(moment), epsilon=_EPSILON)
-
-
-def _top_eigenvalue(moment: Moment) -> float:
-    from batchlab.measure.sharpness import surface_at, top_eigenvalues
-
-    return top_eigenvalues(surface_at(moment), tolerance=_TOLERANCE)[0]
 
 
 def _distance_notes(study: Study) -> Iterator[str]:
@@ -263,7 +188,6 @@ MEASUREMENTS = (
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
         figure="along_training",
-        at_step=_gradient_norm,
         notes=_always(
             "The gradient norm is that of the last batch, with its noise: of two batches at the "
             "same weights the smaller one's gradient is longer."
@@ -274,7 +198,6 @@ MEASUREMENTS = (
         cost="a copy of the parameters and one pass over them at each evaluation",
         over_seeds="mean",
         figure="along_training",
-        at_step=_update_norm,
         notes=_always(
             "The length of a step is how far the last step moved all weights together: the "
             "gradient, what momentum or Adam make of it, times the learning rate."
@@ -285,7 +208,6 @@ MEASUREMENTS = (
         cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
         over_seeds="mean",
         figure="along_training",
-        at_step=_distance,
         notes=_distance_notes,
     ),
     Measurement(
@@ -293,7 +215,6 @@ MEASUREMENTS = (
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
         figure="along_training",
-        at_step=_parameter_norm,
     ),
     Measurement(
         quantity=quantity("noise_scale"),
@@ -301,7 +222,6 @@ MEASUREMENTS = (
         over_seeds="mean",
         figure="along_training",
         on_request=True,
-        at_step=_noise_scale,
         notes=_always(
             "The noise scale is the batch size at which half of a gradient's squared length is "
             "noise. It usually grows while the loss falls. It is not a critical batch size "
@@ -314,7 +234,6 @@ MEASUREMENTS = (
         over_seeds="mean",
         figure="at_the_start",
         on_request=True,
-        at_step=_gradient_variance,
         expected=expected_variance,
         notes=_always(
             "The variance of the gradient is how far the gradients of batches, drawn at the "
@@ -329,7 +248,6 @@ MEASUREMENTS = (
         over_seeds="mean",
         figure="at_the_end",
         on_request=True,
-        at_step=_sharpness,
         notes=_always(
             "Sharpness is how much the training loss can grow, in percent, when every weight may "
             "move by a thousandth of its size plus one thousandth. Large batches are said to end "
@@ -345,7 +263,6 @@ MEASUREMENTS = (
         over_seeds="mean",
         figure="at_the_end",
         on_request=True,
-        at_step=_top_eigenvalue,
         notes=_always(
             "The top eigenvalue of the Hessian is how strongly the training loss bends in its "
             "steepest direction. Plain gradient descent is stable up to a learning rate of 2 over "
@@ -378,33 +295,3 @@ def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
         if name not in known:
             raise UsageError(f"measure {name!r}: expected one of {', '.join(known)}")
     return tuple(name for name in known if name in names)
-
-
-def measured_at_steps(asked: Collection[str] = ()) -> dict[str, AtStep]:
-    """How to measure a model at a step, by the name of the quantity.
-
-    Args:
-        asked: which of those on request to take too.
-    """
-    found: dict[str, AtStep] = {}
-    for name, row in measurement_rows().items():
-        if row.at_step is not None and not row.on_request:
-            found[name] = partial(_after_a_step, row.at_step)
-        elif row.at_step is not None and name in asked:
-            found[name] = partial(_where_all_splits_are, row.at_step)
-    return found
-
-
-def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
-    return at_step(moment) if moment.step > 0 else None
-
-
-def _where_all_splits_are(at_step: AtStep, moment: Moment) -> float | None:
-    if not moment.has_all_splits:
-        return None
-    try:
-        return at_step(moment)
-    except Exception:
-        # A training does not end for what only looks at it: a model that diverges, that cannot be
-        # differentiated twice, or memory that was enough for its steps alone.
-        return None

@@ -43,6 +43,7 @@ class Moment:
 
 Expected = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
+AtSteps = dict[str, AtStep]
 # One number, and those that it was taken from; None: not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
 OfTrial = Callable[[TrialRecord], float | None]
@@ -61,9 +62,8 @@ class Measurement:
         over_seeds: how the values of several seeds become one.
         figure: the figure that shows it; None: none, the CSV alone has it. Of a model at a step:
             "along_training", or "at_the_start" or "at_the_end" by batch size.
-        at_step: measures the model at a moment of its training, and leaves it as it was; None: it
-            is of a batch size on its own.
-        of_batch_size: what a study's records say of a batch size; None: it is of a step.
+        of_batch_size: what a study's records say of a batch size; None: it is taken of the model
+            at a step.
         of_trial: what a trial's record says of it, a column of the table of trials; None: nothing.
         short: its header where room is scarce; None: the quantity's label.
         range_headers: over the least and the greatest of what it was taken from, in the table
@@ -79,17 +79,12 @@ class Measurement:
     over_seeds: OverSeeds
     figure: str | None
     on_request: bool = False
-    at_step: AtStep | None = None
     of_batch_size: OfBatchSize | None = None
     of_trial: OfTrial | None = None
     short: str | None = None
     range_headers: tuple[str, str] | None = None
     expected: Expected | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
-
-    def __post_init__(self) -> None:
-        """It is taken of the model at a step or of a batch size, and says how."""
-        assert (self.at_step is None) != (self.of_batch_size is None), self.quantity.name
 
     def value_of(self, study: Study, batch_size: int) -> float | None:
         """Its one number for a batch size of a study; None: not measured, or not of batch sizes."""

@@ -14,12 +14,12 @@ from typing import Protocol
 import torch
 
 from batchlab.errors import EditedError, StoreError
-from batchlab.measure.measurements import measured_at_steps
+from batchlab.measure.at_steps import measured_at_steps
 from batchlab.processes.children import Child, Ended, Line, refuse_edited
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.measurement import AtStep
+from batchlab.records.measurement import AtSteps
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial
 from batchlab.training.plain import Outcome, Task, train
@@ -239,9 +239,7 @@ def _outcome(ended: Ended) -> Outcome:
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
 
 
-def _train_in_child(
-    line: Line, packed: PackedWorkload, measures: dict[str, AtStep], task: Task
-) -> Outcome:
+def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
     """What a run's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))

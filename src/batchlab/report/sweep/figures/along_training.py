@@ -282,7 +282,7 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
 
 def _measured_along_training() -> list[Measurement]:
     """The measurements of a model at a step that a figure shows."""
-    return [row for row in measurement_rows().values() if row.at_step and row.figure]
+    return [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
 
 
 ROWS = (
