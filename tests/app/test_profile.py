@@ -15,10 +15,7 @@ import pytest
 import torch
 from tests.reference import profiled_workloads
 from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, workload
-from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
-from tests.reference.user_file import write_user_file
 
-import batchlab
 from batchlab.app.profile import profile
 from batchlab.app.question import asked
 from batchlab.app.subject import subject_of
@@ -58,10 +55,6 @@ def of_37() -> Iterator[Profile]:
 
 
 # What is measured
-
-
-def test_the_public_name_is_the_call() -> None:
-    assert batchlab.profile is profile
 
 
 @pytest.mark.slow
@@ -163,16 +156,6 @@ def test_the_caller_is_left_as_it_was() -> None:
 
     assert state() == before
     assert torch.equal(given.train[0], data)
-
-
-@pytest.mark.slow
-def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
-    before = random_streams()
-
-    profile(reference, batch_sizes=(4,))
-
-    assert random_streams() == before
 
 
 # What a bad batch size takes down: its own probe

@@ -74,15 +74,6 @@ def test_a_report_into_files_prints_where_they_are(stored: Path, do: Any) -> Non
     assert all(file.stat().st_size > 0 for file in files)
 
 
-def test_a_report_never_overwrites_the_store(stored: Path, do: Any) -> None:
-    before = stored.read_bytes()
-
-    done = do("report", "--store", "lab.db", "--report", "./lab.db")
-
-    assert done.code == 2
-    assert stored.read_bytes() == before
-
-
 def test_a_study_is_chosen_by_the_start_of_its_id(stored: Path, do: Any) -> None:
     assert do("report", "--store", "lab.db", "--study", "made", "--format", "text").code == 0
 
@@ -91,41 +82,3 @@ def test_a_study_is_chosen_by_the_start_of_its_id(stored: Path, do: Any) -> None
     assert done.code == 2
     assert "no study whose id begins with 'other'; it has made-up-study (" in done.err
     assert done.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("report --format pdf", "'pdf' is not one of 'html', 'text'"),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)
-
-
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_bytes(b"something else"), "is not a batchlab store"),
-        (lambda path: path.write_bytes(b"SQLite format 3\0"), "is damaged: it ends after 16 bytes"),
-    ],
-)
-def test_a_store_that_is_none_is_told_in_one_line(make: Any, told: str, do: Any) -> None:
-    make(Path("lab.db"))
-
-    done = do("report", "--format", "text", "--store", "lab.db")
-
-    assert done.code == 1
-    assert told in done.err
-    assert done.err.count("\n") == 1
-
-
-def test_a_report_of_no_store_is_told_in_one_line_and_makes_none(do: Any) -> None:
-    done = do("report", "--store", "none.db")
-
-    assert done.code == 1
-    assert "no store at none.db" in done.err
-    assert not Path("none.db").exists()
