@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised
@@ -48,21 +47,6 @@ def test_an_advice_that_does_not_read_is_one_line_on_stderr_with_its_command(
     assert done.err.startswith("warning: the advice of study ")
     assert done.err.endswith(f": {study.command}\n")
     assert done.err.count("\n") == 1
-
-
-def test_a_report_as_text_goes_to_stdout(stored: Path, do: Any) -> None:
-    done = do("report", "--store", str(stored), "--format", "text")
-
-    assert (done.code, done.err) == (0, "")
-    assert "batch size" in done.out
-
-
-def test_a_report_as_json_is_the_document_of_a_sweep(stored: Path, do: Any) -> None:
-    done = do("report", "--store", str(stored), "--format", "json")
-
-    document = json.loads(done.out)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert [trial["batch_size"] for trial in document["trials"]] == [64, 256]
 
 
 def test_a_report_into_files_prints_where_they_are(stored: Path, do: Any) -> None:
