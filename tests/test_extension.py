@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of adding one more: one file in its folder, and nothing else.
+"""What docs/architecture.md says of adding one more: one file in its folder, or one row.
 
 Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
 """
@@ -11,6 +11,7 @@ from types import ModuleType
 
 import jsonschema
 import pytest
+from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.sampled_output import readings_of
@@ -20,7 +21,7 @@ from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
 from batchlab.laws import rows as law_folder
-from batchlab.measure import rows as measurement_folder
+from batchlab.measure import at_steps, measurements
 from batchlab.plans import scaling_rules
 from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.records.study import Study
@@ -119,9 +120,14 @@ def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "1.12 % from S_1 B^p" in words
 
 
+def with_more_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "MEASUREMENTS", (*measurements.MEASUREMENTS, *MORE))
+    monkeypatch.setitem(at_steps.AT_STEP, "largest_weight", largest_weight)
+
+
 @pytest.mark.slow
-def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    extend(monkeypatch, measurement_folder, "measurements")
+def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_more_measurements(monkeypatch)
 
     sweep("least-squares", batch_sizes=(8,), steps=4, store=tmp_path / "lab.db")
 
@@ -137,8 +143,8 @@ def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "largest weight" in html_page(study)
 
 
-def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, measurement_folder, "measurements")
+def test_a_row_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_more_measurements(monkeypatch)
 
     figure = cost_figure(made_up_study(batch_sizes=(64,)), key="e")
 
@@ -151,8 +157,8 @@ def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.Monk
     assert figure.panels[-1].title == "kept memory"
 
 
-def test_a_file_more_is_a_column_more_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, measurement_folder, "measurements")
+def test_a_row_more_is_a_column_more_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_more_measurements(monkeypatch)
     study = made_up_study(batch_sizes=(64,))  # peaks: 30.1 MB of its timed run, 50 of its trial
 
     under_the_figure = cost_figure(study, key="e").table

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import GradientNoise, preconditioner
-from batchlab.measure.loss_check import batch_gradient
+from batchlab.measure.gradients import batch_gradient
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload

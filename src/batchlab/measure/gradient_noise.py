@@ -19,7 +19,7 @@ from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.laws.scatter import mean_interval
 from batchlab.machine import thread_choices
-from batchlab.measure.loss_check import batch_gradient, flat_gradient, widened
+from batchlab.measure.gradients import batch_gradient, flat_gradient, widened
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload

@@ -10,7 +10,7 @@ import msgspec
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import FRACTION_METRICS, Plateau
 from batchlab.laws.scatter import generalization_gap
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study

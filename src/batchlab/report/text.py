@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study

@@ -11,15 +11,15 @@ from enum import Enum, auto
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
-import cloudpickle
 import torch
 
 from batchlab.errors import EditedError, StoreError
-from batchlab.measure.registry import packed_at_steps
+from batchlab.measure.at_steps import measured_at_steps
 from batchlab.processes.children import Child, Ended, Line, refuse_edited
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
+from batchlab.records.measurement import AtSteps
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial
 from batchlab.training.plain import Outcome, Task, train
@@ -86,7 +86,7 @@ class ProcessPool:
             measures: what to measure beside what is always measured, by name.
         """
         self._packed = packed
-        self._measures = packed_at_steps(measures)
+        self._measures = measured_at_steps(measures)
         self._watcher = watcher
         self._n_workers = n_workers
         self._grace_s = _GRACE_S
@@ -239,14 +239,14 @@ def _outcome(ended: Ended) -> Outcome:
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
 
 
-def _train_in_child(line: Line, packed: PackedWorkload, measures: bytes, task: Task) -> Outcome:
+def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
     """What a run's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
     outcome = train(
         packed.unpack(),
         task,
-        measures=cloudpickle.loads(measures),
+        measures=measures,
         emit=line.say,
         stop=line.asked_to_stop,
     )
