@@ -6,6 +6,7 @@ with `python -m tests.report.test_golden_sentences` and read what changed in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -156,17 +157,48 @@ def _profiled(*sizes: int, **changes: object):
     return replace(made_up_profile(*map(profile_point, sizes)), **changes)
 
 
+def _timed(step_s, *sizes: int):
+    return made_up_profile(*(profile_point(size, median_s=step_s(size)) for size in sizes))
+
+
+def _with_evaluations():
+    made = _profiled(32, 64)
+    return replace(made, points=tuple(replace(p, with_evaluations=True) for p in made.points))
+
+
+POWERS = tuple(2**power for power in range(11))
 PROFILES = {
-    "all": lambda: _profiled(*(2**power for power in range(11))),
+    "with a knee": lambda: _timed(lambda size: 1e-3 + 1e-5 * size, *POWERS),
+    "flat": lambda: _timed(lambda size: 2e-3, *POWERS),
+    "from the first example": lambda: _timed(lambda size: 1e-4 * size, *POWERS),
+    "off the law": lambda: _timed(lambda size: 3e-3 if size == 64 else 1e-3 + 1e-5 * size, *POWERS),
+    "with evaluations": _with_evaluations,
+    "untested": lambda: made_up_profile(
+        *map(profile_point, (8, 64)), profile_point(1024, status=Status.OOM, reason="too much")
+    ),
+    "all": lambda: _profiled(*POWERS),
     "limited": _limited,
     "cut by time": lambda: _profiled(64, 128, stopped="time"),
     "cut by errors": lambda: _profiled(64, 128, 256, stopped="errors"),
     "nothing ran": lambda: made_up_profile(profile_point(64, status=Status.OOM, reason="no")),
 }
+
+
+def _units():
+    point = made_up_point(0, 20.0)
+    return made_up_noise(replace(point, way="micro-batches", sample=point.sample.by_blocks))
+
+
 NOISES = {
     "growing": lambda: made_up_noise(),
-    "one point": lambda: made_up_noise(made_up_point(0, 30.0)),
-    "cut": lambda: replace(made_up_noise(), stopped=Reason.as_written("the budget is spent")),
+    "falling": lambda: made_up_noise(made_up_point(0, 60.0), made_up_point(10, 3.0)),
+    "one point": lambda: made_up_noise(made_up_point(0, 1.0)),
+    "lost": lambda: made_up_noise(made_up_point(0, math.inf)),
+    "lost at last": lambda: made_up_noise(
+        *(made_up_point(step, scale) for step, scale in ((0, 20.0), (10, 40.0), (20, math.inf)))
+    ),
+    "micro-batches": _units,
+    "cut": lambda: made_up_noise(stopped=Reason.of("noise_out_of_time", step=200)),
 }
 FINDINGS = {
     "equal": (),

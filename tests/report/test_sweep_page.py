@@ -6,6 +6,7 @@ import base64
 import csv
 import gzip
 import json
+import re
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -14,8 +15,14 @@ from urllib.parse import unquote
 
 import jsonschema
 import pytest
-from tests.reference.made_up import made_up_record, made_up_study, with_validation_alone
+from tests.reference.made_up import (
+    made_up_curves,
+    made_up_record,
+    made_up_study,
+    with_validation_alone,
+)
 from tests.reference.page import HOSTILE, Page
+from tests.reference.said_of_sweep import by_size, finals
 
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.study import Study
@@ -242,7 +249,7 @@ def test_a_page_of_validation_metrics_alone_draws_no_gap():
     assert "generalization gap: train" not in page
 
 
-SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "sweep.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
 
 
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
@@ -504,3 +511,59 @@ def test_nothing_to_draw_is_an_error_that_says_why(tmp_path):
     with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
         write_images(made_up_study(batch_sizes=()), tmp_path / "report", "png")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- final metrics with their intervals
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_no_interval_of_an_accuracy_exceeds_1(seeds):
+    high = {64: (1.0, 0.999, 0.998), 256: (0.999, 0.99, 0.995), 1024: (0.98, 0.97, 0.99)}
+    clipped = made_up_study(
+        seeds=seeds,
+        curves=lambda b, r, s: {
+            key: (lambda epoch, curve=curve: min(1.0, curve(epoch)))
+            for key, curve in by_size(high, scatter=0.004)(b, r, s).items()
+        },
+    )
+
+    for row in finals(clipped).values():
+        told = " ".join(row[split] for split in ("train", "validation", "test"))
+        bounds = [float(x) for x in re.findall(r"(?:\(| to )([\d.]+)", told)]
+        assert len(bounds) == 6
+        assert max(bounds) <= 1
+
+
+def test_a_bad_trial_is_in_no_mean_and_test_scores_choose_no_learning_rate():
+    def curves(batch_size, learning_rate, seed):
+        test = 0.99 if learning_rate == 0.01 else 0.5
+        return made_up_curves(test=test, validation=0.97 if learning_rate == 0.1 else 0.9)
+
+    bad = {(256, 0.1, 1): (Status.NAN, "the loss is not a number at step 32", 3)}
+    sizes = {"seeds": 2, "learning_rates": (0.1, 0.01), "batch_sizes": (64, 4096)}
+    rows = finals(made_up_study(curves=curves, **sizes))
+    of_bad = finals(made_up_study(seeds=3, learning_rates=(0.1,), endings=bad))
+
+    assert {name: row["learning_rate"] for name, row in rows.items()} == {
+        "batch size 64": 0.1,
+        "full batch": 0.1,
+    }
+    assert of_bad["batch size 256"]["n"] == 2
+
+
+def test_the_gap_has_an_interval_that_counts_the_examples_where_there_are_seeds():
+    several, one = (made_up_study(batch_sizes=(64,), seeds=seeds) for seeds in (3, 1))
+    metrics = several.workload.metrics[1:]
+    of_loss = replace(several, workload=replace(several.workload, metrics=metrics))
+
+    def gap(study):
+        return finals(study)["batch size 64"]["generalization_gap"]
+
+    gap_mean, low, high = map(
+        float, re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", gap(several)).groups()
+    )
+    assert low < gap_mean < high
+    # Of the few made-up test examples alone: the seeds scatter by a thousandth.
+    assert high - low > 0.01
+    assert "(" not in gap(one)
+    assert "(" not in gap(of_loss)

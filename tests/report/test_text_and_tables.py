@@ -295,6 +295,8 @@ def test_a_page_in_place_of_any_store_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match=r"--report .*lab\.db is a store; give another file"):
         check_output_file(tmp_path / "lab.db", store=None)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output_file(tmp_path, store=None)
 
 
 @pytest.mark.slow
