@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from inspect import unwrap
 from pathlib import Path
 from types import FrameType
 
@@ -18,10 +19,10 @@ _PACKAGE = str(Path(batchlab.__file__).parent)
 _FORMS = {
     "Workload",
     "LoadedWorkload",
-    "PreparedWorkload",
     "PackedWorkload",
     "WorkloadSubject",
     "WorkloadSummary",
+    "Question",
 }
 _FILE = """
 import batchlab
@@ -56,7 +57,7 @@ def main() -> None:
         values = [frame.f_locals.get(name) for name in given if name != "self"]
         forms = [value for value in values if type(value).__name__ in _FORMS or value is reference]
         if forms or type(frame.f_locals.get("self")).__name__ in _FORMS:
-            others = 0 if code is batchlab.advise.__code__ else len(values) - len(forms)
+            others = 0 if code is unwrap(batchlab.advise).__code__ else len(values) - len(forms)
             beside[code.co_filename] = max(beside.get(code.co_filename, 0), others)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -131,10 +131,10 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("laws/new.py", "from batchlab.report.parts import table", "one way BROKEN"),
+        ("laws/new.py", "from batchlab.report import table", "one way BROKEN"),
         ("advice/new.py", "from batchlab.runs import local_processes", "an advice sees"),
         ("store/new.py", "def later():\n    import torch", "arithmetic and records need no torch"),
-        ("report/advice/new.py", "from batchlab.report.sweep import cells", "the reports of an"),
+        ("report/advice/new.py", "from batchlab.report import sweep_tables", "the report of an"),
         ("new_room/__init__.py", "", "one way BROKEN"),
     ],
 )

@@ -26,14 +26,12 @@ from batchlab.plans import scaling_rules
 from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.records.study import Study
 from batchlab.registry import row_names
-from batchlab.report.fit.text import fit_text
-from batchlab.report.notebook_view import notebook_view
+from batchlab.report.fit import fit_text
+from batchlab.report.notebook import notebook_view
 from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.csv_file import write_csv
 from batchlab.report.sweep.figures.cost import cost_figure
-from batchlab.report.sweep.html import html_page
-from batchlab.report.sweep.text import text_report
-from batchlab.report.sweep.trials_table import trials_table
+from batchlab.report.sweep_page import html_page, text_report, write_csv
+from batchlab.report.sweep_tables import trials_table
 from batchlab.script import shapes as shape_folder
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads

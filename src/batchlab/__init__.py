@@ -116,8 +116,8 @@ def __dir__() -> list[str]:
 
 
 show_with(
-    notebook="batchlab.report.notebook_view:notebook_view",
+    notebook="batchlab.report.notebook:notebook_view",
     page="batchlab.app.report:write_record_page",
-    document="batchlab.report.plain_data:study_dict",
-    frame="batchlab.report.plain_data:data_frame",
+    document="batchlab.report.notebook:study_dict",
+    frame="batchlab.report.notebook:data_frame",
 )

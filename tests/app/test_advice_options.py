@@ -6,28 +6,12 @@ import pytest
 from tests.reference.made_up import made_up_trial
 from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes, step_s
 
-from batchlab.app.advice_request import candidate_batch_sizes, options_of
+from batchlab.app.options import options_of
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
 # Its epochs have whole batches of 64, 90 and 128.
 TRIAL = made_up_trial(batch_size=64, n_train=64 * 90)
-
-
-@pytest.mark.parametrize(
-    ("n_train", "reference", "sizes"),
-    [
-        (50_000, 64, [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768]),
-        (300, 48, [8, 16, 32, 48, 64, 128, 256]),
-        (100, 20, [4, 8, 16, 20, 32, 64]),
-        (20, 5, [1, 2, 4, 5, 8, 16]),
-        (1, 1, [1]),
-    ],
-)
-def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
-    n_train: int, reference: int, sizes: list[int]
-) -> None:
-    assert list(candidate_batch_sizes(n_train, reference=reference)) == sizes
 
 
 def test_a_measured_batch_size_has_its_own_time_and_memory() -> None:

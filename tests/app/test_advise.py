@@ -24,9 +24,9 @@ from torch import Tensor, nn
 import batchlab
 from batchlab.app import advice_session
 from batchlab.app import subject as workload_subject
-from batchlab.app.advice_request import AdviceCall
 from batchlab.app.advice_session import Advised, advice_of
-from batchlab.app.advise import advise_with_evidence
+from batchlab.app.advise import advised
+from batchlab.app.question import asked
 from batchlab.app.report import stored
 from batchlab.app.subject import WorkloadSubject
 from batchlab.errors import (
@@ -796,32 +796,22 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(advice_session, "_decided", lambda *asked: made_up_advice())
-    call = AdviceCall(
-        objective="time",
-        target=None,
+    question = asked(
+        "advise",
+        workload=tiny(),
         budget=BUDGET_S,
-        trainings=None,
         batch_sizes=(10, 50),
-        epochs=None,
-        train_s=None,
         memory_limit_bytes=10**9,
         profile=gpu,
-        settings=None,
-        sampling="reshuffle",
-        drop_last=False,
-        device="cpu",
         store=lab,
-        command=None,
-        listener=None,
-        reserved_s=0.0,
     )
-    asked = advise_with_evidence(tiny(), call)
+    found = advised(question)
 
     again = stored(lab, None)
 
-    assert asked.profile == replace(gpu, memory_limit_bytes=10**9)
+    assert found.profile == replace(gpu, memory_limit_bytes=10**9)
     assert isinstance(again, Advised)
-    assert again == asked
+    assert again == found
     figure = machine_figure(again.advice, again.study, again.profile, key="c")
     assert "ran alone on a GPU" in figure.notes[0]
 

@@ -23,8 +23,7 @@ from batchlab.app.live_report import EVERY_S, write_live_page
 from batchlab.errors import StoreError, UsageError
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import Status
-from batchlab.report.progress.lines import progress_lines
-from batchlab.report.progress.state import ProgressState
+from batchlab.report.progress import ProgressState, progress_lines
 from batchlab.runs.replay import Journal
 from batchlab.store.store import Store
 

@@ -20,18 +20,17 @@ from tests.reference.user_file import write_user_file
 
 import batchlab
 from batchlab.app.profile import profile
+from batchlab.app.question import asked
+from batchlab.app.subject import subject_of
 from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
 from batchlab.laws.lines import fit_memory
 from batchlab.measure import profile_search
 from batchlab.measure import profiling as measuring
 from batchlab.measure.profile import Profile
-from batchlab.measure.profiling import measure_profile, profile_request
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
-from batchlab.workload.loading import live_workload
 
 
 class Heard(Silent):
@@ -379,27 +378,10 @@ def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
     assert kept == tuple(point.timing for point in made.points)
 
 
-@pytest.mark.slow
-def test_a_study_of_its_own_can_profile_within_a_share_of_its_time() -> None:
-    loaded = live_workload(workload(), {})
-    request = profile_request(loaded, batch_sizes=(4, 8))
-
-    made = measure_profile(
-        PackedWorkload(loaded.workload), request, deadline_s=time.monotonic() + 60, listener=Heard()
-    )
-
-    assert [point.ran for point in made.points] == [True, True]
-
-
 def test_without_time_a_profile_has_no_points_and_says_so() -> None:
-    loaded = live_workload(workload(), {})
+    subject = subject_of(asked("profile", workload=workload(), budget=None, listener=Heard()))
 
-    made = measure_profile(
-        PackedWorkload(loaded.workload),
-        profile_request(loaded),
-        deadline_s=time.monotonic() - 1,
-        listener=Heard(),
-    )
+    made = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1)
 
     assert (made.points, made.stopped) == ((), "time")
 

@@ -13,7 +13,7 @@ from tests.reference.stored_advice import put_advised
 from batchlab.advice.advice import Advice
 from batchlab.app.report import report
 from batchlab.errors import StoreError, UsageError
-from batchlab.report.sweep.html import html_page
+from batchlab.report.sweep_page import html_page
 from batchlab.store.store import Store
 
 

@@ -11,8 +11,7 @@ from tests.reference.stored_study import put_study
 
 from batchlab.app.report import ReportFormat, report
 from batchlab.errors import StoreError, UsageError
-from batchlab.report.sweep.html import html_page
-from batchlab.report.sweep.text import text_report
+from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
 from batchlab.version import __version__
 

@@ -14,120 +14,115 @@ from torch import Tensor, nn
 
 import batchlab
 from batchlab.advice.question import Option
-from batchlab.app.subject import fitting_trials, with_sizes_that_run
+from batchlab.app.question import asked
+from batchlab.app.sizes_that_run import fitting_trials, that_run
+from batchlab.app.subject import subject_of
 from batchlab.errors import BatchSizeError
-from batchlab.plans.sweep_request import SweepRequest, checked_request
-from batchlab.records.estimate import Estimate
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import ANY_SIZE, RunnableSizes, WorkloadSummary
 from batchlab.records.trial import Status, Trial
-from batchlab.words.reasons import reason_text
 
 EVEN = RunnableSizes(least=2, multiple_of=2)
+ONLY_64 = RunnableSizes(least=64, multiple_of=64, most=64)
 
 
 def taking(sizes: RunnableSizes, **fields: Any) -> WorkloadSummary:
     return replace(made_up_summary(), sizes=sizes, **fields)
 
 
-def trials_of(*batch_sizes: int, n_train: int = 100, **fields: Any) -> tuple[Trial, ...]:
-    return tuple(
-        replace(
-            made_up_trial(
-                batch_size=size, micro_batch_size=size, learning_rate=0.1, n_train=n_train, seed=0
-            ),
-            **fields,
-        )
-        for size in batch_sizes
-    )
-
-
-def request(*, named: bool = True, epochs: int = 2) -> SweepRequest:
-    return checked_request(
-        batch_sizes=(2,) if named else None,
-        learning_rates=None,
-        seeds=1,
-        epochs=epochs,
-        steps=None,
-        scaling_rule="none",
-        sampling="reshuffle",
-        drop_last=False,
-        micro_batch_size=None,
-        device="cpu",
-    )
-
-
 def fitted(
-    sizes: RunnableSizes, trials: tuple[Trial, ...], *, named: bool = True
+    summary: WorkloadSummary,
+    *batch_sizes: int,
+    n_train: int = 100,
+    named: bool = True,
+    **given: Any,
 ) -> tuple[tuple[Trial, ...], list[str]]:
+    """The trials that fit, of a workload that is known to be so, and what is told."""
     told = Told()
-    found = fitting_trials(taking(sizes), trials, request(named=named), told)
-    return found, told.warnings
+    x, y = tiny().train
+    rows = [k % len(y) for k in range(n_train)]
+    shape = {"schedule": given.pop("schedule")} if "schedule" in given else {}
+    subject = subject_of(
+        asked(
+            "sweep",
+            workload=tiny(train=(x[rows], y[rows]), **shape),
+            budget=None,
+            batch_sizes=batch_sizes if named else None,
+            epochs=2,
+            listener=told,
+            **given,
+        )
+    )
+    subject.summary = replace(summary, n_train=n_train)
+    if not named:
+        subject.usual_batch_sizes = lambda: batch_sizes  # type: ignore[method-assign]
+    return fitting_trials(subject), told.warnings
+
+
+def sizes_of(trials: tuple[Trial, ...]) -> list[tuple[int, bool]]:
+    return [(trial.batch_size, trial.drop_last) for trial in trials]
 
 
 def test_what_takes_any_number_is_left_as_it_was() -> None:
-    asked = trials_of(32, 33)
+    trials, told = fitted(taking(ANY_SIZE), 32, 33)
 
-    assert fitted(ANY_SIZE, asked) == (asked, [])
-
-
-def test_a_batch_size_that_was_named_and_does_not_run_is_refused() -> None:
-    with pytest.raises(BatchSizeError) as caught:
-        fitted(EVEN, trials_of(32, 33))
-
-    told = str(caught.value)
-    assert told.startswith("batch size 33: the model of ")
-    assert told.endswith(
-        "takes an even number of examples in a pass; give one that fits, such as 32"
-    )
+    assert (sizes_of(trials), told) == ([(32, False), (33, False)], [])
 
 
-def test_a_micro_batch_that_does_not_run_is_refused() -> None:
-    with pytest.raises(BatchSizeError, match="batch size 32 in micro-batches of 5"):
-        fitted(EVEN, trials_of(32, micro_batch_size=5))
-    with pytest.raises(BatchSizeError, match="batch size 9 in micro-batches of 4"):
-        fitted(EVEN, trials_of(9, micro_batch_size=4))
+@pytest.mark.parametrize(
+    ("sizes", "batch_sizes", "given", "said"),
+    [
+        (EVEN, (32, 33), {}, "^batch size 33: the model of .* give one that fits, such as 32$"),
+        (EVEN, (32,), {"micro_batch_size": 5}, "batch size 32 in micro-batches of 5"),
+        (EVEN, (9,), {"micro_batch_size": 4}, "batch size 9 in micro-batches of 4"),
+        (ONLY_64, (32,), {"named": False}, "64 examples at a time only"),
+    ],
+)
+def test_a_batch_size_that_was_named_and_does_not_run_is_refused(
+    sizes: RunnableSizes, batch_sizes: tuple[int, ...], given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BatchSizeError, match=said):
+        fitted(taking(sizes), *batch_sizes, **given)
 
 
 def test_a_batch_size_that_nobody_named_goes_with_a_word() -> None:
-    found, told = fitted(EVEN, trials_of(64, 101, n_train=128), named=False)
+    trials, told = fitted(taking(EVEN), 64, 101, n_train=128, named=False)
 
-    assert [trial.batch_size for trial in found] == [64]
+    assert sizes_of(trials) == [(64, False)]
     assert len(told) == 1
     assert told[0].startswith("batch sizes left out: 101; the model of ")
 
 
-def test_where_no_batch_size_runs_that_is_told_even_if_none_was_named() -> None:
-    with pytest.raises(BatchSizeError, match="64 examples at a time only"):
-        fitted(RunnableSizes(least=64, multiple_of=64, most=64), trials_of(32), named=False)
+@pytest.mark.parametrize(
+    ("summary", "n_train", "batch_sizes", "told"),
+    [
+        (taking(EVEN), 101, (10, 14), "at batch size 10 it has 1 of the 101 examples"),
+        (
+            taking(ANY_SIZE, last_batch_runs=False),
+            100,
+            (10, 16),
+            "at batch size 16 it has 4 of the 100 examples, and such a step failed",
+        ),
+    ],
+)
+def test_a_last_batch_that_does_not_run_is_left_out_at_every_batch_size(
+    summary: WorkloadSummary, n_train: int, batch_sizes: tuple[int, int], told: str
+) -> None:
+    trials, warnings = fitted(summary, *batch_sizes, n_train=n_train)
 
-
-def test_a_last_batch_that_does_not_run_is_left_out_at_every_batch_size() -> None:
-    found, told = fitted(EVEN, trials_of(10, 14, n_train=101))
-
-    assert [trial.drop_last for trial in found] == [True, True]
-    assert len(told) == 1
-    assert "at batch size 10 it has 1 of the 101 examples" in told[0]
-    assert "as with --drop-last" in told[0]
-
-
-def test_a_last_batch_that_failed_in_the_check_is_left_out_at_every_batch_size() -> None:
-    told = Told()
-    summary = taking(ANY_SIZE, last_batch_runs=False)
-
-    found = fitting_trials(summary, trials_of(10, 16), request(), told)
-
-    assert [trial.drop_last for trial in found] == [True, True]
-    assert (
-        "at batch size 16 it has 4 of the 100 examples, and such a step failed" in told.warnings[0]
-    )
+    assert [trial.drop_last for trial in trials] == [True, True]
+    assert len(warnings) == 1
+    assert told in warnings[0]
 
 
 def test_last_batches_that_run_stay() -> None:
-    assert fitted(EVEN, trials_of(10, 14, 16)) == (trials_of(10, 14, 16), [])
+    trials, told = fitted(taking(EVEN), 10, 14, 16)
+
+    assert (sizes_of(trials), told) == ([(10, False), (14, False), (16, False)], [])
 
 
 def test_a_shape_of_the_rate_spans_the_steps_that_are_left() -> None:
-    (found,), _ = fitted(EVEN, trials_of(10, n_train=101, horizon_steps=22))
+    (found,), _ = fitted(taking(EVEN), 10, n_train=101, schedule=lambda done: 1 - done)
 
     assert found.horizon_steps == 20
 
@@ -136,32 +131,48 @@ def test_that_batch_norm_needs_two_is_told_by_its_own_check() -> None:
     summary = taking(RunnableSizes(least=2), has_batch_norm=True)
 
     with pytest.raises(BatchSizeError, match="has BatchNorm, which cannot train on one example"):
-        fitting_trials(summary, trials_of(33), request(), Told())
+        fitted(summary, 33)
+
+
+STEP_S = Estimate.of(0.1, interval=(0.1, 0.1), n=5)
+
+
+def options(*sizes: tuple[int, int]) -> list[Option]:
+    return [
+        Option(batch_size=size, micro_batch_size=micro, step_s=STEP_S, peak_bytes=None)
+        for size, micro in sizes
+    ]
 
 
 @pytest.mark.parametrize(
-    ("sizes", "told"),
+    ("sizes", "why"),
     [
-        (EVEN, "the model takes multiples of 2 examples only"),
-        (RunnableSizes(least=40), "the model takes no fewer than 40 examples"),
-        (
-            RunnableSizes(least=64, multiple_of=64, most=64),
-            "the model takes 64 examples at a time only",
-        ),
+        (EVEN, Reason.of("takes_multiples_of", of=2)),
+        (RunnableSizes(least=40), Reason.of("takes_at_least", least=40)),
+        (ONLY_64, Reason.of("takes_only", most=64)),
     ],
 )
-def test_an_option_that_does_not_run_says_why(sizes: RunnableSizes, told: str) -> None:
-    step_s = Estimate.of(0.1, interval=(0.1, 0.1), n=5)
-    options = [
-        Option(batch_size=size, micro_batch_size=size, step_s=step_s, peak_bytes=None)
-        for size in (33, 64)
-    ]
-
-    odd, even = with_sizes_that_run(taking(sizes), options)
+def test_an_option_that_does_not_run_says_why(sizes: RunnableSizes, why: Reason) -> None:
+    odd, even = that_run(taking(sizes), options((33, 33), (64, 64)), trial=made_up_trial())
 
     assert even.runs
-    assert reason_text(odd.note) == told
+    assert odd.note == why
     assert odd.step_s.estimate is None
+
+
+def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples() -> None:
+    refused = replace(options((512, 64))[0], note=Reason.of("does_not_fit"))
+    asked_for = [*options((64, 64), (256, 64)), refused]
+
+    whole, pieces, other = that_run(
+        replace(made_up_summary(), loss_couples=True), asked_for, trial=made_up_trial()
+    )
+
+    assert whole.runs
+    assert pieces.note == Reason.of("pieces_train_on_another_loss", size=64)
+    assert pieces.step_s.estimate is None
+    assert other == refused
+    assert that_run(made_up_summary(), asked_for, trial=made_up_trial()) == tuple(asked_for)
 
 
 def in_pairs(model: nn.Module, batch: Any) -> Tensor:

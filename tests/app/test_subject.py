@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,41 +12,39 @@ from tests.reference.made_up import made_up_timing
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
-from batchlab.app.advice_request import AdviceRequest
 from batchlab.app.advice_session import Advised
-from batchlab.app.advise import advise_about
-from batchlab.app.budget import Budget
+from batchlab.app.advise import advised_about
+from batchlab.app.question import Question, asked
 from batchlab.app.report import stored, write_page
-from batchlab.app.sweep import sweep_about
+from batchlab.app.subject import Subject
+from batchlab.app.sweep import swept as swept_about
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.profiling import ProfileRequest
-from batchlab.plans.sweep_request import checked_request
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd, RunLength
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.trial import Status, Trial, TrialRecord
-from batchlab.report.advice.text import advice_text
-from batchlab.report.parts.best_so_far_text import best_so_far_text
-from batchlab.report.sweep.conclusion import conclusion
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.report.advice_text import advice_text
+from batchlab.report.sweep_claims import conclusion
+from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.trial_recorder import is_trained
 from batchlab.store.store import Store
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 WORKLOAD_ID = "recorded-made-up"
-BUDGET_S = 60.0
 
 
-class GridSubject:
+class GridSubject(Subject):
     """Trainings that were recorded before; nothing of what was trained is in this process."""
 
-    def __init__(self, grid: RecordedGrid) -> None:
-        self._grid = grid
+    has_shape = False
 
-    def summary(self, store: Path | None) -> WorkloadSummary:
-        header = self._grid.header
-        return WorkloadSummary(
+    def __init__(self, grid: RecordedGrid, question: Question) -> None:
+        super().__init__(question)
+        self._grid = grid
+        header = grid.header
+        self.summary = WorkloadSummary(
             workload_id=WORKLOAD_ID,
             name=header.workload,
             reference="a grid",
@@ -61,12 +59,22 @@ class GridSubject:
             learning_rate=header.reference_learning_rate,
         )
 
-    def profile(self, request: ProfileRequest, *, deadline_s: float) -> Profile:
+    @property
+    def name(self) -> str:
+        return self.summary.name
+
+    def look(self) -> None:
+        pass
+
+    def checked_target(self, target: tuple[str, float]) -> Target:
+        return self._grid.target
+
+    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         return Profile(
             workload_id=WORKLOAD_ID,
-            workload=self._grid.header.workload,
-            n_train=self._grid.header.n_train,
-            reference_batch_size=request.reference_batch_size,
+            workload=self.summary.name,
+            n_train=self.summary.n_train,
+            reference_batch_size=self.summary.batch_size,
             device="cpu",
             device_name="elsewhere",
             memory_limit_bytes=None,
@@ -80,7 +88,7 @@ class GridSubject:
                     timing=made_up_timing(size, step_s=STEP_S[size], workload_id=WORKLOAD_ID),
                     peak_bytes=1_000_000 * size,
                 )
-                for size in request.batch_sizes
+                for size in batch_sizes
             ),
         )
 
@@ -93,9 +101,6 @@ class GridSubject:
 
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
         return is_trained(record, length)
-
-    def check_can_train(self, store: Store, trial: Trial) -> None:
-        pass
 
     def engine(
         self,
@@ -110,42 +115,18 @@ class GridSubject:
 
 
 def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = None) -> Advised:
-    trial = Trial.of_whole_batches(
-        workload_id=WORKLOAD_ID,
-        workload=grid.header.workload,
-        n_train=grid.header.n_train,
-        batch_size=grid.header.reference_batch_size,
-        learning_rate=grid.header.reference_learning_rate,
-        seed=0,
-    )
-    asked = AdviceRequest(
-        objective="time",
-        target=grid.target,
+    target = grid.target
+    question = asked(
+        "advise",
+        workload="a grid",
+        target=(target.metric, target.value),
         batch_sizes=grid.batch_sizes,
-        trial=trial,
-        budget_s=BUDGET_S,
-        trainings=None,
-        epochs=None,
-        train_s=None,
-        memory_limit_bytes=None,
-        elsewhere=None,
-        to_profile=ProfileRequest(
-            trial=trial,
-            batch_sizes=grid.batch_sizes,
-            reference_batch_size=trial.batch_size,
-            device="cpu",
-            memory_limit_bytes=None,
-        ),
-        device="cpu",
-    )
-    return advise_about(
-        GridSubject(grid),
-        asked,
-        budget=Budget(BUDGET_S),
+        budget=60.0,
         store=lab,
         command="batchlab advise a grid",
         listener=listener or Silent(),
     )
+    return advised_about(GridSubject(grid, question))
 
 
 def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
@@ -203,40 +184,19 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
 
 
 def swept(grid: RecordedGrid, lab: Path) -> Study:
-    trials = tuple(
-        Trial.of_whole_batches(
-            workload_id=WORKLOAD_ID,
-            workload=grid.header.workload,
-            n_train=grid.header.n_train,
-            batch_size=batch_size,
-            learning_rate=0.2,
-            seed=seed,
-        )
-        for seed in (0, 1)
-        for batch_size in (16, 32)
-    )
-    request = checked_request(
+    question = asked(
+        "sweep",
+        workload="a grid",
         batch_sizes=(16, 32),
         learning_rates=(0.2,),
         seeds=2,
-        epochs=None,
         steps=70,
-        scaling_rule="none",
-        sampling="reshuffle",
-        drop_last=False,
-        micro_batch_size=None,
-        device="cpu",
-    )
-
-    return sweep_about(
-        GridSubject(grid),
-        request,
-        trials,
-        budget=Budget(None),
+        budget=None,
         store=lab,
         command="batchlab sweep a grid",
         listener=Silent(),
     )
+    return swept_about(GridSubject(grid, question))
 
 
 def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:

@@ -41,7 +41,7 @@ from batchlab.plans.scaling import scaled
 from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.sweep.document import sweep_document
+from batchlab.report.sweep_page import sweep_document
 from batchlab.runs import trial_recorder as trial_books
 from batchlab.store import file as store_file
 from batchlab.store.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.app.advice_request import trained_with_now
+from batchlab.app.init import trained_with_now
 
 _SCRIPT = """
 import argparse

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,23 @@ from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.app import advise as advising
-from batchlab.app.advice_request import AdviceCall
 from batchlab.app.advice_session import Advised
+from batchlab.app.question import Question
 from batchlab.words.reasons import reason_text
 
 
 @pytest.fixture
 def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `advise` was called with; nothing is trained, the answer is made up."""
-    asked: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
 
-    def answered(workload: str, call: AdviceCall) -> Advised:
-        asked.update({field.name: getattr(call, field.name) for field in fields(call)})
-        asked["workload"] = workload
+    def answered(question: Question) -> Advised:
+        seen.update({field.name: getattr(question, field.name) for field in fields(question)})
         advice = made_up_advice()
         return Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
 
-    monkeypatch.setattr(advising, "advise_with_evidence", answered)
-    return asked
+    monkeypatch.setattr(advising, "advised", answered)
+    return seen
 
 
 @pytest.mark.slow
@@ -42,34 +41,40 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
     assert "batchlab-report.html" in done.out
     assert (tmp_path / "batchlab-report.html").read_text().startswith("<!")
     assert (advised["workload"], advised["objective"]) == ("mnist-mlp", "time")
-    assert (advised["budget"], advised["trainings"]) == (None, None)
+    assert (advised["budget"].asked_s, advised["trainings"]) == (180.0, None)
 
 
 @pytest.mark.slow
 def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:
+    elsewhere = made_up_profile()
+    Path("gpu.json").write_text(elsewhere.to_json())
+
     do(
         *("advise", "mine.py:workload", "--objective", "samples", "--target", "accuracy=0.97"),
         *("--budget", "5m", "--batch-sizes", "16,full", "--epochs", "3", "--memory-limit", "2GiB"),
         *("--profile", "gpu.json", "--set", "width=64", "--sampling", "replacement"),
-        *("--drop-last", "--device", "cuda:1", "--store", "lab.db", "--report", "page.html"),
+        *("--drop-last", "--device", "cpu", "--store", "lab.db", "--report", "page.html"),
     )
 
     assert (advised["workload"], advised["objective"]) == ("mine.py:workload", "samples")
-    assert (advised["target"], advised["budget"]) == (("accuracy", 0.97), 300.0)
+    assert (advised["target"], advised["budget"].asked_s) == (("accuracy", 0.97), 300.0)
     assert (advised["batch_sizes"], advised["epochs"]) == ((16, "full"), 3)
-    assert (advised["memory_limit_bytes"], advised["profile"]) == (2 * 2**30, Path("gpu.json"))
+    assert advised["memory_limit_bytes"] == 2 * 2**30
+    assert advised["profile"] == replace(elsewhere, memory_limit_bytes=2 * 2**30)
     assert (advised["settings"], advised["sampling"]) == ({"width": "64"}, "replacement")
-    assert (advised["drop_last"], advised["device"]) == (True, "cuda:1")
+    assert (advised["drop_last"], advised["device"]) == (True, "cpu")
     assert advised["store"] == Path("lab.db")
     assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
-    assert 9.0 <= advised["reserved_s"] < 60.0  # the report's own time, and what is gone
+    budget = advised["budget"]
+    kept_s = budget.started_s + 300.0 - budget.deadline_s
+    assert 9.0 <= kept_s < 60.0  # the report's own time, and what is gone
 
 
 @pytest.mark.slow
 def test_advise_hands_on_a_budget_in_trainings(do: Any, advised: dict[str, Any]) -> None:
     do("advise", "--trainings", "4")
 
-    assert (advised["budget"], advised["trainings"]) == (None, 4.0)
+    assert (advised["budget"].asked_s, advised["trainings"]) == (None, 4.0)
 
 
 @pytest.mark.slow

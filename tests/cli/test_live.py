@@ -11,7 +11,7 @@ from tests.reference.browser import NEEDS_BROWSER, Browser
 from tests.reference.made_up import made_up_study
 from tests.reference.stored_study import put_study
 
-from batchlab.report.parts.page import with_status
+from batchlab.report.page import with_status
 from batchlab.store.store import Store
 
 STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
@@ -83,7 +83,7 @@ class TestInABrowser:
 
     @pytest.mark.nightly
     def test_the_page_loads_itself_again_until_it_has_finished(self, tmp_path: Path) -> None:
-        from batchlab.report.sweep.html import html_page
+        from batchlab.report.sweep_page import html_page
 
         page, path = html_page(STUDY), tmp_path / "page.html"
         path.write_text(with_status(page, "Under way", reload_s=1))

@@ -230,25 +230,25 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
     def timed(self: Any, trial: Any, **named: Any) -> Ended:
         return Ended(value=made_up_timing(trial.batch_size, step_s=step_s(trial.batch_size)))
 
-    def profile(self: Any, request: Any, **named: Any) -> Any:
+    def profile(self: Any, batch_sizes: Sequence[int], **named: Any) -> Any:
         usual = made_up_profile()
         return replace(
             usual,
-            workload_id=request.trial.workload_id,
-            workload=request.trial.workload,
-            n_train=request.trial.n_train,
-            reference_batch_size=request.reference_batch_size,
+            workload_id=self.summary.workload_id,
+            workload=self.summary.name,
+            n_train=self.summary.n_train,
+            reference_batch_size=self.summary.batch_size,
             points=tuple(
                 replace(
                     usual.points[0],
                     batch_size=size,
                     micro_batch_size=size,
                     timing=made_up_timing(
-                        size, step_s=step_s(size), workload_id=request.trial.workload_id
+                        size, step_s=step_s(size), workload_id=self.summary.workload_id
                     ),
                     peak_bytes=30_000_000 + 1000 * size,
                 )
-                for size in sorted(request.batch_sizes)
+                for size in sorted(batch_sizes)
             ),
         )
 

@@ -15,7 +15,7 @@ from batchlab.errors import ProfileError
 from batchlab.laws.step_time import ProcessScatter
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.report.profile.text import profile_text
+from batchlab.report.profile import profile_text
 
 STEADY = (1.0,) * 15
 

@@ -7,11 +7,10 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
-from tests.reference.command_engine import command_summary
+from tests.reference.command_engine import command_summary, command_trial
 from tests.reference.fake_nvml import GB, FakeNvml
 from tests.reference.training_script import training_script
 
-from batchlab.app.advice_request import command_trial
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_command import timed_command
 from batchlab.records.trial import Status
@@ -36,7 +35,7 @@ def timed(
 ) -> ProfilePoint:
     command = training_script(folder, source=source, metric=metric)
     marker = f"timing-{uuid.uuid4().hex}/timing"
-    trial = command_trial(command, command_summary(command), batch_size=16, learning_rate=0.1)
+    trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
     try:
         return timed_command(command, trial, folder=folder / "run", marker=marker, limit_s=limit_s)
     finally:

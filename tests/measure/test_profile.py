@@ -343,7 +343,7 @@ def test_what_is_no_document_at_all_is_refused(text: str | bytes) -> None:
 def test_the_record_loads_without_torch() -> None:
     code = (
         "import sys, batchlab.measure.profile, batchlab.measure.profile; "
-        "import batchlab.measure.profile_search, batchlab.report.profile.text; "
+        "import batchlab.measure.profile_search, batchlab.report.profile; "
         "sys.exit('torch' in sys.modules)"
     )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tests.reference.told import Told
 
-from batchlab.app.advice_request import command_trial
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.trial import Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
 from batchlab.script.command import TrainingCommand
@@ -36,6 +36,18 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
     )
 
 
+def command_trial(summary: WorkloadSummary, *, batch_size: int, learning_rate: float) -> Trial:
+    """A training of a command."""
+    return Trial.of_whole_batches(
+        workload_id=summary.workload_id,
+        workload=summary.name,
+        n_train=summary.n_train,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=0,
+    )
+
+
 def command_engine(
     command: TrainingCommand,
     folder: Path,
@@ -50,7 +62,7 @@ def command_engine(
     store = Store(folder / "lab.db")
     store.put_workload(summary)
     trial = command_trial(
-        command, summary, batch_size=command.batch_size, learning_rate=command.learning_rate
+        summary, batch_size=command.batch_size, learning_rate=summary.learning_rate
     )
     plan = RunPlan(
         trial=trial,

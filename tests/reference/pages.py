@@ -11,8 +11,8 @@ from tests.reference.made_up_advice import KINDS, advice_study
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
-from batchlab.report.advice.html import render_advice_html
-from batchlab.report.sweep.html import html_page
+from batchlab.report.advice_page import render_advice_html
+from batchlab.report.sweep_page import html_page
 
 
 def _seeds_and_full_batch() -> Study:

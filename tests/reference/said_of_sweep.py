@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from tests.reference.made_up import made_up_curves
 
-from batchlab.report.sweep.claims import claim_sentences
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.finals_table import finals_table
-from batchlab.report.sweep.race import races
-from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep_claims import claim_sentences, sentences
+from batchlab.report.sweep_evidence import Evidence, races
+from batchlab.report.sweep_tables import finals_table
 
 SIZES = (64, 256, 1024)
 

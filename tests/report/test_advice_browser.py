@@ -12,11 +12,10 @@ from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.report.advice.figures.objective import objective_figure
-from batchlab.report.advice.html import write_advice_html
-from batchlab.report.advice.objective_words import objective_words
-from batchlab.report.parts.estimate_text import interval_only_text
+from batchlab.report.advice_page import write_advice_html
+from batchlab.report.advice_words import objective_words
 from batchlab.report.parts.figure_files import rows_csv
-from batchlab.report.parts.quantity_text import label_text, quantity_text
+from batchlab.report.text import interval_only_text, label_text, quantity_text
 
 pytestmark = NEEDS_BROWSER
 

@@ -14,8 +14,8 @@ from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
 from batchlab.report import write_html
-from batchlab.report.parts.observations_table import observations_table
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.cells import observations_table
+from batchlab.report.text import quantity_text
 
 pytestmark = NEEDS_BROWSER
 

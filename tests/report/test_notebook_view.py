@@ -15,8 +15,8 @@ from tests.reference.made_up_profile import made_up_point, made_up_profile
 from batchlab.fitting.fit import PointsFit, fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.report.notebook_view import notebook_view
-from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.notebook import notebook_view
+from batchlab.report.sweep_claims import conclusion
 from batchlab.words.reasons import reason_text
 
 written = Reason.as_written

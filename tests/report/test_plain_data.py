@@ -12,8 +12,8 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import made_up_advice
 
 from batchlab.errors import BatchlabError
-from batchlab.report.advice.tables import candidates_table
-from batchlab.report.sweep.trials_table import trials_table
+from batchlab.report.advice_tables import candidates_table
+from batchlab.report.sweep_tables import trials_table
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import BatchSizeError, WorkloadError
-from batchlab.plans.sweep_request import check_batch_size
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
 from batchlab.training.batching import (
@@ -401,14 +400,3 @@ class TestContainers:
         moved = on_device([Graph()], torch.device("meta"))
 
         assert moved[0].device == "meta"
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 41])
-def test_a_batch_size_that_cannot_be_is_refused_with_the_range(batch_size: int) -> None:
-    with pytest.raises(BatchSizeError, match=rf"batch size {batch_size} .* expected 1 to 40"):
-        check_batch_size(batch_size, workload="w", n_train=40)
-
-
-@pytest.mark.parametrize("batch_size", [1, 40])
-def test_one_example_and_all_of_them_are_batch_sizes(batch_size: int) -> None:
-    check_batch_size(batch_size, workload="w", n_train=40)

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from batchlab.errors import UsageError, WorkloadError
-from batchlab.plans.sweep_request import checked_request, plan_trials
 from batchlab.records.run import RunLength
 from batchlab.training.batching import check_streams, examples_at, training_batches
 from batchlab.training.evaluator import Evaluator
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
+from batchlab.workload.stream import check_sampling
 
 CPU = torch.device("cpu")
 N = 40
@@ -246,9 +246,5 @@ def test_the_record_says_that_the_order_is_the_streams_own() -> None:
         "DataLoader's 2 workers are not taken",
         "its training examples come in the order that its own data set gives them",
     )
-    asked = checked_request(
-        batch_sizes=[8], learning_rates=None, seeds=1, epochs=1, steps=None, scaling_rule="none",
-        sampling="replacement", drop_last=False, micro_batch_size=None, device="cpu",
-    )  # fmt: skip
     with pytest.raises(UsageError, match="sampling replacement: workload 'mine' chooses the order"):
-        plan_trials(loaded, asked)
+        check_sampling(loaded.workload, "replacement")

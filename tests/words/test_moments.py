@@ -8,9 +8,8 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 
 from batchlab.records.estimate import Reason
-from batchlab.report.advice.html import render_advice_html
-from batchlab.report.sweep.document import sweep_document
-from batchlab.report.sweep.html import html_page
+from batchlab.report.advice_page import render_advice_html
+from batchlab.report.sweep_page import html_page, sweep_document
 from batchlab.words.numbers import moment_text
 from batchlab.words.reasons import reason_text
 

@@ -1,10 +1,10 @@
-"""AdviceSession: one session of a study, from the request or from where the last one ended."""
+"""AdviceSession: one session of a study, from the question or from where the last one ended."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,18 +12,17 @@ from batchlab.advice.advice import Advice, Purpose, worth_of
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.question import Option, Question
 from batchlab.advice.run_log import RunLog
-from batchlab.app.advice_request import AdviceRequest, options_of, reference_of
-from batchlab.app.budget import Budget
-from batchlab.app.subject import Subject, own_turn, with_sizes_that_run
-from batchlab.errors import BatchSizeError, BudgetError, UsageError
+from batchlab.app.options import options_of, reference_of
+from batchlab.app.sizes_that_run import refused, sizes_that_run, that_run
+from batchlab.app.subject import Subject, outside_of_a_share, own_turn
+from batchlab.errors import BudgetError, UsageError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.measure.profiling import PROFILING
 from batchlab.plans.scaling import scaled, scaling_rules
-from batchlab.plans.sweep_request import check_batch_norm, outside_of_a_share
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.study import Study, WorkloadSummary
+from batchlab.records.study import Study
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName, stored_journal
 from batchlab.store.schema import JsonColumn, UnreadableColumn
@@ -43,9 +42,9 @@ _OF_PURPOSE: dict[Purpose, str] = {
 }
 
 
-def stages_of(asked: AdviceRequest) -> Sequence[str]:
+def stages_of(subject: Subject) -> Sequence[str]:
     """The stages of an advice, in order; a pilot is needed where no target is given."""
-    needs_pilot = asked.target is None and asked.objective != "quality"
+    needs_pilot = subject.target is None and subject.question.objective != "quality"
     stages = (PROFILING, *((TARGET,) if needs_pilot else ()), SEARCH, VERIFY)
     return [text(stage) for stage in stages]
 
@@ -80,150 +79,6 @@ class AdviceProgress:
         self._listener.best(best)
         if self._journal is not None:
             self._journal.note_best(best)
-
-
-_FIRST_LOOK_S = 60.0
-# What goes before the runs and after them, of the whole.
-_MOST_FOR_THE_REST = 0.5
-
-
-def limit_by_a_first_look(budget: Budget, asked: AdviceRequest, subject: Subject) -> None:
-    """Set the ceiling to the trainings asked for, where they were, as far as a first look tells.
-
-    Args:
-        budget: has no ceiling yet.
-        asked: the question.
-        subject: whose steps are timed.
-
-    Raises:
-        BudgetError: most of so many trainings is gone, or kept for the report.
-    """
-    if asked.trainings is None:
-        return
-    timed_s = math.nan  # seconds of training need none
-    if asked.train_s is None:
-        first = subject.timed(asked.trial, timeout_s=_FIRST_LOOK_S)
-        if first.value is None:
-            return  # the profile says why
-        timed_s = first.value.step_s
-    limit_to_trainings(budget, asked, timed_s, batch_size=asked.trial.batch_size)
-    assert budget.seconds is not None
-    rest_s = budget.seconds - budget.time_limit_s()
-    if rest_s > _MOST_FOR_THE_REST * budget.seconds:
-        least = asked.trainings * rest_s / (_MOST_FOR_THE_REST * budget.seconds)
-        raise BudgetError(
-            f"{asked.trainings:g} trainings take {budget.seconds:.3g} s here, and starting, timing "
-            f"and the report alone {rest_s:.3g} s; give --trainings {math.ceil(least)} or more, "
-            f"or a time with --budget"
-        )
-
-
-def limit_to_trainings(
-    budget: Budget, asked: AdviceRequest, timed_s: float, *, batch_size: int
-) -> None:
-    """Set the ceiling to the trainings asked for, where they were.
-
-    Args:
-        budget: of the call.
-        asked: the question.
-        timed_s: seconds per step.
-        batch_size: the reference's.
-    """
-    if asked.trainings is not None:
-        one_s = training_s(asked, timed_s, batch_size=batch_size)
-        budget.limit(asked.trainings * one_s)
-
-
-def training_s(asked: AdviceRequest, timed_s: float, *, batch_size: int) -> float:
-    """Seconds of one planned training, without its evaluations.
-
-    Args:
-        asked: with the epochs or the seconds that a training is planned to take.
-        timed_s: seconds per step.
-        batch_size: the reference's.
-    """
-    if asked.train_s is not None:
-        return asked.train_s
-    assert asked.epochs is not None
-    trial = replace(asked.trial, batch_size=batch_size, micro_batch_size=batch_size)
-    return trial.plan.steps_in(asked.epochs) * timed_s
-
-
-def worth_in_trainings(
-    asked: AdviceRequest, here: Profile, advice: Advice, *, start_s: float
-) -> Reason | None:
-    """What answers with so many trainings were worth where the best is known.
-
-    Args:
-        asked: the question as it was asked.
-        here: the profile of this machine.
-        advice: as the advisor gave it: its budget is what runs have, profile and report aside.
-        start_s: seconds that each training takes before its first step.
-
-    Returns:
-        None: nothing is named, nothing like it was asked there, or how long a training takes was
-        not seen.
-    """
-    named = advice.named
-    if asked.objective != "time" or asked.target or asked.elsewhere or named is None:
-        return None
-    size = advice.reference.batch_size
-    if asked.epochs is not None:
-        one_s = training_s(asked, here.about_step_s(size), batch_size=size)
-    else:
-        pilots = [run.steps for run in advice.tried if run.purpose == "pilot"]
-        if advice.target_origin != "pilot" or not pilots:
-            return None
-        one_s = max(pilots) * here.about_step_s(size)
-    # The record's answers had all of their budget for runs.
-    for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
-    return worth_of(
-        for_runs_s / (start_s + one_s), is_recommended=advice.recommendation is not None
-    )
-
-
-_LOSS = "loss"
-
-
-def why_not_comparable(summary: WorkloadSummary, metric: str) -> Reason | None:
-    """Why batch sizes cannot be compared by `metric`; None: they can."""
-    if metric == _LOSS and summary.loss_couples:
-        return Reason.of("losses_not_comparable")
-    return None
-
-
-def in_whole_batches(summary: WorkloadSummary, asked: AdviceRequest) -> AdviceRequest:
-    """The request that plans no micro-batches where they would train on another loss."""
-    if not summary.loss_couples:
-        return asked
-    return replace(asked, to_profile=replace(asked.to_profile, may_accumulate=False))
-
-
-def of_the_reference_alone(asked: AdviceRequest) -> AdviceRequest:
-    """The request that profiles the workload's own batch size and spends nothing on others."""
-    own = (asked.trial.batch_size,)
-    return replace(asked, to_profile=replace(asked.to_profile, batch_sizes=own))
-
-
-def without_pieces(summary: WorkloadSummary, options: Iterable[Option]) -> tuple[Option, ...]:
-    """The options; those that were profiled in pieces, elsewhere, with a note against them."""
-    return tuple(
-        _noted(option, Reason.of("pieces_train_on_another_loss", size=option.micro_batch_size))
-        if option.runs and summary.loss_couples and option.micro_batch_size < option.batch_size
-        else option
-        for option in options
-    )
-
-
-def all_but(batch_size: int, options: Iterable[Option], why: Reason) -> tuple[Option, ...]:
-    """The options with a note against each but `batch_size`."""
-    return tuple(
-        option if option.batch_size == batch_size else _noted(option, why) for option in options
-    )
-
-
-def _noted(option: Option, why: Reason) -> Option:
-    return replace(option, note=why, step_s=Estimate.cannot_tell(why))
 
 
 _ADVICE: Final = JsonColumn[Advice](Advice)
@@ -289,31 +144,28 @@ _PROFILE_SHARE = 0.12
 _PROFILE_LEAST_S = 20.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
+_FIRST_LOOK_S = 60.0
+# What goes before the runs and after them, of the whole.
+_MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
+_LOSS = "loss"
 
 
 class AdviceSession:
-    """One session of a study, from the request, or from where the last one ended, to the answer."""
+    """One session of a study, from its question or from where the last one ended."""
 
-    def __init__(
-        self,
-        store: Store,
-        subject: Subject,
-        asked: AdviceRequest,
-        study: StudyName,
-        summary: WorkloadSummary,
-        budget: Budget,
-        listener: ProgressListener,
-    ) -> None:
+    def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
         self._store = store
         self._subject = subject
-        self._budget = budget
-        self._asked = asked
         self._study = study
-        self._summary = summary
-        self._listener = listener
+        self._asked = subject.question
+        self._summary = subject.summary
+        self._budget = subject.question.budget
+        self._listener = subject.question.listener
+        self._target = subject.target
+        self._trial = subject.reference
 
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
@@ -348,7 +200,7 @@ class AdviceSession:
             workload_id=self._study.workload_id,
             environment=self._study.environment,
             trial_ids=(),
-            target=self._asked.target,
+            target=self._target,
         )
 
     def _tell_of_budget(self, journal: Journal) -> None:
@@ -358,29 +210,12 @@ class AdviceSession:
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
-        metric = self._asked.target.metric if self._asked.target else self._summary.metrics[0].name
-        why_not = why_not_comparable(self._summary, metric)
+        why_not = self._why_not_comparable
         if why_not is not None:
             self._listener.warning(reason_text(why_not))
-            self._asked = of_the_reference_alone(self._asked)
-        better = next(known.better for known in self._summary.metrics if known.name == metric)
-        if journal.profile is None:
-            if why_not is None:
-                self._refuse_an_impossible_target()
-            here = self._measured()
-        else:
-            here = Profile.from_json(journal.profile)
-        shown = self._asked.elsewhere or here
-        options = self._without_batches_of_one(
-            options_of(
-                shown,
-                self._asked.batch_sizes,
-                trial=self._asked.trial,
-                may_accumulate=self._asked.to_profile.may_accumulate,
-            )
-        )
-        if why_not is not None:
-            options = all_but(self._summary.batch_size, options, why_not)
+        here = self._measured() if journal.profile is None else Profile.from_json(journal.profile)
+        shown = self._asked.profile or here
+        options = self._options(shown)
         reference, stands_in = reference_of(
             options,
             batch_size=self._summary.batch_size,
@@ -388,14 +223,13 @@ class AdviceSession:
             device_name=shown.device_name,
         )
         # By the same profile it is the same again, where a study is taken up.
-        own_step_s = here.about_step_s(reference.batch_size)
-        limit_to_trainings(self._budget, self._asked, own_step_s, batch_size=reference.batch_size)
+        self._limit_to_trainings(reference.batch_size, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(here, options, budget_s=budget_s - journal.spent_before_s)
         if journal.profile is None:
-            elsewhere = self._asked.elsewhere
+            elsewhere = self._asked.profile
             journal.begin(
                 profile=here.to_json(),
                 elsewhere=None if elsewhere is None else elsewhere.to_json(),
@@ -405,16 +239,16 @@ class AdviceSession:
         engine = ReplayingEngine(inner, journal)
         question = Question(
             objective=self._asked.objective,
-            metric=metric,
-            better=better,
-            target=self._asked.target,
-            target_origin="pilot" if self._asked.target is None else "given",
+            metric=self._metric,
+            better=next(m.better for m in self._summary.metrics if m.name == self._metric),
+            target=self._target,
+            target_origin="pilot" if self._target is None else "given",
             reference=reference,
             options=options,
             n_train=self._summary.n_train,
             n_validation=self._summary.n_validation,
             budget_s=budget_s,
-            longest_epochs=self._asked.epochs,
+            longest_epochs=self._subject.epochs,
             longest_s=self._asked.train_s,
             rules=self._rules(reference.batch_size),
             not_comparable=why_not,
@@ -423,14 +257,13 @@ class AdviceSession:
             advice = _decided(question, engine, AdviceProgress(self._listener, journal))
         finally:
             engine.cancel()
-        worth = worth_in_trainings(self._asked, here, advice, start_s=self._summary.start_s or 0.0)
         advice = replace(
             advice,
             budget_s=self._allowed_s,
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(
-                *filter(None, [stands_in, worth]),
+                *filter(None, [stands_in, self._worth_in_trainings(here, advice)]),
                 *advice.caveats,
                 *self._caveats(here),
             ),
@@ -438,6 +271,17 @@ class AdviceSession:
         journal.put_study(advice.target)
         journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
         put_advice(self._store, self._study.study_id, advice)
+
+    @property
+    def _metric(self) -> str:
+        return self._target.metric if self._target else self._summary.metrics[0].name
+
+    @property
+    def _why_not_comparable(self) -> Reason | None:
+        """Why batch sizes cannot be compared by the metric; None: they can."""
+        if self._metric == _LOSS and self._summary.loss_couples:
+            return Reason.of("losses_not_comparable")
+        return None
 
     # ---- the budget
 
@@ -453,6 +297,73 @@ class AdviceSession:
         usable_s = self._budget.work_ends_s - self._budget.started_s
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
+    def _limit_by_a_first_look(self) -> None:
+        """Set the ceiling to the trainings asked for, where they were, as far as a look tells.
+
+        Raises:
+            BudgetError: most of so many trainings is gone, or kept for the report.
+        """
+        trainings = self._asked.trainings
+        if trainings is None:
+            return
+        timed_s = math.nan  # seconds of training need none
+        if self._asked.train_s is None:
+            first = self._subject.timed(self._trial, timeout_s=_FIRST_LOOK_S)
+            if first.value is None:
+                return  # the profile says why
+            timed_s = first.value.step_s
+        self._limit_to_trainings(self._trial.batch_size, timed_s)
+        rest_s = self._allowed_s - self._budget.time_limit_s()
+        if rest_s > _MOST_FOR_THE_REST * self._allowed_s:
+            least = trainings * rest_s / (_MOST_FOR_THE_REST * self._allowed_s)
+            raise BudgetError(
+                f"{trainings:g} trainings take {self._allowed_s:.3g} s here, and starting, timing "
+                f"and the report alone {rest_s:.3g} s; give --trainings {math.ceil(least)} or "
+                f"more, or a time with --budget"
+            )
+
+    def _limit_to_trainings(self, batch_size: int, timed_s: float) -> None:
+        """Set the ceiling to the trainings of a batch size asked for, where they were."""
+        if self._asked.trainings is not None:
+            self._budget.limit(self._asked.trainings * self._training_s(batch_size, timed_s))
+
+    def _training_s(self, batch_size: int, timed_s: float) -> float:
+        """Seconds of one planned training, without its evaluations; a step takes `timed_s`."""
+        if self._asked.train_s is not None:
+            return self._asked.train_s
+        assert self._subject.epochs is not None
+        trial = replace(self._trial, batch_size=batch_size, micro_batch_size=batch_size)
+        return trial.plan.steps_in(self._subject.epochs) * timed_s
+
+    def _worth_in_trainings(self, here: Profile, advice: Advice) -> Reason | None:
+        """What answers with so many trainings were worth where the best is known.
+
+        Args:
+            here: the profile of this machine.
+            advice: as the advisor gave it: its budget is what runs have, profile and report aside.
+
+        Returns:
+            None: nothing is named, nothing like it was asked there, or how long a training takes
+            was not seen.
+        """
+        is_like_it = self._asked.objective == "time" and not (self._target or self._asked.profile)
+        if not is_like_it or advice.named is None:
+            return None
+        size = advice.reference.batch_size
+        if self._subject.epochs is not None:
+            one_s = self._training_s(size, here.about_step_s(size))
+        else:
+            pilots = [run.steps for run in advice.tried if run.purpose == "pilot"]
+            if advice.target_origin != "pilot" or not pilots:
+                return None
+            one_s = max(pilots) * here.about_step_s(size)
+        # The record's answers had all of their budget for runs.
+        for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
+        return worth_of(
+            for_runs_s / ((self._summary.start_s or 0.0) + one_s),
+            is_recommended=advice.recommendation is not None,
+        )
+
     # ---- before the advice
 
     def _refuse_an_impossible_target(self) -> None:
@@ -461,14 +372,13 @@ class AdviceSession:
         Raises:
             UsageError: what the untrained model reaches.
         """
-        target = self._asked.target
-        if target is None:
+        target = self._target
+        if target is None or self._why_not_comparable is not None:
             return
-        trial = self._asked.trial
         engine = self._subject.engine(
             self._store,
             RunPlan(
-                trial=trial,
+                trial=self._trial,
                 micro_batch_sizes={},
                 step_s={},
                 horizon_epochs=None,
@@ -481,7 +391,7 @@ class AdviceSession:
         if not engine.capabilities.keeps_cadence:
             return  # it may never show the untrained model
         one_step = RunLength(steps=1, all_splits="never")
-        (record,) = run_all(engine, [RunRequest(trial=trial, length=one_step)])
+        (record,) = run_all(engine, [RunRequest(trial=self._trial, length=one_step)])
         if not record.evaluations:
             return  # it cannot be trained, which the profile will say with its reason
         first = record.evaluations[0].score("validation", target.metric)
@@ -500,56 +410,58 @@ class AdviceSession:
             )
 
     def _measured(self) -> Profile:
-        asked = self._asked
-        limit_by_a_first_look(self._budget, asked, self._subject)
+        self._refuse_an_impossible_target()
+        self._limit_by_a_first_look()
+        candidates, own = self._subject.candidates, self._trial.batch_size
         # A script takes its time to start, for each batch size, and each time that it is timed.
-        starts_s = len(asked.batch_sizes) * (self._summary.start_s or 0.0)
+        starts_s = len(candidates) * (self._summary.start_s or 0.0)
         share_s = _PROFILE_MOST_S + MOST_PROCESSES * starts_s
         if self._budget.seconds is not None:
             of_budget_s = max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds)
             share_s = min(share_s, of_budget_s + starts_s)
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
-        made = self._subject.profile(asked.to_profile, deadline_s=time.monotonic() + allowed_s)
+        wanted = sizes_that_run(self._summary, candidates)
+        if self._why_not_comparable is not None:
+            wanted = (own,)
+        made = self._subject.profile(wanted, deadline_s=time.monotonic() + allowed_s)
         tried = {point.batch_size for point in made.points}
         # The workload's own is tried first: without another one there is nothing to choose.
-        asked_for, own = asked.to_profile.batch_sizes, asked.trial.batch_size
-        enough = len(tried) >= min(2, len(asked_for)) and (own in tried or own not in asked_for)
+        enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
         if made.stopped == "time" and not enough:
             raise BudgetError(
-                f"{asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, ended "
-                f"after {len(tried)} of {len(asked_for)} batch sizes, and the workload's own, "
-                f"{own}, and another are needed; give {asked.ask_for_more}"
+                f"{self._asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, "
+                f"ended after {len(tried)} of {len(wanted)} batch sizes, and the workload's own, "
+                f"{own}, and another are needed; give {self._asked.ask_for_more}"
             )
         return made
 
-    def _without_batches_of_one(self, options: tuple[Option, ...]) -> tuple[Option, ...]:
-        """A model with BatchNorm cannot train on a batch of one, which some sizes end with."""
-        checked = []
-        for option in options:
-            trial = replace(
-                self._asked.trial,
-                batch_size=option.batch_size,
-                micro_batch_size=option.micro_batch_size,
-            )
-            try:
-                check_batch_norm(self._summary, [trial])
-                checked.append(option)
-            except BatchSizeError as error:
-                checked.append(replace(option, note=option.note or Reason.as_written(str(error))))
-        return without_pieces(self._summary, with_sizes_that_run(self._summary, checked))
+    def _options(self, profile: Profile) -> tuple[Option, ...]:
+        """The candidates; where the metric compares nothing, its own alone can be had."""
+        found = options_of(
+            profile,
+            self._subject.candidates,
+            trial=self._trial,
+            may_accumulate=self._subject.may_accumulate,
+        )
+        options = that_run(self._summary, found, trial=self._trial)
+        why_not = self._why_not_comparable
+        if why_not is None:
+            return options
+        own = self._summary.batch_size
+        return tuple(o if o.batch_size == own else refused(o, why_not) for o in options)
 
     def _engine(self, here: Profile, options: tuple[Option, ...], *, budget_s: float) -> Engine:
         return self._subject.engine(
             self._store,
             RunPlan(
-                trial=self._asked.trial,
+                trial=self._trial,
                 micro_batch_sizes={
                     option.batch_size: _micro_batch_size(option, here) for option in options
                 },
                 step_s={
                     option.batch_size: here.about_step_s(option.batch_size) for option in options
                 },
-                horizon_epochs=self._asked.epochs if self._asked.has_schedule else None,
+                horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
                 device=self._asked.device,
             ),
             self._listener,
@@ -561,7 +473,7 @@ class AdviceSession:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
         return tuple(
             (batch_size, tuple(self._multiples(batch_size, reference)))
-            for batch_size in self._asked.batch_sizes
+            for batch_size in self._subject.candidates
         )
 
     def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
@@ -584,7 +496,7 @@ class AdviceSession:
 
     def _caveats(self, here: Profile) -> list[Reason]:
         caveats = []
-        elsewhere = self._asked.elsewhere
+        elsewhere = self._asked.profile
         if elsewhere is not None:
             caveats.append(
                 Reason.of(
@@ -594,10 +506,10 @@ class AdviceSession:
                     here=here.device_name,
                 )
             )
-            if elsewhere.workload_id != self._asked.trial.workload_id:
+            if elsewhere.workload_id != self._trial.workload_id:
                 caveats.append(Reason.of("profile_of_another_version"))
-        if self._asked.has_schedule:
-            caveats.append(Reason.of("rate_followed_schedule", epochs=self._asked.epochs))
+        if self._trial.horizon_steps:
+            caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))
         elif self._summary.is_own_command:
             caveats.append(Reason.of("rate_left_to_script"))
         else:

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
-from batchlab.app.advice_request import (
-    AdviceCall,
-    AdviceRequest,
-    advice_request,
-    budget_s_of,
-    check_command_call,
-    check_objective,
-    command_advice_request,
-    read_profile,
-)
-from batchlab.app.advice_session import AdviceSession, Advised, in_whole_batches, stages_of
-from batchlab.app.argument_names import known_arguments_only
-from batchlab.app.budget import Budget
-from batchlab.app.subject import (
-    CommandSubject,
-    PreparedWorkload,
-    Subject,
-    WorkloadSubject,
-    fitting_request,
-    known_by_its_model,
-)
+from batchlab.app.advice_session import AdviceSession, Advised, stages_of
+from batchlab.app.options import options_of, reference_of
+from batchlab.app.public_call import public_call
+from batchlab.app.question import Question, asked
+from batchlab.app.sizes_that_run import leave_out_last_batches, sizes_that_run
+from batchlab.app.subject import Subject, subject_of
+from batchlab.errors import ProfileError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
-from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.trial import Sampling, Setting
-from batchlab.report.progress.notebook import listener_or_notebook
+from batchlab.records.trial import Sampling, Setting, Target, Trial
 from batchlab.runs.replay import StudyName
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
+from batchlab.version import __version__
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import loaded_workload
 
 
-@known_arguments_only
+@public_call
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
@@ -111,124 +97,122 @@ def advise(
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """
-    call = AdviceCall(
-        objective=objective,
-        target=target,
-        budget=budget,
-        trainings=trainings,
-        batch_sizes=batch_sizes,
-        epochs=epochs,
-        train_s=train_s,
-        memory_limit_bytes=memory_limit_bytes,
-        profile=profile,
-        settings=settings,
-        sampling=sampling,
-        drop_last=drop_last,
-        device=device,
-        store=store,
-        command=command,
-        listener=listener,
-        reserved_s=reserved_s,
-    )
-    return advise_with_evidence(workload, call).advice
+    return advised(asked("advise", **locals())).advice
 
 
-def advise_with_evidence(workload: Workload | TrainingCommand | str, call: AdviceCall) -> Advised:
+def advised(question: Question) -> Advised:
     """What `advise` does, with the runs and the profile that its answer rests on.
-
-    Args:
-        workload: as `advise` takes it.
-        call: what else `advise` takes.
 
     Raises:
         BatchlabError: what `advise` raises.
         KeyboardInterrupt: after everything has been stored.
     """
-    budget = Budget(budget_s_of(call), reserved_s=call.reserved_s)
-    listener = listener_or_notebook(call.listener)
-    check_objective(call.objective)
-    elsewhere = read_profile(call.profile)
-    if isinstance(workload, TrainingCommand):
-        return _advised_command(workload, call, elsewhere, budget=budget, listener=listener)
-    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
-    with untouched_randomness():
-        loaded = loaded_workload(workload, call.settings or {})
-        advice_request(loaded, call, elsewhere=elsewhere)  # a wrong one is refused at once
-        loaded = known_by_its_model(loaded, budget, call.store)
-        asked = advice_request(loaded, call, elsewhere=elsewhere)
-        prepared = PreparedWorkload(loaded, device=asked.device, budget=budget, listener=listener)
-        described = call.command or f"batchlab.advise({loaded.reference!r}, ...)"
-        del loaded, workload  # so that the data can go once they are in shared memory
-        return advise_about(
-            WorkloadSubject(prepared),
-            asked,
-            budget=budget,
-            store=call.store,
-            command=described,
-            listener=listener,
+    subject = subject_of(question)
+    question.listener.begins(command="advise", subject=subject.name, stages=())
+    subject.planned(lambda: _check(subject))
+    return advised_about(subject)
+
+
+def _check(subject: Subject) -> None:
+    """Refuse what cannot be answered about it.
+
+    Raises:
+        UsageError: the message says what can.
+        ProfileError: the profile is of something else.
+        WorkloadError: in the profile no batch size ran.
+    """
+    question, summary = subject.question, subject.summary
+    if not summary.has_validation:
+        raise UsageError(
+            f"workload {summary.name!r} has no validation set, by which runs are compared; give "
+            f'it one, or leave validation="split" to have it taken from the training set'
         )
-
-
-def _advised_command(
-    command: TrainingCommand,
-    call: AdviceCall,
-    elsewhere: Profile | None,
-    *,
-    budget: Budget,
-    listener: ProgressListener,
-) -> Advised:
-    check_command_call(command, call)
-    listener.begins(command="advise", subject=command.name, stages=())
-    subject = CommandSubject(command, budget=budget, listener=listener)
-    # Before the request: how many examples there are is known by then.
-    summary = subject.summary(Path(call.store))
-    return advise_about(
-        subject,
-        command_advice_request(command, summary, call, elsewhere=elsewhere),
-        budget=budget,
-        store=call.store,
-        command=call.command or f"batchlab.advise({command.name!r}, ...)",
-        listener=listener,
+    length, is_in_s = subject.length, question.train_s is not None
+    if question.trainings is not None and length.epochs is None and not is_in_s:
+        raise UsageError(
+            f"{question.trainings:g} trainings: workload {summary.name!r} does not say how many "
+            f"epochs one takes; give --epochs, such as --epochs 10, or a time with --budget"
+        )
+    reference, sizes = subject.reference, subject.candidates
+    elsewhere = question.profile
+    if elsewhere is None:
+        return
+    if (elsewhere.workload, elsewhere.n_train) != (summary.name, summary.n_train):
+        raise ProfileError(
+            f"the profile is of workload {elsewhere.workload!r} with {elsewhere.n_train} training "
+            f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
+        )
+    reference_of(
+        options_of(elsewhere, sizes, trial=reference),
+        batch_size=reference.batch_size,
+        learning_rate=reference.learning_rate,
+        device_name=elsewhere.device_name,
     )
 
 
-def advise_about(
-    subject: Subject,
-    asked: AdviceRequest,
-    *,
-    budget: Budget,
-    store: str | Path,
-    command: str,
-    listener: ProgressListener,
-) -> Advised:
-    """The advice about a subject that may be no workload of this process.
-
-    Args:
-        subject: what is asked about.
-        asked: the question, checked.
-        budget: a ceiling on the whole call; it began with it.
-        store: the SQLite file; made if missing.
-        command: to be stored with the study.
-        listener: told how it gets on.
+def advised_about(subject: Subject) -> Advised:
+    """The advice about a subject of which it may be asked.
 
     Raises:
         StoreError: the store cannot be used.
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """
-    listener.begins(command="advise", subject=asked.trial.workload, stages=stages_of(asked))
-    summary = subject.summary(Path(store))
-    asked = in_whole_batches(summary, fitting_request(summary, asked, listener))
+    question = subject.question
+    assert question.store is not None
+    listener = question.listener
+    listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
+    subject.look()
+    leave_out_last_batches(
+        subject,
+        [
+            replace(subject.reference, batch_size=size, micro_batch_size=size)
+            for size in sizes_that_run(subject.summary, subject.candidates)
+        ],
+    )
     study = StudyName(
-        study_id=asked.study_id,
-        command=command,
-        workload_id=summary.workload_id,
+        study_id=_study_id(subject),
+        command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",
+        workload_id=subject.summary.workload_id,
         environment=environment(),
     )
     # Only now: a request that is refused leaves no file behind.
-    with Store(store) as opened:
-        opened.put_workload(summary)
-        session = AdviceSession(opened, subject, asked, study, summary, budget, listener)
-        advised = session.carried_out()
-    kept_in = str(Path(store).absolute()), study.study_id
+    with Store(question.store) as opened:
+        opened.put_workload(subject.summary)
+        advised = AdviceSession(opened, subject, study).carried_out()
+    kept_in = str(question.store.absolute()), study.study_id
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
+
+
+def _study_id(subject: Subject) -> str:
+    """A hash of all that the answer depends on, but for the machine."""
+    question, target = subject.question, subject.target
+    document = {
+        "batchlab": __version__,
+        "question": "advise",
+        "trial": _told_apart_by(subject.reference),
+        "objective": question.objective,
+        "target": None if target is None else _told_apart_by(target),
+        "batch_sizes": subject.candidates,
+        "budget_s": question.budget.asked_s,
+        "epochs": subject.epochs,
+        "train_s": question.train_s,
+        "memory_limit_bytes": question.memory_limit_bytes,
+        "profile": None if question.profile is None else question.profile.to_json(),
+        "device": question.device,
+    }
+    if question.trainings is not None:
+        document["trainings"] = float(question.trainings)
+    text = json.dumps(document, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _told_apart_by(record: Trial | Target) -> dict[str, object]:
+    """The record's fields, those with a default (added later) only where they differ from it.
+
+    So a field that is added takes no study from who asks for it again.
+    """
+    at_default = {
+        field.name for field in fields(record) if getattr(record, field.name) == field.default
+    }
+    return {name: value for name, value in asdict(record).items() if name not in at_default}

@@ -50,6 +50,7 @@ class Budget:
 
     Attributes:
         started_s: the `time.monotonic()` from which it counts.
+        asked_s: the ceiling as it was given; None: it was not.
         seconds: the ceiling; None: there is none, or none yet.
         deadline_s: the `time.monotonic()` at which the call's own part ends; None: never.
     """
@@ -71,6 +72,7 @@ class Budget:
         self._reserved_s = reserved_s
         if given is not None:
             self.limit(given)
+        self.asked_s = self.seconds
 
     def limit(self, given: str | float) -> None:
         """Set the ceiling; how high it is may depend on what was measured first.

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batchlab.app.argument_names import known_arguments_only
-from batchlab.app.budget import Budget
-from batchlab.app.subject import value_of
+from batchlab.app.public_call import public_call
+from batchlab.app.question import asked
+from batchlab.app.subject import WorkloadSubject, value_of
 from batchlab.errors import BudgetError
 from batchlab.measure.loss_check import check_accumulation
-from batchlab.plans.sweep_request import check_device
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload
-from batchlab.random_state import untouched_randomness
 from batchlab.records.study import Accumulation
 from batchlab.records.trial import Setting, Status
 from batchlab.workload.definition import Workload, check_has_loss
-from batchlab.workload.loading import loaded_workload
 
 
-@known_arguments_only
+@public_call
 def check(
     workload: Workload | str = "mnist-mlp",
     *,
@@ -50,18 +46,16 @@ def check(
         WorkloadError: the workload cannot be loaded or does not take its own examples.
         BudgetError: the budget is too small.
     """
-    ceiling = Budget(budget, reserved_s=reserved_s)
-    check_device(device)
-    with untouched_randomness():
-        loaded = loaded_workload(workload, settings or {})
-        check_has_loss(loaded.workload, "the check of accumulation")
-        reference = loaded.reference
-        packed = PackedWorkload(loaded.workload, again=LoadedAgain.of(loaded), files=loaded.files)
-        del loaded, workload
-        ended = run_in_child(check_accumulation, packed, device, timeout_s=ceiling.time_limit_s())
+    question = asked("check", **locals())
+    subject = WorkloadSubject(question)
+    check_has_loss(subject.workload, "the check of accumulation")
+    ceiling = question.budget
+    ended = run_in_child(
+        check_accumulation, subject.packed, device, timeout_s=ceiling.time_limit_s()
+    )
     if ended.status is Status.TIMEOUT:
         raise BudgetError(
             f"budget {ceiling.seconds:.3g} s: it ended before the gradients were compared; give a "
             f"larger --budget"
         )
-    return value_of(ended, Accumulation, f"workload {reference!r}")
+    return value_of(ended, Accumulation, f"workload {subject.summary.reference!r}")

@@ -12,8 +12,8 @@ from batchlab.app.report import page_of, stored_in
 from batchlab.errors import NoStoreError
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.parts.output_file import write_output_file
-from batchlab.report.parts.page import with_status
+from batchlab.report.output_file import write_output_file
+from batchlab.report.page import with_status
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 from batchlab.words.catalogue import plural, text
@@ -155,7 +155,7 @@ def _status(store: Store, study: Study, *, is_finished: bool, is_worked_on: bool
 
 
 def _so_far(store: Store, study: Study, n_ended: int) -> str:
-    from batchlab.report.parts.best_so_far_text import best_so_far_text
+    from batchlab.report.text import best_so_far_text
 
     n_asked = len(store.trial_ids(study.study_id))
     if not n_asked:

@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from batchlab.app.argument_names import known_arguments_only
-from batchlab.app.budget import Budget
-from batchlab.app.subject import PreparedWorkload, fitting_trials, known_by_its_model
+from batchlab.app.public_call import public_call
+from batchlab.app.question import asked
+from batchlab.app.sizes_that_run import fitting_trials
+from batchlab.app.subject import WorkloadSubject
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
 from batchlab.measure.noise import Noise
-from batchlab.plans.sweep_request import SweepRequest, checked_request, plan_trials
 from batchlab.processes.children import Child, Ended, refuse_edited
-from batchlab.random_state import untouched_randomness
 from batchlab.records.estimate import Reason
 from batchlab.records.noise import NoisePoint
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunLength
 from batchlab.records.trial import Setting, Trial
-from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
-from batchlab.workload.loading import loaded_workload
 
 # Of the budget, that one point may take.
 _POINT_FRACTION = 0.2
 
 
-@known_arguments_only
+@public_call
 def noise(
     workload: Workload | str = "mnist-mlp",
     *,
@@ -68,39 +64,38 @@ def noise(
         WorkloadError: the workload cannot be loaded or trained.
         BudgetError: the budget ended before the first point.
     """
-    ceiling = Budget(budget, reserved_s=reserved_s)
-    listener = listener_or_notebook(listener)
     if steps is not None and steps < 0:
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
-    with untouched_randomness():
-        loaded = loaded_workload(workload, settings or {})
-        check_has_loss(loaded.workload, "the noise of the gradient")
-        own = _own_request(loaded.workload, device)
-        (trial,) = plan_trials(loaded, own)
-        _last_step(loaded.workload, trial, own.length, steps)  # refused before anything is run
-        loaded = known_by_its_model(loaded, ceiling, None)
-        (trial,) = plan_trials(loaded, own)
-        prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
-        del loaded, workload
-        listener.begins(command="noise", subject=trial.workload, stages=())
-        summary = prepared.summary(None)
-        (trial,) = fitting_trials(summary, (trial,), own, listener)
-        prepared.let_go_of_data()
-        last_step = _last_step(prepared.loaded.workload, trial, own.length, steps)
-        request = NoiseRequest(
-            trial=trial,
-            steps=geometric_steps(last_step),
-            device=device,
-            point_s=_POINT_FRACTION * ceiling.time_limit_s(),
-            memory_limit_bytes=memory_limit_bytes,
-            per_layer=per_layer,
-        )
-        found = environment()
-        points, stopped = _measured(prepared, request, listener)
+    question = asked(
+        "noise",
+        workload=workload,
+        settings=settings,
+        device=device,
+        memory_limit_bytes=memory_limit_bytes,
+        budget=budget,
+        reserved_s=reserved_s,
+        listener=listener,
+    )
+    subject = WorkloadSubject(question)
+    check_has_loss(subject.workload, "the noise of the gradient")
+    subject.planned(lambda: _last_step(subject, subject.reference, steps))
+    question.listener.begins(command="noise", subject=subject.name, stages=())
+    subject.look()
+    (trial,) = fitting_trials(subject)
+    request = NoiseRequest(
+        trial=trial,
+        steps=geometric_steps(_last_step(subject, trial, steps)),
+        device=device,
+        point_s=_POINT_FRACTION * question.budget.time_limit_s(),
+        memory_limit_bytes=memory_limit_bytes,
+        per_layer=per_layer,
+    )
+    found = environment()
+    points, stopped = _measured(subject, request)
     return Noise(
-        workload_id=summary.workload_id,
-        workload=summary.name,
-        n_train=summary.n_train,
+        workload_id=subject.summary.workload_id,
+        workload=subject.name,
+        n_train=subject.summary.n_train,
         batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
         device=trial.device,
@@ -112,39 +107,23 @@ def noise(
     )
 
 
-def _own_request(workload: Workload, device: str) -> SweepRequest:
-    """The workload's own configuration, seed 0, as long as its planned training."""
-    return checked_request(
-        batch_sizes=(workload.batch_size,),
-        learning_rates=None,
-        seeds=1,
-        epochs=workload.epochs,
-        steps=None,
-        scaling_rule="none",
-        sampling="reshuffle",
-        drop_last=False,
-        micro_batch_size=None,
-        device=device,
-    )
-
-
-def _last_step(workload: Workload, trial: Trial, length: RunLength, steps: int | None) -> int:
+def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
     """The last step to measure at.
 
     Raises:
         UsageError: it lies beyond a learning-rate schedule.
     """
-    planned = length.last_step(trial)
-    if steps is not None and steps > planned and workload.has_schedule:
+    planned = subject.length.last_step(trial)
+    if steps is not None and steps > planned and subject.has_shape:
         raise UsageError(
-            f"steps={steps}: the learning rate of workload {workload.name!r} has a schedule over "
-            f"{length.epochs} epochs, which are {planned} steps; ask for at most as many"
+            f"steps={steps}: the learning rate of workload {subject.name!r} has a schedule over "
+            f"{subject.epochs} epochs, which are {planned} steps; ask for at most as many"
         )
     return planned if steps is None else steps
 
 
 def _measured(
-    prepared: PreparedWorkload, request: NoiseRequest, listener: ProgressListener
+    subject: WorkloadSubject, request: NoiseRequest
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
     """The points in their order, and why there are not more of them.
 
@@ -152,15 +131,16 @@ def _measured(
         BudgetError: there is none, for the time has run out.
         WorkloadError: there is none, for another reason.
     """
+    budget, listener = subject.question.budget, subject.question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []
-    child = Child(measure_noise_along, prepared.packed, request)
+    child = Child(measure_noise_along, subject.packed, request)
     try:
-        while child.connection.poll(prepared.budget.time_limit_s()):
+        while child.connection.poll(budget.time_limit_s()):
             said = child.receive()
             if isinstance(said, Ended):
                 refuse_edited(said)
-                return _ended(prepared, points, said)
+                return _ended(subject, points, said)
             points.append(said)
             listener.progress(
                 done_fraction=len(points) / len(request.steps),
@@ -169,9 +149,9 @@ def _measured(
             )
         if points:
             return tuple(points), Reason.of("noise_out_of_time", step=request.steps[len(points)])
-        assert prepared.budget.seconds is not None
+        assert budget.seconds is not None
         raise BudgetError(
-            f"budget {prepared.budget.seconds:.3g} s: it ended before the noise of the initial "
+            f"budget {budget.seconds:.3g} s: it ended before the noise of the initial "
             f"weights was measured; give a larger --budget"
         )
     finally:
@@ -179,12 +159,12 @@ def _measured(
 
 
 def _ended(
-    prepared: PreparedWorkload, points: list[NoisePoint], ended: Ended
+    subject: WorkloadSubject, points: list[NoisePoint], ended: Ended
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
     reason = ended.value if ended.status is None else ended.reason
     if not points:
         raise WorkloadError(
-            f"workload {prepared.loaded.reference!r}: the noise of its gradient cannot be "
+            f"workload {subject.summary.reference!r}: the noise of its gradient cannot be "
             f"measured: {reason_text(reason)}"
         )
     return tuple(points), reason

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from batchlab.app.advice_request import refuse_for_commands
-from batchlab.app.argument_names import known_arguments_only
-from batchlab.app.budget import Budget
-from batchlab.app.subject import PreparedWorkload, known_by_its_model, profile_of_command
-from batchlab.errors import BudgetError, UsageError
+from batchlab.app.public_call import public_call
+from batchlab.app.question import asked
+from batchlab.app.subject import Subject, subject_of
+from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile
-from batchlab.measure.profiling import ProfileRequest, measure_profile, profile_request
-from batchlab.random_state import untouched_randomness
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
-from batchlab.report.progress.notebook import listener_or_notebook
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import loaded_workload
 
 # Fewer batch sizes are no profile, unless fewer were asked for.
 _FEWEST_POINTS = 3
 
 
-@known_arguments_only
+@public_call
 def profile(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
@@ -68,59 +62,29 @@ def profile(
         StoreError: the store cannot be used.
         BudgetError: the budget is too small for a profile.
     """
-    ceiling = Budget(budget, reserved_s=reserved_s)
-    listener = listener_or_notebook(listener)
-    if isinstance(workload, TrainingCommand):
-        refuse_for_commands("--set", is_given=bool(settings))
-        refuse_for_commands("--device", is_given=device != "cpu")
-        if store is not None:
-            raise UsageError(
-                "--store with a command of your own: a sweep times its steps itself, so nothing is "
-                "kept; leave it out, or keep what --json prints"
-            )
-        return profile_of_command(
-            workload,
-            batch_sizes=batch_sizes,
-            memory_limit_bytes=memory_limit_bytes,
-            budget=ceiling,
-            listener=listener,
-        )
-    # Loading runs the user's own code, which may draw random numbers; ours below may not either.
-    with untouched_randomness():
-        loaded = loaded_workload(workload, settings or {})
-        asked = partial(
-            profile_request,
-            batch_sizes=batch_sizes,
-            device=device,
-            memory_limit_bytes=memory_limit_bytes,
-        )
-        asked(loaded)  # a wrong request is refused at once
-        loaded = known_by_its_model(loaded, ceiling, store)
-        request = asked(loaded)
-        prepared = PreparedWorkload(loaded, device=device, budget=ceiling, listener=listener)
-        del loaded, workload  # so that the data can go once they are in shared memory
-        listener.begins(command="profile", subject=request.trial.workload, stages=())
-        summary = prepared.summary(None if store is None else Path(store))
-        prepared.let_go_of_data()
-        assert ceiling.work_ends_s is not None
-        made = measure_profile(
-            prepared.packed, request, deadline_s=ceiling.work_ends_s, listener=listener
-        )
-        _refuse_too_few(made, request, ceiling)
-        if store is not None:
-            with Store(store) as opened:
-                opened.put_workload(summary)
-                for point in made.points:
-                    if point.ran and point.timing is not None:
-                        opened.put_timing(point.timing)
-        return made
+    question = asked("profile", **locals())
+    subject = subject_of(question)
+    question.listener.begins(command="profile", subject=subject.name, stages=())
+    subject.planned(lambda: (subject.profiled_sizes, subject.own_rate))
+    subject.look()
+    assert question.budget.work_ends_s is not None
+    made = subject.profile(subject.profiled_sizes, deadline_s=question.budget.work_ends_s)
+    _refuse_too_few(made, subject)
+    if question.store is not None:
+        with Store(question.store) as opened:
+            opened.put_workload(subject.summary)
+            for point in made.points:
+                if point.ran and point.timing is not None:
+                    opened.put_timing(point.timing)
+    return made
 
 
-def _refuse_too_few(made: Profile, request: ProfileRequest, budget: Budget) -> None:
-    ran = sum(point.ran for point in made.points)
-    wanted = min(_FEWEST_POINTS, len(request.batch_sizes))
+def _refuse_too_few(made: Profile, subject: Subject) -> None:
+    ran, sizes = sum(point.ran for point in made.points), subject.profiled_sizes
+    # A script may take minutes for each.
+    wanted = 1 if subject.summary.is_own_command else min(_FEWEST_POINTS, len(sizes))
     if made.stopped == "time" and ran < wanted:
         raise BudgetError(
-            f"budget {budget.seconds:.3g} s: it ended after {ran} batch sizes of "
-            f"{len(request.batch_sizes)}, and a profile needs {wanted}; give a larger --budget"
+            f"budget {subject.question.budget.seconds:.3g} s: it ended after {ran} batch sizes of "
+            f"{len(sizes)}, and a profile needs {wanted}; give a larger --budget"
         )

@@ -10,7 +10,7 @@ from batchlab.advice.advice import Advice
 from batchlab.app.advice_session import Advised, advice_of
 from batchlab.errors import UsageError
 from batchlab.records.study import Study
-from batchlab.report.parts.output_file import check_output_file, write_output_file
+from batchlab.report.output_file import check_output_file, write_output_file
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 from batchlab.version import __version__
@@ -136,10 +136,10 @@ def write_page(shown: Study | Advised, path: Path) -> None:
 def page_of(shown: Study | Advised) -> str:
     """The page of a study as text."""
     if isinstance(shown, Advised):
-        from batchlab.report.advice.html import render_advice_html
+        from batchlab.report.advice_page import render_advice_html
 
         return render_advice_html(shown.advice, shown.study, shown.profile)
-    from batchlab.report.sweep.html import html_page
+    from batchlab.report.sweep_page import html_page
 
     return html_page(shown)
 
@@ -150,7 +150,7 @@ def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> 
         from batchlab.advice.advice import advice_document
 
         return advice_document(shown.advice, shown.study, store=store, report=page)
-    from batchlab.report.sweep.document import sweep_document
+    from batchlab.report.sweep_page import sweep_document
 
     return sweep_document(shown, store=store, report=page)
 
@@ -161,7 +161,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
         return (path,)
     image_format: Literal["svg", "png"] = "svg" if output_format == "svg" else "png"
     if isinstance(shown, Advised):
-        from batchlab.report.advice.files import write_advice_csv, write_advice_images
+        from batchlab.report.advice_page import write_advice_csv, write_advice_images
 
         seen = (shown.advice, shown.study, shown.profile)
         if output_format == "csv":
@@ -182,7 +182,7 @@ def _words(shown: Study | Advised, output_format: ReportFormat, store: Path) -> 
 
 def _text(shown: Study | Advised) -> str:
     if isinstance(shown, Advised):
-        from batchlab.report.advice.text import advice_text
+        from batchlab.report.advice_text import advice_text
 
         return advice_text(shown.advice, study=shown.study, report=None)
     from batchlab.report import text_report
@@ -192,10 +192,10 @@ def _text(shown: Study | Advised) -> str:
 
 def _headline(shown: Study | Advised) -> str:
     if isinstance(shown, Advised):
-        from batchlab.report.advice.text import advice_headline
+        from batchlab.report.advice_text import advice_headline
 
         return advice_headline(shown.advice, study=shown.study)
-    from batchlab.report.sweep.text import sweep_headline
+    from batchlab.report.sweep_page import sweep_headline
 
     return sweep_headline(shown)
 

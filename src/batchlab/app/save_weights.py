@@ -10,7 +10,7 @@ from batchlab.app.advice_session import Advised
 from batchlab.app.report import stored
 from batchlab.errors import UsageError
 from batchlab.records.trial import TrialRecord
-from batchlab.report.parts.output_file import check_output_file, write_output_file
+from batchlab.report.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 

@@ -1,39 +1,38 @@
-"""Subject: what is asked about, a workload or somebody's command, whoever trains it."""
+"""Subject: what a question is about, a workload or a script, and what it means for it."""
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, TypeVar
+
+import torch
 
 from batchlab import errors
-from batchlab.advice.question import Option
-from batchlab.app.advice_request import (
-    AdviceRequest,
-    around,
-    command_trial,
-    given_sizes,
-    stored_summary,
-)
 from batchlab.app.budget import Budget
-from batchlab.errors import BatchSizeError, BudgetError, WorkloadError
+from batchlab.app.question import Question, as_whole, checked_rate
+from batchlab.errors import BatchSizeError, NoStoreError, UsageError, WorkloadError
 from batchlab.measure.check import WorkloadFacts, check_workload
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_command import CommandSearch, timed_command
+from batchlab.measure.profile_search import default_batch_sizes
 from batchlab.measure.profiling import ProfileRequest, measure_profile, profile_of
 from batchlab.measure.step_time import measure_step_time
-from batchlab.plans.sweep_request import SweepRequest, check_batch_norm
+from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.processes.children import Ended, run_in_child
+from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
-from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunLength
-from batchlab.records.study import MetricSummary, RunnableSizes, WorkloadSummary
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.study import USUAL_SIZES, MetricSummary, WorkloadSummary
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine, is_answered
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.runs.local import LocalProcesses
@@ -42,37 +41,268 @@ from batchlab.script.check import CommandCheck, CommandFacts
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
 from batchlab.script.process import end_leftovers
+from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
+from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import size_of
-from batchlab.workload.loading import LoadedWorkload
+from batchlab.workload.definition import (
+    Workload,
+    check_has_loss,
+    size_of,
+    step_takes_whole_batches,
+)
+from batchlab.workload.digits import accuracy
+from batchlab.workload.loading import loaded_workload
+from batchlab.workload.stream import check_sampling
+
+Plan = TypeVar("Plan")
+Kind = TypeVar("Kind")
+
+_DEFAULT_EPOCHS = 10
+_SWEPT = (64, 256, 1024)
+_SMALLEST = 8
+# Of a small training set, sizes are still worth a look down to so many steps an epoch.
+_STEPS_PER_EPOCH = 32
 
 
-class Subject(Protocol):
-    """What is asked about: its summary, how it is profiled and timed, which engine trains it.
+class Subject(ABC):
+    """A workload's batch sizes run in child processes of this one; a command's by running it.
 
-    A workload's batch sizes run in child processes of this one. Another subject may be a command,
-    or trainings that were recorded: nothing of it has to be in this process.
+    Another subject may be trainings that were recorded: nothing of it has to be in this process.
+
+    Attributes:
+        question: what is asked.
+        summary: what is known of it; all of it after `look`.
+        drop_last: whether the smaller last batch of an epoch is left out.
     """
 
-    def summary(self, store: Path | None) -> WorkloadSummary:
-        """What is known of it: from the store, or from a look at it.
+    all_splits: ClassVar[AllSplits] = "each_epoch"
+    summary: WorkloadSummary
+
+    def __init__(self, question: Question) -> None:
+        """Nothing is looked at yet."""
+        self.question = question
+        self.drop_last = question.drop_last
+
+    # ---- what it is
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    @abstractmethod
+    def has_shape(self) -> bool:
+        """Whether its learning rate may follow the length of a training."""
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """How many epochs a training of it usually takes; None: not said."""
+        return None
+
+    @property
+    def planned_target(self) -> tuple[str, float] | None:
+        """What it usually is trained to; None: not said."""
+        return None
+
+    def planned(self, plan: Callable[[], Plan]) -> Plan:
+        """What a question means for it, refused as early as it can be.
 
         Args:
-            store: the file where it may be known; None: it is looked at.
+            plan: makes it from what is known; it may be called more than once.
         """
-        ...
+        return plan()
 
-    def profile(self, request: ProfileRequest, *, deadline_s: float) -> Profile:
+    @abstractmethod
+    def look(self) -> None:
+        """Know all of it: from the store, or from a look at it; warn of what was found odd.
+
+        Raises:
+            WorkloadError: it does not train.
+            UsageError: of a command, a flag does not act, or how many examples it has is not known.
+            BudgetError: the budget ended meanwhile.
+        """
+
+    # ---- what the question means for it
+
+    @property
+    def epochs(self) -> int | None:
+        """The epochs asked for or planned; None: something else says how long a training is."""
+        asked = self.question
+        if asked.epochs is not None or asked.steps is not None:
+            return asked.epochs
+        if self.planned_epochs is not None or asked.train_s is not None:
+            return self.planned_epochs
+        return self._usual_epochs()
+
+    def _usual_epochs(self) -> int | None:
+        """As many as equal epochs or a shape need where nobody says how many."""
+        is_open = self.question.name == "advise" and self.question.objective != "quality"
+        return _DEFAULT_EPOCHS if self.has_shape or not is_open else None
+
+    @property
+    def target(self) -> Target | None:
+        """The target asked for, of an advice else the usual one; quality is compared without.
+
+        Raises:
+            UsageError: it has no such metric or no validation data, the value is none of it, or
+                the question is by quality.
+        """
+        asked = self.question
+        if asked.target is not None:
+            found = self.checked_target(asked.target)
+            if asked.objective == "quality":
+                raise UsageError(
+                    f"target {found.metric}={found.value:g} with objective quality: quality is "
+                    f"compared after the same number of epochs for all; leave --target out, or "
+                    f"ask for objective time"
+                )
+            return found
+        if asked.name != "advise" or asked.objective == "quality" or self.planned_target is None:
+            return None
+        return self.checked_target(self.planned_target)
+
+    @abstractmethod
+    def checked_target(self, target: tuple[str, float]) -> Target:
+        """The target `(metric, value)` on its validation data.
+
+        Raises:
+            UsageError: it has no such metric or no validation data, or the value is none of it.
+        """
+
+    @property
+    def length(self) -> RunLength:
+        """How far its trials run."""
+        epochs, steps = self.epochs, self.question.steps
+        return RunLength(
+            epochs=epochs,
+            steps=steps,
+            until=self.target,
+            all_splits=self.all_splits,
+            to_own_end=self.question.name == "sweep" and not (epochs or steps),
+        )
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Those asked for, else those that such a question usually asks for.
+
+        Raises:
+            BatchSizeError: one that the training set does not allow.
+        """
+        asked, n_train = self.question.batch_sizes or self.usual_batch_sizes(), self.summary.n_train
+        sizes = tuple(n_train if size == "full" else size for size in asked)
+        for size in sizes:
+            check_batch_size(size, self.summary)
+        return sizes
+
+    def usual_batch_sizes(self) -> tuple[int, ...]:
+        """What to compare where nobody says what."""
+        return candidate_batch_sizes(self.summary.n_train, reference=self.summary.batch_size)
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The batch sizes and its own, ascending."""
+        return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
+
+    @property
+    def profiled_sizes(self) -> tuple[int, ...]:
+        """What a profile tries."""
+        return tuple(dict.fromkeys(self.batch_sizes))
+
+    @property
+    def reference(self) -> Trial:
+        """Its own configuration, with seed 0.
+
+        Raises:
+            BatchSizeError: its batch size is none for its training set.
+            LearningRateError: its learning rate is none.
+        """
+        check_batch_size(self.summary.batch_size, self.summary)
+        return self.trial(self.summary.batch_size, self.own_rate, seed=0)
+
+    @property
+    def own_rate(self) -> float:
+        """The learning rate that one trains it with now.
+
+        Raises:
+            LearningRateError: it is none.
+        """
+        return self.summary.learning_rate
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Seeds, then rates, then batch sizes; each once.
+
+        Raises:
+            BatchSizeError: a batch or micro-batch size that the training set does not allow.
+            LearningRateError: its own learning rate is none.
+        """
+        asked = self.question
+        found = [
+            self.trial(size, rate, seed=seed)
+            for seed in range(asked.seeds)
+            for rate in asked.learning_rates or (self.own_rate,)
+            for size in self.batch_sizes
+        ]
+        return tuple({trial.trial_id: trial for trial in found}.values())
+
+    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
+        """One training of it.
+
+        Raises:
+            BatchSizeError: the batch size cannot be cut into the micro-batches asked for.
+        """
+        asked = self.question
+        micro = asked.micro_batch_size or batch_size
+        if micro > batch_size:
+            raise BatchSizeError(
+                f"micro-batch size {micro} with batch size {batch_size}: expected 1 to "
+                f"{batch_size}; give a smaller one, or only batch sizes of at least {micro}"
+            )
+        trial = Trial(
+            workload_id=self.summary.workload_id,
+            workload=self.summary.name,
+            settings=self.summary.settings,
+            n_train=self.summary.n_train,
+            batch_size=batch_size,
+            micro_batch_size=micro,
+            sampling=asked.sampling,
+            drop_last=self.drop_last,
+            learning_rate=scaled_learning_rate(
+                learning_rate,
+                rule=asked.scaling_rule,
+                batch_size=batch_size,
+                reference_batch_size=self.summary.batch_size,
+            ),
+            scaling_rule=asked.scaling_rule,
+            horizon_steps=None,
+            device=asked.device.partition(":")[0],
+            seed=seed,
+        )
+        is_limited = self.epochs is not None or asked.steps is not None
+        if not self.has_shape or asked.name == "profile" or not is_limited:
+            return trial
+        return replace(trial, horizon_steps=self.length.last_step(trial))
+
+    # ---- how it is measured and trained
+
+    @property
+    def may_accumulate(self) -> bool:
+        """Whether a step may be cut into micro-batches."""
+        return True
+
+    @abstractmethod
+    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         """Step time and memory by batch size.
 
         Args:
-            request: which batch sizes, and on which device.
+            batch_sizes: which to try.
             deadline_s: the `time.monotonic()` at which it ends with what it has.
         """
-        ...
 
+    @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """The step time of one batch size, alone; a `StepTiming`, or why there is none.
 
@@ -80,8 +310,8 @@ class Subject(Protocol):
             trial: of that batch size.
             timeout_s: seconds that it may take.
         """
-        ...
 
+    @abstractmethod
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
         """Whether what is stored of a trial answers, so that nothing of it is to be trained.
 
@@ -89,20 +319,16 @@ class Subject(Protocol):
             record: as it is stored; None: it is not.
             length: how far is asked.
         """
-        ...
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a trial that could only be trained further by losing what is stored of it.
 
-        Args:
-            store: which keeps it.
-            trial: that is not done.
-
         Raises:
             StoreError: naming the trial and the ways out.
         """
-        ...
+        return
 
+    @abstractmethod
     def engine(
         self,
         store: Store,
@@ -121,141 +347,69 @@ class Subject(Protocol):
             started_s: the `time.monotonic()` from which the budget counts.
             budget_s: seconds after which no run goes on; None: there is no end.
         """
-        ...
 
 
-Kind = TypeVar("Kind")
-
-_CHECK_TIMEOUT_S = 300.0
-_LOADED_AGAIN = (
-    "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
-    "file; as arrays or a memory map they would be shared"
-)
-
-
-def known_by_its_model(
-    loaded: LoadedWorkload, budget: Budget, store: str | Path | None
-) -> LoadedWorkload:
-    """The same workload, with an identity that its model is part of (`with_seen_model`).
-
-    Args:
-        loaded: as it was loaded, and a request about it was found to be possible.
-        budget: the ceiling on the whole call.
-        store: where all will be kept, if it is; one that cannot be used is refused first.
+def subject_of(question: Question) -> Subject:
+    """What a question is about; of a workload's file its code has run.
 
     Raises:
-        StoreError: the store cannot be used.
-        EditedError: files of its were edited meanwhile.
-        BudgetError: the budget ended meanwhile.
+        UsageError: it cannot be asked about that; the message says what can.
+        WorkloadError: the workload cannot be loaded.
     """
-    if store is not None:
-        stored_summary(Path(store), loaded.workload_id)
-    seen = with_seen_model(loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S))
-    budget.refuse_if_out_of_time("checking the workload")
-    return seen
+    kind = CommandSubject if isinstance(question.workload, TrainingCommand) else WorkloadSubject
+    return kind(question)
 
 
-class PreparedWorkload:
-    """A workload on its way to child processes, and what is known of it before any training.
+def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
+    """Powers of two from 8 to N, with 16, 32, 64, 128 and the reference always among them.
 
-    Attributes:
-        loaded: the workload; after `let_go_of_data` without its data.
-        device: the PyTorch device.
-        budget: the ceiling on the whole call.
-        listener: told how it gets on.
+    Args:
+        n_train: examples in the training set, N >= 1; no candidate is above it.
+        reference: the workload's own batch size.
+
+    Returns:
+        Ascending; of a training set below 256 examples the powers begin below 8.
     """
+    smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
+    powers = [2**power for power in range(n_train.bit_length())]
+    wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
+    return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
-    def __init__(
-        self, loaded: LoadedWorkload, *, device: str, budget: Budget, listener: ProgressListener
-    ) -> None:
-        self.loaded = loaded
-        self.device = device
-        self.budget = budget
-        self.listener = listener
-        self._packed: PackedWorkload | None = None
 
-    @property
-    def packed(self) -> PackedWorkload:
-        """The workload, packed when it is first needed."""
-        if self._packed is None:
-            again = LoadedAgain.of(self.loaded)
-            self._packed = PackedWorkload(
-                self.loaded.workload, again=again, files=self.loaded.files
-            )
-            if self._packed.is_loaded_again:
-                self.loaded = replace(self.loaded, notes=(*self.loaded.notes, _LOADED_AGAIN))
-        return self._packed
+def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
+    """Refuse a batch size outside 1..N.
 
-    def let_go_of_data(self) -> None:
-        """From here on the data are needed in shared memory only, not once more in this process.
-
-        They stay where the caller holds them too.
-        """
-        assert self.packed is not None
-        without = replace(self.loaded.workload, train=(), validation=None, test=None)
-        self.loaded = replace(self.loaded, workload=without)
-
-    def summary(self, store: Path | None) -> WorkloadSummary:
-        """What is known of the workload: from the store, or from a look at it in a child.
-
-        What was found odd is said as a warning.
-
-        Raises:
-            WorkloadError: it cannot be trained.
-            BudgetError: the budget ended meanwhile.
-        """
-        known = None if store is None else stored_summary(store, self.loaded.workload_id)
-        summary = self._checked() if known is None else known
-        for text in summary.warnings:
-            self.listener.warning(f"workload {summary.name!r}: {text}")
-        return summary
-
-    def _checked(self) -> WorkloadSummary:
-        self.listener.phase("checking the workload")
-        ended = self._looked_at(with_steps=True)
-        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
-            ended = self._looked_at(with_steps=False)
-        self.budget.refuse_if_out_of_time("checking the workload")
-        facts = value_of(ended, WorkloadFacts, f"workload {self.loaded.reference!r}")
-        return _summary_of(self.loaded, facts)
-
-    def _looked_at(self, *, with_steps: bool) -> Ended:
-        return run_in_child(
-            check_workload,
-            self.packed,
-            self.device,
-            with_steps,
-            timeout_s=self.budget.time_limit_s(_CHECK_TIMEOUT_S),
+    Raises:
+        BatchSizeError: naming the size, the possible range and the word for N.
+    """
+    if not 1 <= batch_size <= summary.n_train:
+        raise BatchSizeError(
+            f"batch size {batch_size} for workload {summary.name!r}: expected 1 to "
+            f"{summary.n_train}, the size of its training set; use 'full' for all of it in one "
+            f"batch"
         )
 
 
-def _summary_of(loaded: LoadedWorkload, facts: WorkloadFacts) -> WorkloadSummary:
-    workload = loaded.workload
-    n_train = size_of(workload.train)
-    return WorkloadSummary(
-        workload_id=loaded.workload_id,
-        name=workload.name,
-        reference=loaded.reference,
-        settings=loaded.settings,
-        n_train=n_train,
-        n_validation=size_of(workload.validation),
-        n_test=size_of(workload.test),
-        n_train_evaluated=n_train_evaluated(n_train),
-        n_parameters=facts.n_parameters,
-        has_batch_norm=facts.has_batch_norm,
-        loss_couples=facts.loss_couples,
-        couples_in_training=facts.couples_in_training,
-        sizes=facts.sizes,
-        evaluated_sizes=facts.evaluated_sizes,
-        last_batch_runs=facts.last_batch_runs,
-        adam=facts.adam,
-        metrics=tuple(
-            MetricSummary(name=name, better=workload.better(name)) for name in workload.metric_names
-        ),
-        batch_size=workload.batch_size,
-        learning_rate=workload.learning_rate,
-        warnings=(*loaded.notes, *facts.warnings),
-    )
+def outside_of_a_share(metric: str, value: float) -> str:
+    """What is said of a target above 1 or below 0 for a metric that is a share of the examples."""
+    meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
+    return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
+
+
+def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | None:
+    """The summary of a workload; None: the store does not know it, or is not there yet.
+
+    Raises:
+        StoreError: the store cannot be read, or its folder cannot hold one.
+    """
+    if store is None:
+        return None
+    try:
+        with Store.existing(store) as opened:
+            return opened.workload(workload_id)
+    except NoStoreError:  # its place is looked at without making it
+        check_store_folder(store)
+        return None
 
 
 def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
@@ -274,273 +428,6 @@ def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
     if ended.traceback:
         failed.add_note(ended.traceback)
     raise failed
-
-
-class WorkloadSubject:
-    """A workload that trains in child processes of this one (a `Subject`)."""
-
-    def __init__(self, prepared: PreparedWorkload) -> None:
-        """Ask about `prepared`; from its first measurement on it lets go of the data here."""
-        self._prepared = prepared
-
-    def summary(self, store: Path | None) -> WorkloadSummary:
-        """From the store, or from a look at it in a child."""
-        return self._prepared.summary(store)
-
-    def profile(self, request: ProfileRequest, *, deadline_s: float) -> Profile:
-        """Measured here, each batch size in a child of its own."""
-        self._prepared.let_go_of_data()
-        return measure_profile(
-            self._prepared.packed,
-            request,
-            deadline_s=deadline_s,
-            listener=self._prepared.listener,
-        )
-
-    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measured in a child."""
-        self._prepared.let_go_of_data()
-        return run_in_child(
-            measure_step_time,
-            self._prepared.packed,
-            trial,
-            self._prepared.device,
-            timeout_s=timeout_s,
-        )
-
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """Trained as far as asked, and evaluated as often."""
-        return is_trained(record, length)
-
-    def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a finished trial whose checkpoint cannot be used."""
-        refuse_to_train_over(store, trial)
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> LocalProcesses:
-        """Processes of this machine."""
-        self._prepared.let_go_of_data()
-        return LocalProcesses(
-            store,
-            self._prepared.packed,
-            plan,
-            listener,
-            started_s=started_s,
-            budget_s=budget_s,
-        )
-
-
-# What the check of a command may take: this part of a budget, or so long where there is none.
-_CHECK_SHARE = 0.25
-_CHECK_S = 900.0
-
-
-class CommandSubject:
-    """A training command (a `Subject`): checked, timed and trained by running it."""
-
-    def __init__(
-        self, command: TrainingCommand, *, budget: Budget, listener: ProgressListener
-    ) -> None:
-        """Ask about a command.
-
-        Args:
-            command: what is trained.
-            budget: the ceiling on the whole call.
-            listener: told how it gets on.
-        """
-        self._command = command
-        self._budget = budget
-        self._listener = listener
-        self._workload_id = command_identity(command)
-        self._summary: WorkloadSummary | None = None
-
-    def summary(self, store: Path | None) -> WorkloadSummary:
-        """From the store, or from a check that proves that its flags act.
-
-        Raises:
-            WorkloadError: it does not train, or its metric is never seen.
-            UsageError: a flag does not act, or the number of examples is not known.
-            BudgetError: the budget ended meanwhile.
-        """
-        if self._summary is None:
-            known = None if store is None else stored_summary(store, self._workload_id)
-            self._summary = known or self._checked(proves=True)
-            for text in self._summary.warnings:
-                self._listener.warning(text)
-        return self._summary
-
-    def look(self) -> WorkloadSummary:
-        """What its first progress tells; nothing is proven."""
-        if self._summary is None:
-            self._summary = self._checked(proves=False)
-        return self._summary
-
-    def profile(self, request: ProfileRequest, *, deadline_s: float) -> Profile:
-        """Step time and memory by batch size, each run alone."""
-        with self._folder() as folder:
-            end_leftovers(self._workload_id)
-            numbers = iter(range(10**6))
-
-            def probe(batch_size: int, micro_batch_size: int, limit_s: float) -> ProfilePoint:
-                return timed_command(
-                    self._command,
-                    replace(
-                        request.trial, batch_size=batch_size, micro_batch_size=micro_batch_size
-                    ),
-                    folder=folder / str(next(numbers)),
-                    marker=f"{self._workload_id}/profile",
-                    limit_s=limit_s,
-                )
-
-            search = CommandSearch(
-                probe,
-                reference=request.reference_batch_size,
-                memory_limit_bytes=request.memory_limit_bytes,
-                can_accumulate=self._command.template.can_accumulate,
-                deadline_s=deadline_s,
-                listener=self._listener,
-            )
-            return profile_of(request, search, listener=self._listener)
-
-    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """The step time of one batch size, from a run of its own."""
-        with self._folder() as folder:
-            point = timed_command(
-                self._command,
-                trial,
-                folder=folder,
-                marker=f"{self._workload_id}/timing",
-                limit_s=timeout_s,
-            )
-        if point.timing is None:
-            return Ended(status=point.status, reason=point.reason)
-        return Ended(value=point.timing)
-
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """As long as asked, at the target, or as long as the script goes."""
-        return is_answered(record, length)
-
-    def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Any trial can: one that is to go further begins again."""
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> CommandEngine:
-        """The command, one training at a time."""
-        return CommandEngine(
-            store, self._command, plan, listener, started_s=started_s, budget_s=budget_s
-        )
-
-    # ---- what is known of it
-
-    def _checked(self, *, proves: bool) -> WorkloadSummary:
-        self._listener.phase("checking the command")
-        limit_s = _CHECK_S
-        if self._budget.seconds is not None:
-            limit_s = min(limit_s, _CHECK_SHARE * self._budget.seconds)
-        with self._folder() as folder:
-            end_leftovers(self._workload_id)
-            check = CommandCheck(
-                self._command,
-                folder=folder,
-                marker=f"{self._workload_id}/check",
-                limit_s=limit_s,
-                left_s=self._budget.time_limit_s,
-                tell=self._listener.phase,
-            )
-            facts = check.facts(proves=proves)
-        self._budget.refuse_if_out_of_time("checking the command")
-        self._listener.phase(facts.recognized.rstrip("."))
-        return self._summary_of(facts)
-
-    def _summary_of(self, facts: CommandFacts) -> WorkloadSummary:
-        command = self._command
-        return WorkloadSummary(
-            workload_id=self._workload_id,
-            name=command.name,
-            reference=command.name,
-            settings=(),
-            n_train=facts.examples,
-            n_validation=None,
-            n_test=0,
-            n_train_evaluated=0,
-            n_parameters=None,
-            metrics=(MetricSummary(name=command.metric, better=command.direction),),
-            batch_size=command.batch_size,
-            learning_rate=command.learning_rate or 1.0,
-            warnings=facts.warnings,
-            start_s=facts.start_s,
-        )
-
-    @contextmanager
-    def _folder(self) -> Iterator[Path]:
-        """For what is run and not kept."""
-        with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-
-
-def profile_of_command(
-    command: TrainingCommand,
-    *,
-    batch_sizes: Sequence[int | Literal["full"]] | None,
-    memory_limit_bytes: int | None,
-    budget: Budget,
-    listener: ProgressListener,
-) -> Profile:
-    """Measure step time and peak memory of a command by batch size.
-
-    Args:
-        command: what is run.
-        batch_sizes: examples per step; None: a few around the one that one trains with now.
-        memory_limit_bytes: judge as if the machine had no more; None: what it has.
-        budget: the ceiling on the whole call.
-        listener: told how it gets on.
-
-    Raises:
-        UsageError: a batch size that is not possible.
-        WorkloadError: the command does not train, at any batch size.
-        BudgetError: no batch size could be timed in time.
-    """
-    listener.begins(command="profile", subject=command.name, stages=())
-    subject = CommandSubject(command, budget=budget, listener=listener)
-    summary = subject.look()
-    sizes = around(summary) if batch_sizes is None else given_sizes(batch_sizes, summary)
-    assert budget.work_ends_s is not None
-    trial = command_trial(
-        command,
-        summary,
-        batch_size=summary.batch_size,
-        learning_rate=command.learning_rate,
-    )
-    made = subject.profile(
-        ProfileRequest(
-            trial=trial,
-            batch_sizes=sizes,
-            reference_batch_size=summary.batch_size,
-            device=trial.device,
-            memory_limit_bytes=memory_limit_bytes,
-        ),
-        deadline_s=budget.work_ends_s,
-    )
-    if not made.points:
-        raise BudgetError(
-            f"budget {budget.seconds:.3g} s: it ended before a batch size was timed; give a "
-            f"larger --budget"
-        )
-    return made
 
 
 _LOOK_EVERY_S = 0.25
@@ -568,134 +455,574 @@ def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> 
         time.sleep(_LOOK_EVERY_S)
 
 
-def fitting_trials(
-    summary: WorkloadSummary,
-    trials: tuple[Trial, ...],
-    request: SweepRequest,
-    listener: ProgressListener,
-) -> tuple[Trial, ...]:
-    """The trials that the model takes; without smaller last batches where it takes one of them not.
-
-    Args:
-        summary: says which sizes run.
-        trials: as they were asked for.
-        request: by which; batch sizes that it does not name go where they do not run.
-        listener: hears what is left out.
-
-    Raises:
-        BatchSizeError: a batch size that was asked for does not run, or none does.
-    """
-    check_batch_norm(summary, trials)
-    sizes = _rule(summary)
-    if sizes.are_all and summary.last_batch_runs:
-        return trials
-    fits = [trial for trial in trials if _runs(sizes, trial.batch_size, trial.micro_batch_size)]
-    without = [trial for trial in trials if trial not in fits]
-    if without and (request.batch_sizes is not None or not fits):
-        raise BatchSizeError(_refusal(sizes, without[0]))
-    if without:
-        gone = ", ".join(str(size) for size in sorted({trial.batch_size for trial in without}))
-        listener.warning(
-            f"batch sizes left out: {gone}; the model of {summary.name!r} takes {sizes}"
-        )
-    if not _last_batches_fail(summary, fits, listener):
-        return tuple(fits)
-    found = []
-    for trial in (replace(trial, drop_last=True) for trial in fits):
-        has_shape = trial.horizon_steps is not None
-        found.append(
-            replace(trial, horizon_steps=request.length.last_step(trial)) if has_shape else trial
-        )
-    return tuple(found)
+def _reports_peaks(device: str) -> bool:
+    return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
 
 
-def fitting_request(
-    summary: WorkloadSummary, asked: AdviceRequest, listener: ProgressListener
-) -> AdviceRequest:
-    """The request that profiles what the model takes; without last batches where that is needed.
-
-    Its candidates stay, so that the answer says why some are left out (`with_sizes_that_run`).
-
-    Args:
-        summary: says which sizes run.
-        asked: the request.
-        listener: hears what is left out.
-    """
-    sizes = _rule(summary)
-    if sizes.are_all and summary.last_batch_runs:
-        return asked
-    run = tuple(size for size in asked.to_profile.batch_sizes if sizes.holds(size))
-    asked = replace(asked, to_profile=replace(asked.to_profile, batch_sizes=run))
-    trials = [replace(asked.trial, batch_size=size, micro_batch_size=size) for size in run]
-    if not _last_batches_fail(summary, trials, listener):
-        return asked
-    trial = replace(asked.trial, drop_last=True)
-    if trial.horizon_steps is not None:
-        assert asked.epochs is not None
-        trial = replace(trial, horizon_steps=trial.plan.steps_in(asked.epochs))
-    return replace(asked, trial=trial)
-
-
-def with_sizes_that_run(summary: WorkloadSummary, options: Iterable[Option]) -> tuple[Option, ...]:
-    """The options, those that the model does not take with a note that says so."""
-    sizes = _rule(summary)
-    return tuple(
-        option
-        if option.note is not None or _runs(sizes, option.batch_size, option.micro_batch_size)
-        else replace(option, note=(why := _why(sizes)), step_s=Estimate.cannot_tell(why))
-        for option in options
-    )
-
-
-def _rule(summary: WorkloadSummary) -> RunnableSizes:
-    """Which sizes run; that BatchNorm needs two has a check of its own (`check_batch_norm`)."""
-    if summary.has_batch_norm and summary.sizes == RunnableSizes(least=2):
-        return RunnableSizes()
-    return summary.sizes
-
-
-def _runs(sizes: RunnableSizes, batch_size: int, micro_batch_size: int) -> bool:
-    """Whether a whole batch runs in such pieces."""
-    rest = batch_size % micro_batch_size
-    return sizes.holds(micro_batch_size) and (rest == 0 or sizes.holds(rest))
-
-
-def _last_batches_fail(
-    summary: WorkloadSummary, trials: Iterable[Trial], listener: ProgressListener
-) -> bool:
-    """Whether an epoch's last batch of any of them does not run, and that it is left out then."""
-    sizes = _rule(summary)
-    for trial in trials:
-        rest = trial.n_train % trial.batch_size
-        if trial.drop_last or rest == 0:
-            continue
-        if summary.last_batch_runs and _runs(sizes, rest, min(rest, trial.micro_batch_size)):
-            continue
-        why = f"the model of {summary.name!r} takes {sizes}"
-        if not summary.last_batch_runs:
-            why = f"such a step failed when {summary.name!r} was checked"
-        listener.warning(
-            f"the smaller last batch of an epoch is left out at every batch size, as with "
-            f"--drop-last: at batch size {trial.batch_size} it has {rest} of the {trial.n_train} "
-            f"examples, and {why}"
-        )
-        return True
+def _is_target(given: object) -> bool:
+    match given:
+        case (str(), value):
+            return isinstance(value, int | float) and not isinstance(value, bool)
     return False
 
 
-def _refusal(sizes: RunnableSizes, trial: Trial) -> str:
-    size, micro = trial.batch_size, trial.micro_batch_size
-    given = f"batch size {size}" + ("" if micro == size else f" in micro-batches of {micro}")
-    near = sizes.largest_up_to(size) or sizes.least
-    return (
-        f"{given}: the model of {trial.workload!r} takes {sizes} in a pass; give one that fits, "
-        f"such as {near}"
-    )
+# What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
+_HORIZON_STEPS = 10**9
+_CHECK_TIMEOUT_S = 300.0
+_LOADED_AGAIN = (
+    "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
+    "file; as arrays or a memory map they would be shared"
+)
 
 
-def _why(sizes: RunnableSizes) -> Reason:
-    if sizes.most is not None:
-        return Reason.of("takes_only", most=sizes.most)
-    if sizes.multiple_of > 1:
-        return Reason.of("takes_multiples_of", of=sizes.multiple_of)
-    return Reason.of("takes_at_least", least=sizes.least)
+class WorkloadSubject(Subject):
+    """A workload that trains in child processes of this one."""
+
+    def __init__(self, question: Question) -> None:
+        """Load it.
+
+        Raises:
+            UsageError: an unknown workload or setting, or what it cannot be asked.
+            WorkloadError: the file is missing, cannot be run, or holds no such workload.
+        """
+        super().__init__(question)
+        assert not isinstance(question.workload, TrainingCommand)
+        self._loaded = loaded_workload(question.workload, question.settings)
+        self._packed: PackedWorkload | None = None
+        workload = self._loaded.workload
+        n_train = size_of(workload.train)
+        self.summary = WorkloadSummary(
+            workload_id=self._loaded.workload_id,
+            name=workload.name,
+            reference=self._loaded.reference,
+            settings=self._loaded.settings,
+            n_train=n_train,
+            n_validation=size_of(workload.validation),
+            n_test=size_of(workload.test),
+            n_train_evaluated=n_train_evaluated(n_train),
+            n_parameters=None,
+            metrics=tuple(
+                MetricSummary(name=name, better=workload.better(name))
+                for name in workload.metric_names
+            ),
+            batch_size=workload.batch_size,
+            learning_rate=workload.learning_rate,
+        )
+
+    @property
+    def workload(self) -> Workload:
+        """As it was loaded; once it is packed, without its data."""
+        return self._loaded.workload
+
+    @property
+    def name(self) -> str:
+        """The workload's."""
+        return self.summary.name
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether it has a schedule."""
+        return self.workload.has_schedule
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """The workload's, where seconds of training do not say how long one is."""
+        return None if self.question.train_s is not None else self.workload.epochs
+
+    @property
+    def planned_target(self) -> tuple[str, float] | None:
+        """The workload's."""
+        target = self.workload.target
+        return None if target is None else (target.metric, target.value)
+
+    @property
+    def packed(self) -> PackedWorkload:
+        """It on its way to child processes; from here on its data are not held in this one."""
+        if self._packed is None:
+            workload = self._loaded.workload
+            self._packed = PackedWorkload(
+                workload, again=LoadedAgain.of(self._loaded), files=self._loaded.files
+            )
+            without = replace(workload, train=(), validation=None, test=None)
+            self._loaded = replace(self._loaded, workload=without)
+        return self._packed
+
+    def planned(self, plan: Callable[[], Plan]) -> Plan:
+        """Planned before anything runs, and again when it is known by its model.
+
+        Raises:
+            StoreError: the store cannot be used.
+            EditedError: files of its were edited meanwhile.
+            BudgetError: the budget ended meanwhile.
+        """
+        self._refuse()
+        plan()
+        budget = self.question.budget
+        stored_summary(self.question.store, self.summary.workload_id)  # one that can be used
+        self._loaded = with_seen_model(
+            self._loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S)
+        )
+        budget.refuse_if_out_of_time("checking the workload")
+        self.summary = replace(self.summary, workload_id=self._loaded.workload_id)
+        return plan()
+
+    def _refuse(self) -> None:
+        """Refuse what cannot be asked of it.
+
+        Raises:
+            UsageError: the message says what can.
+        """
+        asked, workload = self.question, self.workload
+        for name in asked.measure:
+            check_has_loss(workload, f"measure {name!r}")
+        check_sampling(workload, asked.sampling)
+        own = self.summary.batch_size
+        if (as_whole(own) or 0) < 1:
+            raise BatchSizeError(
+                f"batch size {own!r}, the reference of workload {workload.name!r}: expected a "
+                f"whole number of at least 1"
+            )
+        if asked.train_s is not None and workload.has_schedule:
+            raise UsageError(
+                f"train time {asked.train_s:g} s: workload {workload.name!r} has a learning rate "
+                f"with a shape of its own, which spans epochs; give --epochs instead"
+            )
+        limit = asked.memory_limit_bytes
+        is_judged = asked.name in ("advise", "profile") and asked.profile is None
+        if limit is not None and is_judged and not _reports_peaks(asked.device):
+            raise UsageError(
+                f"memory limit {english_number(limit, 'limit_bytes')}: this system does not tell "
+                f"the peak memory of a process, so nothing can be judged by it; leave "
+                f"--memory-limit out"
+            )
+
+    def look(self) -> None:
+        """From the store, or from a look at it in a child."""
+        known = stored_summary(self.question.store, self.summary.workload_id)
+        self.summary = known or self._checked()
+        for text in self.summary.warnings:
+            self.question.listener.warning(f"workload {self.name!r}: {text}")
+
+    def _checked(self) -> WorkloadSummary:
+        self.question.listener.phase("checking the workload")
+        ended = self._looked_at(with_steps=True)
+        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
+            ended = self._looked_at(with_steps=False)
+        self.question.budget.refuse_if_out_of_time("checking the workload")
+        facts = value_of(ended, WorkloadFacts, f"workload {self._loaded.reference!r}")
+        loaded_again = (_LOADED_AGAIN,) if self.packed.is_loaded_again else ()
+        return replace(
+            self.summary,
+            n_parameters=facts.n_parameters,
+            has_batch_norm=facts.has_batch_norm,
+            loss_couples=facts.loss_couples,
+            couples_in_training=facts.couples_in_training,
+            sizes=facts.sizes,
+            evaluated_sizes=facts.evaluated_sizes,
+            last_batch_runs=facts.last_batch_runs,
+            adam=facts.adam,
+            warnings=(*self._loaded.notes, *loaded_again, *facts.warnings),
+        )
+
+    def _looked_at(self, *, with_steps: bool) -> Ended:
+        return run_in_child(
+            check_workload,
+            self.packed,
+            self.question.device,
+            with_steps,
+            timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
+        )
+
+    def checked_target(self, target: tuple[str, float]) -> Target:
+        """Of one of its metrics, on validation data that it has."""
+        workload = self.workload
+        if not _is_target(target):
+            raise UsageError(
+                f"target {target!r}: expected a metric and its value, such as "
+                f'("{workload.metric_names[0]}", 0.97)'
+            )
+        metric, value = target
+        if metric not in workload.metric_names:
+            raise UsageError(
+                f"target {metric}={value}: workload {workload.name!r} has no metric {metric!r}; it "
+                f"has {', '.join(workload.metric_names)}"
+            )
+        if not math.isfinite(value):
+            raise UsageError(f"target {metric}={value}: expected a finite number")
+        if not self.summary.has_validation:
+            raise UsageError(
+                f"target {metric}={value}: workload {workload.name!r} has no validation set to "
+                f"measure it on; give it one"
+            )
+        if workload.metrics.get(metric) is accuracy and not 0 <= value <= 1:
+            raise UsageError(outside_of_a_share(metric, value))
+        return Target(metric=metric, value=value, better=workload.better(metric))
+
+    def usual_batch_sizes(self) -> tuple[int, ...]:
+        """Of a sweep a few, of a profile all powers of two."""
+        n_train, own = self.summary.n_train, self.summary.batch_size
+        if self.question.name == "sweep":
+            return (*(size for size in _SWEPT if size < n_train), n_train)
+        if self.question.name == "profile":
+            return default_batch_sizes(n_train, reference_batch_size=own)
+        if self.question.name == "noise":
+            return (own,)
+        return super().usual_batch_sizes()
+
+    @property
+    def own_rate(self) -> float:
+        """The workload's."""
+        whose = f", the reference of workload {self.name!r}"
+        return checked_rate(self.summary.learning_rate, whose=whose)
+
+    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
+        """One training of it; its step may take whole batches only."""
+        trial = super().trial(batch_size, learning_rate, seed=seed)
+        micro = trial.micro_batch_size
+        if micro < batch_size and not self.workload.takes_micro_batches:
+            raise BatchSizeError(step_takes_whole_batches(self.name, batch_size, micro))
+        return trial
+
+    @property
+    def may_accumulate(self) -> bool:
+        """Whether a step may be cut into micro-batches; an advice compares no other losses."""
+        is_other_loss = self.question.name == "advise" and self.summary.loss_couples
+        return self.workload.takes_micro_batches and not is_other_loss
+
+    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+        """Measured here, each batch size in a child of its own."""
+        asked = self.question
+        trial = self.trial(self.summary.batch_size, self.own_rate, seed=0)
+        horizon_steps = _HORIZON_STEPS if self.has_shape else None
+        request = ProfileRequest(
+            # Without a smaller last batch all steps of a batch size take the same.
+            trial=replace(trial, drop_last=True, horizon_steps=horizon_steps),
+            batch_sizes=tuple(batch_sizes),
+            reference_batch_size=trial.batch_size,
+            device=asked.device,
+            # The limit is of the device that a given profile was made on.
+            memory_limit_bytes=asked.memory_limit_bytes if asked.profile is None else None,
+            may_accumulate=self.may_accumulate,
+        )
+        return measure_profile(self.packed, request, deadline_s=deadline_s, listener=asked.listener)
+
+    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
+        """Measured in a child."""
+        return run_in_child(
+            measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
+        )
+
+    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
+        """Trained as far as asked, and evaluated as often."""
+        return is_trained(record, length)
+
+    def check_can_train(self, store: Store, trial: Trial) -> None:
+        """Refuse a finished trial whose checkpoint cannot be used."""
+        refuse_to_train_over(store, trial)
+
+    def engine(
+        self,
+        store: Store,
+        plan: RunPlan,
+        listener: ProgressListener,
+        *,
+        started_s: float,
+        budget_s: float | None,
+    ) -> LocalProcesses:
+        """Processes of this machine."""
+        return LocalProcesses(
+            store, self.packed, plan, listener, started_s=started_s, budget_s=budget_s
+        )
+
+
+# What the check of a command may take: this part of a budget, or so long where there is none.
+_CHECK_SHARE = 0.25
+_CHECK_S = 900.0
+# A command that names no rate has one of its own: the same in all trials.
+_NO_RATE = 1.0
+# Of a budget, what starting and timing the batch sizes may take.
+_TIMING_SHARE = 0.3
+# Seconds of steps that a batch size is timed for, where steps are short.
+_TIMED_S = 4.0
+# What acts on a workload and cannot act on a script, by its option.
+_NOT_OF_COMMANDS = {
+    "settings": "--set",
+    "scaling_rule": "--scaling-rule",
+    "sampling": "--sampling",
+    "drop_last": "--drop-last",
+    "micro_batch_size": "--micro-batch-size",
+    "device": "--device",
+    "measure": "--measure",
+}
+
+
+class CommandSubject(Subject):
+    """A training command: checked, timed and trained by running it."""
+
+    all_splits = "never"
+
+    def __init__(self, question: Question) -> None:
+        """Nothing is run yet."""
+        super().__init__(question)
+        assert isinstance(question.workload, TrainingCommand)
+        self._command = question.workload
+        self._workload_id = command_identity(self._command)
+        self._is_known = False
+
+    @property
+    def name(self) -> str:
+        """The command's."""
+        return self._command.name
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether the script is told how long it trains."""
+        return self._command.spans_a_length
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """The command's."""
+        return self._command.epochs
+
+    def _usual_epochs(self) -> int | None:
+        """In a sweep a script may train to its own end.
+
+        Raises:
+            UsageError: an advice has to know.
+        """
+        asked = self.question
+        if asked.name != "advise":
+            return _DEFAULT_EPOCHS if self.has_shape else None
+        if self.has_shape:
+            raise UsageError(
+                "the command takes its length ({epochs} or {steps}), and nothing says how long a "
+                "training of yours is; give --epochs, such as --epochs 10"
+            )
+        if asked.objective == "quality":
+            raise UsageError(
+                "objective quality: it is compared after the same number of epochs for all; give "
+                "--epochs, such as --epochs 10"
+            )
+        return None
+
+    def planned(self, plan: Callable[[], Plan]) -> Plan:
+        """Planned when it has been looked at: how many examples there are is known by then."""
+        self._refuse()
+        self.look()
+        return plan()
+
+    def _refuse(self) -> None:
+        """Refuse what can be refused before anything runs.
+
+        Raises:
+            UsageError: what cannot be asked of a command; the message says what can.
+        """
+        asked, takes_rate = self.question, self._command.takes("learning_rate")
+        if asked.name == "advise" and not takes_rate:
+            raise UsageError(
+                "the command has no {learning_rate}: batch sizes can only be compared with a rate "
+                "tuned for each; put it where your script takes its rate, such as --lr "
+                "{learning_rate}, or use batchlab sweep for a comparison at one rate"
+            )
+        if asked.learning_rates is not None and not takes_rate:
+            raise UsageError(
+                f"learning rates {', '.join(f'{rate:g}' for rate in asked.learning_rates)}: the "
+                f"command has no {{learning_rate}}, so none of them would act; put it where your "
+                f"script takes its rate, such as --lr {{learning_rate}}"
+            )
+        for name, option in _NOT_OF_COMMANDS.items():
+            # What acts nowhere is what stands there by default.
+            if getattr(asked, name) not in ("none", "reshuffle", "cpu", False, None, (), {}):
+                raise UsageError(
+                    f"{option} with a command of your own: it cannot reach into your script; give "
+                    f"the script's own option after the --"
+                )
+        if asked.name == "profile" and asked.store is not None:
+            raise UsageError(
+                "--store with a command of your own: a sweep times its steps itself, so nothing is "
+                "kept; leave it out, or keep what --json prints"
+            )
+        if asked.name != "profile":
+            assert self.length
+
+    def look(self) -> None:
+        """From the store, or from runs that prove that its flags act; a profile needs no proof."""
+        if self._is_known:
+            return
+        known = stored_summary(self.question.store, self._workload_id)
+        self.summary = known or self._checked(proves=self.question.name != "profile")
+        self._is_known = True
+        if self.question.name != "profile":
+            for text in self.summary.warnings:
+                self.question.listener.warning(text)
+
+    def _checked(self, *, proves: bool) -> WorkloadSummary:
+        budget, tell = self.question.budget, self.question.listener.phase
+        tell("checking the command")
+        limit_s = _CHECK_S
+        if budget.seconds is not None:
+            limit_s = min(limit_s, _CHECK_SHARE * budget.seconds)
+        with _folder() as folder:
+            end_leftovers(self._workload_id)
+            check = CommandCheck(
+                self._command,
+                folder=folder,
+                marker=f"{self._workload_id}/check",
+                limit_s=limit_s,
+                left_s=budget.time_limit_s,
+                tell=tell,
+            )
+            facts = check.facts(proves=proves)
+        budget.refuse_if_out_of_time("checking the command")
+        tell(facts.recognized.rstrip("."))
+        return self._summary_of(facts)
+
+    def _summary_of(self, facts: CommandFacts) -> WorkloadSummary:
+        command = self._command
+        return WorkloadSummary(
+            workload_id=self._workload_id,
+            name=command.name,
+            reference=command.name,
+            settings=(),
+            n_train=facts.examples,
+            n_validation=None,
+            n_test=0,
+            n_train_evaluated=0,
+            n_parameters=None,
+            metrics=(MetricSummary(name=command.metric, better=command.direction),),
+            batch_size=command.batch_size,
+            learning_rate=command.learning_rate or _NO_RATE,
+            warnings=facts.warnings,
+            start_s=facts.start_s,
+        )
+
+    def checked_target(self, target: tuple[str, float]) -> Target:
+        """Of the metric that is followed."""
+        command, (metric, value) = self._command, target
+        if metric != command.metric:
+            raise UsageError(
+                f"target {metric}={value:g}: the metric of this command is {command.metric}; give "
+                f"--target {command.metric}={value:g}, or --metric {metric}"
+            )
+        if not math.isfinite(value):
+            raise UsageError(f"target {metric}={value}: expected a finite number")
+        if "acc" in metric.lower() and value < 0:
+            raise UsageError(outside_of_a_share(metric, value))
+        return Target(metric=metric, value=value, better=command.direction)
+
+    def usual_batch_sizes(self) -> tuple[int, ...]:
+        """A few around its own; of an advice powers of two, as many as the budget can time."""
+        own, n_train = self.summary.batch_size, self.summary.n_train
+        if self.question.name != "advise":
+            around = {max(1, own // 4), own, 4 * own, 16 * own}
+            return tuple(sorted(size for size in around if size <= n_train))
+        possible = super().usual_batch_sizes()
+        budget_s, start_s = self.question.budget.asked_s, self.summary.start_s
+        if budget_s is None or start_s is None:
+            return possible
+        affordable = max(4, int(_TIMING_SHARE * budget_s / (start_s + _TIMED_S)))
+        return nearest_sizes(possible, own, most=affordable)
+
+    @property
+    def profiled_sizes(self) -> tuple[int, ...]:
+        """Its own too."""
+        return self.candidates
+
+    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+        """Each run alone."""
+        trial = self.reference
+        request = ProfileRequest(
+            trial=trial,
+            batch_sizes=tuple(batch_sizes),
+            reference_batch_size=trial.batch_size,
+            device=trial.device,
+            memory_limit_bytes=(
+                self.question.memory_limit_bytes if self.question.profile is None else None
+            ),
+        )
+        with _folder() as folder:
+            end_leftovers(self._workload_id)
+            numbers = count()
+
+            def probe(batch_size: int, micro_batch_size: int, limit_s: float) -> ProfilePoint:
+                return timed_command(
+                    self._command,
+                    replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
+                    folder=folder / str(next(numbers)),
+                    marker=f"{self._workload_id}/profile",
+                    limit_s=limit_s,
+                )
+
+            search = CommandSearch(
+                probe,
+                reference=trial.batch_size,
+                memory_limit_bytes=request.memory_limit_bytes,
+                can_accumulate=self._command.template.can_accumulate,
+                deadline_s=deadline_s,
+                listener=self.question.listener,
+            )
+            return profile_of(request, search, listener=self.question.listener)
+
+    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
+        """From a run of its own."""
+        with _folder() as folder:
+            point = timed_command(
+                self._command,
+                trial,
+                folder=folder,
+                marker=f"{self._workload_id}/timing",
+                limit_s=timeout_s,
+            )
+        if point.timing is None:
+            return Ended(status=point.status, reason=point.reason)
+        return Ended(value=point.timing)
+
+    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
+        """As long as asked, at the target, or as long as the script goes."""
+        return is_answered(record, length)
+
+    def engine(
+        self,
+        store: Store,
+        plan: RunPlan,
+        listener: ProgressListener,
+        *,
+        started_s: float,
+        budget_s: float | None,
+    ) -> CommandEngine:
+        """The command, one training at a time."""
+        return CommandEngine(
+            store, self._command, plan, listener, started_s=started_s, budget_s=budget_s
+        )
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """For what is run and not kept."""
+    with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
+    """At most so many of the batch sizes, spread around one: two larger for each smaller.
+
+    Args:
+        possible: ascending, `own` among them.
+        own: always kept.
+        most: how many, >= 1.
+    """
+    below = [size for size in possible if size < own][::-1]
+    above = [size for size in possible if size > own]
+    n_below = min(len(below), (most - 1) // 3)
+    n_above = min(len(above), most - 1 - n_below)
+    n_below = min(len(below), most - 1 - n_above)
+    return tuple(sorted({own, *_spread(below, n_below), *_spread(above, n_above)}))
+
+
+def _spread(sizes: Sequence[int], n: int) -> list[int]:
+    """The nearest, the farthest and those between, `n` in all; every second one at the most."""
+    if n >= len(sizes):
+        return list(sizes)
+    if n * 2 <= len(sizes):
+        return list(sizes[1 : 2 * n : 2])
+    return [sizes[round(place * (len(sizes) - 1) / max(1, n - 1))] for place in range(n)]

@@ -142,7 +142,7 @@ def _said(error: click.ClickException) -> str:
 
 def _instead(error: click.NoSuchOption) -> str:
     """What to give instead of an unknown option; empty: nothing is like it."""
-    from batchlab.app.argument_names import found_instead, known_name
+    from batchlab.app.public_call import found_instead, known_name
 
     params = [] if error.ctx is None else error.ctx.command.params
     options = {

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from batchlab.records.progress_listener import Silent
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
-from batchlab.report.progress.lines import clock_text, progress_lines, stage_text
-from batchlab.report.progress.state import ProgressState
+from batchlab.report.progress import ProgressState, clock_text, progress_lines, stage_text
 from batchlab.words.catalogue import text as in_words
 
 if TYPE_CHECKING:

@@ -6,18 +6,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 
-from batchlab.errors import UsageError, WorkloadError
+from batchlab.errors import WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile, ProfilePoint, Stopped
-from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
+from batchlab.measure.profile_search import ProfileSearch
 from batchlab.measure.step_time import measure_step_time_within
-from batchlab.plans.sweep_request import SweepRequest, checked_request, plan_trials
 from batchlab.processes.children import run_in_child
-from batchlab.processes.memory import PeakMemory, available_bytes
+from batchlab.processes.memory import available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
@@ -26,10 +25,7 @@ from batchlab.records.trial import Status, Trial
 from batchlab.words.catalogue import text
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
-from batchlab.workload.loading import LoadedWorkload
 
-# What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
-_HORIZON_STEPS = 10**9
 # A probe may ask for this much above the limit before it is refused: memory that it asks for and
 # never touches does not count against the limit.
 _ASKED_FOR_FACTOR = 2
@@ -56,46 +52,6 @@ class ProfileRequest:
     device: str
     memory_limit_bytes: int | None
     may_accumulate: bool = True
-
-
-def profile_request(
-    loaded: LoadedWorkload,
-    *,
-    batch_sizes: Sequence[int | Literal["full"]] | None = None,
-    device: str = "cpu",
-    memory_limit_bytes: int | None = None,
-) -> ProfileRequest:
-    """The request, checked as far as possible without a trial.
-
-    Raises:
-        UsageError: a value outside what is possible; the message says what is.
-    """
-    is_number = isinstance(memory_limit_bytes, int | float)
-    if memory_limit_bytes is not None and not (is_number and memory_limit_bytes >= 1):
-        raise UsageError(
-            f"memory limit {memory_limit_bytes!r}: expected a number of bytes, at least 1, such as "
-            f"2 * 2**30"
-        )
-    # Without a smaller last batch all steps of a batch size take the same.
-    trials = plan_trials(loaded, _request(batch_sizes, device))
-    sizes = tuple(dict.fromkeys(trial.batch_size for trial in trials))
-    if batch_sizes is None:
-        sizes = default_batch_sizes(
-            trials[0].n_train, reference_batch_size=loaded.workload.batch_size
-        )
-    if memory_limit_bytes is not None and not _reports_peaks(device):
-        raise UsageError(
-            f"memory limit {_text(memory_limit_bytes)}: this system does not tell the peak memory "
-            f"of a process, so nothing can be judged by it; leave --memory-limit out"
-        )
-    return ProfileRequest(
-        trial=trials[0],
-        batch_sizes=sizes,
-        reference_batch_size=loaded.workload.batch_size,
-        device=device,
-        memory_limit_bytes=memory_limit_bytes,
-        may_accumulate=loaded.workload.takes_micro_batches,
-    )
 
 
 PROFILING = "measuring each batch size"
@@ -241,25 +197,6 @@ def _beyond(peak_bytes: int | None, limit_bytes: int | None) -> Reason | None:
     if limit_bytes is None or peak_bytes is None or peak_bytes <= limit_bytes:
         return None
     return Reason.of("beyond_memory_limit", peak_bytes=peak_bytes, limit_bytes=limit_bytes)
-
-
-def _request(batch_sizes: Sequence[int | Literal["full"]] | None, device: str) -> SweepRequest:
-    return checked_request(
-        batch_sizes=("full",) if batch_sizes is None else batch_sizes,
-        learning_rates=None,
-        seeds=1,
-        epochs=None,
-        steps=_HORIZON_STEPS,
-        scaling_rule="none",
-        sampling="reshuffle",
-        drop_last=True,
-        micro_batch_size=None,
-        device=device,
-    )
-
-
-def _reports_peaks(device: str) -> bool:
-    return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
 
 
 def _device_name(device: torch.device, found: Mapping[str, str]) -> str:

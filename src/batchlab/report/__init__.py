@@ -6,16 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.report.sweep.csv_file import write_csv
-    from batchlab.report.sweep.html import write_html
-    from batchlab.report.sweep.images import write_images
-    from batchlab.report.sweep.text import text_report
+    from batchlab.report.sweep_page import text_report, write_csv, write_html, write_images
 
 _HOME = {
-    "text_report": "sweep.text",
-    "write_csv": "sweep.csv_file",
-    "write_html": "sweep.html",
-    "write_images": "sweep.images",
+    "text_report": "sweep_page",
+    "write_csv": "sweep_page",
+    "write_html": "sweep_page",
+    "write_images": "sweep_page",
 }
 __all__ = ["text_report", "write_csv", "write_html", "write_images"]
 

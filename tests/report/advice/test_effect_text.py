@@ -24,8 +24,7 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice.effect_text import effect_sentences, untold_sentences
-from batchlab.report.advice.effects import Effects, effects_of
+from batchlab.report.advice_effects import Effects, effect_sentences, effects_of, untold_sentences
 
 ADVICE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 

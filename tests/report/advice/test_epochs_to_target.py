@@ -17,7 +17,7 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice.epochs_to_target import EpochsToTarget, epochs_to_target
+from batchlab.report.advice_effects import EpochsToTarget, epochs_to_target
 
 SIZES = (64, 256, 1024)
 UNKNOWN = Estimate.cannot_tell(Reason.as_written("one run"))

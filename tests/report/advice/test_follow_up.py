@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.report.advice.follow_up import follow_up
+from batchlab.report.advice_commands import follow_up
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,10 @@ from tests.reference.page import HOSTILE, Page
 
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice.effect_text import effect_sentences
-from batchlab.report.advice.effects import effects_of
-from batchlab.report.advice.html import render_advice_html, write_advice_html
-from batchlab.report.advice.sentences import advice_sentences
-from batchlab.report.advice.tables import candidates_table, tried_table
+from batchlab.report.advice_effects import effect_sentences, effects_of
+from batchlab.report.advice_page import render_advice_html, write_advice_html
+from batchlab.report.advice_tables import candidates_table, tried_table
+from batchlab.report.advice_text import advice_sentences
 
 written = Reason.as_written
 

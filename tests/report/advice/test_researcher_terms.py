@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.reference.made_up_advice import KINDS, advice_study
 
-from batchlab.report.advice.researcher_terms import TERMS, researcher_terms
-from batchlab.report.advice.sentences import RESEARCH_TOPICS, advice_sentences
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_page import TERMS, researcher_terms
+from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
+from batchlab.report.text import Sentence
 
 SYMBOLS = r"\b(B_crit|S_min|E_min|p =|exponent)"
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.advice.advice import Configuration
-from batchlab.report.advice.script_lines import script_lines
+from batchlab.report.advice_commands import script_lines
 
 N_EXAMPLES = 23
 

@@ -20,7 +20,7 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice, Configuration
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice import figures as folder
-from batchlab.report.advice.sentences import advice_sentences
+from batchlab.report.advice_text import advice_sentences
 from batchlab.report.parts.figure_row import figure_rows
 
 written = Reason.as_written

@@ -10,8 +10,7 @@ from tests.reference.made_up_advice import advice_study, cannot_tell_advice, mad
 
 from batchlab.advice.advice import Advice
 from batchlab.cli.sweep import sweep
-from batchlab.report.advice.effects import effects_of
-from batchlab.report.advice.sweep_command import SweepCommand, sweep_command
+from batchlab.report.advice_effects import SweepCommand, effects_of, sweep_command
 
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
 

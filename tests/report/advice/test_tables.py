@@ -6,7 +6,7 @@ from tests.reference.made_up_advice import advice_study, made_up_advice
 
 from batchlab.advice.advice import RateTried
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice.tables import candidates_table, cost_table, expected_table
+from batchlab.report.advice_tables import candidates_table, cost_table, expected_table
 
 ADVICE = made_up_advice()
 

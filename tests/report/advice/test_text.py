@@ -17,7 +17,7 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Step
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice.bars import bars
-from batchlab.report.advice.text import advice_text, explain_text
+from batchlab.report.advice_text import advice_text, explain_text
 
 written = Reason.as_written
 
@@ -155,7 +155,7 @@ def test_explain_without_steps_says_so():
 def test_the_screen_loads_neither_torch_nor_a_plotting_library():
     code = (
         "import sys\n"
-        "import batchlab.report.advice.text\n"
+        "import batchlab.report.advice_text\n"
         "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'scipy', 'batchlab.training'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )

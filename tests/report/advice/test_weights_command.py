@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_study
 
-from batchlab.report.advice.weights_command import weights_command
+from batchlab.report.advice_commands import weights_command
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.advice.whole_trainings import WholeTrainings, whole_trainings
+from batchlab.report.advice_effects import WholeTrainings, whole_trainings
 
 ADVICE = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())
 

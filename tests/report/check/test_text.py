@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchlab.records.study import Accumulation, Finding
-from batchlab.report.check.document import CheckDocument
-from batchlab.report.check.text import check_text
+from batchlab.report.check import CheckDocument, check_text
 from batchlab.words.document import schema_text
 from batchlab.words.reasons import CAUSES
 

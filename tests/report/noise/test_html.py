@@ -20,11 +20,11 @@ from batchlab.errors import UsageError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
 from batchlab.report.noise import figures as noise_figures
-from batchlab.report.noise.html import noise_page, write_noise_html
+from batchlab.report.noise_page import noise_page, write_noise_html
+from batchlab.report.output_file import check_output_file
 from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Figure
 from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.output_file import check_output_file
 
 BUILD = {row.key: row.build for row in figure_rows(noise_figures)}
 

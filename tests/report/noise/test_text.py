@@ -9,7 +9,7 @@ from tests.reference.made_up_noise import made_up_noise, made_up_point
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.records.estimate import Reason
-from batchlab.report.noise.text import noise_text
+from batchlab.report.noise_text import noise_text
 
 
 def words(text: str) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.report.parts.aligned_text import aligned_text
+from batchlab.report.table import aligned_text
 
 NUMBERS = [
     ["batch size", "mean accuracy", "lowest", "highest"],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.parts.estimate_text import estimate_text
+from batchlab.report.text import estimate_text
 
 written = Reason.as_written
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import approach, made_up_record, made_up_study
 
-from batchlab.report.parts.held_out import deciding_split, final_gap, held_out_split
+from batchlab.report.cells import deciding_split, final_gap, held_out_split
 
 
 def test_without_validation_rates_are_compared_on_train_data_and_never_on_test_data():

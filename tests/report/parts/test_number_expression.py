@@ -6,7 +6,7 @@ import pytest
 import vl_convert
 
 from batchlab.report.parts.charts.number_expression import number_expression
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.text import quantity_text
 
 VALUES = (0.0, 3.2e-7, 0.000_012_345, 0.000_9996, 0.08, 0.125, 0.113_137, 0.843_412, 0.9996, 0.9634)
 LARGER = (1.0, 1.28, 9.9999, 64.0, 99.6, 119.7, 123.456, 999.7, 4096.0, 71_712_345.0, 3.1e10)

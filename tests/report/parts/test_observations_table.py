@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_study
 
-from batchlab.report.parts.observations_table import observations_table
+from batchlab.report.cells import observations_table
 
 
 def test_every_number_of_every_trial_is_one_row():

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.report.parts.output_file import OutputFileError, check_output_file, write_output_file
+from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
 from batchlab.store.store import Store
 
 

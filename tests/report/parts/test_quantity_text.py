@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.report.parts.quantity_text import quantity_text, range_text
+from batchlab.report.text import quantity_text, range_text
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from batchlab.report.cells import Spread, size_rows
 from batchlab.report.parts.charts.canvas import PAGE
 from batchlab.report.parts.figure import Row
 from batchlab.report.parts.palette import looks
 from batchlab.report.parts.size_panel import size_panel
-from batchlab.report.parts.spread import Spread, size_rows
 
 LOOKS = looks([64, 256], n_train=4096)
 

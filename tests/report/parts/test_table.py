@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import io
 
-from batchlab.report.parts.table import Column, Table
+from batchlab.report.table import Column, Table
 
 TABLE = Table(
     caption="A table",

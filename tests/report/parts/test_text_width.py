@@ -9,10 +9,10 @@ from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.report import text_report
-from batchlab.report.advice.text import advice_headline, advice_text
-from batchlab.report.noise.text import noise_text
-from batchlab.report.parts.text_width import on_a_terminal, table_width, text_width
-from batchlab.report.profile.text import profile_text
+from batchlab.report.advice_text import advice_headline, advice_text
+from batchlab.report.noise_text import noise_text
+from batchlab.report.profile import profile_text
+from batchlab.report.text import on_a_terminal, table_width, text_width
 
 WIDTHS = (40, 60, 80, 120)
 

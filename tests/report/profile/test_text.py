@@ -22,8 +22,8 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.report.parts.wrapped_text import WIDTH
-from batchlab.report.profile.text import profile_text
+from batchlab.report.profile import profile_text
+from batchlab.report.text import WIDTH
 from batchlab.workload.definition import Workload
 
 SIZES = tuple(2**power for power in range(11))

@@ -5,8 +5,7 @@ import pytest
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
-from batchlab.report.progress.lines import clock_text, progress_lines, stage_text
-from batchlab.report.progress.state import ProgressState
+from batchlab.report.progress import ProgressState, clock_text, progress_lines, stage_text
 
 STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
 

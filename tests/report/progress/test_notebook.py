@@ -10,11 +10,7 @@ from typing import Any
 import pytest
 
 from batchlab.records.progress_listener import Silent
-from batchlab.report.progress.notebook import (
-    NotebookProgress,
-    listener_or_notebook,
-    notebook_progress,
-)
+from batchlab.report.progress import NotebookProgress, listener_or_notebook, notebook_progress
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -108,7 +104,7 @@ def test_a_name_with_html_in_it_is_text() -> None:
 def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> None:
     code = (
         "import sys\n"
-        "from batchlab.report.progress.notebook import listener_or_notebook\n"
+        "from batchlab.report.progress import listener_or_notebook\n"
         "print(type(listener_or_notebook(None)).__name__, 'IPython' in sys.modules)"
     )
 

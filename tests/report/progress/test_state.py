@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.report.progress.state import ProgressState
+from batchlab.report.progress import ProgressState
 
 
 class Clock:

@@ -4,7 +4,7 @@ import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report.sweep.cells import cells, chosen_cells
+from batchlab.report.cells import cells, chosen_cells
 
 
 def better_at(best_rate: float):

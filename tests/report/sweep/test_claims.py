@@ -16,10 +16,8 @@ from tests.reference.said_of_sweep import (
     text,
 )
 
-from batchlab.report.sweep.claims import claim_sentences
-from batchlab.report.sweep.conclusion import conclusion
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.race import races
+from batchlab.report.sweep_claims import claim_sentences, conclusion
+from batchlab.report.sweep_evidence import Evidence, races
 
 
 def full_batch_study(rates):

@@ -3,9 +3,8 @@
 import pytest
 from tests.reference.made_up import made_up_study
 
-from batchlab.report.sweep.cells import cells
-from batchlab.report.sweep.comparison import difference_text
-from batchlab.report.sweep.measured import Measured
+from batchlab.report.cells import cells
+from batchlab.report.sweep_evidence import Measured, difference_text
 
 GOOD = {0: 0.97, 1: 0.972, 2: 0.971}
 BAD = {0: 0.951, 1: 0.952, 2: 0.953}

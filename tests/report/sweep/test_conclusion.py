@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report.sweep.conclusion import conclusion
+from batchlab.report.sweep_claims import conclusion
 
 
 def curves_of(**levels: float):

@@ -5,8 +5,7 @@ from tests.reference.batch_plan import growing
 from tests.reference.made_up import made_up_record, made_up_timing, made_up_trial
 
 from batchlab.records.trial import Status
-from batchlab.report.sweep.cells import Cell
-from batchlab.report.sweep.curves import lone_curves, mean_curve, thinned
+from batchlab.report.cells import Cell, lone_curves, mean_curve, thinned
 
 
 def constant(value: float):

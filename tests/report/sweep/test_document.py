@@ -11,7 +11,7 @@ from tests.reference.made_up import made_up_record, made_up_study
 
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
-from batchlab.report.sweep.document import SweepDocument, sweep_document
+from batchlab.report.sweep_page import SweepDocument, sweep_document
 from batchlab.words.document import schema_text
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "sweep.json"
@@ -39,7 +39,7 @@ def document_of(study: Study, *, report: Path | None = None) -> dict[str, Any]:
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
     assert SCHEMA.read_text() == schema_text(SweepDocument), (
-        f"write schema_text(SweepDocument) of batchlab.report.sweep.document into {SCHEMA}"
+        f"write schema_text(SweepDocument) of batchlab.report.sweep_page into {SCHEMA}"
     )
 
 

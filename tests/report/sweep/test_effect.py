@@ -5,10 +5,10 @@ import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.laws.plateau import metric_noise
+from batchlab.report.cells import Plateaus
+from batchlab.report.effects import effect_sentences, effects
 from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.plateaus import Plateaus
 from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.effect import effect_sentences, effects
 
 BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 # Batch size 64 is at its level long before the end, 1024 still climbs.

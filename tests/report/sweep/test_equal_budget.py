@@ -4,8 +4,8 @@ import pytest
 from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report.sweep.cells import cells
-from batchlab.report.sweep.equal_budget import equal_budget
+from batchlab.report.cells import cells
+from batchlab.report.sweep_evidence import equal_budget
 
 
 def straight(batch_size, learning_rate, seed):

@@ -13,23 +13,18 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.errors import BatchlabError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Status
+from batchlab.report import cells as plateaus
+from batchlab.report import sweep_claims as sentences_module
+from batchlab.report import sweep_page as html_module
+from batchlab.report import sweep_tables as trials_table_module
 from batchlab.report import write_html
-from batchlab.report.parts import plateaus
-from batchlab.report.parts.download import download
-from batchlab.report.parts.observations_table import observations_table
-from batchlab.report.parts.plateaus import plateaus_of
-from batchlab.report.sweep import html as html_module
-from batchlab.report.sweep import sentences as sentences_module
-from batchlab.report.sweep import trials_table as trials_table_module
-from batchlab.report.sweep.claims import claim_sentences
-from batchlab.report.sweep.conclusion import conclusion
-from batchlab.report.sweep.effect import effect_sentences
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.finals_table import finals_table
-from batchlab.report.sweep.html import html_page
-from batchlab.report.sweep.races_table import races_table
-from batchlab.report.sweep.sentences import sentences
-from batchlab.report.sweep.trials_table import trials_table
+from batchlab.report.cells import observations_table, plateaus_of
+from batchlab.report.effects import effect_sentences
+from batchlab.report.page import download
+from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
+from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sweep_page import html_page
+from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 
 STUDY = replace(
     made_up_study(

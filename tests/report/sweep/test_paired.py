@@ -8,8 +8,7 @@ import numpy as np
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.trial import RightExamples
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.paired import paired_sentences, paired_table
+from batchlab.report.sweep_evidence import Evidence, paired_sentences, paired_table
 
 N = 1000
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
-from batchlab.report.sweep.conclusion import conclusion
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.race import races
-from batchlab.report.sweep.races_table import races_table
+from batchlab.report.sweep_claims import conclusion
+from batchlab.report.sweep_evidence import Evidence, races
+from batchlab.report.sweep_tables import races_table
 
 
 def scattered_study(number: int, seeds: int):

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_study
 
-from batchlab.report.sweep.cells import chosen_cells
-from batchlab.report.sweep.rate_notes import rate_notes
+from batchlab.report.cells import chosen_cells, rate_notes
 
 
 def notes(study) -> str:

@@ -18,10 +18,8 @@ from tests.reference.said_of_sweep import (
 )
 
 from batchlab.records.trial import Status
-from batchlab.report.sweep.conclusion import conclusion
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.race import races
-from batchlab.report.sweep.sentences import sentences
+from batchlab.report.sweep_claims import conclusion, sentences
+from batchlab.report.sweep_evidence import Evidence, races
 
 RATES = (0.01, 0.1, 1.0)
 

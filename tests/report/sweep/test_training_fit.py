@@ -3,9 +3,8 @@
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
-from batchlab.report.sweep.claims import claim_sentences
-from batchlab.report.sweep.evidence import Evidence
-from batchlab.report.sweep.training_fit import TrainingFit
+from batchlab.report.sweep_claims import claim_sentences
+from batchlab.report.sweep_evidence import Evidence, TrainingFit
 
 CLAIMS = ("Larger batches generalize worse", "Larger batches overfit more")
 

@@ -4,8 +4,8 @@ import pytest
 from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report.parts.table import Table
-from batchlab.report.sweep.trials_table import trials_table
+from batchlab.report.sweep_tables import trials_table
+from batchlab.report.table import Table
 
 
 def rows_of(table: Table) -> list[dict[str, object]]:

@@ -6,15 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import Advice, Candidate
-from batchlab.report.advice.named_text import named_text
-from batchlab.report.advice.objective_words import objective_words, target_text
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import has_rate_of
-from batchlab.report.advice.shown_costs import ShownCost, named_cost, own_cost, tuned_cost
-from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.reason_clause import with_a_capital
-from batchlab.report.parts.text_width import text_width
-from batchlab.report.parts.wrapped_text import wrapped_lines
+from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
+from batchlab.report.advice_words import named_text, objective_words, reference_words, target_text
+from batchlab.report.text import quantity_text, text_width, with_a_capital, wrapped_lines
 from batchlab.words.catalogue import text
 
 WIDTH = 100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
-from batchlab.report.parts.table import Table, Value
+from batchlab.report.table import Table, Value
 
 if TYPE_CHECKING:
     import altair as alt

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from batchlab.errors import BatchlabError
+from batchlab.report.output_file import write_output_file
 from batchlab.report.parts.figure import LAYOUT, Figure, Row
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.output_file import write_output_file
 from batchlab.report.parts.vega import paper_image
 
 Built = Sequence[tuple[FigureRow, Figure]]

@@ -10,7 +10,8 @@ from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Panel, Row, rows_domain, with_room
 from batchlab.report.parts.palette import Look
-from batchlab.report.parts.spread import size_words
+from batchlab.report.text import quantity_text, term_text
+from batchlab.words.catalogue import text
 
 # Of the axis: so that no mark lies on the frame. Wide ranges have a logarithmic axis, with its own.
 _ROOM_OF_AN_ARROW, _ROOM_OF_A_CIRCLE = 0.12, 0.05
@@ -67,3 +68,25 @@ def size_panel(
             series=series,
         ),
     )
+
+
+def size_words(what: str, name: str, rows: tuple[Row, ...], panel: str) -> str:
+    """What a chart against batch size shows, in words: each whole value, each bound."""
+    values = [
+        f"{row['batch']}{_series_text(str(row.get('series', 'end')))}: {_value_text(name, row)}"
+        for row in rows
+        if row["panel"] == panel and (row.get("whole") or row.get("kind") == "bound")
+    ]
+    return text(
+        "Chart of {what} against batch size. {values}.", what=what, values="; ".join(values)
+    )
+
+
+def _value_text(name: str, row: Row) -> str:
+    value = quantity_text(name, row["mean"])
+    return text("more than {bound}", bound=value) if row.get("kind") == "bound" else value
+
+
+def _series_text(series: str) -> str:
+    """The split that a value is of; empty where the panel has one series only."""
+    return "" if series in ("gap", "timing", "end") else f" {term_text(series)}"

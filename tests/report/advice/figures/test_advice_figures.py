@@ -21,10 +21,10 @@ from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice import figures as folder
 from batchlab.report.advice.bars import bars
-from batchlab.report.advice.side_by_side import side_by_side
+from batchlab.report.advice_tables import side_by_side
 from batchlab.report.parts.charts.canvas import PAGE, PAPER
 from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.quantity_text import quantity_text
+from batchlab.report.text import quantity_text
 
 written = Reason.as_written
 

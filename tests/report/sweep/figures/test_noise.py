@@ -9,9 +9,9 @@ import pytest
 from tests.reference.made_up import made_up_study
 
 from batchlab.measure.registry import on_request
+from batchlab.report.cells import chosen_cells
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.cells import chosen_cells
 
 BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 

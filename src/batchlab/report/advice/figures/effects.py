@@ -6,21 +6,16 @@ from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice.effects import Effects, effects_of
-from batchlab.report.advice.effects_table import effects_table
-from batchlab.report.advice.epochs_to_target import EpochsToTarget
-from batchlab.report.advice.objective_words import target_text
-from batchlab.report.advice.rows import advice_looks, drawn_looks, label_of
-from batchlab.report.parts.effect import Effect
-from batchlab.report.parts.effect_text import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE
+from batchlab.report.advice_effects import Effects, EpochsToTarget, effects_of, effects_table
+from batchlab.report.advice_rows import advice_looks, drawn_looks, label_of
+from batchlab.report.advice_words import target_text
+from batchlab.report.cells import Spread, deciding_split, finals, held_out_split, size_rows
+from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE, Effect
 from batchlab.report.parts.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.held_out import deciding_split, finals, held_out_split
 from batchlab.report.parts.palette import Look
-from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.size_panel import size_panel
-from batchlab.report.parts.spread import Spread, size_rows
-from batchlab.report.parts.term_text import split_label, term_text
+from batchlab.report.text import label_text, split_label, term_text
 from batchlab.words.catalogue import text
 
 

@@ -9,12 +9,7 @@ from functools import partial
 from batchlab.advice.advice import Advice, Ending, Endings
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.report.advice.rows import (
-    advice_looks,
-    kinds_of,
-    label_of,
-    settings_label,
-)
+from batchlab.report.advice_rows import advice_looks, kinds_of, label_of, settings_label
 from batchlab.report.parts.charts.axes import configuration_x, value_y
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import (
@@ -28,7 +23,7 @@ from batchlab.report.parts.figure import (
     with_room,
 )
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.table import Column, Table, Value
 from batchlab.words.catalogue import number_text, text
 
 

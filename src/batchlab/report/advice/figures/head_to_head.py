@@ -8,16 +8,14 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Configuration, HeadToHead
 from batchlab.records.study import Study
-from batchlab.report.advice.objective_words import ObjectiveWords, objective_words
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, kinds_of, label_of, settings_label
+from batchlab.report.advice_rows import advice_looks, kinds_of, label_of, settings_label
+from batchlab.report.advice_words import ObjectiveWords, objective_words, reference_words
 from batchlab.report.parts.charts.axes import configuration_x, ratio_y
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, list_text, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.reason_clause import with_a_capital
-from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import quantity_text, with_a_capital
 from batchlab.words.catalogue import text
 
 

@@ -9,16 +9,15 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.records.study import Study
-from batchlab.report.advice.objective_words import ratio_text
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, drawn_looks, kinds_of, label_of
+from batchlab.report.advice_rows import advice_looks, drawn_looks, kinds_of, label_of
+from batchlab.report.advice_words import ratio_text, reference_words
 from batchlab.report.parts.charts.axes import rate_range_x, ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import quantity_text
 from batchlab.words.catalogue import text
 
 _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice, Laws
 from batchlab.records.study import Study
-from batchlab.report.advice.rows import advice_looks, drawn_looks, kinds_of, label_of
+from batchlab.report.advice_rows import advice_looks, drawn_looks, kinds_of, label_of
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, estimate_row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import label_text, quantity_text
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.profile.step_time_text import step_time_text
+from batchlab.report.profile import step_time_text
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import estimate_text, label_text, quantity_text
 from batchlab.words.catalogue import text
 
 if TYPE_CHECKING:

@@ -7,34 +7,34 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Candidate
 from batchlab.records.study import Study
-from batchlab.report.advice.named_text import named_text
-from batchlab.report.advice.objective_words import objective_words, share_text
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import (
+from batchlab.report.advice_rows import (
+    RunFigure,
+    ShownCost,
     advice_looks,
     candidate_kind,
     drawn_looks,
     is_raced,
     kinds_of,
     label_of,
-    runs_in_words,
-    single_runs,
-    with_sides,
-)
-from batchlab.report.advice.shown_costs import (
-    RunFigure,
-    ShownCost,
     named_cost,
     own_cost,
     reference_runs,
     run_figures,
+    runs_in_words,
+    single_runs,
+    with_sides,
 )
-from batchlab.report.advice.tables import candidates_table
-from batchlab.report.advice.told import is_same
+from batchlab.report.advice_tables import candidates_table
+from batchlab.report.advice_words import (
+    is_same,
+    named_text,
+    objective_words,
+    reference_words,
+    share_text,
+)
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import (
     Figure,
     Panel,
@@ -45,7 +45,7 @@ from batchlab.report.parts.figure import (
     with_room,
 )
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.reason_clause import with_a_capital
+from batchlab.report.text import estimate_text, with_a_capital
 from batchlab.words.catalogue import text
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one

@@ -8,16 +8,14 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import advice_looks, kinds_of, label_of
+from batchlab.report.advice_rows import advice_looks, kinds_of, label_of
+from batchlab.report.advice_words import reference_words
 from batchlab.report.parts.charts.axes import time_x, value_y
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import quantity_text
-from batchlab.report.parts.reason_clause import with_a_capital
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.parts.term_text import split_label
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import quantity_text, split_label, with_a_capital
 from batchlab.words.catalogue import text
 
 MOST_POINTS = 100  # of a line on the page

@@ -7,8 +7,7 @@ from functools import partial
 
 from batchlab.advice.advice import Advice, Candidate, Laws
 from batchlab.records.study import Study
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.rows import (
+from batchlab.report.advice_rows import (
     advice_looks,
     candidate_kind,
     drawn_looks,
@@ -20,14 +19,14 @@ from batchlab.report.advice.rows import (
     single_runs,
     with_sides,
 )
+from batchlab.report.advice_words import reference_words
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
-from batchlab.report.parts.estimate_text import estimate_text
 from batchlab.report.parts.figure import Figure, Panel, Row, estimate_row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import label_text
-from batchlab.report.parts.table import Column, Table, Value
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import estimate_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 from batchlab.advice.advice import Advice
-from batchlab.report.advice.follow_up import follow_up
-from batchlab.report.advice.objective_words import near_text, target_text
-from batchlab.report.advice.rows import is_raced
-from batchlab.report.advice.told import Told, is_same, set_this
-from batchlab.report.parts.reason_clause import clause, whole_sentence, with_a_capital
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_commands import follow_up
+from batchlab.report.advice_rows import is_raced
+from batchlab.report.advice_words import Told, is_same, near_text, set_this, target_text
+from batchlab.report.text import Sentence, clause, whole_sentence, with_a_capital
 from batchlab.words.catalogue import listing, text
 from batchlab.words.numbers import english_number
 

@@ -6,12 +6,9 @@ import math
 from collections.abc import Iterator
 
 from batchlab.advice.advice import MORE_ERRORS, Advice, Endings
-from batchlab.report.advice.end_text import end_text
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.told import Told, is_same
-from batchlab.report.advice.weights_command import weights_command
-from batchlab.report.parts.reason_clause import clause
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_commands import weights_command
+from batchlab.report.advice_words import Told, end_text, is_same, reference_words
+from batchlab.report.text import Sentence, clause
 from batchlab.words.catalogue import number_text, plural, text
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Estimate
-from batchlab.report.advice.objective_words import objective_words, ratio_text
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.told import Told, is_same
-from batchlab.report.parts.reason_clause import clause, with_a_capital
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_words import Told, is_same, objective_words, ratio_text, reference_words
+from batchlab.report.text import Sentence, clause, with_a_capital
 from batchlab.words.catalogue import plural, text
 
 

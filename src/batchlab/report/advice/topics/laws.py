@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from batchlab.records.estimate import Reason
-from batchlab.report.advice.told import Told
-from batchlab.report.parts.estimate_text import estimate_text
-from batchlab.report.parts.reason_clause import clause
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_words import Told
+from batchlab.report.text import Sentence, clause, estimate_text
 from batchlab.words.catalogue import text
 
 _WITHOUT_BOUND = {

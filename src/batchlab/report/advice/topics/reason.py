@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from batchlab.advice.advice import Advice
-from batchlab.report.advice.objective_words import ratio_text
-from batchlab.report.advice.told import Told
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_words import Told, ratio_text
+from batchlab.report.text import Sentence
 from batchlab.words.catalogue import text
 
 # What is nearer to 1 than this is called the same: step times are known to a few per cent.

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice, TargetAnswer
-from batchlab.report.advice.objective_words import target_text
-from batchlab.report.advice.reference_words import reference_words
-from batchlab.report.advice.told import Told
-from batchlab.report.parts.estimate_text import interval_text
-from batchlab.report.parts.reason_clause import clause, with_a_capital
-from batchlab.report.parts.sentence import Sentence
+from batchlab.report.advice_words import Told, reference_words, target_text
+from batchlab.report.text import Sentence, clause, interval_text, with_a_capital
 from batchlab.words.catalogue import text
 
 

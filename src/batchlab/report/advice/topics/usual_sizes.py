@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice, Candidate
 from batchlab.records.study import USUAL_SIZES
-from batchlab.report.advice.objective_words import near_text, objective_words, ratio_text
-from batchlab.report.advice.told import Told
-from batchlab.report.parts.reason_clause import with_a_capital
-from batchlab.report.parts.sentence import ClaimVerdict, Sentence
+from batchlab.report.advice_words import Told, near_text, objective_words, ratio_text
+from batchlab.report.text import ClaimVerdict, Sentence, with_a_capital
 from batchlab.words.catalogue import listing, plural, text
 
 

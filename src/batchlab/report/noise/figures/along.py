@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from batchlab.measure.noise import Noise
-from batchlab.report.noise.tables import noise_table
+from batchlab.report.noise_text import noise_table
 from batchlab.report.parts.charts.axes import ratio_y, steps_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, estimate_row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.palette import looks
-from batchlab.report.parts.quantity_text import label_text, quantity_text
+from batchlab.report.text import label_text, quantity_text
 from batchlab.words.catalogue import text
 
 

@@ -13,8 +13,8 @@ from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.palette import looks
-from batchlab.report.parts.quantity_text import label_text
-from batchlab.report.parts.table import Column, Table
+from batchlab.report.table import Column, Table
+from batchlab.report.text import label_text
 from batchlab.words.catalogue import text
 
 

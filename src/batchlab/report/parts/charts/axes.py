@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from batchlab.report.parts.quantity_text import axis_text, label_text, shown_quantity
+from batchlab.report.text import axis_text, label_text, shown_quantity
 
 if TYPE_CHECKING:
     import altair as alt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchlab.report.parts.charts.canvas import Canvas
 from batchlab.report.parts.palette import Look
-from batchlab.report.parts.quantity_text import axis_text, label_text
+from batchlab.report.text import axis_text, label_text
 
 if TYPE_CHECKING:
     import altair as alt

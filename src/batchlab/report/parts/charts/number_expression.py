@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.report.parts.quantity_text import shown_quantity
+from batchlab.report.text import shown_quantity
 from batchlab.words.numbers import COUNTS, SAME_RATE, THREE_DIGITS
 
 _WHOLE = ("step", "batch_size", "seed")

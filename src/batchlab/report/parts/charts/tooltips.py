@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from batchlab.report.parts.charts.number_expression import number_expression
-from batchlab.report.parts.quantity_text import label_text
-from batchlab.report.parts.term_text import term_text
+from batchlab.report.text import label_text, term_text
 from batchlab.words.catalogue import text
 
 # Fields of a row that say which point it is, in the order in which they are read.

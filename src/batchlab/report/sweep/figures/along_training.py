@@ -9,25 +9,26 @@ from batchlab.measure.registry import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
+from batchlab.report.cells import (
+    Cell,
+    CurvePoint,
+    chosen_cells,
+    figure_looks,
+    lone_curves,
+    mean_curve,
+    measured_along,
+    rate_notes,
+    spread_row,
+    spread_text,
+    thinned,
+    trial_words,
+)
 from batchlab.report.parts.charts.axes import View, value_y, view_x
 from batchlab.report.parts.charts.chart import chart, literal
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row, list_text, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import label_text
-from batchlab.report.parts.spread import spread_row, spread_text
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.parts.term_text import split_label
-from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.curves import (
-    CurvePoint,
-    lone_curves,
-    mean_curve,
-    measured_along,
-    thinned,
-)
-from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.rate_notes import rate_notes
-from batchlab.report.sweep.trial_ending import trial_words
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import text
 
 MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all

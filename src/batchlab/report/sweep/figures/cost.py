@@ -8,12 +8,11 @@ from functools import partial
 from batchlab.measure.registry import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
+from batchlab.report.cells import Spread, figure_looks, size_rows
 from batchlab.report.parts.figure import Figure, Row
 from batchlab.report.parts.figure_row import FigureRow
 from batchlab.report.parts.size_panel import size_panel
-from batchlab.report.parts.spread import Spread, size_rows
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.table import Column, Table, Value
 from batchlab.words.catalogue import text
 
 

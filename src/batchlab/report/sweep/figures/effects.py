@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from batchlab.records.study import Study
-from batchlab.report.parts.effect import Effect
-from batchlab.report.parts.effect_text import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE
+from batchlab.report.cells import Spread, deciding_split, figure_looks, plateaus_of, size_rows
+from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE, Effect, effects
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.held_out import deciding_split
-from batchlab.report.parts.plateaus import plateaus_of
 from batchlab.report.parts.size_panel import size_panel
-from batchlab.report.parts.spread import Spread, size_rows
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.parts.term_text import split_label
-from batchlab.report.sweep.effect import effects
-from batchlab.report.sweep.figure_looks import figure_looks
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import split_label
 from batchlab.words.catalogue import text
 
 

@@ -7,17 +7,19 @@ from functools import partial
 
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
+from batchlab.report.cells import (
+    Cell,
+    chosen_cells,
+    figure_looks,
+    held_out_split,
+    rate_notes,
+    size_rows,
+)
 from batchlab.report.parts.figure import SPLITS, Figure, Panel, Row
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.held_out import held_out_split
-from batchlab.report.parts.quantity_text import label_text
 from batchlab.report.parts.size_panel import size_panel
-from batchlab.report.parts.spread import size_rows
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.parts.term_text import split_label, term_text
-from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.rate_notes import rate_notes
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import label_text, split_label, term_text
 from batchlab.words.catalogue import text
 
 

@@ -7,17 +7,21 @@ from functools import partial
 
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
+from batchlab.report.cells import (
+    cells,
+    chosen_cells,
+    deciding_split,
+    figure_looks,
+    spread_row,
+    spread_text,
+    trial_words,
+)
 from batchlab.report.parts.charts.axes import measured_rates_x, value_y
 from batchlab.report.parts.charts.chart import chart
 from batchlab.report.parts.figure import Figure, Panel, Row, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.held_out import deciding_split
-from batchlab.report.parts.spread import spread_row, spread_text
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.parts.term_text import split_label, term_text
-from batchlab.report.sweep.cells import cells, chosen_cells
-from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.trial_ending import trial_words
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import split_label, term_text
 from batchlab.words.catalogue import text
 
 

@@ -9,23 +9,27 @@ from functools import partial
 from batchlab.measure.registry import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
+from batchlab.report.cells import (
+    Cell,
+    chosen_cells,
+    figure_looks,
+    measured_first,
+    measured_in_seeds,
+    measured_last,
+    rate_notes,
+    size_rows,
+    spread_row,
+    spread_text,
+    thinned,
+)
 from batchlab.report.parts.charts.axes import ratio_y, view_x
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
 from batchlab.report.parts.charts.chart import chart, in_panel
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded, rows_domain
 from batchlab.report.parts.figure_row import FigureRow
-from batchlab.report.parts.quantity_text import label_text
-from batchlab.report.parts.spread import size_rows, size_words, spread_row, spread_text
-from batchlab.report.parts.table import Column, Table, Value
-from batchlab.report.sweep.cells import Cell, chosen_cells
-from batchlab.report.sweep.curves import (
-    measured_first,
-    measured_in_seeds,
-    measured_last,
-    thinned,
-)
-from batchlab.report.sweep.figure_looks import figure_looks
-from batchlab.report.sweep.rate_notes import rate_notes
+from batchlab.report.parts.size_panel import size_words
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import label_text
 from batchlab.words.catalogue import text
 
 _MOST_POINTS = 60  # of a line

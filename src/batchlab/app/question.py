@@ -1,0 +1,272 @@
+"""Question: one call of batchlab, whatever asked it, with all checked that needs no subject."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from batchlab.advice.advice import Objective
+from batchlab.app.budget import Budget, seconds_of
+from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
+from batchlab.measure.profile import Profile
+from batchlab.measure.registry import checked_on_request
+from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.trial import Sampling, Setting
+from batchlab.report.progress import listener_or_notebook
+from batchlab.script.command import TrainingCommand
+from batchlab.workload.definition import Workload
+
+# Two to three minutes is what people wait for a first answer.
+_DEFAULT_BUDGET_S = 180.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What is asked; the public functions say what their arguments, the fields, are.
+
+    Attributes:
+        name: of the function: "advise", "sweep", "profile", "noise" or "check".
+        budget: counts from when the question was asked.
+        profile: of another machine, read, and judged by the question's memory limit.
+    """
+
+    name: str
+    workload: Workload | TrainingCommand | str
+    budget: Budget
+    listener: ProgressListener
+    objective: Objective = "time"
+    target: tuple[str, float] | None = None
+    trainings: float | None = None
+    batch_sizes: tuple[int | Literal["full"], ...] | None = None
+    learning_rates: tuple[float, ...] | None = None
+    seeds: int = 1
+    epochs: int | None = None
+    steps: int | None = None
+    train_s: float | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    scaling_rule: str = "none"
+    sampling: Sampling = "reshuffle"
+    drop_last: bool = False
+    micro_batch_size: int | None = None
+    measure: tuple[str, ...] = ()
+    device: str = "cpu"
+    memory_limit_bytes: int | None = None
+    profile: Profile | None = None
+    store: Path | None = None
+    command: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        if self.train_s is None:
+            return
+        given = f"train time {self.train_s:g} s"
+        if not (math.isfinite(self.train_s) and self.train_s > 0):
+            raise UsageError(f"{given}: expected more than 0, such as 60s")
+        if self.objective != "quality":
+            raise UsageError(
+                f"{given} with objective {self.objective}: it is for objective quality; leave it "
+                f"out, or limit runs by --epochs"
+            )
+        if self.epochs is not None:
+            raise UsageError(
+                f"{given} and {self.epochs} epochs: both say when quality is compared; give one "
+                f"of the two"
+            )
+
+    @property
+    def budget_in_words(self) -> str:
+        """As it was asked for, for messages."""
+        if self.budget.asked_s is None:
+            return f"{self.trainings:g} trainings"
+        return f"budget {self.budget.asked_s:.3g} s"
+
+    @property
+    def ask_for_more(self) -> str:
+        """What to give for more, for messages."""
+        return "more --trainings" if self.budget.asked_s is None else "a larger --budget"
+
+
+def asked(
+    name: str,
+    *,
+    workload: Workload | TrainingCommand | str,
+    budget: str | float | None,
+    reserved_s: float = 0.0,
+    listener: ProgressListener | None = None,
+    **given: Any,
+) -> Question:
+    """The question of a call: the name of a public function, and its arguments as they are.
+
+    Raises:
+        UsageError: a value outside what is possible; the message says what is.
+        ProfileError: the profile cannot be read, or is none.
+    """
+    if name == "advise":
+        budget = _advice_budget_s(budget, given.get("trainings"))
+    counting = Budget(budget, reserved_s=reserved_s)
+    checked = {
+        argument: _CHECKS[argument](value) if argument in _CHECKS else value
+        for argument, value in given.items()
+        if value is not None
+    }
+    profile, limit_bytes = checked.get("profile"), checked.get("memory_limit_bytes")
+    if profile is not None and limit_bytes is not None:
+        checked["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
+    return Question(
+        name=name,
+        workload=workload,
+        budget=counting,
+        listener=listener_or_notebook(listener),
+        **checked,
+    )
+
+
+def _advice_budget_s(budget: str | float | None, trainings: float | None) -> float | None:
+    """Seconds for the whole call; None: as long as so many trainings take, once that is known."""
+    budget_s = None if budget is None else seconds_of(budget)
+    if trainings is None:
+        return budget_s or _DEFAULT_BUDGET_S
+    if budget_s is not None:
+        raise UsageError(
+            f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "
+            f"take; give one of the two"
+        )
+    if not (math.isfinite(trainings) and trainings > 0):
+        raise UsageError(f"trainings {trainings:g}: expected more than 0, such as 4")
+    return None
+
+
+def _one_of(name: str, known: tuple[str, ...], said: str, given: str) -> str:
+    if given not in known:
+        raise UsageError(f"{name} {given!r}: expected {said}")
+    return given
+
+
+def _whole(name: str, value: object) -> int:
+    found = as_whole(value)
+    if found is None or found < 1:
+        raise UsageError(f"{name}={value}: expected a whole number of at least 1")
+    return found
+
+
+def as_whole(value: object) -> int | None:
+    """A whole number as Python's own (NumPy's count, truth values do not), else None."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _batch_sizes(given: object) -> tuple[int | Literal["full"], ...]:
+    if isinstance(given, (str, int)) or not isinstance(given, Iterable):
+        raise BatchSizeError(f"batch sizes {given!r}: expected several, such as (64, 256, 'full')")
+    found: list[int | Literal["full"]] = []
+    for size in given:
+        found.append("full" if isinstance(size, str) and size == "full" else _batch_size(size))
+    if not found:
+        raise BatchSizeError("no batch size was given; give some, such as (64, 256, 'full')")
+    return tuple(found)
+
+
+def _batch_size(given: object) -> int:
+    size = as_whole(given)
+    if size is None:
+        raise BatchSizeError(f"batch size {given!r}: expected a whole number, or 'full'")
+    return size
+
+
+def _micro_batch_size(given: object) -> int:
+    size = _batch_size(given)
+    if size < 1:
+        raise BatchSizeError(f"micro-batch size {size}: expected a whole number of at least 1")
+    return size
+
+
+def _learning_rates(given: object) -> tuple[float, ...]:
+    if isinstance(given, (str, int, float)) or not isinstance(given, Iterable):
+        raise LearningRateError(f"learning rates {given!r}: expected several, such as (0.01, 0.1)")
+    found = tuple(checked_rate(rate) for rate in given)
+    if not found:
+        raise LearningRateError("no learning rate was given; give some, such as (0.01, 0.1)")
+    return found
+
+
+def checked_rate(given: Any, *, whose: str = "") -> float:
+    """A learning rate.
+
+    Raises:
+        LearningRateError: no finite number above 0.
+    """
+    try:
+        rate = float(given)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if isinstance(given, (str, bool)) or not (math.isfinite(rate) and rate > 0):
+        raise LearningRateError(
+            f"learning rate {given!r}{whose}: expected a finite number above 0, such as 0.01"
+        )
+    return rate
+
+
+def _device(device: str) -> str:
+    kind, _, index = str(device).partition(":")
+    if device not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
+        raise UsageError(f"device {device!r}: expected cpu, cuda or cuda:N")
+    if kind == "cuda":
+        n = torch.cuda.device_count()
+        if int(index or 0) >= n:
+            raise UsageError(
+                f"device {device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on this "
+                f"machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
+            )
+    return device
+
+
+def _memory_limit(given: object) -> object:
+    if not (isinstance(given, int | float) and given >= 1):
+        raise UsageError(
+            f"memory limit {given!r}: expected a number of bytes, at least 1, such as 2 * 2**30"
+        )
+    return given
+
+
+def _profile(given: Profile | str | Path) -> Profile:
+    if isinstance(given, Profile):
+        return given
+    path = Path(given)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ProfileError(
+            f"profile {path}: it cannot be read ({error.strerror}); make one with batchlab profile "
+            f"--json > profile.json"
+        ) from error
+    try:
+        return Profile.from_json(text)
+    except ProfileError as error:
+        raise ProfileError(f"profile {path}: {error}") from error
+
+
+_OBJECTIVES = get_args(Objective)
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "objective": partial(_one_of, "objective", _OBJECTIVES, f"one of {', '.join(_OBJECTIVES)}"),
+    "batch_sizes": _batch_sizes,
+    "learning_rates": _learning_rates,
+    "seeds": partial(_whole, "seeds"),
+    "epochs": partial(_whole, "epochs"),
+    "steps": partial(_whole, "steps"),
+    "sampling": partial(_one_of, "sampling", get_args(Sampling), "reshuffle or replacement"),
+    "micro_batch_size": _micro_batch_size,
+    "measure": checked_on_request,
+    "device": _device,
+    "memory_limit_bytes": _memory_limit,
+    "profile": _profile,
+    "store": Path,
+}

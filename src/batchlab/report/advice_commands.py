@@ -1,0 +1,170 @@
+"""Commands and lines to copy: what goes on with an advice, and what uses it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from batchlab.advice.advice import Configuration
+from batchlab.records.study import Study
+
+_PROGRAM = "batchlab "
+# The options that stand without a value.
+_FLAGS = frozenset({"--drop-last", "--json", "--quiet", "--explain"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredCommand:
+    """A command line of batchlab.
+
+    Attributes:
+        name: the command, such as "advise".
+        parts: a workload that was named, and the options, each with its value where it has one.
+        own_command: what stood after `--`: somebody's own training command; None: nothing.
+    """
+
+    name: str
+    parts: tuple[tuple[str, ...], ...]
+    own_command: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, command: str) -> StoredCommand | None:
+        """The command line read apart; None: it was a call in Python.
+
+        Args:
+            command: as the study keeps it.
+        """
+        if not command.startswith(_PROGRAM):
+            return None
+        words = shlex.split(command)[1:]
+        own = None
+        if "--" in words:
+            place = words.index("--")
+            words, own = words[:place], tuple(words[place + 1 :])
+        return cls(name=words[0], parts=tuple(_parts(words[1:])), own_command=own)
+
+    def value(self, option: str) -> str | None:
+        """The value of an option, the last where it was given twice; None: it was not given."""
+        given = [_value(part) for part in self.parts if _name(part) == option]
+        return given[-1] if given else None
+
+    def varied(
+        self,
+        *,
+        name: str | None = None,
+        keep: Collection[str] | None = None,
+        leave_out: Collection[str] = (),
+        options: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    ) -> str:
+        """The command line with other options, to be copied.
+
+        Args:
+            name: of another command; None: the same.
+            keep: the options that stay; None: all.
+            leave_out: options that go.
+            options: new ones, with their values; they take the place of the old ones.
+        """
+        new = dict(options)
+        stays = [
+            word
+            for part in self.parts
+            if not _is_option(part)
+            or (_name(part) not in {*leave_out, *new} and (keep is None or _name(part) in keep))
+            for word in part
+        ]
+        added = [word for pair in new.items() for word in pair]
+        own = [] if self.own_command is None else ["--", *self.own_command]
+        return shlex.join(["batchlab", name or self.name, *stays, *added, *own])
+
+
+def _parts(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    following = iter(words)
+    for word in following:
+        if not word.startswith("-") or word in _FLAGS or "=" in word:
+            yield (word,)
+        else:
+            value = next(following, None)
+            yield (word,) if value is None else (word, value)
+
+
+def _is_option(part: tuple[str, ...]) -> bool:
+    return part[0].startswith("-")
+
+
+def _name(part: tuple[str, ...]) -> str:
+    return part[0].partition("=")[0]
+
+
+def _value(part: tuple[str, ...]) -> str:
+    return part[1] if len(part) > 1 else part[0].partition("=")[2]
+
+
+# Both say how much is spent: one takes the place of the other.
+_AMOUNTS = frozenset({"--budget", "--trainings"})
+
+
+def follow_up(command: str, options: Mapping[str, str]) -> str:
+    """The command that asked, with other values of some options.
+
+    Args:
+        command: as it was typed; of a call in Python only the arguments are returned, for what
+            else was given is not known.
+        options: their values by name, "--budget" say.
+    """
+    stored = StoredCommand.of(command)
+    if stored is None:
+        return ", ".join(map(_argument, options, options.values()))
+    replaced = _AMOUNTS if _AMOUNTS & options.keys() else frozenset()
+    return stored.varied(leave_out=replaced, options=options)
+
+
+def _argument(option: str, value: str) -> str:
+    """The option as an argument of `batchlab.advise`."""
+    given = {
+        "--budget": f'"{value}"',
+        "--target": '("{0}", {2})'.format(*value.rpartition("=")),
+    }
+    return f"{option.removeprefix('--')}={given.get(option, value)}"
+
+
+def script_lines(found: Configuration) -> tuple[str, ...]:
+    """The lines that set `found`, for a script with `train_set`, `model`, `loss_fn`, `optimizer`.
+
+    With a cool-down also `epochs`: the training has a planned end.
+
+    Whole batches are loaded and split, so that the last batch of an epoch and one that the
+    micro-batch does not divide are weighted right.
+    """
+    loader = f"loader = DataLoader(train_set, batch_size={found.batch_size}, shuffle=True)"
+    group = f"    group.update(lr={found.learning_rate:.6g})"
+    lines = [loader, "for group in optimizer.param_groups:  # once, before training", group]
+    if found.cool_down:
+        factor = f"min(1, (1 - step / epochs / len(loader)) / {found.cool_down:g})"
+        lines += [
+            "scheduler = torch.optim.lr_scheduler.LambdaLR(  # step it after the optimizer",
+            f"    optimizer, lambda step: {factor})",
+        ]
+    if found.accumulation_steps == 1:
+        return tuple(lines)
+    micro = found.micro_batch_size
+    return (
+        *lines,
+        "for inputs, targets in loader:  # one optimizer step a batch, in micro-batches",
+        "    optimizer.zero_grad()",
+        f"    for x, y in zip(inputs.split({micro}), targets.split({micro})):",
+        "        (loss_fn(model(x), y) * len(x) / len(inputs)).backward()",
+        "    optimizer.step()",
+        *(["    scheduler.step()"] if found.cool_down else []),
+    )
+
+
+_ID_CHARACTERS = 8  # enough of an id where a store has a million studies
+
+
+def weights_command(study: Study) -> str:
+    """The command for this very study, with its store where one was named on the command line."""
+    stored = StoredCommand.of(study.command)
+    path = None if stored is None else stored.value("--store")
+    store = [] if path is None else ["--store", path]
+    return shlex.join(["batchlab", "weights", *store, "--study", study.study_id[:_ID_CHARACTERS]])

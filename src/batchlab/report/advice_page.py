@@ -1,0 +1,229 @@
+"""An advice as a page, on one screen of a terminal, as CSV and images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from batchlab.advice.advice import Advice
+from batchlab.records.study import Study
+from batchlab.report.advice import figures as advice_figures
+from batchlab.report.advice_commands import script_lines
+from batchlab.report.advice_effects import (
+    effect_sentences,
+    effects_of,
+    sweep_command,
+    untold_sentences,
+)
+from batchlab.report.advice_rows import advice_looks, drawn_looks, named_looks
+from batchlab.report.advice_tables import (
+    candidates_table,
+    cost_table,
+    expected_table,
+    side_by_side,
+    steps_table,
+    tried_table,
+)
+from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
+from batchlab.report.advice_words import target_text, trainings_words
+from batchlab.report.cells import observations_table
+from batchlab.report.output_file import write_output_file
+from batchlab.report.page import download, render_page, study_environment
+from batchlab.report.parts.figure_files import write_figure_images, write_figure_rows
+from batchlab.report.parts.figure_row import built_figures
+from batchlab.report.text import Sentence, whole_sentence
+from batchlab.words.catalogue import plural, text
+
+if TYPE_CHECKING:
+    from batchlab.measure.profile import Profile
+
+
+# The same terms, at more length, are in docs/glossary.md.
+TERMS: dict[str, str] = {
+    "critical batch size": (
+        "The batch size at which the target takes twice the fewest steps. Beyond it, larger "
+        "batches save few steps."
+    ),
+    "B_crit": "The critical batch size, in formulas.",
+    "B": "The batch size.",
+    "S": "The steps to the target.",
+    "S_min": "The fewest steps to the target, with very large batches.",
+    "E_min": "The fewest examples to the target, with very small batches.",
+    "p": (
+        "How often chance alone would put the runs this far from the law, if the law were true. "
+        "Below 0.05 the law is rejected."
+    ),
+    "exponent": "How sharply the steps level off as batches grow. In the usual law it is 1.",
+    "tuned rate": "The learning rate that was best for a batch size in the search.",
+    "scaling rule": (
+        "A rule of thumb that guesses the learning rate for another batch size: none keeps it, "
+        "linear grows it with the batch size, sqrt with its square root."
+    ),
+}
+
+
+def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
+    """The terms that stand in these sentences, each with what it means.
+
+    Args:
+        said: the sentences that are shown together with the terms.
+
+    Returns:
+        Pairs of a term and one or two plain sentences, in the order of a reader's questions.
+    """
+    words = " ".join(str(sentence) for sentence in said)
+    return tuple(
+        (text(term), text(meaning)) for term, meaning in TERMS.items() if _stands_in(term, words)
+    )
+
+
+def _stands_in(term: str, words: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(text(term))}s?(?!\w)", words) is not None
+
+
+def write_advice_html(advice: Advice, study: Study, profile: Profile | None, path: Path) -> None:
+    """Write the page of an advice.
+
+    Raises:
+        OutputFileError: the file cannot be written; an old one is left as it is.
+    """
+    write_output_file(Path(path), render_advice_html(advice, study, profile).encode())
+
+
+def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
+    """The page of an advice as text: the answer first, what it rests on after it.
+
+    Args:
+        advice: the advice.
+        study: its runs, its command and the place they ran.
+        profile: where step times and memory are from; None: only what the advice says of them.
+    """
+    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
+    answer = said.pop("answer")
+    # What is read first: why in numbers, or why it is open.
+    lead = said.pop("why", None) or said.pop("how sure", None)
+    research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
+    first, *others = figures = [
+        figure for _, figure in built_figures(advice_figures, advice, study, profile)
+    ]
+    (effect,) = (figure for figure in others if figure.key == "h")
+    effects = effects_of(advice, study)
+    said_of = effect_sentences(advice, study, effects)
+    drawn = {panel.key.rpartition("-")[2] for panel in effect.panels}
+    return render_page(
+        "advice.html.j2",
+        study=study,
+        environment=study_environment(study),
+        command=study.command,
+        figures=figures,
+        looks=(looks := advice_looks(advice, study)),
+        advice=advice,
+        answer=answer,
+        lead=lead,
+        first=first,
+        compared=side_by_side(advice),
+        follow_up=said.pop("what would settle it", None),
+        caveats=[whole_sentence(caveat) for caveat in advice.caveats],
+        summary=_summary(advice),
+        findings=[(topic, [sentence]) for topic, sentence in said.items()],
+        research=research,
+        terms=researcher_terms(research),
+        expected=None if advice.expected is None else expected_table(advice.expected),
+        paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
+        shown=[figure for figure in others if figure is not effect],
+        effect=effect,
+        effects=said_of,
+        untold=untold_sentences(effects, said_of, drawn),
+        sweep=None if effects.shows_all else sweep_command(advice, study, effects),
+        legends={
+            figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures
+        },
+        cost=cost_table(advice, study),
+        cost_words=_cost_words(advice),
+        tried=tried_table(advice),
+        steps=steps_table(advice),
+        downloads=(
+            download(
+                "batchlab-candidates.csv",
+                text("one row a batch size in question"),
+                candidates_table(advice),
+            ),
+            download("batchlab-runs.csv", text("one row a training run"), tried_table(advice)),
+            download(
+                "batchlab-observations.csv",
+                text("one row a number that was seen"),
+                observations_table(study),
+            ),
+        ),
+    )
+
+
+def _summary(advice: Advice) -> str:
+    asked = {
+        "time": "Asked for: least time to the target.",
+        "samples": "Asked for: the largest batch size that needs few samples to the target.",
+        "quality": "Asked for: best metric in a run of fixed length.",
+    }[advice.objective]
+    if advice.target is None:
+        return text(asked)
+    target = text("Target: {target}.", target=target_text(advice.target))
+    return f"{text(asked)} {target}"
+
+
+def _cost_words(advice: Advice) -> str:
+    spent = plural(
+        "{n} training run took {spent_s:train_s} of the budget of {budget_s:train_s}, with "
+        "profile and waiting.",
+        "{n} training runs took {spent_s:train_s} of the budget of {budget_s:train_s}, with "
+        "profile and waiting.",
+        advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+    )
+    trainings = trainings_words(advice)
+    if not trainings:
+        return spent
+    return text("{spent} The budget was {trainings}.", spent=spent, trainings=trainings)
+
+
+def write_advice_images(
+    advice: Advice,
+    study: Study,
+    profile: Profile | None,
+    path: Path,
+    image_format: Literal["svg", "png"],
+) -> tuple[Path, ...]:
+    """Write one image a figure of the advice; see `write_figure_images`."""
+    built = built_figures(advice_figures, advice, study, profile)
+    return write_figure_images(built, path, image_format)
+
+
+def write_advice_csv(
+    advice: Advice, study: Study, profile: Profile | None, path: Path
+) -> tuple[Path, ...]:
+    """Write the batch sizes in question to `path`, and what else was seen beside it.
+
+    Args:
+        advice: the advice.
+        study: its runs.
+        profile: where step times and memory are from; None: only what the advice says of them.
+        path: `report.csv` gets one row a batch size, `report-runs.csv` one a training run,
+            `report-observations.csv` one a number seen; each figure has its rows in a file too.
+
+    Returns:
+        The files.
+
+    Raises:
+        OutputFileError: a file cannot be written.
+    """
+    tables = (
+        (path, candidates_table(advice)),
+        (path.with_name(f"{path.stem}-runs.csv"), tried_table(advice)),
+        (path.with_name(f"{path.stem}-observations.csv"), observations_table(study)),
+    )
+    for file, table in tables:
+        write_output_file(file, table.to_csv().encode())
+    built = built_figures(advice_figures, advice, study, profile)
+    return (*(file for file, _ in tables), *write_figure_rows(built, path))

@@ -1,0 +1,343 @@
+"""The runs and figures of an advice, as they are shown wherever they stand."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
+from batchlab.records.estimate import Estimate
+from batchlab.records.study import USUAL_SIZES, Study
+from batchlab.report.advice_words import named_text, objective_words, reference_words
+from batchlab.report.parts.figure import Row
+from batchlab.report.parts.palette import Look, Part, part_looks
+from batchlab.report.text import interval_only_text, quantity_text
+from batchlab.words.catalogue import text
+
+_FRESH = ("value", "verify")
+
+
+def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
+    """How the batch sizes are drawn of which anything was measured: by their part."""
+    sizes = [
+        candidate.batch_size
+        for candidate in advice.candidates
+        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
+    ]
+    sizes += [tried.batch_size for tried in advice.tried]
+    named = advice.named
+    return part_looks(
+        [*sizes, advice.reference.batch_size],
+        n_train=study.workload.n_train,
+        named=None if named is None else named.batch_size,
+        yours=advice.reference.batch_size,
+        usual=USUAL_SIZES,
+    )
+
+
+def label_of(looks: Iterable[Look], batch_size: int) -> str:
+    """The name of a batch size on the page."""
+    return next(look.label for look in looks if look.batch_size == batch_size)
+
+
+def settings_label(name: str, batch_size: int, learning_rate: float) -> str:
+    """A configuration's name and settings on an axis; a bar breaks the line."""
+    rate = quantity_text("learning_rate", learning_rate)
+    return f"{name}|{text('{size}, rate {rate}', size=batch_size, rate=rate)}"
+
+
+def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:
+    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
+    drawn = {row["batch"] for row in rows if "batch" in row}
+    return tuple(look for look in looks if look.label in drawn) or looks
+
+
+def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
+    """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
+    together: dict[Part, list[Look]] = {}
+    for look in looks:
+        together.setdefault(look.part or "other", []).append(look)
+    names: dict[Part, str] = {
+        "named": named_text(advice),
+        "yours": reference_words(advice).short,
+        "usual": text("usual"),
+        "other": text("others"),
+    }
+    return [
+        (
+            together[part][0],
+            text(
+                "{part}: {sizes}",
+                part=name,
+                sizes=", ".join(look.label for look in together[part]),
+            ),
+        )
+        for part, name in names.items()
+        if part in together
+    ]
+
+
+def candidate_kind(candidate: Candidate) -> str:
+    """How a batch size's estimate is drawn: hollow where it was not trained itself."""
+    return "open" if candidate.learning_rate is None else "point"
+
+
+def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
+    """Whether a batch size's estimate is of the learning rate that is named with it."""
+    rate = candidate.learning_rate
+    return rate is not None and is_same_rate(rate, named.learning_rate)
+
+
+def is_raced(advice: Advice) -> bool:
+    """Whether single runs were all that the budget had for."""
+    return advice.reason.code == "single_runs"
+
+
+def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
+    """The runs that stand for a batch size, one by one.
+
+    On seeds that had no part in choosing its rate; after a race those that met the target, at
+    whatever rate, but for the reference as it is.
+    """
+    size = candidate.batch_size
+    if not is_raced(advice):
+        if candidate.learning_rate is not None:
+            yield from runs_of(advice, size, candidate.learning_rate)
+        return
+    reference = advice.reference
+    for tried in advice.tried:
+        is_own = (size, tried.learning_rate) == (reference.batch_size, reference.learning_rate)
+        if tried.batch_size == size and tried.steps_to_target is not None and not is_own:
+            yield tried
+
+
+def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
+    """The runs of a configuration: on seeds that did not choose its rate; after a race all.
+
+    Args:
+        advice: whose runs they are.
+        batch_size: examples per step.
+        learning_rate: its rate.
+    """
+    for tried in advice.tried:
+        is_same = is_same_rate(tried.learning_rate, learning_rate)
+        is_fresh = tried.purpose in _FRESH or is_raced(advice)
+        if tried.batch_size == batch_size and is_same and is_fresh:
+            yield tried
+
+
+def is_same_rate(one: float, other: float) -> bool:
+    """Whether two learning rates are one: a lattice of octaves leaves rounding errors."""
+    return math.isclose(one, other, rel_tol=1e-9)
+
+
+def runs_in_words(rows: Iterable[Row], quantity: str) -> list[str]:
+    """Of batch sizes without an estimate, their single runs: "64: single runs of 4.1 s, 5 s"."""
+    runs: dict[str, list[str]] = {}
+    estimated = set()
+    for row in rows:
+        label = str(row.get("batch", ""))
+        if row["kind"] == "run":
+            runs.setdefault(label, []).append(quantity_text(quantity, row["mean"]))
+        elif row["kind"] in ("point", "open"):
+            estimated.add(label)
+    return [
+        text("{size}: single runs of {values}", size=label, values=", ".join(values))
+        for label, values in runs.items()
+        if label not in estimated
+    ]
+
+
+def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
+    """The kinds of rows that a chart has to draw."""
+    return frozenset(str(row["kind"]) for row in rows)
+
+
+def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
+    """The rows with words told on which side of their batch size these stay inside the chart.
+
+    Args:
+        rows: each with words has the batch size of one of the looks.
+        looks: of the batch sizes on the axis, ascending.
+    """
+    places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
+    edges = {0: "left", len(looks) - 1: "right"}
+
+    def side(row: Row) -> str | None:
+        place = places[row["batch_size"]]
+        if row["kind"] == "named":  # in the middle of its mark where it has room
+            return edges.get(place)
+        return "left" if 2 * place < len(looks) else "right"
+
+    return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFigure:
+    """The objective's figure of one run.
+
+    Attributes:
+        shown: the figure, as it is shown.
+        is_bound: whether the run had not reached the target by then.
+    """
+
+    shown: float
+    is_bound: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownCost:
+    """The objective's figure of one configuration.
+
+    Attributes:
+        estimate: the figure as it is shown, with its interval where one is known.
+        is_bound: whether it is larger than this: some run did not reach the target.
+        is_verified: whether it is from the verification on fresh seeds.
+        runs: the runs whose mean it is; empty: it is an estimate.
+    """
+
+    estimate: Estimate
+    is_bound: bool
+    is_verified: bool
+    runs: tuple[RunFigure, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+        assert self.estimate.estimate is not None
+        return self.estimate.estimate
+
+    def text(self, quantity: str, *, with_interval: bool = False) -> str:
+        """The figure in words, "1.28 s", "at least 9 s"."""
+        value = quantity_text(quantity, self.value)
+        if self.is_bound:
+            return text("at least {least}", least=value)
+        interval = interval_only_text(quantity, self.estimate) if with_interval else ""
+        return text("{value} ({interval})", value=value, interval=interval) if interval else value
+
+
+def named_cost(advice: Advice) -> ShownCost | None:
+    """Of what is named; None: nothing is named, or nothing is known of it."""
+    named, verified = advice.named, _expected(advice)
+    if named is None:
+        return None
+    if verified is not None:
+        return ShownCost(
+            estimate=verified, is_bound=False, is_verified=advice.head_to_head is not None
+        )
+    candidate = advice.candidate(named.batch_size)
+    if candidate is None:
+        return None
+    cost = objective_words(advice).shown_estimate(candidate.cost)
+    if cost.estimate is not None and has_rate_of(candidate, named):
+        return ShownCost(estimate=cost, is_bound=False, is_verified=False)
+    runs = runs_of(advice, named.batch_size, named.learning_rate)
+    return _of_runs(run_figures(advice, candidate, runs))
+
+
+def own_cost(advice: Advice) -> ShownCost | None:
+    """Of the user's configuration as it is: so many times that of what is named."""
+    if advice.objective == "quality":
+        return _own_quality(advice)
+    verified = _expected(advice)
+    if verified is None:
+        own = advice.candidate(advice.reference.batch_size)
+        if own is not None and own.cost.estimate is not None and has_rate_of(own, advice.reference):
+            cost = objective_words(advice).shown_estimate(own.cost)
+            return ShownCost(estimate=cost, is_bound=False, is_verified=False)
+        return _of_runs(reference_runs(advice))
+    return _times(advice, advice.gain, verified)
+
+
+def tuned_cost(advice: Advice) -> ShownCost | None:
+    """Of the user's batch size at its tuned rate, by the verification; None: there was none."""
+    verified = _expected(advice)
+    if verified is None or advice.head_to_head is None:
+        return None
+    return _times(advice, advice.gain_from_batch_size, verified)
+
+
+def reference_runs(advice: Advice) -> list[RunFigure]:
+    """The reference as it is, seed by seed, of the verification where there was one."""
+    head, reference = advice.head_to_head, advice.reference
+    if head is None:
+        own = advice.candidate(reference.batch_size)
+        if own is None or own.learning_rate == reference.learning_rate:
+            return []  # its runs are those of its batch size
+        runs = runs_of(advice, reference.batch_size, reference.learning_rate)
+        return run_figures(advice, own, runs)
+    words = objective_words(advice)
+    bounds = head.reference_bounds or (None,) * len(head.reference)
+    found = []
+    for figure, bound in zip(head.reference, bounds, strict=False):
+        if figure is not None:
+            found.append(RunFigure(shown=words.shown(figure), is_bound=False))
+        elif bound is not None:
+            found.append(RunFigure(shown=bound, is_bound=True))
+    return found
+
+
+def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunFigure]:
+    """Of single runs of a batch size; how a metric ends is in the figure of whole trainings."""
+    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
+    each = per_step.get(advice.objective)
+    if each is None or advice.target is None:
+        return []
+    return [
+        RunFigure(
+            shown=each * (run.steps_to_target or run.steps), is_bound=run.steps_to_target is None
+        )
+        for run in runs
+    ]
+
+
+def _expected(advice: Advice) -> Estimate | None:
+    """What is named is expected to take; None: not known, or no target is asked for."""
+    if advice.recommendation is None or advice.expected is None:
+        return None
+    if advice.target is None or advice.objective == "quality":
+        return None
+    is_time = advice.objective == "time"
+    found = advice.expected.time_to_target_s if is_time else advice.expected.samples_to_target
+    return None if found.estimate is None else found
+
+
+def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | None:
+    """So many times what was found of the one that is named."""
+    assert verified.estimate is not None
+    times = gain.low if gain.estimate is None else gain.estimate
+    if times is None:
+        return None
+    return ShownCost(
+        estimate=_alone(times * verified.estimate),
+        is_bound=gain.estimate is None,
+        is_verified=advice.head_to_head is not None,
+    )
+
+
+def _own_quality(advice: Advice) -> ShownCost | None:
+    """The metric itself: its distance from perfect is so many times as large."""
+    named, words = advice.named, objective_words(advice)
+    candidate = None if named is None else advice.candidate(named.batch_size)
+    if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
+        return None
+    shown = words.shown(advice.gain.estimate * candidate.cost.estimate)
+    return ShownCost(estimate=_alone(shown), is_bound=False, is_verified=False)
+
+
+def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
+    """The mean of single runs; where one missed the target, the mean is larger than it looks."""
+    if not runs:
+        return None
+    return ShownCost(
+        estimate=_alone(statistics.fmean(run.shown for run in runs)),
+        is_bound=any(run.is_bound for run in runs),
+        is_verified=False,
+        runs=tuple(runs),
+    )
+
+
+def _alone(value: float) -> Estimate:
+    return Estimate.of(value, interval=(None, None), n=1)

@@ -1,0 +1,478 @@
+"""Cells: the trials of one batch size at one learning rate, what they reached and how they went."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from batchlab.laws.plateau import Plateau, plateau_of
+from batchlab.records.measurement import Measurement
+from batchlab.records.study import MetricSummary, StepTiming, Study
+from batchlab.records.trial import Split, TrialRecord
+from batchlab.report.parts.figure import Row, rounded
+from batchlab.report.parts.palette import Look, looks
+from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import (
+    quantity_text,
+    range_text,
+    term_text,
+)
+from batchlab.words.catalogue import plural, text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """One number per seed, and what they say together.
+
+    Attributes:
+        values: the numbers, at least one, one per seed.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def low(self) -> float:
+        """The lowest of them."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The highest of them."""
+        return max(self.values)
+
+    @property
+    def n(self) -> int:
+        """How many seeds there are."""
+        return len(self.values)
+
+
+def spread_text(name: str, spread: Spread) -> str:
+    """The mean of a quantity with its range over seeds and their count."""
+    mean = quantity_text(name, spread.mean)
+    if spread.n == 1:
+        return text("{mean} (one seed)", mean=mean)
+    between = range_text(name, spread.low, spread.high)
+    return plural(
+        "{mean} ({range}, {n} seed)",
+        "{mean} ({range}, {n} seeds)",
+        spread.n,
+        mean=mean,
+        range=between,
+    )
+
+
+def spread_row(spread: Spread) -> Row:
+    """Mean, range and count as fields of a chart row."""
+    return {
+        "mean": rounded(spread.mean),
+        "low": rounded(spread.low),
+        "high": rounded(spread.high),
+        "n": spread.n,
+    }
+
+
+def size_rows(
+    name: dict[str, str], batch_size: int, middle: float, spread: Spread
+) -> Iterator[Row]:
+    """One row for the whole, one for each observation."""
+    base: Row = {**name, "batch_size": batch_size}
+    yield {**base, **spread_row(spread), "mean": rounded(middle), "whole": True}
+    if spread.n > 1:
+        for value in spread.values:
+            yield {**base, "mean": rounded(value), "whole": False}
+
+
+def deciding_split(study: Study) -> Split:
+    """The split that learning rates are compared on: never the test set."""
+    return "validation" if study.workload.has_validation else "train"
+
+
+def held_out_split(study: Study) -> Split | None:
+    """The split that the train metric is held against: test, else validation, else none."""
+    if study.workload.n_test:
+        return "test"
+    return "validation" if study.workload.has_validation else None
+
+
+def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
+    """Train metric less held-out metric at the last evaluation; None if it does not know both."""
+    train, other = record.final("train", metric), record.final(held_out, metric)
+    return None if train is None or other is None else train - other
+
+
+def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> Spread | None:
+    """The last value of `metric` of every trial that knows it; None where none does.
+
+    Args:
+        records: one a seed, each ended well.
+        split: of the data.
+        metric: its name.
+    """
+    return _spread(record.final(split, metric) for record in records)
+
+
+def final_gaps(records: Iterable[TrialRecord], held_out: Split, metric: str) -> Spread | None:
+    """The same of train metric less held-out metric, of the trials that know both."""
+    return _spread(final_gap(record, held_out, metric) for record in records)
+
+
+def _spread(values: Iterable[float | None]) -> Spread | None:
+    known = tuple(value for value in values if value is not None)
+    return Spread(values=known) if known else None
+
+
+@functools.lru_cache(maxsize=1)
+def plateaus_of(study: Study) -> Plateaus:
+    """The plateaus of a study: its page asks for them in several places, one page at a time."""
+    return Plateaus(study)
+
+
+class Plateaus:
+    """The plateaus of a study's trials, each fitted when it is first asked for and then kept."""
+
+    def __init__(self, study: Study) -> None:
+        """Nothing is fitted yet."""
+        self._metric = study.workload.metrics[0]
+        self._found: dict[str, Plateau] = {}
+
+    def of(self, record: TrialRecord) -> Plateau:
+        """The plateau of one of the study's trials."""
+        trial_id = record.trial.trial_id
+        if trial_id not in self._found:
+            self._found[trial_id] = plateau_of(
+                record, metric=self._metric.name, better=self._metric.better
+            )
+        return self._found[trial_id]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """The trials of one batch size at one learning rate.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: peak learning rate.
+        records: its trials, one per seed, in the order they were asked for.
+    """
+
+    batch_size: int
+    learning_rate: float
+    records: tuple[TrialRecord, ...]
+
+    @property
+    def ended_well(self) -> tuple[TrialRecord, ...]:
+        """The trials whose numbers may be averaged."""
+        return tuple(record for record in self.records if record.ended_well)
+
+    @property
+    def others(self) -> tuple[TrialRecord, ...]:
+        """The trials that ended badly or have not ended: shown one by one, never averaged."""
+        return tuple(record for record in self.records if not record.ended_well)
+
+    def final(self, split: Split, metric: str) -> Spread | None:
+        """The last known `metric` of every trial that ended well, None where none has one."""
+        return finals(self.ended_well, split, metric)
+
+    def final_gap(self, held_out: Split, metric: str) -> Spread | None:
+        """Train metric less held-out metric at the last evaluation that knows both."""
+        return final_gaps(self.ended_well, held_out, metric)
+
+
+def cells(study: Study) -> tuple[Cell, ...]:
+    """All cells of a study, by batch size and then by learning rate."""
+    found: dict[tuple[int, float], list[TrialRecord]] = {}
+    for record in study.records:
+        found.setdefault((record.trial.batch_size, record.trial.learning_rate), []).append(record)
+    return tuple(
+        Cell(batch_size=batch_size, learning_rate=learning_rate, records=tuple(records))
+        for (batch_size, learning_rate), records in sorted(found.items())
+    )
+
+
+def chosen_cells(study: Study) -> tuple[Cell, ...]:
+    """For every batch size the cell whose curves the report shows.
+
+    Where several learning rates were run that is the one with the best mean final value of the
+    study's first metric on validation data (train data where there are none). Rates at which
+    every seed ended well come before rates at which some did.
+    """
+    metric = study.workload.metrics[0]
+    split = deciding_split(study)
+    by_batch_size: dict[int, list[Cell]] = {}
+    for cell in cells(study):
+        by_batch_size.setdefault(cell.batch_size, []).append(cell)
+    return tuple(
+        max(choices, key=lambda cell: _preference(cell, split, metric))
+        for choices in by_batch_size.values()
+    )
+
+
+def _preference(cell: Cell, split: Split, metric: MetricSummary) -> tuple[bool, bool, float]:
+    final = cell.final(split, metric.name)
+    if final is None:
+        return False, False, 0.0
+    return True, not cell.others, final.mean if metric.better == "higher" else -final.mean
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """A metric at one place of the training.
+
+    Attributes:
+        step: optimizer steps done; 0 is the untrained model.
+        epoch: the same place in passes over the training set.
+        equal_time_s: steps times the step time measured alone, None: that was not measured.
+        spread: the metric, one value per seed.
+    """
+
+    step: int
+    epoch: float
+    equal_time_s: float | None
+    spread: Spread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoneCurve:
+    """The curve of one trial that cannot be averaged, or its part beyond the shared one.
+
+    Attributes:
+        record: the trial.
+        points: its points, each of one seed.
+    """
+
+    record: TrialRecord
+    points: tuple[CurvePoint, ...]
+
+
+def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
+    """`measured_in_seeds`, one value a step."""
+    points = measured_in_seeds(cell, measurement)
+    return {point.step: measurement.of_seeds(point.spread.values) for point in points}
+
+
+def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint, ...]:
+    """What was measured of the models at each step that every trial that ended well has reached.
+
+    A step where a seed has no number is left out, as in `mean_curve`.
+    """
+    name = measurement.quantity.name
+    known = [
+        {
+            evaluation.step: value
+            for evaluation in record.evaluations
+            if (value := evaluation.measurement(name)) is not None
+        }
+        for record in cell.ended_well
+    ]
+    return _shared_points(cell, known, None)
+
+
+def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
+    """What was measured last after a step of each trial that ended well; None: nothing of any."""
+    return _one_a_trial(cell, measurement, lambda step: step > 0)
+
+
+def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
+    """What was measured of the initial weights of each trial that ended well; None: of none."""
+    return _one_a_trial(cell, measurement, lambda step: step == 0)
+
+
+def _one_a_trial(
+    cell: Cell, measurement: Measurement, is_meant: Callable[[int], bool]
+) -> Spread | None:
+    """The last value of each trial at a step that is meant."""
+    name = measurement.quantity.name
+    found = []
+    for record in cell.ended_well:
+        values = [
+            evaluation.measurement(name)
+            for evaluation in record.evaluations
+            if is_meant(evaluation.step)
+        ]
+        found += [value for value in values if value is not None][-1:]
+    return Spread(values=tuple(found)) if found else None
+
+
+def mean_curve(
+    cell: Cell, split: Split, metric: str, timing: StepTiming | None
+) -> tuple[CurvePoint, ...]:
+    """The places that every trial that ended well has reached, with one value per seed.
+
+    A place that only some seeds reached is left out: a mean over fewer seeds would jump there.
+    """
+    known = [
+        {evaluation.step: value for evaluation, value in record.curve(split, metric)}
+        for record in cell.ended_well
+    ]
+    return _shared_points(cell, known, timing)
+
+
+def lone_curves(
+    cell: Cell, split: Split, metric: str, timing: StepTiming | None
+) -> tuple[LoneCurve, ...]:
+    """The curves that are drawn one by one.
+
+    These are the trials that ended badly or have not ended, and what a trial that ended well has
+    beyond the last place that all its seeds reached.
+    """
+    shared = mean_curve(cell, split, metric, timing)
+    last_shared = shared[-1].step if shared else -1
+    found = []
+    for record in cell.records:
+        averaged_to = last_shared if record in cell.ended_well else -1
+        points = tuple(
+            _point(cell, evaluation.step, (value,), timing)
+            for evaluation, value in record.curve(split, metric)
+            if evaluation.step >= averaged_to
+        )
+        if points and points[-1].step > averaged_to:
+            found.append(LoneCurve(record=record, points=points))
+    return tuple(found)
+
+
+def thinned(points: tuple[CurvePoint, ...], most: int) -> tuple[CurvePoint, ...]:
+    """At most `most` of the points, evenly spaced in number, first and last among them."""
+    if len(points) <= most:
+        return points
+    last = len(points) - 1
+    return tuple(points[round(i * last / (most - 1))] for i in range(most))
+
+
+def _shared_points(
+    cell: Cell, by_seed: Sequence[Mapping[int, float]], timing: StepTiming | None
+) -> tuple[CurvePoint, ...]:
+    """The steps that all seeds have; by_seed: of each, values by step."""
+    if not by_seed:
+        return ()
+    shared = set(by_seed[0]).intersection(*by_seed[1:])
+    return tuple(
+        _point(cell, step, tuple(values[step] for values in by_seed), timing)
+        for step in sorted(shared)
+    )
+
+
+def _point(
+    cell: Cell, step: int, values: tuple[float, ...], timing: StepTiming | None
+) -> CurvePoint:
+    return CurvePoint(
+        step=step,
+        epoch=cell.records[0].trial.plan.epoch_at(step),
+        equal_time_s=None if timing is None else step * timing.step_s,
+        spread=Spread(values=values),
+    )
+
+
+def status_text(record: TrialRecord) -> str:
+    """The status of a trial, "unfinished" while it has none."""
+    return "unfinished" if record.status is None else str(record.status)
+
+
+def trial_words(record: TrialRecord) -> str:
+    """A trial in a few words: "seed 1: diverged at epoch 3"."""
+    return text(
+        "seed {seed}: {status} at epoch {epochs:.3g}",
+        seed=record.trial.seed,
+        status=term_text(status_text(record)),
+        epochs=record.epochs,
+    )
+
+
+def trial_counts(study: Study) -> str:
+    """How many trials there are and how they ended, as a sentence."""
+    n = len(study.records)
+    if n == 0:
+        return text("No trials have been run.")
+    counts = Counter(status_text(record) for record in study.records)
+    ended = ", ".join(
+        text("{n} {status}", n=count, status=term_text(status))
+        for status, count in counts.most_common()
+    )
+    return plural("{n} trial: {ended}.", "{n} trials: {ended}.", n, ended=ended)
+
+
+def none_ended_well(study: Study) -> str:
+    """That no trial ended well, or that none has so far."""
+    if any(record.status is None for record in study.records):
+        return text("No trial has ended well so far, so nothing can be compared yet.")
+    return text("No trial ended well, so nothing can be compared.")
+
+
+def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
+    """What a reader must know of the learning rates before comparing batch sizes."""
+    rates = {record.trial.learning_rate for record in study.records}
+    cells = {(record.trial.batch_size, record.trial.learning_rate) for record in study.records}
+    if len(chosen) < 2:
+        return
+    pairs = ", ".join(
+        f"{c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
+    )
+    if len(rates) == 1:
+        yield text(
+            "All batch sizes share the learning rate {rate:learning_rate}: this compares them at "
+            "one rate, not each at its best.",
+            rate=next(iter(rates)),
+        )
+    elif len(cells) == len(study.batch_sizes):
+        yield text(
+            "Each batch size has one learning rate ({pairs}): this compares them as these rates "
+            "have it, not each at its best.",
+            pairs=pairs,
+        )
+    elif rates:
+        yield text(
+            "Each batch size is shown at the learning rate that was best for it on {split} data "
+            "({pairs}); the best of several looks a little better there than it is.",
+            split=term_text(deciding_split(study)),
+            pairs=pairs,
+        )
+
+
+def figure_looks(study: Study) -> tuple[Look, ...]:
+    """How the batch sizes of a study are drawn."""
+    return looks(study.batch_sizes, n_train=study.workload.n_train)
+
+
+def observations_table(study: Study) -> Table:
+    """Every observation of every trial in long format: one row a number that was seen.
+
+    `batch_loss` and what was measured of the model belong to no split: their split is empty. A
+    trial without any evaluation has one row with an empty metric, so that it is not missing.
+    """
+    names = ("trial_id", "batch_size", "learning_rate", "seed", "epoch", "step", "samples")
+    times = ("train_s", "eval_s", "equal_time_s")
+    columns = tuple(
+        Column(key=name, quantity=name) for name in (*names, *times, "split", "metric", "value")
+    )
+    rows = tuple(row for record in study.records for row in _observations(study, record))
+    return Table(caption=text("Every observation of every trial"), columns=columns, rows=rows)
+
+
+def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ...]]:
+    trial = record.trial
+    identity = (trial.trial_id, trial.batch_size, trial.learning_rate, trial.seed)
+    timing = study.timing(trial.batch_size)
+    if not record.evaluations:
+        yield (*identity, *([None] * 9))
+    for evaluation in record.evaluations:
+        place = (
+            round(record.epoch_of(evaluation), 6),
+            evaluation.step,
+            evaluation.samples,
+            evaluation.train_s,
+            evaluation.eval_s,
+            None if timing is None else evaluation.step * timing.step_s,
+        )
+        for score in evaluation.scores:
+            yield (*identity, *place, score.split, score.metric, score.value)
+        if evaluation.step:
+            yield (*identity, *place, None, "batch_loss", evaluation.batch_loss)
+        for name, value in evaluation.measured:
+            yield (*identity, *place, None, name, value)

@@ -1,1 +1,0 @@
-"""Check: whether a gradient stays what it is under accumulation, as people read it."""

@@ -1,0 +1,53 @@
+"""How noisy a gradient is along a training, as one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchlab.measure.noise import Noise
+from batchlab.report.noise import figures as noise_figures
+from batchlab.report.noise_text import layers_table, noise_facts, noise_table, noise_title
+from batchlab.report.output_file import write_output_file
+from batchlab.report.page import download, render_page
+from batchlab.report.parts.figure_row import built_figures
+from batchlab.report.parts.palette import looks
+from batchlab.words.catalogue import text
+
+
+def write_noise_html(noise: Noise, path: Path, *, command: str) -> None:
+    """Write the page of a noise.
+
+    Args:
+        noise: what was measured.
+        path: the file; an old one is replaced whole, or left as it is if this fails.
+        command: what it was made with.
+
+    Raises:
+        OutputFileError: the file cannot be written.
+    """
+    write_output_file(Path(path), noise_page(noise, command=command).encode())
+
+
+def noise_page(noise: Noise, *, command: str) -> str:
+    """The page as text: what follows for the batch size in use first."""
+    layers = layers_table(noise) if noise.points[-1].layers else None
+    return render_page(
+        "noise.html.j2",
+        noise=noise,
+        command=command,
+        environment=list(noise.environment),
+        figures=(figures := [figure for _, figure in built_figures(noise_figures, noise)]),
+        looks=looks([noise.batch_size], n_train=noise.n_train),
+        title=noise_title(noise),
+        facts=list(noise_facts(noise)),
+        shown=figures,
+        layers=layers,
+        downloads=(
+            download("batchlab-noise.csv", text("one row a step"), noise_table(noise)),
+            *(
+                (download("batchlab-layers.csv", text("one row a parameter"), layers),)
+                if layers is not None
+                else ()
+            ),
+        ),
+    )

@@ -1,0 +1,240 @@
+"""A record in a notebook's cell, and as Python's own dicts, lists and frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+from batchlab.advice.advice import Advice
+from batchlab.errors import MissingLibraryError
+from batchlab.fitting.fit import PointsFit
+from batchlab.measure.noise import Noise
+from batchlab.measure.profile import Profile
+from batchlab.records.study import Study
+from batchlab.report.advice.bars import bars
+from batchlab.report.advice.topics.reason import why_in_numbers
+from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
+from batchlab.report.advice_text import cost_text
+from batchlab.report.advice_words import target_text
+from batchlab.report.cells import chosen_cells, deciding_split
+from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
+from batchlab.report.noise_text import noise_facts, noise_table, noise_title
+from batchlab.report.page import rendered
+from batchlab.report.parts.charts.canvas import PAPER
+from batchlab.report.parts.figure_row import figure_rows
+from batchlab.report.parts.vega import specification, still_svg
+from batchlab.report.profile import profile_facts, profile_table, profile_title
+from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep_claims import conclusion
+from batchlab.report.sweep_page import sweep_document
+from batchlab.report.sweep_tables import trials_table
+from batchlab.report.table import Column, Table
+from batchlab.report.text import estimate_text, label_text, split_label, whole_sentence
+from batchlab.words.catalogue import listing, text
+from batchlab.words.reasons import reason_text
+
+
+def study_lines(study: Study) -> tuple[str, tuple[str, ...]]:
+    """What the page begins with: which batch size did best, and what else was compared."""
+    found = conclusion(study)
+    return found.headline, (found.lead,) if found.lead else ()
+
+
+def study_table(study: Study) -> Table:
+    """A row a batch size, at the best of its learning rates."""
+    metric, split = study.workload.metrics[0].name, deciding_split(study)
+    rows = []
+    for cell in chosen_cells(study):
+        final, timing = cell.final(split, metric), study.timing(cell.batch_size)
+        rows.append(
+            (
+                cell.batch_size,
+                cell.learning_rate,
+                len(cell.ended_well),
+                None if final is None else final.mean,
+                None if timing is None else timing.step_s,
+                study.peak_bytes(cell.batch_size),
+            )
+        )
+    return Table(
+        caption=text("By batch size, {what} as a mean over seeds", what=split_label(split, metric)),
+        columns=(
+            Column(key="batch_size", quantity="batch_size"),
+            Column(key="learning_rate", quantity="learning_rate"),
+            Column(key="n", quantity="n", label=text("seeds")),
+            Column(key=metric, quantity=metric, label=label_text(metric)),
+            Column(key="step_s", quantity="step_s", label=text("step")),
+            Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
+        ),
+        rows=tuple(rows),
+    ).without_empty_columns()
+
+
+def study_curves(study: Study) -> tuple[str, str] | None:
+    """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
+    row = figure_rows(sweep_figures)[0]
+    figure, split = row.build(study), deciding_split(study)
+    for panel in figure.panels:
+        if panel.key.startswith(f"{figure.key}-{split}-"):
+            chart = panel.plot(canvas=PAPER).properties(title=panel.title)
+            rows = {figure.data: figure.rows}
+            drawn = still_svg(specification(chart, PAPER), rows, prefix=study.study_id)
+            return drawn, panel.alternative
+    return None
+
+
+def study_dict(study: Study) -> dict[str, Any]:
+    """What `batchlab sweep --json` prints of a study; its store and its page are None."""
+    document: dict[str, Any] = json.loads(sweep_document(study, store=None, report=None))
+    return document
+
+
+def data_frame(record: Advice | Study) -> Any:
+    """The table of a record as a pandas DataFrame.
+
+    Args:
+        record: an advice: a row a batch size in question; a study: a row a trial.
+
+    Raises:
+        MissingLibraryError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingLibraryError(
+            "to_pandas needs pandas, which is not installed: pip install pandas"
+        ) from error
+    table = trials_table(record) if isinstance(record, Study) else candidates_table(record)
+    return pandas.DataFrame(list(table.rows), columns=[column.key for column in table.columns])
+
+
+_VERDICTS = {
+    "recommend": "Recommended",
+    "better": "Better than yours, perhaps not the best",
+    "indifferent": "Does not matter within these sizes; with the least memory",
+    "cannot_tell": "Not settled",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """Words and a table that belong together."""
+
+    title: str = ""
+    facts: tuple[str, ...] = ()
+    table: Table | None = None
+    drawing: tuple[str, ...] = ()
+    picture: tuple[str, str] | None = None  # an SVG, and what it shows in words
+
+
+def notebook_view(shown: object) -> str:
+    """The record as a piece of HTML with its answer first: no script, no style sheet, no address.
+
+    Raises:
+        TypeError: it is no record that has a view.
+    """
+    return rendered("notebook.html.j2", parts=list(_parts(shown)))
+
+
+@singledispatch
+def _parts(shown: object) -> Iterator[_Part]:
+    raise TypeError(
+        f"a {type(shown).__name__} has no view; an Advice, Study, Profile, Noise or PointsFit has"
+    )
+
+
+@_parts.register
+def _(shown: Advice) -> Iterator[_Part]:
+    lead = why_in_numbers(shown)
+    yield _Part(
+        title=_answer(shown), facts=() if lead is None else (lead,), table=side_by_side(shown)
+    )
+    yield _Part(drawing=tuple(bars(shown)))
+    yield _Part(facts=tuple(_advice_facts(shown)))
+    if shown.expected is not None:
+        yield _Part(table=expected_table(shown.expected))
+    yield _Part(table=candidates_table(shown))
+    if shown.caveats:
+        yield _Part(title=text("Caveats"), facts=tuple(map(whole_sentence, shown.caveats)))
+
+
+def _answer(advice: Advice) -> str:
+    """The verdict, with what to set where there is anything."""
+    found = advice.named
+    verdict = text(_VERDICTS[advice.verdict])
+    if found is not None and advice.recommendation is None:
+        verdict = text("Not settled; best so far")
+    if found is None:
+        return verdict
+    pieces = ""
+    if found.accumulation_steps > 1:
+        pieces = text(
+            " ({n} micro-batches of {size})",
+            n=found.accumulation_steps,
+            size=found.micro_batch_size,
+        )
+    return text(
+        "{verdict}: batch size {size}{pieces}, learning rate {rate:learning_rate}",
+        verdict=verdict,
+        size=found.batch_size,
+        pieces=pieces,
+        rate=found.learning_rate,
+    )
+
+
+def _advice_facts(advice: Advice) -> Iterator[str]:
+    yield whole_sentence(advice.reason)
+    if advice.target is not None:
+        yield text("Target: {target}.", target=target_text(advice.target))
+    if advice.flat_set:
+        yield text(
+            "As good, within {share:percent} of the best: {sizes}.",
+            share=advice.delta,
+            sizes=listing([str(batch_size) for batch_size in advice.flat_set]),
+        )
+    if advice.gain.estimate is not None or advice.gain.low is not None:
+        yield text(
+            "Gain over yours, on fresh seeds (as a ratio): {gain}.",
+            gain=estimate_text("ratio", advice.gain),
+        )
+    if advice.missing is not None and advice.missing != advice.reason:
+        yield text("Missing: {missing}.", missing=reason_text(advice.missing).rstrip("."))
+    yield f"{cost_text(advice)}."
+
+
+@_parts.register
+def _(shown: Study) -> Iterator[_Part]:
+    title, facts = study_lines(shown)
+    yield _Part(title=title, facts=facts, table=study_table(shown))
+    yield _Part(picture=study_curves(shown))
+
+
+@_parts.register
+def _(shown: Profile) -> Iterator[_Part]:
+    yield _Part(
+        title=profile_title(shown),
+        facts=tuple(profile_facts(shown)),
+        table=profile_table(shown),
+    )
+
+
+@_parts.register
+def _(shown: Noise) -> Iterator[_Part]:
+    yield _Part(title=noise_title(shown), facts=tuple(noise_facts(shown)), table=noise_table(shown))
+
+
+@_parts.register
+def _(shown: PointsFit) -> Iterator[_Part]:
+    for group in shown.groups:
+        yield _Part(
+            title=group_name(group.group)
+            or text("Steps to target of {source}", source=shown.source),
+            facts=tuple(group_facts(group, shown.overhead_fraction)),
+            table=group_table(group).without_empty_columns(),
+        )
+    if shown.across:
+        yield _Part(title=text("Across the groups"), facts=tuple(map(across_text, shown.across)))
+    yield _Part(facts=(method_text(),))

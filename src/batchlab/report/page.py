@@ -1,0 +1,198 @@
+"""Page: what every self-contained HTML page shares: frame, charts, downloads."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from batchlab.records.study import Study
+from batchlab.report.parts.charts.canvas import PAGE
+from batchlab.report.parts.figure import LAYOUT, Figure, list_text
+from batchlab.report.parts.palette import Look
+from batchlab.report.parts.vega import (
+    columns,
+    script,
+    script_json,
+    shared_parts,
+    specification,
+    still_svg,
+)
+from batchlab.report.table import Table
+from batchlab.report.text import VERDICT_WORDS
+from batchlab.version import __version__
+from batchlab.words.catalogue import plural, text
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+def rendered(template: str, **values: object) -> str:
+    """A template with its values.
+
+    Args:
+        template: its file name.
+        values: by the names that it uses; one that is missing is an error.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(**values)
+
+
+# A larger file is embedded packed: a page of a few megabytes would be most of it.
+_MOST_PLAIN_CHARACTERS = 100_000
+# Browsers refuse to save a data: address of more than 2 MiB.
+MOST_ADDRESS_CHARACTERS = 1_900_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Download:
+    """A file embedded in the page.
+
+    Attributes:
+        name: its file name.
+        words: what it holds.
+        address: its data: address; None: too large to embed.
+        n_rows: rows of the table.
+    """
+
+    name: str
+    words: str
+    address: str | None
+    n_rows: int
+
+
+def download(
+    name: str, words: str, table: Table, *, most_characters: int = MOST_ADDRESS_CHARACTERS
+) -> Download:
+    """A table as a file within the page: plain where it is small, else packed.
+
+    Args:
+        name: the file's name.
+        words: what it holds.
+        table: its rows.
+        most_characters: how long an address may be that browsers save.
+    """
+    text = table.to_csv()
+    address = "data:text/csv;charset=utf-8," + quote(text, safe=",.:;-_ ()/")
+    if len(address) > min(_MOST_PLAIN_CHARACTERS, most_characters):
+        packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+        name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
+    return Download(
+        name=name,
+        words=words,
+        address=address if len(address) <= most_characters else None,
+        n_rows=len(table.rows),
+    )
+
+
+def render_page(
+    template: str,
+    *,
+    environment: Sequence[tuple[str, str]],
+    figures: Sequence[Figure],
+    looks: Sequence[Look],
+    command: str,
+    **contents: object,
+) -> str:
+    """A page as text: nothing in it is fetched, every chart is there still and live.
+
+    Args:
+        template: file name of the page's template.
+        environment: the machine and the versions, by name.
+        figures: the figures whose panels the template places.
+        looks: how the batch sizes are drawn on this page.
+        command: what all of it was made with.
+        contents: what this template needs beside it.
+    """
+    specs = {
+        panel.key: specification(panel.plot(canvas=PAGE), PAGE)
+        for figure in figures
+        for panel in figure.panels
+    }
+    # What the page's script draws: the rows once, a specification a panel.
+    parts: dict[str, int] = {}
+    drawn = {
+        "layout": LAYOUT,
+        "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
+        "panels": {
+            panel.key: {"data": figure.data, "spec": shared_parts(specs[panel.key], parts)}
+            for figure in figures
+            for panel in figure.panels
+        },
+    }
+    drawn["parts"] = [json.loads(part) for part in parts]
+    return rendered(
+        template,
+        version=__version__,
+        verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
+        say=text,
+        say_n=plural,
+        looks=looks,
+        legend_shape=_legend_shape,
+        stills={
+            panel.key: still_svg(specs[panel.key], {figure.data: figure.rows}, prefix=panel.key)
+            for figure in figures
+            for panel in figure.panels
+        },
+        source=text("Measured with batchlab {version}: {made}", version=__version__, made=command),
+        figures_json=script_json(drawn),
+        vega_script=script(),
+        environment=environment,
+        command=command,
+        **contents,
+    )
+
+
+def with_status(page: str, status: str, *, reload_s: int | None) -> str:
+    """A whole page with a line at its bottom; it loads itself again every `reload_s` seconds."""
+    if reload_s is not None:
+        reload = f'<meta http-equiv="refresh" content="{reload_s}">'
+        page = page.replace("<head>", f"<head>\n{reload}", 1)
+    # What draws the charts has such a tag in a string: it is the last that ends the page.
+    head, tag, tail = page.rpartition("</body>")
+    return f"{head}{rendered('status.html.j2', status=status)}{tag}{tail}"
+
+
+def study_environment(study: Study) -> list[tuple[str, str]]:
+    """Where and with what the trials of a study ran; a library of two versions has both."""
+    return [*study.environment, *_of_trials(study)]
+
+
+def _of_trials(study: Study) -> Iterator[tuple[str, str]]:
+    said = {name for name, _ in study.environment}
+    versions: dict[str, set[str]] = {}
+    for record in study.records:
+        for name, version in (*record.versions, ("engine", record.engine)):
+            versions.setdefault(name, set()).add(version)
+    for name, found in versions.items():
+        if name not in said or len(found) > 1:
+            own = text("{name} of the trials", name=name) if name in said else name
+            yield own, list_text(sorted(found))
+
+
+_SHAPES = {
+    "circle": "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
+    "square": "M-4.5-4.5H4.5V4.5H-4.5Z",
+    "triangle-up": "M0-5.5L5.5 4.5H-5.5Z",
+    "triangle-down": "M0 5.5L5.5-4.5H-5.5Z",
+    "triangle-right": "M5.5 0L-4.5 5.5V-5.5Z",
+    "triangle-left": "M-5.5 0L4.5 5.5V-5.5Z",
+    "diamond": "M0-6.5L5 0L0 6.5L-5 0Z",
+    "cross": "M-2-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
+}
+
+
+def _legend_shape(look: Look) -> str:
+    """The outline of a batch size's points, around (0, 0), as an SVG path."""
+    return _SHAPES[look.shape]

@@ -1,0 +1,368 @@
+"""Where a command is: what it has told so far, in lines that fit, in a terminal or a notebook."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
+from batchlab.report.text import best_so_far_wordings
+from batchlab.words.catalogue import listing, number_text, plural, text
+from batchlab.words.catalogue import text as in_words
+from batchlab.words.reasons import reason_text
+
+
+class ProgressState:
+    """Where a command is, by what it has told so far.
+
+    It keeps what a `ProgressListener` is told; who shows it looks at the attributes.
+
+    Attributes:
+        command: the command that runs; "" before it has begun.
+        subject: what it is about.
+        stages: its stages, in order; empty for a command that has none.
+        phase: what it is at: one of the stages, or something beside them.
+        runs: the training runs that are waited for, None: it tells of none.
+        lead: what leads so far, None: nothing yet.
+        doing: what is done just now, in full and in fewer characters.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is told yet; `clock` is a monotonic one, in seconds."""
+        self.command = ""
+        self.subject = ""
+        self.stages: tuple[str, ...] = ()
+        self.phase = ""
+        self.runs: RunsAsked | None = None
+        self.lead: BestSoFar | None = None
+        self.doing = ("", "")
+        self._clock = clock
+        self._began_s = clock()
+        self._budget: tuple[float, float, float] | None = None
+        self._part: tuple[float, float | None, float] | None = None
+
+    # ---- what it is told
+
+    def begins(self, command: str, subject: str, stages: Sequence[str]) -> None:
+        """A command begins."""
+        self.command, self.subject, self.stages = command, subject, tuple(stages)
+
+    def enter(self, phase: str) -> None:
+        """A new part begins; what was being done is done."""
+        self.phase, self.runs, self.doing, self._part = phase, None, ("", ""), None
+
+    def spend(self, spent_s: float, budget_s: float) -> None:
+        """So much of the budget is spent by now.
+
+        Of the same budget it is never less than before: who told first may know of more.
+        """
+        if (known := self.budget) is not None and known[1] == budget_s:
+            spent_s = max(spent_s, known[0])
+        self._budget = (spent_s, budget_s, self._clock())
+
+    def work(self, done_fraction: float, left_s: float | None, text: str, short: str) -> None:
+        """So much is done, and this is done now."""
+        self._part = (done_fraction, left_s, self._clock())
+        self.doing = (text, short or text)
+
+    # ---- what is known of it now
+
+    @property
+    def stage_number(self) -> int | None:
+        """Which of the stages it is at, from 1 on; None: at something beside them."""
+        return self.stages.index(self.phase) + 1 if self.phase in self.stages else None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self._began_s
+
+    @property
+    def budget(self) -> tuple[float, float] | None:
+        """Seconds spent by now, and those that there are; None: the work is not cut by time."""
+        if self._budget is None:
+            return None
+        spent_s, budget_s, told_s = self._budget
+        return min(budget_s, spent_s + self._clock() - told_s), budget_s
+
+    @property
+    def done_fraction(self) -> float | None:
+        """How much is done: of the budget where there is one, else of what is planned."""
+        if (budget := self.budget) is not None:
+            return budget[0] / budget[1]
+        return None if self._part is None else min(1.0, max(0.0, self._part[0]))
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the planned work still takes by now; None: not known yet."""
+        if self._part is None:
+            return None
+        _, left_s, told_s = self._part
+        if left_s is None:
+            return None
+        return max(0.0, left_s - (self._clock() - told_s))
+
+
+_LONGEST_BAR = 30
+_FULL, _EMPTY = "█", "░"
+_FULL_ASCII, _EMPTY_ASCII = "#", "-"
+
+
+def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
+    """Stage, bar, what leads, what is run and why, each in a line or left out.
+
+    Args:
+        state: where the command is.
+        width: no line is longer, in characters; from 40 on none is cut.
+        ascii_only: draw the bar with ASCII characters.
+    """
+    lines = [
+        _fitting(_head(state), width),
+        _bar_line(state, width, ascii_only=ascii_only),
+        *([_fitting(best_so_far_wordings(state.lead), width)] if state.lead is not None else []),
+        *_now(state, width),
+    ]
+    return [line[:width] for line in lines if line]
+
+
+def stage_text(state: ProgressState) -> str:
+    """Where it is, in one line of any length: what a pipe is told."""
+    name = f"{state.command} {state.subject}".strip()
+    number = state.stage_number
+    if not name:
+        return state.phase
+    if number is None:
+        return text("{name}: {doing}", name=name, doing=state.phase)
+    return text(
+        "{name}, stage {number} of {n}: {doing}",
+        name=name,
+        number=number,
+        n=len(state.stages),
+        doing=state.phase,
+    )
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as a clock shows them: "8s", "1m38s", "3m", "2h05m"."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        if not minutes:
+            return text("{hours}h", hours=hours)
+        return text("{hours}h{minutes:02d}m", hours=hours, minutes=minutes)
+    if not minutes:
+        return text("{seconds}s", seconds=rest)
+    if not rest:
+        return text("{minutes}m", minutes=minutes)
+    return text("{minutes}m{seconds:02d}s", minutes=minutes, seconds=rest)
+
+
+def _fitting(wordings: Iterator[str], width: int) -> str:
+    """The first wording that fits, or the last."""
+    said = ""
+    for said in wordings:
+        if len(said) <= width:
+            break
+    return said
+
+
+def _head(state: ProgressState) -> Iterator[str]:
+    name = f"{state.command} {state.subject}".strip()
+    doing = state.phase or text("starting")
+    number = state.stage_number
+    if number is not None:
+        of = {"number": number, "n": len(state.stages)}
+        yield text("{name}   stage {number} of {n}: {doing}", name=name, doing=doing, **of)
+        yield text("stage {number} of {n}: {doing}", doing=doing, **of)
+        yield text("{number}/{n}: {doing}", doing=doing, **of)
+    elif name:
+        yield text("{name}   {doing}", name=name, doing=doing)
+    yield doing
+
+
+def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
+    after = _time(state)
+    fraction = state.done_fraction
+    if fraction is None:
+        return after
+    full, empty = (_FULL_ASCII, _EMPTY_ASCII) if ascii_only else (_FULL, _EMPTY)
+    percent = f"{100 * fraction:3.0f} %"
+    room = width - len(f"[]  {percent}  {after}")
+    if room < 5:
+        return f"{percent}  {after}"
+    length = min(_LONGEST_BAR, room)
+    n_full = int(fraction * length)
+    return f"[{full * n_full}{empty * (length - n_full)}]  {percent}  {after}".rstrip()
+
+
+def _time(state: ProgressState) -> str:
+    budget, left_s = state.budget, state.left_s
+    if budget is not None:
+        spent_s, budget_s = budget
+        return text("{spent} of {budget}", spent=clock_text(spent_s), budget=clock_text(budget_s))
+    if left_s is not None:
+        return text("{left} left", left=clock_text(left_s))
+    return clock_text(state.elapsed_s)
+
+
+def _now(state: ProgressState, width: int) -> Iterator[str]:
+    if state.runs is None:
+        full, short = state.doing
+        if full:
+            yield _fitting((text("now: {doing}", doing=each) for each in (full, short)), width)
+        return
+    why = reason_text(state.runs.why)
+    wordings = [text("now: {doing}", doing=each) for each in _runs(state.runs)]
+    together = text("{now} — {why}", now=wordings[0], why=why)
+    if len(together) <= width:
+        yield together
+        return
+    yield _fitting(iter(wordings), width)
+    why = text("why: {why}", why=why)
+    if len(why) <= width:
+        yield why
+
+
+def _runs(runs: RunsAsked) -> Iterator[str]:
+    sizes = _several([str(size) for size in runs.batch_sizes])
+    rates = _several([number_text(rate, "rate") for rate in runs.learning_rates])
+    n_seeds = len(runs.seeds)
+    seeds = plural("seed {seeds}", "seeds {seeds}", n_seeds, seeds=_several(runs.seeds))
+    if len(runs.batch_sizes) > 1:  # each has rates of its own
+        yield text("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
+        yield text("batch sizes {sizes}", sizes=sizes)
+        yield text("{n} batch sizes", n=len(runs.batch_sizes))
+        return
+    of_rates = plural(
+        "learning rate {rates}", "learning rates {rates}", len(runs.learning_rates), rates=rates
+    )
+    named = {"size": sizes, "rates": rates, "seeds": seeds}
+    yield text("batch size {size}, {of_rates}, {seeds}", of_rates=of_rates, **named)
+    yield text("batch size {size} at {rates}, {seeds}", **named)
+    yield text("{size} at {rates}, {seeds}", **named)
+    yield text("{size} at {rates}", **named)
+    yield text("batch size {size}", **named)
+
+
+def _several(parts: Sequence[object]) -> str:
+    said = [str(part) for part in parts]
+    return (
+        listing(said) if len(said) < 4 else text("{first} to {last}", first=said[0], last=said[-1])
+    )
+
+
+_WIDTH = 88
+_EVERY_S = 0.5
+
+
+class NotebookProgress(Silent):
+    """One output of a notebook's cell, written again as the work gets on."""
+
+    def __init__(
+        self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Nothing is shown before the command begins.
+
+        Args:
+            display: IPython's own `display`.
+            clock: a monotonic clock, in seconds.
+        """
+        self._display = display
+        self._clock = clock
+        self._state = ProgressState(clock=clock)
+        self._warnings: list[str] = []
+        self._shown_s = 0.0
+        self._told_s = 0.0
+        self._handle: Any = None
+
+    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
+        """Show what it is."""
+        self._state.begins(command, subject, stages)
+        self._show(at_once=True)
+
+    def phase(self, text: str) -> None:
+        """Show what begins."""
+        self._state.enter(text)
+        self._show(at_once=True)
+
+    def budget(self, *, spent_s: float, budget_s: float) -> None:
+        """Let the bar go by the clock."""
+        self._state.spend(spent_s, budget_s)
+
+    def asked(self, runs: RunsAsked) -> None:
+        """Show them."""
+        self._state.runs = runs
+        self._show()
+
+    def best(self, best: BestSoFar | None) -> None:
+        """Show it."""
+        self._state.lead = best
+        self._show()
+
+    def progress(
+        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+    ) -> None:
+        """Move the bar, and show what is done."""
+        self._state.work(done_fraction, left_s, text, short)
+        self._show()
+
+    def warning(self, text: str) -> None:
+        """Show it with the others, for as long as the cell has its output."""
+        self._warnings.append(text)
+        self._show(at_once=True)
+
+    def ends(self) -> None:
+        """Leave one line, and the warnings."""
+        if self._handle is None:
+            return
+        name = f"{self._state.command} {self._state.subject}"
+        # The cell may go on long after the command.
+        took = in_words("{name}: {took}", name=name, took=clock_text(self._told_s))
+        self._write([took, *self._said()])
+
+    def _said(self) -> list[str]:
+        return [in_words("warning: {text}", text=text) for text in self._warnings]
+
+    def _show(self, *, at_once: bool = False) -> None:
+        self._told_s = self._state.elapsed_s
+        if at_once or self._clock() - self._shown_s >= _EVERY_S:
+            self._shown_s = self._clock()
+            self._write([*progress_lines(self._state, _WIDTH), *self._said()])
+
+    def _write(self, lines: Sequence[str]) -> None:
+        plain = "\n".join(lines)
+        both = {"text/plain": plain, "text/html": f"<pre>{html.escape(plain)}</pre>"}
+        if self._handle is None:
+            self._handle = self._display(both, raw=True, display_id=True)
+        else:
+            self._handle.update(both, raw=True)
+
+
+def notebook_progress() -> NotebookProgress | None:
+    """For the notebook that this process runs in; None: it runs in none.
+
+    IPython is never loaded for it: where it is not, there is no notebook.
+    """
+    interactive = sys.modules.get("IPython")
+    shell = None if interactive is None else interactive.get_ipython()
+    if shell is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal has none
+        return None
+    progress = NotebookProgress(import_module("IPython.display").display)
+
+    def end(*_: object) -> None:
+        shell.events.unregister("post_run_cell", end)
+        progress.ends()
+
+    shell.events.register("post_run_cell", end)  # also where the cell is interrupted
+    return progress
+
+
+def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
+    """The listener given, or one for the notebook that asks, or nobody."""
+    return listener or notebook_progress() or Silent()

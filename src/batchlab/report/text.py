@@ -1,0 +1,305 @@
+"""Numbers, estimates, reasons and single words as people read them, and lines of a terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from batchlab.measure.registry import measurement_rows
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.quantities import QUANTITIES, Quantity, quantity
+from batchlab.records.study import BestSoFar, Study
+from batchlab.words.catalogue import TERMS, listing, number_text, text
+from batchlab.words.numbers import form_of
+from batchlab.words.reasons import reason_text
+
+LEAST = 40
+MOST = 100
+_columns: ContextVar[int | None] = ContextVar("columns", default=None)
+
+
+@contextmanager
+def on_a_terminal(columns: int) -> Iterator[None]:
+    """Context: texts are for a terminal of so many columns, and fit it from 40 to 100."""
+    token = _columns.set(max(LEAST, min(columns, MOST)))
+    try:
+        yield
+    finally:
+        _columns.reset(token)
+
+
+def text_width(usual: int) -> int:
+    """The columns that a text may have: those of the terminal, `usual` where there is none."""
+    columns = _columns.get()
+    return usual if columns is None else columns
+
+
+def table_width() -> int | None:
+    """The columns that a table may have; None: as many as it needs."""
+    return _columns.get()
+
+
+WIDTH = 88
+_NO_BREAK = "\u00a0"
+# A number and its unit or percent sign are read in one go.
+_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h)(?!\w))")
+
+
+def wrapped_text(said: str) -> str:
+    """Lines as wide as the terminal, else 88, if words allow it; under "- " they are indented."""
+    return "\n".join(
+        wrapped_lines(said, text_width(WIDTH), indent="  " if said.startswith("- ") else "")
+    )
+
+
+def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -> list[str]:
+    """Lines of at most `width` characters where words allow it.
+
+    Args:
+        said: the text.
+        width: in characters.
+        first: what stands before the first line, within the width.
+        indent: what stands before all others.
+    """
+    kept = _BEFORE_A_UNIT.sub(_NO_BREAK, said)
+    lines = textwrap.wrap(
+        kept,
+        width,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+_NAMED = frozenset(row.name for row in QUANTITIES)
+
+
+def shown_quantity(name: str) -> Quantity:
+    """The quantity called `name`: one of the records, or of a measurement that brings its own.
+
+    A user's own metric has neither unit nor direction.
+    """
+    if name not in _NAMED and name in (rows := measurement_rows()):
+        return rows[name].quantity
+    return quantity(name)
+
+
+def quantity_text(name: str, value: float | str | None) -> str:
+    """`value` of the quantity called `name` in three or four significant digits, with its unit.
+
+    Args:
+        name: as `shown_quantity` takes it.
+        value: in that quantity's unit; None: not known. Words are returned as they are.
+    """
+    return (
+        value
+        if isinstance(value, str)
+        else number_text(value, form_of(name, shown_quantity(name).unit))
+    )
+
+
+def range_text(name: str, low: float, high: float) -> str:
+    """The range of a quantity over seeds, "0.961 to 0.972"; one value where both read the same."""
+    from_, to = quantity_text(name, low), quantity_text(name, high)
+    return from_ if from_ == to else text("{low} to {high}", low=from_, high=to)
+
+
+def label_text(name: str) -> str:
+    """The words for a quantity on an axis or over a column; a user's metric keeps its name."""
+    found = shown_quantity(name)
+    return text(found.label) if name in _NAMED or found.label != name else name
+
+
+def axis_text(name: str) -> str:
+    """The label with its unit, as an axis shows it."""
+    unit = shown_quantity(name).unit
+    if not unit:
+        return label_text(name)
+    return text("{label} ({unit})", label=label_text(name), unit=text(unit))
+
+
+# What a study compares, beside the keys that all records share.
+_OWN = {
+    "training": "training",
+    "unfinished": "unfinished",
+    "epochs": "epochs",
+    "steps": "steps",
+    "time": "time",
+    "mini": "mini",
+    "full": "full",
+    "stochastic": "stochastic",
+    "mean": "mean",
+    "recommended": "recommended",
+    "reference, tuned": "tuned rate only",
+    "reference": "reference",
+}
+
+
+def term_text(key: str) -> str:
+    """A key as people read it.
+
+    Args:
+        key: a split, a status, what two batch sizes have equal, or a part in an answer.
+    """
+    return text(_OWN.get(key) or TERMS[key])
+
+
+def split_label(split: str, metric: str) -> str:
+    """A metric of a split, as a column or a panel is called: "train accuracy"."""
+    return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
+
+
+NOT_TOLD = "can't be told"
+TOO_UNSTEADY = "too unsteady"
+
+
+def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> str:
+    """An estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s, 6 runs)".
+
+    Args:
+        name: a name of `batchlab.records.quantities`.
+        estimate: the estimate; with one known bound and no value it is a bound.
+        of: what its observations are, in the plural; None leaves their count out.
+
+    Returns:
+        The text; where nothing is known it says so, and the reason is left to the caller.
+    """
+    if estimate.estimate is None:
+        return bound_text(name, estimate) or text(NOT_TOLD)
+    inside = [interval_text(name, estimate)]
+    if of is not None and estimate.n:
+        inside.append(f"{estimate.n} {of if estimate.n > 1 else of.removesuffix('s')}")
+    known = ", ".join(part for part in inside if part)
+    value = quantity_text(name, estimate.estimate)
+    return f"{value} ({known})" if known else value
+
+
+def interval_text(name: str, estimate: Estimate) -> str:
+    """The 95 % interval alone, "95 %: 11.8 s to 12.9 s"; empty where no bound is known."""
+    interval = interval_only_text(name, estimate)
+    return text("95 %: {interval}", interval=interval) if interval else ""
+
+
+def interval_only_text(name: str, estimate: Estimate) -> str:
+    """The interval without what it is, "11.8 s to 12.9 s"; empty where no bound is known.
+
+    Of a time whose interval spans a factor of 100, that it is too unsteady for one.
+    """
+    if name.endswith("_s") and estimate.is_too_wide:
+        return text(TOO_UNSTEADY)
+    if estimate.low is not None and estimate.high is not None:
+        return range_text(name, estimate.low, estimate.high)
+    return bound_text(name, estimate)
+
+
+def bound_text(name: str, estimate: Estimate) -> str:
+    """The one bound that is known, "at least 9,000"; empty where none or both are."""
+    if estimate.low is not None and estimate.high is None:
+        return text("at least {low}", low=quantity_text(name, estimate.low))
+    if estimate.high is not None and estimate.low is None:
+        return text("at most {high}", high=quantity_text(name, estimate.high))
+    return ""
+
+
+def whole_sentence(reason: Reason) -> str:
+    """A reason or caveat as a sentence of its own: a capital, and a full stop at the end."""
+    words = clause(reason)
+    return f"{with_a_capital(words)}." if words else ""
+
+
+def clause(reason: Reason | None) -> str:
+    """A reason as part of a sentence: without the full stop of its own."""
+    return reason_text(reason).strip().rstrip(".")
+
+
+def with_a_capital(words: str) -> str:
+    """The words as a sentence or a heading begins."""
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def batch_sizes_text(study: Study, batch_sizes: Sequence[int]) -> str:
+    """Several batch sizes in words: "batch sizes 32, 128 and 512"."""
+    if len(batch_sizes) == 1:
+        return batch_text(study, batch_sizes[0])
+    full = study.workload.n_train
+    named = [
+        text("{n} (full)", n=size) if size == full else number_text(size, "")
+        for size in batch_sizes
+    ]
+    return text("batch sizes {named}", named=listing(named))
+
+
+def batch_text(study: Study, batch_size: int) -> str:
+    """A batch size in words: "batch size 64", "full batch"."""
+    if batch_size == study.workload.n_train:
+        return text("full batch")
+    return text("batch size {batch_size}", batch_size=batch_size)
+
+
+def best_so_far_text(best: BestSoFar) -> str:
+    """What leads, and by what, without an end: "best so far: batch size 64 at learning rate 0.1".
+
+    Args:
+        best: what leads.
+    """
+    return next(best_so_far_wordings(best))
+
+
+def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
+    """The same in fewer and fewer words.
+
+    Args:
+        best: what leads.
+    """
+    rate = number_text(best.learning_rate, "rate")
+    value = quantity_text(best.quantity, best.value)
+    figure = {
+        "time_to_target_s": text("{value} to target", value=value),
+        "samples_to_target": text("{value} examples to target", value=value),
+    }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
+    named = {"size": best.batch_size, "rate": rate, "figure": figure, "value": value}
+    yield text("best so far: batch size {size} at learning rate {rate} ({figure})", **named)
+    yield text("best so far: batch size {size} at {rate} ({figure})", **named)
+    yield text("best so far: {size} at {rate} ({figure})", **named)
+    yield text("best so far: {size} at {rate} ({value})", **named)
+    yield text("best so far: {size} at {rate}", **named)
+
+
+ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
+VERDICT_WORDS: dict[ClaimVerdict, str] = {
+    "held": "held",
+    "did_not_hold": "did not hold",
+    "cannot_tell": "can't tell",
+    "not_tested": "not tested",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sentence:
+    """One finding in plain words.
+
+    Attributes:
+        topic: what it is about, a few words: a text of the catalogue, and its key.
+        text: the finding with its numbers.
+        verdict: of a claim that was tested; None where nothing was claimed.
+        command: a whole command that does what the text says, on a line of its own; empty: none.
+    """
+
+    topic: str
+    text: str
+    verdict: ClaimVerdict | None = None
+    command: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def with_note(self, note: str) -> Sentence:
+        """The same finding with one more sentence of text."""
+        return replace(self, text=f"{self.text} {note}")

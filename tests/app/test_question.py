@@ -1,0 +1,254 @@
+"""What is asked, and what it means for a workload and for a command."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.reference.command_engine import command_summary
+from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
+from tests.reference.training_script import training_script
+from tests.reference.user_file import write_user_file
+
+import batchlab
+from batchlab.app import advise as advising
+from batchlab.app.question import Question, asked
+from batchlab.app.subject import (
+    CommandSubject,
+    Subject,
+    WorkloadSubject,
+    candidate_batch_sizes,
+    nearest_sizes,
+    subject_of,
+)
+from batchlab.errors import BatchSizeError, UsageError
+from batchlab.processes import packed_workload
+from batchlab.script.command import TrainingCommand
+
+# What becomes of a call before it is a question.
+OF_THE_CALL = {"reserved_s"}
+
+
+def about(name: str, workload: Any, **given: Any) -> Subject:
+    """The subject of a question that nobody has looked at."""
+    return subject_of(asked(name, workload=workload, **({"budget": "2m"} | given)))
+
+
+def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
+    """A command as a check of it would have found it."""
+    subject = about(name, command, **given)
+    assert isinstance(subject, CommandSubject)
+    subject.summary = command_summary(command)
+    return subject
+
+
+@pytest.mark.parametrize("name", ["advise", "sweep", "profile", "check"])
+def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: str) -> None:
+    arguments = inspect.signature(getattr(batchlab, name)).parameters
+    held = {field.name: field for field in fields(Question)}
+
+    assert arguments.keys() - OF_THE_CALL <= held.keys()
+    for argument in arguments.keys() - OF_THE_CALL - {"workload", "budget", "listener"}:
+        usual = arguments[argument].default
+        assert usual in (None, (), "batchlab.db") or usual == held[argument].default
+
+
+def test_every_argument_of_advise_is_handed_on_under_its_own_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(advising, "asked", lambda name, **given: seen.append((name, given)))
+    monkeypatch.setattr(advising, "advised", lambda question: SimpleNamespace(advice="it"))
+    given = {name: f"the {name}" for name in inspect.signature(batchlab.advise).parameters}
+
+    answer: Any = batchlab.advise(**given)  # type: ignore[arg-type]
+
+    assert seen == [("advise", given)]
+    assert answer == "it"
+
+
+# A workload
+
+
+@pytest.mark.parametrize(
+    ("planned", "given", "epochs"),
+    [
+        (None, {}, None),
+        (30, {}, 30),
+        (30, {"epochs": 4}, 4),
+        (None, {"objective": "quality"}, 10),
+        (30, {"objective": "quality"}, 30),
+        (30, {"objective": "quality", "train_s": 5.0}, None),
+    ],
+)
+def test_no_run_of_an_advice_goes_beyond_the_training_that_is_planned(
+    planned: int | None, given: dict[str, Any], epochs: int | None
+) -> None:
+    assert about("advise", tiny(epochs=planned), **given).epochs == epochs
+
+
+def test_a_schedule_spans_the_training_that_is_planned() -> None:
+    subject = about("advise", tiny(epochs=7, schedule=lambda fraction: 1 - fraction))
+
+    assert subject.epochs == 7
+    assert subject.reference.horizon_steps == subject.reference.plan.steps_in(7)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "reference", "sizes"),
+    [
+        (50_000, 64, [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768]),
+        (300, 48, [8, 16, 32, 48, 64, 128, 256]),
+        (100, 20, [4, 8, 16, 20, 32, 64]),
+        (20, 5, [1, 2, 4, 5, 8, 16]),
+        (1, 1, [1]),
+    ],
+)
+def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
+    n_train: int, reference: int, sizes: list[int]
+) -> None:
+    assert list(candidate_batch_sizes(n_train, reference=reference)) == sizes
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 101])
+def test_a_batch_size_that_cannot_be_is_refused_with_the_range(batch_size: int) -> None:
+    with pytest.raises(BatchSizeError, match=rf"batch size {batch_size} .* expected 1 to 100"):
+        assert about("sweep", tiny(), batch_sizes=[batch_size]).trials
+
+
+def test_one_example_and_all_of_them_are_batch_sizes() -> None:
+    sizes = about("sweep", tiny(), batch_sizes=[1, 100, "full"]).batch_sizes
+
+    assert sizes == (1, 100, 100)
+
+
+@pytest.mark.slow
+def test_the_record_says_that_data_are_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_workload, "_MOST_PICKLED_BYTES", 16_000)
+    rows = "train=[([k / 7] * 4, k % 3) for k in range(800)], collate=together"
+    before = (
+        "def together(rows):\n"
+        "    return torch.tensor([x for x, _ in rows]), torch.tensor([y for _, y in rows])\n"
+    )
+    file = write_user_file(tmp_path, before=before, fields=rows)
+    subject = about("noise", file, listener=Told())
+
+    subject.look()
+
+    said = [text for text in subject.summary.warnings if "each training loads them anew" in text]
+    assert len(said) == 1
+    assert subject.summary.n_train == 800
+    assert isinstance(subject, WorkloadSubject)
+    assert subject.workload.train == ()  # they are held by nobody here any more
+
+
+# A command
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"settings": {"width": 3}}, "--set with a command of your own"),
+        ({"drop_last": True}, "--drop-last with a command"),
+        ({"sampling": "replacement"}, "--sampling with a command"),
+        ({"target": ("accuracy", 0.9)}, "the metric of this command is val_loss"),
+        ({"target": ("val_loss", math.nan)}, "finite number"),
+        ({"objective": "quality"}, "give --epochs"),
+        ({"objective": "quality", "epochs": 3, "target": ("val_loss", 0.1)}, "leave --target out"),
+        ({"train_s": 5.0}, "for objective quality"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_script_is_refused_before_it_runs(
+    given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        about("advise", training_script(tmp_path), **given).planned(list)
+
+
+def test_batch_sizes_are_not_compared_at_one_rate(tmp_path: Path) -> None:
+    command = TrainingCommand(
+        arguments=("python", "x.py", "{batch_size}"), metric="val_loss", folder=tmp_path
+    )
+
+    with pytest.raises(UsageError, match=r"has no \{learning_rate\}"):
+        about("advise", command).planned(list)
+    with pytest.raises(UsageError, match="none of them would act"):
+        about("sweep", command, learning_rates=(0.1,)).planned(list)
+
+
+def test_a_length_that_is_taken_has_to_be_given(tmp_path: Path) -> None:
+    command = training_script(tmp_path, "--epochs", "{epochs}")
+
+    with pytest.raises(UsageError, match="give --epochs"):
+        about("advise", command).planned(list)
+
+    assert known("advise", command, epochs=4).reference.horizon_steps == 4 * 125
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "length"),
+    [
+        ((), {}, (None, None, True)),
+        ((), {"epochs": 3}, (3, None, False)),
+        ((), {"steps": 9}, (None, 9, False)),
+        (("--epochs", "{epochs}"), {}, (10, None, False)),
+    ],
+)
+def test_a_script_in_a_sweep_trains_to_its_own_end_unless_it_takes_its_length(
+    arguments: tuple[str, ...],
+    given: dict[str, Any],
+    length: tuple[int | None, int | None, bool],
+    tmp_path: Path,
+) -> None:
+    found = known("sweep", training_script(tmp_path, *arguments), **given).length
+
+    assert (found.epochs, found.steps, found.to_own_end) == length
+    assert found.all_splits == "never"
+
+
+def test_the_candidates_are_as_many_as_the_budget_can_time(tmp_path: Path) -> None:
+    few = known("advise", training_script(tmp_path), budget="5m")
+    many = known("advise", training_script(tmp_path), budget="2h")
+    for subject in (few, many):
+        subject.summary = replace(subject.summary, start_s=20.0)
+
+    assert len(few.candidates) == 4
+    assert 16 in few.candidates
+    assert set(few.candidates) < set(many.candidates)
+
+
+@pytest.mark.parametrize("most", range(1, 12))
+def test_fewer_sizes_keep_ones_own_and_reach_to_larger_ones(most: int) -> None:
+    possible = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+    found = nearest_sizes(possible, 32, most=most)
+
+    assert len(found) == min(most, len(possible))
+    assert 32 in found
+    assert set(found) <= set(possible)
+    assert most < 2 or max(found) > 32
+
+
+def test_a_sweep_has_every_seed_rate_and_size_once(tmp_path: Path) -> None:
+    subject = known(
+        "sweep",
+        training_script(tmp_path),
+        batch_sizes=(16, "full", 16),
+        learning_rates=(0.1, 0.2),
+        seeds=2,
+        epochs=3,
+    )
+
+    found = [(t.seed, t.learning_rate, t.batch_size) for t in subject.trials]
+    assert len(set(found)) == len(found) == 8
+    assert found[0] == (0, 0.1, 16)
+    assert found[-1] == (1, 0.2, 2000)
+    assert {trial.horizon_steps for trial in subject.trials} == {None}
