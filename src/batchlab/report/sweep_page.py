@@ -23,9 +23,8 @@ from batchlab.report.cells import (
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
-from batchlab.report.output_file import write_output_file
-from batchlab.report.page import download, render_page, study_environment
-from batchlab.report.parts.figure_files import write_figure_images, write_figure_rows
+from batchlab.report.page import download, render_page, study_environment, write_tables
+from batchlab.report.parts.figure_files import write_figure_images
 from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figures.learning_rate import rate_table
@@ -110,16 +109,13 @@ def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
     Raises:
         OutputFileError: a file cannot be written.
     """
-    path = Path(path)
-    observations = path.with_name(f"{path.stem}-observations.csv")
-    write_output_file(path, trials_table(study).to_csv().encode())
-    write_output_file(observations, observations_table(study).to_csv().encode())
-    return path, observations, *write_figure_rows(built_figures(sweep_figures, study), path)
+    tables = {"": trials_table(study), "-observations": observations_table(study)}
+    return write_tables(tables, built_figures(sweep_figures, study), path)
 
 
 def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
     """Write one image a figure; see `write_figure_images`."""
-    return write_figure_images(built_figures(sweep_figures, study), Path(path), image_format)
+    return write_figure_images(built_figures(sweep_figures, study), path, image_format)
 
 
 # ---- a terminal
@@ -212,19 +208,6 @@ def _bars(curve: Sequence[float], low: float, high: float) -> str:
 
 
 # ---- a page
-
-
-def write_html(study: Study, path: Path) -> None:
-    """Write the report of a study as one self-contained HTML file.
-
-    Args:
-        study: the study; trials that have not ended are shown as such.
-        path: the file; an old one is replaced whole, or left as it is if this fails.
-
-    Raises:
-        OutputFileError: the file cannot be written.
-    """
-    write_output_file(Path(path), html_page(study).encode())
 
 
 def html_page(study: Study) -> str:
