@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy.special import stdtrit
@@ -147,7 +146,7 @@ class MemoryFit:
     bytes_per_example: Estimate
     line: StraightLine | None
 
-    document: ClassVar = ("fixed_bytes", "bytes_per_example")
+    document = ("fixed_bytes", "bytes_per_example")
 
     def predicted_bytes(self, batch_size: int) -> Estimate:
         """The peak that the line gives `batch_size`, in bytes; nothing was run.

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,7 +258,7 @@ class StepTimeFit:
     _off_draws: Array = field(repr=False, compare=False)
     _own_sq: Array = field(repr=False, compare=False)
 
-    document: ClassVar = ("overhead_s", "s_per_example", "knee_batch_size", "sharpness")
+    document = ("overhead_s", "s_per_example", "knee_batch_size", "sharpness")
 
     @property
     def max_residual_fraction(self) -> float:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -61,7 +61,7 @@ class ProfilePoint:
     gpu_peak_bytes: int | None = None
     with_evaluations: bool = False
 
-    document: ClassVar = (
+    document = (
         *("batch_size", "micro_batch_size", "status", "reason", "timing", "peak_bytes", "again"),
         *("gpu_peak_bytes", "with_evaluations", "accumulation_steps", "threads", "step_s"),
         *("samples_per_s", "drifted"),
