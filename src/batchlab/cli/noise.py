@@ -42,7 +42,7 @@ from batchlab.report.output_file import check_output_file
 @device_option
 @click.pass_obj
 def noise(
-    invocation: Invocation, report: Path | None, as_json: bool, quiet: bool, **given: Any
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Measure the gradient noise scale along a training.
 

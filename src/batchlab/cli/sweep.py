@@ -109,7 +109,7 @@ if TYPE_CHECKING:
 @with_own_command
 @click.pass_obj
 def sweep(
-    invocation: Invocation, report: Path | None, as_json: bool, quiet: bool, **given: Any
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 
