@@ -1,4 +1,4 @@
-"""Advice: the answer, with its parts, its interval, its evidence, and what `--json` prints."""
+"""Question and Advice: what is asked, and the answer with its evidence, as `--json` prints it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from batchlab.records.json_document import SCHEMA
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
 from batchlab.records.study import Study, WorkloadDocument, workload_document
-from batchlab.records.trial import Target
+from batchlab.records.trial import Target, TrialRecord
 from batchlab.version import __version__
 from batchlab.words.document import document_text, plain
 
@@ -49,6 +49,111 @@ class Configuration:
     def accumulation_steps(self) -> int:
         """Forward and backward passes per optimizer step."""
         return -(-self.batch_size // self.micro_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """A batch size in question, as the profile saw it.
+
+    Attributes:
+        batch_size: examples per optimizer step.
+        micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
+        step_s: seconds per step of the user's own training, measured alone: what is known of it,
+            from this batch size's own times and from the others'; a mean over an epoch, whose last
+            batch may be smaller.
+        peak_bytes: peak memory above an idle process; None: not reported.
+        note: why it cannot be had (out of memory, an error); None: it ran.
+        timed_s: the step time by its own times alone, for the law; None: `step_s` is that.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    step_s: Estimate
+    peak_bytes: int | None
+    note: Reason | None = None
+    timed_s: Estimate | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it ran, so that it may be recommended."""
+        return self.note is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What is asked of the advice.
+
+    Attributes:
+        objective: "time", "samples" or "quality".
+        metric: the validation metric that says what is trained.
+        better: its direction.
+        target: the level that counts as trained; None: a pilot run of the reference sets it.
+        target_origin: "given" where the user gave it.
+        reference: the workload's own configuration.
+        options: every batch size in question, ascending; the reference's is among them.
+        n_train: examples in the training set.
+        n_validation: examples that the metric is a mean over; None: not known.
+        delta: tolerance of the flat set.
+        budget_s: seconds that the runs may take, by the engine's clock, from its start.
+        longest_epochs: no run goes further than this many passes; None: as the budget allows.
+            For objective quality: the fixed number of passes that all batch sizes get.
+        longest_s: for objective quality instead: the fixed seconds of training that all get.
+        rules: by batch size, what each scaling rule sets from a rate tuned at the reference batch
+            size, as multiples of that rate; rules that refuse are left out.
+        not_comparable: why the metric cannot compare batch sizes, so that nothing is trained;
+            None: it can.
+    """
+
+    objective: Objective
+    metric: str
+    better: Better
+    target: Target | None
+    target_origin: TargetOrigin
+    reference: Configuration
+    options: tuple[Option, ...]
+    n_train: int
+    n_validation: int | None = None
+    delta: float = 0.1
+    budget_s: float
+    longest_epochs: float | None = None
+    longest_s: float | None = None
+    rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
+    not_comparable: Reason | None = None
+
+    def option(self, batch_size: int) -> Option:
+        """The option of `batch_size`; it is one of them."""
+        return next(option for option in self.options if option.batch_size == batch_size)
+
+    def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
+        """The best validation value of the metric after the first step; None: there is none."""
+        values = [
+            value
+            for evaluation, value in record.curve("validation", self.metric)
+            if evaluation.step > 0 and evaluation.samples <= within_samples
+        ]
+        best = max if self.better == "higher" else min
+        return best(values, default=None)
+
+    def distance(self, record: TrialRecord) -> float:
+        """An order of runs by their best value, the best one first; infinite: never evaluated."""
+        value = self.best_value(record)
+        if value is None:
+            return math.inf
+        return -value if self.better == "higher" else value
+
+    def shortfall(self, record: TrialRecord) -> float | None:
+        """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
+
+        None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
+        A perfect value is short of perfect by half an example: so much is not seen of it.
+        """
+        value = self.best_value(record)
+        if value is None:
+            return None
+        distance = 1 - value if self.better == "higher" else value
+        if distance == 0 and self.n_validation:
+            return 0.5 / self.n_validation
+        return distance if distance > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -330,70 +435,6 @@ class Step:
     why: Reason
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Worth:
-    """What the answers with about so much budget came to.
-
-    Attributes:
-        trainings: the least budget, in whole trainings of the reference without their evaluations.
-        n_answers: how many answers.
-        n_workloads: to how many recorded workloads.
-        n_good: on so many of these most answers took at most 20 % longer to the level than the
-            best, and ended no worse than the reference as it is.
-        slower: the share that took longer than the reference as it is.
-        ends_worse: the share that ended worse than that by more than the margin.
-    """
-
-    trainings: float
-    n_answers: int
-    n_workloads: int
-    n_good: int
-    slower: float
-    ends_worse: float
-
-
-# `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
-NAMED_FOR_NOW: tuple[Worth, ...] = (
-    Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
-    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.016, ends_worse=0.07),
-    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.013, ends_worse=0.137),
-    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.108),
-    Worth(trainings=10.0, n_answers=232, n_workloads=14, n_good=11, slower=0.009, ends_worse=0.069),
-    Worth(trainings=20.0, n_answers=238, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.101),
-    Worth(trainings=40.0, n_answers=371, n_workloads=11, n_good=7, slower=0.075, ends_worse=0.275),
-)
-RECOMMENDED: tuple[Worth, ...] = (
-    Worth(trainings=10.0, n_answers=83, n_workloads=9, n_good=4, slower=0.024, ends_worse=0.0),
-    Worth(trainings=20.0, n_answers=82, n_workloads=9, n_good=6, slower=0.085, ends_worse=0.012),
-    Worth(trainings=40.0, n_answers=94, n_workloads=8, n_good=6, slower=0.149, ends_worse=0.0),
-)
-
-
-def worth_of(trainings: float, *, is_recommended: bool) -> Reason | None:
-    """What is known of answers like this one.
-
-    Args:
-        trainings: the budget, in whole trainings of the reference without their evaluations, > 0.
-        is_recommended: whether the answer recommends; else it names something for now.
-
-    Returns:
-        None: none of the recorded answers was like it with so little.
-    """
-    rows = RECOMMENDED if is_recommended else NAMED_FOR_NOW
-    reached = [row for row in rows if row.trainings <= trainings]
-    if not reached:
-        return None
-    row = reached[-1]
-    return Reason.of(
-        "worth_on_the_record",
-        trainings=trainings,
-        good=row.n_good,
-        n=row.n_workloads,
-        slower=row.slower,
-        worse=row.ends_worse,
-    )
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Advice(Reported):
     """The answer to "which batch size should I use?".
@@ -497,9 +538,6 @@ class Advice(Reported):
         """Set the learning rate of what is named in every group of an optimizer.
 
         The batch size is your loader's, and a rate that falls (`cool_down`) your scheduler's.
-
-        Args:
-            optimizer: a PyTorch one, before the training.
 
         Raises:
             UsageError: nothing is named.

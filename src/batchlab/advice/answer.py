@@ -32,14 +32,9 @@ from batchlab.advice.decision import (
 )
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import CellKey, RunLog
-from batchlab.advice.study_state import StudyState, compare_over_whole_trainings
-from batchlab.advice.verification import (
-    N_SEEDS,
-    compared_with,
-    more_s_for_seeds,
-    reference_cell,
-    seeds_to_tell,
-)
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import seeds_to_tell
+from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 
@@ -63,13 +58,6 @@ def more_budget_s(
 ) -> float | None:
     """About how much more may settle it; it did in 12 of 21 simulated studies.
 
-    Args:
-        state: the runs.
-        origin: of the target.
-        decision: that is open; None: there is none, or runs would not close it.
-        endings: of the whole trainings; None: none were compared.
-        not_followed: the batch size that looks fastest and was not followed to the end.
-
     Returns:
         Seconds; None where no budget is known to settle it.
     """
@@ -89,13 +77,7 @@ def more_budget_s(
 def why_it_ended_early(
     state: StudyState, batch_sizes: Iterable[int], *, step_times_keep_it_open: bool = False
 ) -> Reason | None:
-    """Why a study left much of its budget unspent; None: it did not.
-
-    Args:
-        state: the runs.
-        batch_sizes: those that the decision is between.
-        step_times_keep_it_open: whether it stays open however often they are trained.
-    """
+    """Why a study left much of its budget unspent; None: it did not."""
     if not _is_early(state):
         return None
     question, seeds = state.question, state.seeds.value
@@ -138,7 +120,6 @@ def _would_settle_s(
         return _for_endings_s(state, endings)
     if not_followed is not None:
         cells = compared_with(state, not_followed)
-        compare_over_whole_trainings(state, cells)
         return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
     if decision is None:
         return None
@@ -167,12 +148,7 @@ def _for_endings_s(state: StudyState, endings: Endings) -> float | None:
 
 
 def repeated_decisions(state: StudyState, decision: Decision) -> tuple[TargetAnswer, ...]:
-    """What the runs say at the easier and at the harder target; none where there are no such.
-
-    Args:
-        state: the runs.
-        decision: the one at the study's own target.
-    """
+    """What the runs say at the easier and at the harder target; none where there are no such."""
     pair = other_targets(state)
     if pair is None:
         return ()
@@ -231,15 +207,7 @@ def caveats_of(
     named: CellKey | None,
     others: Sequence[TargetAnswer],
 ) -> list[Reason]:
-    """What limits the answer.
-
-    Args:
-        state: the runs.
-        outcome: what the study came to.
-        origin: where the target came from.
-        named: the batch size and rate that the answer names, for now too.
-        others: the decisions at other targets.
-    """
+    """What limits the answer."""
     caveats = []
     if state.end is not None and state.end.ended_by == "overfitting":
         caveats.append(Reason.of("reference_overfits"))
@@ -254,7 +222,7 @@ def caveats_of(
     if outcome.soonest is not None and outcome.soonest != outcome.raced:
         caveats.append(_below_the_soonest(outcome))
     # Of a configuration that stays as it is its user knows whether it holds.
-    if named is not None and named != reference_cell(state):
+    if named is not None and named != state.reference_cell:
         edge = _at_the_edge(state.run_log, *named)
         caveats += [] if edge is None else [edge]
     unfinished = [size for size, tuned in state.tuned.items() if not tuned.finished]
@@ -417,7 +385,7 @@ class _Answer:
         verification = self._verification
         against = None if verification is None else verification.against
         if against is not None:
-            return "cannot_tell", against.why, against.why
+            return "cannot_tell", against, against
         if self._origin == "easier":
             return "cannot_tell", *self._end_not_seen(decision)
         worse_yet = self._may_end_worse()
@@ -589,9 +557,8 @@ class _Answer:
     def _provisional(self) -> Configuration | None:
         if self._outcome.raced is not None:
             return self._at_rate(*self._outcome.raced)
-        against = None if self._verification is None else self._verification.against
-        if against is not None and against.instead is not None:
-            return self._at_rate(*against.instead)
+        if self._verification is not None and self._verification.instead is not None:
+            return self._at_rate(*self._verification.instead)
         if self._endings is not None and self._endings.gives_way:
             # Of this one it was seen how it ends.
             instead = self._endings.compared_with
