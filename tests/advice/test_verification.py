@@ -160,7 +160,7 @@ def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against
     assert len(state.run_log.of_cell(state.cell(512), "verify")) == 6
     assert verification.against is not None
     assert verification.against.code == "slower_on_fresh_seeds"
-    assert verification.against.why.named["times"] == pytest.approx(2.6, rel=0.15)
+    assert verification.against.named["times"] == pytest.approx(2.6, rel=0.15)
 
 
 def test_a_single_slow_seed_makes_six_and_overturns_nothing():

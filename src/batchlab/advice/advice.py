@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -17,7 +17,7 @@ from batchlab.records.shown import Reported
 from batchlab.records.study import Study, WorkloadDocument, workload_document
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.version import __version__
-from batchlab.words.document import document_text, plain
+from batchlab.words.document import document_text, plain, schema_text
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
@@ -35,6 +35,7 @@ class Configuration:
     Attributes:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass.
+        accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
         cool_down: the last part of the training over which it falls linearly to zero; 0.0: it
             does not.
@@ -42,13 +43,14 @@ class Configuration:
 
     batch_size: int
     micro_batch_size: int
+    accumulation_steps: int = field(init=False)
     learning_rate: float
     cool_down: float = 0.0
 
-    @property
-    def accumulation_steps(self) -> int:
-        """Forward and backward passes per optimizer step."""
-        return -(-self.batch_size // self.micro_batch_size)
+    def __post_init__(self) -> None:
+        """What follows from the two sizes."""
+        passes = -(-self.batch_size // self.micro_batch_size)
+        object.__setattr__(self, "accumulation_steps", passes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,6 +329,13 @@ class Ending:
         return math.fsum(self.found) / len(self.found)
 
     @property
+    def estimate(self) -> Estimate:
+        """The mean end; what is known of its scatter is in the difference."""
+        if not self.found:
+            return Estimate.cannot_tell(Reason.of("no_whole_training"))
+        return Estimate.of(self.mean, interval=(None, None), n=len(self.found))
+
+    @property
     def cell(self) -> tuple[int, float]:
         """Its batch size and rate."""
         return self.batch_size, self.learning_rate
@@ -445,7 +454,9 @@ class Advice(Reported):
             but others may be better still) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
-        metric: the validation metric that says what is trained; empty: an older answer.
+        at_most_worse: by how much what is named may be worse than the best, a fraction; None: not
+            known.
+        metric: the validation metric that says what is trained.
         better: its direction.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (what the reference ends with), "easier" (the budget did not
@@ -467,7 +478,6 @@ class Advice(Reported):
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.
-        tried: every training run, in the order they were asked.
         head_to_head: the verification; None where there was none.
         endings: how whole trainings of the recommendation (or of what came nearest to one), of the
             reference and of the tuned reference end; None: the level was given, or no end was seen.
@@ -477,6 +487,7 @@ class Advice(Reported):
         proposed_target: a target that the runs did reach, where the one given was not.
         caveats: what limits the answer.
         steps: what was done and why, in order.
+        tried: every training run, in the order they were asked.
         n_trials: training runs.
         spent_s: seconds spent.
         budget_s: seconds allowed.
@@ -489,12 +500,13 @@ class Advice(Reported):
     verdict: Verdict
     reason: Reason
     objective: Objective
+    at_most_worse: float | None = field(init=False)
+    metric: str
+    better: Better
     target: Target | None
     target_origin: TargetOrigin
     delta: float
     recommendation: Configuration | None
-    metric: str = ""
-    better: Better = "lower"
     provisional: Configuration | None = None
     flat_set: tuple[int, ...]
     expected: Expected | None
@@ -505,7 +517,6 @@ class Advice(Reported):
     stand_in_for: int | None = None
     candidates: tuple[Candidate, ...]
     laws: Laws | None
-    tried: tuple[RateTried, ...]
     head_to_head: HeadToHead | None
     endings: Endings | None = None
     other_targets: tuple[TargetAnswer, ...] = ()
@@ -514,12 +525,19 @@ class Advice(Reported):
     proposed_target: Target | None = None
     caveats: tuple[Reason, ...] = ()
     steps: tuple[Step, ...] = ()
+    tried: tuple[RateTried, ...]
     n_trials: int
     spent_s: float
     budget_s: float
     trainings: float | None = None
     pay_back_runs: float | None = None
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """What follows from what is named."""
+        named = None if self.named is None else self.candidate(self.named.batch_size)
+        high = None if named is None else named.relative.high
+        object.__setattr__(self, "at_most_worse", None if high is None else high - 1)
 
     def __repr__(self) -> str:
         """The verdict and what is named; the fields and `to_dict` have the rest."""
@@ -555,7 +573,7 @@ class Advice(Reported):
 
         What only the command knows (its command line, the study, the store, the page) is None.
         """
-        return advice_dict(self)
+        return _document(self, Source())
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """The candidate of `batch_size`, None if it was not in question."""
@@ -565,20 +583,7 @@ class Advice(Reported):
         return None
 
 
-class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What to set in a training script.
-
-    `cool_down` is the last part of the training over which the rate falls linearly to zero.
-    """
-
-    batch_size: int
-    micro_batch_size: int
-    accumulation_steps: int
-    learning_rate: float
-    cool_down: float
-
-
-class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
+class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
 
     The estimates are means over the seeds of the validation metric, `difference` is how much
@@ -596,65 +601,50 @@ class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     seeds: tuple[int, ...]
     trainings: tuple[Ending, ...]
-    at_constant_rate: EndQualityDocument | None
+    at_constant_rate: EndQuality | None
+
+    @classmethod
+    def of(cls, endings: Endings | None) -> EndQuality | None:
+        """What is shown of the endings."""
+        if endings is None:
+            return None
+        tuned = endings.reference_tuned
+        return cls(
+            metric=endings.metric,
+            recommended=endings.recommended.estimate,
+            reference=endings.reference.estimate,
+            reference_tuned=None if tuned is None else tuned.estimate,
+            difference=endings.difference,
+            margin=endings.margin,
+            verdict=endings.verdict,
+            reason=endings.reason,
+            seeds=endings.seeds,
+            trainings=(endings.recommended, *endings.references),
+            at_constant_rate=cls.of(endings.at_constant_rate),
+        )
 
 
-class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have.
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the document of an advice is from; what `Advice.to_dict()` does not know is null."""
 
-    `trials` are its `tried`. The fields from `command_line` to `report` say where it is from;
-    `Advice.to_dict()` does not know that, and there they are null.
-    """
+    schema: int = SCHEMA
+    command: str = "advise"
+    batchlab: str = __version__
+    command_line: str | None = None
+    study: str | None = None
+    workload: WorkloadDocument | None = None
+    environment: dict[str, str] | None = None
+    store: str | None = None
+    report: str | None = None
 
-    schema: int
-    command: str
-    batchlab: str
-    command_line: str | None
-    study: str | None
-    workload: WorkloadDocument | None
-    environment: dict[str, str] | None
-    store: str | None
-    report: str | None
-    verdict: str
-    reason: Reason
-    objective: str
-    at_most_worse: float | None
-    metric: str
-    better: str
-    target: Target | None
-    target_origin: str
-    delta: float
-    recommendation: ConfigurationDocument | None
-    provisional: ConfigurationDocument | None
-    flat_set: tuple[int, ...]
-    expected: Expected | None
-    gain: Estimate
-    gain_from_batch_size: Estimate
-    reference: ConfigurationDocument
-    reference_tuned: ConfigurationDocument | None
-    stand_in_for: int | None
-    candidates: tuple[Candidate, ...]
-    laws: Laws | None
-    head_to_head: HeadToHead | None
-    end_quality: EndQualityDocument | None
-    other_targets: tuple[TargetAnswer, ...]
-    missing: Reason | None
-    more_budget_s: float | None
-    proposed_target: Target | None
-    caveats: tuple[Reason, ...]
-    steps: tuple[Step, ...]
-    trials: tuple[RateTried, ...]
-    n_trials: int
-    spent_s: float
-    budget_s: float
-    trainings: float | None
-    pay_back_runs: float | None
+
+# The fields of an advice that the document has under another name.
+_NAMES = {"tried": "trials", "endings": "end_quality"}
 
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
     """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
-    document = msgspec.structs.replace(
-        _document(advice),
+    source = Source(
         command_line=study.command,
         study=study.study_id,
         workload=workload_document(study),
@@ -662,104 +652,26 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         store=str(store),
         report=None if report is None else str(report),
     )
-    return document_text(document)
+    return document_text(_document(advice, source))
 
 
-def advice_dict(advice: Advice) -> dict[str, Any]:
-    """The same document as plain dicts, lists and numbers, without where it is from."""
-    made: dict[str, Any] = plain(_document(advice))
-    return made
-
-
-def _document(advice: Advice) -> AdviceDocument:
-    return AdviceDocument(
-        schema=SCHEMA,
-        command="advise",
-        batchlab=__version__,
-        command_line=None,
-        study=None,
-        workload=None,
-        environment=None,
-        store=None,
-        report=None,
-        verdict=advice.verdict,
-        reason=advice.reason,
-        objective=advice.objective,
-        at_most_worse=_at_most_worse(advice),
-        metric=advice.metric,
-        better=advice.better,
-        target=advice.target,
-        target_origin=advice.target_origin,
-        delta=advice.delta,
-        recommendation=_configuration(advice.recommendation),
-        provisional=_configuration(advice.provisional),
-        flat_set=advice.flat_set,
-        expected=advice.expected,
-        gain=advice.gain,
-        gain_from_batch_size=advice.gain_from_batch_size,
-        reference=_described(advice.reference),
-        reference_tuned=_configuration(advice.reference_tuned),
-        stand_in_for=advice.stand_in_for,
-        candidates=advice.candidates,
-        laws=advice.laws,
-        head_to_head=advice.head_to_head,
-        end_quality=None if advice.endings is None else _end_quality(advice.endings),
-        other_targets=advice.other_targets,
-        missing=advice.missing,
-        more_budget_s=advice.more_budget_s,
-        proposed_target=advice.proposed_target,
-        caveats=advice.caveats,
-        steps=advice.steps,
-        trials=advice.tried,
-        n_trials=advice.n_trials,
-        spent_s=advice.spent_s,
-        budget_s=advice.budget_s,
-        trainings=advice.trainings,
-        pay_back_runs=advice.pay_back_runs,
+def advice_schema() -> str:
+    """The JSON Schema of that document: an advice's own fields behind those of its source."""
+    shown = get_type_hints(Advice) | {"endings": EndQuality | None}
+    del shown["kept_in"]
+    fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]
+    made = msgspec.defstruct(
+        "Advice", [*get_type_hints(Source).items(), *fields], namespace={"__doc__": _MEANING}
     )
+    return schema_text(made)
 
 
-def _end_quality(endings: Endings) -> EndQualityDocument:
-    constant = endings.at_constant_rate
-    return EndQualityDocument(
-        metric=endings.metric,
-        recommended=_end(endings.recommended),
-        reference=_end(endings.reference),
-        reference_tuned=None if endings.reference_tuned is None else _end(endings.reference_tuned),
-        difference=endings.difference,
-        margin=endings.margin,
-        verdict=endings.verdict,
-        reason=endings.reason,
-        seeds=endings.seeds,
-        trainings=(endings.recommended, *endings.references),
-        at_constant_rate=None if constant is None else _end_quality(constant),
-    )
+_MEANING = "An advice; what its fields mean is said at `batchlab.Advice`. `trials` are its `tried`."
 
 
-def _end(ending: Ending) -> Estimate:
-    """The mean end; what is known of its scatter is in the difference."""
-    if not ending.found:
-        return Estimate.cannot_tell(Reason.of("no_whole_training"))
-    return Estimate.of(ending.mean, interval=(None, None), n=len(ending.found))
-
-
-def _at_most_worse(advice: Advice) -> float | None:
-    """By how much what is named may be worse than the best, a fraction; None: not known."""
-    named = advice.named
-    candidate = None if named is None else advice.candidate(named.batch_size)
-    high = None if candidate is None else candidate.relative.high
-    return None if high is None else high - 1
-
-
-def _configuration(found: Configuration | None) -> ConfigurationDocument | None:
-    return None if found is None else _described(found)
-
-
-def _described(found: Configuration) -> ConfigurationDocument:
-    return ConfigurationDocument(
-        batch_size=found.batch_size,
-        micro_batch_size=found.micro_batch_size,
-        accumulation_steps=found.accumulation_steps,
-        learning_rate=found.learning_rate,
-        cool_down=found.cool_down,
-    )
+def _document(advice: Advice, source: Source) -> dict[str, Any]:
+    shown = {_NAMES.get(name, name): value for name, value in plain(advice).items()}
+    del shown["kept_in"]
+    shown["end_quality"] = plain(EndQuality.of(advice.endings))
+    made: dict[str, Any] = plain(source)
+    return made | shown
