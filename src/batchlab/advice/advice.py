@@ -385,33 +385,25 @@ class Endings:
     reason: Reason
     at_constant_rate: Endings | None = None
 
-    @property
-    def seems_worse(self) -> bool:
-        """Whether it ends worse by more than the margin, for sure or as far as can be seen.
+    def is_likely_worse(self, *, beyond_errors: float = 0.0) -> bool:
+        """Whether more speaks for than against it that it ends worse by more than the margin.
 
-        Not by the mean alone, for seeds scatter: by a standard error more than the margin, or by
-        twice the margin where nothing is known of the scatter.
+        With `beyond_errors` not by the mean alone, for seeds scatter, but by so many standard
+        errors more than the margin; where nothing is known of the scatter, by so many margins.
         """
         value, error = self.difference.estimate, self.standard_error
         if self.verdict == "worse" or value is None:
             return self.verdict == "worse"
-        return value + (self.margin if error is None else error) < -self.margin
-
-    @property
-    def is_likely_worse(self) -> bool:
-        """Whether more speaks for than against it that it ends worse by more than the margin."""
-        value = self.difference.estimate
-        return self.verdict == "worse" or (value is not None and value < -self.margin)
-
-    @property
-    def is_unseen(self) -> bool:
-        """Whether no training of the recommendation came to its end, though the references' did."""
-        return not self.recommended.found
+        further = self.margin if error is None else error
+        return value + beyond_errors * further < -self.margin
 
     @property
     def gives_way(self) -> bool:
-        """Whether the next fastest is looked at, and the better reference is named for now."""
-        return self.is_likely_worse or self.is_unseen
+        """Whether the next fastest is looked at, and the better reference is named for now.
+
+        It is likely to end worse, or no training of it came to its end, though the references' did.
+        """
+        return self.is_likely_worse() or not self.recommended.found
 
     @property
     def references(self) -> tuple[Ending, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
 from batchlab.advice.answer import answered
-from batchlab.advice.conclusion import Conclusion, concluded
+from batchlab.advice.conclusion import concluded
 from batchlab.advice.level import (
     TargetLevel,
     easier,
@@ -24,6 +24,7 @@ from batchlab.advice.level import (
 from batchlab.advice.race import concluded_by_race, end_to_race_to
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import (
     has_fewer_left,
     needed_later,

@@ -2,63 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from batchlab.advice.advice import Endings
 from batchlab.advice.allocation import allocate, decision_of
 from batchlab.advice.decision import Decision, costs_of
 from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import Verification, n_seeds_left, verify
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.advice.verification import Conclusion, Verification, n_seeds_left, verify
+from batchlab.records.estimate import Reason
 
 # With fewer seeds nothing can be shown of how trainings end.
 _FEWEST_FOLLOWED = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conclusion:
-    """How the study ended: with a decision and its verification, or with what stopped it.
-
-    Attributes:
-        decision: what the runs support.
-        verification: what fresh seeds said.
-        not_followed: the batch size that looks fastest, where its whole trainings take longer than
-            the budget had left, and another one was verified.
-        passed_over: how the one that looks fastest ends, where it seems to end worse, though not
-            for sure, and another one was verified.
-        raced: the configuration that won a race of single runs, where the budget had too few
-            trainings for more.
-        soonest: the one that was soonest in it; `raced` has a lower rate where its own is likely to
-            be too high for the end.
-        gain: how many times as long the reference takes as `raced`, by single runs; None: it was
-            not run to the target, or there was no race.
-        reason: what stopped it before a decision.
-    """
-
-    decision: Decision | None = None
-    verification: Verification | None = None
-    not_followed: int | None = None
-    passed_over: Endings | None = None
-    raced: CellKey | None = None
-    soonest: CellKey | None = None
-    gain: Estimate | None = None
-    reason: Reason | None = None
-
-    @property
-    def is_fastest(self) -> bool:
-        """Whether nothing that looked faster is still open."""
-        return self.not_followed is None and self.passed_over is None
-
-    @property
-    def is_cooled(self) -> bool:
-        """Whether it takes a cool-down: how long that is was compared with the references alone."""
-        return self.endings is not None and self.endings.recommended.cool_down > 0
-
-    @property
-    def endings(self) -> Endings | None:
-        """How whole trainings end; None: none were compared."""
-        return None if self.verification is None else self.verification.endings
 
 
 def concluded(state: StudyState, decision: Decision) -> Conclusion:
@@ -107,7 +61,7 @@ class _InTurn:
             if not (verified.is_settled or endings.gives_way):
                 return self._shown or found
             if endings.gives_way:
-                take_out(state, endings)
+                state.take_out(endings)
                 if endings.verdict == "open":
                     self._passed.append(found)
             else:
@@ -138,8 +92,8 @@ class _InTurn:
         again = verify(state, size, may_stop=False)
         if again.endings is None:
             return found
-        if again.endings.is_likely_worse:
-            take_out(state, again.endings)
+        if again.endings.is_likely_worse():
+            state.take_out(again.endings)
         else:
             del state.ruled_out[size]
         if again.endings.verdict == "no_worse":
@@ -169,16 +123,6 @@ class _InTurn:
 
     def _best_known(self) -> Conclusion | None:
         return self._shown or (self._passed[0] if self._passed else None)
-
-
-def take_out(state: StudyState, endings: Endings) -> None:
-    """No longer compare a batch size that ends worse, or seems to."""
-    size = endings.recommended.batch_size
-    state.ruled_out[size] = endings.reason
-    did = Reason.of("size_is_passed_over", size=size)
-    if endings.verdict == "worse":
-        did = Reason.of("size_is_out", size=size)
-    state.run_log.note(did, endings.reason)
 
 
 def _decided_again(state: StudyState, *, is_out: bool) -> Decision | None:

@@ -54,6 +54,10 @@ class Decision:
         """The same without a batch size to take."""
         return replace(self, verdict="cannot_tell", batch_size=None)
 
+    def high_of(self, batch_size: int) -> float:
+        """The upper bound of a batch size; infinite where it was not compared."""
+        return dict(zip(self.batch_sizes, self.high, strict=True)).get(batch_size, math.inf)
+
     @property
     def flat_set(self) -> tuple[int, ...]:
         """The batch sizes inside, ascending. It may have holes: what failed is not among them."""

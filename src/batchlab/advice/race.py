@@ -7,12 +7,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Question
-from batchlab.advice.conclusion import Conclusion, take_out
 from batchlab.advice.level import EndLevel, end_so_far, last_values
 from batchlab.advice.rates import Lattice, Place, RateSearch
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import Verification, endings_of, nothing_verified, verify
+from batchlab.advice.verification import (
+    Conclusion,
+    Verification,
+    endings_of,
+    nothing_verified,
+    verify,
+)
 from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left, is_whole
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
@@ -573,7 +578,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
                 verification=verification,
                 reason=why,
             )
-        take_out(state, endings)
+        state.take_out(endings)
         del state.tuned[cell[0]]
     return Conclusion(raced=reference, reason=why)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.advice import Option, Question
+from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.level import EndLevel
 from batchlab.advice.rates import (
     WORTH_A_MOVE,
@@ -84,6 +84,13 @@ class StudyState:
     def reference_cell(self) -> CellKey:
         """The user's own configuration."""
         return self.question.reference.batch_size, self.question.reference.learning_rate
+
+    def take_out(self, endings: Endings) -> None:
+        """No longer compare a batch size that ends worse, or seems to."""
+        size = endings.recommended.batch_size
+        self.ruled_out[size] = endings.reason
+        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
+        self.run_log.note(Reason.of(did, size=size), endings.reason)
 
     # ---- costs
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from scipy.special import stdtrit
 
 from batchlab.advice.advice import Ending, Endings, EndingVerdict, HeadToHead, Question
+from batchlab.advice.decision import Decision
 from batchlab.advice.level import EndLevel, last_values, margin_beside
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, pooled_sd, why_it_failed
 from batchlab.advice.study_state import StudyState
@@ -329,6 +330,10 @@ def _reason(
 
 # ---- what fresh seeds say
 
+# By so many standard errors it has to end worse for its other seeds to be kept, or for a cool-down
+# to be tried.
+_CLEARLY = 1.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
@@ -370,6 +375,12 @@ class Verification:
             return self.endings.verdict == "worse"
         return self.against is None and not self.missed
 
+    @property
+    def is_clearly_worse(self) -> bool:
+        """Whether it seems to end worse by more than its seeds scatter."""
+        ends = self.endings
+        return ends is not None and ends.is_likely_worse(beyond_errors=_CLEARLY)
+
     def stopped_early(self) -> Verification:
         """The same where the first seeds were all: that it ends worse is not for sure then.
 
@@ -387,6 +398,51 @@ class Verification:
             n=ends.difference.n,
         )
         return replace(self, endings=replace(ends, verdict="open", reason=why), is_cut=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """How the study ended: with a decision and its verification, or with what stopped it.
+
+    Attributes:
+        decision: what the runs support.
+        verification: what fresh seeds said.
+        not_followed: the batch size that looks fastest, where its whole trainings take longer than
+            the budget had left, and another one was verified.
+        passed_over: how the one that looks fastest ends, where it seems to end worse, though not
+            for sure, and another one was verified.
+        raced: the configuration that won a race of single runs, where the budget had too few
+            trainings for more.
+        soonest: the one that was soonest in it; `raced` has a lower rate where its own is likely to
+            be too high for the end.
+        gain: how many times as long the reference takes as `raced`, by single runs; None: it was
+            not run to the target, or there was no race.
+        reason: what stopped it before a decision.
+    """
+
+    decision: Decision | None = None
+    verification: Verification | None = None
+    not_followed: int | None = None
+    passed_over: Endings | None = None
+    raced: CellKey | None = None
+    soonest: CellKey | None = None
+    gain: Estimate | None = None
+    reason: Reason | None = None
+
+    @property
+    def is_fastest(self) -> bool:
+        """Whether nothing that looked faster is still open."""
+        return self.not_followed is None and self.passed_over is None
+
+    @property
+    def is_cooled(self) -> bool:
+        """Whether it takes a cool-down: how long that is was compared with the references alone."""
+        return self.endings is not None and self.endings.recommended.cool_down > 0
+
+    @property
+    def endings(self) -> Endings | None:
+        """How whole trainings end; None: none were compared."""
+        return None if self.verification is None else self.verification.endings
 
 
 def nothing_verified(batch_size: int) -> Verification:
@@ -718,7 +774,7 @@ def verify(state: StudyState, batch_size: int, *, may_stop: bool = True) -> Veri
     if not first:
         return nothing_verified(batch_size)
     found = read(state, first, chosen, n_looks=n_looks)
-    seems_worse = found.endings is not None and found.endings.seems_worse
+    seems_worse = found.is_clearly_worse
     if seems_worse and len(first) < len(fitting):
         return found.stopped_early()
     found = _cooled(state, found)
@@ -767,8 +823,7 @@ def _run_in_turn(
         slack = _SLACK
         done += _run(state, cells, now, why=why)
         if len(done) < len(seeds):
-            ends = read(state, done, cells[0], n_looks=1).endings
-            if ends is not None and ends.seems_worse:
+            if read(state, done, cells[0], n_looks=1).is_clearly_worse:
                 break
         why = Reason.of("not_seen_to_end_worse", size=cells[0][0], n=len(done))
     return done
@@ -776,7 +831,7 @@ def _run_in_turn(
 
 def _cooled(state: StudyState, found: Verification) -> Verification:
     """With the ends under a cool-down, where the trainings end worse and it mends that."""
-    if found.endings is None or not found.endings.seems_worse:
+    if found.endings is None or not found.is_clearly_worse:
         return found
     endings = with_cool_down(state, found.endings)
     if endings.at_constant_rate is None:
