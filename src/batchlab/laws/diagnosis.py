@@ -223,9 +223,7 @@ def find_not_enough_epochs(case: Case) -> Reason | None:
     if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
         return None
     gain = case.plateau.expected_improvement.estimate
-    return Reason.of(
-        "metric_still_rises", epochs=HORIZON_EPOCHS, gain=gain, metric=case.metric
-    )
+    return Reason.of("metric_still_rises", epochs=HORIZON_EPOCHS, gain=gain, metric=case.metric)
 
 
 RULES = (
