@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from batchlab.laws.noise_scale import NoiseScale, noise_scale
-from batchlab.measure.noise import Noise
+from batchlab.measure.noise import Noise, NoisePoint, Sampled
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import interval_only_text, listed, wrapped_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
-_Pair = tuple[Any, NoiseScale]  # a point of the training or a parameter's name, and its noise
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
 _HARDLY_NOISE = 0.1
 _NOISY = (
@@ -60,25 +58,20 @@ def noise_title(noise: Noise) -> str:
 def noise_table(noise: Noise) -> Table:
     """One row a point of the training."""
 
-    def epochs(pair: _Pair) -> float:
-        samples: int = pair[0].samples
-        return samples / noise.n_train
+    def interval(point: NoisePoint) -> str:
+        return text("all examples") if point.is_whole else _interval(point)
 
-    def interval(pair: _Pair) -> str:
-        return text("all examples") if noise.is_whole(pair[0]) else _interval(pair)
-
-    def adam(pair: _Pair) -> float | None:
-        found = noise.preconditioned(pair[0])
-        return None if found is None else found.estimate
+    def adam(point: NoisePoint) -> float | None:
+        return None if point.preconditioned is None else point.preconditioned.estimate
 
     return table_of(
         text("Gradient noise of {workload} by step", workload=noise.workload),
-        noise.along,
-        Column("step", of=lambda pair: pair[0].step),
-        Column("epoch", "epochs_to_target", text("epochs"), of=epochs),
+        noise.points,
+        Column("step"),
+        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / noise.n_train),
         *_scale_columns(interval),
         Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
-        Column("n_examples", "step", text("examples"), of=lambda pair: pair[0].sample.n_examples),
+        Column("n_examples", "step", text("examples")),
     ).without_empty_columns()
 
 
@@ -87,28 +80,28 @@ def layers_table(noise: Noise) -> Table:
     last = noise.points[-1]
     return table_of(
         text("Gradient noise of each parameter at step {step}", step=last.step),
-        [(name, noise_scale(sample)) for name, sample in last.layers],
-        Column("parameter", label=text("parameter"), of=lambda pair: pair[0]),
+        last.layers,
+        Column("parameter", label=text("parameter"), of=lambda layer: layer.name),
         *_scale_columns(_interval),
     )
 
 
-def _scale_columns(interval: Callable[[_Pair], str]) -> tuple[Column, ...]:
-    """Of what every row has second: the noise scale and what it is the ratio of."""
+def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
+    """Of what every row has: the noise scale and what it is the ratio of."""
     return (
         Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=_scale),
         Column("interval", label=text("95 %"), of=interval),
-        Column("grad_sq", "ratio", "|G|²", of=lambda pair: pair[1].grad_sq.estimate),
-        Column("trace", "ratio", "tr Σ", of=lambda pair: pair[1].trace.estimate),
+        Column("grad_sq", "ratio", "|G|²", of=lambda each: each.gradient_norm_squared.estimate),
+        Column("trace", "ratio", "tr Σ", of=lambda each: each.noise_trace.estimate),
     )
 
 
-def _scale(pair: _Pair) -> float | None:
-    return pair[1].scale.estimate
+def _scale(found: Sampled) -> float | None:
+    return found.gradient_noise_scale.estimate
 
 
-def _interval(pair: _Pair) -> str:
-    return interval_only_text("critical_batch_size", pair[1].scale)
+def _interval(found: Sampled) -> str:
+    return interval_only_text("critical_batch_size", found.gradient_noise_scale)
 
 
 def noise_facts(noise: Noise) -> Iterator[str]:
@@ -124,9 +117,9 @@ def noise_facts(noise: Noise) -> Iterator[str]:
         yield text(
             "Single examples have no gradient of their own here (batch normalization, or a loss "
             "that couples them). So the noise is that of micro-batches of {n}.",
-            n=last.sample.unit_examples,
+            n=last.unit_examples,
         )
-    lost = next((found.scale.reason for _, found in noise.along if found.scale.reason), None)
+    lost = next((why for point in noise.points if (why := point.gradient_noise_scale.reason)), None)
     if lost is not None:
         yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
     if noise.stopped is not None:
@@ -143,7 +136,7 @@ def _meaning(noise: Noise) -> str:
 
 
 def _growth(noise: Noise) -> Iterator[str]:
-    known = [(point.step, found.scale.estimate) for point, found in noise.along]
+    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.points]
     told = [(step, scale) for step, scale in known if scale is not None]
     if len(told) < 2:
         return
