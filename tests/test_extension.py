@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of adding one more: one file in its folder, or one row.
+"""What docs/architecture.md says of adding one more: one file or one row, and nothing else.
 
 Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
 """
@@ -12,6 +12,7 @@ from types import ModuleType
 
 import jsonschema
 import pytest
+from tests.extension.any_power import any_power
 from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
@@ -21,7 +22,7 @@ from tests.reference.visible_text import visible_texts
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
-from batchlab.laws import rows as law_folder
+from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
 from batchlab.records.study import Study
@@ -90,8 +91,8 @@ def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPa
     assert "How many trials ended well" in page
 
 
-def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, law_folder, "laws")
+def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laws, "LAWS", (*laws.LAWS, any_power))
     points = [
         {"batch_size": size, "steps_to_target": 5000 * size**-0.5 * factor}
         for size in (4, 16, 64, 256, 1024)

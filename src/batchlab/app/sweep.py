@@ -10,7 +10,8 @@ from typing import Literal
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.sizes_that_run import fitting_trials
-from batchlab.app.subject import Subject, own_turn, subject_of
+from batchlab.app.subject import Subject, own_turn
+from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
 from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings

@@ -19,7 +19,7 @@ from batchlab.cli.values import (
     settings_option,
     workload_argument,
 )
-from batchlab.report.output_file import check_output_file
+from batchlab.report.output_file import check_output_file, write_output_file
 
 
 @click.command()
@@ -58,14 +58,15 @@ def noise(
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
         from batchlab.measure.noise import to_json
-        from batchlab.report.noise_page import write_noise_html
+        from batchlab.report.noise_page import noise_page
         from batchlab.report.noise_text import noise_headline, noise_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
         if report is not None:
             progress.phase("writing the report")
-            write_noise_html(made, report, command=invocation.command_line)
+            page = noise_page(made, command=invocation.command_line)
+            write_output_file(report, page.encode())
     if as_json:
         print(to_json(made, report=report))
         return

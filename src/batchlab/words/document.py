@@ -2,6 +2,7 @@
 
 A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
 `reason_values`; a field of several, such as `caveats`, becomes their texts beside `caveats_coded`.
+A field whose name begins with an underscore is the record's own and not shown.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def schema_text(kind: type) -> str:
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
+            described["required"] = [name for name in described["required"] if name[0] != "_"]
     if "Reason" in schema["$defs"]:
         schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
@@ -121,7 +123,8 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
 @lru_cache
 def _kinds(kind: type) -> tuple[tuple[str, Literal["a reason", "reasons", "else"]], ...]:
     """The fields of a kind of record, and which of them hold reasons."""
-    return tuple((name, _held(hint)) for name, hint in get_type_hints(kind).items())
+    hints = get_type_hints(kind).items()
+    return tuple((name, _held(hint)) for name, hint in hints if name[0] != "_")
 
 
 def _held(hint: Any) -> Literal["a reason", "reasons", "else"]:
@@ -134,6 +137,8 @@ def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
+        if name[0] == "_":
+            continue
         if described == one or one in described.get("anyOf", ()):
             text = {"type": "string"}
             yield name, text if described == one else {"anyOf": [text, _NULL]}
