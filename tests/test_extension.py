@@ -6,6 +6,7 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -23,10 +24,8 @@ from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
 from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
-from batchlab.plans import scaling_rules
-from batchlab.plans.scaling import scaled_learning_rate
+from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
 from batchlab.records.study import Study
-from batchlab.registry import row_names
 from batchlab.report.fit import fit_text
 from batchlab.report.notebook import notebook_view
 from batchlab.report.sweep import figures as sweep_figures
@@ -59,10 +58,8 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_file_more_is_a_scaling_rule_more(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    extend(monkeypatch, scaling_rules, "scaling_rules")
+def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(SCALING_RULES, "cube-root", ScalingRule(rate_factor=math.cbrt))
 
     rate = scaled_learning_rate(0.1, rule="cube-root", batch_size=64, reference_batch_size=8)
     study = sweep(
@@ -75,7 +72,6 @@ def test_a_file_more_is_a_scaling_rule_more(
 
     assert rate == pytest.approx(0.2)
     assert study.records[0].trial.scaling_rule == "cube-root"
-    assert "cube-root" in row_names(scaling_rules)
 
 
 def test_a_file_more_is_a_shape_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:

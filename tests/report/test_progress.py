@@ -26,12 +26,12 @@ from batchlab.report.progress import (
 STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
 
 
-def an_advice(stage: int = 2, **changes: object) -> ProgressState:
+def an_advice(number: int = 2, **changes: object) -> ProgressState:
     now_s = 0.0
     state = ProgressState(clock=lambda: now_s)
     state.begins(command="advise", subject="mnist-mlp", stages=STAGES)
     state.budget(spent_s=98.0, budget_s=180.0)
-    state.phase(STAGES[stage])
+    state.phase(STAGES[number])
     state.lead = BestSoFar(
         batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
     )
@@ -138,7 +138,7 @@ def test_a_terminal_without_blocks_gets_a_bar_of_ascii() -> None:
 
 def test_a_pipe_is_told_the_stage_in_one_line() -> None:
     assert stage_text(an_advice(1)) == "advise mnist-mlp, stage 2 of 3: setting the target"
-    assert stage_text(an_advice(at="writing the report")) == (
+    assert stage_text(an_advice(stage="writing the report")) == (
         "advise mnist-mlp: writing the report"
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from types import TracebackType
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.report.progress import ProgressState, clock_text, progress_lines, stage_text
 from batchlab.words.catalogue import text as in_words
 
@@ -17,37 +17,17 @@ if TYPE_CHECKING:
 _PER_SECOND = 4
 
 
-class Quiet(Silent):
-    """Nothing is said."""
-
-    def __enter__(self) -> Quiet:
-        """Nothing to open."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
-
-
 class ProgressLines(ProgressState):
     """Plain lines, for a log or a pipe: one a stage, one a warning."""
 
-    def __enter__(self) -> ProgressLines:
-        """Nothing to open."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
-
     def phase(self, text: str) -> None:
-        """Say what begins, and what is spent of the budget."""
+        """Say what begins, and what is spent of the budget by then."""
         super().phase(text)
         said = stage_text(self)
-        if (spent := self.spent) is not None:
+        if self.spent is not None:
+            spent, budget = map(clock_text, self.spent)
             said = in_words(
-                "{stage} ({spent} of {budget} spent)",
-                stage=said,
-                spent=clock_text(spent[0]),
-                budget=clock_text(spent[1]),
+                "{stage} ({spent} of {budget} spent)", stage=said, spent=spent, budget=budget
             )
         print(said, file=sys.stderr, flush=True)
 
@@ -87,23 +67,18 @@ class ProgressDisplay(ProgressState):
         self._live.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Take it away."""
-        self._live.__exit__(kind, error, trace)
+        self._live.__exit__(*error)  # type: ignore[arg-type]
 
     def warning(self, text: str) -> None:
         """Print it above the lines."""
         self._live.console.print(f"warning: {text}", markup=False, highlight=False)
 
 
-def progress_on_stderr(*, quiet: bool = False) -> ProgressDisplay | ProgressLines | Quiet:
+def progress_on_stderr(*, quiet: bool = False) -> AbstractContextManager[ProgressListener]:
     """A display where stderr is a terminal that can move its cursor, lines elsewhere."""
     if quiet:
-        return Quiet()
+        return nullcontext(Silent())
     can_draw = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    return ProgressDisplay() if can_draw else ProgressLines()
+    return ProgressDisplay() if can_draw else nullcontext(ProgressLines())

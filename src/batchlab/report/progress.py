@@ -13,19 +13,19 @@ from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 from batchlab.report.text import best_so_far_wordings
-from batchlab.words.catalogue import listing, number_text, plural
+from batchlab.words.catalogue import listing, number_text, plural, text
 from batchlab.words.catalogue import text as in_words
 from batchlab.words.reasons import reason_text
 
 
 class ProgressState(Silent):
-    """A listener that keeps what it is told; who shows it looks at the attributes.
+    """A listener that keeps where a command is; who shows it looks at the attributes.
 
     Attributes:
         command: the command that runs; "" before it has begun.
         subject: what it is about.
         stages: its stages, in order; empty for a command that has none.
-        at: one of the stages, or something beside them.
+        stage: what it is at: one of the stages, or something beside them.
         runs: the training runs that are waited for, None: it tells of none.
         lead: what leads so far, None: nothing yet.
         doing: what is done just now, in full and in fewer characters.
@@ -36,7 +36,7 @@ class ProgressState(Silent):
         self.command = ""
         self.subject = ""
         self.stages: tuple[str, ...] = ()
-        self.at = ""
+        self.stage = ""
         self.runs: RunsAsked | None = None
         self.lead: BestSoFar | None = None
         self.doing = ("", "")
@@ -45,21 +45,23 @@ class ProgressState(Silent):
         self._budget: tuple[float, float, float] | None = None
         self._part: tuple[float, float | None, float] | None = None
 
+    def changed(self, *, at_once: bool = False) -> None:
+        """Something else is to be shown, with what is told next or at once."""
+
     # ---- what it is told
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Keep its name and stages."""
+        """Keep its name."""
         self.command, self.subject, self.stages = command, subject, tuple(stages)
+        self.changed(at_once=True)
 
     def phase(self, text: str) -> None:
-        """Keep it; what was being done is done."""
-        self.at, self.runs, self.doing, self._part = text, None, ("", ""), None
+        """What was being done is done."""
+        self.stage, self.runs, self.doing, self._part = text, None, ("", ""), None
+        self.changed(at_once=True)
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Let it go by the clock.
-
-        Of the same budget it is never less than before: who told first may know of more.
-        """
+        """Of the same budget it is never less than before: who told first may know of more."""
         if (known := self.spent) is not None and known[1] == budget_s:
             spent_s = max(spent_s, known[0])
         self._budget = (spent_s, budget_s, self._clock())
@@ -67,29 +69,27 @@ class ProgressState(Silent):
     def asked(self, runs: RunsAsked) -> None:
         """Keep them."""
         self.runs = runs
+        self.changed()
 
     def best(self, best: BestSoFar | None) -> None:
         """Keep it."""
         self.lead = best
+        self.changed()
 
     def progress(
         self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
     ) -> None:
-        """Keep how much is done, and what is done now."""
+        """Keep how far it is, and what is done."""
         self._part = (done_fraction, left_s, self._clock())
         self.doing = (text, short or text)
+        self.changed()
 
     # ---- what is known of it now
 
     @property
-    def name(self) -> str:
-        """The command and what it is about."""
-        return f"{self.command} {self.subject}".strip()
-
-    @property
     def stage_number(self) -> int | None:
         """Which of the stages it is at, from 1 on; None: at something beside them."""
-        return self.stages.index(self.at) + 1 if self.at in self.stages else None
+        return self.stages.index(self.stage) + 1 if self.stage in self.stages else None
 
     @property
     def elapsed_s(self) -> float:
@@ -98,7 +98,7 @@ class ProgressState(Silent):
 
     @property
     def spent(self) -> tuple[float, float] | None:
-        """Seconds spent by now, and those that there are; None: the work is not cut by time."""
+        """Seconds spent of a budget by now, and those that there are; None: there is none."""
         if self._budget is None:
             return None
         spent_s, budget_s, told_s = self._budget
@@ -119,8 +119,6 @@ class ProgressState(Silent):
         _, left_s, told_s = self._part
         return None if left_s is None else max(0.0, left_s - (self._clock() - told_s))
 
-
-# ---- in lines
 
 _LONGEST_BAR = 30
 _FULL, _EMPTY = "█", "░"
@@ -143,18 +141,18 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
 
 def stage_text(state: ProgressState) -> str:
     """Where it is, in one line of any length: what a pipe is told."""
-    name = state.name
+    name = f"{state.command} {state.subject}".strip()
     number = state.stage_number
     if not name:
-        return state.at
+        return state.stage
     if number is None:
-        return in_words("{name}: {doing}", name=name, doing=state.at)
-    return in_words(
+        return text("{name}: {doing}", name=name, doing=state.stage)
+    return text(
         "{name}, stage {number} of {n}: {doing}",
         name=name,
         number=number,
         n=len(state.stages),
-        doing=state.at,
+        doing=state.stage,
     )
 
 
@@ -164,13 +162,13 @@ def clock_text(seconds: float) -> str:
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     if hours:
         if not minutes:
-            return in_words("{hours}h", hours=hours)
-        return in_words("{hours}h{minutes:02d}m", hours=hours, minutes=minutes)
+            return text("{hours}h", hours=hours)
+        return text("{hours}h{minutes:02d}m", hours=hours, minutes=minutes)
     if not minutes:
-        return in_words("{seconds}s", seconds=rest)
+        return text("{seconds}s", seconds=rest)
     if not rest:
-        return in_words("{minutes}m", minutes=minutes)
-    return in_words("{minutes}m{seconds:02d}s", minutes=minutes, seconds=rest)
+        return text("{minutes}m", minutes=minutes)
+    return text("{minutes}m{seconds:02d}s", minutes=minutes, seconds=rest)
 
 
 def _fitting(wordings: Iterator[str], width: int) -> str:
@@ -183,16 +181,16 @@ def _fitting(wordings: Iterator[str], width: int) -> str:
 
 
 def _head(state: ProgressState) -> Iterator[str]:
-    name = state.name
-    doing = state.at or in_words("starting")
+    name = f"{state.command} {state.subject}".strip()
+    doing = state.stage or text("starting")
     number = state.stage_number
     if number is not None:
         of = {"number": number, "n": len(state.stages)}
-        yield in_words("{name}   stage {number} of {n}: {doing}", name=name, doing=doing, **of)
-        yield in_words("stage {number} of {n}: {doing}", doing=doing, **of)
-        yield in_words("{number}/{n}: {doing}", doing=doing, **of)
+        yield text("{name}   stage {number} of {n}: {doing}", name=name, doing=doing, **of)
+        yield text("stage {number} of {n}: {doing}", doing=doing, **of)
+        yield text("{number}/{n}: {doing}", doing=doing, **of)
     elif name:
-        yield in_words("{name}   {doing}", name=name, doing=doing)
+        yield text("{name}   {doing}", name=name, doing=doing)
     yield doing
 
 
@@ -212,14 +210,12 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
 
 
 def _time(state: ProgressState) -> str:
-    spent, left_s = state.spent, state.left_s
-    if spent is not None:
-        spent_s, budget_s = spent
-        return in_words(
-            "{spent} of {budget}", spent=clock_text(spent_s), budget=clock_text(budget_s)
-        )
+    budget, left_s = state.spent, state.left_s
+    if budget is not None:
+        spent_s, budget_s = budget
+        return text("{spent} of {budget}", spent=clock_text(spent_s), budget=clock_text(budget_s))
     if left_s is not None:
-        return in_words("{left} left", left=clock_text(left_s))
+        return text("{left} left", left=clock_text(left_s))
     return clock_text(state.elapsed_s)
 
 
@@ -227,16 +223,16 @@ def _now(state: ProgressState, width: int) -> Iterator[str]:
     if state.runs is None:
         full, short = state.doing
         if full:
-            yield _fitting((in_words("now: {doing}", doing=each) for each in (full, short)), width)
+            yield _fitting((text("now: {doing}", doing=each) for each in (full, short)), width)
         return
     why = reason_text(state.runs.why)
-    wordings = [in_words("now: {doing}", doing=each) for each in _runs(state.runs)]
-    together = in_words("{now} — {why}", now=wordings[0], why=why)
+    wordings = [text("now: {doing}", doing=each) for each in _runs(state.runs)]
+    together = text("{now} — {why}", now=wordings[0], why=why)
     if len(together) <= width:
         yield together
         return
     yield _fitting(iter(wordings), width)
-    why = in_words("why: {why}", why=why)
+    why = text("why: {why}", why=why)
     if len(why) <= width:
         yield why
 
@@ -247,31 +243,27 @@ def _runs(runs: RunsAsked) -> Iterator[str]:
     n_seeds = len(runs.seeds)
     seeds = plural("seed {seeds}", "seeds {seeds}", n_seeds, seeds=_several(runs.seeds))
     if len(runs.batch_sizes) > 1:  # each has rates of its own
-        yield in_words("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
-        yield in_words("batch sizes {sizes}", sizes=sizes)
-        yield in_words("{n} batch sizes", n=len(runs.batch_sizes))
+        yield text("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
+        yield text("batch sizes {sizes}", sizes=sizes)
+        yield text("{n} batch sizes", n=len(runs.batch_sizes))
         return
     of_rates = plural(
         "learning rate {rates}", "learning rates {rates}", len(runs.learning_rates), rates=rates
     )
     named = {"size": sizes, "rates": rates, "seeds": seeds}
-    yield in_words("batch size {size}, {of_rates}, {seeds}", of_rates=of_rates, **named)
-    yield in_words("batch size {size} at {rates}, {seeds}", **named)
-    yield in_words("{size} at {rates}, {seeds}", **named)
-    yield in_words("{size} at {rates}", **named)
-    yield in_words("batch size {size}", **named)
+    yield text("batch size {size}, {of_rates}, {seeds}", of_rates=of_rates, **named)
+    yield text("batch size {size} at {rates}, {seeds}", **named)
+    yield text("{size} at {rates}, {seeds}", **named)
+    yield text("{size} at {rates}", **named)
+    yield text("batch size {size}", **named)
 
 
 def _several(parts: Sequence[object]) -> str:
     said = [str(part) for part in parts]
     return (
-        listing(said)
-        if len(said) < 4
-        else in_words("{first} to {last}", first=said[0], last=said[-1])
+        listing(said) if len(said) < 4 else text("{first} to {last}", first=said[0], last=said[-1])
     )
 
-
-# ---- in a notebook
 
 _WIDTH = 88
 _EVERY_S = 0.5
@@ -283,7 +275,12 @@ class NotebookProgress(ProgressState):
     def __init__(
         self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Nothing is shown before the command begins; `display` is IPython's own."""
+        """Nothing is shown before the command begins.
+
+        Args:
+            display: IPython's own `display`.
+            clock: a monotonic clock, in seconds.
+        """
         super().__init__(clock=clock)
         self._display = display
         self._warnings: list[str] = []
@@ -291,50 +288,29 @@ class NotebookProgress(ProgressState):
         self._told_s = 0.0
         self._handle: Any = None
 
-    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Show what it is."""
-        super().begins(command=command, subject=subject, stages=stages)
-        self._show(at_once=True)
-
-    def phase(self, text: str) -> None:
-        """Show what begins."""
-        super().phase(text)
-        self._show(at_once=True)
-
-    def asked(self, runs: RunsAsked) -> None:
-        """Show them."""
-        super().asked(runs)
-        self._show()
-
-    def best(self, best: BestSoFar | None) -> None:
-        """Show it."""
-        super().best(best)
-        self._show()
-
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
-        """Move the bar, and show what is done."""
-        super().progress(done_fraction=done_fraction, left_s=left_s, text=text, short=short)
-        self._show()
-
-    def warning(self, text: str) -> None:
-        """Show it with the others, for as long as the cell has its output."""
-        self._warnings.append(in_words("warning: {text}", text=text))
-        self._show(at_once=True)
-
-    def ends(self) -> None:
-        """Leave one line, and the warnings."""
-        if self._handle is not None:
-            # The cell may go on long after the command.
-            took = in_words("{name}: {took}", name=self.name, took=clock_text(self._told_s))
-            self._write([took, *self._warnings])
-
-    def _show(self, *, at_once: bool = False) -> None:
+    def changed(self, *, at_once: bool = False) -> None:
+        """Write it, but not too often."""
         self._told_s = self.elapsed_s
         if at_once or self._clock() - self._shown_s >= _EVERY_S:
             self._shown_s = self._clock()
-            self._write([*progress_lines(self, _WIDTH), *self._warnings])
+            self._write([*progress_lines(self, _WIDTH), *self._said()])
+
+    def warning(self, text: str) -> None:
+        """Show it with the others, for as long as the cell has its output."""
+        self._warnings.append(text)
+        self.changed(at_once=True)
+
+    def ends(self) -> None:
+        """Leave one line, and the warnings."""
+        if self._handle is None:
+            return
+        name = f"{self.command} {self.subject}"
+        # The cell may go on long after the command.
+        took = in_words("{name}: {took}", name=name, took=clock_text(self._told_s))
+        self._write([took, *self._said()])
+
+    def _said(self) -> list[str]:
+        return [in_words("warning: {text}", text=text) for text in self._warnings]
 
     def _write(self, lines: Sequence[str]) -> None:
         plain = "\n".join(lines)
