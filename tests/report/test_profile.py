@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-from tests.reference.made_up_profile import (
-    made_up_point,
-    made_up_profile,
-    peak_bytes,
-)
+from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes
 from torch import Tensor, nn
 
 from batchlab.measure.profile import Profile, ProfilePoint
@@ -25,8 +21,6 @@ from batchlab.records.trial import Status, Trial
 from batchlab.report.profile import profile_text
 from batchlab.report.text import WIDTH
 from batchlab.workload.definition import Workload
-
-SIZES = tuple(2**power for power in range(11))
 
 
 def words(profile: Profile) -> str:
@@ -75,14 +69,6 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> N
     assert replace(made, points=on_gpu).largest_batch_size == 32
 
 
-def test_step_times_that_hold_evaluations_are_a_sentence_of_their_own() -> None:
-    made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
-    held = replace(made, points=tuple(replace(p, with_evaluations=True) for p in made.points))
-
-    assert "- The step times of batch size 32, 64 hold the script's evaluations" in words(held)
-    assert "evaluations" not in words(made)
-
-
 def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
     text = profile_text(limited())
 
@@ -91,99 +77,10 @@ def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
     assert "256 = 2 × 128" in text
 
 
-def test_the_largest_that_fits_is_told_with_the_limit() -> None:
-    assert "largest batch size that fits in one piece within 70 MB: 128." in words(limited())
-    assert "All 2000 training examples fit in one batch." in words(made_up_profile())
-
-
-def test_the_memory_law_is_told_in_bytes() -> None:
-    assert "about 50 MB, and 100 kB more for each example of the batch" in words(made_up_profile())
-
-
-def test_too_few_peaks_for_a_law_are_told_as_such() -> None:
-    assert "Memory by batch size: cannot tell" in words(made_up_profile(made_up_point(64)))
-
-
-def test_where_throughput_stops_growing_is_told() -> None:
-    assert "Throughput stops growing at batch size 1024, at 91.1 k/s" in words(made_up_profile())
-
-
-def test_throughput_that_still_grows_is_told_as_such() -> None:
-    profile = made_up_profile(made_up_point(16), made_up_point(32))
-
-    assert "Throughput still grows at the largest batch size that ran" in words(profile)
-
-
-def test_what_was_not_tried_is_told() -> None:
-    profile = made_up_profile()
-
-    assert "budget ended" in words(replace(profile, stopped="time"))
-    assert "several in a row did not run" in words(replace(profile, stopped="errors"))
-    assert "was tried and fits: 64" in words(
-        replace(made_up_profile(made_up_point(64)), stopped="time")
-    )
-
-
 def test_sentences_are_wrapped() -> None:
     text = profile_text(limited())
 
     assert all(len(line) <= WIDTH for line in text.splitlines() if line.startswith(("-", "  ")))
-
-
-def timed(step_s: Callable[[int], float], sizes: Sequence[int] = SIZES) -> Profile:
-    return made_up_profile(*(made_up_point(size, median_s=step_s(size)) for size in sizes))
-
-
-def test_the_law_of_the_step_time_is_told_with_its_knee() -> None:
-    text = words(timed(lambda size: 1e-3 + 1e-5 * size))
-
-    assert "Step time: about 1 ms for the smallest batch, and 10 µs for each example" in text
-    assert "equal at a batch size of about 100 (95 %:" in text
-    assert "off that" not in text
-
-
-def test_a_step_time_that_never_grows_is_told_as_such() -> None:
-    text = words(timed(lambda size: 2e-3))
-
-    assert "about 2 ms at every batch size that ran" in text
-    assert "a batch size of at least" in text
-
-
-def test_a_step_time_that_grows_from_the_first_example_is_told_as_such() -> None:
-    text = words(timed(lambda size: 1e-4 * size))
-
-    assert "about 100 µs for each example, from the smallest batch size on" in text
-    assert "a batch size of at most" in text
-
-
-def test_a_batch_size_far_off_the_law_is_told() -> None:
-    text = words(timed(lambda size: (1e-3 + 1e-5 * size) * (2 if size == 64 else 1)))
-
-    assert re.search(r"Single batch sizes are up to \d+ % off that", text)
-
-
-def test_too_few_batch_sizes_for_a_law_of_the_step_time_are_told_as_such() -> None:
-    text = words(timed(lambda size: 1e-3, (8, 16)))
-
-    assert "Step time by batch size: cannot tell (fewer than 3 batch sizes ran" in text
-
-
-def test_memory_of_a_size_that_did_not_run_is_told_as_the_laws_and_never_as_fitting() -> None:
-    did_not = made_up_point(1024, status=Status.OOM, reason="too much")
-    made = made_up_profile(*map(made_up_point, (8, 64)), did_not)
-
-    told = words(made)
-
-    assert "untested there" in told
-    assert "152 MB at 1024." in told
-    assert "was tried and fits: 64." in told
-
-
-def test_nothing_is_predicted_of_sizes_that_all_ran() -> None:
-    assert "untested" not in words(made_up_profile())
-
-
-# A machine under load
 
 
 class Clock:

@@ -1,3 +1,5 @@
+"""An advice as a page."""
+
 from __future__ import annotations
 
 import html
@@ -16,17 +18,21 @@ from tests.reference.made_up_advice import (
 )
 from tests.reference.page import HOSTILE, Page
 
-from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_effects import effect_sentences, effects_of
-from batchlab.report.advice_page import render_advice_html, write_advice_html
+from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_tables import candidates_table, tried_table
 from batchlab.report.advice_text import advice_sentences
 
 written = Reason.as_written
 
+
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
+
+
 STUDY = advice_study(ADVICE)
+
+
 EFFECT_SWEEP = (
     *("made-up", "--batch-sizes", "16,64,1024", "--learning-rates", "0.022,0.05,0.26"),
     *("--epochs", "12", "--report", "batch-sizes.html"),
@@ -113,23 +119,9 @@ def test_candidates_and_runs_can_be_taken_out(page):
     assert files["batchlab-runs.csv"] == tried_table(ADVICE).to_csv()
 
 
-def test_the_legend_of_a_figure_has_only_what_it_draws(text):
-    head_to_head = text[text.index('<section id="figure-e"') : text.index('<section id="figure-f"')]
-
-    legend = head_to_head.partition('<div class="panels')[0]
-    assert "recommended: 1024" in legend
-    assert "yours: 64" in legend
-    assert "usual" not in legend
-
-
 def section(text: str) -> str:
     """The part of the page that says what batch size does."""
     return text[text.index('<section id="effects"') : text.index('<section id="figure-b"')]
-
-
-def test_what_batch_size_does_is_in_the_contents_and_leads_to_the_page_that_explains_it(text):
-    assert '<li><a href="#effects">What batch size does here</a></li>' in text
-    assert "docs/batch-size-basics.md explains" in section(text)
 
 
 def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_does(text):
@@ -188,14 +180,6 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
 
 
 @pytest.mark.slow
-def test_a_budget_asked_for_in_trainings_is_said_in_trainings():
-    in_trainings = render_advice_html(replace(ADVICE, trainings=4.0), STUDY, None)
-
-    assert "The budget was the time of 4 of your trainings." in in_trainings
-    assert "of your trainings." not in render_advice_html(ADVICE, STUDY, None)
-
-
-@pytest.mark.slow
 def test_an_advice_with_batch_sizes_that_were_not_even_profiled_gives_a_whole_page():
     """The profile's part of a short budget ended before them, and the pilot took the rest."""
     kind = cannot_tell_advice()
@@ -221,9 +205,3 @@ def test_an_advice_without_any_run_gives_a_whole_page():
 
     assert page.unmatched == []
     assert [div for div in page.having("div") if div.get("class") == "plot"] == []
-
-
-@pytest.mark.slow
-def test_a_page_that_cannot_be_written_says_so(tmp_path):
-    with pytest.raises(BatchlabError, match="there is no folder"):
-        write_advice_html(ADVICE, STUDY, None, tmp_path / "missing" / "report.html")
