@@ -117,7 +117,9 @@ class ProgressState(Silent):
         if self._part is None:
             return None
         _, left_s, told_s = self._part
-        return None if left_s is None else max(0.0, left_s - (self._clock() - told_s))
+        if left_s is None:
+            return None
+        return max(0.0, left_s - (self._clock() - told_s))
 
 
 _LONGEST_BAR = 30
@@ -128,7 +130,10 @@ _FULL_ASCII, _EMPTY_ASCII = "#", "-"
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
     """Stage, bar, what leads, what is run and why, each in a line or left out.
 
-    No line is longer than the width in characters; from 40 on none is cut.
+    Args:
+        state: where the command is.
+        width: no line is longer, in characters; from 40 on none is cut.
+        ascii_only: draw the bar with ASCII characters.
     """
     lines = [
         _fitting(_head(state), width),
