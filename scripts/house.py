@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 370,
     "processes": 890,
     "records": 1_810,
-    "report": 14_240,
+    "report": 12_450,
     "runs": 2_660,
     "script": 5_690,
     "store": 1_390,

@@ -11,17 +11,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.parts.charts.canvas import PAGE
-from batchlab.report.parts.figure import LAYOUT, Figure, list_text
-from batchlab.report.parts.palette import Look
-from batchlab.report.parts.vega import (
+from batchlab.report.figure import (
+    LAYOUT,
+    Figure,
     columns,
+    page_spec,
     script,
     script_json,
     shared_parts,
-    specification,
     still_svg,
 )
+from batchlab.report.palette import Look
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS
 from batchlab.version import __version__
@@ -115,11 +115,7 @@ def render_page(
         command: what all of it was made with.
         contents: what this template needs beside it.
     """
-    specs = {
-        panel.key: specification(panel.plot(canvas=PAGE), PAGE)
-        for figure in figures
-        for panel in figure.panels
-    }
+    specs = {panel.key: page_spec(panel) for figure in figures for panel in figure.panels}
     # What the page's script draws: the rows once, a specification a panel.
     parts: dict[str, int] = {}
     drawn = {
@@ -178,7 +174,7 @@ def _of_trials(study: Study) -> Iterator[tuple[str, str]]:
     for name, found in versions.items():
         if name not in said or len(found) > 1:
             own = text("{name} of the trials", name=name) if name in said else name
-            yield own, list_text(sorted(found))
+            yield own, ", ".join(sorted(found))
 
 
 _SHAPES = {

@@ -19,7 +19,6 @@ from batchlab.records.trial import Crossing, Status, Target, TrialRecord
 from batchlab.report.cells import (
     Cell,
     chosen_cells,
-    deciding_split,
     figure_looks,
     final_gap,
     held_out_split,
@@ -29,15 +28,12 @@ from batchlab.report.cells import (
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
+from batchlab.report.figure import SPLITS, write_figure_images, write_figure_rows
 from batchlab.report.output_file import write_output_file
 from batchlab.report.page import download, render_page, study_environment
-from batchlab.report.parts.figure import SPLITS
-from batchlab.report.parts.figure_files import write_figure_images, write_figure_rows
-from batchlab.report.parts.figure_row import built_figures
-from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.figures.learning_rate import rate_table
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence, paired_table
+from batchlab.report.sweep_figures import rate_table, sweep_figures
 from batchlab.report.sweep_tables import (
     IDENTITY,
     REASONS,
@@ -180,12 +176,12 @@ def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
     observations = path.with_name(f"{path.stem}-observations.csv")
     write_output_file(path, trials_table(study).to_csv().encode())
     write_output_file(observations, observations_table(study).to_csv().encode())
-    return path, observations, *write_figure_rows(built_figures(sweep_figures, study), path)
+    return path, observations, *write_figure_rows(sweep_figures(study), path)
 
 
 def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
     """Write one image a figure; see `write_figure_images`."""
-    return write_figure_images(built_figures(sweep_figures, study), Path(path), image_format)
+    return write_figure_images(sweep_figures(study), Path(path), image_format)
 
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -227,7 +223,7 @@ def _parts(study: Study) -> Iterator[str]:
     yield _listed(said)
     yield _listed(map(claim_text, claim_sentences(Evidence.of(study))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
-        rates = rate_table(study, deciding_split(study), study.workload.metrics[0].name)
+        rates = rate_table(study)
         yield f"{wrapped_text(rates.caption)}\n{rates.to_text()}"
     yield wrapped_text(trial_counts(study))
     yield text("Command: {command}", command=study.command)
@@ -296,8 +292,7 @@ def write_html(study: Study, path: Path) -> None:
 
 def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    built = built_figures(sweep_figures, study)
-    figures = [figure for _, figure in built]
+    figures = sweep_figures(study)
     plateaus = plateaus_of(study)
     trials = trials_table(study, plateaus)
     evidence = Evidence.of(study)
@@ -320,7 +315,7 @@ def html_page(study: Study) -> str:
             paired=paired_table(evidence),
         ),
         summary=trial_counts(study),
-        switched=[(row, figure) for row, figure in built if row.key in "abc"],
+        switched=[figure for figure in figures if figure.key in "abc"],
         by_key={figure.key: figure for figure in figures},
         others=[figure for figure in figures if figure.key not in "abcdh"],
         trials=_numbers_table(trials),

@@ -19,9 +19,8 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Advice, Configuration
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice import figures as folder
+from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_text import advice_sentences
-from batchlab.report.parts.figure_row import figure_rows
 
 written = Reason.as_written
 
@@ -389,9 +388,7 @@ def test_a_stand_in_is_never_called_the_users_own():
     assert "The stand-in for your configuration (batch size 64" in said(advice, "gain")
     assert "Your batch size 96 cannot be used here." in said(same, "gain")
     assert "what the stand-in for your configuration ends with" in said(same, "when to stop")
-    figures = str(
-        tuple(row.build(advice, advice_study(advice), None) for row in figure_rows(folder))
-    )
+    figures = str(advice_figures(advice, advice_study(advice), None))
     assert "your configuration" not in figures.replace("the stand-in for your configuration", "")
     assert "your batch size" not in figures
     assert "the stand-in for your configuration" in figures

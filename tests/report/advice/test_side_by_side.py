@@ -13,7 +13,7 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Advice, Configuration
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice.bars import bars
+from batchlab.report.advice_bars import bars
 from batchlab.report.advice_tables import side_by_side
 
 ADVICE = made_up_advice()

@@ -16,7 +16,7 @@ from tests.reference.made_up_advice import (
 
 from batchlab.advice.advice import Step
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice.bars import bars
+from batchlab.report.advice_bars import bars
 from batchlab.report.advice_text import advice_text, explain_text
 
 written = Reason.as_written
