@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,31 +46,28 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
 
 @pytest.mark.slow
 def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:
+    elsewhere = made_up_profile()
+    Path("gpu.json").write_text(elsewhere.to_json())
+
     do(
         *("advise", "mine.py:workload", "--objective", "samples", "--target", "accuracy=0.97"),
         *("--budget", "5m", "--batch-sizes", "16,full", "--epochs", "3", "--memory-limit", "2GiB"),
         *("--profile", "gpu.json", "--set", "width=64", "--sampling", "replacement"),
-        *("--drop-last", "--device", "cuda:1", "--store", "lab.db", "--report", "page.html"),
+        *("--drop-last", "--device", "cpu", "--store", "lab.db", "--report", "page.html"),
     )
 
     assert (advised["workload"], advised["objective"]) == ("mine.py:workload", "samples")
     assert (advised["target"], advised["budget"].asked_s) == (("accuracy", 0.97), 300.0)
     assert (advised["batch_sizes"], advised["epochs"]) == ((16, "full"), 3)
-    assert (advised["memory_limit_bytes"], advised["profile"]) == (2 * 2**30, Path("gpu.json"))
+    assert advised["memory_limit_bytes"] == 2 * 2**30
+    assert advised["profile"] == replace(elsewhere, memory_limit_bytes=2 * 2**30)
     assert (advised["settings"], advised["sampling"]) == ({"width": "64"}, "replacement")
-    assert (advised["drop_last"], advised["device"]) == (True, "cuda:1")
+    assert (advised["drop_last"], advised["device"]) == (True, "cpu")
     assert advised["store"] == Path("lab.db")
     assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
     budget = advised["budget"]
     kept_s = budget.started_s + 300.0 - budget.deadline_s
     assert 9.0 <= kept_s < 60.0  # the report's own time, and what is gone
-
-
-@pytest.mark.slow
-def test_advise_hands_on_a_budget_in_trainings(do: Any, advised: dict[str, Any]) -> None:
-    do("advise", "--trainings", "4")
-
-    assert (advised["budget"].asked_s, advised["trainings"]) == (None, 4.0)
 
 
 @pytest.mark.slow
@@ -89,27 +86,3 @@ def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any])
     told = f"{reason_text(first.did)}: {reason_text(first.why)}"
     assert told in do("advise", "--explain").out
     assert told not in do("advise").out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("advise mine.py:workload --objective speed", "'speed' is not one of 'time', 'samples'"),
-        ("advise mine.py:workload --budget 5", "budget '5': expected a time above 0"),
-        ("advise mine.py:workload --trainings 0", "trainings 0: expected more than 0"),
-        ("advise mine.py:workload --trainings 4 --budget 5m", "give one of the two"),
-        ("advise mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
-        ("advise mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
-        ("advise mine.py:workload --epochs 0", "--epochs 0: expected a whole number of at least 1"),
-        ("advise mine.py:workload --memory-limit 2", "memory limit '2': expected a size"),
-        ("advise mine.py:workload --report lab.db", "--report lab.db is the store"),
-        (
-            "advise mine.py:workload --objective quality --target accuracy=0.9",
-            "target accuracy=0.9 with objective quality",
-        ),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)

@@ -8,6 +8,7 @@ import pytest
 from batchlab.cli.output import as_wide_as_stdout, at_work, print_result
 from batchlab.processes import children as fork_server
 from batchlab.report.text import text_width
+from batchlab.script.command import TrainingCommand
 
 
 class Terminal(io.StringIO):
@@ -74,14 +75,15 @@ def test_texts_are_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
         assert text_width(88) == 60
 
 
-@pytest.mark.parametrize("trains_here", [True, False])
+@pytest.mark.parametrize("is_own_command", [False, True])
 def test_the_server_that_imports_torch_is_started_for_trainings_of_batchlabs_own(
-    trains_here: bool, monkeypatch: pytest.MonkeyPatch
+    is_own_command: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[bool] = []
     monkeypatch.setattr(fork_server, "start_early", lambda: started.append(True))
+    own = TrainingCommand(arguments=("train", "{batch_size}"), metric="loss")
 
-    with at_work(quiet=True, trains_here=trains_here):
+    with at_work("sweep", own if is_own_command else "mnist-mlp", quiet=True):
         pass
 
-    assert started == [True] * trains_here
+    assert started == [True] * (not is_own_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 import click
 
@@ -28,9 +28,6 @@ from batchlab.cli.values import (
     workload_argument,
 )
 from batchlab.report.output_file import check_output_file
-
-if TYPE_CHECKING:
-    from batchlab.script.command import TrainingCommand
 
 _DEFAULT_REPORT = "batchlab-report.html"
 
@@ -77,6 +74,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--train-time",
+    "train_s",
     type=TRAIN_TIME,
     help="With --objective quality: compare after this much training time instead of --epochs.",
 )
@@ -104,27 +102,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @with_own_command
 @click.pass_obj
 def advise(
-    invocation: Invocation,
-    workload: str,
-    objective: Literal["time", "samples", "quality"],
-    target: tuple[str, float] | None,
-    budget: float | None,
-    trainings: float | None,
-    batch_sizes: tuple[int | Literal["full"], ...] | None,
-    epochs: int | None,
-    train_time: float | None,
-    memory_limit: int | None,
-    profile: Path | None,
-    settings: dict[str, str],
-    sampling: Literal["reshuffle", "replacement"],
-    drop_last: bool,
-    device: str,
-    store: Path,
-    report: Path,
-    as_json: bool,
-    quiet: bool,
-    explain: bool,
-    own: TrainingCommand | None,
+    invocation: Invocation, /, report: Path, as_json: bool, quiet: bool, explain: bool, **given: Any
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
 
@@ -135,34 +113,18 @@ def advise(
     answer with new random numbers. After Ctrl-C or a crash, give the same command to go on. Given
     again after the answer, it shows the same answer at once.
     """
-    check_output_file(report, store=store)
-    with at_work(quiet=quiet, trains_here=own is None) as progress:
-        subject = workload if own is None else own.name
-        progress.begins(command="advise", subject=subject, stages=())
+    check_output_file(report, store=given["store"])
+    with at_work("advise", given["workload"], quiet=quiet) as progress:
         from batchlab.app.advise import advised
         from batchlab.app.question import asked
         from batchlab.app.report import json_document, write_page
 
         question = asked(
             "advise",
-            workload=own or workload,
-            objective=objective,
-            target=target,
-            budget=budget,
-            trainings=trainings,
-            batch_sizes=batch_sizes,
-            epochs=epochs,
-            train_s=train_time,
-            memory_limit_bytes=memory_limit,
-            profile=profile,
-            settings=settings,
-            sampling=sampling,
-            drop_last=drop_last,
-            device=device,
-            store=store,
+            **given,
             command=invocation.command_line,
+            reserved_s=invocation.reserved_s(given["budget"], report),
             listener=progress,
-            reserved_s=invocation.reserved_s(budget, report),
         )
         if (seconds := question.budget.seconds) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
@@ -170,14 +132,12 @@ def advise(
         progress.phase("writing the report")
         write_page(made, report)
     if as_json:
-        print(json_document(made, store=store, page=report))
+        print(json_document(made, store=given["store"], page=report))
         return
     from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 
-    advice, study = made.advice, made.study
-
     def told() -> str:
-        said = advice_text(advice, study=study, report=report)
-        return f"{said}\n{explain_text(advice)}" if explain else said
+        said = advice_text(made.advice, study=made.study, report=report)
+        return f"{said}\n{explain_text(made.advice)}" if explain else said
 
-    print_result(told, headline=lambda: advice_headline(advice, study=study))
+    print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))

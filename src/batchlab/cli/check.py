@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from batchlab.cli.invocation import Invocation
@@ -24,15 +26,7 @@ from batchlab.cli.values import (
 @quiet_option
 @device_option
 @click.pass_obj
-def check(
-    invocation: Invocation,
-    workload: str,
-    settings: dict[str, str],
-    budget: float,
-    as_json: bool,
-    quiet: bool,
-    device: str,
-) -> None:
+def check(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
     """Check that the gradient stays the same under accumulation.
 
     WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.
@@ -40,17 +34,10 @@ def check(
     The gradient of a batch is compared with that of its micro-batches put together. Where they
     differ, the causes are named with their places.
     """
-    with at_work(quiet=quiet) as progress:
-        progress.begins(command="check", subject=workload, stages=())
+    with at_work("check", given["workload"], quiet=quiet):
         from batchlab.app.check import check as run_check
         from batchlab.report.check import check_json, check_text
 
-        found = run_check(
-            workload,
-            settings=settings,
-            device=device,
-            budget=budget,
-            reserved_s=invocation.reserved_s(budget, None),
-        )
+        found = run_check(**given, reserved_s=invocation.reserved_s(given["budget"], None))
     with as_wide_as_stdout():
         print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")

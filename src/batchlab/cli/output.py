@@ -11,29 +11,33 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet
+    from batchlab.records.progress_listener import ProgressListener
+    from batchlab.script.command import TrainingCommand
 
 
 @contextlib.contextmanager
 def at_work(
-    *, quiet: bool, trains_here: bool = True
-) -> Iterator[ProgressDisplay | ProgressLines | Quiet]:
+    command: str, workload: TrainingCommand | str, *, quiet: bool
+) -> Iterator[ProgressListener]:
     """Context: a command that trains; gives what is told how it gets on.
 
     What the user's own code prints is no result, here or in a child: a script reads those.
 
     Args:
+        command: its name.
+        workload: what it is about.
         quiet: say nothing but warnings.
-        trains_here: whether processes of batchlab's own train, not a command.
     """
     from batchlab.processes.children import start_early
 
     with _stdout_to_stderr():
-        if trains_here:
-            start_early()  # it imports torch while the lines inside do
+        if isinstance(workload, str):
+            start_early()  # processes of batchlab's own train: it imports torch meanwhile
         from batchlab.cli.progress import progress_on_stderr
 
         with progress_on_stderr(quiet=quiet) as progress:
+            subject = workload if isinstance(workload, str) else workload.name
+            progress.begins(command=command, subject=subject, stages=())
             yield progress
 
 

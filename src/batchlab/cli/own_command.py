@@ -65,7 +65,7 @@ _NAMES = ("metric", "better", "examples", "batch_size", "learning_rate", "patter
 
 
 def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a training command; the command itself comes as `own`, None: a workload.
+    """The options of a training command, which itself comes as the `workload`.
 
     What batchlab.toml says counts where the command line says nothing.
     """
@@ -84,7 +84,7 @@ def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
         if arguments is not None and rates and given["learning_rate"] is None:
             given["learning_rate"] = rates[0]  # a sweep compares with no other
         own = _command(context, arguments, given, file, params)
-        return function(**params, own=own)
+        return function(**params if own is None else params | {"workload": own})
 
     for option in reversed(_OPTIONS):
         called = option(called)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from batchlab.cli.values import (
     settings_option,
     workload_argument,
 )
-
-if TYPE_CHECKING:
-    from batchlab.script.command import TrainingCommand
 
 # The last probe may have to be ended, and a busy machine takes its time.
 _PROBE_END_S = 1.0
@@ -49,19 +46,7 @@ _PROBE_END_S = 1.0
 @device_option
 @with_own_command
 @click.pass_obj
-def profile(
-    invocation: Invocation,
-    workload: str,
-    batch_sizes: tuple[int | Literal["full"], ...] | None,
-    settings: dict[str, str],
-    memory_limit: int | None,
-    budget: float,
-    store: Path | None,
-    as_json: bool,
-    quiet: bool,
-    device: str,
-    own: TrainingCommand | None,
-) -> None:
+def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
     """Measure step time and memory by batch size, and find the largest that fits.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
@@ -71,22 +56,14 @@ def profile(
     others run all the same. What --json prints can be used on another machine: batchlab advise
     --profile FILE.
     """
-    with at_work(quiet=quiet, trains_here=own is None) as progress:
-        subject = workload if own is None else own.name
-        progress.begins(command="profile", subject=subject, stages=())
+    with at_work("profile", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
         from batchlab.report.profile import profile_headline, profile_text
 
         made = run_profile(
-            own or workload,
-            batch_sizes=batch_sizes,
-            settings=settings,
-            device=device,
-            memory_limit_bytes=memory_limit,
-            budget=budget,
-            reserved_s=invocation.reserved_s(budget, None) + _PROBE_END_S,
-            store=store,
+            **given,
+            reserved_s=invocation.reserved_s(given["budget"], None) + _PROBE_END_S,
             listener=progress,
         )
     if as_json:

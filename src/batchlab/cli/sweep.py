@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,13 +26,12 @@ from batchlab.cli.values import (
     workload_argument,
 )
 from batchlab.errors import BatchlabError
-from batchlab.plans.scaling import scaling_rules
+from batchlab.plans.scaling import SCALING_RULES
 from batchlab.report.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
     from batchlab.records.study import Study
-    from batchlab.script.command import TrainingCommand
 
 
 @click.command()
@@ -76,7 +75,7 @@ if TYPE_CHECKING:
 @settings_option
 @click.option(
     "--scaling-rule",
-    type=click.Choice(list(scaling_rules())),
+    type=click.Choice(list(SCALING_RULES)),
     default="none",
     show_default=True,
     help="How to change the learning rates with the batch size. Those given are for the workload's "
@@ -110,27 +109,7 @@ if TYPE_CHECKING:
 @with_own_command
 @click.pass_obj
 def sweep(
-    invocation: Invocation,
-    workload: str,
-    batch_sizes: tuple[int | Literal["full"], ...] | None,
-    learning_rates: tuple[float, ...] | None,
-    seeds: int,
-    epochs: int | None,
-    steps: int | None,
-    target: tuple[str, float] | None,
-    settings: dict[str, str],
-    scaling_rule: str,
-    sampling: Literal["reshuffle", "replacement"],
-    drop_last: bool,
-    micro_batch_size: int | None,
-    measure: tuple[str, ...],
-    budget: float | None,
-    store: Path,
-    report: Path | None,
-    as_json: bool,
-    quiet: bool,
-    device: str,
-    own: TrainingCommand | None,
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 
@@ -140,33 +119,17 @@ def sweep(
     Nothing that the store holds is trained again. After Ctrl-C or a crash, give the same command to
     go on. Ask for more epochs, and only the missing ones are trained.
     """
+    store = given["store"]
     if report is not None:
         check_output_file(report, store=store)
-    with at_work(quiet=quiet, trains_here=own is None) as progress:
-        subject = workload if own is None else own.name
-        progress.begins(command="sweep", subject=subject, stages=())
+    with at_work("sweep", given["workload"], quiet=quiet) as progress:
         from batchlab.app.report import json_document, write_page
         from batchlab.app.sweep import sweep as run_sweep
 
         study = run_sweep(
-            own or workload,
-            batch_sizes=batch_sizes,
-            learning_rates=learning_rates,
-            seeds=seeds,
-            epochs=epochs,
-            steps=steps,
-            target=target,
-            settings=settings,
-            scaling_rule=scaling_rule,
-            sampling=sampling,
-            drop_last=drop_last,
-            micro_batch_size=micro_batch_size,
-            device=device,
-            measure=measure,
-            budget=budget,
-            reserved_s=0.0 if budget is None else invocation.reserved_s(budget, report),
-            store=store,
+            **given,
             command=invocation.command_line,
+            reserved_s=invocation.reserved_s(given["budget"], report),
             listener=progress,
         )
         if report is not None:

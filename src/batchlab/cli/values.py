@@ -241,6 +241,7 @@ drop_last_option = click.option(
 )
 memory_limit_option = click.option(
     "--memory-limit",
+    "memory_limit_bytes",
     type=BYTES,
     help="The most memory that training may take. Default: all there is.",
 )

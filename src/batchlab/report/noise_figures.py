@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
 from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size_axis, value_axis
 from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
@@ -46,7 +45,7 @@ def _along(noise: Noise) -> Figure:
             "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
         ),
     ]
-    if any(found.scale.estimate is None for _, found in noise.along):
+    if any(point.gradient_noise_scale.estimate is None for point in noise.points):
         notes.append(text("An arrow: only a lower bound is known."))
     words = chart_text(label_text(quantity), "step", row_values(quantity, rows, by="step"))
     panel = Panel(key="along", title=label_text(quantity), alternative=words, plot=plot)
@@ -65,13 +64,14 @@ def _along(noise: Noise) -> Figure:
 
 
 def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
-    for point, found in noise.along:
+    for point in noise.points:
         at: Row = {"panel": "along", "batch": label, "step": point.step}
-        if found.scale.estimate is not None:
-            yield {**at, "kind": "point", **estimate_row(found.scale)}
-            yield {**at, "kind": "line", "mean": rounded(found.scale.estimate)}
-        elif found.scale.low is not None:
-            yield {**at, "kind": "bound", "mean": rounded(found.scale.low)}
+        scale = point.gradient_noise_scale
+        if scale.estimate is not None:
+            yield {**at, "kind": "point", **estimate_row(scale)}
+            yield {**at, "kind": "line", "mean": rounded(scale.estimate)}
+        elif scale.low is not None:
+            yield {**at, "kind": "bound", "mean": rounded(scale.low)}
     words = text("batch size in use: {size}", size=noise.batch_size)
     yield {"panel": "along", "kind": "level", "mean": noise.batch_size, "text": words}
 
@@ -138,7 +138,7 @@ def _variance(noise: Noise) -> Figure:
 
 
 def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
-    found = noise_scale(noise.points[-1].sample)
+    found = noise.points[-1].found
     trace, n_train = found.trace.estimate, noise.n_train
     if trace is None or trace <= 0 or n_train < 4:
         return

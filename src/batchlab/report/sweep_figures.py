@@ -8,7 +8,7 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from batchlab.measure.registry import measurement_rows, on_request
+from batchlab.measure.measurements import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
@@ -27,7 +27,6 @@ from batchlab.report.cells import (
     measured_first,
     measured_in_seeds,
     measured_last,
-    plateaus_of,
     rate_notes,
     spread_text,
     thinned,
@@ -658,7 +657,7 @@ def _measured_chart(
 
 def _measured_of_models() -> list[Measurement]:
     """The measurements of a model at a step, those that were asked for first."""
-    rows = [row for row in measurement_rows().values() if row.needs == "step" and row.figure]
+    rows = [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
     return sorted(rows, key=lambda row: (not row.on_request, row.figure != "along_training"))
 
 
@@ -751,7 +750,7 @@ def _noise_table(chosen: tuple[Cell, ...]) -> Table:
 
 def effects_figure(study: Study) -> Figure:
     """The epochs to the plateau and the noise of the metric, by batch size."""
-    found, looks = effects(study, plateaus_of(study)), figure_looks(study)
+    found, looks = effects(study), figure_looks(study)
     labels = _labels(study)
     rows = tuple(
         row
