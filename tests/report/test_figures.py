@@ -13,7 +13,6 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.records.trial import Status
-from batchlab.report import write_images
 from batchlab.report.advice_figures import objective_figure
 from batchlab.report.chart import LOG_METRIC, LOG_RATIO, value_axis
 from batchlab.report.figure import (
@@ -27,6 +26,7 @@ from batchlab.report.figure import (
 )
 from batchlab.report.pointer import number_expression
 from batchlab.report.sweep_figures import cost_figure, sweep_figures
+from batchlab.report.sweep_page import write_images
 from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
