@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice, Candidate, RateTried
@@ -42,7 +42,7 @@ from batchlab.report.chart import (
 from batchlab.report.figure import INK, Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
-from batchlab.report.table import Column, Table, Value
+from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import estimate_text, label_text, quantity_text, with_a_capital
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
@@ -402,34 +402,22 @@ def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
 
 
 def _steps_table(advice: Advice) -> Table:
-    laws = advice.laws
-    b_crit = "" if laws is None else estimate_text("critical_batch_size", laws.b_crit)
-    return Table(
-        caption=text("Steps to target at the tuned rate, with 95 % intervals")
-        + (text("; critical batch size {size}", size=b_crit) if b_crit else ""),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="n_runs", quantity="n", label=text("runs")),
-            Column(key="steps_to_target", quantity="steps_to_target"),
-            Column(key="low", quantity="steps_to_target", label=text("from")),
-            Column(key="high", quantity="steps_to_target", label=text("to")),
-            Column(key="samples_to_target", quantity="samples_to_target"),
-            Column(key="note", quantity="", label=text("note")),
-        ),
-        rows=tuple(
-            (
-                candidate.batch_size,
-                candidate.learning_rate,
-                candidate.n_runs,
-                candidate.steps_to_target.estimate,
-                candidate.steps_to_target.low,
-                candidate.steps_to_target.high,
-                candidate.samples_to_target.estimate,
-                reason_text(candidate.note),
-            )
-            for candidate in advice.candidates
-        ),
+    caption, laws = text("Steps to target at the tuned rate, with 95 % intervals"), advice.laws
+    if laws is not None:
+        size = estimate_text("critical_batch_size", laws.b_crit)
+        caption += text("; critical batch size {size}", size=size)
+    quantity = "steps_to_target"
+    return table_of(
+        caption,
+        advice.candidates,
+        Column("batch_size"),
+        Column("learning_rate"),
+        Column("n_runs", "n", text("runs")),
+        Column(quantity, of=lambda c: c.steps_to_target.estimate),
+        Column("low", quantity, text("from"), of=lambda c: c.steps_to_target.low),
+        Column("high", quantity, text("to"), of=lambda c: c.steps_to_target.high),
+        Column("samples_to_target", of=lambda c: c.samples_to_target.estimate),
+        Column("note", "", text("note"), of=lambda c: reason_text(c.note)),
     ).without_empty_columns()
 
 
@@ -540,31 +528,21 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
 
 
 def _machine_table(advice: Advice) -> Table:
-    return Table(
-        caption=text("Time per step with its 95 % interval, throughput and peak memory"),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="micro_batch_size", quantity="batch_size", label=text("micro-batch size")),
-            Column(key="step_s", quantity="step_s"),
-            Column(key="step_s_low", quantity="step_s", label=text("from")),
-            Column(key="step_s_high", quantity="step_s", label=text("to")),
-            Column(key="samples_per_s", quantity="samples_per_s"),
-            Column(key="peak_bytes", quantity="peak_bytes"),
-            Column(key="fits", quantity="", label=text("fits")),
-        ),
-        rows=tuple(
-            (
-                candidate.batch_size,
-                candidate.micro_batch_size,
-                candidate.step_s.estimate,
-                candidate.step_s.low,
-                candidate.step_s.high,
-                candidate.batch_size / step_s if (step_s := candidate.step_s.estimate) else None,
-                candidate.peak_bytes,
-                text("yes") if candidate.fits else text("no"),
-            )
-            for candidate in advice.candidates
-        ),
+    def per_s(candidate: Candidate) -> float | None:
+        step_s = candidate.step_s.estimate
+        return candidate.batch_size / step_s if step_s else None
+
+    return table_of(
+        text("Time per step with its 95 % interval, throughput and peak memory"),
+        advice.candidates,
+        Column("batch_size"),
+        Column("micro_batch_size", "batch_size", text("micro-batch size")),
+        Column("step_s", of=lambda c: c.step_s.estimate),
+        Column("step_s_low", "step_s", text("from"), of=lambda c: c.step_s.low),
+        Column("step_s_high", "step_s", text("to"), of=lambda c: c.step_s.high),
+        Column("samples_per_s", of=per_s),
+        Column("peak_bytes"),
+        Column("fits", "", text("fits"), of=lambda c: text("yes") if c.fits else text("no")),
     ).without_empty_columns()
 
 
@@ -722,42 +700,34 @@ def _rate_notes(advice: Advice, kinds: Container[object]) -> Iterator[str]:
 
 def _rates_table(advice: Advice) -> Table:
     """The tuned rate of each batch size beside what each rule sets."""
-    rules = list(
-        dict.fromkeys(rule for c in advice.candidates for rule, _ in c.rule_learning_rates)
-    )
-    rows: list[tuple[Value, ...]] = []
-    for candidate in advice.candidates:
-        set_by, tuned = dict(candidate.rule_learning_rates), candidate.learning_rate
-        tried = [t for t in advice.tried if t.batch_size == candidate.batch_size]
-        rows.append(
-            (
-                candidate.batch_size,
-                tuned,
-                *(_rule_text(set_by.get(rule), tuned) for rule in rules),
-                len({t.learning_rate for t in tried}),
-                len(tried),
-                sum(t.steps_to_target is None for t in tried),
-            )
-        )
-    return Table(
-        caption=text("The tuned learning rate, and what scaling rules set (as multiples of it)"),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate", label=text("tuned rate")),
-            *(
-                Column(key=rule, quantity="", label=text("rule {name}", name=rule))
-                for rule in rules
-            ),
-            Column(key="n_rates", quantity="n", label=text("rates tried")),
-            Column(key="n_runs", quantity="n", label=text("runs")),
-            Column(key="n_missed", quantity="n", label=text("missed or failed")),
+    rules = dict.fromkeys(rule for c in advice.candidates for rule, _ in c.rule_learning_rates)
+    tried = {
+        c.batch_size: [t for t in advice.tried if t.batch_size == c.batch_size]
+        for c in advice.candidates
+    }
+
+    def column(rule: str) -> Column:
+        def value(candidate: Candidate) -> str:
+            rate, tuned = dict(candidate.rule_learning_rates).get(rule), candidate.learning_rate
+            told = "" if rate is None else quantity_text("learning_rate", rate)
+            return f"{told} (× {ratio_text(rate / tuned)})" if rate and tuned else told
+
+        return Column(rule, "", text("rule {name}", name=rule), of=value)
+
+    def n(key: str, label: str, count: Callable[[list[RateTried]], int]) -> Column:
+        return Column(key, "n", label, of=lambda c: count(tried[c.batch_size]))
+
+    return table_of(
+        text("The tuned learning rate, and what scaling rules set (as multiples of it)"),
+        advice.candidates,
+        Column("batch_size"),
+        Column("learning_rate", label=text("tuned rate")),
+        *map(column, rules),
+        n("n_rates", text("rates tried"), lambda runs: len({t.learning_rate for t in runs})),
+        n("n_runs", text("runs"), len),
+        n(
+            "n_missed",
+            text("missed or failed"),
+            lambda runs: sum(t.steps_to_target is None for t in runs),
         ),
-        rows=tuple(rows),
     ).without_empty_columns()
-
-
-def _rule_text(rate: float | None, tuned: float | None) -> str:
-    if rate is None:
-        return ""
-    value = quantity_text("learning_rate", rate)
-    return value if tuned is None else f"{value} (× {ratio_text(rate / tuned)})"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice, Configuration, Ending, Endings
@@ -47,8 +48,8 @@ from batchlab.report.effect_panels import (
 from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE
 from batchlab.report.figure import INK, Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.palette import Look
-from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import quantity_text, split_label, term_text, with_a_capital
+from batchlab.report.table import Column, Table, Value, table_of
+from batchlab.report.text import label_text, quantity_text, split_label, term_text, with_a_capital
 from batchlab.words.catalogue import number_text, text
 
 if TYPE_CHECKING:
@@ -130,25 +131,25 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         data="head",
         rows=rows,
         looks=looks,
-        table=Table(
-            caption=with_a_capital(title),
-            columns=(
-                Column(key="configuration", quantity="", label=text("configuration")),
-                Column(key="seed", quantity="seed", label=text("seed")),
-                Column(key=quantity, quantity=quantity, label=words.figure_text),
-                Column(key="bound", quantity=quantity, label=text("not reached by")),
-            ),
-            rows=tuple(
-                (
-                    str(row["configuration"]).replace("|", ", "),
-                    row["seed"],
-                    row["mean"] if row["kind"] == "run" else None,
-                    row["mean"] if row["kind"] == "bound" else None,
-                )
-                for row in rows
+        table=table_of(
+            with_a_capital(title),
+            rows,
+            Column("configuration", "", text("configuration"), of=_setting),
+            Column("seed", label=text("seed"), of=lambda row: row["seed"]),
+            Column(quantity, label=words.figure_text, of=lambda row: _mean_of(row, "run")),
+            Column(
+                "bound", quantity, text("not reached by"), of=lambda row: _mean_of(row, "bound")
             ),
         ).without_empty_columns(),
     )
+
+
+def _setting(row: Row) -> str:
+    return str(row["configuration"]).replace("|", ", ")
+
+
+def _mean_of(row: Row, kind: str) -> Value:
+    return row["mean"] if row["kind"] == kind else None
 
 
 def _why_no_head(advice: Advice) -> str:
@@ -260,25 +261,14 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
         data="progress",
         rows=rows,
         looks=looks,
-        table=Table(
-            caption=text("Where each run ended"),
-            columns=(
-                Column(key="configuration", quantity="", label=text("configuration")),
-                Column(key="batch_size", quantity="batch_size"),
-                Column(key="seed", quantity="seed", label=text("seed")),
-                Column(key="equal_time_s", quantity="equal_time_s"),
-                Column(key=metric, quantity=metric, label=what),
-            ),
-            rows=tuple(
-                (
-                    names[str(row["series"])],
-                    row["batch"],
-                    row["seed"],
-                    row["equal_time_s"],
-                    row["mean"],
-                )
-                for row in ends
-            ),
+        table=table_of(
+            text("Where each run ended"),
+            ends,
+            Column("configuration", "", text("configuration"), of=lambda row: names[row["series"]]),
+            Column("batch_size", of=lambda row: row["batch"]),
+            Column("seed", label=text("seed"), of=lambda row: row["seed"]),
+            Column("equal_time_s", of=lambda row: row["equal_time_s"]),
+            Column(metric, label=what, of=lambda row: row["mean"]),
         ),
     )
 
@@ -338,7 +328,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
         nothing = text("The level was given, so no training was followed to its end.")
     panels: list[Panel] = []
     rows: tuple[Row, ...] = ()
-    table: tuple[tuple[Value, ...], ...] = ()
+    compared: list[tuple[str, Ending]] = []
     if endings is not None and endings.recommended.found:
         # What decided first; then the same at a constant rate, where those had a cool-down.
         constant, metric = endings.at_constant_rate, endings.metric
@@ -354,7 +344,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
             _endings_panel(key, text(titles[key], metric=metric), metric, rows, looks)
             for key in sets
         ]
-        table = tuple(row for each in sets.values() for row in _ending_values(advice, each))
+        compared = [named for each in sets.values() for named in _compared(advice, each)]
     return Figure(
         key="g",
         name="endings",
@@ -365,7 +355,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
         data="endings",
         rows=rows,
         looks=looks,
-        table=_endings_table(study.workload.metrics[0].name, table),
+        table=_endings_table(study.workload.metrics[0].name, compared),
     )
 
 
@@ -434,39 +424,33 @@ def _ending_notes(endings: Endings) -> Iterator[str]:
     )
 
 
-def _ending_values(advice: Advice, endings: Endings) -> Iterator[tuple[Value, ...]]:
-    for name, ending in _compared(advice, endings):
-        test = [value for value in ending.test if value is not None]
-        yield (
-            name,
-            ending.batch_size,
-            ending.learning_rate,
-            text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None,
-            ending.epochs,
-            ending.mean if ending.found else None,
-            min(ending.found, default=None),
-            max(ending.found, default=None),
-            sum(test) / len(test) if test else None,
-            len(ending.found),
-        )
+def _endings_table(metric: str, compared: Iterable[tuple[str, Ending]]) -> Table:
+    def column(key: str, quantity: str, label: str, of: Callable[[Ending], Value]) -> Column:
+        return Column(key, quantity, label, of=lambda named: of(named[1]))
 
+    def cool_down(ending: Ending) -> str | None:
+        return text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
 
-def _endings_table(metric: str, rows: tuple[tuple[Value, ...], ...]) -> Table:
-    return Table(
-        caption=text("Where whole trainings end; the test data decided nothing"),
-        columns=(
-            Column(key="configuration", quantity="", label=text("configuration")),
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="cool_down", quantity="", label=text("cool-down")),
-            Column(key="epochs", quantity="epochs_to_target", label=text("epochs")),
-            Column(key="validation", quantity=metric, label=text("validation {m}", m=metric)),
-            Column(key="lowest", quantity=metric, label=text("lowest")),
-            Column(key="highest", quantity=metric, label=text("highest")),
-            Column(key="test", quantity=metric, label=text("test {m}", m=metric)),
-            Column(key="n", quantity="n", label=text("seeds")),
+    def tested(ending: Ending) -> float | None:
+        known = [value for value in ending.test if value is not None]
+        return fmean(known) if known else None
+
+    validation, test = text("validation {m}", m=metric), text("test {m}", m=metric)
+    return table_of(
+        text("Where whole trainings end; the test data decided nothing"),
+        compared,
+        Column("configuration", "", text("configuration"), of=lambda named: named[0]),
+        column("batch_size", "batch_size", label_text("batch_size"), lambda e: e.batch_size),
+        column(
+            "learning_rate", "learning_rate", label_text("learning_rate"), lambda e: e.learning_rate
         ),
-        rows=rows,
+        column("cool_down", "", text("cool-down"), cool_down),
+        column("epochs", "epochs_to_target", text("epochs"), lambda e: e.epochs),
+        column("validation", metric, validation, lambda e: e.mean if e.found else None),
+        column("lowest", metric, text("lowest"), lambda e: min(e.found, default=None)),
+        column("highest", metric, text("highest"), lambda e: max(e.found, default=None)),
+        column("test", metric, test, tested),
+        column("n", "n", text("seeds"), lambda e: len(e.found)),
     ).without_empty_columns()
 
 

@@ -122,6 +122,24 @@ def size_rows(named: Row, batch_size: int, middle: float, values: Sequence[float
             yield {**base, "kind": "run", "mean": rounded(value)}
 
 
+def drawn_panels(panels: Iterable[Panel], rows: Iterable[Row]) -> tuple[Panel, ...]:
+    """The panels that a row lies in."""
+    keys = {row["panel"] for row in rows}
+    return tuple(panel for panel in panels if panel.key in keys)
+
+
+def value_of(
+    rows: Iterable[Row], panel: str, field: str = "mean", series: str | None = None
+) -> Callable[[int], Value]:
+    """What the point of each batch size in a panel has, for a column of a table."""
+    found = {
+        row["batch_size"]: row[field]
+        for row in rows
+        if (row["panel"], row.get("kind"), row.get("series")) == (panel, "point", series)
+    }
+    return found.get
+
+
 def write_figure_images(
     figures: Iterable[Figure], path: Path, image_format: Literal["svg", "png"]
 ) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size
 from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.noise_text import noise_table
 from batchlab.report.palette import looks
-from batchlab.report.table import Column, Table
+from batchlab.report.table import Column, table_of
 from batchlab.report.text import label_text
 from batchlab.words.catalogue import text
 
@@ -126,13 +126,11 @@ def _variance(noise: Noise) -> Figure:
         data="variance",
         rows=rows,
         looks=own,
-        table=Table(
-            caption=text("The variance of the gradient by batch size"),
-            columns=(
-                Column(key="batch_size", quantity="batch_size"),
-                Column(key=quantity, quantity=quantity),
-            ),
-            rows=tuple((row["batch_size"], row["mean"]) for row in line),
+        table=table_of(
+            text("The variance of the gradient by batch size"),
+            line,
+            Column("batch_size", of=lambda row: row["batch_size"]),
+            Column(quantity, of=lambda row: row["mean"]),
         ),
     )
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from batchlab.measure.measurements import measurement_rows, on_request
@@ -50,10 +49,20 @@ from batchlab.report.effect_panels import (
     plateau_panel,
     plateau_rows,
 )
-from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE, Effect, effects
-from batchlab.report.figure import SPLITS, Figure, Panel, Row, interval_row, rounded, size_rows
+from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE, effects
+from batchlab.report.figure import (
+    SPLITS,
+    Figure,
+    Panel,
+    Row,
+    drawn_panels,
+    interval_row,
+    rounded,
+    size_rows,
+    value_of,
+)
 from batchlab.report.palette import Look
-from batchlab.report.table import Column, Table, Value
+from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import label_text, split_label, term_text
 from batchlab.words.catalogue import text
 
@@ -278,21 +287,17 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
             *(measured_along(cell, measurement) for measurement in along),
         ]
         # Where train data were scored all splits were: these are the epoch ends.
-        places = curves[series[0]] or curves[series[1]]
-        for place in thinned(places, MOST_TABLE_PLACES):
+        for place in thinned(curves[series[0]] or curves[series[1]], MOST_TABLE_PLACES):
             epoch, values = float(f"{place.epoch:.4g}"), (each.get(place.step) for each in known)
             at = cell.batch_size, epoch, place.step, place.equal_time_s
             rows.append((*at, *values, place.spread.n))
     return Table(
         caption=text("Means over the seeds that ended well, by batch size and epoch"),
         columns=(
-            *(Column(key=key, quantity=key) for key in ("batch_size", *_VIEWS)),
-            *(
-                Column(key=f"{split}_{metric}", quantity=metric, label=split_label(split, metric))
-                for split, metric in series
-            ),
-            *(Column(key=row.quantity.name, quantity=row.quantity.name) for row in along),
-            Column(key="n", quantity="n", label=text("seeds")),
+            *map(Column, ("batch_size", *_VIEWS)),
+            *(Column(f"{s}_{metric}", metric, split_label(s, metric)) for s, metric in series),
+            *(Column(row.quantity.name) for row in along),
+            Column("n", label=text("seeds")),
         ),
         rows=tuple(rows),
     ).without_empty_columns()
@@ -302,43 +307,60 @@ def gap_figure(study: Study) -> Figure:
     """The final train and held-out metric, and the gap between them, by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     chosen, looks = chosen_cells(study), figure_looks(study)
-    rows = tuple(_gap_rows(study, chosen, held_out, metric)) if held_out else ()
-    nothing = text("No trial that ended well knows both its train and its held-out metric.")
-    if held_out is None:
-        nothing = text("There is neither a test nor a validation set, so there is no gap to show.")
+    rows: tuple[Row, ...] = ()
     panels = []
-    if held_out and rows:
-        panels.append(
-            finals_panel("gap", rows, looks, key="d-final", metric=metric, held_out=held_out)
+    nothing = text("There is neither a test nor a validation set, so there is no gap to show.")
+    if held_out is not None:
+        rows = tuple(_gap_rows(study, chosen, held_out, metric))
+        nothing = text("No trial that ended well knows both its train and its held-out metric.")
+        what = text(
+            "{train} − {held_out}",
+            train=split_label("train", metric),
+            held_out=split_label(held_out, metric),
         )
-        if any(row["panel"] == "d-gap" for row in rows):  # a script may tell validation alone
-            what = text(
-                "{train} − {held_out}",
-                train=split_label("train", metric),
-                held_out=split_label(held_out, metric),
-            )
-            panels.append(
-                size_panel(
-                    "gap",
-                    rows,
-                    looks,
-                    key="d-gap",
-                    quantity="generalization_gap",
-                    title=text("generalization gap: {what}", what=what),
-                    what=text("generalization gap, {what},", what=what),
-                )
-            )
+        panels = [
+            finals_panel("gap", rows, looks, key="d-final", metric=metric, held_out=held_out),
+            size_panel(
+                "gap",
+                rows,
+                looks,
+                key="d-gap",
+                quantity="generalization_gap",
+                title=text("generalization gap: {what}", what=what),
+                what=text("generalization gap, {what},", what=what),
+            ),
+        ]
+
+    def column(key: str, label: str, *of: str) -> Column:
+        quantity = metric if of[0] == "d-final" else "generalization_gap"
+        return Column(key, quantity, label, of=value_of(rows, *of))
+
+    finals = [
+        column(f"{split}_{metric}", split_label(split, metric), "d-final", "mean", split)
+        for split in ("train", held_out)
+        if split is not None
+    ]
     return Figure(
         key="d",
         name="gap",
         title=text("Generalization gap by batch size"),
         notes=tuple(_gap_notes(study, chosen, held_out)),
         nothing=nothing,
-        panels=tuple(panels),
+        # A script may tell its validation metric alone.
+        panels=drawn_panels(panels, rows),
         data="gap",
         rows=rows,
         looks=looks,
-        table=_gap_table(chosen, held_out, metric),
+        table=table_of(
+            text("Final metrics and gap: means over the seeds that ended well"),
+            [cell.batch_size for cell in chosen],
+            Column("batch_size", of=int),
+            *finals,
+            column("generalization_gap", text("gap"), "d-gap", "mean", "gap"),
+            column("gap_low", text("lowest gap"), "d-gap", "low", "gap"),
+            column("gap_high", text("highest gap"), "d-gap", "high", "gap"),
+            Column("n", label=text("seeds"), of=value_of(rows, "d-gap", "n", "gap")),
+        ).without_empty_columns(),
     )
 
 
@@ -377,65 +399,36 @@ def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -
     yield from rate_notes(study, chosen)
 
 
-def _gap_table(chosen: tuple[Cell, ...], held_out: Split | None, metric: str) -> Table:
-    rows: list[tuple[Value, ...]] = []
-    for cell in chosen:
-        gap = None if held_out is None else cell.final_gap(held_out, metric)
-        finals = [cell.final(split, metric) for split in SPLITS]
-        rows.append(
-            (
-                cell.batch_size,
-                cell.learning_rate,
-                len(cell.ended_well),
-                *(None if final is None else final.mean for final in finals),
-                *((gap.mean, gap.low, gap.high) if gap else (None, None, None)),
-            )
-        )
-    return Table(
-        caption=text("Final metrics and gap: means over the seeds that ended well"),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="n", quantity="n", label=text("seeds")),
-            *(
-                Column(key=f"{s}_{metric}", quantity=metric, label=split_label(s, metric))
-                for s in SPLITS
-            ),
-            Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
-            Column(key="gap_low", quantity="generalization_gap", label=text("lowest gap")),
-            Column(key="gap_high", quantity="generalization_gap", label=text("highest gap")),
-        ),
-        rows=tuple(rows),
-    ).without_empty_columns()
-
-
 def cost_figure(study: Study) -> Figure:
     """Time per step, throughput and peak memory by batch size."""
     looks, shown = figure_looks(study), _of_batch_sizes()
     rows = tuple(_cost_rows(study))
-    panels = tuple(
-        size_panel(
-            "cost",
-            rows,
-            looks,
-            key=f"e-{measurement.quantity.name}",
-            quantity=measurement.quantity.name,
-            title=text(measurement.quantity.label),
-        )
-        for measurement in shown
-        if any(row["panel"] == f"e-{measurement.quantity.name}" for row in rows)
-    )
+    panels, columns = [], []
+    for measurement in shown:
+        name = measurement.quantity.name
+        key, title = f"e-{name}", text(measurement.quantity.label)
+        panels.append(size_panel("cost", rows, looks, key=key, quantity=name, title=title))
+        columns.append(Column(name, of=value_of(rows, key)))
+        for end, header in zip(("low", "high"), measurement.range_headers or (), strict=False):
+            columns.append(Column(f"{name}_{end}", name, text(header), of=value_of(rows, key, end)))
+    threads = {timing.batch_size: timing.threads for timing in study.timings}
     return Figure(
         key="e",
         name="cost",
         title=text("Time per step, throughput and memory by batch size"),
         notes=tuple(note for row in shown for note in row.notes(study)) if rows else (),
         nothing=text("Neither step times nor memory were measured in this study."),
-        panels=panels,
+        panels=drawn_panels(panels, rows),
         data="cost",
         rows=rows,
         looks=looks,
-        table=_cost_table(study),
+        table=table_of(
+            text("Time per step (median of blocks), throughput and peak memory"),
+            study.batch_sizes,
+            Column("batch_size", of=int),
+            *columns,
+            Column("threads", label=text("threads"), of=threads.get),
+        ).without_empty_columns(),
     )
 
 
@@ -452,30 +445,6 @@ def _cost_rows(study: Study) -> Iterator[Row]:
             if found is not None:
                 named: Row = {"panel": f"e-{measurement.quantity.name}", "batch": look.label}
                 yield from size_rows(named, look.batch_size, *found)
-
-
-def _cost_table(study: Study) -> Table:
-    columns = [Column(key="batch_size", quantity="batch_size")]
-    values: list[list[Value]] = [list(study.batch_sizes)]
-    for measurement in _of_batch_sizes():
-        assert measurement.of_batch_size is not None
-        name = measurement.quantity.name
-        found = [measurement.of_batch_size(study, b) or (None, ()) for b in study.batch_sizes]
-        columns.append(Column(key=name, quantity=name))
-        values.append([middle for middle, _ in found])
-        for end, of, header in zip(
-            ("low", "high"), (min, max), measurement.range_headers or (), strict=False
-        ):
-            columns.append(Column(key=f"{name}_{end}", quantity=name, label=text(header)))
-            values.append([of(taken_from, default=None) for _, taken_from in found])
-    columns.append(Column(key="threads", quantity="threads", label=text("threads")))
-    timings = [study.timing(batch_size) for batch_size in study.batch_sizes]
-    values.append([None if timing is None else timing.threads for timing in timings])
-    return Table(
-        caption=text("Time per step (median of blocks), throughput and peak memory"),
-        columns=tuple(columns),
-        rows=tuple(zip(*values, strict=True)),
-    ).without_empty_columns()
 
 
 def rate_figure(study: Study) -> Figure:
@@ -558,34 +527,32 @@ def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
 def rate_table(study: Study) -> Table:
     """The final deciding metric of every cell, and the trials that are in no mean."""
     metric, split = study.workload.metrics[0].name, deciding_split(study)
-    chosen = chosen_cells(study)
-    rows: list[tuple[Value, ...]] = []
-    for cell in cells(study):
-        final = cell.final(split, metric)
-        rows.append(
-            (
-                cell.batch_size,
-                cell.learning_rate,
-                *((final.mean, final.low, final.high) if final else (None, None, None)),
-                len(cell.ended_well),
-                "; ".join(trial_words(record) for record in cell.others),
-                text("best") if final and cell in chosen else "",
-            )
-        )
-    label = split_label(split, metric)
-    return Table(
-        caption=text("Final {what} by batch size and learning rate", what=label),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate"),
-            Column(key=f"{split}_{metric}", quantity=metric, label=text("mean {what}", what=label)),
-            Column(key="low", quantity=metric, label=text("lowest")),
-            Column(key="high", quantity=metric, label=text("highest")),
-            Column(key="n", quantity="n", label=text("seeds")),
-            Column(key="others", quantity="status", label=text("not averaged")),
-            Column(key="chosen", quantity="chosen", label=text("shown above")),
-        ),
-        rows=tuple(rows),
+    label, chosen = split_label(split, metric), chosen_cells(study)
+
+    def final(key: str, label: str, of: Callable[[Spread], Value]) -> Column:
+        def value(cell: Cell) -> Value:
+            found = cell.final(split, metric)
+            return None if found is None else of(found)
+
+        return Column(key, metric, label, of=value)
+
+    def others(cell: Cell) -> str:
+        return "; ".join(trial_words(record) for record in cell.others)
+
+    def is_chosen(cell: Cell) -> str:
+        return text("best") if cell in chosen and cell.final(split, metric) else ""
+
+    return table_of(
+        text("Final {what} by batch size and learning rate", what=label),
+        cells(study),
+        Column("batch_size"),
+        Column("learning_rate"),
+        final(f"{split}_{metric}", text("mean {what}", what=label), lambda final: final.mean),
+        final("low", text("lowest"), lambda final: final.low),
+        final("high", text("highest"), lambda final: final.high),
+        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
+        Column("others", "status", text("not averaged"), of=others),
+        Column("chosen", label=text("shown above"), of=is_chosen),
     ).without_empty_columns()
 
 
@@ -723,28 +690,25 @@ def _noise_notes(
 
 
 def _noise_table(chosen: tuple[Cell, ...]) -> Table:
-    columns = [
-        Column(key="batch_size", quantity="batch_size"),
-        Column(key="learning_rate", quantity="learning_rate"),
-    ]
-    values: list[list[Value]] = [
-        [cell.batch_size for cell in chosen],
-        [cell.learning_rate for cell in chosen],
-    ]
-    for measurement in _measured_of_models():
+    def column(measurement: Measurement) -> Column:
         name = measurement.quantity.name
         taken, title = _BY_SIZE.get(measurement.figure or "", (measured_last, "{what}"))
         is_start = measurement.figure == "at_the_start"
+
+        def value(cell: Cell) -> Value:
+            found = taken(cell, measurement)
+            return None if found is None else measurement.of_seeds(found.values)
+
         label = text(title, what=label_text(name)) if is_start else None
-        columns.append(Column(key=name, quantity=name, label=label))
-        found = [taken(cell, measurement) for cell in chosen]
-        values.append([None if s is None else measurement.of_seeds(s.values) for s in found])
-    columns.append(Column(key="n", quantity="n", label=text("seeds")))
-    values.append([len(cell.ended_well) for cell in chosen])
-    return Table(
-        caption=text("Measured last, or at the start: means over the seeds that ended well"),
-        columns=tuple(columns),
-        rows=tuple(zip(*values, strict=True)),
+        return Column(name, label=label, of=value)
+
+    return table_of(
+        text("Measured last, or at the start: means over the seeds that ended well"),
+        chosen,
+        Column("batch_size"),
+        Column("learning_rate"),
+        *map(column, _measured_of_models()),
+        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
     ).without_empty_columns()
 
 
@@ -767,38 +731,25 @@ def effects_figure(study: Study) -> Figure:
     if "h-noise" in drawn:
         notes.append(text(NOISE_NOTE))
     panels = (plateau_panel(rows, looks), jumps_panel(study, rows, looks))
+    n_seeds = {effect.batch_size: len(effect.records) for effect in found}
+    n_unfinished = {effect.batch_size: len(effect.unfinished_epochs) for effect in found}
     return Figure(
         key="h",
         name="effects",
         title=text("Epochs that are enough, and noise, by batch size"),
         notes=tuple(notes),
         nothing=text("No trial was evaluated often enough to see its plateau or its noise."),
-        panels=tuple(panel for panel in panels if panel.key in drawn),
+        panels=drawn_panels(panels, rows),
         data="effects",
         rows=rows,
         looks=looks,
-        table=_effect_table(found),
+        table=table_of(
+            text("Plateau and noise: means over the seeds that reached their plateau"),
+            [effect.batch_size for effect in found],
+            Column("batch_size", of=int),
+            Column("n", label=text("seeds"), of=n_seeds.get),
+            Column("plateau_epoch", "epoch", panels[0].title, of=value_of(rows, "h-epochs")),
+            Column("n_unfinished", "n", text("still improving"), of=n_unfinished.get),
+            Column("noise", "metric_noise", text("jumps"), of=value_of(rows, "h-noise")),
+        ).without_empty_columns(),
     )
-
-
-def _effect_table(found: Sequence[Effect]) -> Table:
-    return Table(
-        caption=text("Plateau and noise: means over the seeds that reached their plateau"),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="n", quantity="n", label=text("seeds")),
-            Column(key="plateau_epoch", quantity="epoch", label=text("epochs until the plateau")),
-            Column(key="n_unfinished", quantity="n", label=text("still improving")),
-            Column(key="noise", quantity="metric_noise", label=text("jumps")),
-        ),
-        rows=tuple(
-            (
-                effect.batch_size,
-                len(effect.records),
-                fmean(effect.plateau_epochs) if effect.plateau_epochs else None,
-                len(effect.unfinished_epochs),
-                fmean(effect.noises) if effect.noises else None,
-            )
-            for effect in found
-        ),
-    ).without_empty_columns()
