@@ -2,16 +2,12 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice import allocation
 from batchlab.advice.advisor import advise
-from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
@@ -73,17 +69,6 @@ def test_no_seed_both_chooses_and_values_and_verifies():
     assert not seeds["tune"] & seeds["value"]
     assert not seeds["tune"] & seeds["verify"]
     assert not seeds["value"] & seeds["verify"]
-
-
-def test_the_gain_is_the_one_measured_on_fresh_seeds():
-    step_s = knee(1024)
-
-    advice, _ = advised(step_s=step_s)
-
-    pairs = zip(advice.head_to_head.reference, advice.head_to_head.recommended, strict=True)
-    ratios = [math.log(reference / mine) for reference, mine in pairs]
-    assert advice.gain.estimate == pytest.approx(math.exp(sum(ratios) / len(ratios)))
-    assert advice.gain.n == len(advice.head_to_head.seeds)
 
 
 def test_a_tuned_rate_is_not_taken_for_a_better_batch_size():
@@ -227,25 +212,6 @@ def test_what_step_times_this_uncertain_cannot_show_to_be_alike_is_not_run_on(kn
         assert advice.more_budget_s is None
 
 
-def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
-    """Where it alone keeps the decision open there is no pair whose times could be compared."""
-    decision = decide(
-        (64, 128),
-        np.array([0.0, 0.02]),
-        np.random.default_rng(0).normal(0, 0.3, (999, 2)),
-        delta=0.1,
-        objective="time",
-        may_recommend=[True, True],
-        all_compared=False,
-        peak_bytes=[1, 1],
-        bounds=[-5.0],
-    )
-    state = SimpleNamespace(learning_costs=lambda size: [1.0] * 6)
-
-    assert (decision.verdict, decision.contender) == ("cannot_tell", decision.blocking)
-    assert allocation.runs_may_tell(state, None, decision)
-
-
 @pytest.mark.slow
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     truth = Truth(noise=0.12)
@@ -343,23 +309,6 @@ def test_too_small_a_budget_for_a_decision_may_still_show_what_is_better():
     assert advice.flat_set == ()
 
 
-def test_too_small_a_budget_for_a_decision_is_said_with_what_would_settle_it():
-    advice, _ = advised(trainings=12, truth=Truth(noise=0.12), step_s=knee(48))
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.recommendation is None
-    assert advice.missing
-    assert advice.more_budget_s > 0
-
-
-def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so():
-    advice, _ = advised(trainings=3)
-
-    assert advice.target_origin == "easier"
-    assert advice.target.value < 0.97
-    assert any("easier than" in reason_text(caveat) for caveat in advice.caveats)
-
-
 def test_where_the_end_was_not_seen_what_is_fast_on_the_way_is_no_recommendation():
     asked = question(knee(1024), budget_s=8.0, target=None)
     advice = advise(asked, SimulatedEngine(truth=Truth(noise=0.02), step_s=knee(1024)))
@@ -449,14 +398,6 @@ def test_a_pilot_that_is_cut_before_its_end_is_not_evaluated_on_train_and_test_d
     assert {asked.length.all_splits for asked in pilots} == {"never"}
 
 
-def test_without_a_target_a_pilot_sets_one():
-    advice, _ = advised(target=None)
-
-    assert advice.target is not None
-    assert advice.target_origin in ("pilot", "easier")
-    assert reason_text(advice.steps[0].did).startswith("pilot")
-
-
 @pytest.mark.slow
 def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
     advice, _ = advised(target=None, truth=Truth(best_rate=0.0004), trainings=600)
@@ -492,27 +433,6 @@ def test_where_no_rate_holds_the_reason_is_that_of_your_own():
 def test_a_target_met_by_the_untrained_model_is_refused():
     with pytest.raises(UsageError, match="before the first step"):
         advised(target=0.05)
-
-
-def test_where_every_rate_diverges_it_says_so():
-    advice, _ = advised(truth=Truth(best_rate=1e-9))
-
-    assert advice.verdict == "cannot_tell"
-    assert "diverged" in reason_text(advice.reason)
-
-
-def test_batch_sizes_that_did_not_run_are_neither_trained_nor_recommended():
-    step_s = knee(8192)
-    options = tuple(
-        option(size, step_s(size), note="out of memory" if size > 512 else "")
-        for size in BATCH_SIZES
-    )
-
-    advice, engine = advised(step_s=step_s, options=options)
-
-    assert max(ask.trial.batch_size for ask in engine.asked) <= 512
-    assert advice.recommendation.batch_size <= 512
-    assert not advice.candidate(1024).fits
 
 
 @pytest.mark.slow
@@ -570,15 +490,6 @@ def test_what_was_done_is_told_in_order():
     assert reason_text(advice.steps[-1].did).startswith("follow")
 
 
-def test_habits_are_always_among_the_candidates():
-    advice, _ = advised()
-
-    assert {16, 32, 64, 128} <= {candidate.batch_size for candidate in advice.candidates}
-    for size in (16, 32, 64, 128):
-        relative = advice.candidate(size).relative
-        assert relative.estimate is not None or relative.reason
-
-
 def test_no_run_goes_further_than_the_epochs_allowed():
     advice, engine = advised(longest_epochs=2.0)
 
@@ -623,33 +534,6 @@ def test_a_batch_size_that_ends_in_errors_is_left_out_and_the_rest_goes_on():
     assert advice.verdict == "recommend"
     assert "failed" in reason_text(advice.candidate(256).note)
     assert len([ask for ask in engine.asked if ask.trial.batch_size == 256]) < 12
-
-
-def test_a_reference_that_cannot_be_run_is_told():
-    step_s = knee(64)
-    options = tuple(
-        option(size, step_s(size), note="out of memory" if size == 64 else "")
-        for size in BATCH_SIZES
-    )
-
-    advice, engine = advised(options=options)
-
-    assert advice.verdict == "cannot_tell"
-    assert "out of memory" in reason_text(advice.reason)
-    assert engine.asked == []
-
-
-def test_a_metric_without_a_distance_from_perfect_has_no_quality():
-    class Percent(SimulatedEngine):
-        def answer(self, request):
-            return in_percent(super().answer(request))
-
-    engine = Percent(truth=TRUTH, step_s=knee(64))
-
-    advice, _ = advised(engine=engine, objective="quality", target=None, longest_epochs=2.0)
-
-    assert advice.verdict == "cannot_tell"
-    assert "between 0 and 1" in reason_text(advice.reason)
 
 
 class Rescored(SimulatedEngine):
@@ -699,10 +583,6 @@ def test_one_run_without_a_remaining_error_leaves_nothing_to_compare_and_nothing
     assert min(run.best_value for run in advice.tried) < 0 < max(r.best_value for r in advice.tried)
     assert (advice.verdict, advice.provisional) == ("cannot_tell", None)
     assert "no remaining errors" in reason_text(advice.reason)
-
-
-def in_percent(record):
-    return rescored(record, lambda value: 100 * value)
 
 
 def rescored(record, change):

@@ -231,19 +231,6 @@ def test_what_no_training_came_to_the_end_of_gives_way_to_the_next_fastest(monke
     assert advice.verdict == "better"  # the fastest may be better still
 
 
-@pytest.mark.slow
-def test_where_nothing_faster_came_to_its_end_the_better_reference_stays_for_now(monkeypatch):
-    seen = conclusion.verify
-    monkeypatch.setattr(
-        conclusion, "verify", lambda state, size, **settings: unseen(seen(state, size, **settings))
-    )
-
-    advice, _ = advised()
-
-    assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
-    assert advice.provisional.batch_size == 64
-
-
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
     seen = conclusion.verify
 
@@ -351,16 +338,6 @@ def test_a_tight_budget_spends_less_on_the_reference_batch_size():
         return len([r for r in advice.tried if r.batch_size == 64 and r.purpose == "tune"])
 
     assert tuning_runs(25.0) < tuning_runs(400.0)
-
-
-def test_a_target_that_was_given_asks_for_no_ends():
-    truth = Truth()
-    engine = SimulatedEngine(truth=truth, step_s=STEP_S)
-
-    advice = advise(question(STEP_S, budget_s=60 * truth.best_steps(64) * STEP_S(64)), engine)
-
-    assert advice.endings is None
-    assert advice.recommendation is not None
 
 
 @pytest.mark.slow
