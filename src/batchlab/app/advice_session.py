@@ -18,7 +18,7 @@ from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.measure.profiling import PROFILING
-from batchlab.plans.scaling import scaled, scaling_rules
+from batchlab.plans.scaling import SCALING_RULES, scaled
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
@@ -477,7 +477,7 @@ class AdviceSession:
         )
 
     def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
-        for rule, row in scaling_rules().items():
+        for rule, row in SCALING_RULES.items():
             if row.move_adam is not None and self._summary.adam is None:
                 continue
             try:

@@ -107,9 +107,11 @@ class Estimate:
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
-    def cannot_tell(cls, reason: Reason, *, n: int = 0) -> Estimate:
-        """No estimate; `reason` says what was seen and what would settle it."""
-        return cls(estimate=None, low=None, high=None, n=n, reason=reason)
+    def cannot_tell(
+        cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
+    ) -> Estimate:
+        """No estimate, at most a bound; `reason` says what was seen and what would settle it."""
+        return cls(estimate=None, low=low, high=high, n=n, reason=reason)
 
     @property
     def is_too_wide(self) -> bool:
