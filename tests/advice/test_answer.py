@@ -9,7 +9,6 @@ from tests.reference.made_up_advice import ending_at, ends_beside
 from tests.reference.made_up_outcome import (
     END,
     FASTER_AT_LAST,
-    SIZES,
     SLOW_AT_LAST,
     STEP_S,
     STEPS,
@@ -22,11 +21,10 @@ from tests.reference.made_up_outcome import (
 )
 from tests.reference.made_up_state import BUDGET_S, learning_rate
 from tests.reference.simulated_engine import N_TRAIN
-from tests.reference.simulated_question import option
 
 from batchlab.advice.answer import answered
-from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.decision import costs_of
+from batchlab.advice.verification import Conclusion
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.reasons import reason_text
 
@@ -82,22 +80,6 @@ def test_the_best_so_far_is_what_ends_best_where_the_fastest_ends_worse_in_the_m
     assert advice.provisional.batch_size == named
 
 
-def test_the_best_so_far_was_seen_to_end():
-    """What looks fastest was not trained to its end; the reference was."""
-    state = state_of()
-    state.end = END
-    mine = ending_at(128, learning_rate(128), 0.978)
-    unseen = replace(mine, values=(None, None, None), test=(None, None, None))
-    tuned = ending_at(64, 0.02, 0.979)
-    ends = ends_beside(tuned, unseen, better_by=0.0, half=0.001, verdict="open")
-    ends = replace(ends, difference=Estimate.cannot_tell(WHY), standard_error=None, reason=WHY)
-
-    advice = recommended(state, verification=verification(endings=ends), origin="pilot")
-
-    assert advice.verdict == "cannot_tell"
-    assert (advice.provisional.batch_size, advice.provisional.learning_rate) == (64, 0.02)
-
-
 def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
     state = state_of()
     missed = Reason.of("missed_on_fresh_seeds", size=128, missed=2, n=3)
@@ -132,15 +114,6 @@ def test_a_seed_that_missed_among_others_is_told_and_leaves_the_answer():
     assert any("1 of 6 fresh seeds missed" in reason_text(told) for told in advice.caveats)
 
 
-@pytest.mark.parametrize("high", [1.05, math.inf])
-def test_one_that_looks_best_with_too_few_runs_has_no_bound_in_its_reason(high):
-    advice = answer(state_of(), decision=open_decision(high))
-
-    assert "128" in str(advice.missing)
-    assert "64" not in str(advice.missing)
-    assert "inf" not in str(advice.missing)
-
-
 # ---- how much more would tell
 
 
@@ -160,9 +133,6 @@ def test_intervals_shrink_with_the_root_of_the_runs(high, times):
 
 def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
     assert answer(state_of(), decision=open_decision(math.inf)).more_budget_s is None
-
-
-# ---- a target that can be met
 
 
 # ---- what is expected
@@ -192,17 +162,6 @@ def test_without_verification_the_valuation_runs_say_what_is_expected():
     drawn = np.exp(costs.learning_cost_draws[:, 1])
     assert (steps.low, steps.high) == pytest.approx(np.quantile(drawn, (0.025, 0.975)), rel=1e-4)
     assert steps.n == 3
-
-
-def test_the_peak_memory_is_the_profiles_or_unknown():
-    known = recommended().expected.peak_bytes
-    unknown = tuple(replace(option(size, STEP_S), peak_bytes=None) for size in SIZES)
-
-    unreported = recommended(state_of(options=unknown)).expected.peak_bytes
-
-    assert known.estimate == known.low == known.high == 100_000_000 + 1000 * 128
-    assert unreported.estimate is None
-    assert unreported.reason
 
 
 @pytest.mark.parametrize(
@@ -260,9 +219,6 @@ def test_a_recommendation_that_another_target_flips_is_a_caveat():
     assert all(word in str(advice.caveats[0]) for word in ("easier", "0.9", "64"))
 
 
-# ---- caveats and what was done
-
-
 # ---- better
 
 
@@ -284,34 +240,9 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.pay_back_runs == pytest.approx(BUDGET_S / (2.0 * 400 * STEP_S))
 
 
-@pytest.mark.parametrize(
-    "gain",
-    [
-        Estimate.of(1.5, interval=(0.9, 2.4), n=3),
-        Estimate.of(1.0, interval=(1.0, 1.0), n=3),
-        Estimate.cannot_tell(WHY),
-    ],
-    ids=["perhaps", "the reference itself", "unknown"],
-)
-def test_what_is_not_better_for_sure_is_for_now_only(gain):
-    advice = answer(state_of(), decision=open_decision(1.3), verification=verification(gain=gain))
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.recommendation is None
-    assert advice.provisional.batch_size == 128
-
-
 def test_a_reference_that_was_never_seen_to_arrive_is_beaten_by_its_bound():
     bound = Estimate(estimate=None, low=2.0, high=None, n=3, reason=WHY)
 
     advice = answer(state_of(), decision=open_decision(1.3), verification=verification(gain=bound))
 
     assert advice.verdict == "better"
-
-
-def test_for_samples_better_is_not_what_is_asked():
-    state = state_of(objective="samples")
-
-    advice = answer(state, decision=open_decision(1.3), verification=verification())
-
-    assert advice.verdict == "cannot_tell"

@@ -11,10 +11,9 @@ from tests.reference.simulated_question import BATCH_SIZES, option
 
 from batchlab.advice.decision import N_DRAWS, costs_of, observations
 from batchlab.records.estimate import Estimate
-from batchlab.records.trial import Status, Target
+from batchlab.records.trial import Status
 
 STEPS = {64: (1000, 1100, 1210), 128: (500, 720)}
-EASIER = Target(metric="accuracy", value=0.9, better="higher")
 Z = 1.959964
 
 
@@ -72,32 +71,7 @@ def test_where_no_batch_size_was_valued_there_are_no_costs(runs):
     assert costs_of(made_up_state(runs)) is None
 
 
-def test_runs_are_read_against_another_target_where_one_is_given():
-    passed = Run(Status.TARGET_REACHED, ((0, 0.1), (399, 0.89), (401, 0.91), (900, 0.971)))
-
-    costs = costs_of(made_up_state({64: [passed, passed]}), target=EASIER)
-
-    assert costs.log_learning_cost == pytest.approx([math.log(400)])
-
-
 # ---- what the objective multiplies with
-
-
-@pytest.mark.parametrize(
-    ("objective", "weights"),
-    [
-        ("time", (1e-3 * 64**0.5, 1e-3 * 128**0.5)),
-        # The last batch of an epoch is smaller: 20,000 examples in 313 and in 157 steps.
-        ("samples", (20_000 / 313, 20_000 / 157)),
-    ],
-)
-def test_steps_are_weighed_by_what_the_objective_counts(objective, weights):
-    costs = costs_of(state_of(step_s=lambda size: 1e-3 * size**0.5, objective=objective))
-
-    assert costs.log_costs - costs.log_learning_cost == pytest.approx(np.log(weights))
-    shift = (costs.draws - costs.learning_cost_draws).mean(axis=0)
-    # The step times are known to 1 %, which the mean of the draws hardly sees.
-    assert shift == pytest.approx(np.log(weights), abs=4 * 0.01 / Z / N_DRAWS**0.5)
 
 
 def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
@@ -131,19 +105,6 @@ def test_draws_of_a_mean_are_students_t_around_it():
         half = np.mean(np.abs(scaled) <= stdtrit(7, 0.75))
         assert abs(half - 0.5) < 4 * math.sqrt(0.25 / N_DRAWS)
         assert abs(np.mean(scaled)) < 4 * math.sqrt(7 / 5 / N_DRAWS)
-
-
-def test_one_draw_of_the_scatter_is_shared_by_all_batch_sizes():
-    # With one degree of freedom both lie within one standard error in a third of the draws (the
-    # mean square of a uniform number); apart from each other it would be in a quarter.
-    costs = costs_of(state_of({64: (900, 1100), 128: (500,)}, objective="samples"))
-
-    sd = abs(math.log(1100 / 900)) / math.sqrt(2)
-    error = costs.learning_cost_draws - costs.log_learning_cost
-    both = np.all(np.abs(error) <= sd / np.sqrt([2, 1]), axis=1)
-    third = 1 / 3
-    assert abs(both.mean() - third) < 4 * math.sqrt(third * (1 - third) / N_DRAWS)
-    assert both.mean() > 0.25 + 2 * math.sqrt(0.25 * 0.75 / N_DRAWS)
 
 
 # ---- the law

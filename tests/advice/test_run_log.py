@@ -24,20 +24,6 @@ def request(of, seed=0, steps=1000, rate=0.04, size=64):
     return of.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
 
 
-def test_what_was_run_is_not_paid_for_again():
-    recorder = run_log()
-    recorder.run([request(recorder, steps=600)], "tune")
-
-    assert recorder.expected_s([request(recorder, steps=1000)]) == 0.4
-
-
-def test_a_run_that_met_its_target_costs_nothing_more():
-    recorder = run_log()
-    recorder.run([request(recorder, steps=10_000)], "tune")
-
-    assert recorder.expected_s([request(recorder, steps=20_000)]) == 0.0
-
-
 def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
     recorder = run_log()
     assert recorder.watched_from_samples(64) == 0

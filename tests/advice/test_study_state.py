@@ -35,18 +35,6 @@ def test_no_seed_has_two_purposes(n_seeds):
     assert n_seeds is None or set(seeds) == set(range(n_seeds))
 
 
-def test_the_bound_of_a_batch_size_not_run_is_below_the_truth():
-    state = found(truth=Truth(noise=0.0))
-    for size in (64, 512):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 1)
-
-    for size in (8, 16, 128, 256, 1024, 8192):
-        truth = math.log(Truth().best_steps(size) * STEP_S(size))
-        # A tuned rate is half an octave off at most, which costs a few percent.
-        assert state.optimistic_log_cost(size) <= truth + 0.05
-
-
 def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best_of_them_does():
     flat = {"left": 0.1, "right": 0.1}
     state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**1.5, **flat))
@@ -77,16 +65,6 @@ def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
 
     assert search.learning_rate == good
     assert len(state.valuation_runs(64)) == 3
-
-
-def test_a_rate_is_moved_where_another_seed_promises_more():
-    state = found(truth=Truth(noise=0.0))
-    search = state.tune(64, limit_steps=10**6)
-    search.learning_rate = 0.02  # as a misleading first seed might have chosen it
-    state.confirm(64)
-
-    assert abs(math.log2(search.learning_rate / 0.04)) <= 0.25
-    assert [rate for rate, _ in search.former] == [0.02]
 
 
 def test_what_misses_rule_out_is_not_read_off_the_law():

@@ -98,13 +98,6 @@ def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
     assert from_pilot(ASKED, [cut, on_its_way], planned_steps=LONG).origin == "easier"
 
 
-def test_a_planned_end_that_learned_nothing_sets_no_level():
-    """Its level would be one that the untrained model meets."""
-    nothing = flat(simulated(200))
-
-    assert from_pilot(ASKED, [nothing], planned_steps=nothing.steps) is None
-
-
 def test_where_the_reference_learned_nothing_by_its_planned_end_another_rate_sets_the_level():
     nothing, learned = flat(simulated(200, rate=0.01)), simulated(200)
 
@@ -123,15 +116,6 @@ def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut
     assert (level.origin, level.end) == ("easier", None)
     assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
     assert record.crossing(level.target).samples <= record.samples
-
-
-def test_a_level_on_the_way_is_one_of_the_reference_as_it_is():
-    """A faster rate beside it may already be where the reference never gets."""
-    slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
-
-    both = from_pilot(ASKED, [slow, fast], planned_steps=LONG)
-
-    assert both.target == from_pilot(ASKED, [slow], planned_steps=LONG).target
 
 
 def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():

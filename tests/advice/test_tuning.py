@@ -7,7 +7,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.rates import CANNOT_WIN, RateSearch
+from batchlab.advice.rates import RateSearch
 from batchlab.advice.run_log import RunLog
 
 STEP_S = knee(64)
@@ -38,14 +38,6 @@ def test_a_start_beyond_the_cliff_is_come_back_from():
 
     assert abs(math.log2(found.learning_rate / 0.04)) <= 0.5
     assert found.failed > 0
-
-
-def test_a_rate_between_two_octaves_is_found_between_them():
-    truth = Truth(noise=0.0, best_rate=0.01 * 2**1.5, left=0.1, right=0.1)
-
-    found, _ = search(truth=truth)
-
-    assert math.log2(found.learning_rate / 0.01) == 1.5
 
 
 @pytest.mark.parametrize(("left", "octaves"), [(0.08, 1.0), (0.2, 2.0)])
@@ -84,15 +76,6 @@ def test_an_engine_with_certain_rates_is_asked_for_no_other():
 
     assert found.learning_rate == 0.04
     assert {ask.trial.learning_rate for ask in engine.asked} <= {0.01, 0.02, 0.04}
-
-
-def test_a_rate_that_cannot_win_is_stopped():
-    _, engine = search(truth=Truth(noise=0.0, left=0.5, right=0.5))
-
-    steps = [ask.length.steps for ask in engine.asked]
-    assert max(steps[3:]) < 10**6
-    best = Truth(noise=0.0).best_steps(64)
-    assert min(steps) <= math.ceil(1.1 * CANNOT_WIN * best)
 
 
 def test_a_second_seed_is_asked_about_the_best_rate_and_its_neighbours():
