@@ -149,7 +149,7 @@ def _trial(study: Study, record: TrialRecord) -> TrialDocument:
         plateau=plateau.verdict,
         plateau_epoch=plateau.epoch,
         diagnosis=tuple(
-            found.name
+            found.rule.name
             for found in diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
         ),
         final={

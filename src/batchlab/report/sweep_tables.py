@@ -328,7 +328,7 @@ _PLATEAU_WORDS = {
 def _diagnosis_text(record: TrialRecord, found: Sequence[Diagnosis]) -> str:
     """The names of what was found; "nothing found" only where every rule could look."""
     if found:
-        return ", ".join(reason_text(diagnosis.label) for diagnosis in found)
+        return ", ".join(reason_text(diagnosis.rule.label) for diagnosis in found)
     return text("can't tell all") if unjudged(record) else text("nothing found")
 
 
@@ -336,9 +336,9 @@ def _diagnosis_reason(record: TrialRecord, found: Sequence[Diagnosis]) -> str | 
     reasons = [
         text(
             "{label}: {evidence}. {advice}",
-            label=reason_text(diagnosis.label),
+            label=reason_text(diagnosis.rule.label),
             evidence=reason_text(diagnosis.evidence),
-            advice=reason_text(diagnosis.sentence),
+            advice=reason_text(diagnosis.rule.sentence),
         )
         for diagnosis in found
     ]
