@@ -38,10 +38,8 @@ from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profiling import ProfileRequest
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice.figures.machine import machine_figure
-from batchlab.runs import local as local_processes
 from batchlab.runs.contract import CostModel
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
@@ -248,14 +246,6 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = StepClock()
-    real_ended = local_processes.TrialRecorder.ended
-
-    def ended(self: Any, request: RunRequest, outcome: Outcome) -> None:
-        from_step, _ = self._began[request.trial.trial_id]
-        record = self._store.record(request.trial.trial_id)
-        clock.now_s += 0.5 * (record.steps - from_step)
-        real_ended(self, request, outcome)
-
     real_with_run = CostModel.with_run
 
     def with_run(self: CostModel, record: TrialRecord, **named: Any) -> CostModel:
@@ -270,10 +260,15 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         def n_workers(self) -> int:  # side by side, the order of the ends is a matter of luck
             return 1
 
+        def _end(self, run: Any, outcome: Outcome) -> None:
+            record = self._store.record(run.request.trial.trial_id)
+            assert record is not None
+            clock.now_s += 0.5 * (record.steps - run.from_step)
+            super()._end(run, outcome)
+
     def made(*arguments: Any, started_s: float, **named: Any) -> LocalProcesses:
         return OneAtATime(*arguments, started_s=0.0, clock=clock, **named)
 
-    monkeypatch.setattr(local_processes.TrialRecorder, "ended", ended)
     monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(workload_subject, "LocalProcesses", made)
 

@@ -17,10 +17,9 @@ from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.measure.noise import NoiseDocument
+from batchlab.measure.noise import NoiseDocument, NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.noise import NoisePoint
 from batchlab.records.trial import Trial
 from batchlab.words.document import schema_text
 from batchlab.workload.definition import Workload

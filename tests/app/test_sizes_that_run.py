@@ -13,7 +13,7 @@ from tests.reference.told import Told
 from torch import Tensor, nn
 
 import batchlab
-from batchlab.advice.question import Option
+from batchlab.advice.advice import Option
 from batchlab.app.question import asked
 from batchlab.app.sizes_that_run import fitting_trials, that_run
 from batchlab.app.subjects import subject_of

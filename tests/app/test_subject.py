@@ -28,7 +28,7 @@ from batchlab.report.advice_text import advice_text
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.trial_recorder import is_trained
+from batchlab.runs.engine import is_answered
 from batchlab.store.store import Store
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
@@ -95,7 +95,7 @@ class GridSubject(Subject):
         )
 
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        return is_trained(record, length)
+        return is_answered(record, length, keeps_cadence=True)
 
     def engine(
         self,

@@ -42,7 +42,7 @@ from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
-from batchlab.runs import trial_recorder as trial_books
+from batchlab.runs import local as local_processes
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
@@ -235,7 +235,7 @@ def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
     if loss == "checkpoint":
         shutil.rmtree(f"{lab}.checkpoints")
     else:
-        monkeypatch.setattr(trial_books, "library_versions", lambda: (("torch", "0.1"),))
+        monkeypatch.setattr(local_processes, "library_versions", lambda: (("torch", "0.1"),))
 
     with pytest.raises(StoreError, match="another --store to train it anew"):
         run(lab, batch_sizes=(20,), epochs=2)

@@ -15,7 +15,6 @@ from batchlab.errors import EditedError, StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs import local as local_processes
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
@@ -42,13 +41,13 @@ def lab(tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     """The trials that were really begun, in order."""
     begun: list[Trial] = []
-    begin = local_processes.TrialRecorder.begin
+    begin = LocalProcesses._task
 
     def counted(self: Any, request: RunRequest) -> Any:
         begun.append(request.trial)
         return begin(self, request)
 
-    monkeypatch.setattr(local_processes.TrialRecorder, "begin", counted)
+    monkeypatch.setattr(LocalProcesses, "_task", counted)
     return begun
 
 

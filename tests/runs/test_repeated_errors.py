@@ -14,7 +14,7 @@ from torch.nn import functional
 import batchlab
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Trial
-from batchlab.runs.pool import RepeatedErrors
+from batchlab.runs.local import RepeatedErrors
 from batchlab.words.reasons import reason_text
 
 SHAPE = Reason.of("user_error", error="RuntimeError", text="shape '[5]' is invalid for size 3")

@@ -20,7 +20,6 @@ from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Status
 from batchlab.runs.contract import run_all
 from batchlab.runs.local import LocalProcesses
-from batchlab.runs.pool import ProcessPool
 from batchlab.runs.replay import Journal, ReplayingEngine, stored_journal
 from batchlab.store.store import Store
 
@@ -156,15 +155,15 @@ def lab(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
-    """What was really handed to the pool of processes."""
+    """What was really handed to the engine inside."""
     requests: list[RunRequest] = []
-    submit = ProcessPool.submit
+    submit = LocalProcesses.submit
 
     def counted(self: Any, request: RunRequest, **named: Any) -> None:
         requests.append(request)
         submit(self, request, **named)
 
-    monkeypatch.setattr(ProcessPool, "submit", counted)
+    monkeypatch.setattr(LocalProcesses, "submit", counted)
     return requests
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from batchlab.advice.advice import Advice, Purpose, worth_of
+from batchlab.advice.advice import Advice, Option, Purpose, Question
 from batchlab.advice.advisor import best_so_far
-from batchlab.advice.question import Option, Question
 from batchlab.advice.run_log import RunLog
+from batchlab.advice.worth import worth_of
 from batchlab.app.options import options_of, reference_of
 from batchlab.app.sizes_that_run import refused, sizes_that_run, that_run
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn

@@ -28,10 +28,10 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.commands import CommandEngine, is_answered
+from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.local import LocalProcesses
-from batchlab.runs.trial_recorder import is_trained, refuse_to_train_over
+from batchlab.runs.engine import is_answered
+from batchlab.runs.local import LocalProcesses, refuse_to_train_over
 from batchlab.script.check import CommandCheck, CommandFacts
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
@@ -324,7 +324,7 @@ class WorkloadSubject(Subject):
 
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
         """Trained as far as asked, and evaluated as often."""
-        return is_trained(record, length)
+        return is_answered(record, length, keeps_cadence=True)
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a finished trial whose checkpoint cannot be used."""
@@ -577,7 +577,7 @@ class CommandSubject(Subject):
 
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
         """As long as asked, at the target, or as long as the script goes."""
-        return is_answered(record, length)
+        return is_answered(record, length, keeps_cadence=False)
 
     def engine(
         self,

@@ -19,7 +19,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
-from batchlab.runs.contract import Engine, RunPlan, keep_record
+from batchlab.runs.contract import Engine, RunPlan
+from batchlab.runs.replay import keep_record
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint

@@ -57,7 +57,6 @@ def noise(
     with at_work("noise", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
-        from batchlab.measure.noise import to_json
         from batchlab.report.noise_page import noise_page
         from batchlab.report.noise_text import noise_headline, noise_text
 
@@ -68,7 +67,7 @@ def noise(
             page = noise_page(made, command=invocation.command_line)
             write_output_file(report, page.encode())
     if as_json:
-        print(to_json(made, report=report))
+        print(made.to_json(report=report))
         return
     where = "" if report is None else f"\nThe report: {report}\n"
     print_result(lambda: noise_text(made) + where, headline=lambda: noise_headline(made))

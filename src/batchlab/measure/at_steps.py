@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 
-from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.distance import distance_between
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.gradients import gradient_norm
@@ -46,8 +45,8 @@ def _noise_scale(moment: Moment) -> float | None:
     """None where the gradient is lost in the noise of the examples seen."""
     noise = GradientNoise(moment.workload, moment.device)
     # The same examples each time: what the points of a curve share cancels.
-    point = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
-    return noise_scale(point.sample).scale.estimate
+    found = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
+    return found.gradient_noise_scale.estimate
 
 
 def _gradient_variance(moment: Moment) -> float:

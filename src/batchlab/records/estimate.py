@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,6 +119,13 @@ class Estimate:
         if self.low is None or self.high is None or self.low < 0 or self.high <= 0:
             return False
         return self.high >= _TOO_WIDE * self.low
+
+    @property
+    def log_half_width(self) -> float | None:
+        """Half the width of its interval on a log scale; None: it has none, or not above 0."""
+        if self.low is None or self.high is None or self.low <= 0:
+            return None
+        return math.log(self.high / self.low) / 2
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, CostModel, Engine, keep_record
+from batchlab.runs.contract import Capabilities, CostModel, Engine
 from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, UnreadableColumn, kept_reason, reason_kept
 
@@ -281,6 +281,19 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
             return _DECISIONS.decoded(text, what)
         except UnreadableColumn:
             return _DECISIONS.decoded(text, what)
+
+
+def keep_record(store: Store, record: TrialRecord) -> None:
+    """Store a run that has ended, unless it is stored or another process is at its trial."""
+    with store.claim(record.trial.trial_id) as is_ours:
+        if not is_ours or (not record.evaluations and not record.has_failed):
+            return  # it is being trained, and kept, elsewhere; or its turn never came
+        stored = store.record(record.trial.trial_id)
+        if stored is not None and stored.status is not None and stored.steps >= record.steps:
+            return
+        assert record.status is not None
+        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
+        store.put_record(record)
 
 
 class ReplayingEngine:
