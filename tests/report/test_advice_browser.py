@@ -11,10 +11,10 @@ import pytest
 from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up_advice import KINDS, advice_study
 
-from batchlab.report.advice.figures.objective import objective_figure
+from batchlab.report.advice_figures import objective_figure
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_words import objective_words
-from batchlab.report.parts.figure_files import rows_csv
+from batchlab.report.figure import rows_csv
 from batchlab.report.text import interval_only_text, label_text, quantity_text
 
 pytestmark = NEEDS_BROWSER
@@ -126,7 +126,7 @@ def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_page):
     browser.wait_for("Boolean(window.text)")
 
     advice = KINDS["recommend"]()
-    rows = objective_figure(advice, advice_study(advice), key="a").rows
+    rows = objective_figure(advice, advice_study(advice)).rows
 
     assert browser.ask("window.named") == "batchlab-objective.csv"
     saved = list(csv.DictReader(browser.ask("window.text").splitlines()))
