@@ -31,7 +31,7 @@ from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.effects import effect_sentences
 from batchlab.report.page import download
-from batchlab.report.parts.figure_files import NothingToDrawError
+from batchlab.report.figure import NothingToDrawError
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_page import (
