@@ -60,7 +60,7 @@ def profile_of(
         workload_id=request.trial.workload_id,
         workload=request.trial.workload,
         n_train=request.trial.n_train,
-        reference_batch_size=request.reference_batch_size,
+        reference_batch_size=request.trial.batch_size,
         device="cpu",
         device_name=device_name,
         memory_limit_bytes=request.memory_limit_bytes,

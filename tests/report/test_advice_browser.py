@@ -12,7 +12,7 @@ from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.report.advice.figures.objective import objective_figure
-from batchlab.report.advice_page import write_advice_html
+from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_words import objective_words
 from batchlab.report.parts.figure_files import rows_csv
 from batchlab.report.text import interval_only_text, label_text, quantity_text
@@ -28,7 +28,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         path = folder / f"{kind}.html"
         if not path.exists():
             advice = KINDS[kind]()
-            write_advice_html(advice, advice_study(advice), None, path)
+            path.write_text(render_advice_html(advice, advice_study(advice), None))
         return path
 
     return page

@@ -13,8 +13,8 @@ from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
 from tests.reference.made_up import made_up_study
 
 from batchlab.records.trial import Status
-from batchlab.report import write_html
 from batchlab.report.cells import observations_table
+from batchlab.report.sweep_page import html_page
 from batchlab.report.text import quantity_text
 
 pytestmark = NEEDS_BROWSER
@@ -35,7 +35,7 @@ STUDY = replace(
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_html(STUDY, path)
+    path.write_text(html_page(STUDY))
     return path
 
 
