@@ -270,7 +270,7 @@ def test_steps_draw_only_fresh_runs_at_the_tuned_rate():
 def test_the_memory_limit_of_the_profile_is_a_line():
     figure = figures(ADVICE, LimitedProfile())["c"]
 
-    (level,) = rows(figure, "level", "peak_bytes")
+    (level,) = rows(figure, "level", "c-peak_bytes")
     assert level["mean"] == 100_000_000
     assert any("limit that was asked for is 100 MB" in note for note in figure.notes)
     assert rows(figures(ADVICE)["c"], "level") == []
@@ -343,11 +343,11 @@ def test_a_quality_advice_has_no_steps_to_a_target():
 def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
     figure = figures(ADVICE)["c"]
 
-    law = {r["batch_size"]: r for r in rows(figure, "band", "step_s")}
-    (place,) = rows(figure, "place", "step_s")
+    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
+    (place,) = rows(figure, "place", "c-step_s")
     assert {row["series"] for row in law.values()} == {"law"}
     assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
-    assert len(law) > len(rows(figure, "point", "step_s"))
+    assert len(law) > len(rows(figure, "point", "c-step_s"))
     assert (place["batch_size"], place["text"]) == (1000, "knee")
     assert any("equal at a batch size of about 1,000 (95 %: 970 to" in n for n in figure.notes)
 
@@ -361,7 +361,7 @@ def test_without_a_law_of_the_step_time_the_points_are_joined():
     )
     figure = figures(replace(ADVICE, laws=laws))["c"]
 
-    assert {row["series"] for row in rows(figure, "band", "step_s")} == {"measured"}
+    assert {row["series"] for row in rows(figure, "band", "c-step_s")} == {"measured"}
     assert not any("law of the step time" in note for note in figure.notes)
 
 
@@ -382,7 +382,7 @@ def test_trainings_with_a_cool_down_are_drawn_beside_those_without_on_one_scale(
     points = rows(figure, "point")
     names = [(row["panel"], row["configuration"].split("|")[0]) for row in points]
     three = ["recommended", "tuned rate only", "yours as it is"]
-    assert names == [(panel, name) for panel in ("ends", "constant") for name in three]
+    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
     assert [panel.title for panel in figure.panels] == [
         "validation accuracy at the end, with a cool-down",
         "validation accuracy at the end, at a constant rate",
@@ -472,8 +472,8 @@ def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
     shown = effects()
 
     for size in (64, 1024):
-        (train,) = effect_rows(shown, "gap", batch=str(size), series="train", kind="point")
-        (test,) = effect_rows(shown, "gap", batch=str(size), series="test", kind="point")
+        (train,) = effect_rows(shown, "gap", batch=str(size), series="train", kind="mean")
+        (test,) = effect_rows(shown, "gap", batch=str(size), series="test", kind="mean")
         assert float(train["mean"] or 0) - float(test["mean"] or 0) == pytest.approx(
             made_up_gap(size), abs=1e-6
         )

@@ -74,7 +74,7 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_report):
         browser.choose(view)
         panel = f"{key}-test-0"
         browser.live(panel)
-        rows = browser.rows(panel, "curves")
+        rows = browser.rows(panel, "rows")
         for batch_size, label in ((64, "64"), (1024, "1024"), (4096, "4096 (full)")):
             line = [
                 row

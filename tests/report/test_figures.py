@@ -63,12 +63,12 @@ def test_a_still_image_has_no_invisible_marks_and_its_own_identifiers():
     panel = FIGURE["a"].panels[0]
     spec = page_spec(panel)
 
-    svg = still_svg(spec, {"curves": FIGURE["a"].rows}, prefix="a-1")
+    svg = still_svg(spec, FIGURE["a"].rows, prefix="a-1")
 
     assert 'opacity="0"' not in svg
     assert 'id="a-1-clip0"' in svg
     assert "url(#clip" not in svg
-    assert svg == still_svg(spec, {"curves": FIGURE["a"].rows}, prefix="a-1")
+    assert svg == still_svg(spec, FIGURE["a"].rows, prefix="a-1")
     assert "var(--batch-64)" in svg
 
 
@@ -127,10 +127,10 @@ def test_a_still_image_is_the_same_drawing_without_what_repeats():
     panel = FIGURE["a"].panels[0]
     spec = page_spec(panel)
     whole = vl_convert.vegalite_to_svg(
-        spec | {"datasets": {"curves": list(FIGURE["a"].rows)}}, vl_version="6.1"
+        spec | {"datasets": {"rows": list(FIGURE["a"].rows)}}, vl_version="6.1"
     )
 
-    still = still_svg(spec, {"curves": FIGURE["a"].rows}, prefix="a-1")
+    still = still_svg(spec, FIGURE["a"].rows, prefix="a-1")
 
     assert len(still) < 0.8 * len(whole)
     texts = re.compile(r">([^<>]+)</text>")

@@ -26,7 +26,7 @@ def rows_of(figure, **wanted):
 
 
 def whole(figure, panel: str) -> dict[str, float]:
-    return {row["batch"]: row["mean"] for row in rows_of(figure, panel=panel, kind="point")}
+    return {row["batch"]: row["mean"] for row in rows_of(figure, panel=panel, kind="mean")}
 
 
 def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
@@ -114,9 +114,9 @@ def test_the_middle_is_the_median_of_the_blocks_and_the_bar_their_range():
 
     figure = cost_figure(replace(study, timings=(slow_once,)))
 
-    row = next(r for r in figure.rows if r["panel"] == "e-step_s" and r["kind"] == "point")
+    row = next(r for r in figure.rows if r["panel"] == "e-step_s" and r["kind"] == "mean")
     assert (row["mean"], row["low"], row["high"], row["n"]) == (0.1, 0.1, 0.9, 3)
-    speed = next(r for r in figure.rows if r["panel"] == "e-samples_per_s" and r["kind"] == "point")
+    speed = next(r for r in figure.rows if r["panel"] == "e-samples_per_s" and r["kind"] == "mean")
     assert (speed["mean"], speed["high"]) == (640, 640)
     assert speed["low"] == pytest.approx(64 / 0.9)
 
@@ -263,7 +263,7 @@ def test_sharpness_is_shown_by_batch_size_where_it_was_measured_last():
     whole = {
         row["batch"]: row["mean"]
         for row in rows_of(figure, panel="g-sharpness")
-        if row["kind"] == "point"
+        if row["kind"] == "mean"
     }
     singles = [row for row in rows_of(figure, panel="g-sharpness") if row["kind"] == "run"]
     assert whole == {str(b): pytest.approx(b * last[b] + 0.5) for b in (64, 256)}
@@ -311,7 +311,7 @@ def test_the_variance_is_that_of_the_first_weights_with_the_line_of_theory():
     assert line.keys() == {16, 64}  # the whole set has none, and no place on this axis
     share = (n_train - 64) / (n_train - 16) / 4
     assert line[64] / line[16] == pytest.approx(share)
-    assert {row["batch_size"] for row in own if row["kind"] == "point"} == {16, 64}
+    assert {row["batch_size"] for row in own if row["kind"] == "mean"} == {16, 64}
     table = {row[0]: row for row in figure.table.rows}
     at = [column.key for column in figure.table.columns].index("gradient_variance")
     assert table[n_train][at] == 0
@@ -325,7 +325,7 @@ def test_seeds_that_ended_at_unlike_steps_are_each_shown_where_they_were_measure
 
     figure = noise_figure(replace(known, records=(first, replace(second, evaluations=cut))))
 
-    (row,) = [row for row in rows_of(figure, panel="g-sharpness") if row["kind"] == "point"]
+    (row,) = [row for row in rows_of(figure, panel="g-sharpness") if row["kind"] == "mean"]
     assert (row["mean"], row["n"]) == (15.0, 2)
 
 

@@ -32,7 +32,6 @@ from batchlab.report.advice_words import (
     share_text,
 )
 from batchlab.report.chart import (
-    LOG_RATIO,
     Plot,
     chart_text,
     rate_axis,
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
     import altair as alt
 
     from batchlab.report.chart import Layers
-
-_ESTIMATE = "95 % interval"
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -139,17 +136,12 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
     is_for_now = advice.recommendation is None and advice.provisional is not None
     inside = [str(c.batch_size) for c in advice.candidates if c.in_flat_set] or [text("none")]
     panel = size_panel(
-        "objective",
         rows,
         looks,
-        key="a-objective",
-        panel="objective",
-        quantity=words.quantity,
-        title=words.figure_text,
-        log_from=LOG_RATIO,
+        "a-objective",
+        words.quantity,
+        words.figure_text,
         above=0.1 if words.better == "higher" or is_for_now else 0.05,
-        bars=_ESTIMATE,
-        joined=False,
         more=_named_marks,
         said=[text("In the flat set: {inside}", inside=", ".join(inside))],
     )
@@ -182,7 +174,7 @@ _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an i
 
 
 def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    words, panel = objective_words(advice), "objective"
+    words, panel = objective_words(advice), "a-objective"
     for low, high in _without_holes(advice):
         span: Row = {"panel": panel, "kind": "span", "batch_size": low / _EDGE}
         yield {**span, "to_size": high * _EDGE}
@@ -227,7 +219,7 @@ def _named_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
     found, cost = advice.named, named_cost(advice)
     if found is None:
         return
-    base = size_fields(looks, found.batch_size, "objective")
+    base = size_fields(looks, found.batch_size, "a-objective")
     if cost is not None and not cost.runs:
         kind = "verified" if cost.is_verified else "ring"
         yield {**base, "kind": kind, **estimate_row(cost.estimate)}
@@ -297,18 +289,8 @@ def steps_figure(advice: Advice, study: Study) -> Figure:
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
         nothing = text("There is no target: every batch size got the same fixed run.")
-    panel = size_panel(
-        "steps",
-        rows,
-        looks,
-        key="b-steps",
-        panel="steps",
-        quantity="steps_to_target",
-        title=label_text("steps_to_target"),
-        log_from=LOG_RATIO,
-        bars=_ESTIMATE,
-        joined=False,
-    )
+    title = label_text("steps_to_target")
+    panel = size_panel(rows, looks, "b-steps", "steps_to_target", title)
     return Figure(
         key="b",
         name="steps",
@@ -324,7 +306,7 @@ def steps_figure(advice: Advice, study: Study) -> Figure:
 
 
 def _steps_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    laws, panel = advice.laws, "steps"
+    laws, panel = advice.laws, "b-steps"
     if laws is not None:
         sizes = [size for size, _ in laws.curve]
         low, high = laws.b_crit.low, laws.b_crit.high
@@ -436,18 +418,7 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Fig
         notes=tuple(_machine_notes(advice, profile)),
         nothing=text("No batch size ran, so neither time nor memory is known."),
         panels=tuple(
-            size_panel(
-                "machine",
-                rows,
-                drawn_looks(looks, rows),
-                key=f"c-{name}",
-                panel=name,
-                quantity=name,
-                title=label_text(name),
-                log_from=LOG_RATIO,
-                bars=_ESTIMATE,
-                joined=False,
-            )
+            size_panel(rows, drawn_looks(looks, rows), f"c-{name}", name, label_text(name))
             for name, rows in by_panel.items()
             if rows
         ),
@@ -459,7 +430,7 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Fig
 
 
 def _step_time_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    laws, panel = advice.laws, "step_s"
+    laws, panel = advice.laws, "c-step_s"
     curve = () if laws is None else laws.step_curve
     yield from _band_rows(curve, panel)
     if laws is not None:
@@ -474,7 +445,7 @@ def _step_time_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
 
 
 def _memory_rows(advice: Advice, looks: tuple[Look, ...], limit_bytes: int | None) -> Iterator[Row]:
-    laws, panel = advice.laws, "peak_bytes"
+    laws, panel = advice.laws, "c-peak_bytes"
     known = [c for c in advice.candidates if c.peak_bytes is not None]
     for candidate in known:
         peak = candidate.peak_bytes
@@ -580,16 +551,11 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
         ]
         panels.append(
             size_panel(
-                "rates",
                 tuned,
                 drawn_looks(looks, tuned),
-                key="d-tuned",
-                panel="tuned",
-                quantity="learning_rate",
-                title=text("tuned learning rate by batch size"),
-                log_from=LOG_RATIO,
-                bars=_ESTIMATE,
-                joined=False,
+                "d-tuned",
+                "learning_rate",
+                text("tuned learning rate by batch size"),
                 said=rules,
             )
         )
@@ -614,7 +580,7 @@ def _basin_chart(rows: list[Row], looks: tuple[Look, ...]) -> alt.LayerChart:
     quantity = "steps_to_target"
     x = rate_axis(float(row["learning_rate"] or 0.0) for row in rows)
     y = value_axis(quantity, rows)
-    plot = Plot("rates", {"panel": "basin"}, quantity, looks, x=x, y=y)
+    plot = Plot({"panel": "d-basin"}, quantity, looks, x=x, y=y)
     return plot.drawn(
         plot.lines(),
         plot.runs(),
@@ -633,7 +599,7 @@ def _basin_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
         if tried.purpose == "cool_down":
             continue
         batch_size, rate, steps = tried.batch_size, tried.learning_rate, tried.steps_to_target
-        base: Row = {"panel": "basin", "batch": labels[batch_size], "learning_rate": rate}
+        base: Row = {"panel": "d-basin", "batch": labels[batch_size], "learning_rate": rate}
         # A run that missed counts as a long one, or its rate would look better than it is.
         by_cell.setdefault((batch_size, rate), []).append(math.inf if steps is None else steps)
         if steps is not None:
@@ -650,7 +616,7 @@ def _basin_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
         middle = statistics.median(found)
         if not math.isfinite(middle):
             continue
-        at: Row = {"panel": "basin", "learning_rate": rate, "mean": rounded(middle)}
+        at: Row = {"panel": "d-basin", "learning_rate": rate, "mean": rounded(middle)}
         ends[batch_size] = {**at, "batch": labels[batch_size]}
         yield {**ends[batch_size], "kind": "line"}
         own = advice.candidate(batch_size)
@@ -665,11 +631,11 @@ def _tuned_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
     for candidate in tuned:
         rate = candidate.learning_rate
         row: Row = {"mean": rate, "low": rate, "high": rate, "n": candidate.n_runs}
-        yield {**size_fields(looks, candidate.batch_size, "tuned"), "kind": "point", **row}
+        yield {**size_fields(looks, candidate.batch_size, "d-tuned"), "kind": "point", **row}
         # Of one batch size alone every rule says the same: their names lie on top of each other.
         for rule, rule_rate in candidate.rule_learning_rates if len(tuned) > 1 else ():
             yield {
-                "panel": "tuned",
+                "panel": "d-tuned",
                 "kind": "rule",
                 "series": rule,
                 "batch_size": candidate.batch_size,

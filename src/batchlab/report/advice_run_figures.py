@@ -89,7 +89,7 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
 
     def plot() -> alt.LayerChart:
         x, y = configuration_axis(compared), value_axis(quantity, rows)
-        chart = Plot("head", {"panel": "head"}, quantity, looks, x=x, y=y)
+        chart = Plot({"panel": "e-seeds"}, quantity, looks, x=x, y=y)
         joined = chart.of(kind="run").mark_line(color=INK, opacity=0.35, strokeWidth=1)
         return chart.drawn([joined.encode(detail="seed:N")], chart.runs(), chart.bounds())
 
@@ -179,7 +179,7 @@ def _head_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
         if configuration is None or not figures or configuration in known:
             continue
         known.append(configuration)
-        base = size_fields(looks, configuration.batch_size, "head")
+        base = size_fields(looks, configuration.batch_size, "e-seeds")
         base |= {"configuration": _settings(name, configuration)}
         for seed, figure, bound in zip(head.seeds, figures, bounds, strict=True):
             if figure is not None:
@@ -207,8 +207,7 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
         import altair as alt
 
         chart = Plot(
-            "progress",
-            {"panel": "progress"},
+            {"panel": "f-progress"},
             metric,
             looks,
             x=along_axis("equal_time_s", curves),
@@ -279,7 +278,7 @@ def _progress_rows(
     if advice.target is not None and advice.target.metric == metric:
         value = advice.target.value
         words = text("target {value:.6g}", value=value)
-        yield {"panel": "progress", "kind": "level", "mean": value, "text": words}
+        yield {"panel": "f-progress", "kind": "level", "mean": value, "text": words}
     seen = set()
     for name, found in (
         ("recommended", advice.recommendation),
@@ -298,7 +297,7 @@ def _progress_rows(
             points = [(e.step, v) for e, v in record.curve("validation", metric) if e.step > 0]
             for step, value in thinned(points, _PROGRESS_POINTS):
                 yield {
-                    **size_fields(looks, found.batch_size, "progress"),
+                    **size_fields(looks, found.batch_size, "f-progress"),
                     "kind": "curve",
                     "series": name,
                     "run": f"{name}-{seed}",
@@ -332,14 +331,17 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
     if endings is not None and endings.recommended.found:
         # What decided first; then the same at a constant rate, where those had a cool-down.
         constant, metric = endings.at_constant_rate, endings.metric
-        sets = {"ends": endings} | ({} if constant is None else {"constant": constant})
+        sets = {"g-ends": endings} | ({} if constant is None else {"g-constant": constant})
         rows = tuple(
             row for key, each in sets.items() for row in _ending_rows(advice, looks, key, each)
         )
         title = "validation {metric} at the end"
         if constant is not None:
             title = "validation {metric} at the end, with a cool-down"
-        titles = {"ends": title, "constant": "validation {metric} at the end, at a constant rate"}
+        titles = {
+            "g-ends": title,
+            "g-constant": "validation {metric} at the end, at a constant rate",
+        }
         panels = [
             _endings_panel(key, text(titles[key], metric=metric), metric, rows, looks)
             for key in sets
@@ -368,12 +370,12 @@ def _endings_panel(
         x = configuration_axis(_configurations(own))
         # One scale for all: with and without a cool-down they are compared.
         y = value_axis(metric, rows, log_from=LOG_METRIC)
-        chart = Plot("endings", {"panel": key}, metric, looks, x=x, y=y)
+        chart = Plot({"panel": key}, metric, looks, x=x, y=y)
         return chart.drawn(chart.levels(), chart.runs(), chart.points())
 
     values = row_values(metric, own, by="configuration")
     words = chart_text(title, "configuration", values)
-    return Panel(key=f"g-{key}", title=title, alternative=words, plot=plot)
+    return Panel(key=key, title=title, alternative=words, plot=plot)
 
 
 def _compared(advice: Advice, endings: Endings) -> Iterator[tuple[str, Ending]]:
@@ -464,13 +466,11 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
     if effects.shows_epochs and advice.target is not None:
         panels.append(
             size_panel(
-                "effects",
                 rows,
                 looks,
-                key="h-epochs",
-                quantity="epochs_to_target",
-                title=text("epochs to {target}", target=target_text(advice.target)),
-                bars="95 % interval",
+                "h-epochs",
+                "epochs_to_target",
+                text("epochs to {target}", target=target_text(advice.target)),
             )
         )
     elif effects.shows_plateaus:
@@ -478,9 +478,7 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
     if effects.shows_noise:
         panels.append(jumps_panel(study, rows, looks))
     if effects.shows_gap and split is not None:
-        panels.append(
-            finals_panel("effects", rows, looks, key="h-gap", metric=metric, held_out=split)
-        )
+        panels.append(finals_panel(rows, looks, "h-gap", metric, split))
     return Figure(
         key="h",
         name="effects",
@@ -518,7 +516,9 @@ def _target_rows(each: EpochsToTarget, looks: tuple[Look, ...]) -> Iterator[Row]
     base = size_fields(looks, each.batch_size, "h-epochs")
     base |= {"learning_rate": rounded(each.learning_rate)}
     if each.enough is not None and each.estimate is not None:
-        yield {**base, "kind": "point", **estimate_row(each.estimate)}
+        row = {**base, **estimate_row(each.estimate)}
+        yield {**row, "kind": "band", "series": "measured"}
+        yield {**row, "kind": "point"}
     if each.enough is None or each.is_estimated or len(each.met) > 1:
         for epochs in each.met:
             yield {**base, "kind": "run", "mean": rounded(epochs)}

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from batchlab.report.figure import INK, PROBE, Panel, Row
+from batchlab.report.figure import INK, PROBE, ROWS, Panel, Row
 from batchlab.report.palette import Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import (
@@ -34,11 +34,19 @@ class Plot:
     """The chart of a quantity, and the marks of the rows that lie in it.
 
     A mark is a list of layers of the rows of one kind; what lies behind comes first.
+
+    Args:
+        where: fields of the rows of this chart among those of its figure.
+        quantity: on the vertical axis.
+        looks: how the batch sizes are drawn.
+        x: the horizontal axis.
+        y: the vertical axis.
+        series: values of the field `series` that are told apart, by dashes or in words.
+        after_zero: the place along training of which only rows beyond 0 are drawn.
     """
 
     def __init__(
         self,
-        data: str,
         where: dict[str, str],
         quantity: str,
         looks: Sequence[Look],
@@ -46,26 +54,13 @@ class Plot:
         x: alt.X,
         y: alt.Y,
         series: Sequence[str] = (),
-        bars: str = "95 % interval",
         after_zero: View | None = None,
     ) -> None:
-        """Rows of a figure on two axes.
-
-        Args:
-            data: name of the figure's rows, of which its panels share one copy.
-            where: fields of the rows of this chart.
-            quantity: on the vertical axis.
-            looks: how the batch sizes are drawn.
-            x: the horizontal axis.
-            y: the vertical axis.
-            series: values of the field `series` that are told apart, by dashes or in words.
-            bars: what the intervals of its points are called.
-            after_zero: the place along training of which only rows beyond 0 are drawn.
-        """
+        """Rows on two axes; the panels of a figure share one copy of its rows."""
         import altair as alt
 
-        self.quantity, self.series, self.bars = quantity, series, text(bars)
-        rows = _with(alt.Chart(alt.NamedData(name=data)), **where)
+        self.quantity, self.series = quantity, series
+        rows = _with(alt.Chart(alt.NamedData(name=ROWS)), **where)
         if after_zero is not None:
             rows = rows.transform_filter(alt.FieldGTPredicate(field=after_zero, gt=0))
         self.across = rows.encode(x=x)
@@ -95,12 +90,12 @@ class Plot:
         # What has no value stands at the edge, and answers the pointer itself.
         return alt.LayerChart(layer=[*layers, self._probe(), *(at_the_edge or ())])
 
-    def points(self, kind: str = "point", *, size: int = 90) -> Layers:
+    def points(self, kind: str = "point") -> Layers:
         """An estimate or a mean with its interval or range."""
         rows = self.colored(kind=kind)
         return [
             rows.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
-            rows.mark_point(filled=True, size=size, opacity=1).encode(shape=self.shape),
+            rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape),
         ]
 
     def hollow(self) -> Layers:
@@ -110,6 +105,19 @@ class Plot:
             rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2]).encode(y="low:Q", y2="high:Q"),
             rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape),
         ]
+
+    def joined(self) -> Layers:
+        """A line through the means, by `series`: solid of the first, then dashed."""
+        import altair as alt
+
+        line = self.of(kind="mean").mark_line(color=INK, opacity=0.45, strokeWidth=1.5)
+        # One series has no dashes: the panels of an image share theirs, and the first would set
+        # them.
+        if len(self.series) < 2:
+            return [line]
+        dash = alt.StrokeDash("series:N").legend(None)
+        dash = dash.scale(domain=list(self.series), range=[[1, 0], [4, 3]])
+        return [line.encode(strokeDash=dash)]
 
     def runs(self) -> Layers:
         """Single runs, small circles."""
@@ -224,7 +232,7 @@ class Plot:
             name="hover", on="pointerover", clear="pointerout", nearest=True, empty=False
         )
         rows = self.placed.transform_filter(IS_POINT).transform_calculate(
-            said=point_tooltip(self.quantity, self.series, self.bars)
+            said=point_tooltip(self.quantity, self.series)
         )
         # Around each point the chart has a cell, whose datum holds the point.
         said = alt.ExprRef(expr="(datum.datum || datum).said")
@@ -423,13 +431,7 @@ _PLAIN_LABEL = (
 
 
 def chart_text(what: str, axis: str, values: Iterable[str]) -> str:
-    """What a chart shows, for those who do not see it.
-
-    Args:
-        what: is shown.
-        axis: the quantity that it is shown against.
-        values: the numbers in it, each with its name.
-    """
+    """What a chart shows against a quantity, and its numbers, for those who do not see it."""
     return text(
         "Chart of {what} against {axis}. {values}.",
         what=what,
@@ -438,18 +440,21 @@ def chart_text(what: str, axis: str, values: Iterable[str]) -> str:
     )
 
 
+_WHOLE = ("point", "open", "mean")  # the kinds of rows that stand for several runs
+
+
 def row_values(quantity: str, rows: Iterable[Row], *, by: str = "batch") -> Iterator[str]:
     """The values of rows in words: "64: 4.1 s (3.9 s to 4.3 s)", "128: more than 9 s".
 
     Single runs are told where nothing stands for them.
     """
-    drawn = [row for row in rows if row.get("kind") in ("point", "open", "bound", "run")]
+    drawn = [row for row in rows if row["kind"] in (*_WHOLE, "bound", "run")]
     has_series = len({row.get("series") for row in drawn}) > 1
-    estimated = {(row[by], row.get("series")) for row in drawn if row["kind"] in ("point", "open")}
+    whole = {(row[by], row.get("series")) for row in drawn if row["kind"] in _WHOLE}
     told: dict[str, list[str]] = {}
     for row in drawn:
         name, value = str(row[by]).replace("|", ", "), quantity_text(quantity, row["mean"])
-        if row["kind"] == "run" and (row[by], row.get("series")) in estimated:
+        if row["kind"] == "run" and (row[by], row.get("series")) in whole:
             continue
         if has_series:
             name = f"{name} {term_text(str(row['series']))}"
@@ -464,68 +469,52 @@ def row_values(quantity: str, rows: Iterable[Row], *, by: str = "batch") -> Iter
 
 
 def size_panel(
-    data: str,
     rows: Iterable[Row],
     looks: Sequence[Look],
-    *,
     key: str,
     quantity: str,
     title: str,
-    panel: str | None = None,
+    *,
     what: str | None = None,
     series: Sequence[str] = (),
-    log_from: float = LOG_METRIC,
+    log_from: float = LOG_RATIO,
     above: float = 0.05,
-    bars: str = "range",
-    joined: bool = True,
     more: Callable[[Plot], Layers] = lambda plot: [],
     said: Sequence[str] = (),
 ) -> Panel:
     """A quantity against the batch size: its points, single runs and bounds, and what is told.
 
     Args:
-        data: name of the rows.
         rows: those of this panel are drawn.
         looks: how the batch sizes are drawn.
         key: of the panel.
         quantity: its name, on the vertical axis.
         title: over the chart.
-        panel: the field `panel` of its rows; None: the key.
-        what: the same as the title in the words of an alternative text; None: the title.
-        series: values of the rows' field `series`: the line of the first is solid, then dashed.
+        what: the same in the words of an alternative text; None: like the title.
+        series: values of the rows' field `series` that a line joins.
         log_from: see `value_axis`.
         above: see `value_axis`.
-        bars: what the intervals of the points are called.
-        joined: whether a line joins the points.
-        more: further marks that lie over the others.
-        said: what is said in the alternative text beside the values.
+        more: marks that lie over the others.
+        said: what is told in the alternative text beside the values.
     """
-    panel = panel or key
-    own = [row for row in rows if row["panel"] == panel]
+    own = [row for row in rows if row["panel"] == key]
     if any(row["kind"] == "bound" for row in own):
         above = max(above, 0.12)  # an arrow needs more room than a circle
 
     def plot() -> alt.LayerChart:
-        import altair as alt
-
         x, y = size_axis(looks), value_axis(quantity, own, log_from=log_from, above=above)
-        chart = Plot(data, {"panel": panel}, quantity, looks, x=x, y=y, series=series, bars=bars)
-        line = chart.of(kind="point").mark_line(color=INK, opacity=0.45, strokeWidth=1.5)
-        # One series has no dashes: the panels of an image share theirs, and the first would set
-        # them.
-        if len(series) > 1:
-            dash = alt.StrokeDash("series:N").legend(None)
-            line = line.encode(strokeDash=dash.scale(domain=list(series), range=[[1, 0], [4, 3]]))
+        chart = Plot({"panel": key}, quantity, looks, x=x, y=y, series=series)
         return chart.drawn(
             chart.spans(),
             chart.places(),
-            [line] if joined else [],
+            chart.joined(),
             chart.bands(),
             chart.levels(),
             chart.rules(),
             chart.runs(),
             chart.bounds(),
             chart.points(),
+            chart.points("mean"),
             chart.hollow(),
             chart.crosses(kind="as_is"),
             chart.words(),

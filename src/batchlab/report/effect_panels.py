@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from batchlab.records.study import Study
 from batchlab.report.cells import Spread, deciding_split
-from batchlab.report.chart import size_panel
+from batchlab.report.chart import LOG_METRIC, size_panel
 from batchlab.report.effects import Effect
 from batchlab.report.figure import Panel, Row, rounded, size_rows
 from batchlab.report.palette import Look
@@ -49,24 +49,18 @@ def effect_rows(
 def plateau_panel(rows: Sequence[Row], looks: Sequence[Look]) -> Panel:
     """The epochs to the plateau by batch size."""
     title = text("epochs until the plateau")
-    return size_panel("effects", rows, looks, key="h-epochs", quantity="epoch", title=title)
+    return size_panel(rows, looks, "h-epochs", "epoch", title)
 
 
 def jumps_panel(study: Study, rows: Sequence[Row], looks: Sequence[Look]) -> Panel:
     """The noise of the metric by batch size."""
     what = split_label(deciding_split(study), study.workload.metrics[0].name)
     title = text("jumps of {what} between evaluations", what=what)
-    return size_panel("effects", rows, looks, key="h-noise", quantity="metric_noise", title=title)
+    return size_panel(rows, looks, "h-noise", "metric_noise", title, log_from=LOG_METRIC)
 
 
 def finals_panel(
-    data: str,
-    rows: Sequence[Row],
-    looks: Sequence[Look],
-    *,
-    key: str,
-    metric: str,
-    held_out: str,
+    rows: Sequence[Row], looks: Sequence[Look], key: str, metric: str, held_out: str
 ) -> Panel:
     """The final metric of train and held-out data by batch size, where there is a train metric."""
     label, split = label_text(metric), term_text(held_out)
@@ -77,5 +71,5 @@ def finals_panel(
         what = text("final {split} {metric}", split=split, metric=label)
     series = ("train", held_out)
     return size_panel(
-        data, rows, looks, key=key, quantity=metric, title=title, what=what, series=series
+        rows, looks, key, metric, title, what=what, series=series, log_from=LOG_METRIC
     )

@@ -11,7 +11,7 @@ import functools
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +31,7 @@ Spec = dict[str, Any]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing of what was measured.
 LAYOUT = ("text", "side", "place", "marked", "chosen", "alone", "to_size")
+ROWS = "rows"  # what a chart calls the rows of its figure
 PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
 
 
@@ -116,7 +117,7 @@ def size_rows(named: Row, batch_size: int, middle: float, values: Sequence[float
         values: at least one.
     """
     base: Row = {**named, "batch_size": batch_size}
-    yield {**base, "kind": "point", **interval_row(middle, min(values), max(values), len(values))}
+    yield {**base, "kind": "mean", **interval_row(middle, min(values), max(values), len(values))}
     if len(values) > 1:
         for value in values:
             yield {**base, "kind": "run", "mean": rounded(value)}
@@ -131,11 +132,11 @@ def drawn_panels(panels: Iterable[Panel], rows: Iterable[Row]) -> tuple[Panel, .
 def value_of(
     rows: Iterable[Row], panel: str, field: str = "mean", series: str | None = None
 ) -> Callable[[int], Value]:
-    """What the point of each batch size in a panel has, for a column of a table."""
+    """What stands for each batch size in a panel, for a column of a table."""
     found = {
         row["batch_size"]: row[field]
         for row in rows
-        if (row["panel"], row.get("kind"), row.get("series")) == (panel, "point", series)
+        if (row["panel"], row["kind"], row.get("series")) == (panel, "mean", series)
     }
     return found.get
 
@@ -216,7 +217,7 @@ def figure_image(figure: Figure, image_format: Literal["svg", "png"]) -> bytes:
         "vconcat": rows,
         "title": f"({figure.key}) {figure.title}",
         "config": panels[0]["config"],
-        "datasets": {figure.data: list(figure.rows)},
+        "datasets": {ROWS: list(figure.rows)},
     }
     for panel in panels:
         del panel["config"]
@@ -248,20 +249,16 @@ def paper_spec(figure: Figure, panel: Panel) -> Spec:
     return drawn
 
 
-def still_svg(spec: Spec, data: Mapping[str, Sequence[Row]], *, prefix: str) -> str:
-    """A specification with its data as SVG text.
+def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
+    """The specification of a panel with its rows as SVG text.
 
-    Args:
-        spec: of one panel.
-        data: the rows by name.
-        prefix: goes before the identifiers within, which are otherwise the same in every SVG and
-            would meet each other on one page.
+    The prefix goes before the identifiers within, which are otherwise the same in every SVG and
+    would meet each other on one page.
     """
     import vl_convert
 
-    drawn = str(
-        vl_convert.vegalite_to_svg(_still(spec) | {"datasets": dict(data)}, vl_version=_version())
-    )
+    whole = _still(spec) | {"datasets": {ROWS: list(rows)}}
+    drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
     # The renderer counts on from image to image: numbered anew, a page is the same every time.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     found = list(dict.fromkeys(re.findall(place, drawn)))

@@ -32,7 +32,7 @@ def _along(noise: Noise) -> Figure:
     def plot() -> alt.LayerChart:
         x = along_axis("step", [{"step": point.step} for point in noise.points])
         y = value_axis(quantity, rows)
-        chart = Plot("along", {"panel": "along"}, quantity, own, x=x, y=y)
+        chart = Plot({"panel": "along"}, quantity, own, x=x, y=y)
         return chart.drawn(chart.levels(), chart.lines(), chart.bounds(), chart.points())
 
     notes = [
@@ -87,7 +87,7 @@ def _variance(noise: Noise) -> Figure:
         sizes = [noise.batch_size, *(int(row["batch_size"] or 0) for row in line)]
         x = size_axis(looks(sizes, n_train=noise.n_train))
         y = value_axis(quantity, rows)
-        chart = Plot("variance", {"panel": "variance"}, quantity, own, x=x, y=y)
+        chart = Plot({"panel": "variance"}, quantity, own, x=x, y=y)
         return chart.drawn(chart.places(), chart.levels(), chart.lines())
 
     panel = Panel(

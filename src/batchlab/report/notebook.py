@@ -67,8 +67,8 @@ def study_curves(study: Study) -> tuple[str, str] | None:
     figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            spec, rows = paper_spec(figure, panel), {figure.data: figure.rows}
-            return still_svg(spec, rows, prefix=study.study_id), panel.alternative
+            still = still_svg(paper_spec(figure, panel), figure.rows, prefix=study.study_id)
+            return still, panel.alternative
     return None
 
 

@@ -141,7 +141,7 @@ def render_page(
         looks=looks,
         legend_shapes=_SHAPES,
         stills={
-            panel.key: still_svg(specs[panel.key], {figure.data: figure.rows}, prefix=panel.key)
+            panel.key: still_svg(specs[panel.key], figure.rows, prefix=panel.key)
             for figure, panel in panels
         },
         source=text("Measured with batchlab {version}: {made}", version=__version__, made=command),

@@ -17,15 +17,9 @@ _NO_POINTS = ["span", "place", "level", "band", "rule", "line", "ring", "words",
 IS_POINT = f"isValid(datum.mean) && indexof({_NO_POINTS}, datum.kind) < 0"
 
 
-def point_tooltip(quantity: str, series: Sequence[str], bars: str) -> str:
-    """What is said of a row that is a point.
-
-    Args:
-        quantity: on the vertical axis.
-        series: values of the field `series` that are told apart.
-        bars: what its interval is called.
-    """
-    return _merged(_parts(quantity, series, bars))
+def point_tooltip(quantity: str, series: Sequence[str]) -> str:
+    """What is said of a row that is a point; the values of the field `series` are told apart."""
+    return _merged(_parts(quantity, series))
 
 
 def lost_tooltip() -> str:
@@ -33,7 +27,7 @@ def lost_tooltip() -> str:
     return _merged([_batch(), _place("learning_rate"), _run(text("trial"))])
 
 
-def _parts(quantity: str, series: Sequence[str], bars: str) -> Iterator[str]:
+def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
     yield _batch()
     if len(series) > 1:
         named = {name: term_text(name) for name in series}
@@ -58,7 +52,9 @@ def _parts(quantity: str, series: Sequence[str], bars: str) -> Iterator[str]:
         text("{low} to {high}", low="@low", high="@high"), {"@low": low, "@high": high}
     )
     has_range = "isValid(datum.low) && datum.low != datum.high"
-    yield _said_if(has_range, bars, between)
+    is_estimate = "indexof(['point', 'open', 'verified'], datum.kind) >= 0"
+    yield _said_if(f"{has_range} && {is_estimate}", text("95 % interval"), between)
+    yield _said_if(f"{has_range} && !({is_estimate})", text("range"), between)
     yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")
 
 

@@ -33,7 +33,6 @@ from batchlab.report.cells import (
 )
 from batchlab.report.chart import (
     LOG_METRIC,
-    LOG_RATIO,
     Plot,
     View,
     along_axis,
@@ -161,13 +160,11 @@ def _curve_chart(
     # Of the means where there are any: a diverged trial would flatten the rest.
     means = [row for row in of_metric if row["run"] == "mean"]
     chart = Plot(
-        "curves",
         {"split": split, "metric": metric},
         metric,
         figure_looks(study),
         x=along_axis(view, placed),
         y=value_axis(metric, means or of_metric, log_from=LOG_METRIC),
-        bars="range",
         after_zero=view,
     )
     alone = chart.colored(alone=True).encode(detail="run:N")
@@ -319,15 +316,15 @@ def gap_figure(study: Study) -> Figure:
             held_out=split_label(held_out, metric),
         )
         panels = [
-            finals_panel("gap", rows, looks, key="d-final", metric=metric, held_out=held_out),
+            finals_panel(rows, looks, "d-final", metric, held_out),
             size_panel(
-                "gap",
                 rows,
                 looks,
-                key="d-gap",
-                quantity="generalization_gap",
-                title=text("generalization gap: {what}", what=what),
+                "d-gap",
+                "generalization_gap",
+                text("generalization gap: {what}", what=what),
                 what=text("generalization gap, {what},", what=what),
+                log_from=LOG_METRIC,
             ),
         ]
 
@@ -407,7 +404,7 @@ def cost_figure(study: Study) -> Figure:
     for measurement in shown:
         name = measurement.quantity.name
         key, title = f"e-{name}", text(measurement.quantity.label)
-        panels.append(size_panel("cost", rows, looks, key=key, quantity=name, title=title))
+        panels.append(size_panel(rows, looks, key, name, title))
         columns.append(Column(name, of=value_of(rows, key)))
         for end, header in zip(("low", "high"), measurement.range_headers or (), strict=False):
             columns.append(Column(f"{name}_{end}", name, text(header), of=value_of(rows, key, end)))
@@ -465,7 +462,7 @@ def rate_figure(study: Study) -> Figure:
 
     def plot() -> alt.LayerChart:
         x, y = rate_axis(rates), value_axis(metric, means, log_from=LOG_METRIC)
-        chart = Plot("rates", {}, metric, looks, x=x, y=y, bars="range")
+        chart = Plot({}, metric, looks, x=x, y=y)
         return chart.drawn(chart.means(), chart.rings(chosen=True), at_the_edge=chart.lost("foot"))
 
     best = [
@@ -578,18 +575,7 @@ def noise_figure(study: Study) -> Figure:
         shown.append(measurement)
         if by_size:
             title = text(_BY_SIZE[measurement.figure or ""][1], what=label_text(name))
-            panels.append(
-                size_panel(
-                    "noise",
-                    own,
-                    looks,
-                    key=key,
-                    quantity=name,
-                    title=title,
-                    what=label_text(name),
-                    log_from=LOG_RATIO,
-                )
-            )
+            panels.append(size_panel(own, looks, key, name, title, what=label_text(name)))
         else:
             ends = _ends(name, ((cell, measured_last(cell, measurement)) for cell in chosen))
             panels.append(
@@ -618,7 +604,7 @@ def _measured_chart(
     key: str, quantity: str, rows: list[Row], looks: Sequence[Look]
 ) -> alt.LayerChart:
     x, y = along_axis("step", rows), value_axis(quantity, rows)
-    chart = Plot("noise", {"panel": key}, quantity, looks, x=x, y=y, bars="range")
+    chart = Plot({"panel": key}, quantity, looks, x=x, y=y)
     return chart.drawn(chart.means())
 
 

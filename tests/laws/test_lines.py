@@ -1,4 +1,4 @@
-"""The memory law: known lines come back, intervals hold the truth, too little is not told."""
+"""Lines, power laws and the law of memory: known ones come back, intervals hold the truth."""
 
 from __future__ import annotations
 
@@ -6,10 +6,79 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import linregress
 
-from batchlab.errors import UsageError
-from batchlab.laws.lines import fit_memory
+from batchlab.errors import FitError, UsageError
+from batchlab.laws.lines import StraightLine, fit_memory, fit_power_law
 from batchlab.words.reasons import reason_text
+
+
+@pytest.mark.parametrize("n", [3, 4, 20])
+def test_line_and_intervals_are_those_of_scipy(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = rng.uniform(5, 9, n)
+    y = 2 - 3 * x + rng.normal(size=n)
+
+    line = StraightLine.through(x.tolist(), y.tolist())
+
+    told = linregress(x, y)
+    t = {3: 12.706204736, 4: 4.3026527299, 20: 2.1009220402}[n]
+    assert (line.slope, line.level) == pytest.approx((told.slope, told.intercept))
+    assert line.at(7) == pytest.approx(told.intercept + 7 * told.slope)
+    half = t * told.stderr
+    assert line.slope_interval() == pytest.approx((told.slope - half, told.slope + half))
+    half = t * told.intercept_stderr
+    assert line.interval_at(0) == pytest.approx((told.intercept - half, told.intercept + half))
+
+
+def test_two_points_have_a_line_and_no_bounds() -> None:
+    line = StraightLine.through([1, 3], [10, 20])
+
+    assert (line.slope, line.level, line.n) == (5, 5, 2)
+    assert line.slope_interval() == line.interval_at(2) == (None, None)
+
+
+def test_points_on_a_power_law_give_it_back():
+    x = [1, 3, 10, 50]
+    fit = fit_power_law(x, [7 * value**-0.4 for value in x])
+
+    assert fit.exponent.estimate == pytest.approx(-0.4, rel=1e-12)
+    assert fit.coefficient.estimate == pytest.approx(7, rel=1e-12)
+
+
+def test_its_intervals_are_those_of_the_textbook_line():
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1, 100, 6)
+    y = 3 * x**0.5 * np.exp(0.1 * rng.normal(size=6))
+
+    fit = fit_power_law(x, y)
+
+    line = linregress(np.log(x), np.log(y))
+    half = 2.7764451051977987 * line.stderr  # t(4, 0.975)
+    assert (fit.exponent.low, fit.exponent.high) == pytest.approx(
+        (line.slope - half, line.slope + half)
+    )
+    half = 2.7764451051977987 * line.intercept_stderr
+    assert fit.coefficient.low == pytest.approx(math.exp(line.intercept - half))
+    assert fit.coefficient.high == pytest.approx(math.exp(line.intercept + half))
+
+
+def test_points_at_one_x_leave_nothing_to_tell():
+    fit = fit_power_law([3, 3, 3], [1, 2, 4])
+
+    assert fit.exponent.estimate is None
+    assert "needs 2" in reason_text(fit.coefficient.reason)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_a_point_without_a_logarithm_is_refused(bad):
+    with pytest.raises(FitError, match="above 0"):
+        fit_power_law([1, 2, 3], [1, bad, 2])
+    with pytest.raises(FitError, match="above 0"):
+        fit_power_law([bad, 2, 3], [1, 1, 2])
+    with pytest.raises(FitError, match="as many"):
+        fit_power_law([1, 2], [1])
+
 
 SIZES = (1, 4, 16, 64, 256, 1024)
 
@@ -68,14 +137,6 @@ def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
     assert "a line needs two" in reason_text(fit.bytes_per_example.reason)
     assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
     assert fit.largest_batch_size(10**9) is None
-
-
-def test_two_batch_sizes_give_a_line_without_bounds() -> None:
-    fit = fit_memory([(1, 1_000), (11, 2_000)])
-
-    assert fit.bytes_per_example.estimate == pytest.approx(100)
-    assert (fit.bytes_per_example.low, fit.bytes_per_example.high) == (None, None)
-    assert (fit.predicted_bytes(21).low, fit.predicted_bytes(21).high) == (None, None)
 
 
 def test_a_line_that_does_not_rise_predicts_no_limit() -> None:
