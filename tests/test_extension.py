@@ -6,6 +6,7 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +32,8 @@ from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep.figures.cost import cost_figure
 from batchlab.report.sweep_page import html_page, text_report, write_csv
 from batchlab.report.sweep_tables import trials_table
-from batchlab.script import shapes as shape_folder
+from batchlab.script.formats import FORMATS
+from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
@@ -76,8 +78,23 @@ def test_a_file_more_is_a_scaling_rule_more(
     assert "cube-root" in row_names(scaling_rules)
 
 
-def test_a_file_more_is_a_shape_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, shape_folder, "shapes")
+class Stars(LineReader):
+    """Lines such as `***12 of the loss is 0.5`, of a trainer that nobody has."""
+
+    shape = "stars"
+    label = "stars"
+    needles = (b"***",)
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        match = re.match(r"\*{3}(\d+) of the (\w+) is (\S+)$", line)
+        if match is None:
+            return None
+        values = ((match[2], float(match[3])),)
+        return [Reading(at_s=at_s, shape=self.shape, step=int(match[1]), values=values)]
+
+
+def test_a_class_more_is_a_format_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, Stars.shape, Stars)
 
     (found,) = readings_of(b"***12 of the loss is 0.5\n")
 

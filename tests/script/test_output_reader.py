@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.reference.line_by_line import readings_line_by_line
 from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
 
-from batchlab.errors import UsageError
-from batchlab.script.metric import shape_rows
+from batchlab.script.formats import FORMATS
 from batchlab.script.output import OutputReader
 
 MIXED = b"".join(
@@ -242,23 +241,13 @@ def test_colors_and_carriage_returns_are_no_part_of_a_line() -> None:
     assert (found.step, found.values) == (1, (("loss", 0.5),))
 
 
-def test_shapes_can_be_chosen() -> None:
-    output = b'{"step": 1, "loss": 0.5}\nstep 2 loss 0.4\n'
-
-    assert [each.step for each in readings_of(output, shapes=["json-lines"])] == [1]
-    assert [each.step for each in readings_of(output, shapes=["words"])] == [2]
-    with pytest.raises(UsageError, match="shape 'json': expected one of batchlab, huggingface, "):
-        OutputReader(["json"])
-
-
 def test_the_metric_asked_for_is_read_whatever_it_is_called() -> None:
     assert readings_of(b"spearman = 0.7\n") == []
     assert readings_of(b"spearman = 0.7\n", metric="spearman")[0].values == (("spearman", 0.7),)
 
 
-def test_every_shape_says_what_it_is() -> None:
-    rows = shape_rows().values()
+def test_every_format_is_looked_for_in_lower_case() -> None:
+    rows = FORMATS.values()
 
-    assert len({row.place for row in rows}) == len(rows)
-    assert all(row.label and row.needles for row in rows)
+    assert all(row.needles for row in rows)
     assert all(needle == needle.lower() for row in rows for needle in row.needles)

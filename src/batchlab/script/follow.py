@@ -14,6 +14,7 @@ from types import TracebackType
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
 from batchlab.script.command import TrainingCommand, Value
+from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import MetricName, ProgressPoints, Recognized
 from batchlab.script.output import OutputReader
 from batchlab.script.process import GRACE_S, CommandEnd, Launched, output_environment
@@ -26,8 +27,6 @@ _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
 """What {output_dir} is called in the folder of a training."""
 _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
-LOG_SHAPE = "batchlab"
-"""The shape of the lines of `batchlab.log`."""
 
 
 class FollowedTraining:
