@@ -586,7 +586,7 @@ class CommandEngine(StoredEngine):
         outcome = replace(
             verdict,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
-            peak_bytes=None if end.peak is None else end.peak.bytes,
+            peak_bytes=end.peak_bytes,
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)
