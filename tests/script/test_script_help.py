@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.script.check import Flag, flags_in
+from batchlab.script.flags import Flag, flags_in
 
 HELP = Path(__file__).parent / "help"
 

@@ -957,7 +957,7 @@ class CommandSubject(Subject):
                 probe,
                 reference=trial.batch_size,
                 memory_limit_bytes=request.memory_limit_bytes,
-                can_accumulate=self._command.template.can_accumulate,
+                can_accumulate=self._command.can_accumulate,
                 deadline_s=deadline_s,
                 listener=self.question.listener,
             )

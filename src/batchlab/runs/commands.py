@@ -323,7 +323,7 @@ class CommandRun:
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
-        if self._cut is not None and not self._command.template.can_resume:
+        if self._cut is not None and not self._command.can_resume:
             return
         for reading in readings:
             self._look_at_time(training)
@@ -336,7 +336,7 @@ class CommandRun:
                     reason = Reason.as_written(str(error))
                     self._decided(Outcome(status=Status.ERROR, reason=reason))
                 break
-            if self._cut is not None and not self._command.template.can_resume:
+            if self._cut is not None and not self._command.can_resume:
                 break
         if readings:
             self._put()
@@ -506,7 +506,7 @@ class CommandEngine(StoredEngine):
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
         return Capabilities(
-            resumes=self._command.template.can_resume,
+            resumes=self._command.can_resume,
             any_learning_rate=self._command.takes("learning_rate"),
             any_seed=True,  # without {seed} a script draws its own
             side_by_side=False,
